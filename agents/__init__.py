@@ -1,0 +1,45 @@
+"""Agents: deployable controllers, sessions that run them, and the Stable-Baselines3 policies that train them.
+
+Names are imported where they are asked for, because the policies load Stable-Baselines3 and evaluation does not need it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from homeo_rl.agents.controller import Controller, load_controller, save_controller
+    from homeo_rl.agents.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
+    from homeo_rl.agents.presets import PRESETS, controller_spec
+    from homeo_rl.agents.session import Session
+
+_HOME = {
+    "PRESETS": "presets",
+    "Controller": "controller",
+    "Session": "session",
+    "SpikingActorCriticPolicy": "policies",
+    "SpikingSACPolicy": "policies",
+    "SpikingTD3Policy": "policies",
+    "controller_spec": "presets",
+    "load_controller": "controller",
+    "save_controller": "controller",
+}
+
+__all__ = [
+    "PRESETS",
+    "Controller",
+    "Session",
+    "SpikingActorCriticPolicy",
+    "SpikingSACPolicy",
+    "SpikingTD3Policy",
+    "controller_spec",
+    "load_controller",
+    "save_controller",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,172 @@
+"""A deployable policy: observation in, action out; normaliser, network and squashing in one bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from homeo_rl.agents.mlp import MLPNetwork
+from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.run import Run
+from homeo_rl.snn.network import NetworkState, SpikingNetwork
+from homeo_rl.spec import ControllerSpec, NetworkSpec, dump, parse
+
+PolicyNetwork = SpikingNetwork | MLPNetwork
+
+EPSILON = 1.1920929e-07
+"""Added to the variance before its root (float32's machine epsilon, as in PopSAN)."""
+
+
+class Normaliser(nn.Module):
+    """Running z-score of observations, clipped; its statistics are buffers, so they are saved with the policy.
+
+    They move only when `update` is called. The buffers' names begin with ``running_`` because Stable-Baselines3
+    copies buffers of that name into its target networks.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    running_count: Tensor
+
+    def __init__(self, size: int, clip: float) -> None:
+        super().__init__()
+        self.clip = clip
+        self.register_buffer("running_mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("running_var", torch.ones(size, dtype=torch.float64))
+        self.register_buffer("running_count", torch.zeros((), dtype=torch.float64))
+
+    def update(self, observations: Tensor) -> None:
+        """Merge observations [M, size] into the statistics (Chan's parallel variance)."""
+        batch = observations.to(self.running_mean)
+        count = float(batch.shape[0])
+        total = self.running_count + count
+        gap = batch.mean(0) - self.running_mean
+        spread = self.running_var * self.running_count + batch.var(0, unbiased=False) * count
+        self.running_var.copy_((spread + gap.square() * self.running_count * count / total) / total)
+        self.running_mean.add_(gap * count / total)
+        self.running_count.copy_(total)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Normalise ``observations`` [B, size]."""
+        mean, variance = self.running_mean.to(observations), self.running_var.to(observations)
+        return ((observations - mean) / torch.sqrt(variance + EPSILON)).clamp(-self.clip, self.clip)
+
+
+class Squasher(nn.Module):
+    """From network outputs to actions: squash to [-1, 1], then scale to the bounds of the action space."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, spec: ControllerSpec) -> None:
+        super().__init__()
+        self.squash = spec.squash
+        # Bounds belong to the specification, not to the weights.
+        self.register_buffer("low", torch.tensor(spec.low), persistent=False)
+        self.register_buffer("high", torch.tensor(spec.high), persistent=False)
+
+    def unit(self, y: Tensor) -> Tensor:
+        """Return the action in [-1, 1] (as it is where there is no squashing)."""
+        if self.squash == "tanh":
+            return torch.tanh(y)
+        return y.clamp(-1.0, 1.0) if self.squash == "identity" else y
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Return the action [B, K] in the units of the action space."""
+        if self.squash == "none":
+            return y
+        half = 0.5 * (self.high - self.low).to(y)
+        return self.unit(y) * half + 0.5 * (self.high + self.low).to(y)
+
+
+class Controller(nn.Module):
+    """The policy of a run. Shapes: B batch, D observation entries, K action entries (or choices)."""
+
+    def __init__(self, spec: ControllerSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.normaliser = Normaliser(spec.network.inputs, spec.clip)
+        self.network = build_network(spec.network)
+        self.squasher = Squasher(spec)
+
+    def forward(
+        self,
+        observations: Tensor,
+        state: NetworkState | None = None,
+        *,
+        adapt: bool = False,
+        generator: Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, NetworkState]:
+        """Return the deterministic actions for ``observations`` [B, D], and the state after.
+
+        Continuous actions are [B, K] floats within the bounds, discrete ones [B] indices.
+        """
+        z = self.normaliser(observations)
+        y, state = self.network(z, state, adapt=adapt, generator=generator, noise=noise)
+        if self.spec.discrete:
+            return y.argmax(-1), state
+        action = self.squasher(y)
+        if self.spec.squash == "none":
+            action = action.clamp(self.squasher.low.to(action), self.squasher.high.to(action))
+        return action, state
+
+
+def build_network(spec: NetworkSpec) -> PolicyNetwork:
+    """Build the network that ``spec`` describes."""
+    return SpikingNetwork(spec) if spec.body == "spiking" else MLPNetwork(spec)
+
+
+def save_controller(run: Run, controller: Controller, *, which: str = "policy") -> None:
+    """Write the policy bundle of a run."""
+    tensors = {name: value.detach().cpu().numpy() for name, value in controller.state_dict().items()}
+    run.save_policy(tensors, {"controller": dump(controller.spec)}, which=which)
+
+
+def load_controller(run: Run, *, which: str = "policy") -> Controller:
+    """Rebuild the policy of a run from its bundle; nothing in it is executed.
+
+    Raises:
+        StorageFault: the bundle does not fit its own specification.
+        UsageError: the run has no such policy.
+    """
+    tensors, document = run.load_policy(which=which)
+    where = str(run.path / which)
+    spec = parse(ControllerSpec, document.get("controller"), where=where)
+    return controller_from(spec, tensors, where=where)
+
+
+def controller_from(spec: ControllerSpec, tensors: dict[str, np.ndarray], *, where: str) -> Controller:
+    """Build a controller and give it ``tensors``, after names, shapes and types were compared.
+
+    Raises:
+        StorageFault: naming the first tensor that does not fit.
+    """
+    controller = Controller(spec)
+    expected: dict[str, Any] = controller.state_dict()
+    if set(tensors) != set(expected):
+        odd = sorted(set(tensors) ^ set(expected))[0]
+        raise StorageFault(f"{where}: tensor {odd!r} is missing or not part of this policy; the bundle was changed")
+    for name, value in expected.items():
+        got = tensors[name]
+        if tuple(got.shape) != tuple(value.shape) or got.dtype.kind != "f":
+            raise StorageFault(
+                f"{where}: tensor {name!r}: expected floats {tuple(value.shape)}, found {got.dtype} {tuple(got.shape)}"
+            )
+    # torch.tensor copies: the arrays of a mapped file must not be the weights.
+    controller.load_state_dict({name: torch.tensor(array) for name, array in tensors.items()})
+    return controller.eval().requires_grad_(False)
+
+
+def require_spiking(controller: Controller, what: str) -> SpikingNetwork:
+    """Return the spiking network of ``controller``.
+
+    Raises:
+        UsageError: it is an MLP.
+    """
+    if not isinstance(controller.network, SpikingNetwork):
+        raise UsageError(f"{what} needs spiking neurons, this run's policy is an MLP; use the arm none or a spiking run")
+    return controller.network

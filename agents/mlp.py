@@ -1,0 +1,67 @@
+"""The control arm: a ReLU network with the same interface as the spiking one, so that every tool works on both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+
+from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Scope
+from homeo_rl.snn.network import LayerWeights, NetworkState, Weights, currents, trained
+from homeo_rl.spec import NetworkSpec
+
+
+class MLPNetwork(nn.Module):
+    """Linear layers with ReLU between them; no spikes, so no homeostasis either."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(spec.widths, spec.widths[1:], strict=False))
+
+    def parameters_of_layers(self) -> Weights:
+        """Return the trained weights, without gradients."""
+        return trained(self.layers)
+
+    def initial_state(
+        self,
+        batch: int,
+        *,
+        plugin: Homeostasis | None = None,
+        references: tuple[LayerReference, ...] = (),
+        weights: Weights | None = None,
+    ) -> NetworkState:
+        """Return a state; a plug-in is refused."""
+        if plugin is not None:
+            raise ValueError(f"plug-in {plugin.name}: an MLP has no firing rates to keep")
+        return NetworkState(batch=batch, weights=weights)
+
+    def forget(self, state: NetworkState, ended: Tensor, scope: Scope) -> NetworkState:
+        """Nothing outlives a decision."""
+        return state
+
+    def forward(
+        self,
+        x: Tensor,
+        state: NetworkState | None = None,
+        *,
+        adapt: bool = False,
+        generator: Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, NetworkState]:
+        """Map x [B, inputs] to [B, outputs]."""
+        state = self.initial_state(x.shape[0]) if state is None else state
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, nn.Linear)
+            own = LayerWeights(layer.weight, layer.bias) if state.weights is None else state.weights[index]
+            x = currents(x.unsqueeze(1), own.weight, own.bias).squeeze(1)
+            if index < len(self.layers) - 1:
+                x = torch.relu(x)
+                x = x if own.alive is None else x * own.alive
+                x = x if own.stuck is None else torch.where(own.stuck > 0, 1.0, x)
+        return x, state
+
+    def synops(self, rates: Sequence[Tensor]) -> Tensor:
+        """Return multiply-accumulates per decision, as a scalar."""
+        return torch.tensor(float(sum(i * o for i, o in zip(self.spec.widths, self.spec.widths[1:], strict=False))))

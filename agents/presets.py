@@ -1,0 +1,106 @@
+"""Agent presets: what ``--agent popsan`` means, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from homeo_rl.errors import UsageError, unknown
+from homeo_rl.spec import ControllerSpec, Squash, dump, parse
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # Tang et al., CoRL 2020: population coding in and out.
+    "popsan": {
+        "hidden": [256, 256],
+        "steps": 5,
+        "encoder": {"kind": "population-regular", "size": 10},
+        "readout": {"kind": "population", "size": 10},
+    },
+    # Tang et al., IROS 2020: bounded inputs as Bernoulli rates, actions as output rates.
+    "san": {
+        "hidden": [256, 256, 256],
+        "steps": 5,
+        "encoder": {"kind": "bernoulli", "span": 3.0, "signed": True},
+        "readout": {"kind": "mean"},
+    },
+    # The control arm: a ReLU network of PopSAN's widths.
+    "mlp": {"body": "mlp", "hidden": [256, 256]},
+}
+"""Network fields of every preset; the sizes of observation and action come from the environment."""
+
+
+def controller_spec(
+    agent: str,
+    observation_space: gym.Space[Any],
+    action_space: gym.Space[Any],
+    *,
+    algo: str = "ppo",
+    overrides: Mapping[str, Any] | None = None,
+) -> ControllerSpec:
+    """Return the controller of ``agent`` for an environment's spaces.
+
+    Args:
+        agent: a name in `PRESETS`.
+        observation_space: a one-dimensional Box.
+        action_space: a one-dimensional Box or a Discrete.
+        algo: the algorithm that will train it; SAC squashes by tanh itself.
+        overrides: network fields that replace the preset's, such as ``{"hidden": [64, 64], "steps": 8}``; nested
+            fields are merged.
+
+    Raises:
+        UsageError: unknown preset or field, or spaces that no preset serves.
+    """
+    if agent not in PRESETS:
+        raise unknown("agent preset", agent, PRESETS)
+    if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
+        raise UsageError(
+            f"observation space: expected a one-dimensional Box, got {observation_space}; "
+            "wrap the environment (gymnasium.wrappers.FlattenObservation)"
+        )
+    fields = _merge(PRESETS[agent], dict(overrides or {}))
+    rate_coded = fields.get("body") != "mlp" and fields["readout"]["kind"] in ("mean", "last")
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    squash: Squash = "none"
+    if isinstance(action_space, gym.spaces.Box) and len(action_space.shape) == 1:
+        outputs = int(action_space.shape[0])
+        if not np.all(np.isfinite(action_space.low)) or not np.all(np.isfinite(action_space.high)):
+            raise UsageError(
+                f"action space: expected finite bounds, got {action_space}; wrap it (gymnasium.wrappers.RescaleAction)"
+            )
+        low, high = (tuple(float(v) for v in bound) for bound in (action_space.low, action_space.high))
+        squash = "identity" if rate_coded and algo != "sac" else "tanh"
+    elif isinstance(action_space, gym.spaces.Discrete):
+        outputs = int(action_space.n)
+    else:
+        raise UsageError(f"action space: expected a one-dimensional Box or a Discrete, got {action_space}")
+    if rate_coded and "gain" not in fields["readout"] and squash != "identity":
+        # Rates reach [-1, 1] only: widen them before SAC's tanh, and more before a soft maximum.
+        fields["readout"]["gain"] = 2.0 if squash == "tanh" else 4.0
+    network = {"inputs": int(observation_space.shape[0]), "outputs": outputs, **fields}
+    return parse(
+        ControllerSpec,
+        {"network": network, "squash": squash, "low": low, "high": high},
+        where=f"agent {agent}",
+    )
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in base.items()}
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = {**old, **value} if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def describe(spec: ControllerSpec) -> str:
+    """Return one line about a controller, for progress output."""
+    network = spec.network
+    shape = "-".join(str(width) for width in network.widths)
+    if network.body == "mlp":
+        return f"MLP {shape}"
+    plain = dump(network)
+    return f"{plain['neuron']['kind']} {shape}, T = {network.steps}, encoder {network.encoder.kind}"

@@ -1,0 +1,162 @@
+"""A session: the only place where the state of a network changes while it acts.
+
+It drives a batch of episodes, one a *slot*, side by side: each slot has its own damaged weights, its own adaptation
+and its own randomness, and gives the same actions, bit for bit, whatever runs in the other slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from homeo_rl.agents.controller import Controller
+from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
+from homeo_rl.snn.network import LayerWeights, SpikingNetwork, Weights
+
+
+class Session:
+    """Act for ``slots`` episodes at once, adapting online if a plug-in is given."""
+
+    @torch.inference_mode()
+    def __init__(
+        self,
+        controller: Controller,
+        slots: int,
+        *,
+        plugin: Homeostasis | None = None,
+        references: tuple[LayerReference, ...] = (),
+    ) -> None:
+        self.controller = controller
+        self.network = controller.network
+        self.trained = self.network.parameters_of_layers()
+        self._own = False  # whether slots have weights of their own, or views of the trained ones
+        self._noise: list[np.random.Generator | None] = [None] * slots
+        self.state = self.network.initial_state(
+            slots, plugin=plugin, references=references, weights=_expand(self.trained, slots)
+        )
+
+    @property
+    def slots(self) -> int:
+        """How many episodes run now."""
+        return self.state.batch
+
+    @torch.inference_mode()
+    def begin(self, slot: int, noise: np.random.Generator, *, fresh: bool = True) -> None:
+        """Start an episode in ``slot``: trained weights, adaptation as its scope says, randomness from ``noise``.
+
+        ``fresh`` False keeps a state of scope "run" that an earlier episode of this slot left.
+        """
+        self._noise[slot] = noise
+        if self._own:
+            self.set_weights(slot, self.trained)
+        ended = torch.zeros(self.slots, dtype=torch.bool)
+        ended[slot] = True
+        self.state = self.network.forget(self.state, ended, "episode")
+        if fresh:
+            self.state = self.network.forget(self.state, ended, "run")
+
+    @torch.inference_mode()
+    def set_weights(self, slot: int, weights: Weights) -> None:
+        """Let ``slot`` run with ``weights`` (shapes as the trained ones, without a batch dimension)."""
+        if not self._own:
+            self._own = True
+            self.state.weights = tuple(
+                LayerWeights(*(part if part is None else part.clone() for part in layer))
+                for layer in _expand(self.trained, self.slots)
+            )
+        assert self.state.weights is not None
+        layers = []
+        for mine, new in zip(self.state.weights, weights, strict=True):
+            mine.weight[slot] = new.weight
+            mine.bias[slot] = new.bias
+            layers.append(mine._replace(alive=self._flag(mine.alive, new.alive, new, slot, 1.0),
+                                        stuck=self._flag(mine.stuck, new.stuck, new, slot, 0.0)))  # fmt: skip
+        self.state.weights = tuple(layers)
+
+    def _flag(self, mine: Tensor | None, new: Tensor | None, layer: LayerWeights, slot: int, neutral: float) -> Tensor | None:
+        if mine is None and new is None:
+            return None
+        if mine is None:
+            mine = torch.full((self.slots, layer.bias.shape[0]), neutral)
+        mine[slot] = neutral if new is None else new
+        return mine
+
+    @torch.inference_mode()
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Return one action a slot for ``observations`` [slots, D], adapting if there is a plug-in."""
+        x = torch.as_tensor(observations, dtype=torch.float32)
+        action, self.state = self.controller(x, self.state, adapt=True, noise=self._draw())
+        result: np.ndarray = action.numpy()
+        return result
+
+    @torch.inference_mode()
+    def keep(self, slots: Sequence[int]) -> None:
+        """Drop all slots but these; they are numbered anew in the order given."""
+        rows = torch.as_tensor(list(slots), dtype=torch.long)
+        state = self.state
+        if self._own and state.weights is not None:
+            state.weights = tuple(
+                LayerWeights(*(part if part is None else part[rows] for part in layer)) for layer in state.weights
+            )
+        else:
+            state.weights = _expand(self.trained, len(rows))
+        state.adaptation = [{key: value[rows] for key, value in layer.items()} for layer in state.adaptation]
+        state.membranes = [
+            None if membrane is None else type(membrane)(*(part[rows] for part in membrane))
+            for membrane in state.membranes
+        ]
+        state.rates = tuple(rate[rows] for rate in state.rates)
+        state.batch = len(rows)
+        self._noise = [self._noise[int(row)] for row in rows]
+
+    @torch.inference_mode()
+    def rates(self) -> list[np.ndarray]:
+        """Mean rates [slots, N] of each spiking layer in the last decision; empty for an MLP."""
+        return [rate.numpy() for rate in self.state.rates[1:]]
+
+    @torch.inference_mode()
+    def synops(self) -> np.ndarray:
+        """Synaptic operations [slots] of the last decision (multiply-accumulates for an MLP)."""
+        return np.broadcast_to(self.network.synops(self.state.rates).numpy(), (self.slots,))
+
+    @torch.inference_mode()
+    def drift(self) -> np.ndarray:
+        """Weight change of each slot and layer, norm(delta) / norm(trained), [slots, layers]."""
+        result = np.zeros((self.slots, len(self.trained)))
+        if self.state.plugin is not None:
+            for index, (adaptation, layer) in enumerate(zip(self.state.adaptation, self.trained, strict=True)):
+                delta = self.state.plugin.modulation(adaptation).weight
+                if delta is not None:
+                    size = float(layer.weight.double().norm())
+                    # Row by row, so that a slot's figure does not depend on its neighbours.
+                    result[:, index] = [float(own.double().norm()) / size for own in delta]
+        return result
+
+    @torch.inference_mode()
+    def thetas(self) -> np.ndarray | None:
+        """Mean sliding threshold of each slot and layer, [slots, layers]; None without one."""
+        plugin = self.state.plugin
+        if plugin is None:
+            return None
+        found = [
+            plugin.theta(adaptation, layer)
+            for adaptation, layer in zip(self.state.adaptation, self.state.references, strict=True)
+        ]
+        values = [theta.mean(-1) for theta in found if theta is not None]
+        return torch.stack(values, 1).numpy() if len(values) == len(found) else None
+
+    def _draw(self) -> Tensor | None:
+        if not isinstance(self.network, SpikingNetwork) or not self.network.encoder.stochastic:
+            return None
+        shape = (self.network.spec.steps, self.network.spec.widths[0])
+        draws = [noise.random(shape, dtype=np.float32) for noise in self._noise if noise is not None]
+        return torch.as_tensor(np.stack(draws))
+
+
+def _expand(trained: Weights, slots: int) -> Weights:
+    return tuple(
+        LayerWeights(layer.weight.expand(slots, -1, -1), layer.bias.expand(slots, -1)) for layer in trained
+    )

@@ -1,0 +1,23 @@
+"""Degradations: ways a robot's sensors, actuators, body and chip fail, and the suites that try them."""
+
+from homeo_rl.degradations.protocol import (
+    Condition,
+    Degradation,
+    EnvDegradation,
+    NetworkDamage,
+    NetworkDegradation,
+)
+from homeo_rl.degradations.suites import DEGRADATIONS, Suite, build, load_suite, suite_names
+
+__all__ = [
+    "DEGRADATIONS",
+    "Condition",
+    "Degradation",
+    "EnvDegradation",
+    "NetworkDamage",
+    "NetworkDegradation",
+    "Suite",
+    "build",
+    "load_suite",
+    "suite_names",
+]

@@ -1,0 +1,192 @@
+"""What a degradation is: a name, a severity in [0, 1], a seed; 0 changes nothing, leaving restores every bit.
+
+There are two kinds. An `EnvDegradation` wraps the environment (sensors, actuators, the body). A `NetworkDegradation`
+maps the trained weights to damaged copies; the trained tensors themselves are never written.
+
+Both draw from generators that depend on the episode's seed and the degradation's name only, so every arm of an
+experiment meets the same damage.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+
+from homeo_rl.seeding import generator
+from homeo_rl.snn.network import Weights
+
+Env = gym.Env[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Degradation:
+    """Base of all degradations. Fields are the magnitude at severity 1; a severity in between scales it."""
+
+    kind: ClassVar[str] = ""
+
+    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+        """Return why it does not apply to this environment or policy, or None if it does."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvDegradation(Degradation):
+    """A degradation of what happens between policy and world."""
+
+    @abstractmethod
+    def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
+        """Return ``env`` degraded from step ``onset`` of every episode on; severity 0 returns ``env`` itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkDegradation(Degradation):
+    """A degradation of the policy's own weights and neurons."""
+
+    period: ClassVar[int] = 0
+    """Decisions between two calls of `advance`; 0 for damage that happens once."""
+
+    @abstractmethod
+    def damage(self, weights: Weights, severity: float, rng: np.random.Generator) -> Weights:
+        """Return damaged copies of ``weights``; tensors that do not change may be shared."""
+
+    def advance(self, weights: Weights, severity: float, rng: np.random.Generator) -> Weights:
+        """Return the weights after ``period`` more decisions."""
+        return weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """One column of a robustness table: degradations that happen together, at one severity, from one step on."""
+
+    name: str
+    severity: float = 0.0
+    degradations: tuple[Degradation, ...] = ()
+    onset: int = 0
+
+    @property
+    def label(self) -> str:
+        """Name for tables: the severity is shown where it is neither 0 nor 1."""
+        return self.name if self.severity in (0.0, 1.0) else f"{self.name}@{self.severity:g}"
+
+    def wrap(self, env: Env) -> Env:
+        """Return ``env`` with all environment degradations around it, the first one innermost."""
+        for degradation in self.degradations:
+            if isinstance(degradation, EnvDegradation) and self.severity > 0:
+                env = degradation.wrap(env, self.severity, self.onset)
+        return env
+
+    def network_damage(self, seed: int) -> NetworkDamage | None:
+        """Return the damage that an episode of seed ``seed`` does to the network, or None if there is none."""
+        parts = tuple(d for d in self.degradations if isinstance(d, NetworkDegradation))
+        return NetworkDamage(self, parts, seed) if parts and self.severity > 0 else None
+
+    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+        """Return why this condition does not apply, or None if it does."""
+        reasons = (d.reason_against(env, spiking=spiking) for d in self.degradations)
+        return next((reason for reason in reasons if reason), None)
+
+
+class NetworkDamage:
+    """The course of one episode's network damage."""
+
+    def __init__(self, condition: Condition, parts: tuple[NetworkDegradation, ...], seed: int) -> None:
+        self._condition = condition
+        self._parts = [(part, generator(seed, "network", i, part.kind)) for i, part in enumerate(parts)]
+        self._weights: Weights | None = None
+
+    def at(self, step: int, trained: Weights) -> Weights | None:
+        """Return the weights to run decision ``step`` with where they change then, else None.
+
+        Must be asked for every step of the episode in order.
+        """
+        severity, since = self._condition.severity, step - self._condition.onset
+        if since < 0:
+            return None
+        if since == 0:
+            self._weights = trained
+            for part, rng in self._parts:
+                self._weights = part.damage(self._weights, severity, rng)
+            return self._weights
+        changed = False
+        for part, rng in self._parts:
+            if part.period and since % part.period == 0 and self._weights is not None:
+                self._weights = part.advance(self._weights, severity, rng)
+                changed = True
+        return self._weights if changed else None
+
+
+class DegradationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Base of the environment wrappers: counts steps and owns the generator.
+
+    ``reset(seed=s)`` seeds the generator from s and the degradation's name; a reset without a seed goes on drawing.
+    """
+
+    def __init__(self, env: Env, degradation: EnvDegradation, severity: float, onset: int = 0) -> None:
+        RecordConstructorArgs.__init__(self, degradation=degradation, severity=severity, onset=onset)
+        gym.Wrapper.__init__(self, env)
+        self.degradation, self.severity, self.onset = degradation, severity, onset
+        self.elapsed = 0
+        self.rng = np.random.default_rng()
+
+    @property
+    def active(self) -> bool:
+        """Whether the onset has come."""
+        return self.elapsed >= self.onset
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode."""
+        if seed is not None:
+            self.rng = generator(seed, "environment", self.degradation.kind)
+        self.elapsed = 0
+        self.before_reset()
+        observation, info = self.env.reset(seed=seed, options=options)
+        self.after_reset(observation)
+        return self.observe(observation) if self.active else observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step: the action passes `act`, the observation `observe`, both once the onset has come."""
+        if self.elapsed == self.onset:
+            self.begin()
+        given = self.act(action) if self.active else action
+        observation, reward, terminated, truncated, info = self.env.step(given)
+        self.elapsed += 1
+        self.record(observation)
+        return (self.observe(observation) if self.active else observation), reward, terminated, truncated, info
+
+    def before_reset(self) -> None:
+        """Undo what the last episode did to the environment."""
+
+    def after_reset(self, observation: Any) -> None:
+        """Draw what is drawn once an episode."""
+
+    def begin(self) -> None:
+        """Change the environment at the onset."""
+
+    def record(self, observation: Any) -> None:
+        """See the true observation of every step, before the onset too."""
+
+    def act(self, action: Any) -> Any:
+        """Return the action that is executed."""
+        return action
+
+    def observe(self, observation: Any) -> Any:
+        """Return the observation that the policy sees."""
+        return observation
+
+
+def fields_of(degradation: Degradation) -> dict[str, Any]:
+    """Return kind and parameters as plain data."""
+    return {"kind": degradation.kind, **dataclasses.asdict(degradation)}
+
+
+def require_box(space: gym.Space[Any], what: str) -> str | None:
+    """Return why ``space`` is not a one-dimensional Box, or None if it is."""
+    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
+        return None
+    return f"needs a one-dimensional Box {what} space, this environment has {space}"

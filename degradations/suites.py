@@ -1,0 +1,158 @@
+"""Robustness suites: versioned YAML, validated, with a content hash that every table prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+from homeo_rl.degradations.action import ActionDelay, ActionGain, ActionNoise
+from homeo_rl.degradations.dynamics import ActuatorGain, BodyMass, GroundFriction
+from homeo_rl.degradations.network import (
+    DeadNeurons,
+    DriftingWeights,
+    EightBitWeights,
+    GaussianWeights,
+    ScaledWeights,
+    StuckNeurons,
+    ZeroWeights,
+)
+from homeo_rl.degradations.observation import (
+    DelayedSensors,
+    DroppedSensors,
+    GaussianObservation,
+    PoseFault,
+    StuckSensors,
+    VelocityFault,
+)
+from homeo_rl.degradations.protocol import Condition, Degradation, fields_of
+from homeo_rl.errors import UsageError, unknown
+from homeo_rl.spec import parse
+
+DEGRADATIONS: dict[str, type[Degradation]] = {
+    kind.kind: kind
+    for kind in (
+        GaussianObservation, StuckSensors, DroppedSensors, DelayedSensors, PoseFault, VelocityFault,
+        ActionNoise, ActionDelay, ActionGain,
+        BodyMass, GroundFriction, ActuatorGain,
+        GaussianWeights, ZeroWeights, EightBitWeights, ScaledWeights, DriftingWeights, DeadNeurons, StuckNeurons,
+    )
+}  # fmt: skip
+"""All degradations by kind; a new one is offered to suites and walked by the tests once it is here."""
+
+FOLDER = Path(__file__).parent / "suites"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A named list of conditions. The first one must be clean: every retention is measured against it."""
+
+    name: str
+    version: int
+    description: str
+    conditions: tuple[Condition, ...]
+
+    @cached_property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of what the suite says (comments and layout do not count)."""
+        content = [
+            self.name,
+            self.version,
+            [
+                {"name": c.name, "severity": c.severity, "onset": c.onset, "parts": [fields_of(d) for d in c.degradations]}
+                for c in self.conditions
+            ],
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@pydantic.with_config(pydantic.ConfigDict(extra="forbid", allow_inf_nan=False))
+@dataclass(frozen=True, kw_only=True)
+class _ConditionText:
+    name: str
+    severities: tuple[float, ...] = (1.0,)
+    onset: int = 0
+    degradations: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.severities or not all(0.0 <= severity <= 1.0 for severity in self.severities):
+            raise ValueError(f"severities: expected numbers in [0, 1], got {self.severities}")
+        if self.onset < 0:
+            raise ValueError(f"onset: expected a step >= 0, got {self.onset}")
+
+
+@pydantic.with_config(pydantic.ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True)
+class _SuiteText:
+    name: str
+    version: int
+    conditions: tuple[_ConditionText, ...]
+    description: str = ""
+
+
+def suite_names() -> list[str]:
+    """Names of the suites that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_suite(name: str) -> Suite:
+    """Load a suite by its name or from a YAML file.
+
+    Raises:
+        UsageError: there is no such suite, or the file does not hold one; the message names the field.
+    """
+    path = FOLDER / f"{name}.yaml"
+    if name not in suite_names():
+        path = Path(name)
+        if path.suffix not in (".yaml", ".yml"):
+            raise unknown("suite", name, suite_names())
+        if not path.is_file():
+            raise UsageError(f"{path}: expected a suite file, found none; suites by name: {', '.join(suite_names())}")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path}: expected YAML, cannot read it ({reason})") from None
+    text = parse(_SuiteText, data, where=str(path))
+    conditions = tuple(c for entry in text.conditions for c in _conditions(entry, str(path)))
+    if not conditions or conditions[0].degradations:
+        raise UsageError(f"{path}: expected a first condition without degradations, which retention is measured against")
+    labels = [condition.label for condition in conditions]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice:
+        raise UsageError(f"{path}: condition {twice!r} appears twice; give each its own name")
+    return Suite(name=text.name, version=text.version, description=text.description.strip(), conditions=conditions)
+
+
+def build(fields: dict[str, Any], *, where: str) -> Degradation:
+    """Build a degradation from ``{"kind": ..., parameter: value}``.
+
+    Raises:
+        UsageError: unknown kind or parameter, or a value of the wrong type.
+    """
+    values = dict(fields)
+    kind = str(values.pop("kind", ""))
+    if kind not in DEGRADATIONS:
+        raise unknown(f"degradation in {where}", kind, DEGRADATIONS)
+    known = [field.name for field in dataclasses.fields(DEGRADATIONS[kind])]
+    for key in values:
+        if key not in known:
+            raise unknown(f"parameter of {kind} in {where}", key, known)
+    return parse(DEGRADATIONS[kind], values, where=f"{where}: {kind}")
+
+
+def _conditions(entry: _ConditionText, where: str) -> list[Condition]:
+    parts = tuple(build(fields, where=f"{where}: {entry.name}") for fields in entry.degradations)
+    if not parts:
+        return [Condition(name=entry.name)]
+    return [
+        Condition(name=entry.name, severity=severity, degradations=parts, onset=entry.onset)
+        for severity in entry.severities
+    ]

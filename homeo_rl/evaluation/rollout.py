@@ -1,0 +1,157 @@
+"""The one episode loop: a batch of episodes side by side, each as if it were alone.
+
+An episode's score depends on its own seed, condition and arm only. The loop may run one episode at a time or many; the
+numbers are the same to the last bit, because every slot has its own environment, randomness and weights, and the
+session's arithmetic does not mix slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from homeo_rl.agents.session import Session
+from homeo_rl.degradations.protocol import Condition, NetworkDamage
+from homeo_rl.homeostasis.statistics import RateMoments
+from homeo_rl.seeding import derive, generator
+
+Env = gym.Env[Any, Any]
+
+TRACE_EVERY = 20
+"""Decisions between two entries of an episode's trace."""
+
+
+@dataclass
+class Episode:
+    """What one episode left behind; rates are means over decisions and spike steps."""
+
+    index: int
+    seed: int
+    total: float = 0.0
+    length: int = 0
+    success: bool | None = None
+    rates: RateMoments = field(default_factory=RateMoments)
+    synops: float = 0.0
+    drift: list[float] = field(default_factory=list)
+    trace: list[dict[str, list[float]]] = field(default_factory=list)
+
+
+@dataclass
+class _Slot:
+    env: Env
+    episode: Episode
+    observation: Any
+    damage: NetworkDamage | None
+
+
+def episode_seed(seed: int, purpose: str, index: int) -> int:
+    """Return the seed of episode ``index``: the same for all arms and conditions, and another for each purpose."""
+    return derive(seed, purpose, index)
+
+
+def rollout(
+    new_session: Callable[[int], Session],
+    new_env: Callable[[], Env],
+    seeds: Sequence[int],
+    *,
+    condition: Condition,
+    num_envs: int,
+    chained: bool = False,
+    normal: Sequence[np.ndarray] = (),
+    on_step: Callable[[int], None] | None = None,
+    on_episode: Callable[[Episode], None] | None = None,
+) -> list[Episode]:
+    """Run one episode for each seed and return them in that order.
+
+    Args:
+        new_session: makes a session of so many slots.
+        new_env: makes an undamaged environment.
+        seeds: one per episode.
+        condition: what is damaged.
+        num_envs: episodes side by side; the scores do not depend on it.
+        chained: adaptation carries on from episode to episode (scope "run"): they run one after another.
+        normal: calibrated mean rates [N] of each layer, which traces are compared with.
+        on_step: told how many decisions each loop made.
+        on_episode: told of each episode that ended.
+    """
+    waiting = [Episode(index, seed) for index, seed in enumerate(seeds)]
+    done: list[Episode] = []
+    count = min(1 if chained else num_envs, len(waiting))
+    session = new_session(count)
+    slots: list[_Slot] = []
+    envs: list[Env] = []
+    try:
+        for place in range(count):
+            envs.append(condition.wrap(new_env()))
+            slots.append(_begin(session, place, envs[-1], waiting.pop(0), condition, fresh=True))
+        while slots:
+            ended = _advance(session, slots, normal)
+            if on_step is not None:
+                on_step(len(slots))
+            over = []
+            for place in ended:
+                slot = slots[place]
+                done.append(slot.episode)
+                if on_episode is not None:
+                    on_episode(slot.episode)
+                if waiting:
+                    slots[place] = _begin(session, place, slot.env, waiting.pop(0), condition, fresh=not chained)
+                else:
+                    over.append(place)
+            if over:
+                left = [place for place in range(len(slots)) if place not in over]
+                session.keep(left)
+                slots = [slots[place] for place in left]
+    finally:
+        for env in envs:
+            env.close()
+    return sorted(done, key=lambda episode: episode.index)
+
+
+def _begin(session: Session, place: int, env: Env, episode: Episode, condition: Condition, *, fresh: bool) -> _Slot:
+    observation, _ = env.reset(seed=episode.seed % 2**32)
+    session.begin(place, generator(episode.seed, "encoder"), fresh=fresh)
+    return _Slot(env, episode, observation, condition.network_damage(episode.seed))
+
+
+def _advance(session: Session, slots: list[_Slot], normal: Sequence[np.ndarray]) -> list[int]:
+    """Make one decision in every slot; return the places whose episode ended."""
+    for place, slot in enumerate(slots):
+        weights = slot.damage.at(slot.episode.length, session.trained) if slot.damage else None
+        if weights is not None:
+            session.set_weights(place, weights)
+    actions = session.act(np.stack([slot.observation for slot in slots]))
+    rates, synops = session.rates(), session.synops()
+    tracing = [place for place, slot in enumerate(slots) if slot.episode.length % TRACE_EVERY == 0]
+    drift = session.drift() if tracing else None
+    thetas = session.thetas() if tracing else None
+    ended = []
+    for place, slot in enumerate(slots):
+        episode = slot.episode
+        slot.observation, reward, terminated, truncated, info = slot.env.step(actions[place])
+        if rates:
+            episode.rates.add([layer[place] for layer in rates])
+        episode.synops += float(synops[place])
+        if drift is not None and place in tracing:
+            entry = {"drift": drift[place].tolist(), "rate": [float(layer[place].mean()) for layer in rates]}
+            if thetas is not None:
+                entry["theta"] = thetas[place].tolist()
+            if normal:
+                means, _ = episode.rates.means()
+                entry["rate_error"] = [float(np.abs(m - c0).mean()) for m, c0 in zip(means, normal, strict=True)]
+            episode.trace.append(entry)
+        episode.total += float(reward)
+        episode.length += 1
+        if terminated or truncated:
+            success = info.get("is_success", info.get("success"))
+            episode.success = None if success is None else bool(success)
+            ended.append(place)
+    if ended:
+        last = session.drift()
+        for place in ended:
+            slots[place].episode.drift = last[place].tolist()
+    return ended

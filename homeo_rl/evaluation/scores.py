@@ -1,0 +1,108 @@
+"""scores.csv: one row an episode, the same bytes for the same command."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from homeo_rl import checkpoint
+from homeo_rl.evaluation.rollout import Episode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One episode of one cell. Figures that do not exist (spikes of an MLP, success of HalfCheetah) are None.
+
+    Attributes:
+        firing_rate: spikes / (neurons * spike steps), mean over the episode.
+        rate_deviation: mean over neurons of abs(rate - calibrated rate).
+        weight_drift: norm(delta) / norm(trained) over all layers at the end.
+        synops: synaptic operations a decision (multiply-accumulates for an MLP).
+    """
+
+    run: str
+    arm: str
+    condition: str
+    severity: float
+    episode: int
+    seed: int
+    total: float
+    length: int
+    success: bool | None
+    firing_rate: float | None
+    rate_deviation: float | None
+    weight_drift: float
+    synops: float
+
+
+_HEADERS = {"total": "return"}
+COLUMNS = tuple(_HEADERS.get(field.name, field.name) for field in fields(Score))
+
+
+def score(
+    episode: Episode,
+    *,
+    run: str,
+    arm: str,
+    condition: str,
+    severity: float,
+    normal: Sequence[np.ndarray],
+    layer_norms: Sequence[float],
+) -> Score:
+    """Condense an episode.
+
+    Args:
+        episode: what the loop left.
+        run: the run's name.
+        arm: the homeostasis arm.
+        condition: the condition's name.
+        severity: its severity.
+        normal: calibrated mean rates [N] of each spiking layer; empty for an MLP.
+        layer_norms: Frobenius norms of the trained weights.
+    """
+    rate = deviation = None
+    if normal:
+        means, _ = episode.rates.means()
+        rate = float(np.concatenate(means).mean())
+        deviation = float(np.abs(np.concatenate(means) - np.concatenate(list(normal))).mean())
+    norms = np.asarray(layer_norms)
+    moved = np.asarray(episode.drift) * norms
+    return Score(
+        run=run,
+        arm=arm,
+        condition=condition,
+        severity=severity,
+        episode=episode.index,
+        seed=episode.seed,
+        total=episode.total,
+        length=episode.length,
+        success=episode.success,
+        firing_rate=rate,
+        rate_deviation=deviation,
+        weight_drift=float(np.sqrt((moved**2).sum() / (norms**2).sum())),
+        synops=episode.synops / episode.length,
+    )
+
+
+def write_scores(path: Path, scores: Sequence[Score]) -> None:
+    """Write the table; floats in full precision, None as an empty field."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in scores:
+        writer.writerow([_text(getattr(row, field.name)) for field in fields(Score)])
+    checkpoint.replace(path, text.getvalue().encode())
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    return repr(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,107 @@
+"""DWAM, dynamic weight adaptation: BCM with a sliding threshold and a coefficient-of-variation gain.
+
+After Zhou et al., "Dynamic Weight Adaptation in Spiking Neural Networks Inspired by Biological Homeostasis" (AAAI
+2026, arXiv 2511.17563), whose rule phi = c (c - theta) with theta = theta_M zeta sigma/mu + c (1 - zeta sigma/mu)
+is the same as phi = g c (c - theta_M) with g = zeta sigma/mu. The windows, the rate and the sliding threshold's
+normal activity c0 are not public; theta_M = E[c^2] / c0 follows Bienenstock, Cooper and Munro (1982).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, State, Tick, finite_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class DWAM(Homeostasis):
+    """Online BCM weight adaptation; once a decision, for every spiking layer::
+
+        m += (c - m) / tau          q += (c^2 - q) / tau
+        g = clip(zeta sqrt(q - m^2) / max(m, 1e-3), 0, 1)        (1 when zeta is None: plain BCM)
+        theta_M = q / c0
+        dW_ij = eta g_i c_i (c_i - theta_M,i) x_j
+
+    State: ``delta`` [B, N_out, N_in] and the moments ``m``, ``q`` [B, N_out]; it starts from no delta and from the
+    calibrated moments.
+
+    Attributes:
+        eta: learning rate, one for all layers or one a layer.
+        zeta: strength of the coefficient-of-variation gain; None is plain BCM.
+        tau: decisions over which the moments run.
+        c0: normal mean rate; None takes each neuron's calibrated rate. 1 is the textbook's omission: every rate then
+            climbs to saturation, which a test shows.
+        floor: least c0, so that silent neurons have a finite threshold.
+        trust: bound of abs(delta), as a multiple of the layer's root mean square trained weight.
+    """
+
+    name: ClassVar[str] = "dwam"
+
+    eta: float | tuple[float, ...] = 1e-4
+    zeta: float | None = None
+    tau: float = 30.0
+    c0: float | None = None
+    floor: float = 0.02
+    trust: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rates = self.eta if isinstance(self.eta, tuple) else (self.eta,)
+        if not rates or min(rates) < 0:
+            raise ValueError(f"eta: expected >= 0, got {self.eta!r}")
+        if self.tau < 1:
+            raise ValueError(f"tau: expected >= 1 decision, got {self.tau!r}")
+        if self.zeta is not None and self.zeta < 0:
+            raise ValueError(f"zeta: expected >= 0 or none, got {self.zeta!r}")
+        if not 0 < self.floor <= 1 or (self.c0 is not None and not 0 < self.c0 <= 1):
+            raise ValueError(f"floor and c0: expected in (0, 1], got {self.floor!r} and {self.c0!r}")
+        if self.trust < 0:
+            raise ValueError(f"trust: expected >= 0, got {self.trust!r}")
+
+    def init(self, layer: LayerReference, batch: int) -> State:
+        """Start from no delta and from the calibrated moments."""
+        return {
+            "delta": layer.rate.new_zeros(batch, layer.rate.shape[0], layer.inputs),
+            "m": layer.rate.repeat(batch, 1),
+            "q": layer.square.repeat(batch, 1),
+        }
+
+    def modulation(self, state: State) -> Modulation:
+        """Add the delta to the trained weights."""
+        return Modulation(weight=state["delta"])
+
+    def step(self, state: State, layer: LayerReference, tick: Tick) -> State:
+        """One BCM update; the delta is advanced in place."""
+        c = tick.post
+        m = state["m"] + (c - state["m"]) / self.tau
+        q = state["q"] + (c * c - state["q"]) / self.tau
+        phi = c * (c - q / self.normal_rate(layer))
+        if self.zeta is not None:
+            deviation = (q - m * m).clamp_min(0.0).sqrt()
+            phi = phi * (self.zeta * deviation / m.clamp_min(1e-3)).clamp(0.0, 1.0)
+        rise = finite_rows(self.rate_of(layer) * phi)
+        bound = self.trust * layer.weight_scale
+        delta = state["delta"].addcmul_(rise.unsqueeze(2), finite_rows(tick.pre).unsqueeze(1)).clamp_(-bound, bound)
+        return {"delta": delta, "m": m, "q": q}
+
+    def theta(self, state: State, layer: LayerReference) -> Tensor:
+        """Return theta_M."""
+        return state["q"] / self.normal_rate(layer)
+
+    def rate_of(self, layer: LayerReference) -> float:
+        """Return the learning rate of one layer."""
+        if isinstance(self.eta, tuple):
+            if layer.index >= len(self.eta):
+                raise ValueError(f"eta: {len(self.eta)} rates given, but there is a layer {layer.index}; give one a layer")
+            return self.eta[layer.index]
+        return self.eta
+
+    def normal_rate(self, layer: LayerReference) -> Tensor:
+        """Return c0, shape [N_out]."""
+        if self.c0 is not None:
+            return torch.full_like(layer.rate, self.c0)
+        return layer.rate.clamp_min(self.floor)

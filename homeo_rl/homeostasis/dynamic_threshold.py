@@ -1,0 +1,67 @@
+"""BDETT, the bioinspired dynamic energy-temporal threshold of Ding et al. (NeurIPS 2022): the rival mechanism."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class BDETT(Homeostasis):
+    """Thresholds that follow the membrane potentials of their layer; at every spike step, v after integration::
+
+        T_t  = exp((v_{t-1} - v_t) / 3) - 1
+        th_t = 0.5 E_{t-1} + 0.5 T_t                                        spike if v_t > th_t
+        V_m  = mean(v_t)  - 0.2 (max v_t  - min v_t)                        over the layer
+        V_th = mean(th_t) - 0.2 (max th_t - min th_t)
+        E_t  = 0.01 (v_t - V_m) + V_th + ln(1 + exp((v_t - V_m) / psi))
+
+    State: the energy term E as ``energy`` [B, N_out]. The authors carry E across episodes too, which is
+    ``scope="run"``; the default "episode" makes an episode's score independent of the episodes before it.
+
+    Attributes:
+        psi: 6 for PopSAN hosts, 4 for SAN.
+        initial: E at the start.
+    """
+
+    name: ClassVar[str] = "bdett"
+    adapts_threshold: ClassVar[bool] = True
+
+    psi: float = 6.0
+    initial: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.psi <= 0:
+            raise ValueError(f"psi: expected > 0, got {self.psi!r}")
+
+    def init(self, layer: LayerReference, batch: int) -> State:
+        """Start every energy at ``initial``."""
+        return {"energy": layer.rate.new_full((batch, layer.rate.shape[0]), self.initial)}
+
+    def threshold(self, state: State, before: Tensor, potential: Tensor) -> tuple[Tensor, State]:
+        """One spike step of the equations above."""
+        temporal = torch.exp(((before - potential) / 3.0).clamp_max(_EXP_MAX)) - 1.0
+        threshold = 0.5 * state["energy"] + 0.5 * temporal
+        rise = potential - _lowered_mean(potential)
+        # ln(1 + exp(z)) written out: torch's softplus rounds differently at different places of a batch.
+        energy = 0.01 * rise + _lowered_mean(threshold) + torch.log1p(torch.exp((rise / self.psi).clamp_max(_EXP_MAX)))
+        return threshold, {"energy": energy}
+
+    def theta(self, state: State, layer: LayerReference) -> Tensor:
+        """Return the energy term E."""
+        return state["energy"]
+
+
+_EXP_MAX = 60.0
+"""exp of more than this says nothing about a threshold any more, and must not overflow float32."""
+
+
+def _lowered_mean(value: Tensor) -> Tensor:
+    spread = value.amax(-1, keepdim=True) - value.amin(-1, keepdim=True)
+    return value.mean(-1, keepdim=True) - 0.2 * spread

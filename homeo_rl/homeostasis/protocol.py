@@ -1,0 +1,122 @@
+"""What a homeostatic mechanism is: a plug-in that reads firing rates and answers with a modulation.
+
+A mechanism never touches a trained parameter. Everything that it changes lives in a *state*, a dictionary of tensors
+whose first dimension is the batch, so every environment of a batch has its own; throwing the state away restores
+the network bit for bit. Shapes: B batch, N_in / N_out inputs / neurons of one layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Scope = Literal["decision", "episode", "run"]
+"""How long a state lives before it starts again from `Homeostasis.init`."""
+
+SCOPES: tuple[Scope, ...] = ("decision", "episode", "run")
+
+State = dict[str, Tensor]
+"""Named tensors [B, ...] of one layer. `step`, `threshold` and `offline` may reuse the memory of the one passed in."""
+
+
+@dataclass(frozen=True)
+class LayerReference:
+    """What is known of one spiking layer when it is healthy (from `homeo_rl.evaluation.calibrate`).
+
+    Attributes:
+        index: 0 for the first spiking layer.
+        rate: mean firing rate of each neuron over clean decisions, in [0, 1], shape [N_out].
+        square: mean squared rate, shape [N_out].
+        weight_scale: root mean square of the trained weights.
+        inputs: N_in.
+    """
+
+    index: int
+    rate: Tensor
+    square: Tensor
+    weight_scale: float
+    inputs: int
+
+
+class Modulation(NamedTuple):
+    """What a mechanism adds to a layer during a decision; None where it adds nothing.
+
+    The input current becomes ``gain * ((W + weight) x) + b + bias``.
+    """
+
+    weight: Tensor | None = None  # [B, N_out, N_in]
+    bias: Tensor | None = None  # [B, N_out]
+    gain: Tensor | None = None  # [B, N_out]
+
+
+class Tick(NamedTuple):
+    """Firing rates of one decision: spikes / T."""
+
+    pre: Tensor  # [B, N_in]
+    post: Tensor  # [B, N_out]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Homeostasis:
+    """Base of all mechanisms; each overrides the parts it needs and leaves the rest neutral.
+
+    Two clocks are served: `threshold` is asked at every spike step, `step` once after every decision. A third,
+    `offline`, serves a phase between episodes: stored observations are replayed through the network, layer by layer
+    from the input, ``passes`` times a layer (see `homeo_rl.snn.network.SpikingNetwork.rest`).
+    """
+
+    name: ClassVar[str] = ""
+    adapts_threshold: ClassVar[bool] = False
+    passes: ClassVar[int] = 0
+
+    scope: Scope = "episode"
+
+    def __post_init__(self) -> None:
+        if self.scope not in SCOPES:
+            raise ValueError(f"scope: expected one of {', '.join(SCOPES)}, got {self.scope!r}")
+
+    def init(self, layer: LayerReference, batch: int) -> State:
+        """Return the state that a scope starts from."""
+        return {}
+
+    def modulation(self, state: State) -> Modulation:
+        """Return what the layer's current is changed by during the coming decision."""
+        return Modulation()
+
+    def threshold(self, state: State, before: Tensor, potential: Tensor) -> tuple[Tensor, State]:
+        """Return the thresholds of this spike step, shape [B, N_out]; asked only where ``adapts_threshold``.
+
+        Args:
+            state: the layer's state.
+            before: membrane potential after the previous spike step.
+            potential: membrane potential after integration, before firing.
+        """
+        raise TypeError(f"{self.name} does not adapt thresholds")
+
+    def step(self, state: State, layer: LayerReference, tick: Tick) -> State:
+        """Advance the state by the rates of one decision."""
+        return state
+
+    def offline(self, state: State, layer: LayerReference, tick: Tick, k: int) -> State:
+        """Advance the state by the mean rates of replay pass ``k`` (0, 1, ...)."""
+        return state
+
+    def theta(self, state: State, layer: LayerReference) -> Tensor | None:
+        """Return the threshold that the mechanism slides, [B, N_out], for logs; None if it has none."""
+        return None
+
+
+def restart(state: State, fresh: State, ended: Tensor) -> State:
+    """Return ``state`` with the rows where ``ended`` [B] is True taken from ``fresh``."""
+    rows = ended.nonzero().flatten()
+    for key, value in state.items():
+        value[rows] = fresh[key][rows]
+    return state
+
+
+def finite_rows(value: Tensor) -> Tensor:
+    """Return ``value`` with NaN and infinities replaced by 0: the guard that keeps a fault out of the weights."""
+    return torch.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)

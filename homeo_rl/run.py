@@ -1,0 +1,162 @@
+"""The run folder: the one owner of everything a run writes.
+
+    runs/<algo>/<Env-id>_<n>/
+        run.json                      the specification (`RunSpec`)
+        policy/                       the policy bundle: safetensors and JSON
+        best/                         the best policy seen by the evaluations during training
+        calibration/                  clean firing rates that homeostasis aims at
+        evaluations/<suite>_<n>/      scores.csv, evaluation.json, table.md, returns.png
+        tb/                           TensorBoard
+        <Env-id>.zip, best_model.zip, evaluations.npz, *.monitor.csv, <Env-id>/*.yml    readable by rl-zoo's scripts
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from homeo_rl import checkpoint
+from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.spec import RunSpec, dump, parse
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that exists and whose specification was read and checked."""
+
+    path: Path
+    spec: RunSpec
+
+    @classmethod
+    def create(cls, path: Path, spec: RunSpec) -> Run:
+        """Make the folder ``path``, which must not exist or be empty.
+
+        Raises:
+            UsageError: something is already there.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot make the run folder ({error.strerror}); choose another --out") from None
+        if any(path.iterdir()):
+            raise UsageError(f"{path}: expected a new or empty folder, found files; choose another --out")
+        run = cls(path, spec)
+        run.write_spec()
+        return run
+
+    @classmethod
+    def create_numbered(cls, folder: Path, spec: RunSpec) -> Run:
+        """Make ``folder/<Env-id>_<n>`` with the first free n; two processes never share one."""
+        run = cls(make_numbered(folder, slug(spec.env)), spec)
+        run.write_spec()
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open an existing run.
+
+        Raises:
+            UsageError: there is no run at ``path``, or its specification is not valid.
+        """
+        if not (path / "run.json").exists():
+            near = sorted(str(p.parent) for p in path.parent.glob("*/run.json"))[:3] if path.parent.is_dir() else []
+            hint = f"runs beside it: {', '.join(near)}" if near else "make one with `homeo-rl train` or `homeo-rl import`"
+            raise UsageError(f"{path}: expected a run folder with a run.json, found none; {hint}")
+        try:
+            document = checkpoint.read_json(path / "run.json")
+        except StorageFault as fault:
+            raise UsageError(str(fault)) from None
+        return cls(path, parse(RunSpec, document, where=str(path / "run.json")))
+
+    def write_spec(self) -> None:
+        """Write ``run.json``."""
+        checkpoint.write_json(self.path / "run.json", dump(self.spec))
+
+    @property
+    def name(self) -> str:
+        """Short name for tables: the last two parts of the path."""
+        parts = self.path.resolve().parts
+        return "/".join(parts[-2:])
+
+    @property
+    def export_folder(self) -> Path:
+        """The folder rl-zoo reads the configuration from."""
+        return self.path / slug(self.spec.env)
+
+    def save_policy(self, tensors: dict[str, np.ndarray], document: dict[str, Any], *, which: str = "policy") -> None:
+        """Write the policy bundle ``which`` ("policy" or "best")."""
+        checkpoint.save(self.path / which, tensors, document)
+
+    def load_policy(self, *, which: str = "policy") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Read a policy bundle.
+
+        Raises:
+            UsageError: this run has none.
+        """
+        folder = self.path / which
+        if not folder.exists() and not folder.with_name(which + ".old").exists():
+            raise UsageError(f"{folder}: this run has no such policy; was training stopped before the first save?")
+        return checkpoint.load(folder)
+
+    def policy_digest(self, *, which: str = "policy") -> str:
+        """Return the SHA-256 of a policy bundle's manifest: another policy, another digest."""
+        self.load_policy(which=which)
+        return hashlib.sha256((self.path / which / "manifest.json").read_bytes()).hexdigest()
+
+    def save_calibration(self, tensors: dict[str, np.ndarray], document: dict[str, Any]) -> None:
+        """Write the calibration bundle."""
+        checkpoint.save(self.path / "calibration", tensors, document)
+
+    def load_calibration(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """Read the calibration bundle, or return None if there is none yet."""
+        if not (self.path / "calibration").exists():
+            return None
+        return checkpoint.load(self.path / "calibration")
+
+    def new_evaluation(self, suite: str) -> Path:
+        """Make the folder of a new evaluation."""
+        return make_numbered(self.path / "evaluations", slug(suite))
+
+    def evaluations(self) -> list[Path]:
+        """All finished evaluations, oldest first."""
+        found = (self.path / "evaluations").glob("*/scores.csv")
+        return sorted((p.parent for p in found), key=lambda p: ((p / "scores.csv").stat().st_mtime_ns, p.name))
+
+
+def make_numbered(folder: Path, stem: str) -> Path:
+    """Make ``folder/<stem>_<n>`` with the first free n >= 1; exclusive, so no two callers get the same one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = [p.name.rpartition("_")[2] for p in folder.glob(f"{stem}_*")]
+        number = max((int(n) for n in taken if n.isdigit()), default=0) + 1
+        while True:
+            try:
+                (folder / f"{stem}_{number}").mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return folder / f"{stem}_{number}"
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
+
+
+def slug(name: str) -> str:
+    """Return a name fit for a folder: rl-zoo writes the namespace's slash as a dash."""
+    return name.rpartition(":")[2].replace("/", "-")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide numbers."""
+    found = {"python": platform.python_version()}
+    for package in ("homeo-rl", "gymnasium", "mujoco", "numpy", "stable-baselines3", "torch"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,113 @@
+"""From observation entries [B, N_in] to spike trains or currents [B, T, N_enc]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor, nn
+
+from homeo_rl.snn.surrogates import straight_through
+from homeo_rl.spec import EncoderSpec
+
+REGULAR_THRESHOLD = 0.999
+"""Threshold and reset of the regular encoder's integrator (PopSAN)."""
+
+_LEAST_STD = 1e-2
+"""Learned widths are held above this: a unit of width 0 divides by 0."""
+
+
+def uniform(shape: tuple[int, ...], like: Tensor, generator: Generator | None, noise: Tensor | None) -> Tensor:
+    """Return uniform numbers in [0, 1): ``noise`` if it is given, else draws from ``generator`` (None: torch's own)."""
+    if noise is not None:
+        if noise.shape != shape:
+            raise ValueError(f"encoder noise: expected shape {tuple(shape)}, got {tuple(noise.shape)}")
+        return noise.to(like)
+    return torch.rand(shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+class Encoder(nn.Module):
+    """Base: ``forward(x, steps)``; ``stochastic`` encoders also take the randomness, as a generator or as numbers."""
+
+    stochastic = False
+
+    def forward(
+        self, x: Tensor, steps: int, *, generator: Generator | None = None, noise: Tensor | None = None
+    ) -> Tensor:
+        """Encode ``x`` [B, N_in] as [B, T, N_enc] with T = ``steps``."""
+        raise NotImplementedError
+
+
+class PopulationEncoder(Encoder):
+    """Gaussian receptive fields with learnable means and widths (Tang et al., CoRL 2020).
+
+    Activity A = exp(-(x - mean)^2 / (2 std^2)) for each of ``size`` units per entry. Regular: an integrator adds A a
+    step, spikes above 0.999 and subtracts 0.999. Poisson: a spike with probability A. The gradient passes straight
+    through the spikes.
+    """
+
+    def __init__(self, inputs: int, spec: EncoderSpec) -> None:
+        super().__init__()
+        means = torch.linspace(-spec.span, spec.span, spec.size) if spec.size > 1 else torch.zeros(1)
+        self.mean = nn.Parameter(means.repeat(inputs, 1))
+        self.std = nn.Parameter(torch.full((inputs, spec.size), spec.std))
+        self.stochastic = spec.kind == "population-poisson"
+
+    def activity(self, x: Tensor) -> Tensor:
+        """Return the activities A [B, N_in * size]."""
+        distance = x.unsqueeze(-1) - self.mean
+        std = self.std.clamp_min(_LEAST_STD)
+        return torch.exp(-0.5 * distance.square() / std.square()).flatten(1)
+
+    def forward(
+        self, x: Tensor, steps: int, *, generator: Generator | None = None, noise: Tensor | None = None
+    ) -> Tensor:
+        """Encode ``x`` [B, N_in]."""
+        activity = self.activity(x)
+        if self.stochastic:
+            trains = activity.unsqueeze(1).expand(-1, steps, -1)
+            draws = uniform(trains.shape, activity, generator, noise)
+            return straight_through(trains, (draws < trains).to(x.dtype))
+        potential, outputs = torch.zeros_like(activity), []
+        for _ in range(steps):
+            potential = potential + activity
+            spikes = straight_through(potential, (potential > REGULAR_THRESHOLD).to(x.dtype))
+            potential = potential - REGULAR_THRESHOLD * spikes
+            outputs.append(spikes)
+        return torch.stack(outputs, 1)
+
+
+class CurrentEncoder(Encoder):
+    """The observation itself as a constant input current."""
+
+    def forward(
+        self, x: Tensor, steps: int, *, generator: Generator | None = None, noise: Tensor | None = None
+    ) -> Tensor:
+        """Encode ``x`` [B, N_in]."""
+        return x.unsqueeze(1).expand(-1, steps, -1)
+
+
+class BernoulliEncoder(Encoder):
+    """A spike with probability clip(x / span, 0, 1); ``signed`` gives positive and negative parts a line each."""
+
+    stochastic = True
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__()
+        self.span, self.signed = spec.span, spec.signed
+
+    def forward(
+        self, x: Tensor, steps: int, *, generator: Generator | None = None, noise: Tensor | None = None
+    ) -> Tensor:
+        """Encode ``x`` [B, N_in]."""
+        rate = torch.cat([x, -x], 1) if self.signed else x
+        rate = (rate / self.span).clamp(0.0, 1.0).unsqueeze(1).expand(-1, steps, -1)
+        draws = uniform(rate.shape, x, generator, noise)
+        return straight_through(rate, (draws < rate).to(x.dtype))
+
+
+def build_encoder(inputs: int, spec: EncoderSpec) -> Encoder:
+    """Build the encoder that ``spec`` describes."""
+    if spec.kind == "current":
+        return CurrentEncoder()
+    if spec.kind == "bernoulli":
+        return BernoulliEncoder(spec)
+    return PopulationEncoder(inputs, spec)

@@ -1,0 +1,305 @@
+"""A feed-forward spiking network with explicit state, run layer by layer.
+
+In a feed-forward net every layer can run all T steps before the next one starts, so a layer costs one product of
+T * B rows and one scan over T. `homeo_rl.snn.reference` runs the same network step by step, and the tests hold the
+two together. Shapes: B batch, T spike steps, N neurons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, Scope, State, Tick, restart
+from homeo_rl.snn import neurons
+from homeo_rl.snn.encoders import build_encoder
+from homeo_rl.snn.neurons import Membrane, ThresholdRule
+from homeo_rl.snn.readouts import build_readout
+from homeo_rl.spec import NetworkSpec
+
+
+class LayerWeights(NamedTuple):
+    """The weights a layer runs with: the trained ones, or damaged copies.
+
+    A leading batch dimension gives every environment its own. ``alive`` is 0 for dead neurons and ``stuck`` 1 for
+    neurons that fire at every step; None means there are none.
+    """
+
+    weight: Tensor  # [N_out, N_in] or [B, N_out, N_in]
+    bias: Tensor  # [N_out] or [B, N_out]
+    alive: Tensor | None = None  # [N_out] or [B, N_out]
+    stuck: Tensor | None = None  # [N_out] or [B, N_out]
+
+
+Weights = tuple[LayerWeights, ...]
+
+
+@dataclass
+class NetworkState:
+    """Everything about a batch of decisions that is not a trained parameter.
+
+    Attributes:
+        batch: B.
+        weights: what each layer runs with; None is the trained parameters.
+        plugin: the homeostatic mechanism, or None.
+        references: what the mechanism knows of each healthy layer.
+        adaptation: the mechanism's state of each layer.
+        membranes: membrane state of each layer, where it outlives a decision.
+        rates: mean output [B, N] of the encoder and of each layer in the last decision.
+    """
+
+    batch: int
+    weights: Weights | None = None
+    plugin: Homeostasis | None = None
+    references: tuple[LayerReference, ...] = ()
+    adaptation: list[State] = field(default_factory=list)
+    membranes: list[Membrane | None] = field(default_factory=list)
+    rates: tuple[Tensor, ...] = ()
+
+
+class SpikingNetwork(nn.Module):
+    """Encoder, fully connected spiking layers and read-out.
+
+    ``network(x, state=None, adapt=False)`` maps x [B, inputs] to y [B, outputs] and returns the state after. Weights
+    change only where ``adapt=True`` is written, and only inside the state: the parameters are never touched.
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        if spec.body != "spiking":
+            raise ValueError(f"SpikingNetwork needs body 'spiking', got {spec.body!r}")
+        self.spec = spec
+        self.encoder = build_encoder(spec.inputs, spec.encoder)
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(spec.widths, spec.widths[1:], strict=False))
+        self.readout = build_readout(spec.outputs, spec.readout)
+
+    def parameters_of_layers(self) -> Weights:
+        """Return the trained weights, without gradients."""
+        return trained(self.layers)
+
+    def references(self, rates: Sequence[Tensor], squares: Sequence[Tensor]) -> tuple[LayerReference, ...]:
+        """Join calibrated rates [N] and squared rates [N], one a layer, with the trained weights' scale."""
+        return tuple(
+            LayerReference(
+                index=index,
+                rate=rate.to(layer.weight),
+                square=square.to(layer.weight),
+                weight_scale=float(layer.weight.square().mean().sqrt()),
+                inputs=layer.weight.shape[1],
+            )
+            for index, (layer, rate, square) in enumerate(
+                zip(self.parameters_of_layers(), rates, squares, strict=True)
+            )
+        )
+
+    def initial_state(
+        self,
+        batch: int,
+        *,
+        plugin: Homeostasis | None = None,
+        references: tuple[LayerReference, ...] = (),
+        weights: Weights | None = None,
+    ) -> NetworkState:
+        """Return the state that a batch of episodes starts from.
+
+        Raises:
+            ValueError: a plug-in without one reference a layer.
+        """
+        if plugin is not None and len(references) != len(self.layers):
+            raise ValueError(f"plug-in {plugin.name}: expected {len(self.layers)} layer references, got {len(references)}")
+        return NetworkState(
+            batch=batch,
+            weights=weights,
+            plugin=plugin,
+            references=references,
+            adaptation=[] if plugin is None else [plugin.init(layer, batch) for layer in references],
+            membranes=[None] * len(self.layers),
+        )
+
+    def forget(self, state: NetworkState, ended: Tensor, scope: Scope) -> NetworkState:
+        """Start again the rows where ``ended`` [B] is True, as far as what ends with ``scope`` is concerned.
+
+        Membranes of scope "episode" go to rest; the mechanism's state restarts if its own scope is ``scope``.
+        """
+        if scope != "decision":
+            for membrane in state.membranes:
+                if membrane is not None:
+                    for value in membrane:
+                        value[ended] = 0.0
+        if state.plugin is not None and state.plugin.scope == scope:
+            for index, layer in enumerate(state.references):
+                fresh = state.plugin.init(layer, state.batch)
+                state.adaptation[index] = restart(state.adaptation[index], fresh, ended)
+        return state
+
+    def forward(
+        self,
+        x: Tensor,
+        state: NetworkState | None = None,
+        *,
+        adapt: bool = False,
+        generator: Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, NetworkState]:
+        """Make one decision.
+
+        Args:
+            x: observations [B, inputs].
+            state: the state before; None starts from the trained network at rest.
+            adapt: let the state's plug-in advance its state after the decision.
+            generator: randomness of a stochastic encoder; None is torch's global generator.
+            noise: the encoder's uniform numbers [B, T, N_enc] themselves, instead of a generator.
+
+        Returns:
+            the outputs [B, outputs] and the state after; the state passed in must not be used again.
+        """
+        state = self.initial_state(x.shape[0]) if state is None else state
+        if state.batch != x.shape[0]:
+            raise ValueError(f"state of batch {state.batch} given a batch of {x.shape[0]}; make a state of that size")
+        adapt = adapt and state.plugin is not None
+        if adapt and state.plugin is not None and state.plugin.scope == "decision":
+            state = self.forget(state, torch.ones(state.batch, dtype=torch.bool, device=x.device), "decision")
+        train = self.encoder(x, self.spec.steps, generator=generator, noise=noise)
+        rates = [train.detach().mean(1)]
+        for index in range(len(self.layers)):
+            train, membrane = self._layer(index, train, state)
+            if self.spec.membrane == "episode":
+                state.membranes[index] = Membrane(*(part.detach() for part in membrane))
+            rates.append(membrane.spikes.detach() if not self._fires(index) else train.detach().mean(1))
+        if adapt:
+            self._advance(state, rates)
+        state = replace(state, rates=tuple(rates))
+        y: Tensor = self.readout(train)
+        return y, state
+
+    def rest(self, state: NetworkState, x: Tensor) -> NetworkState:
+        """Run the plug-in's offline phase on stored observations ``x`` [M, inputs], between episodes.
+
+        For every layer from the input on, and ``plugin.passes`` times a layer, the observations are replayed through
+        the network as it is now (damaged and adapted), and the plug-in advances its state by the mean rates.
+        """
+        plugin = state.plugin
+        if plugin is None:
+            return state
+        for index, layer in enumerate(state.references):
+            for k in range(plugin.passes):
+                rows = [self._replay(state, row, x) for row in range(state.batch)]
+                pre, post = (torch.stack([rates[i].mean(0) for rates in rows]) for i in (index, index + 1))
+                state.adaptation[index] = plugin.offline(state.adaptation[index], layer, Tick(pre, post), k)
+        return state
+
+    def synops(self, rates: Sequence[Tensor]) -> Tensor:
+        """Return synaptic operations per decision [B]: spikes times the neurons that each reaches."""
+        fan_out = self.spec.widths[1:]
+        events = [(rate != 0).sum(-1) if self.spec.encoder.kind == "current" and i == 0 else self.spec.steps * rate.sum(-1)
+                  for i, rate in enumerate(rates[:-1])]  # fmt: skip
+        return torch.stack([count * fan for count, fan in zip(events, fan_out, strict=True)]).sum(0)
+
+    def _fires(self, index: int) -> bool:
+        return self.readout.spiking or index < len(self.layers) - 1
+
+    def _weights(self, index: int, state: NetworkState) -> LayerWeights:
+        if state.weights is not None:
+            return state.weights[index]
+        layer = self.layers[index]
+        assert isinstance(layer, nn.Linear)
+        return LayerWeights(layer.weight, layer.bias)
+
+    def _layer(self, index: int, train: Tensor, state: NetworkState) -> tuple[Tensor, Membrane]:
+        own = self._weights(index, state)
+        change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
+        return neurons.scan(
+            self.spec.neuron,
+            modulated_currents(train, own, change),
+            state.membranes[index],
+            threshold=threshold_rule(state, index),
+            alive=own.alive,
+            stuck=own.stuck,
+            fires=self._fires(index),
+        )
+
+    def _advance(self, state: NetworkState, rates: Sequence[Tensor]) -> None:
+        plugin = state.plugin
+        assert plugin is not None
+        for index, layer in enumerate(state.references):
+            if self._fires(index):
+                tick = Tick(rates[index], rates[index + 1])
+                state.adaptation[index] = plugin.step(state.adaptation[index], layer, tick)
+
+    def _replay(self, state: NetworkState, row: int, x: Tensor) -> tuple[Tensor, ...]:
+        count = x.shape[0]
+
+        def repeat(value: Tensor, single: int) -> Tensor:
+            """Give row ``row`` of a per-environment tensor to every stored observation."""
+            own = value if value.dim() == single else value[row]
+            return own.expand(count, *own.shape)
+
+        weights = tuple(
+            LayerWeights(
+                repeat(own.weight, 2),
+                repeat(own.bias, 1),
+                None if own.alive is None else repeat(own.alive, 1),
+                None if own.stuck is None else repeat(own.stuck, 1),
+            )
+            for own in (self._weights(i, state) for i in range(len(self.layers)))
+        )
+        asleep = NetworkState(
+            batch=count,
+            weights=weights,
+            plugin=state.plugin,
+            references=state.references,
+            adaptation=[{k: v[row].expand(count, *v[row].shape) for k, v in s.items()} for s in state.adaptation],
+            membranes=[None] * len(self.layers),
+        )
+        return self.forward(x, asleep)[1].rates
+
+
+def trained(layers: nn.ModuleList) -> Weights:
+    """Return the weights of linear layers, without gradients."""
+    linears = (layer for layer in layers if isinstance(layer, nn.Linear))
+    return tuple(LayerWeights(layer.weight.detach(), layer.bias.detach()) for layer in linears)
+
+
+def threshold_rule(state: NetworkState, index: int) -> ThresholdRule | None:
+    """Return the plug-in's threshold of one layer, or None where the neuron's constant one holds."""
+    plugin = state.plugin
+    if plugin is None or not plugin.adapts_threshold:
+        return None
+
+    def rule(before: Tensor, potential: Tensor) -> Tensor:
+        level, state.adaptation[index] = plugin.threshold(state.adaptation[index], before, potential)
+        return level
+
+    return rule
+
+
+def modulated_currents(train: Tensor, own: LayerWeights, change: Modulation) -> Tensor:
+    """Return the input currents [B, T, N_out] of a layer for its input ``train`` [B, T, N_in]."""
+    weight = own.weight if change.weight is None else own.weight + change.weight
+    bias = own.bias if change.bias is None else own.bias + change.bias
+    if change.gain is None:
+        return currents(train, weight, bias)
+    return currents(train, weight, torch.zeros_like(bias)) * change.gain.unsqueeze(1) + bias.unsqueeze(-2)
+
+
+def currents(train: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return W x + b for a whole train [B, T, N_in], as [B, T, N_out].
+
+    Shared weights [N_out, N_in] make one product of B * T rows. Weights of each environment's own [B, N_out, N_in]
+    make B products of one fixed shape, so a row's result does not depend on how many rows there are, to the last bit:
+    evaluations give the same scores however many environments run side by side.
+    """
+    if weight.dim() == 2:
+        return torch.nn.functional.linear(train, weight) + (bias if bias.dim() == 1 else bias.unsqueeze(1))
+    rows = zip(train.unbind(0), weight.unbind(0), strict=True)
+    product = torch.stack([_aligned(row) @ _aligned(own).T for row, own in rows])
+    return product + (bias if bias.dim() == 1 else bias.unsqueeze(1))
+
+
+def _aligned(value: Tensor) -> Tensor:
+    """Return ``value`` at an address that is a multiple of 64: small products round differently elsewhere."""
+    return value if value.data_ptr() % 64 == 0 else value.clone()

@@ -1,0 +1,134 @@
+"""Neuron models as pure functions of one spike step, and the scan that runs them over time.
+
+current-lif (SAN, PopSAN; Tang et al. 2020), spike at v > threshold::
+
+    u_t = current_decay u_{t-1} + x_t
+    v_t = voltage_decay v_{t-1} (1 - s_{t-1}) + u_t
+
+lif, spike at v >= threshold, reset after the spike::
+
+    v_t = v_{t-1} + (x_t - v_{t-1}) / tau      (decay_input)        v_t = v_{t-1} - v_{t-1} / tau + x_t
+
+if, spike at v >= threshold, reset after the spike::
+
+    v_t = v_{t-1} + x_t
+
+Soft reset subtracts the threshold, hard reset sets the potential to 0. Shapes: B batch, T steps, N neurons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from homeo_rl.snn.surrogates import spike
+from homeo_rl.spec import NeuronSpec
+
+
+class Membrane(NamedTuple):
+    """State of a layer between two spike steps, each [B, N]."""
+
+    current: Tensor
+    potential: Tensor
+    spikes: Tensor
+
+
+ThresholdRule = Callable[[Tensor, Tensor], Tensor]
+"""(potential before, potential after integration) -> threshold, each [B, N]."""
+
+
+def rest(x: Tensor) -> Membrane:
+    """Return the state at rest for input currents ``x`` [B, N]."""
+    zero = torch.zeros_like(x)
+    return Membrane(zero, zero, zero)
+
+
+def integrate(neuron: NeuronSpec, x: Tensor, state: Membrane) -> tuple[Tensor, Tensor]:
+    """Return synaptic current and membrane potential after the input ``x`` [B, N], before firing."""
+    if neuron.kind == "current-lif":
+        current = neuron.current_decay * state.current + x
+        return current, neuron.voltage_decay * state.potential * (1.0 - state.spikes) + current
+    if neuron.kind == "if":
+        return x, state.potential + x
+    if neuron.decay_input:
+        return x, state.potential + (x - state.potential) / neuron.tau
+    return x, state.potential - state.potential / neuron.tau + x
+
+
+def fire(neuron: NeuronSpec, potential: Tensor, threshold: Tensor | float) -> Tensor:
+    """Return the spikes [B, N] of integrated potentials."""
+    return spike(potential - threshold, neuron.surrogate, inclusive=neuron.kind != "current-lif")
+
+
+def reset(neuron: NeuronSpec, potential: Tensor, spikes: Tensor, threshold: Tensor | float) -> Tensor:
+    """Return the potential after the spikes; the current-based neuron gates it at the next step instead."""
+    if neuron.kind == "current-lif":
+        return potential
+    if neuron.reset == "soft":
+        return potential - spikes * threshold
+    return potential * (1.0 - spikes)
+
+
+def step(
+    neuron: NeuronSpec,
+    x: Tensor,
+    state: Membrane,
+    *,
+    threshold: ThresholdRule | None = None,
+    alive: Tensor | None = None,
+    stuck: Tensor | None = None,
+    fires: bool = True,
+) -> Membrane:
+    """Run one spike step.
+
+    Args:
+        neuron: the model.
+        x: input current [B, N].
+        state: the state before.
+        threshold: rule that replaces the constant threshold.
+        alive: 0 for neurons that never fire, else 1; [N] or [B, N].
+        stuck: 1 for neurons that fire at every step, else 0; [N] or [B, N].
+        fires: False for a read-out layer whose potential only integrates.
+
+    Returns:
+        the state after; its ``spikes`` are the output.
+    """
+    current, potential = integrate(neuron, x, state)
+    if not fires:
+        return Membrane(current, potential, state.spikes)
+    level = neuron.threshold if threshold is None else threshold(state.potential, potential)
+    spikes = fire(neuron, potential, level)
+    if alive is not None:
+        spikes = spikes * alive
+    if stuck is not None:
+        spikes = torch.maximum(spikes, stuck)
+    return Membrane(current, reset(neuron, potential, spikes, level), spikes)
+
+
+def scan(
+    neuron: NeuronSpec,
+    currents: Tensor,
+    state: Membrane | None = None,
+    *,
+    threshold: ThresholdRule | None = None,
+    alive: Tensor | None = None,
+    stuck: Tensor | None = None,
+    fires: bool = True,
+) -> tuple[Tensor, Membrane]:
+    """Run `step` over all T steps of ``currents`` [B, T, N].
+
+    Returns:
+        the spikes [B, T, N] (of a layer that does not fire: its potentials) and the last state.
+    """
+    outputs = []
+    for x in currents.unbind(1):
+        state = step(
+            neuron, x, rest(x) if state is None else state,
+            threshold=threshold, alive=alive, stuck=stuck, fires=fires,
+        )  # fmt: skip
+        outputs.append(state.spikes if fires else state.potential)
+    assert state is not None, "at least one spike step"
+    return torch.stack(outputs, 1), state

@@ -1,0 +1,51 @@
+"""The plain reference: the same network, one spike step after the other through all layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from homeo_rl.homeostasis.protocol import Modulation
+from homeo_rl.snn import neurons
+from homeo_rl.snn.network import NetworkState, SpikingNetwork, modulated_currents, threshold_rule
+
+
+def forward_stepwise(
+    network: SpikingNetwork, x: Tensor, state: NetworkState | None = None, *, noise: Tensor | None = None
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Make one decision step by step, as hardware would.
+
+    Args:
+        network: the network.
+        x: observations [B, inputs].
+        state: weights, plug-in and membranes, as for `SpikingNetwork.forward`; not advanced.
+        noise: uniform numbers of a stochastic encoder [B, T, N_enc].
+
+    Returns:
+        the outputs [B, outputs] and each layer's spikes [B, T, N] (potentials for a layer that does not fire).
+    """
+    state = network.initial_state(x.shape[0]) if state is None else state
+    last = len(network.layers) - 1
+    membranes = list(state.membranes)
+    outputs: list[list[Tensor]] = [[] for _ in network.layers]
+    for value in network.encoder(x, network.spec.steps, noise=noise).unbind(1):
+        for index in range(last + 1):
+            own = network._weights(index, state)
+            change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
+            current = modulated_currents(value.unsqueeze(1), own, change).squeeze(1)
+            fires = network.readout.spiking or index < last
+            membrane = membranes[index]
+            membranes[index] = membrane = neurons.step(
+                network.spec.neuron,
+                current,
+                neurons.rest(current) if membrane is None else membrane,
+                threshold=threshold_rule(state, index),
+                alive=own.alive,
+                stuck=own.stuck,
+                fires=fires,
+            )
+            value = membrane.spikes if fires else membrane.potential
+            outputs[index].append(value)
+    trains = tuple(torch.stack(train, 1) for train in outputs)
+    y: Tensor = network.readout(trains[-1])
+    return y, trains
