@@ -42,11 +42,11 @@ class DWAM(Homeostasis):
     name: ClassVar[str] = "dwam"
 
     eta: float | tuple[float, ...] = 1e-4
-    zeta: float | None = None
+    zeta: float | None = 3.0
     tau: float = 30.0
     c0: float | None = None
     floor: float = 0.02
-    trust: float = 1.0
+    trust: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,7 +28,7 @@ class LinearHomeostat(Homeostasis):
     eta: float = 3e-4
     tau: float = 30.0
     target: Literal["weights", "bias"] = "weights"
-    trust: float = 1.0
+    trust: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()

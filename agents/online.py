@@ -1,0 +1,82 @@
+"""Homeostasis while rollouts are collected (``--homeostasis-in-training``).
+
+The plug-in adapts exactly as it does in deployment: a state per environment, restarted when an episode ends. What is
+normal is not known before training, so the first ``window`` decisions are only observed, and from then on each
+window's mean rates are the set point of the next one: the set point follows the policy as it learns.
+
+For PPO and A2C the collected log-probabilities are those of the adapted policy, which chose the actions; the gradient
+passes see the trained weights alone. The importance ratio is therefore right but not 1 before the first gradient
+step; its mean distance from 1 is logged as ``homeo/ratio_gap``. Nothing adapts in gradient passes, value
+bootstraps or evaluations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from homeo_rl.homeostasis.protocol import Homeostasis
+from homeo_rl.homeostasis.statistics import RateMoments
+from homeo_rl.snn.network import NetworkState, SpikingNetwork
+
+
+class OnlineAdaptation:
+    """State of a plug-in over the environments of a training run."""
+
+    def __init__(self, network: SpikingNetwork, plugin: Homeostasis, *, window: int = 1000) -> None:
+        self.network, self.plugin, self.window = network, plugin, window
+        self.state: NetworkState | None = None
+        self._moments = RateMoments()
+
+    @torch.no_grad()
+    def decide(self, features: Tensor) -> Tensor:
+        """Return the network's outputs for normalised observations [B, D], and adapt."""
+        y, state = self.network(features, self.state, adapt=True)
+        for row in range(features.shape[0]):
+            self._moments.add([rate[row].cpu() for rate in state.rates[1:]])
+        if self.state is not None:
+            self.state = state
+        if self._moments.decisions >= self.window:
+            self._move_set_point(features.shape[0])
+        return y
+
+    @torch.no_grad()
+    def end(self, dones: Tensor) -> None:
+        """Restart what ends with an episode in the environments where ``dones`` [B] is True."""
+        if self.state is not None and bool(dones.any()):
+            self.state = self.network.forget(self.state, dones, "episode")
+
+    def drift(self) -> list[float]:
+        """Mean over environments of norm(delta) / norm(trained), one a layer; empty before the first window's end."""
+        if self.state is None:
+            return []
+        found = []
+        for adaptation, layer in zip(self.state.adaptation, self.network.parameters_of_layers(), strict=True):
+            delta = self.plugin.modulation(adaptation).weight
+            found.append(0.0 if delta is None else float(delta.flatten(1).norm(dim=1).mean() / layer.weight.norm()))
+        return found
+
+    def thetas(self) -> list[float]:
+        """Mean sliding threshold, one a layer; empty where there is none."""
+        if self.state is None:
+            return []
+        pairs = zip(self.state.adaptation, self.state.references, strict=True)
+        return [float(t.mean()) for t in (self.plugin.theta(a, layer) for a, layer in pairs) if t is not None]
+
+    def rate_errors(self) -> list[float]:
+        """Mean of abs(rate - set point) in the last decision, one a layer."""
+        if self.state is None or not self.state.rates:
+            return []
+        pairs = zip(self.state.rates[1:], self.state.references, strict=True)
+        return [float((rate.mean(0) - layer.rate).abs().mean()) for rate, layer in pairs]
+
+    def _move_set_point(self, batch: int) -> None:
+        rates, squares = self._moments.means()
+        references = self.network.references([torch.tensor(r) for r in rates], [torch.tensor(s) for s in squares])
+        if self.state is None:
+            self.state = self.network.initial_state(batch, plugin=self.plugin, references=references)
+        else:
+            self.state = replace(self.state, references=references)
+        self._moments = RateMoments()

@@ -1,0 +1,162 @@
+"""What happens beside the learning: normaliser, spike logs, finite weights, best policy, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from homeo_rl.agents.controller import save_controller
+from homeo_rl.agents.policies import SpikingPolicyMixin
+from homeo_rl.errors import NumericalFault
+from homeo_rl.run import Run
+from homeo_rl.snn.network import SpikingNetwork
+
+
+def policy_of(callback: BaseCallback) -> SpikingPolicyMixin:
+    """Return the model's policy."""
+    policy = callback.model.policy
+    assert isinstance(policy, SpikingPolicyMixin)
+    return policy
+
+
+class NormaliserCallback(BaseCallback):
+    """Move the normaliser's statistics between rollouts, never during one.
+
+    PPO's stored log-probabilities were computed with the statistics of the rollout, and its gradient passes must see
+    the same ones. For off-policy algorithms a rollout is a step or a few.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: list[np.ndarray] = []
+
+    def _on_training_start(self) -> None:
+        # The first observations of all environments: without them the first rollout would not be normalised at all.
+        last = self.model._last_obs  # type: ignore[attr-defined]  # both families of algorithms have it
+        assert isinstance(last, np.ndarray)
+        if float(policy_of(self).normaliser().running_count) == 0 and len(last) > 1:
+            self._seen.append(last.copy())
+
+    def _on_step(self) -> bool:
+        self._seen.append(np.array(self.locals["new_obs"]))
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self._seen:
+            batch = torch.as_tensor(np.concatenate(self._seen))
+            policy_of(self).normaliser().update(batch)
+            self._seen = []
+
+
+class SpikeCallback(BaseCallback):
+    """Log ``snn/*`` (and ``homeo/*`` where a plug-in adapts in training), and stop at the first weight that is not finite.
+
+    Rates are those of the last observations, once every ``every`` environment steps.
+    """
+
+    def __init__(self, every: int = 1000) -> None:
+        super().__init__()
+        self.every = every
+        self._next = 0
+
+    def _on_step(self) -> bool:
+        online = policy_of(self).head().online
+        if online is not None:
+            online.end(torch.as_tensor(np.array(self.locals["dones"], dtype=bool)))
+        if self.num_timesteps >= self._next:
+            self._next = self.num_timesteps + self.every
+            self._check_finite()
+            self._log_rates()
+        return True
+
+    def _on_rollout_end(self) -> None:
+        model = self.model
+        if isinstance(model, OnPolicyAlgorithm) and policy_of(self).head().online is not None:
+            buffer = model.rollout_buffer
+            with torch.no_grad():
+                flat = torch.as_tensor(buffer.observations).flatten(0, 1)
+                actions = torch.as_tensor(buffer.actions).flatten(0, 1)
+                discrete = not hasattr(model.action_space, "low")
+                log_prob = model.policy.evaluate_actions(
+                    flat.to(model.device), (actions.long().flatten() if discrete else actions).to(model.device)
+                )[1]
+                gap = (torch.exp(log_prob.cpu() - torch.as_tensor(buffer.log_probs).flatten()) - 1.0).abs().mean()
+            self.logger.record("homeo/ratio_gap", float(gap))
+
+    def _log_rates(self) -> None:
+        policy = policy_of(self)
+        network = policy.head().network
+        if not isinstance(network, SpikingNetwork):
+            return
+        with torch.no_grad():
+            observations = torch.as_tensor(np.array(self.locals["new_obs"]), dtype=torch.float32).to(self.model.device)
+            _, state = network(policy.normaliser()(observations))
+        for index, rate in enumerate(state.rates[1:]):
+            self.logger.record(f"snn/rate/{index}", float(rate.mean()))
+        self.logger.record("snn/synops", float(network.synops(state.rates).mean()))
+        online = policy.head().online
+        if online is not None:
+            for name, values in (("drift", online.drift()), ("theta", online.thetas()), ("rate_error", online.rate_errors())):
+                for index, value in enumerate(values):
+                    self.logger.record(f"homeo/{name}/{index}", value)
+
+    def _check_finite(self) -> None:
+        for name, parameter in self.model.policy.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                raise NumericalFault(
+                    f"step {self.num_timesteps}: parameter {name} is not finite; expected finite weights; "
+                    "lower learning_rate; the last saved policy is kept"
+                )
+
+
+class EvaluationCallback(EvalCallback):
+    """SB3's evaluation during training, which also keeps the best policy as a bundle of ours."""
+
+    def __init__(self, run: Run, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._run = run
+        self._saved = -np.inf
+
+    def _on_step(self) -> bool:
+        go_on = super()._on_step()
+        if self.best_mean_reward > self._saved:
+            self._saved = float(self.best_mean_reward)
+            save_controller(self._run, policy_of(self).controller(), which="best")
+        return go_on
+
+
+class SaveCallback(BaseCallback):
+    """Save the policy bundle and an SB3 export every ``every`` environment steps."""
+
+    def __init__(self, run: Run, every: int) -> None:
+        super().__init__()
+        self._run, self.every = run, every
+        self._next = every
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self._next:
+            self._next += self.every
+            save_controller(self._run, policy_of(self).controller())
+            self.model.save(self._run.path / f"rl_model_{self.num_timesteps}_steps.zip")
+        return True
+
+
+class ReportCallback(BaseCallback):
+    """Tell the caller how far training is: steps done and mean return of the last episodes."""
+
+    def __init__(self, report: Callable[[int, float | None], None], every: int = 200) -> None:
+        super().__init__()
+        self._report, self.every = report, every
+        self._next = 0
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self._next:
+            self._next = self.num_timesteps + self.every
+            recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
+            self._report(self.num_timesteps, float(np.mean(recent)) if recent else None)
+        return True

@@ -1,0 +1,131 @@
+"""Hyper-parameters of the presets, and the checking of those a user gives.
+
+Stable-Baselines3's own defaults hold where nothing is written here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from homeo_rl.agents.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
+from homeo_rl.errors import UsageError, unknown
+
+ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], type[Any]]] = {
+    "a2c": (A2C, SpikingActorCriticPolicy),
+    "ddpg": (DDPG, SpikingTD3Policy),
+    "ppo": (PPO, SpikingActorCriticPolicy),
+    "sac": (SAC, SpikingSACPolicy),
+    "td3": (TD3, SpikingTD3Policy),
+}
+"""Algorithms by name, with the policy that carries a spiking actor into each."""
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "ppo": {"n_envs": 4, "n_steps": 512, "batch_size": 256, "learning_rate": 1e-3, "n_epochs": 10},
+    "a2c": {"n_envs": 8, "n_steps": 16, "learning_rate": 1e-3},
+    "sac": {"batch_size": 256, "learning_rate": 1e-3, "learning_starts": 1000, "buffer_size": 200_000},
+    "td3": {
+        "batch_size": 256,
+        "learning_rate": 1e-3,
+        "learning_starts": 10_000,
+        "buffer_size": 200_000,
+        "noise_std": 0.1,
+    },
+    "ddpg": {
+        "batch_size": 256,
+        "learning_rate": 1e-3,
+        "learning_starts": 10_000,
+        "buffer_size": 200_000,
+        "noise_std": 0.1,
+    },
+}
+
+OURS = {"n_envs": int, "noise_std": float, "agent_kwargs": dict, "net_arch": list, "log_std_init": float}
+"""Hyper-parameters that are not arguments of an SB3 algorithm: environments side by side, Gaussian action noise of TD3
+and DDPG, and fields of the policy."""
+
+_RESERVED = {
+    "self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "policy_kwargs", "action_noise",
+    "use_sde", "sde_sample_freq", "use_sde_at_warmup", "_init_setup_model", "replay_buffer_class", "rollout_buffer_class",
+    "replay_buffer_kwargs", "rollout_buffer_kwargs",
+}  # fmt: skip
+
+
+def known(algo: str) -> list[str]:
+    """Names that ``-params`` takes for an algorithm.
+
+    Raises:
+        UsageError: there is no such algorithm.
+    """
+    if algo not in ALGORITHMS:
+        raise unknown("algorithm", algo, ALGORITHMS)
+    arguments = set(inspect.signature(ALGORITHMS[algo][0].__init__).parameters) - _RESERVED
+    ours = set(OURS) - ({"noise_std"} if algo not in ("td3", "ddpg") else set())
+    return sorted(arguments | (ours - ({"log_std_init"} if algo not in ("ppo", "a2c") else set())))
+
+
+def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the preset of ``algo`` with ``given`` laid over it.
+
+    Raises:
+        UsageError: an unknown name, or a value of the wrong type.
+    """
+    names = known(algo)
+    for name, value in given.items():
+        if name not in names:
+            raise unknown(f"hyper-parameter of {algo}", name, names)
+        kind = OURS.get(name)
+        if kind is not None and not isinstance(value, (int, float) if kind is float else kind):
+            raise UsageError(f"hyper-parameter {name}: expected {kind.__name__}, got {value!r}; correct it")
+    return {**DEFAULTS[algo], **given}
+
+
+def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
+    """Parse ``name:value`` pairs; values are YAML, so ``[64,64]``, ``1e-3`` and ``{steps: 8}`` work.
+
+    Raises:
+        UsageError: a text is not such a pair.
+    """
+    values = {}
+    for text in texts:
+        name, colon, value = text.partition(":")
+        if not colon or not name:
+            raise UsageError(f"{flag}: expected name:value, got {text!r}; write for example learning_rate:3e-4")
+        values[name] = _scalar(value, f"{flag} {name}")
+    return values
+
+
+def read_config(path: Path, env: str) -> dict[str, Any]:
+    """Read hyper-parameters for ``env`` from a YAML file in rl-zoo's form, ``{env: {name: value}}`` (``-conf``).
+
+    Raises:
+        UsageError: the file is missing, malformed, or does not mention ``env``.
+    """
+    if not path.is_file():
+        raise UsageError(f"--conf {path}: expected a YAML file, found none; check the path")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"--conf {path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(document, dict) or not isinstance(document.get(env), dict):
+        raise UsageError(f"--conf {path}: expected a section {env!r} with hyper-parameters, found none; add it")
+    return {name: _scalar(value, f"--conf {name}") if isinstance(value, str) else value for name, value in document[env].items()}
+
+
+def _scalar(text: str, where: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"{where}: expected a YAML value, got {text!r}; quote it or correct it") from None
+    if isinstance(value, str):
+        try:
+            return float(value)  # YAML reads 3e-4 as a text
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,259 @@
+"""Train an agent with Stable-Baselines3 and leave a run folder behind."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+import yaml
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from homeo_rl import homeostasis
+from homeo_rl.agents.controller import save_controller
+from homeo_rl.agents.policies import SpikingPolicyMixin
+from homeo_rl.agents.presets import controller_spec
+from homeo_rl.envs.making import load_modules, make_env
+from homeo_rl.errors import UsageError
+from homeo_rl.run import Run, slug, versions
+from homeo_rl.seeding import derive
+from homeo_rl.spec import RunSpec, dump
+from homeo_rl.training.callbacks import (
+    EvaluationCallback,
+    NormaliserCallback,
+    ReportCallback,
+    SaveCallback,
+    SpikeCallback,
+)
+from homeo_rl.training.hyperparams import ALGORITHMS, OURS, resolve
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """What is to be trained, and where it goes. See the flags of ``homeo-rl train`` for each field."""
+
+    algo: str
+    env: str
+    agent: str = "popsan"
+    steps: int = 100_000
+    seed: int = 0
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    hyperparams: dict[str, Any] = field(default_factory=dict)
+    homeostasis_in_training: str = "none"
+    modules: tuple[str, ...] = ()
+    log_folder: Path = Path("runs")
+    out: Path | None = None
+    tensorboard: Path | None = None
+    eval_freq: int = 10_000
+    eval_episodes: int = 5
+    save_freq: int = -1
+    device: str = "cpu"
+    num_threads: int = 1
+    command: str = ""
+
+
+def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | None = None) -> Run:
+    """Train as ``plan`` says.
+
+    The policy is saved at the end, and also when training is interrupted or terminated: the exception then goes on.
+
+    Args:
+        plan: what to train.
+        report: told environment steps done and the mean return of recent episodes.
+
+    Returns:
+        the finished run.
+
+    Raises:
+        UsageError: the plan does not fit; nothing was written.
+        NumericalFault: an environment or a weight was not finite; the last saved policy is kept.
+    """
+    _check(plan)
+    load_modules(plan.modules)
+    hyperparams = resolve(plan.algo, plan.hyperparams)
+    plugin = homeostasis.make(plan.homeostasis_in_training)
+    torch.set_num_threads(plan.num_threads)
+    probe = make_env(plan.env, plan.env_kwargs)
+    spaces = probe.observation_space, probe.action_space
+    probe.close()
+    spec = RunSpec(
+        origin="train",
+        env=plan.env,
+        env_kwargs=plan.env_kwargs,
+        agent=plan.agent,
+        algo=plan.algo,
+        seed=plan.seed,
+        steps=plan.steps,
+        hyperparams=hyperparams,
+        homeostasis_in_training="" if plugin is None else plan.homeostasis_in_training,
+        controller=controller_spec(plan.agent, *spaces, algo=plan.algo, overrides=hyperparams.get("agent_kwargs")),
+        command=plan.command,
+        versions=versions(),
+        modules=plan.modules,
+    )
+    if plan.out is not None:
+        run = Run.create(plan.out, spec)
+    else:
+        run = Run.create_numbered(plan.log_folder / plan.algo, spec)
+    try:
+        model = _model(plan, spec, run)
+        policy = model.policy
+        assert isinstance(policy, SpikingPolicyMixin)
+        if plugin is not None:
+            policy.adapt_online(plugin)
+    except BaseException:
+        shutil.rmtree(run.path)
+        raise
+    _write_configuration(plan, run)
+    with _termination_as_interrupt():
+        try:
+            model.learn(plan.steps, callback=_callbacks(plan, run, model, report))
+        except KeyboardInterrupt:
+            run = Run(run.path, replace(run.spec, steps=model.num_timesteps))
+            run.write_spec()
+            save_controller(run, policy.controller())
+            raise
+        finally:
+            if model.env is not None:
+                model.env.close()
+    save_controller(run, policy.controller())
+    model.save(run.path / f"{slug(plan.env)}.zip")
+    return run
+
+
+def _check(plan: TrainingPlan) -> None:
+    if plan.steps < 1:
+        raise UsageError(f"--n-timesteps: expected at least 1, got {plan.steps}")
+    if plan.seed < 0 or plan.seed >= 2**32:
+        raise UsageError(f"--seed: expected 0 to 4294967295, got {plan.seed}")
+    if plan.eval_episodes < 1:
+        raise UsageError(f"--eval-episodes: expected at least 1, got {plan.eval_episodes}; --eval-freq -1 switches it off")
+    if plan.num_threads < 1:
+        raise UsageError(f"--num-threads: expected at least 1, got {plan.num_threads}")
+    try:
+        device = torch.device("cpu" if plan.device == "auto" else plan.device)
+    except RuntimeError:
+        raise UsageError(f"--device: expected auto, cpu or cuda, got {plan.device!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device: expected a GPU for {plan.device!r}, found none; use --device cpu")
+
+
+def _model(plan: TrainingPlan, spec: RunSpec, run: Run) -> BaseAlgorithm:
+    kind, policy = ALGORITHMS[plan.algo]
+    hyperparams = dict(spec.hyperparams)
+    ours = {name: hyperparams.pop(name) for name in OURS if name in hyperparams}
+    envs = DummyVecEnv([_monitored(plan, run, index) for index in range(int(ours.get("n_envs", 1)))])
+    envs.seed(derive(plan.seed, "training") % 2**31)
+    policy_kwargs: dict[str, Any] = {"agent": plan.agent}
+    policy_kwargs |= {name: ours[name] for name in ("agent_kwargs", "net_arch", "log_std_init") if name in ours}
+    if ours.get("noise_std"):
+        size = int(np.prod(envs.action_space.shape or (1,)))
+        hyperparams["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, float(ours["noise_std"])))
+    tensorboard = plan.tensorboard if plan.tensorboard is not None else run.path / "tb"
+    try:
+        return kind(
+            policy,
+            envs,
+            seed=plan.seed,
+            device=plan.device,
+            tensorboard_log=str(tensorboard),
+            policy_kwargs=policy_kwargs,
+            **hyperparams,
+        )
+    except (TypeError, ValueError, AssertionError) as error:
+        envs.close()
+        raise UsageError(
+            f"{plan.algo} cannot be built for {plan.env}: {' '.join(str(error).split()) or type(error).__name__}; "
+            "check -params and that the algorithm fits the action space"
+        ) from None
+
+
+def _monitored(plan: TrainingPlan, run: Run, index: int) -> Callable[[], gym.Env[Any, Any]]:
+    def make() -> gym.Env[Any, Any]:
+        return Monitor(make_env(plan.env, plan.env_kwargs), str(run.path / str(index)))
+
+    return make
+
+
+def _callbacks(
+    plan: TrainingPlan, run: Run, model: BaseAlgorithm, report: Callable[[int, float | None], None] | None
+) -> list[BaseCallback]:
+    # The normaliser comes last: the others see the statistics that the rollout was collected with.
+    callbacks: list[BaseCallback] = [SpikeCallback()]
+    per_step = model.n_envs
+    if plan.eval_freq > 0:
+        envs = DummyVecEnv([lambda: Monitor(make_env(plan.env, plan.env_kwargs))])
+        envs.seed(derive(plan.seed, "evaluation during training") % 2**31)
+        callbacks.append(
+            EvaluationCallback(
+                run,
+                envs,
+                eval_freq=max(plan.eval_freq // per_step, 1),
+                n_eval_episodes=plan.eval_episodes,
+                best_model_save_path=str(run.path),
+                log_path=str(run.path),
+                deterministic=True,
+                verbose=0,
+            )
+        )
+    if plan.save_freq > 0:
+        callbacks.append(SaveCallback(run, plan.save_freq))
+    if report is not None:
+        callbacks.append(ReportCallback(report))
+    return [*callbacks, NormaliserCallback()]
+
+
+def _write_configuration(plan: TrainingPlan, run: Run) -> None:
+    """Write what rl-zoo's scripts read, by `yaml.safe_dump`."""
+    folder = run.export_folder
+    folder.mkdir(exist_ok=True)
+    arguments = {
+        "algo": plan.algo,
+        "env": plan.env,
+        "agent": plan.agent,
+        "n_timesteps": plan.steps,
+        "seed": plan.seed,
+        "env_kwargs": plan.env_kwargs,
+        "eval_freq": plan.eval_freq,
+        "eval_episodes": plan.eval_episodes,
+        "save_freq": plan.save_freq,
+        "device": plan.device,
+        "num_threads": plan.num_threads,
+        "homeostasis_in_training": plan.homeostasis_in_training,
+    }
+    hyperparams = dump(run.spec)["hyperparams"]
+    policy_class = ALGORITHMS[plan.algo][1]
+    config = {**hyperparams, "policy": f"homeo_rl.agents.{policy_class.__name__}"}
+    (folder / "args.yml").write_text(yaml.safe_dump(arguments), encoding="utf-8")
+    (folder / "config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (folder / "command.txt").write_text(plan.command + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end training the way Ctrl-C does, so that a stopped job keeps its policy."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
