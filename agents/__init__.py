@@ -1,6 +1,6 @@
 """Agents: deployable controllers, sessions that run them, and the Stable-Baselines3 policies that train them.
 
-Names are imported where they are asked for, because the policies load Stable-Baselines3 and evaluation does not need it.
+Names are imported where they are asked for: the policies load Stable-Baselines3, which evaluation does not need.
 """
 
 from __future__ import annotations

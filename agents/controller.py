@@ -168,5 +168,7 @@ def require_spiking(controller: Controller, what: str) -> SpikingNetwork:
         UsageError: it is an MLP.
     """
     if not isinstance(controller.network, SpikingNetwork):
-        raise UsageError(f"{what} needs spiking neurons, this run's policy is an MLP; use the arm none or a spiking run")
+        raise UsageError(
+            f"{what} needs spiking neurons, this run's policy is an MLP; use the arm none or a spiking run"
+        )
     return controller.network

@@ -48,8 +48,10 @@ def import_popsan(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controlle
         if name in named:
             array = np.asarray(arrays[named[name]])
             shape = tuple(value.shape)
-            if array.dtype.kind != "f" or array.size != value.numel() or tuple(n for n in array.shape if n > 1) != tuple(
-                n for n in shape if n > 1
+            if (
+                array.dtype.kind != "f"
+                or array.size != value.numel()
+                or tuple(n for n in array.shape if n > 1) != tuple(n for n in shape if n > 1)
             ):
                 raise UsageError(
                     f"{path}: {named[name]}: expected {shape} floats for this environment, "

@@ -33,6 +33,7 @@ class OnlineAdaptation:
     @torch.no_grad()
     def decide(self, features: Tensor) -> Tensor:
         """Return the network's outputs for normalised observations [B, D], and adapt."""
+        y: Tensor
         y, state = self.network(features, self.state, adapt=True)
         for row in range(features.shape[0]):
             self._moments.add([rate[row].cpu() for rate in state.rates[1:]])

@@ -111,7 +111,9 @@ class SpikingPolicyMixin:
         """
         network = self.head().network
         if not isinstance(network, SpikingNetwork):
-            raise UsageError("--homeostasis-in-training needs spiking neurons, this agent is an MLP; use --agent popsan")
+            raise UsageError(
+                "--homeostasis-in-training needs spiking neurons, this agent is an MLP; use --agent popsan"
+            )
         self.head().online = online = OnlineAdaptation(network, plugin, window=window)
         return online
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from homeo_rl.agents.controller import Controller
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
-from homeo_rl.snn.network import LayerWeights, SpikingNetwork, Weights
+from homeo_rl.snn.network import LayerWeights, SpikingNetwork, Weights, map_weights
 
 
 class Session:
@@ -63,10 +63,7 @@ class Session:
         """Let ``slot`` run with ``weights`` (shapes as the trained ones, without a batch dimension)."""
         if not self._own:
             self._own = True
-            self.state.weights = tuple(
-                LayerWeights(*(part if part is None else part.clone() for part in layer))
-                for layer in _expand(self.trained, self.slots)
-            )
+            self.state.weights = tuple(map_weights(layer, Tensor.clone) for layer in _expand(self.trained, self.slots))
         assert self.state.weights is not None
         layers = []
         for mine, new in zip(self.state.weights, weights, strict=True):
@@ -76,7 +73,9 @@ class Session:
                                         stuck=self._flag(mine.stuck, new.stuck, new, slot, 0.0)))  # fmt: skip
         self.state.weights = tuple(layers)
 
-    def _flag(self, mine: Tensor | None, new: Tensor | None, layer: LayerWeights, slot: int, neutral: float) -> Tensor | None:
+    def _flag(
+        self, mine: Tensor | None, new: Tensor | None, layer: LayerWeights, slot: int, neutral: float
+    ) -> Tensor | None:
         if mine is None and new is None:
             return None
         if mine is None:
@@ -98,9 +97,7 @@ class Session:
         rows = torch.as_tensor(list(slots), dtype=torch.long)
         state = self.state
         if self._own and state.weights is not None:
-            state.weights = tuple(
-                LayerWeights(*(part if part is None else part[rows] for part in layer)) for layer in state.weights
-            )
+            state.weights = tuple(map_weights(layer, lambda part: part[rows]) for layer in state.weights)
         else:
             state.weights = _expand(self.trained, len(rows))
         state.adaptation = [{key: value[rows] for key, value in layer.items()} for layer in state.adaptation]
@@ -157,6 +154,4 @@ class Session:
 
 
 def _expand(trained: Weights, slots: int) -> Weights:
-    return tuple(
-        LayerWeights(layer.weight.expand(slots, -1, -1), layer.bias.expand(slots, -1)) for layer in trained
-    )
+    return tuple(LayerWeights(layer.weight.expand(slots, -1, -1), layer.bias.expand(slots, -1)) for layer in trained)

@@ -127,7 +127,10 @@ class StuckNeurons(NetworkDegradation):
 
     def damage(self, weights: Weights, severity: float, rng: np.random.Generator) -> Weights:
         """Let the neurons fire."""
-        return (*(w._replace(stuck=_chosen(w, severity * self.fraction, rng)) for w in weights[:-1]), weights[-1])
+        return (
+            *(w._replace(stuck=_chosen(w, severity * self.fraction, rng)) for w in weights[:-1]),
+            weights[-1],
+        )
 
 
 def _normal(rng: np.random.Generator, like: Tensor, std: float) -> Tensor:

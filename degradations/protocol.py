@@ -157,7 +157,13 @@ class DegradationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
         observation, reward, terminated, truncated, info = self.env.step(given)
         self.elapsed += 1
         self.record(observation)
-        return (self.observe(observation) if self.active else observation), reward, terminated, truncated, info
+        return (
+            (self.observe(observation) if self.active else observation),
+            reward,
+            terminated,
+            truncated,
+            info,
+        )
 
     def before_reset(self) -> None:
         """Undo what the last episode did to the environment."""

@@ -66,7 +66,12 @@ class Suite:
             self.name,
             self.version,
             [
-                {"name": c.name, "severity": c.severity, "onset": c.onset, "parts": [fields_of(d) for d in c.degradations]}
+                {
+                    "name": c.name,
+                    "severity": c.severity,
+                    "onset": c.onset,
+                    "parts": [fields_of(d) for d in c.degradations],
+                }
                 for c in self.conditions
             ],
         ]
@@ -123,7 +128,9 @@ def load_suite(name: str) -> Suite:
     text = parse(_SuiteText, data, where=str(path))
     conditions = tuple(c for entry in text.conditions for c in _conditions(entry, str(path)))
     if not conditions or conditions[0].degradations:
-        raise UsageError(f"{path}: expected a first condition without degradations, which retention is measured against")
+        raise UsageError(
+            f"{path}: expected a first condition without degradations, which retention is measured against"
+        )
     labels = [condition.label for condition in conditions]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice:

@@ -62,7 +62,9 @@ def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mod
         except gym.error.DependencyNotInstalled as error:
             raise UsageError(f"environment {env_id!r}: {' '.join(str(error).split())}") from None
         except Exception as error:
-            raise EnvironmentFault(f"environment {env_id!r}: cannot be made ({type(error).__name__}: {error})") from error
+            raise EnvironmentFault(
+                f"environment {env_id!r}: cannot be made ({type(error).__name__}: {error})"
+            ) from error
     return FiniteGuard(env)
 
 

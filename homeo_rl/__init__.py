@@ -1,0 +1,97 @@
+"""homeo_rl: reinforcement learning with homeostatic spiking agents that stay alive when they are damaged.
+
+The names below are the front door. Each is imported when it is first used, so ``import homeo_rl`` is cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from homeo_rl.agents.controller import Controller, load_controller, save_controller
+    from homeo_rl.agents.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
+    from homeo_rl.agents.session import Session
+    from homeo_rl.degradations.protocol import Condition, EnvDegradation, NetworkDegradation
+    from homeo_rl.degradations.suites import Suite, load_suite
+    from homeo_rl.envs.making import make_env
+    from homeo_rl.errors import HomeoError
+    from homeo_rl.evaluation.calibrate import calibration_of
+    from homeo_rl.evaluation.evaluate import Plan, evaluate
+    from homeo_rl.homeostasis import BDETT, DWAM, Homeostasis, LinearHomeostat
+    from homeo_rl.run import Run
+    from homeo_rl.snn.network import SpikingNetwork
+    from homeo_rl.spec import ControllerSpec, NetworkSpec
+    from homeo_rl.training.train import TrainingPlan, train
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BDETT": "homeostasis",
+    "DWAM": "homeostasis",
+    "Condition": "degradations",
+    "Controller": "agents.controller",
+    "ControllerSpec": "spec",
+    "EnvDegradation": "degradations",
+    "Homeostasis": "homeostasis",
+    "HomeoError": "errors",
+    "LinearHomeostat": "homeostasis",
+    "NetworkDegradation": "degradations",
+    "NetworkSpec": "spec",
+    "Plan": "evaluation.evaluate",
+    "Run": "run",
+    "Session": "agents.session",
+    "SpikingActorCriticPolicy": "agents.policies",
+    "SpikingNetwork": "snn",
+    "SpikingSACPolicy": "agents.policies",
+    "SpikingTD3Policy": "agents.policies",
+    "Suite": "degradations",
+    "TrainingPlan": "training.train",
+    "calibration_of": "evaluation.calibrate",
+    "evaluate": "evaluation.evaluate",
+    "load_controller": "agents.controller",
+    "load_suite": "degradations",
+    "make_env": "envs",
+    "save_controller": "agents.controller",
+    "train": "training.train",
+}
+
+__all__ = [
+    "BDETT",
+    "DWAM",
+    "Condition",
+    "Controller",
+    "ControllerSpec",
+    "EnvDegradation",
+    "HomeoError",
+    "Homeostasis",
+    "LinearHomeostat",
+    "NetworkDegradation",
+    "NetworkSpec",
+    "Plan",
+    "Run",
+    "Session",
+    "SpikingActorCriticPolicy",
+    "SpikingNetwork",
+    "SpikingSACPolicy",
+    "SpikingTD3Policy",
+    "Suite",
+    "TrainingPlan",
+    "calibration_of",
+    "evaluate",
+    "load_controller",
+    "load_suite",
+    "make_env",
+    "save_controller",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -56,8 +56,7 @@ def save(folder: Path, tensors: Mapping[str, np.ndarray], document: Mapping[str,
         manifest = {
             "format": _FORMAT,
             "files": {
-                name: {"bytes": len(blob), "sha256": hashlib.sha256(blob).hexdigest()}
-                for name, blob in blobs.items()
+                name: {"bytes": len(blob), "sha256": hashlib.sha256(blob).hexdigest()} for name, blob in blobs.items()
             },
         }
         for name, blob in {**blobs, _MANIFEST: _encode(manifest)}.items():
@@ -93,7 +92,9 @@ def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     for name, entry in files.items():
         blob = _read(folder / name, MAX_BYTES)
         if not isinstance(entry, dict) or hashlib.sha256(blob).hexdigest() != entry.get("sha256"):
-            raise StorageFault(f"{folder / name}: its SHA-256 differs from the manifest's; the file was damaged or edited")
+            raise StorageFault(
+                f"{folder / name}: its SHA-256 differs from the manifest's; the file was damaged or edited"
+            )
         blobs[name] = blob
     try:
         tensors = safetensors.numpy.load(blobs[_TENSORS])

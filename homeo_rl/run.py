@@ -1,13 +1,13 @@
 """The run folder: the one owner of everything a run writes.
 
-    runs/<algo>/<Env-id>_<n>/
-        run.json                      the specification (`RunSpec`)
-        policy/                       the policy bundle: safetensors and JSON
-        best/                         the best policy seen by the evaluations during training
-        calibration/                  clean firing rates that homeostasis aims at
-        evaluations/<suite>_<n>/      scores.csv, evaluation.json, table.md, returns.png
-        tb/                           TensorBoard
-        <Env-id>.zip, best_model.zip, evaluations.npz, *.monitor.csv, <Env-id>/*.yml    readable by rl-zoo's scripts
+runs/<algo>/<Env-id>_<n>/
+    run.json                      the specification (`RunSpec`)
+    policy/                       the policy bundle: safetensors and JSON
+    best/                         the best policy seen by the evaluations during training
+    calibration/                  clean firing rates that homeostasis aims at
+    evaluations/<suite>_<n>/      scores.csv, evaluation.json, table.md, returns.png
+    tb/                           TensorBoard
+    <Env-id>.zip, best_model.zip, evaluations.npz, *.monitor.csv, <Env-id>/*.yml    readable by rl-zoo's scripts
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class Run:
         """
         if not (path / "run.json").exists():
             near = sorted(str(p.parent) for p in path.parent.glob("*/run.json"))[:3] if path.parent.is_dir() else []
-            hint = f"runs beside it: {', '.join(near)}" if near else "make one with `homeo-rl train` or `homeo-rl import`"
+            hint = (
+                f"runs beside it: {', '.join(near)}" if near else "make one with `homeo-rl train` or `homeo-rl import`"
+            )
             raise UsageError(f"{path}: expected a run folder with a run.json, found none; {hint}")
         try:
             document = checkpoint.read_json(path / "run.json")

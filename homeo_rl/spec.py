@@ -150,7 +150,12 @@ class ControllerSpec:
 
     def __post_init__(self) -> None:
         _require(len(self.low) == len(self.high), "action bounds", "equally many", (self.low, self.high))
-        _require(len(self.low) in (0, self.network.outputs), "action bounds", f"{self.network.outputs}", len(self.low))
+        _require(
+            len(self.low) in (0, self.network.outputs),
+            "action bounds",
+            f"{self.network.outputs}",
+            len(self.low),
+        )
         _require(self.clip > 0, "normaliser clip", "> 0", self.clip)
 
     @property
@@ -192,7 +197,7 @@ def parse(kind: type[T], data: object, *, where: str) -> T:
         UsageError: naming the path of the first bad field, what was expected and what was found.
     """
     try:
-        return cast(T, pydantic.TypeAdapter(kind).validate_python(data))
+        return pydantic.TypeAdapter(kind).validate_python(data)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"]) or "the document"

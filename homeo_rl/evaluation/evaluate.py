@@ -21,7 +21,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -35,7 +35,7 @@ from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.calibrate import Calibration, calibration_of
 from homeo_rl.evaluation.rollout import episode_seed, rollout
 from homeo_rl.evaluation.scores import Score, score, write_scores
-from homeo_rl.homeostasis import make
+from homeo_rl.homeostasis import LayerReference, make
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
 
@@ -82,8 +82,8 @@ class Result:
     traces: dict[tuple[str, str], list[dict[str, Any]]]
 
 
-class Progress:
-    """What an evaluation reports while it runs; the base says nothing."""
+class Progress(Protocol):
+    """What an evaluation reports to while it runs."""
 
     def start(self, what: str, total: int) -> None:
         """Begin ``total`` episodes of ``what``."""
@@ -93,6 +93,19 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Say something worth a line."""
+
+
+class Silence:
+    """Progress that nobody watches."""
+
+    def start(self, what: str, total: int) -> None:
+        """Say nothing."""
+
+    def advance(self, count: int = 1) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
 
 
 def evaluate(
@@ -116,7 +129,7 @@ def evaluate(
         UsageError: the plan does not fit the run.
         NumericalFault: an environment gave a number that is not finite.
     """
-    progress = progress or Progress()
+    progress = progress or Silence()
     if num_envs < 1:
         raise UsageError(f"--num-envs: expected at least 1, got {num_envs}")
     if workers is not None and workers < 1:
@@ -170,7 +183,6 @@ class _Worker:
     """One process's copy of the run; cells are run one after another."""
 
     def __init__(self, job: _Job) -> None:
-        torch.set_num_threads(1)
         self.job = job
         self.run = Run.open(job.path)
         load_modules(self.run.spec.modules)
@@ -179,7 +191,11 @@ class _Worker:
         self.calibration: Calibration | None = None
         if isinstance(self.controller.network, SpikingNetwork):
             self.calibration = calibration_of(
-                self.run, self.controller, which=plan.which, episodes=plan.calibration_episodes, seed=plan.seed
+                self.run,
+                self.controller,
+                which=plan.which,
+                episodes=plan.calibration_episodes,
+                seed=plan.seed,
             )
 
     def cell(self, index: int, advance: Callable[[], None]) -> dict[str, Any]:
@@ -187,7 +203,7 @@ class _Worker:
         (arm, condition), plan, network = self.job.cells[index], self.job.plan, self.controller.network
         plugin = make(arm)
         normal = () if self.calibration is None else self.calibration.rates
-        references = ()
+        references: tuple[LayerReference, ...] = ()
         if plugin is not None and self.calibration is not None and isinstance(network, SpikingNetwork):
             references = self.calibration.references(network)
         before = [tensor.clone() for tensor in self.controller.state_dict().values()]
@@ -217,7 +233,10 @@ class _Worker:
             )
             for episode in episodes
         ]
-        return {"scores": [dataclasses.asdict(row) for row in rows], "trace": _mean_trace([e.trace for e in episodes])}
+        return {
+            "scores": [dataclasses.asdict(row) for row in rows],
+            "trace": _mean_trace([e.trace for e in episodes]),
+        }
 
 
 def _run_cells(

@@ -7,12 +7,14 @@ session's arithmetic does not mix slots.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition, NetworkDamage
@@ -62,7 +64,6 @@ def rollout(
     num_envs: int,
     chained: bool = False,
     normal: Sequence[np.ndarray] = (),
-    on_step: Callable[[int], None] | None = None,
     on_episode: Callable[[Episode], None] | None = None,
 ) -> list[Episode]:
     """Run one episode for each seed and return them in that order.
@@ -75,12 +76,25 @@ def rollout(
         num_envs: episodes side by side; the scores do not depend on it.
         chained: adaptation carries on from episode to episode (scope "run"): they run one after another.
         normal: calibrated mean rates [N] of each layer, which traces are compared with.
-        on_step: told how many decisions each loop made.
         on_episode: told of each episode that ended.
     """
+    with _one_thread():
+        return _rollout(new_session, new_env, seeds, condition, 1 if chained else num_envs, chained, normal, on_episode)
+
+
+def _rollout(
+    new_session: Callable[[int], Session],
+    new_env: Callable[[], Env],
+    seeds: Sequence[int],
+    condition: Condition,
+    num_envs: int,
+    chained: bool,
+    normal: Sequence[np.ndarray],
+    on_episode: Callable[[Episode], None] | None,
+) -> list[Episode]:
     waiting = [Episode(index, seed) for index, seed in enumerate(seeds)]
     done: list[Episode] = []
-    count = min(1 if chained else num_envs, len(waiting))
+    count = min(num_envs, len(waiting))
     session = new_session(count)
     slots: list[_Slot] = []
     envs: list[Env] = []
@@ -90,8 +104,6 @@ def rollout(
             slots.append(_begin(session, place, envs[-1], waiting.pop(0), condition, fresh=True))
         while slots:
             ended = _advance(session, slots, normal)
-            if on_step is not None:
-                on_step(len(slots))
             over = []
             for place in ended:
                 slot = slots[place]
@@ -110,6 +122,17 @@ def rollout(
         for env in envs:
             env.close()
     return sorted(done, key=lambda episode: episode.index)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch on one thread: results do not depend on the machine, and tiny products do not wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _begin(session: Session, place: int, env: Env, episode: Episode, condition: Condition, *, fresh: bool) -> _Slot:

@@ -96,7 +96,9 @@ class DWAM(Homeostasis):
         """Return the learning rate of one layer."""
         if isinstance(self.eta, tuple):
             if layer.index >= len(self.eta):
-                raise ValueError(f"eta: {len(self.eta)} rates given, but there is a layer {layer.index}; give one a layer")
+                raise ValueError(
+                    f"eta: {len(self.eta)} rates given, but there is a layer {layer.index}; give one a layer"
+                )
             return self.eta[layer.index]
         return self.eta
 

@@ -94,7 +94,9 @@ def read_scores(path: Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise UsageError(f"{path}: expected the columns {', '.join(COLUMNS)}; was it written by homeo-rl evaluate?")
+                raise UsageError(
+                    f"{path}: expected the columns {', '.join(COLUMNS)}; was it written by homeo-rl evaluate?"
+                )
             rows = []
             for number, entry in enumerate(reader, start=2):
                 try:

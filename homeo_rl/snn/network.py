@@ -7,7 +7,7 @@ two together. Shapes: B batch, T spike steps, N neurons.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -36,6 +36,12 @@ class LayerWeights(NamedTuple):
 
 
 Weights = tuple[LayerWeights, ...]
+
+
+def map_weights(layer: LayerWeights, function: Callable[[Tensor], Tensor]) -> LayerWeights:
+    """Return a layer with ``function`` applied to every tensor it has."""
+    alive, stuck = (None if part is None else function(part) for part in (layer.alive, layer.stuck))
+    return LayerWeights(function(layer.weight), function(layer.bias), alive, stuck)
 
 
 @dataclass
@@ -91,9 +97,7 @@ class SpikingNetwork(nn.Module):
                 weight_scale=float(layer.weight.square().mean().sqrt()),
                 inputs=layer.weight.shape[1],
             )
-            for index, (layer, rate, square) in enumerate(
-                zip(self.parameters_of_layers(), rates, squares, strict=True)
-            )
+            for index, (layer, rate, square) in enumerate(zip(self.parameters_of_layers(), rates, squares, strict=True))
         )
 
     def initial_state(
@@ -110,7 +114,9 @@ class SpikingNetwork(nn.Module):
             ValueError: a plug-in without one reference a layer.
         """
         if plugin is not None and len(references) != len(self.layers):
-            raise ValueError(f"plug-in {plugin.name}: expected {len(self.layers)} layer references, got {len(references)}")
+            raise ValueError(
+                f"plug-in {plugin.name}: expected {len(self.layers)} layer references, got {len(references)}"
+            )
         return NetworkState(
             batch=batch,
             weights=weights,

@@ -29,7 +29,7 @@ class PopulationReadout(Readout):
 
     def forward(self, outputs: Tensor) -> Tensor:
         """Read ``outputs`` [B, T, K * size] as [B, K]."""
-        rates = outputs.mean(1).unflatten(1, self.weight.shape)
+        rates = outputs.mean(1).reshape(-1, *self.weight.shape)
         return (rates * self.weight).sum(-1) + self.bias
 
 

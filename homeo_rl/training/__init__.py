@@ -1,5 +1,1 @@
-"""Training with Stable-Baselines3."""
-
-from homeo_rl.training.train import TrainingPlan, train
-
-__all__ = ["TrainingPlan", "train"]
+"""Training with Stable-Baselines3; import `homeo_rl.training.train` for the verb itself."""

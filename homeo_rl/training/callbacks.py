@@ -37,7 +37,7 @@ class NormaliserCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         # The first observations of all environments: without them the first rollout would not be normalised at all.
-        last = self.model._last_obs  # type: ignore[attr-defined]  # both families of algorithms have it
+        last = self.model._last_obs
         assert isinstance(last, np.ndarray)
         if float(policy_of(self).normaliser().running_count) == 0 and len(last) > 1:
             self._seen.append(last.copy())
@@ -54,7 +54,7 @@ class NormaliserCallback(BaseCallback):
 
 
 class SpikeCallback(BaseCallback):
-    """Log ``snn/*`` (and ``homeo/*`` where a plug-in adapts in training), and stop at the first weight that is not finite.
+    """Log ``snn/*``, and ``homeo/*`` where a plug-in adapts in training; stop at a weight that is not finite.
 
     Rates are those of the last observations, once every ``every`` environment steps.
     """
@@ -83,7 +83,8 @@ class SpikeCallback(BaseCallback):
                 actions = torch.as_tensor(buffer.actions).flatten(0, 1)
                 discrete = not hasattr(model.action_space, "low")
                 log_prob = model.policy.evaluate_actions(
-                    flat.to(model.device), (actions.long().flatten() if discrete else actions).to(model.device)
+                    flat.to(model.device),
+                    (actions.long().flatten() if discrete else actions).to(model.device),
                 )[1]
                 gap = (torch.exp(log_prob.cpu() - torch.as_tensor(buffer.log_probs).flatten()) - 1.0).abs().mean()
             self.logger.record("homeo/ratio_gap", float(gap))
@@ -101,7 +102,11 @@ class SpikeCallback(BaseCallback):
         self.logger.record("snn/synops", float(network.synops(state.rates).mean()))
         online = policy.head().online
         if online is not None:
-            for name, values in (("drift", online.drift()), ("theta", online.thetas()), ("rate_error", online.rate_errors())):
+            for name, values in (
+                ("drift", online.drift()),
+                ("theta", online.thetas()),
+                ("rate_error", online.rate_errors()),
+            ):
                 for index, value in enumerate(values):
                     self.logger.record(f"homeo/{name}/{index}", value)
 

@@ -6,11 +6,9 @@ Stable-Baselines3's own defaults hold where nothing is written here.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import yaml
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -31,14 +29,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "a2c": {"n_envs": 8, "n_steps": 16, "learning_rate": 1e-3},
     "sac": {"batch_size": 256, "learning_rate": 1e-3, "learning_starts": 1000, "buffer_size": 200_000},
     "td3": {
-        "batch_size": 256,
+        "batch_size": 100,
         "learning_rate": 1e-3,
         "learning_starts": 10_000,
         "buffer_size": 200_000,
         "noise_std": 0.1,
     },
     "ddpg": {
-        "batch_size": 256,
+        "batch_size": 100,
         "learning_rate": 1e-3,
         "learning_starts": 10_000,
         "buffer_size": 200_000,
@@ -52,8 +50,8 @@ and DDPG, and fields of the policy."""
 
 _RESERVED = {
     "self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "policy_kwargs", "action_noise",
-    "use_sde", "sde_sample_freq", "use_sde_at_warmup", "_init_setup_model", "replay_buffer_class", "rollout_buffer_class",
-    "replay_buffer_kwargs", "rollout_buffer_kwargs",
+    "use_sde", "sde_sample_freq", "use_sde_at_warmup", "_init_setup_model",
+    "replay_buffer_class", "rollout_buffer_class", "replay_buffer_kwargs", "rollout_buffer_kwargs",
 }  # fmt: skip
 
 
@@ -84,48 +82,3 @@ def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if kind is not None and not isinstance(value, (int, float) if kind is float else kind):
             raise UsageError(f"hyper-parameter {name}: expected {kind.__name__}, got {value!r}; correct it")
     return {**DEFAULTS[algo], **given}
-
-
-def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
-    """Parse ``name:value`` pairs; values are YAML, so ``[64,64]``, ``1e-3`` and ``{steps: 8}`` work.
-
-    Raises:
-        UsageError: a text is not such a pair.
-    """
-    values = {}
-    for text in texts:
-        name, colon, value = text.partition(":")
-        if not colon or not name:
-            raise UsageError(f"{flag}: expected name:value, got {text!r}; write for example learning_rate:3e-4")
-        values[name] = _scalar(value, f"{flag} {name}")
-    return values
-
-
-def read_config(path: Path, env: str) -> dict[str, Any]:
-    """Read hyper-parameters for ``env`` from a YAML file in rl-zoo's form, ``{env: {name: value}}`` (``-conf``).
-
-    Raises:
-        UsageError: the file is missing, malformed, or does not mention ``env``.
-    """
-    if not path.is_file():
-        raise UsageError(f"--conf {path}: expected a YAML file, found none; check the path")
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"--conf {path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(document, dict) or not isinstance(document.get(env), dict):
-        raise UsageError(f"--conf {path}: expected a section {env!r} with hyper-parameters, found none; add it")
-    return {name: _scalar(value, f"--conf {name}") if isinstance(value, str) else value for name, value in document[env].items()}
-
-
-def _scalar(text: str, where: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UsageError(f"{where}: expected a YAML value, got {text!r}; quote it or correct it") from None
-    if isinstance(value, str):
-        try:
-            return float(value)  # YAML reads 3e-4 as a text
-        except ValueError:
-            return value
-    return value

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import gymnasium as gym
@@ -104,10 +100,8 @@ def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | N
         versions=versions(),
         modules=plan.modules,
     )
-    if plan.out is not None:
-        run = Run.create(plan.out, spec)
-    else:
-        run = Run.create_numbered(plan.log_folder / plan.algo, spec)
+    folder = plan.log_folder / plan.algo
+    run = Run.create_numbered(folder, spec) if plan.out is None else Run.create(plan.out, spec)
     try:
         model = _model(plan, spec, run)
         policy = model.policy
@@ -118,17 +112,16 @@ def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | N
         shutil.rmtree(run.path)
         raise
     _write_configuration(plan, run)
-    with _termination_as_interrupt():
-        try:
-            model.learn(plan.steps, callback=_callbacks(plan, run, model, report))
-        except KeyboardInterrupt:
-            run = Run(run.path, replace(run.spec, steps=model.num_timesteps))
-            run.write_spec()
-            save_controller(run, policy.controller())
-            raise
-        finally:
-            if model.env is not None:
-                model.env.close()
+    try:
+        model.learn(plan.steps, callback=_callbacks(plan, run, model, report))
+    except KeyboardInterrupt:
+        run = Run(run.path, replace(run.spec, steps=model.num_timesteps))
+        run.write_spec()
+        save_controller(run, policy.controller())
+        raise
+    finally:
+        if model.env is not None:
+            model.env.close()
     save_controller(run, policy.controller())
     model.save(run.path / f"{slug(plan.env)}.zip")
     return run
@@ -140,7 +133,9 @@ def _check(plan: TrainingPlan) -> None:
     if plan.seed < 0 or plan.seed >= 2**32:
         raise UsageError(f"--seed: expected 0 to 4294967295, got {plan.seed}")
     if plan.eval_episodes < 1:
-        raise UsageError(f"--eval-episodes: expected at least 1, got {plan.eval_episodes}; --eval-freq -1 switches it off")
+        raise UsageError(
+            f"--eval-episodes: expected at least 1, got {plan.eval_episodes}; --eval-freq -1 switches it off"
+        )
     if plan.num_threads < 1:
         raise UsageError(f"--num-threads: expected at least 1, got {plan.num_threads}")
     try:
@@ -240,20 +235,3 @@ def _write_configuration(plan: TrainingPlan, run: Run) -> None:
     (folder / "args.yml").write_text(yaml.safe_dump(arguments), encoding="utf-8")
     (folder / "config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     (folder / "command.txt").write_text(plan.command + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end training the way Ctrl-C does, so that a stopped job keeps its policy."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

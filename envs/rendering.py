@@ -1,0 +1,117 @@
+"""Pictures of episodes: choosing a way to render without a screen, and filming."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+
+from homeo_rl.errors import EnvironmentFault, UsageError
+
+Env = gym.Env[Any, Any]
+
+SUFFIXES = (".gif", ".webp", ".png", ".mp4")
+
+_PROBE = "import mujoco; mujoco.GLContext(32, 32).make_current()"
+
+
+def choose_backend() -> None:
+    """Set MUJOCO_GL to a backend that works without a screen: EGL, else OSMesa; a user's own choice stands.
+
+    Must be called before anything is rendered.
+
+    Raises:
+        UsageError: none works; the message says what to install.
+    """
+    if os.environ.get("MUJOCO_GL"):
+        return
+    for backend in ("egl", "osmesa"):
+        environment = {**os.environ, "MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
+        probe = subprocess.run([sys.executable, "-c", _PROBE], env=environment, capture_output=True, check=False)
+        if probe.returncode == 0:
+            os.environ.update(MUJOCO_GL=backend, PYOPENGL_PLATFORM=backend)
+            return
+    raise UsageError(
+        "rendering: expected EGL or OSMesa, found neither; install one (Debian: apt-get install libegl1, or libosmesa6)"
+    )
+
+
+class Filmed(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Hand a rendered frame [H, W, 3] to ``sink`` after every reset and step, and stop after ``steps`` steps."""
+
+    def __init__(self, env: Env, sink: Callable[[np.ndarray], None], steps: int) -> None:
+        RecordConstructorArgs.__init__(self, sink=sink, steps=steps)
+        gym.Wrapper.__init__(self, env)
+        self._sink, self._limit, self._elapsed = sink, steps, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode and film its first frame."""
+        result = self.env.reset(seed=seed, options=options)
+        self._elapsed = 0
+        self._film()
+        return result
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step and film it."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._elapsed += 1
+        self._film()
+        return observation, reward, terminated, truncated or self._elapsed >= self._limit, info
+
+    def _film(self) -> None:
+        frame = self.env.render()
+        if not isinstance(frame, np.ndarray) or frame.ndim != 3:
+            raise EnvironmentFault(f"rendering: expected a picture [H, W, 3], got {type(frame).__name__}")
+        self._sink(frame)
+
+
+class Film:
+    """A video file that is written frame by frame; the format follows from the suffix.
+
+    Raises:
+        UsageError: a suffix that is not one of `SUFFIXES`, or MP4 without its encoder.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        if path.suffix.lower() not in SUFFIXES:
+            raise UsageError(f"--video {path}: expected a name that ends in {', '.join(SUFFIXES)}, got {path.suffix!r}")
+        if not path.parent.is_dir():
+            raise UsageError(f"--video {path}: expected an existing folder, found none; make {path.parent}")
+        self.path, self.fps = path, fps
+        self._frames: list[np.ndarray] = []
+        self._writer: Any = None
+        if path.suffix.lower() == ".mp4":
+            try:
+                import imageio_ffmpeg  # noqa: F401  # only asked whether it is there
+            except ImportError:
+                raise UsageError(f"--video {path}: MP4 needs an encoder; pip install 'homeo-rl[video]'") from None
+            import imageio.v2
+
+            self._writer = imageio.v2.get_writer(path, fps=fps, macro_block_size=1)
+
+    def add(self, frame: np.ndarray) -> None:
+        """Append a frame [H, W, 3] of bytes."""
+        if self._writer is not None:
+            self._writer.append_data(frame)
+        else:
+            self._frames.append(frame)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.close()
+            return
+        from PIL import Image
+
+        pictures = [Image.fromarray(frame) for frame in self._frames]
+        if pictures:
+            pictures[0].save(
+                self.path, save_all=True, append_images=pictures[1:], duration=round(1000 / self.fps), loop=0
+            )

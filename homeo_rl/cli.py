@@ -1,0 +1,426 @@
+"""The command line: parse, call, print. Nothing heavy is imported before the words were understood."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shlex
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Union
+
+import tyro
+
+from homeo_rl.errors import HomeoError, UsageError
+
+Words = tuple[str, ...]
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Flags of every command."""
+
+    json: Flag = False
+    """Print one machine-readable line last."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Common):
+    """Train an agent with Stable-Baselines3 and leave a run folder behind."""
+
+    algo: str = "ppo"
+    """ppo, a2c, sac, td3 or ddpg."""
+    env: str = "InvertedPendulum-v5"
+    """Gymnasium id; module:Id-v0 imports the module first."""
+    agent: str = "popsan"
+    """popsan, san (spiking) or mlp (the control arm)."""
+    n_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100_000
+    """Environment steps."""
+    seed: int = 0
+    """Root of all randomness."""
+    log_folder: Annotated[Path, tyro.conf.arg(aliases=["-f"])] = Path("runs")
+    """The run goes to LOG_FOLDER/ALGO/ENV_n with the first free n."""
+    out: Path | None = None
+    """Put the run exactly here instead."""
+    tensorboard_log: Annotated[Path | None, tyro.conf.arg(aliases=["-tb"])] = None
+    """TensorBoard folder; by default tb inside the run."""
+    hyperparams: Annotated[Words, tyro.conf.arg(aliases=["-params"])] = ()
+    """Hyper-parameters, name:value; agent_kwargs:"{hidden: [128, 128], steps: 8}" changes the network."""
+    conf: Annotated[Path | None, tyro.conf.arg(aliases=["-conf"])] = None
+    """YAML file {env: {name: value}} of hyper-parameters, as rl-zoo has them."""
+    env_kwargs: Words = ()
+    """Arguments of the environment, name:value."""
+    gym_packages: Words = ()
+    """Packages that register environments."""
+    homeostasis_in_training: str = "none"
+    """Let this arm adapt while rollouts are collected, e.g. dwam."""
+    eval_freq: int = 10_000
+    """Environment steps between evaluations; -1 for none."""
+    eval_episodes: int = 5
+    """Episodes of each evaluation."""
+    save_freq: int = -1
+    """Environment steps between saved policies; -1 saves at the end only."""
+    device: str = "cpu"
+    """cpu, cuda or auto."""
+    num_threads: int = 1
+    """Threads of torch; results are repeatable for a given number."""
+    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    """Show progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Common):
+    """Evaluate a run under a suite of degradations, all arms on the same episodes and the same damage."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    suite: str = "quick"
+    """clean, quick, paper-mujoco, standard, or a YAML file."""
+    homeostasis: str = "none,dwam"
+    """Arms, separated by commas: none, dwam, linear, bdett; parameters after colons (dwam:eta=5e-5:zeta=none)."""
+    episodes: int = 20
+    """Episodes of each arm and condition."""
+    seed: int = 0
+    """Root of episode seeds and damage."""
+    num_envs: int = 10
+    """Episodes side by side in a process; does not change the scores."""
+    workers: int | None = None
+    """Processes, by default one a core; does not change the scores."""
+    calibration_episodes: int = 5
+    """Clean episodes that teach the plug-ins the normal firing rates."""
+    best: Flag = False
+    """Evaluate the best policy seen in training instead of the last one."""
+    tensorboard_log: Annotated[Path | None, tyro.conf.arg(aliases=["-tb"])] = None
+    """TensorBoard folder; by default tb inside the run."""
+    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    """Show progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Common):
+    """Join the latest evaluations of one or more runs into a Markdown page and a picture."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders; several training seeds become strata of one table."""
+    suite: str | None = None
+    """Suite to report; by default that of the latest evaluation."""
+    conditions: str | None = None
+    """Conditions, separated by commas, that the paired comparison is restricted to."""
+    out: Path | None = None
+    """Folder for report.md and returns.png; by default report inside the first run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(Common):
+    """Make a run of a policy that somebody published."""
+
+    kind: tyro.conf.Positional[str]
+    """popsan."""
+    file: tyro.conf.Positional[Path]
+    """The published weights (.npz)."""
+    env: str
+    """Environment that it was trained for."""
+    out: Path
+    """Where the run goes."""
+    env_kwargs: Words = ()
+    """Arguments of the environment, name:value."""
+    gym_packages: Words = ()
+    """Packages that register environments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enjoy(Common):
+    """Watch a run, on the screen or as a video file."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    video: Path | None = None
+    """File to write: .gif, .webp, .png or .mp4; by default a window opens."""
+    suite: str = "quick"
+    """Suite that --condition is looked up in."""
+    condition: str = "clean"
+    """What is damaged."""
+    homeostasis: str = "none"
+    """One arm."""
+    episodes: int = 1
+    """How many episodes."""
+    steps: int = 300
+    """Most steps of an episode."""
+    seed: int = 0
+    """Root of the episodes' seeds."""
+    best: Flag = False
+    """Watch the best policy seen in training instead of the last one."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit with its code: 0 done, 2 usage, 3 environment, 4 numbers, 5 storage, 128 + n signal n."""
+    words = sys.argv[1:] if arguments is None else arguments
+    command = _parse(words)
+    with contextlib.suppress(ValueError):  # not in the main thread: whoever called us owns the signals
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        result = _COMMANDS[type(command)](command, words)
+    except HomeoError as error:
+        if command.debug:
+            raise
+        print(f"homeo-rl: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Terminated:
+        print("homeo-rl: terminated; what was finished is kept", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
+    except KeyboardInterrupt:
+        print("homeo-rl: interrupted; what was finished is kept", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    if command.json:
+        print(json.dumps(result, allow_nan=False))
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _parse(words: list[str]) -> Any:
+    kinds = Union[  # noqa: UP007  # tyro reads the annotations of a Union's members
+        Annotated[Train, tyro.conf.subcommand("train")],
+        Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
+        Annotated[Report, tyro.conf.subcommand("report")],
+        Annotated[Import, tyro.conf.subcommand("import")],
+        Annotated[Enjoy, tyro.conf.subcommand("enjoy")],
+    ]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kinds, prog="homeo-rl", description=_ABOUT, args=words)
+    except SystemExit as leaving:
+        if leaving.code in (0, None):
+            raise
+        lines = (line.strip("│╭╮╰╯─ ") for line in said.getvalue().splitlines())
+        text = " ".join(" ".join(line for line in lines if line).split())
+        text = text.replace(" For full helptext, run", "; for help run").replace(
+            " For full helptext, see", "; for help run"
+        )
+        print(f"homeo-rl: {text}", file=sys.stderr)
+        sys.exit(2)
+
+
+_ABOUT = "Reinforcement learning with homeostatic spiking agents that stay alive when they are damaged."
+
+
+def _train(args: Train, words: list[str]) -> dict[str, Any]:
+    from homeo_rl.console import Bars
+    from homeo_rl.training.params import parse_params, read_config
+    from homeo_rl.training.train import TrainingPlan, train
+
+    hyperparams = read_config(args.conf, args.env) if args.conf is not None else {}
+    plan = TrainingPlan(
+        algo=args.algo,
+        env=args.env,
+        agent=args.agent,
+        steps=args.n_timesteps,
+        seed=args.seed,
+        env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
+        hyperparams={**hyperparams, **parse_params(args.hyperparams)},
+        homeostasis_in_training=args.homeostasis_in_training,
+        modules=args.gym_packages,
+        log_folder=args.log_folder,
+        out=args.out,
+        tensorboard=args.tensorboard_log,
+        eval_freq=args.eval_freq,
+        eval_episodes=args.eval_episodes,
+        save_freq=args.save_freq,
+        device=args.device,
+        num_threads=args.num_threads,
+        command=shlex.join(["homeo-rl", *words]),
+    )
+    with Bars(enabled=args.progress).shown() as bars:
+        bars.start(f"{args.algo} {args.agent} on {args.env}", args.n_timesteps)
+        run = train(plan, report=lambda done, mean: bars.reach(done, "" if mean is None else f"return {mean:.1f}"))
+    print(f"run: {run.path}")
+    print(f"watch it learn: tensorboard --logdir {args.tensorboard_log or run.path / 'tb'}")
+    print(f"next: homeo-rl evaluate {run.path} --suite quick --homeostasis none,dwam")
+    return {
+        "run": str(run.path),
+        "env": run.spec.env,
+        "algo": run.spec.algo,
+        "agent": run.spec.agent,
+        "steps": run.spec.steps,
+    }
+
+
+def _evaluate(args: Evaluate, words: list[str]) -> dict[str, Any]:
+    from homeo_rl.run import Run
+
+    run = Run.open(args.run)
+
+    from homeo_rl.console import Bars
+    from homeo_rl.degradations import load_suite
+    from homeo_rl.evaluation import Plan, evaluate
+    from homeo_rl.evaluation.tensorboard import log_evaluation
+    from homeo_rl.report import build
+
+    plan = Plan(
+        suite=load_suite(args.suite),
+        arms=tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip()),
+        episodes=args.episodes,
+        seed=args.seed,
+        which="best" if args.best else "policy",
+        calibration_episodes=args.calibration_episodes,
+    )
+    with Bars(enabled=args.progress).shown() as bars:
+        result = evaluate(run, plan, num_envs=args.num_envs, workers=args.workers, progress=bars)
+    tensorboard = args.tensorboard_log or run.path / "tb"
+    log_evaluation(tensorboard, plan.suite.name, run.spec.steps, result.scores, result.traces)
+    report = build([result.folder], result.folder)
+    _print_report(report, f"{run.name}: suite {plan.suite.name} version {plan.suite.version} ({plan.suite.hash})")
+    print(f"scores: {result.folder / 'scores.csv'}")
+    print(f"picture: {report.picture}")
+    print(f"tensorboard --logdir {tensorboard}")
+    keys = (
+        "arm",
+        "condition",
+        "severity",
+        "episodes",
+        "mean",
+        "iqm",
+        "ci_low",
+        "ci_high",
+        "retention",
+        "success",
+    )
+    return {
+        "run": str(run.path),
+        "suite": plan.suite.name,
+        "suite_hash": plan.suite.hash,
+        "scores": str(result.folder / "scores.csv"),
+        "cells": [{key: asdict(cell)[key] for key in keys} for cell in report.cells],
+    }
+
+
+def _report(args: Report, words: list[str]) -> dict[str, Any]:
+    from homeo_rl.report import build, latest_evaluation
+    from homeo_rl.run import Run
+
+    if not args.runs:
+        raise UsageError("report: expected at least one run folder, got none; give the runs to report")
+    runs = [Run.open(path) for path in args.runs]
+    folders = [latest_evaluation(run, args.suite) for run in runs]
+    out = args.out or runs[0].path / "report"
+    conditions = [part.strip() for part in args.conditions.split(",")] if args.conditions else None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be made ({error.strerror}); choose another folder") from None
+    report = build(folders, out, conditions=conditions)
+    _print_report(report, ", ".join(run.name for run in runs))
+    print(f"page: {report.page}")
+    print(f"picture: {report.picture}")
+    return {
+        "page": str(report.page),
+        "picture": str(report.picture),
+        "cells": [asdict(cell) for cell in report.cells],
+        "differences": [asdict(difference) for difference in report.differences],
+    }
+
+
+def _import(args: Import, words: list[str]) -> dict[str, Any]:
+    from homeo_rl.agents.controller import save_controller
+    from homeo_rl.agents.importers import IMPORTERS
+    from homeo_rl.envs import load_modules, make_env
+    from homeo_rl.errors import unknown
+    from homeo_rl.run import Run, versions
+    from homeo_rl.spec import RunSpec
+    from homeo_rl.training.params import parse_params
+
+    if args.kind not in IMPORTERS:
+        raise unknown("kind of policy to import", args.kind, IMPORTERS)
+    load_modules(args.gym_packages)
+    env_kwargs = parse_params(args.env_kwargs, "--env-kwargs")
+    env = make_env(args.env, env_kwargs)
+    controller = IMPORTERS[args.kind](args.file, env)
+    env.close()
+    spec = RunSpec(
+        origin="import",
+        env=args.env,
+        env_kwargs=env_kwargs,
+        agent=args.kind,
+        controller=controller.spec,
+        source=args.file.name,
+        command=shlex.join(["homeo-rl", *words]),
+        versions=versions(),
+        modules=args.gym_packages,
+    )
+    run = Run.create(args.out, spec)
+    save_controller(run, controller)
+    print(f"run: {run.path}")
+    print(f"next: homeo-rl evaluate {run.path} --suite paper-mujoco --homeostasis none,dwam")
+    return {"run": str(run.path), "env": args.env, "kind": args.kind}
+
+
+def _enjoy(args: Enjoy, words: list[str]) -> dict[str, Any]:
+    from homeo_rl.run import Run
+
+    run = Run.open(args.run)
+
+    from homeo_rl.degradations import load_suite
+    from homeo_rl.errors import unknown
+    from homeo_rl.evaluation.enjoy import enjoy
+
+    conditions = {condition.label: condition for condition in load_suite(args.suite).conditions}
+    if args.condition not in conditions:
+        raise unknown(f"condition of suite {args.suite}", args.condition, conditions)
+    if args.episodes < 1 or args.steps < 1:
+        raise UsageError(f"--episodes and --steps: expected at least 1, got {args.episodes} and {args.steps}")
+    episodes = enjoy(
+        run,
+        video=args.video,
+        condition=conditions[args.condition],
+        arm=args.homeostasis,
+        seed=args.seed,
+        episodes=args.episodes,
+        steps=args.steps,
+        which="best" if args.best else "policy",
+    )
+    for episode in episodes:
+        print(f"episode {episode.index}: return {episode.total:.1f}, {episode.length} steps")
+    if args.video is not None:
+        print(f"video: {args.video}")
+    return {
+        "run": str(run.path),
+        "video": None if args.video is None else str(args.video),
+        "episodes": [{"return": e.total, "length": e.length, "success": e.success} for e in episodes],
+    }
+
+
+def _print_report(report: Any, title: str) -> None:
+    from homeo_rl.console import print_table
+    from homeo_rl.report.tables import cell_rows, difference_rows
+
+    print_table(f"{title}; return: IQM [95 % interval], r retention, s success", *cell_rows(report.cells))
+    if report.differences:
+        print_table(
+            "retention against none, paired by episode, all damaged conditions",
+            *difference_rows(report.differences),
+        )
+
+
+_COMMANDS: dict[type[Any], Any] = {
+    Train: _train,
+    Evaluate: _evaluate,
+    Report: _report,
+    Import: _import,
+    Enjoy: _enjoy,
+}
+
+if __name__ == "__main__":
+    main()

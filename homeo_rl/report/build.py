@@ -1,0 +1,116 @@
+"""Build the report of evaluations: a Markdown page and a picture, beside the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from homeo_rl import checkpoint
+from homeo_rl.errors import UsageError
+from homeo_rl.report.figures import draw_returns
+from homeo_rl.report.statistics import Cell, Difference, Row, cells, differences, read_scores
+from homeo_rl.report.tables import cell_rows, difference_rows, markdown
+from homeo_rl.run import Run
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was built."""
+
+    page: Path
+    picture: Path
+    cells: tuple[Cell, ...]
+    differences: tuple[Difference, ...]
+
+
+def latest_evaluation(run: Run, suite: str | None = None) -> Path:
+    """Return the newest finished evaluation of a run.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = [
+        path
+        for path in run.evaluations()
+        if suite is None or checkpoint.read_json(path / "evaluation.json")["suite"] == suite
+    ]
+    if not found:
+        what = "evaluation" if suite is None else f"evaluation of suite {suite!r}"
+        raise UsageError(f"{run.path}: expected a finished {what}, found none; run homeo-rl evaluate {run.path}")
+    return found[-1]
+
+
+def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | None = None) -> Report:
+    """Write ``report.md`` and ``returns.png`` into ``out`` for one or more evaluations of the same suite.
+
+    Args:
+        folders: evaluation folders; several runs (training seeds) are joined, each a stratum of its own.
+        out: an existing folder.
+        conditions: labels that the paired comparison is restricted to.
+
+    Raises:
+        UsageError: the evaluations are of different suites, or a condition is not among theirs.
+    """
+    documents = [checkpoint.read_json(folder / "evaluation.json") for folder in folders]
+    hashes = {document["suite_hash"] for document in documents}
+    if len(hashes) > 1:
+        got = ", ".join(sorted(hashes))
+        raise UsageError(f"expected evaluations of one suite, got content hashes {got}; report them apart")
+    rows: list[Row] = [row for folder in folders for row in read_scores(folder / "scores.csv")]
+    labels = {row.label for row in rows}
+    for label in conditions or ():
+        if label not in labels:
+            raise UsageError(f"--conditions: expected some of {', '.join(sorted(labels))}, got {label!r}")
+    found = cells(rows)
+    compared = differences(rows, conditions=conditions)
+    document = documents[0]
+    title = (
+        f"{', '.join(dict.fromkeys(row.run for row in rows))}: suite {document['suite']} "
+        f"version {document['suite_version']} ({document['suite_hash']})"
+    )
+    picture, page = out / "returns.png", out / "report.md"
+    draw_returns(found, picture, title=title)
+    checkpoint.replace(page, _page(title, document, found, compared).encode())
+    return Report(page, picture, tuple(found), tuple(compared))
+
+
+def _page(title: str, document: dict[str, Any], found: Sequence[Cell], compared: Sequence[Difference]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+    parts = [
+        f"# {title}",
+        f"{document['episodes']} episodes a cell, seed {document['seed']}; "
+        "the arms share episode seeds and damage draws.",
+        "Return per episode: interquartile mean [95 % stratified bootstrap interval]; r is retention, the mean return "
+        "divided by the same arm's clean mean return; s is success.",
+        markdown(*cell_rows(found)),
+    ]
+    if compared:
+        parts += [
+            "## Against none",
+            "Mean difference of retention over the damaged conditions, paired by episode; both returns are divided by "
+            f"none's clean mean return. Conditions: {', '.join(compared[0].conditions)}.",
+            markdown(*difference_rows(compared)),
+        ]
+    homeostasis = [cell for cell in found if cell.rate_deviation is not None]
+    if homeostasis:
+        parts += [
+            "## Homeostasis",
+            "Mean firing rate, mean distance of a neuron's rate from the calibrated one, weight drift at the episode's end.",
+            markdown(
+                ["arm", "condition", "firing rate", "rate deviation", "weight drift"],
+                [
+                    [
+                        c.arm,
+                        c.label,
+                        f"{c.firing_rate:.4f}",
+                        f"{c.rate_deviation:.4f}",
+                        f"{c.weight_drift:.4f}",
+                    ]
+                    for c in homeostasis
+                ],
+            ),
+        ]
+    parts += ["![returns](returns.png)", f"Versions: {versions}."]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,57 @@
+"""Robustness as a picture: one panel of returns, one line an arm and condition, intervals drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from homeo_rl.report.statistics import Cell
+
+COLOURS = ("#4d4d4d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
+"""Wong's palette, which colour-blind readers can tell apart; grey for the first arm."""
+
+
+def draw_returns(cells: Sequence[Cell], path: Path, *, title: str) -> None:
+    """Draw interquartile mean returns with 95 % intervals, conditions from top to bottom, and write a PNG.
+
+    Args:
+        cells: the cells of an evaluation.
+        path: where the picture goes.
+        title: a line above it.
+    """
+    arms = list(dict.fromkeys(cell.arm for cell in cells))
+    labels = list(dict.fromkeys(cell.label for cell in cells))
+    step = 0.8 / max(len(arms), 1)
+    figure = Figure(figsize=(8.0, 1.6 + len(labels) * (0.22 + 0.13 * len(arms))), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for place, arm in enumerate(arms):
+        colour = COLOURS[place % len(COLOURS)]
+        mine = [cell for cell in cells if cell.arm == arm]
+        height = [labels.index(cell.label) + (place - (len(arms) - 1) / 2) * step for cell in mine]
+        middle = [cell.iqm for cell in mine]
+        axes.hlines(
+            height,
+            [c.ci_low for c in mine],
+            [c.ci_high for c in mine],
+            color=colour,
+            linewidth=2.2,
+            alpha=0.55,
+        )
+        axes.plot(middle, height, "o", color=colour, markersize=5.5, label=arm)
+        clean = next((cell.iqm for cell in mine if cell.severity == 0.0), None)
+        if clean is not None and place == 0:
+            axes.axvline(clean, color=colour, linewidth=0.8, linestyle=":", zorder=0)
+    for row in range(1, len(labels)):
+        axes.axhline(row - 0.5, color="0.92", linewidth=0.8, zorder=0)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xlabel("return per episode: interquartile mean, 95 % bootstrap interval")
+    axes.set_title(title, loc="left", fontsize=10)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=min(len(arms), 4), frameon=False)
+    figure.savefig(path, dpi=130)

@@ -1,0 +1,49 @@
+"""Robustness tables in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from homeo_rl.report.statistics import Cell, Difference
+
+
+def cell_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table: one row a condition, one column an arm."""
+    arms = list(dict.fromkeys(cell.arm for cell in cells))
+    labels = list(dict.fromkeys(cell.label for cell in cells))
+    found = {(cell.arm, cell.label): cell for cell in cells}
+    rows = [[label, *(_entry(found.get((arm, label))) for arm in arms)] for label in labels]
+    return ["condition", *arms], rows
+
+
+def difference_rows(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the paired comparison."""
+    rows = [
+        [d.arm, f"{d.mean:+.3f}", f"[{d.ci_low:+.3f}, {d.ci_high:+.3f}]", str(len(d.conditions))] for d in differences
+    ]
+    return ["arm", "retention minus none's", "95 % interval", "conditions"], rows
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _entry(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    text = f"{number(cell.iqm)} [{number(cell.ci_low)}, {number(cell.ci_high)}]"
+    if cell.retention is not None and cell.severity > 0:
+        text += f" r {cell.retention:.2f}"
+    if cell.success is not None:
+        text += f" s {100 * cell.success:.0f} %"
+    return text
+
+
+def number(value: float) -> str:
+    """Return a figure short enough for a table."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,0 +1,59 @@
+"""Reading hyper-parameters from words and files; nothing here loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from homeo_rl.errors import UsageError
+
+
+def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
+    """Parse ``name:value`` pairs; values are YAML, so ``[64,64]``, ``1e-3`` and ``{steps: 8}`` work.
+
+    Raises:
+        UsageError: a text is not such a pair.
+    """
+    values = {}
+    for text in texts:
+        name, colon, value = text.partition(":")
+        if not colon or not name:
+            raise UsageError(f"{flag}: expected name:value, got {text!r}; write for example learning_rate:3e-4")
+        values[name] = _scalar(value, f"{flag} {name}")
+    return values
+
+
+def read_config(path: Path, env: str) -> dict[str, Any]:
+    """Read hyper-parameters for ``env`` from a YAML file in rl-zoo's form, ``{env: {name: value}}`` (``-conf``).
+
+    Raises:
+        UsageError: the file is missing, malformed, or does not mention ``env``.
+    """
+    if not path.is_file():
+        raise UsageError(f"--conf {path}: expected a YAML file, found none; check the path")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"--conf {path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(document, dict) or not isinstance(document.get(env), dict):
+        raise UsageError(f"--conf {path}: expected a section {env!r} with hyper-parameters, found none; add it")
+    return {
+        name: _scalar(value, f"--conf {name}") if isinstance(value, str) else value
+        for name, value in document[env].items()
+    }
+
+
+def _scalar(text: str, where: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"{where}: expected a YAML value, got {text!r}; quote it or correct it") from None
+    if isinstance(value, str):
+        try:
+            return float(value)  # YAML reads 3e-4 as a text
+        except ValueError:
+            return value
+    return value
