@@ -178,14 +178,9 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]  # SB3 types the class as a bare Optimizer
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {
-            "observation_space": self.observation_space,
-            "action_space": self.action_space,
-            "lr_schedule": self._dummy_schedule,
-            "agent": self.agent,
-            "agent_kwargs": self.agent_kwargs,
-            "net_arch": self.net_arch["vf"] if isinstance(self.net_arch, dict) else self.net_arch,
-            "log_std_init": self.log_std_init,
+        arch = self.net_arch["vf"] if isinstance(self.net_arch, dict) else self.net_arch
+        return _own_arguments(super()._get_constructor_parameters(), self.agent, self.agent_kwargs, arch) | {
+            "log_std_init": self.log_std_init
         }
 
     def head(self) -> Head:
@@ -295,7 +290,8 @@ class SpikingSACPolicy(_OffPolicyMixin, SACPolicy):
         return actor.to(self.device)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return _constructor_parameters(self)
+        inherited = super()._get_constructor_parameters()
+        return _own_arguments(inherited, self.agent, self.agent_kwargs, self.critic_arch)
 
 
 class SpikingTD3Policy(_OffPolicyMixin, TD3Policy):
@@ -339,7 +335,8 @@ class SpikingTD3Policy(_OffPolicyMixin, TD3Policy):
         return SpikingTD3Actor(controller_spec=self.controller_spec, **kwargs).to(self.device)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return _constructor_parameters(self)
+        inherited = super()._get_constructor_parameters()
+        return _own_arguments(inherited, self.agent, self.agent_kwargs, self.critic_arch)
 
 
 def _refuse(kwargs: dict[str, Any]) -> None:
@@ -348,13 +345,9 @@ def _refuse(kwargs: dict[str, Any]) -> None:
             raise UsageError(f"policy_kwargs: {name} cannot be set: {reason}; leave it out")
 
 
-def _constructor_parameters(policy: SpikingSACPolicy | SpikingTD3Policy) -> dict[str, Any]:
-    """Return what `BasePolicy.save` needs to build the policy again."""
-    return {
-        "observation_space": policy.observation_space,
-        "action_space": policy.action_space,
-        "lr_schedule": policy._dummy_schedule,
-        "agent": policy.agent,
-        "agent_kwargs": policy.agent_kwargs,
-        "net_arch": policy.critic_arch,
-    }
+def _own_arguments(
+    inherited: dict[str, Any], agent: str, agent_kwargs: dict[str, Any] | None, net_arch: Any
+) -> dict[str, Any]:
+    """Return what `BasePolicy.save` needs to build one of our policies again, from what SB3's own would need."""
+    kept = {name: value for name, value in inherited.items() if name not in _FIXED}
+    return kept | {"agent": agent, "agent_kwargs": agent_kwargs, "net_arch": net_arch}

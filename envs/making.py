@@ -29,7 +29,7 @@ def load_modules(names: Sequence[str]) -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise UsageError(f"--gym-packages {name}: cannot be imported ({error}); is it installed?") from None
+            raise UsageError(f"module {name!r} cannot be imported ({error}); is it installed and spelt right?") from None
 
 
 def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mode: str | None = None) -> Env:
@@ -44,19 +44,22 @@ def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mod
         UsageError: unknown id (the nearest is suggested) or arguments.
         EnvironmentFault: the environment's own constructor failed.
     """
+    module, _, name = env_id.rpartition(":")
+    if module:
+        load_modules([module])
     try:
-        gym.spec(env_id)
-    except (gym.error.Error, ImportError) as error:
+        gym.spec(name)
+    except gym.error.Error as error:
         if isinstance(error, gym.error.NameNotFound | gym.error.NamespaceNotFound | gym.error.UnregisteredEnv):
-            known = [name for name in gym.registry if not name.startswith(("phys2d/", "tabular/", "GymV2"))]
-            raise unknown("environment", env_id, known) from None
+            known = [known_id for known_id in gym.registry if not known_id.startswith(("phys2d/", "tabular/", "GymV2"))]
+            raise unknown("environment", name, known) from None
         raise UsageError(f"environment {env_id!r}: {' '.join(str(error).split())}") from None
     with _quiet_compiler(), warnings.catch_warnings():
         # Gymnasium warns of every superseded version; the run records the id that was asked for.
         warnings.filterwarnings("ignore", message=".*is out of date.*", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=".*is out of date.*", category=UserWarning)
         try:
-            env = gym.make(env_id, render_mode=render_mode, **dict(kwargs or {}))
+            env = gym.make(name, render_mode=render_mode, **dict(kwargs or {}))
         except TypeError as error:
             raise UsageError(f"environment {env_id!r}: {error}; check --env-kwargs") from None
         except gym.error.DependencyNotInstalled as error:

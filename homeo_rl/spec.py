@@ -19,6 +19,8 @@ T = TypeVar("T")
 Surrogate = Literal["rectangle", "arctan", "sigmoid", "triangle"]
 Squash = Literal["tanh", "identity", "none"]
 
+_UNEXPECTED = ("unexpected_keyword_argument", "extra_forbidden")
+
 _STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -199,11 +201,12 @@ def parse(kind: type[T], data: object, *, where: str) -> T:
     try:
         return pydantic.TypeAdapter(kind).validate_python(data)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key shows up twice, as missing and as unexpected; the second says what the user wrote.
+        found = sorted(error.errors(), key=lambda one: one["type"] not in _UNEXPECTED)
+        first = found[0]
         path = ".".join(str(part) for part in first["loc"]) or "the document"
-        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden") and len(first["loc"]) == 1:
-            fields = [f.name for f in dataclasses.fields(cast(Any, kind))]
-            raise unknown(f"key in {where}", path, fields) from None
+        if first["type"] in _UNEXPECTED and len(first["loc"]) == 1:
+            raise unknown(f"key in {where}", path, [f.name for f in dataclasses.fields(cast(Any, kind))]) from None
         message = first["msg"].removeprefix("Value error, ")
         got = repr(first["input"])
         got = got if len(got) <= 60 else got[:57] + "..."

@@ -97,7 +97,7 @@ def _page(title: str, document: dict[str, Any], found: Sequence[Cell], compared:
     if homeostasis:
         parts += [
             "## Homeostasis",
-            "Mean firing rate, mean distance of a neuron's rate from the calibrated one, weight drift at the episode's end.",
+            "Mean firing rate, mean distance of a neuron's rate from the calibrated one, weight drift at the end.",
             markdown(
                 ["arm", "condition", "firing rate", "rate deviation", "weight drift"],
                 [

@@ -201,14 +201,16 @@ class SpikingNetwork(nn.Module):
     def synops(self, rates: Sequence[Tensor]) -> Tensor:
         """Return synaptic operations per decision [B]: spikes times the neurons that each reaches."""
         fan_out = self.spec.widths[1:]
-        events = [(rate != 0).sum(-1) if self.spec.encoder.kind == "current" and i == 0 else self.spec.steps * rate.sum(-1)
-                  for i, rate in enumerate(rates[:-1])]  # fmt: skip
+        events = [self.spec.steps * rate.sum(-1) for rate in rates[:-1]]
+        if self.spec.encoder.kind == "current":  # a constant input is multiplied once, not once a step
+            events[0] = (rates[0] != 0).sum(-1).to(events[0])
         return torch.stack([count * fan for count, fan in zip(events, fan_out, strict=True)]).sum(0)
 
     def _fires(self, index: int) -> bool:
         return self.readout.spiking or index < len(self.layers) - 1
 
-    def _weights(self, index: int, state: NetworkState) -> LayerWeights:
+    def weights_of(self, index: int, state: NetworkState) -> LayerWeights:
+        """Return what layer ``index`` runs with: the state's damaged copies, or the trained parameters."""
         if state.weights is not None:
             return state.weights[index]
         layer = self.layers[index]
@@ -216,7 +218,7 @@ class SpikingNetwork(nn.Module):
         return LayerWeights(layer.weight, layer.bias)
 
     def _layer(self, index: int, train: Tensor, state: NetworkState) -> tuple[Tensor, Membrane]:
-        own = self._weights(index, state)
+        own = self.weights_of(index, state)
         change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
         return neurons.scan(
             self.spec.neuron,
@@ -251,7 +253,7 @@ class SpikingNetwork(nn.Module):
                 None if own.alive is None else repeat(own.alive, 1),
                 None if own.stuck is None else repeat(own.stuck, 1),
             )
-            for own in (self._weights(i, state) for i in range(len(self.layers)))
+            for own in (self.weights_of(i, state) for i in range(len(self.layers)))
         )
         asleep = NetworkState(
             batch=count,

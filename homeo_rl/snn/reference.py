@@ -30,7 +30,7 @@ def forward_stepwise(
     outputs: list[list[Tensor]] = [[] for _ in network.layers]
     for value in network.encoder(x, network.spec.steps, noise=noise).unbind(1):
         for index in range(last + 1):
-            own = network._weights(index, state)
+            own = network.weights_of(index, state)
             change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
             current = modulated_currents(value.unsqueeze(1), own, change).squeeze(1)
             fires = network.readout.spiking or index < last
