@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import os
 import sys
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -29,7 +26,7 @@ def load_modules(names: Sequence[str]) -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise UsageError(f"module {name!r} cannot be imported ({error}); is it installed and spelt right?") from None
+            raise UsageError(f"module {name!r} cannot be imported ({error}); is it installed?") from None
 
 
 def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mode: str | None = None) -> Env:
@@ -54,7 +51,8 @@ def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mod
             known = [known_id for known_id in gym.registry if not known_id.startswith(("phys2d/", "tabular/", "GymV2"))]
             raise unknown("environment", name, known) from None
         raise UsageError(f"environment {env_id!r}: {' '.join(str(error).split())}") from None
-    with _quiet_compiler(), warnings.catch_warnings():
+    _quiet_compiler()
+    with warnings.catch_warnings():
         # Gymnasium warns of every superseded version; the run records the id that was asked for.
         warnings.filterwarnings("ignore", message=".*is out of date.*", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=".*is out of date.*", category=UserWarning)
@@ -71,31 +69,21 @@ def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mod
     return FiniteGuard(env)
 
 
-_NOISE = (b"compiler attribute 'settotalmass' is deprecated",)
+_OLD_MODEL_FILES = "compiler attribute 'settotalmass' is deprecated"
+"""What MuJoCo 4 says of Gymnasium's own model files whenever one is read."""
 
 
-@contextlib.contextmanager
-def _quiet_compiler() -> Iterator[None]:
-    """Hold back what MuJoCo's compiler says of Gymnasium's own model files; pass on everything else it prints.
+def _quiet_compiler() -> None:
+    """Pass MuJoCo's warnings on to standard error, but for the one above.
 
-    It writes to the process's standard error itself, past Python's, once for every environment made.
+    Without a handler, MuJoCo also writes every warning into a MUJOCO_LOG.TXT in the current folder.
     """
-    try:
-        sys.stderr.flush()
-        target = os.dup(2)
-    except OSError:  # standard error is closed: nothing to hold back
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(target, 2)
-            os.close(target)
-            held.seek(0)
-            lines = [line for line in held.read().splitlines() if not any(noise in line for noise in _NOISE)]
-            text = b"\n".join(lines).strip()
-            if text:
-                os.write(2, text + b"\n")
+    import mujoco
+
+    def handle(text: str | bytes) -> None:
+        said = text.decode(errors="replace") if isinstance(text, bytes) else text
+        if _OLD_MODEL_FILES not in said:
+            print(f"MuJoCo: {said.strip()}", file=sys.stderr)
+
+    if mujoco.get_mju_user_warning() is None:  # a program's own handler stands
+        mujoco.set_mju_user_warning(handle)

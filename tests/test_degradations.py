@@ -337,17 +337,20 @@ def test_discrete_actions_can_be_noisy() -> None:
     assert not same(healthy, noisy)
 
 
+def coast(env: gym.Env[Any, Any]) -> None:
+    for _ in range(20):
+        env.step(np.zeros(2, dtype=np.float32))
+
+
 def test_nan_stops_with_step_and_entry() -> None:
     env = make_env("worlds:Broken-v0")
     env.reset(seed=0)
     with pytest.raises(NumericalFault, match="Broken-v0: step 7: observation entry 1 is nan"):
-        for _ in range(20):
-            env.step(np.zeros(2, dtype=np.float32))
+        coast(env)
     env = make_env("worlds:BadReward-v0")
     env.reset(seed=0)
     with pytest.raises(NumericalFault, match="step 5: reward is inf"):
-        for _ in range(20):
-            env.step(np.zeros(2, dtype=np.float32))
+        coast(env)
     env.reset(seed=0)
     with pytest.raises(NumericalFault, match="step 1: action entry 0 is nan"):
         env.step(np.full(2, np.nan, dtype=np.float32))

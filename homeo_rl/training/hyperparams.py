@@ -75,10 +75,17 @@ def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: an unknown name, or a value of the wrong type.
     """
     names = known(algo)
+    arguments = inspect.signature(ALGORITHMS[algo][0].__init__).parameters
     for name, value in given.items():
         if name not in names:
             raise unknown(f"hyper-parameter of {algo}", name, names)
-        kind = OURS.get(name)
-        if kind is not None and not isinstance(value, (int, float) if kind is float else kind):
+        kind = OURS[name] if name in OURS else arguments[name].annotation
+        if isinstance(kind, type) and not _fits(value, kind):
             raise UsageError(f"hyper-parameter {name}: expected {kind.__name__}, got {value!r}; correct it")
     return {**DEFAULTS[algo], **given}
+
+
+def _fits(value: Any, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 import yaml
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.monitor import Monitor, ResultsWriter
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -100,18 +98,21 @@ def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | N
         versions=versions(),
         modules=plan.modules,
     )
-    folder = plan.log_folder / plan.algo
-    run = Run.create_numbered(folder, spec) if plan.out is None else Run.create(plan.out, spec)
+    model = _model(plan, spec)
+    policy = model.policy
+    assert isinstance(policy, SpikingPolicyMixin)
     try:
-        model = _model(plan, spec, run)
-        policy = model.policy
-        assert isinstance(policy, SpikingPolicyMixin)
         if plugin is not None:
             policy.adapt_online(plugin)
+        folder = plan.log_folder / plan.algo
+        run = Run.create_numbered(folder, spec) if plan.out is None else Run.create(plan.out, spec)
     except BaseException:
-        shutil.rmtree(run.path)
+        _close(model)
         raise
+    # Nothing was written until here, where everything is known to fit.
     _write_configuration(plan, run)
+    _write_monitors(model, run)
+    model.tensorboard_log = str(plan.tensorboard if plan.tensorboard is not None else run.path / "tb")
     try:
         model.learn(plan.steps, callback=_callbacks(plan, run, model, report))
     except KeyboardInterrupt:
@@ -120,8 +121,7 @@ def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | N
         save_controller(run, policy.controller())
         raise
     finally:
-        if model.env is not None:
-            model.env.close()
+        _close(model)
     save_controller(run, policy.controller())
     model.save(run.path / f"{slug(plan.env)}.zip")
     return run
@@ -146,25 +146,23 @@ def _check(plan: TrainingPlan) -> None:
         raise UsageError(f"--device: expected a GPU for {plan.device!r}, found none; use --device cpu")
 
 
-def _model(plan: TrainingPlan, spec: RunSpec, run: Run) -> BaseAlgorithm:
+def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
     kind, policy = ALGORITHMS[plan.algo]
     hyperparams = dict(spec.hyperparams)
     ours = {name: hyperparams.pop(name) for name in OURS if name in hyperparams}
-    envs = DummyVecEnv([_monitored(plan, run, index) for index in range(int(ours.get("n_envs", 1)))])
+    envs = DummyVecEnv([lambda: Monitor(make_env(plan.env, plan.env_kwargs))] * int(ours.get("n_envs", 1)))
     envs.seed(derive(plan.seed, "training") % 2**31)
     policy_kwargs: dict[str, Any] = {"agent": plan.agent}
     policy_kwargs |= {name: ours[name] for name in ("agent_kwargs", "net_arch", "log_std_init") if name in ours}
     if ours.get("noise_std"):
         size = int(np.prod(envs.action_space.shape or (1,)))
         hyperparams["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, float(ours["noise_std"])))
-    tensorboard = plan.tensorboard if plan.tensorboard is not None else run.path / "tb"
     try:
         return kind(
             policy,
             envs,
             seed=plan.seed,
             device=plan.device,
-            tensorboard_log=str(tensorboard),
             policy_kwargs=policy_kwargs,
             **hyperparams,
         )
@@ -176,11 +174,18 @@ def _model(plan: TrainingPlan, spec: RunSpec, run: Run) -> BaseAlgorithm:
         ) from None
 
 
-def _monitored(plan: TrainingPlan, run: Run, index: int) -> Callable[[], gym.Env[Any, Any]]:
-    def make() -> gym.Env[Any, Any]:
-        return Monitor(make_env(plan.env, plan.env_kwargs), str(run.path / str(index)))
+def _close(model: BaseAlgorithm) -> None:
+    if model.env is not None:
+        model.env.close()
 
-    return make
+
+def _write_monitors(model: BaseAlgorithm, run: Run) -> None:
+    """Let the environments' monitors write ``<i>.monitor.csv`` into the run."""
+    assert isinstance(model.env, DummyVecEnv)
+    for index, env in enumerate(model.env.envs):
+        assert isinstance(env, Monitor)
+        header: dict[str, float | str] = {"t_start": env.t_start, "env_id": run.spec.env}
+        env.results_writer = ResultsWriter(str(run.path / str(index)), header=header)
 
 
 def _callbacks(

@@ -1,0 +1,39 @@
+# Two commands: `make demo` and `make test`. Each sets itself up from a bare machine and can be repeated.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# One thread per process: results do not depend on the number of cores, and processes do not fight for them.
+export OMP_NUM_THREADS := 1
+
+.PHONY: setup demo test test-long lint clean
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "homeo-rl needs Python 3.11 or newer, this is %s; try make PYTHON=python3.12" % sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# A spiking cheetah: trained, damaged, kept running. About five minutes on two cores.
+demo: setup
+	rm -rf runs/demo
+	$(BIN)/homeo-rl train --algo ppo --env HalfCheetah-v5 --agent popsan -n 120000 --out runs/demo --eval-freq 20000 \
+	  -params n_envs:8 n_steps:256 learning_rate:5e-4 gae_lambda:0.9 log_std_init:-1.0 'agent_kwargs:{hidden: [128, 128]}'
+	$(BIN)/homeo-rl evaluate runs/demo --suite quick --homeostasis none,dwam --episodes 20
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Trainings and whole suites: about two hours on two cores. Figures are printed.
+test-long: setup
+	$(BIN)/python -m pytest -m long -s
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,104 @@
+"""Claims that take minutes to hours: `make test-long`. Each prints the figure that the README quotes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_cli import call, last
+
+from homeo_rl.degradations import load_suite
+from homeo_rl.report import cells, differences, read_scores
+
+pytestmark = pytest.mark.long
+
+DAMAGED = ["weights-gaussian", "weights-zero", "dead-neurons"]
+
+
+@pytest.fixture
+def popsan(tmp_path: Path, popsan_file: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    call("import", "popsan", popsan_file, "--env", "HalfCheetah-v5", "--out", tmp_path / "popsan", capsys=capsys)
+    return tmp_path / "popsan"
+
+
+def test_published_policy_clean(popsan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = call(
+        "evaluate", popsan, "--suite", "clean", "--homeostasis", "none", "--episodes", "10", "--json", capsys=capsys
+    )
+    mean = last(out)["cells"][0]["mean"]
+    with capsys.disabled():
+        print(f"\nclean mean return of the published policy: {mean:.0f}")
+    assert 9600 <= mean <= 10300
+
+
+def test_dwam_keeps_the_published_policy_alive(popsan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    since = time.monotonic()
+    out, _ = call(
+        "evaluate",
+        popsan,
+        "--suite",
+        "paper-mujoco",
+        "--homeostasis",
+        "none,dwam,linear,bdett",
+        "--json",
+        capsys=capsys,
+    )
+    spent = time.monotonic() - since
+    rows = read_scores(Path(last(out)["scores"]))
+    paired = {d.arm: d for d in differences(rows, conditions=DAMAGED)}
+    clean = {cell.arm: cell for cell in cells(rows) if cell.label == "clean"}
+    with capsys.disabled():
+        print(f"\n4 arms, {len(load_suite('paper-mujoco').conditions)} conditions, 20 episodes: {spent:.0f} s")
+        for arm, cell in clean.items():
+            print(
+                f"{arm}: clean mean {cell.mean:.0f}, IQM {cell.iqm:.0f}", replace(paired[arm]) if arm in paired else ""
+            )
+    # Interquartile means: the frozen policy falls over in about one clean episode of thirty.
+    assert clean["dwam"].iqm == pytest.approx(clean["none"].iqm, rel=0.02)
+    assert paired["dwam"].mean >= 0.10
+    assert paired["dwam"].ci_low > 0
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "2"])
+@pytest.mark.parametrize("agent", ["popsan", "mlp"])
+@pytest.mark.parametrize(
+    ("algo", "env", "steps", "least"),
+    [
+        ("ppo", "InvertedPendulum-v5", "100000", 900.0),
+        ("sac", "Pendulum-v1", "10000", -250.0),
+        ("td3", "HalfCheetah-v5", "100000", 1500.0),
+    ],
+)
+def test_training_from_scratch(
+    algo: str, env: str, steps: str, least: float, agent: str, seed: str,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Mean return of 20 fresh episodes after training; the control arm is printed, the spiking arm is held to it."""
+    out = tmp_path / "run"
+    call(
+        "train",
+        "--algo",
+        algo,
+        "--env",
+        env,
+        "--agent",
+        agent,
+        "-n",
+        steps,
+        "--seed",
+        seed,
+        "--out",
+        out,
+        capsys=capsys,
+    )
+    said, _ = call("evaluate", out, "--suite", "clean", "--homeostasis", "none", "--json", capsys=capsys)
+    mean = last(said)["cells"][0]["mean"]
+    curve = np.load(out / "evaluations.npz")
+    with capsys.disabled():
+        points = ", ".join(f"{t}: {r:.0f}" for t, r in zip(curve["timesteps"], curve["results"].mean(1), strict=True))
+        print(f"\n{algo} {agent} {env} seed {seed}: {mean:.0f} ({points})")
+    if agent == "popsan":
+        assert mean >= least
