@@ -43,6 +43,18 @@ def choose_backend() -> None:
     )
 
 
+def camera(env: Env) -> dict[str, str]:
+    """Return the arguments that make a MuJoCo environment's camera follow the robot, where its model has one for that.
+
+    Gymnasium's own default stands still, and a robot that runs well leaves the picture.
+    """
+    model = getattr(env.unwrapped, "model", None)
+    if model is None or not hasattr(env.unwrapped, "mujoco_renderer"):
+        return {}
+    names = [model.camera(index).name for index in range(model.ncam)]
+    return {"camera_name": "track"} if "track" in names else {}
+
+
 class Filmed(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Hand a rendered frame [H, W, 3] to ``sink`` after every reset and step, and stop after ``steps`` steps."""
 

@@ -176,6 +176,24 @@ def test_videos(make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.Cap
         assert picture[15].mean() < 50
 
 
+def test_mujoco_video_follows_the_robot(
+    popsan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from homeo_rl.envs.rendering import choose_backend
+    from homeo_rl.errors import UsageError
+
+    monkeypatch.setenv("MUJOCO_GL", "")  # whatever is chosen is undone after the test
+    monkeypatch.setenv("PYOPENGL_PLATFORM", "")
+    try:
+        choose_backend()
+    except UsageError as error:
+        pytest.skip(f"this machine cannot render MuJoCo: {error}")
+    call("import", "popsan", popsan_file, "--env", "HalfCheetah-v5", "--out", tmp_path / "p", capsys=capsys)
+    call("enjoy", tmp_path / "p", "--video", tmp_path / "film.gif", "--steps", "60", capsys=capsys)
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.n_frames > 55, "frames that do not change are merged: the robot left the picture"  # type: ignore[attr-defined]
+
+
 BAD = [
     (["train", "--env", "HalfCheeta-v5"], "did you mean 'HalfCheetah-v5'"),
     (["train", "--algo", "pp0"], "did you mean 'ppo'"),

@@ -109,7 +109,7 @@ def test_scores_are_what_they_say(make_run: Callable[..., Run]) -> None:
     run = make_run()
     result = evaluate(run, plan(suite("dead-neurons"), episodes=4), workers=1)
     controller = load_controller(run)
-    calibration = calibration_of(run, controller, which="policy", episodes=2, seed=0)
+    calibration = calibration_of(run, controller, which="policy", episodes=2)
     assert tuple(rows(result)[0]) == COLUMNS
     for s in result.scores:
         assert s.success in (True, False)
@@ -183,11 +183,11 @@ def test_another_command_does_not_go_on_with_a_foreign_evaluation(make_run: Call
 def test_calibration_is_made_anew_for_another_policy(make_run: Callable[..., Run]) -> None:
     run, other = make_run(), make_run(name="other", seed=1)
     controller = load_controller(run)
-    first = calibration_of(run, controller, which="policy", episodes=2, seed=0)
-    again = calibration_of(run, controller, which="policy", episodes=2, seed=0)
+    first = calibration_of(run, controller, which="policy", episodes=2)
+    again = calibration_of(run, controller, which="policy", episodes=2)
     assert all(np.array_equal(a, b) for a, b in zip(first.rates, again.rates, strict=True))
     run.save_policy(*other.load_policy())
-    changed = calibration_of(run, load_controller(run), which="policy", episodes=2, seed=0)
+    changed = calibration_of(run, load_controller(run), which="policy", episodes=2)
     assert not all(np.array_equal(a, b) for a, b in zip(first.rates, changed.rates, strict=True))
 
 

@@ -43,15 +43,15 @@ def calibration_of(
     *,
     which: str,
     episodes: int,
-    seed: int,
     num_envs: int = 8,
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Calibration:
     """Return the stored calibration of a run, or make and store it.
 
-    It is made anew when the policy, the number of episodes or the seed is another than the stored one's.
+    It is made anew when the policy or the number of episodes is another than the stored one's. It belongs to the
+    policy, not to an experiment: its episodes are the same for every seed of an evaluation.
     """
-    document: dict[str, Any] = {"policy": run.policy_digest(which=which), "episodes": episodes, "seed": seed}
+    document: dict[str, Any] = {"policy": run.policy_digest(which=which), "episodes": episodes}
     stored = run.load_calibration()
     if stored is not None and {**stored[1], "decisions": None} == {**document, "decisions": None}:
         tensors, found = stored
@@ -64,7 +64,7 @@ def calibration_of(
     done = rollout(
         lambda slots: Session(controller, slots),
         lambda: make_env(run.spec.env, run.spec.env_kwargs),
-        [episode_seed(seed, "calibration", index) for index in range(episodes)],
+        [episode_seed(0, "calibration", index) for index in range(episodes)],
         condition=Condition(name="clean"),
         num_envs=num_envs,
         on_episode=on_episode,

@@ -8,7 +8,7 @@ from homeo_rl.agents.controller import load_controller, require_spiking
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import load_modules, make_env
-from homeo_rl.envs.rendering import Env, Film, Filmed, choose_backend
+from homeo_rl.envs.rendering import Env, Film, Filmed, camera, choose_backend
 from homeo_rl.evaluation.calibrate import calibration_of
 from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout
 from homeo_rl.homeostasis import make
@@ -48,7 +48,7 @@ def enjoy(
     references: tuple[LayerReference, ...] = ()
     if plugin is not None:
         network = require_spiking(controller, "homeostasis")
-        references = calibration_of(run, controller, which=which, episodes=5, seed=seed).references(network)
+        references = calibration_of(run, controller, which=which, episodes=5).references(network)
     seeds = [episode_seed(seed, "evaluation", index) for index in range(episodes)]
 
     def new_session(slots: int) -> Session:
@@ -65,11 +65,12 @@ def enjoy(
     probe = make_env(run.spec.env, run.spec.env_kwargs)
     if hasattr(probe.unwrapped, "mujoco_renderer"):
         choose_backend()
+    kwargs = {**camera(probe), **run.spec.env_kwargs}
     film = Film(video, float(probe.metadata.get("render_fps", 30)))
     probe.close()
 
     def new_env() -> Env:
-        return Filmed(make_env(run.spec.env, run.spec.env_kwargs, render_mode="rgb_array"), film.add, steps)
+        return Filmed(make_env(run.spec.env, kwargs, render_mode="rgb_array"), film.add, steps)
 
     done = rollout(new_session, new_env, seeds, condition=condition, num_envs=1)
     film.close()

@@ -146,13 +146,17 @@ def evaluate(
     for label, reason in skipped.items():
         progress.note(f"skipped {label}: {reason}")
     cells = [(arm, c) for arm in plan.arms for c in plan.suite.conditions if c.label not in skipped]
+    calibration = None
     if spiking:
-        # Made before the cells, so that all processes find it.
         progress.start("calibration", plan.calibration_episodes)
-        calibration_of(
-            run, controller, which=plan.which, episodes=plan.calibration_episodes, seed=plan.seed, num_envs=num_envs,
+        calibration = calibration_of(
+            run,
+            controller,
+            which=plan.which,
+            episodes=plan.calibration_episodes,
+            num_envs=num_envs,
             on_episode=lambda _: progress.advance(),
-        )  # fmt: skip
+        )
     with _folder_of(run, plan) as folder:
         stored = {index: folder / "cells" / f"{index:04d}.json" for index in range(len(cells))}
         missing = [index for index, path in stored.items() if not path.exists()]
@@ -160,7 +164,7 @@ def evaluate(
         if len(missing) < len(cells):
             progress.note(f"{folder}: going on after {len(cells) - len(missing)} of {len(cells)} finished cells")
             progress.advance((len(cells) - len(missing)) * plan.episodes)
-        job = _Job(run.path, plan, cells, num_envs)
+        job = _Job(run.path, plan, cells, num_envs, calibration)
         for index, outcome in _run_cells(job, missing, workers or os.cpu_count() or 1, progress.advance):
             checkpoint.write_json(stored[index], outcome)
         outcomes = [checkpoint.read_json(path) for path in stored.values()]
@@ -177,6 +181,7 @@ class _Job:
     plan: Plan
     cells: list[tuple[str, Condition]]
     num_envs: int
+    calibration: Calibration | None
 
 
 class _Worker:
@@ -186,26 +191,17 @@ class _Worker:
         self.job = job
         self.run = Run.open(job.path)
         load_modules(self.run.spec.modules)
-        plan = job.plan
-        self.controller: Controller = load_controller(self.run, which=plan.which)
-        self.calibration: Calibration | None = None
-        if isinstance(self.controller.network, SpikingNetwork):
-            self.calibration = calibration_of(
-                self.run,
-                self.controller,
-                which=plan.which,
-                episodes=plan.calibration_episodes,
-                seed=plan.seed,
-            )
+        self.controller: Controller = load_controller(self.run, which=job.plan.which)
 
     def cell(self, index: int, advance: Callable[[], None]) -> dict[str, Any]:
         """Run one cell and return its scores and its mean trace as plain data."""
         (arm, condition), plan, network = self.job.cells[index], self.job.plan, self.controller.network
+        calibration = self.job.calibration
         plugin = make(arm)
-        normal = () if self.calibration is None else self.calibration.rates
+        normal = () if calibration is None else calibration.rates
         references: tuple[LayerReference, ...] = ()
-        if plugin is not None and self.calibration is not None and isinstance(network, SpikingNetwork):
-            references = self.calibration.references(network)
+        if plugin is not None and calibration is not None and isinstance(network, SpikingNetwork):
+            references = calibration.references(network)
         before = [tensor.clone() for tensor in self.controller.state_dict().values()]
         episodes = rollout(
             lambda slots: Session(self.controller, slots, plugin=plugin, references=references),
