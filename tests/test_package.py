@@ -109,3 +109,26 @@ def test_wheel_holds_everything_and_only_our_name(tmp_path: Path) -> None:
 def test_public_modules_say_what_they_are() -> None:
     for path in sources():
         assert path.read_text().startswith('"""'), f"{path} has no module docstring"
+
+
+def test_readme_program_runs(tmp_path: Path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert "model.learn" in program
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.iterdir()), "it litters the folder it runs in"
+
+
+def test_readme_suite_loads(tmp_path: Path) -> None:
+    from homeo_rl.degradations import DEGRADATIONS, load_suite
+
+    text = (ROOT / "README.md").read_text()
+    (suite,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(suite)
+    assert [c.label for c in load_suite(str(tmp_path / "mine.yaml")).conditions] == [
+        "clean",
+        "tired@0.3",
+        "tired@0.6",
+        "tired",
+    ]
+    assert all(kind in text for kind in DEGRADATIONS), "the README lists every kind"
