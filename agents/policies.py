@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -203,6 +203,39 @@ class _OffPolicyMixin(SpikingPolicyMixin):
     """SB3 collects off-policy rollouts through ``predict`` without ``episode_start``; evaluations give it."""
 
     actor: Any
+    algo: ClassVar[str]
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.spaces.Box,
+        lr_schedule: Schedule,
+        *,
+        agent: str = "popsan",
+        agent_kwargs: dict[str, Any] | None = None,
+        net_arch: list[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        _refuse(kwargs)
+        self.agent, self.agent_kwargs = agent, agent_kwargs
+        self.critic_arch = [256, 256] if net_arch is None else net_arch
+        self.controller_spec = controller_spec(
+            agent, observation_space, action_space, algo=self.algo, overrides=agent_kwargs
+        )
+        super().__init__(  # type: ignore[call-arg]  # SB3's policy, next in line
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch={"pi": [], "qf": self.critic_arch},
+            features_extractor_class=NormaliserExtractor,
+            features_extractor_kwargs={"clip": self.controller_spec.clip},
+            share_features_extractor=True,
+            **kwargs,
+        )
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        inherited = super()._get_constructor_parameters()  # type: ignore[misc]  # as above
+        return _own_arguments(inherited, self.agent, self.agent_kwargs, self.critic_arch)
 
     def head(self) -> Head:
         """Return the actor's network."""
@@ -225,9 +258,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Return actions as SB3's own method does."""
         with self._collecting() if episode_start is None else contextlib.nullcontext():
-            result: tuple[np.ndarray, tuple[np.ndarray, ...] | None]
-            result = super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc]  # BasePolicy's, next in line
-            return result
+            return super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc,no-any-return]  # as above
 
 
 class SpikingSACActor(SACActor):
@@ -255,43 +286,13 @@ class SpikingSACPolicy(_OffPolicyMixin, SACPolicy):
         UsageError: unknown preset or field, unsuited spaces, or a refused argument.
     """
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.spaces.Box,
-        lr_schedule: Schedule,
-        *,
-        agent: str = "popsan",
-        agent_kwargs: dict[str, Any] | None = None,
-        net_arch: list[int] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        _refuse(kwargs)
-        self.agent, self.agent_kwargs = agent, agent_kwargs
-        self.critic_arch = [256, 256] if net_arch is None else net_arch
-        self.controller_spec = controller_spec(
-            agent, observation_space, action_space, algo="sac", overrides=agent_kwargs
-        )
-        super().__init__(
-            observation_space,
-            action_space,
-            lr_schedule,
-            net_arch={"pi": [], "qf": self.critic_arch},
-            features_extractor_class=NormaliserExtractor,
-            features_extractor_kwargs={"clip": self.controller_spec.clip},
-            share_features_extractor=True,
-            **kwargs,
-        )
+    algo = "sac"
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> SpikingSACActor:
         """Build the actor."""
         kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
         actor = SpikingSACActor(controller_spec=self.controller_spec, log_std_arch=self.critic_arch, **kwargs)
         return actor.to(self.device)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        inherited = super()._get_constructor_parameters()
-        return _own_arguments(inherited, self.agent, self.agent_kwargs, self.critic_arch)
 
 
 class SpikingTD3Policy(_OffPolicyMixin, TD3Policy):
@@ -301,42 +302,12 @@ class SpikingTD3Policy(_OffPolicyMixin, TD3Policy):
         UsageError: unknown preset or field, unsuited spaces, or a refused argument.
     """
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.spaces.Box,
-        lr_schedule: Schedule,
-        *,
-        agent: str = "popsan",
-        agent_kwargs: dict[str, Any] | None = None,
-        net_arch: list[int] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        _refuse(kwargs)
-        self.agent, self.agent_kwargs = agent, agent_kwargs
-        self.critic_arch = [256, 256] if net_arch is None else net_arch
-        self.controller_spec = controller_spec(
-            agent, observation_space, action_space, algo="td3", overrides=agent_kwargs
-        )
-        super().__init__(
-            observation_space,
-            action_space,
-            lr_schedule,
-            net_arch={"pi": [], "qf": self.critic_arch},
-            features_extractor_class=NormaliserExtractor,
-            features_extractor_kwargs={"clip": self.controller_spec.clip},
-            share_features_extractor=True,
-            **kwargs,
-        )
+    algo = "td3"
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> SpikingTD3Actor:
         """Build the actor."""
         kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
         return SpikingTD3Actor(controller_spec=self.controller_spec, **kwargs).to(self.device)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        inherited = super()._get_constructor_parameters()
-        return _own_arguments(inherited, self.agent, self.agent_kwargs, self.critic_arch)
 
 
 def _refuse(kwargs: dict[str, Any]) -> None:

@@ -12,19 +12,6 @@ import numpy as np
 from homeo_rl.degradations.protocol import DegradationWrapper, Env, EnvDegradation, require_box
 
 
-@dataclass(frozen=True, kw_only=True)
-class ActionNoise(EnvDegradation):
-    """Continuous: += N(0, severity * std) half-ranges, clipped to the bounds. Discrete: a uniformly drawn action with
-    probability severity * std."""  # fmt: skip
-
-    kind: ClassVar[str] = "action-noise"
-    std: float = 0.5
-
-    def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
-        """Add the noise."""
-        return _Noise(env, self, severity, onset) if severity > 0 else env
-
-
 class _Noise(DegradationWrapper):
     degradation: ActionNoise
 
@@ -43,15 +30,13 @@ class _Noise(DegradationWrapper):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActionDelay(EnvDegradation):
-    """The action of round(severity * steps) steps ago is executed (at first: the one given at the onset)."""
+class ActionNoise(EnvDegradation):
+    """Continuous: += N(0, severity * std) half-ranges, clipped to the bounds. Discrete: a uniformly drawn action with
+    probability severity * std."""  # fmt: skip
 
-    kind: ClassVar[str] = "action-delay"
-    steps: int = 4
-
-    def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
-        """Delay the actions."""
-        return _Delay(env, self, severity, onset) if severity > 0 else env
+    kind: ClassVar[str] = "action-noise"
+    wrapper: ClassVar[type[DegradationWrapper]] = _Noise
+    std: float = 0.5
 
 
 class _Delay(DegradationWrapper):
@@ -66,19 +51,12 @@ class _Delay(DegradationWrapper):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActionGain(EnvDegradation):
-    """The action is multiplied by 1 + severity * (factor - 1)."""
+class ActionDelay(EnvDegradation):
+    """The action of round(severity * steps) steps ago is executed (at first: the one given at the onset)."""
 
-    kind: ClassVar[str] = "action-gain"
-    factor: float = 0.3
-
-    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
-        """Refuse anything but a vector of actions."""
-        return require_box(env.action_space, "action")
-
-    def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
-        """Scale the actions."""
-        return _Gain(env, self, severity, onset) if severity > 0 else env
+    kind: ClassVar[str] = "action-delay"
+    wrapper: ClassVar[type[DegradationWrapper]] = _Delay
+    steps: int = 4
 
 
 class _Gain(DegradationWrapper):
@@ -89,3 +67,16 @@ class _Gain(DegradationWrapper):
         assert isinstance(space, gym.spaces.Box)
         scaled = action * (1.0 + self.severity * (self.degradation.factor - 1.0))
         return np.clip(scaled, space.low, space.high).astype(space.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionGain(EnvDegradation):
+    """The action is multiplied by 1 + severity * (factor - 1)."""
+
+    kind: ClassVar[str] = "action-gain"
+    wrapper: ClassVar[type[DegradationWrapper]] = _Gain
+    factor: float = 0.3
+
+    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+        """Refuse anything but a vector of actions."""
+        return require_box(env.action_space, "action")

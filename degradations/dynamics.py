@@ -10,51 +10,6 @@ import numpy as np
 from homeo_rl.degradations.protocol import DegradationWrapper, Env, EnvDegradation
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelScale(EnvDegradation):
-    """Base: some arrays of the model are multiplied by 1 + severity * (factor - 1), from the onset on."""
-
-    arrays: ClassVar[tuple[str, ...]] = ()
-    factor: float = 1.0
-
-    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
-        """Refuse environments without a MuJoCo model."""
-        if hasattr(env.unwrapped, "model") and all(hasattr(env.unwrapped.model, name) for name in self.arrays):
-            return None
-        return "needs a MuJoCo model, this environment has none"
-
-    def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
-        """Change the model."""
-        return _Scaled(env, self, severity, onset) if severity > 0 else env
-
-
-@dataclass(frozen=True, kw_only=True)
-class BodyMass(ModelScale):
-    """Masses and inertias of all bodies."""
-
-    kind: ClassVar[str] = "body-mass"
-    arrays: ClassVar[tuple[str, ...]] = ("body_mass", "body_inertia")
-    factor: float = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroundFriction(ModelScale):
-    """Friction coefficients of all geoms."""
-
-    kind: ClassVar[str] = "friction"
-    arrays: ClassVar[tuple[str, ...]] = ("geom_friction",)
-    factor: float = 0.2
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActuatorGain(ModelScale):
-    """Gear ratios of all actuators: the force that an action makes."""
-
-    kind: ClassVar[str] = "actuator-gain"
-    arrays: ClassVar[tuple[str, ...]] = ("actuator_gear",)
-    factor: float = 0.3
-
-
 class _Scaled(DegradationWrapper):
     degradation: ModelScale
 
@@ -85,6 +40,48 @@ class _Scaled(DegradationWrapper):
         """Leave the model as it was."""
         self.before_reset()
         super().close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelScale(EnvDegradation):
+    """Base: some arrays of the model are multiplied by 1 + severity * (factor - 1), from the onset on."""
+
+    wrapper: ClassVar[type[DegradationWrapper]] = _Scaled
+    arrays: ClassVar[tuple[str, ...]] = ()
+    factor: float = 1.0
+
+    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+        """Refuse environments without a MuJoCo model."""
+        if hasattr(env.unwrapped, "model") and all(hasattr(env.unwrapped.model, name) for name in self.arrays):
+            return None
+        return "needs a MuJoCo model, this environment has none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyMass(ModelScale):
+    """Masses and inertias of all bodies."""
+
+    kind: ClassVar[str] = "body-mass"
+    arrays: ClassVar[tuple[str, ...]] = ("body_mass", "body_inertia")
+    factor: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundFriction(ModelScale):
+    """Friction coefficients of all geoms."""
+
+    kind: ClassVar[str] = "friction"
+    arrays: ClassVar[tuple[str, ...]] = ("geom_friction",)
+    factor: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActuatorGain(ModelScale):
+    """Gear ratios of all actuators: the force that an action makes."""
+
+    kind: ClassVar[str] = "actuator-gain"
+    arrays: ClassVar[tuple[str, ...]] = ("actuator_gear",)
+    factor: float = 0.3
 
 
 def _arrays(model: Any) -> dict[str, np.ndarray]:

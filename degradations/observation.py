@@ -20,18 +20,6 @@ class SensorDegradation(EnvDegradation):
         return require_box(env.observation_space, "observation")
 
 
-@dataclass(frozen=True, kw_only=True)
-class GaussianObservation(SensorDegradation):
-    """Every entry += N(0, severity * std) at every step."""
-
-    kind: ClassVar[str] = "obs-gaussian"
-    std: float = 0.1
-
-    def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
-        """Add the noise."""
-        return _Gaussian(env, self, severity, onset) if severity > 0 else env
-
-
 class _Gaussian(DegradationWrapper):
     degradation: GaussianObservation
 
@@ -41,15 +29,12 @@ class _Gaussian(DegradationWrapper):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StuckSensors(SensorDegradation):
-    """A fraction severity * fraction of the entries, drawn per episode, keeps its reading of the onset for ever."""
+class GaussianObservation(SensorDegradation):
+    """Every entry += N(0, severity * std) at every step."""
 
-    kind: ClassVar[str] = "obs-stuck"
-    fraction: float = 0.5
-
-    def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
-        """Freeze the entries."""
-        return _Stuck(env, self, severity, onset) if severity > 0 else env
+    kind: ClassVar[str] = "obs-gaussian"
+    wrapper: ClassVar[type[DegradationWrapper]] = _Gaussian
+    std: float = 0.1
 
 
 class _Stuck(DegradationWrapper):
@@ -69,15 +54,12 @@ class _Stuck(DegradationWrapper):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DroppedSensors(SensorDegradation):
-    """Each entry reads 0 with probability severity * probability, drawn anew at every step."""
+class StuckSensors(SensorDegradation):
+    """A fraction severity * fraction of the entries, drawn per episode, keeps its reading of the onset for ever."""
 
-    kind: ClassVar[str] = "obs-dropped"
-    probability: float = 0.5
-
-    def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
-        """Drop the entries."""
-        return _Dropped(env, self, severity, onset) if severity > 0 else env
+    kind: ClassVar[str] = "obs-stuck"
+    wrapper: ClassVar[type[DegradationWrapper]] = _Stuck
+    fraction: float = 0.5
 
 
 class _Dropped(DegradationWrapper):
@@ -89,15 +71,12 @@ class _Dropped(DegradationWrapper):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DelayedSensors(SensorDegradation):
-    """The policy sees the observation of round(severity * steps) steps ago (the first one, until there are as many)."""
+class DroppedSensors(SensorDegradation):
+    """Each entry reads 0 with probability severity * probability, drawn anew at every step."""
 
-    kind: ClassVar[str] = "obs-delayed"
-    steps: int = 4
-
-    def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
-        """Delay the readings."""
-        return _Delayed(env, self, severity, onset) if severity > 0 else env
+    kind: ClassVar[str] = "obs-dropped"
+    wrapper: ClassVar[type[DegradationWrapper]] = _Dropped
+    probability: float = 0.5
 
 
 class _Delayed(DegradationWrapper):
@@ -115,43 +94,16 @@ class _Delayed(DegradationWrapper):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoseFault(SensorDegradation):
-    """One joint-position entry, drawn per episode, reads N(0, std) at every step (severity mixes it with the truth)."""
+class DelayedSensors(SensorDegradation):
+    """The policy sees the observation of round(severity * steps) steps ago (the first one, until there are as many)."""
 
-    kind: ClassVar[str] = "pose"
-    std: float = 0.1
-
-    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
-        """Refuse environments that do not say where joint positions are."""
-        return super().reason_against(env, spiking=spiking) or _no_group(env, "qpos")
-
-    def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
-        """Replace the entry."""
-        return _JointFault(env, self, severity, onset) if severity > 0 else env
-
-    group: ClassVar[str] = "qpos"
-
-
-@dataclass(frozen=True, kw_only=True)
-class VelocityFault(SensorDegradation):
-    """One joint-velocity entry, drawn per episode, reads N(0, std) at every step (severity mixes it with the truth)."""
-
-    kind: ClassVar[str] = "velocity"
-    std: float = 10.0
-
-    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
-        """Refuse environments that do not say where joint velocities are."""
-        return super().reason_against(env, spiking=spiking) or _no_group(env, "qvel")
-
-    def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
-        """Replace the entry."""
-        return _JointFault(env, self, severity, onset) if severity > 0 else env
-
-    group: ClassVar[str] = "qvel"
+    kind: ClassVar[str] = "obs-delayed"
+    wrapper: ClassVar[type[DegradationWrapper]] = _Delayed
+    steps: int = 4
 
 
 class _JointFault(DegradationWrapper):
-    degradation: PoseFault | VelocityFault
+    degradation: JointFault
 
     def after_reset(self, observation: Any) -> None:
         self.entry = int(self.rng.choice(joint_entries(self.env, self.degradation.group)))
@@ -163,6 +115,40 @@ class _JointFault(DegradationWrapper):
         return seen
 
 
+@dataclass(frozen=True, kw_only=True)
+class JointFault(SensorDegradation):
+    """Base: one entry of a group, drawn per episode, reads N(0, std) at every step; severity mixes it with the truth."""
+
+    wrapper: ClassVar[type[DegradationWrapper]] = _JointFault
+    group: ClassVar[str] = ""
+    std: float = 1.0
+
+    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+        """Refuse environments that do not say where the entries of the group are."""
+        reason = super().reason_against(env, spiking=spiking)
+        if reason is None and not len(joint_entries(env, self.group)):
+            reason = f"needs an environment that lists its joint entries ({self.group}), such as HalfCheetah-v5"
+        return reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseFault(JointFault):
+    """A fault of one joint-position sensor."""
+
+    kind: ClassVar[str] = "pose"
+    group: ClassVar[str] = "qpos"
+    std: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class VelocityFault(JointFault):
+    """A fault of one joint-velocity sensor."""
+
+    kind: ClassVar[str] = "velocity"
+    group: ClassVar[str] = "qvel"
+    std: float = 10.0
+
+
 def joint_entries(env: Env, group: str) -> np.ndarray:
     """Return the observation entries that hold joint positions ("qpos") or velocities ("qvel").
 
@@ -171,12 +157,6 @@ def joint_entries(env: Env, group: str) -> np.ndarray:
     structure = getattr(env.unwrapped, "observation_structure", {})
     positions, velocities = int(structure.get("qpos", 0)), int(structure.get("qvel", 0))
     return np.arange(positions) if group == "qpos" else np.arange(positions, positions + velocities)
-
-
-def _no_group(env: Env, group: str) -> str | None:
-    if len(joint_entries(env, group)):
-        return None
-    return f"needs an environment that lists its joint entries ({group}), such as HalfCheetah-v5 or Ant-v5"
 
 
 def _share(fraction: float, size: int) -> int:

@@ -37,11 +37,13 @@ class Degradation:
 
 @dataclass(frozen=True, kw_only=True)
 class EnvDegradation(Degradation):
-    """A degradation of what happens between policy and world."""
+    """A degradation of what happens between policy and world; its ``wrapper`` does the work."""
 
-    @abstractmethod
+    wrapper: ClassVar[type[DegradationWrapper]]
+
     def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
         """Return ``env`` degraded from step ``onset`` of every episode on; severity 0 returns ``env`` itself."""
+        return self.wrapper(env, self, severity, onset) if severity > 0 else env
 
 
 @dataclass(frozen=True, kw_only=True)
