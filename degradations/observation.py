@@ -117,7 +117,7 @@ class _JointFault(DegradationWrapper):
 
 @dataclass(frozen=True, kw_only=True)
 class JointFault(SensorDegradation):
-    """Base: one entry of a group, drawn per episode, reads N(0, std) at every step; severity mixes it with the truth."""
+    """Base: one entry of a group, drawn per episode, reads N(0, std) at every step; severity mixes in the truth."""
 
     wrapper: ClassVar[type[DegradationWrapper]] = _JointFault
     group: ClassVar[str] = ""
