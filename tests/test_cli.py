@@ -266,6 +266,10 @@ def test_nan_ends_training_with_code_4(algo: str, tmp_path: Path, capsys: pytest
     words = ["train", "--algo", algo, "--env", "worlds:Broken-v0", "-n", "200", "-f", tmp_path, *SMALL]
     _, err = call(*words, code=4, capsys=capsys)
     assert "Broken-v0: step 7: observation entry 1 is nan" in err
+    (path,) = tmp_path.glob("*/Broken-v0_1")
+    run = Run.open(path)
+    assert run.spec.steps < 200
+    assert run.load_policy()[1]["controller"], "what was learnt before the fault is kept"
 
 
 def test_sigterm_keeps_the_policy(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from homeo_rl import checkpoint
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.degradations import DEGRADATIONS, Condition, Suite, build, load_suite
-from homeo_rl.errors import NumericalFault, UsageError
+from homeo_rl.errors import EnvironmentFault, NumericalFault, UsageError
 from homeo_rl.evaluation import Plan, Result, calibration_of, evaluate
 from homeo_rl.evaluation.scores import COLUMNS
 from homeo_rl.homeostasis import MECHANISMS
@@ -201,6 +201,12 @@ def test_nan_stops_an_evaluation_and_leaves_nothing(make_run: Callable[..., Run]
         with pytest.raises(NumericalFault, match="Broken-v0: step 7: observation entry 1"):
             evaluate(broken, plan(suite("obs-dropped"), ("none",)), workers=workers)
     assert not list(run.path.glob("evaluations/*"))
+
+
+def test_a_dead_worker_is_reported(make_run: Callable[..., Run]) -> None:
+    run = make_run("worlds:Deadly-v0", agent="mlp")
+    with pytest.raises(EnvironmentFault, match="a worker process died"):
+        evaluate(run, plan(suite("obs-dropped"), ("none",)), workers=2)
 
 
 @pytest.mark.parametrize(

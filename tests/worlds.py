@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import gymnasium as gym
@@ -70,5 +72,20 @@ class BadReward(Point):
         return observation, np.inf if self.t == 5 else reward, *rest  # type: ignore[return-value]
 
 
-for name, kind in {"Point": Point, "Choice": Choice, "Broken": Broken, "BadReward": BadReward}.items():
+class Deadly(Point):
+    """Kills its process at step 3, as a crashing simulator does."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self.t == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(action)
+
+
+for name, kind in {
+    "Point": Point,
+    "Choice": Choice,
+    "Broken": Broken,
+    "BadReward": BadReward,
+    "Deadly": Deadly,
+}.items():
     gym.register(f"{name}-v0", entry_point=kind)

@@ -18,6 +18,7 @@ import queue
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite
 from homeo_rl.envs.making import load_modules, make_env
-from homeo_rl.errors import HomeoError, UsageError
+from homeo_rl.errors import EnvironmentFault, HomeoError, UsageError
 from homeo_rl.evaluation.calibrate import Calibration, calibration_of
 from homeo_rl.evaluation.rollout import episode_seed, rollout
 from homeo_rl.evaluation.scores import Score, score, write_scores
@@ -257,6 +258,11 @@ def _run_cells(
             for future in done:
                 yield futures[future], future.result()
         _drain(ticks, advance)
+    except BrokenProcessPool:
+        raise EnvironmentFault(
+            "a worker process died (out of memory?); finished cells are kept; give the same command again, "
+            "with fewer --workers or --num-envs"
+        ) from None
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list((getattr(pool, "_processes", None) or {}).values()):

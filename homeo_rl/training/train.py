@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from homeo_rl.agents.controller import save_controller
 from homeo_rl.agents.policies import SpikingPolicyMixin
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.envs.making import load_modules, make_env
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.run import Run, slug, versions
 from homeo_rl.seeding import derive
 from homeo_rl.spec import RunSpec, dump
@@ -62,7 +63,8 @@ class TrainingPlan:
 def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | None = None) -> Run:
     """Train as ``plan`` says.
 
-    The policy is saved at the end, and also when training is interrupted or terminated: the exception then goes on.
+    The policy is saved at the end, and also when training is interrupted, terminated or stopped by a fault, as long as
+    its weights are finite; the exception then goes on.
 
     Args:
         plan: what to train.
@@ -115,10 +117,11 @@ def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | N
     model.tensorboard_log = str(plan.tensorboard if plan.tensorboard is not None else run.path / "tb")
     try:
         model.learn(plan.steps, callback=_callbacks(plan, run, model, report))
-    except KeyboardInterrupt:
+    except BaseException:
         run = Run(run.path, replace(run.spec, steps=model.num_timesteps))
         run.write_spec()
-        save_controller(run, policy.controller())
+        with contextlib.suppress(StorageFault):  # weights that are not finite are not stored; the fault goes on
+            save_controller(run, policy.controller())
         raise
     finally:
         _close(model)
