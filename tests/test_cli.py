@@ -200,6 +200,8 @@ BAD = [
     (["train", "--agent", "popsam"], "did you mean 'popsan'"),
     (["train", "-params", "learning_rat:1"], "did you mean 'learning_rate'"),
     (["train", "-params", "learning_rate"], "expected name:value"),
+    (["train", "-params", "learning_rate:linear_1"], "expected a number or lin_NUMBER"),
+    (["train", "-params", "gamma:high"], "gamma: expected float"),
     (["train", "-params", "learning_rate:[1, 2"], "expected a YAML value"),
     (["train", "-params", "n_envs:two"], "expected int"),
     (["train", "-params", "agent_kwargs:{hiden: [2]}"], "hiden"),

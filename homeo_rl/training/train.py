@@ -33,7 +33,7 @@ from homeo_rl.training.callbacks import (
     SaveCallback,
     SpikeCallback,
 )
-from homeo_rl.training.hyperparams import ALGORITHMS, OURS, resolve
+from homeo_rl.training.hyperparams import ALGORITHMS, OURS, SCHEDULED, resolve, schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +157,9 @@ def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
     envs.seed(derive(plan.seed, "training") % 2**31)
     policy_kwargs: dict[str, Any] = {"agent": plan.agent}
     policy_kwargs |= {name: ours[name] for name in ("agent_kwargs", "net_arch", "log_std_init") if name in ours}
+    for name in SCHEDULED:
+        if isinstance(hyperparams.get(name), str):
+            hyperparams[name] = schedule(name, hyperparams[name])
     if ours.get("noise_std"):
         size = int(np.prod(envs.action_space.shape or (1,)))
         hyperparams["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, float(ours["noise_std"])))
