@@ -28,7 +28,7 @@ ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], type[Any]]] = {
 DEFAULTS: dict[str, dict[str, Any]] = {
     # The rate falls to 0: at a constant 1e-3 the policy goes on jumping between 200 and 1000 on InvertedPendulum.
     "ppo": {"n_envs": 4, "n_steps": 512, "batch_size": 256, "learning_rate": "lin_1e-3", "n_epochs": 10},
-    "a2c": {"n_envs": 8, "n_steps": 16, "learning_rate": 1e-3},
+    "a2c": {"n_envs": 8, "n_steps": 16, "learning_rate": "lin_1e-3"},
     "sac": {"batch_size": 256, "learning_rate": 1e-3, "learning_starts": 1000, "buffer_size": 200_000},
     "td3": {
         "batch_size": 100,
