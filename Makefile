@@ -15,7 +15,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-# A spiking cheetah: trained, damaged, kept running. About five minutes on two cores.
+# A spiking cheetah: trained, damaged, kept running. About three minutes on two cores, after installation.
 demo: setup
 	rm -rf runs/demo
 	$(BIN)/homeo-rl train --algo ppo --env HalfCheetah-v5 --agent popsan -n 120000 --out runs/demo --eval-freq 20000 \

@@ -79,7 +79,7 @@ def test_train_evaluate_report(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert set(result["cells"][0]) == {
         "arm", "condition", "severity", "episodes", "mean", "iqm", "ci_low", "ci_high", "retention", "success",
     }  # fmt: skip
-    assert len(result["cells"]) == 2 * 5
+    assert len(result["cells"]) == 2 * 6
     folder = Path(result["scores"]).parent
     assert {path.name for path in folder.iterdir()} == {"scores.csv", "evaluation.json", "report.md", "returns.png"}
     with Image.open(folder / "returns.png") as picture:
