@@ -89,7 +89,7 @@ class SpikingPolicyMixin:
     controller_spec: ControllerSpec
 
     def head(self) -> Head:
-        """Return the actor's network with its squashing."""
+        """Return the actor's network with its squashing; each policy says where SB3 keeps it."""
         raise NotImplementedError
 
     def normaliser(self) -> Normaliser:
