@@ -55,6 +55,18 @@ def episode_seed(seed: int, purpose: str, index: int) -> int:
     return derive(seed, purpose, index)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch on one thread: results do not depend on the machine, and tiny products do not wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_one_thread()
 def rollout(
     new_session: Callable[[int], Session],
     new_env: Callable[[], Env],
@@ -78,23 +90,9 @@ def rollout(
         normal: calibrated mean rates [N] of each layer, which traces are compared with.
         on_episode: told of each episode that ended.
     """
-    with _one_thread():
-        return _rollout(new_session, new_env, seeds, condition, 1 if chained else num_envs, chained, normal, on_episode)
-
-
-def _rollout(
-    new_session: Callable[[int], Session],
-    new_env: Callable[[], Env],
-    seeds: Sequence[int],
-    condition: Condition,
-    num_envs: int,
-    chained: bool,
-    normal: Sequence[np.ndarray],
-    on_episode: Callable[[Episode], None] | None,
-) -> list[Episode]:
     waiting = [Episode(index, seed) for index, seed in enumerate(seeds)]
     done: list[Episode] = []
-    count = min(num_envs, len(waiting))
+    count = min(1 if chained else num_envs, len(waiting))
     session = new_session(count)
     slots: list[_Slot] = []
     envs: list[Env] = []
@@ -122,17 +120,6 @@ def _rollout(
         for env in envs:
             env.close()
     return sorted(done, key=lambda episode: episode.index)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run torch on one thread: results do not depend on the machine, and tiny products do not wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _begin(session: Session, place: int, env: Env, episode: Episode, condition: Condition, *, fresh: bool) -> _Slot:
