@@ -1,12 +1,15 @@
 """homeo_rl: reinforcement learning with homeostatic spiking agents that stay alive when they are damaged.
 
-The names below are the front door. Each is imported when it is first used, so ``import homeo_rl`` is cheap.
+The names below are the front door. Each is imported when it is first used, so ``import homeo_rl`` is cheap; all it
+does is to register the environments ``homeo_rl/...`` with Gymnasium.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from homeo_rl.envs.registration import register_environments
 
 if TYPE_CHECKING:
     from homeo_rl.agents.controller import Controller, load_controller, save_controller
@@ -95,3 +98,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
+
+
+register_environments()

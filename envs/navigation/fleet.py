@@ -1,0 +1,160 @@
+"""Many robots, each alone in a world of its own, as arrays: what scalar and vectorised environments are made of."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from homeo_rl.envs.navigation import kernels
+from homeo_rl.envs.navigation.coding import spike_code
+from homeo_rl.envs.navigation.kernels import BEAMS, MOVER, STATE
+from homeo_rl.envs.navigation.scene import ROBOT, Site, site
+from homeo_rl.envs.navigation.tasks import Task
+from homeo_rl.errors import UsageError, unknown
+
+MOVER_SPEED = 0.7
+"""Speed of movers drawn at random (m/s)."""
+
+
+class Fleet:
+    """N robots. Rows of all arrays are robots.
+
+    Attributes:
+        sites: the task's worlds, made ready.
+        where: [N], the index of the world that each robot is in.
+        state: [N] of `kernels.STATE`.
+        movers: [N, M, 8].
+        ranges: [N, 18], the lidar's last reading (m).
+        observations: [N, 22], of the last decision.
+        rewards: [N].
+        terminated: [N].
+    """
+
+    def __init__(self, task: Task, count: int) -> None:
+        self.task = task
+        self.sites = [site(world) for world in task.worlds]
+        most = max(len(ready.movers) for ready in self.sites) + task.random_movers
+        self.where = np.zeros(count, dtype=np.int64)
+        self.episodes = np.zeros(count, dtype=np.int64)
+        self.state = np.zeros(count, dtype=STATE)
+        self.movers = np.zeros((count, most, MOVER))
+        self.ranges = np.zeros((count, BEAMS))
+        self.observations = np.zeros((count, 4 + BEAMS), dtype=np.float32)
+        self.rewards = np.zeros(count)
+        self.terminated = np.zeros(count, dtype=np.bool_)
+
+    def begin(self, row: int, rng: np.random.Generator, options: dict[str, Any] | None = None) -> None:
+        """Start an episode of one robot.
+
+        Args:
+            row: which robot.
+            rng: source of everything random in the episode.
+            options: ``world`` (index or name), ``start`` (x, y, heading) and ``goal`` (x, y), each optional.
+
+        Raises:
+            UsageError: an option is unknown or not possible; nothing has changed.
+        """
+        options = dict(options or {})
+        where = self._world(row, rng, options.pop("world", None))
+        ready = self.sites[where]
+        start, goal = ready.draw(rng)
+        key = rng.integers(2**64, dtype=np.uint64)
+        given = {name: options.pop(name) for name in ("start", "goal") if options.get(name) is not None}
+        for name in options:
+            if name not in ("start", "goal"):
+                raise unknown("option of reset", name, ["world", "start", "goal"])
+        if given:
+            start = _numbers(given["start"], 3, "start") if "start" in given else start
+            goal = _numbers(given["goal"], 2, "goal") if "goal" in given else goal
+            ready.check_route(start, goal)
+        self.where[row] = where
+        self.episodes[row] += 1
+        robot = self.state[row]
+        robot["x"], robot["y"], robot["heading"] = start
+        robot["goal_x"], robot["goal_y"] = goal
+        robot["key"] = key
+        self.movers[row] = _parked(len(self.movers[row]))
+        self.movers[row, : len(ready.movers)] = ready.movers
+        for place in range(self.task.random_movers):
+            self.movers[row, len(ready.movers) + place] = _random_mover(ready, start, rng)
+        kernels.begin(ready.scene, self.task.rules, self.state, self.movers, self.ranges, self.observations, row)
+
+    def advance(self, rows: np.ndarray, actions: np.ndarray) -> None:
+        """Run one decision of the robots ``rows`` with actions [N, 2]."""
+        groups = [(0, rows)] if len(self.sites) == 1 else [
+            (where, rows[self.where[rows] == where]) for where in np.unique(self.where[rows])
+        ]  # fmt: skip
+        for where, group in groups:
+            kernels.advance(
+                self.sites[where].scene, self.task.rules, self.state, self.movers, self.ranges, group, actions,
+                self.observations, self.rewards, self.terminated,
+            )  # fmt: skip
+
+    def seen(self) -> np.ndarray:
+        """Observations [N, 22 or 24] as the policy sees them, copied."""
+        return spike_code(self.observations) if self.task.spike_coded else self.observations.copy()
+
+    def clearance(self, row: int) -> float:
+        """Distance of one robot to the nearest thing that stands still (m)."""
+        robot = self.state[row]
+        return kernels.clearance(self.sites[self.where[row]].scene, float(robot["x"]), float(robot["y"]))
+
+    @property
+    def seconds(self) -> float:
+        """Duration of a decision (s)."""
+        return self.task.rules.substep * self.task.rules.substeps
+
+    def _world(self, row: int, rng: np.random.Generator, asked: int | str | None) -> int:
+        if asked is not None:
+            names = [world.name for world in self.task.worlds]
+            if isinstance(asked, str) and asked in names:
+                return names.index(asked)
+            if isinstance(asked, int | np.integer) and 0 <= asked < len(names):
+                return int(asked)
+            raise UsageError(
+                f"option world: expected 0 to {len(names) - 1} or one of {', '.join(names)}, got {asked!r}"
+            )
+        drawn = int(rng.integers(len(self.sites)))
+        done = 0
+        for index, count in enumerate(self.task.curriculum):
+            done += count
+            if self.episodes[row] < done:
+                return index
+        return drawn
+
+
+def _numbers(value: Any, count: int, name: str) -> np.ndarray:
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.zeros(0)
+    if array.shape != (count,) or not np.isfinite(array).all():
+        raise UsageError(f"option {name}: expected {count} numbers, got {value!r}")
+    return array
+
+
+def _parked(count: int) -> np.ndarray:
+    """Movers that are nowhere near: rows of a world that has fewer of them than another."""
+    return np.tile([1e6, 1e6, 0.0, 0.0, 1e-3, 1.0, 0.0, 1.0], (count, 1))
+
+
+def _random_mover(ready: Site, start: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a cylinder that starts 1 m or more from the robot and turns back before it meets what stands still."""
+    for _ in range(20):
+        x, y = ready.starts[int(rng.integers(len(ready.starts)))] if len(ready.starts) > 1 else _anywhere(ready, rng)
+        angle = float(rng.uniform(0.0, 2.0 * math.pi))
+        ux, uy = math.cos(angle), math.sin(angle)
+        room = kernels.cast_ray(ready.scene, float(x), float(y), ux, uy) - 0.25 - ROBOT
+        length = min(room, 9.6 * MOVER_SPEED)
+        if np.hypot(x - start[0], y - start[1]) >= 1.0 and length >= 1.0:
+            out = length / MOVER_SPEED
+            return np.array([x, y, ux * MOVER_SPEED, uy * MOVER_SPEED, 0.25, out, 1.1, out])
+    parked: np.ndarray = _parked(1)[0]
+    return parked
+
+
+def _anywhere(ready: Site, rng: np.random.Generator) -> np.ndarray:
+    chosen: np.ndarray = ready.goals[int(rng.integers(len(ready.goals)))]
+    return chosen
