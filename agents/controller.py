@@ -23,7 +23,8 @@ EPSILON = 1.1920929e-07
 class Normaliser(nn.Module):
     """Running z-score of observations, clipped; its statistics are buffers, so they are saved with the policy.
 
-    They move only when `update` is called. The buffers' names begin with ``running_`` because Stable-Baselines3
+    They move only when `update` is called, and not at all where ``active`` is False: observations then pass as they
+    are. The buffers' names begin with ``running_`` because Stable-Baselines3
     copies buffers of that name into its target networks.
     """
 
@@ -31,15 +32,17 @@ class Normaliser(nn.Module):
     running_var: Tensor
     running_count: Tensor
 
-    def __init__(self, size: int, clip: float) -> None:
+    def __init__(self, size: int, clip: float, *, active: bool = True) -> None:
         super().__init__()
-        self.clip = clip
+        self.clip, self.active = clip, active
         self.register_buffer("running_mean", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("running_var", torch.ones(size, dtype=torch.float64))
         self.register_buffer("running_count", torch.zeros((), dtype=torch.float64))
 
     def update(self, observations: Tensor) -> None:
         """Merge observations [M, size] into the statistics (Chan's parallel variance)."""
+        if not self.active:
+            return
         batch = observations.to(self.running_mean)
         count = float(batch.shape[0])
         total = self.running_count + count
@@ -51,6 +54,8 @@ class Normaliser(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Normalise ``observations`` [B, size]."""
+        if not self.active:
+            return observations
         mean, variance = self.running_mean.to(observations), self.running_var.to(observations)
         return ((observations - mean) / torch.sqrt(variance + EPSILON)).clamp(-self.clip, self.clip)
 
@@ -88,7 +93,7 @@ class Controller(nn.Module):
     def __init__(self, spec: ControllerSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.normaliser = Normaliser(spec.network.inputs, spec.clip)
+        self.normaliser = Normaliser(spec.network.inputs, spec.clip, active=spec.normalise)
         self.network = build_network(spec.network)
         self.squasher = Squasher(spec)
 

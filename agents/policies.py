@@ -46,9 +46,9 @@ _FIXED = {
 class NormaliserExtractor(BaseFeaturesExtractor):
     """The observation normaliser where SB3 expects a features extractor."""
 
-    def __init__(self, observation_space: gym.Space[Any], clip: float = 3.0) -> None:
+    def __init__(self, observation_space: gym.Space[Any], clip: float = 3.0, normalise: bool = True) -> None:
         super().__init__(observation_space, int(np.prod(observation_space.shape or (1,))))
-        self.normaliser = Normaliser(self.features_dim, clip)
+        self.normaliser = Normaliser(self.features_dim, clip, active=normalise)
 
     def forward(self, observations: Tensor) -> Tensor:
         """Normalise observations [B, D]."""
@@ -168,7 +168,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
             net_arch={"pi": [], "vf": [64, 64] if net_arch is None else net_arch},
             log_std_init=log_std_init,
             features_extractor_class=NormaliserExtractor,
-            features_extractor_kwargs={"clip": self.controller_spec.clip},
+            features_extractor_kwargs=_extractor_kwargs(self.controller_spec),
             **kwargs,
         )
 
@@ -228,7 +228,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
             lr_schedule,
             net_arch={"pi": [], "qf": self.critic_arch},
             features_extractor_class=NormaliserExtractor,
-            features_extractor_kwargs={"clip": self.controller_spec.clip},
+            features_extractor_kwargs=_extractor_kwargs(self.controller_spec),
             share_features_extractor=True,
             **kwargs,
         )
@@ -308,6 +308,10 @@ class SpikingTD3Policy(_OffPolicyMixin, TD3Policy):
         """Build the actor."""
         kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
         return SpikingTD3Actor(controller_spec=self.controller_spec, **kwargs).to(self.device)
+
+
+def _extractor_kwargs(spec: ControllerSpec) -> dict[str, Any]:
+    return {"clip": spec.clip, "normalise": spec.normalise}
 
 
 def _refuse(kwargs: dict[str, Any]) -> None:

@@ -60,7 +60,12 @@ def controller_spec(
             f"observation space: expected a one-dimensional Box, got {observation_space}; "
             "wrap the environment (gymnasium.wrappers.FlattenObservation)"
         )
-    fields = _merge(PRESETS[agent], dict(overrides or {}))
+    preset = PRESETS[agent]
+    # Observations in [0, 1] are firing rates already: a Bernoulli encoder takes them as they are.
+    rates = preset.get("encoder", {}).get("kind") == "bernoulli" and _in_unit_interval(observation_space)
+    if rates:
+        preset = _merge(preset, {"encoder": {"span": 1.0, "signed": False}})
+    fields = _merge(preset, dict(overrides or {}))
     rate_coded = fields.get("body") != "mlp" and fields["readout"]["kind"] in ("mean", "last")
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
@@ -83,9 +88,13 @@ def controller_spec(
     network = {"inputs": int(observation_space.shape[0]), "outputs": outputs, **fields}
     return parse(
         ControllerSpec,
-        {"network": network, "squash": squash, "low": low, "high": high},
+        {"network": network, "squash": squash, "low": low, "high": high, "normalise": not rates},
         where=f"agent {agent}",
     )
+
+
+def _in_unit_interval(space: gym.spaces.Box) -> bool:
+    return bool((space.low >= 0.0).all() and (space.high <= 1.0).all())
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

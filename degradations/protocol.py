@@ -64,12 +64,16 @@ class NetworkDegradation(Degradation):
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One column of a robustness table: degradations that happen together, at one severity, from one step on."""
+    """One column of a robustness table: degradations that happen together, at one severity, from one step on.
+
+    ``env`` is the Gymnasium id of the environment that it takes place in; "" is the run's own.
+    """
 
     name: str
     severity: float = 0.0
     degradations: tuple[Degradation, ...] = ()
     onset: int = 0
+    env: str = ""
 
     @property
     def label(self) -> str:
@@ -149,23 +153,19 @@ class DegradationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
         self.before_reset()
         observation, info = self.env.reset(seed=seed, options=options)
         self.after_reset(observation)
-        return self.observe(observation) if self.active else observation, info
+        return self.sense(observation, info) if self.active else (observation, info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Take a step: the action passes `act`, the observation `observe`, both once the onset has come."""
+        """Take a step: the action passes `act`, what comes back `sense`, both once the onset has come."""
         if self.elapsed == self.onset:
             self.begin()
         given = self.act(action) if self.active else action
         observation, reward, terminated, truncated, info = self.env.step(given)
         self.elapsed += 1
         self.record(observation)
-        return (
-            (self.observe(observation) if self.active else observation),
-            reward,
-            terminated,
-            truncated,
-            info,
-        )
+        if self.active:
+            observation, info = self.sense(observation, info)
+        return observation, reward, terminated, truncated, info
 
     def before_reset(self) -> None:
         """Undo what the last episode did to the environment."""
@@ -182,6 +182,10 @@ class DegradationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
     def act(self, action: Any) -> Any:
         """Return the action that is executed."""
         return action
+
+    def sense(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return observation and info as they leave the wrapper; neither that came in may be written."""
+        return self.observe(observation), info
 
     def observe(self, observation: Any) -> Any:
         """Return the observation that the policy sees."""

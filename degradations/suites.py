@@ -15,6 +15,7 @@ import yaml
 
 from homeo_rl.degradations.action import ActionDelay, ActionGain, ActionNoise
 from homeo_rl.degradations.dynamics import ActuatorGain, BodyMass, GroundFriction
+from homeo_rl.degradations.lidar import LidarGaussian, LidarStuck
 from homeo_rl.degradations.network import (
     DeadNeurons,
     DriftingWeights,
@@ -40,6 +41,7 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
     kind.kind: kind
     for kind in (
         GaussianObservation, StuckSensors, DroppedSensors, DelayedSensors, PoseFault, VelocityFault,
+        LidarStuck, LidarGaussian,
         ActionNoise, ActionDelay, ActionGain,
         BodyMass, GroundFriction, ActuatorGain,
         GaussianWeights, ZeroWeights, EightBitWeights, ScaledWeights, DriftingWeights, DeadNeurons, StuckNeurons,
@@ -52,16 +54,28 @@ FOLDER = Path(__file__).parent / "suites"
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A named list of conditions. The first one must be clean: every retention is measured against it."""
+    """A named list of conditions. The first one must be clean: every retention is measured against it.
+
+    Others without degradations may follow, in another environment. ``env`` is the environment of all conditions that
+    do not name their own, and becomes theirs.
+    """
 
     name: str
     version: int
     description: str
     conditions: tuple[Condition, ...]
+    env: str = ""
+
+    def __post_init__(self) -> None:
+        conditions = tuple(dataclasses.replace(c, env=c.env or self.env) for c in self.conditions)
+        object.__setattr__(self, "conditions", conditions)
 
     @cached_property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of what the suite says (comments and layout do not count)."""
+        """First 12 hex digits of the SHA-256 of what the suite says (comments and layout do not count).
+
+        An environment counts where there is one, so suites that name none keep the hash of versions without it.
+        """
         content = [
             self.name,
             self.version,
@@ -71,6 +85,7 @@ class Suite:
                     "severity": c.severity,
                     "onset": c.onset,
                     "parts": [fields_of(d) for d in c.degradations],
+                    **({"env": c.env} if c.env else {}),
                 }
                 for c in self.conditions
             ],
@@ -85,6 +100,7 @@ class _ConditionText:
     severities: tuple[float, ...] = (1.0,)
     onset: int = 0
     degradations: tuple[dict[str, Any], ...] = ()
+    env: str = ""
 
     def __post_init__(self) -> None:
         if not self.severities or not all(0.0 <= severity <= 1.0 for severity in self.severities):
@@ -100,6 +116,7 @@ class _SuiteText:
     version: int
     conditions: tuple[_ConditionText, ...]
     description: str = ""
+    env: str = ""
 
 
 def suite_names() -> list[str]:
@@ -127,15 +144,21 @@ def load_suite(name: str) -> Suite:
         raise UsageError(f"{path}: expected YAML, cannot read it ({reason})") from None
     text = parse(_SuiteText, data, where=str(path))
     conditions = tuple(c for entry in text.conditions for c in _conditions(entry, str(path)))
-    if not conditions or conditions[0].degradations:
+    if not conditions or conditions[0].severity > 0:
         raise UsageError(
-            f"{path}: expected a first condition without degradations, which retention is measured against"
+            f"{path}: expected a first condition without degradations or env, which retention is measured against"
         )
     labels = [condition.label for condition in conditions]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice:
         raise UsageError(f"{path}: condition {twice!r} appears twice; give each its own name")
-    return Suite(name=text.name, version=text.version, description=text.description.strip(), conditions=conditions)
+    return Suite(
+        name=text.name,
+        version=text.version,
+        description=text.description.strip(),
+        conditions=conditions,
+        env=text.env,
+    )
 
 
 def build(fields: dict[str, Any], *, where: str) -> Degradation:
@@ -158,8 +181,9 @@ def build(fields: dict[str, Any], *, where: str) -> Degradation:
 def _conditions(entry: _ConditionText, where: str) -> list[Condition]:
     parts = tuple(build(fields, where=f"{where}: {entry.name}") for fields in entry.degradations)
     if not parts:
-        return [Condition(name=entry.name)]
+        # Another environment is what this condition changes: it counts as damage, and the clean one as the reference.
+        return [Condition(name=entry.name, severity=1.0 if entry.env else 0.0, env=entry.env)]
     return [
-        Condition(name=entry.name, severity=severity, degradations=parts, onset=entry.onset)
+        Condition(name=entry.name, severity=severity, degradations=parts, onset=entry.onset, env=entry.env)
         for severity in entry.severities
     ]

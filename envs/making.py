@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import AutoresetMode
 
 from homeo_rl.envs.guard import FiniteGuard
-from homeo_rl.errors import EnvironmentFault, UsageError, unknown
+from homeo_rl.envs.registration import register_environments
+from homeo_rl.errors import EnvironmentFault, HomeoError, UsageError, unknown
 
 Env = gym.Env[Any, Any]
+VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 
 
 def load_modules(names: Sequence[str]) -> None:
@@ -41,16 +46,7 @@ def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mod
         UsageError: unknown id (the nearest is suggested) or arguments.
         EnvironmentFault: the environment's own constructor failed.
     """
-    module, _, name = env_id.rpartition(":")
-    if module:
-        load_modules([module])
-    try:
-        gym.spec(name)
-    except gym.error.Error as error:
-        if isinstance(error, gym.error.NameNotFound | gym.error.NamespaceNotFound | gym.error.UnregisteredEnv):
-            known = [known_id for known_id in gym.registry if not known_id.startswith(("phys2d/", "tabular/", "GymV2"))]
-            raise unknown("environment", name, known) from None
-        raise UsageError(f"environment {env_id!r}: {' '.join(str(error).split())}") from None
+    name = _known(env_id)
     _quiet_compiler()
     with warnings.catch_warnings():
         # Gymnasium warns of every superseded version; the run records the id that was asked for.
@@ -60,6 +56,8 @@ def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mod
             env = gym.make(name, render_mode=render_mode, **dict(kwargs or {}))
         except TypeError as error:
             raise UsageError(f"environment {env_id!r}: {error}; check --env-kwargs") from None
+        except HomeoError:
+            raise
         except gym.error.DependencyNotInstalled as error:
             raise UsageError(f"environment {env_id!r}: {' '.join(str(error).split())}") from None
         except Exception as error:
@@ -67,6 +65,55 @@ def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mod
                 f"environment {env_id!r}: cannot be made ({type(error).__name__}: {error})"
             ) from error
     return FiniteGuard(env)
+
+
+def arguments_for(env_id: str, made_for: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``made_for`` that go along when its policy is tried in the environment ``env_id``.
+
+    In another environment, arguments that its registration fixes (world, rules) stay as registered; others (how the
+    robot sees) belong to the policy.
+    """
+    if env_id == made_for:
+        return dict(kwargs)
+    fixed = gym.spec(_known(env_id)).kwargs
+    return {name: value for name, value in kwargs.items() if name not in fixed}
+
+
+def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None) -> VectorEnv | None:
+    """Make ``count`` environments that share one process and start anew at the step that ends an episode.
+
+    Returns None for an environment that has no vectorised form with same-step autoreset.
+
+    Raises:
+        UsageError: unknown id or arguments.
+    """
+    name = _known(env_id)
+    entry = gym.spec(name).vector_entry_point
+    if entry is None:
+        return None
+    creator = load_env_creator(entry) if isinstance(entry, str) else entry
+    if "autoreset_mode" not in inspect.signature(creator).parameters:
+        return None
+    try:
+        return gym.make_vec(name, count, autoreset_mode=AutoresetMode.SAME_STEP.value, **dict(kwargs or {}))
+    except TypeError as error:
+        raise UsageError(f"environment {env_id!r}: {error}; check --env-kwargs") from None
+
+
+def _known(env_id: str) -> str:
+    """Return the registered name of ``env_id``, after importing its module if it names one."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        load_modules([module])
+    register_environments()
+    try:
+        gym.spec(name)
+    except gym.error.Error as error:
+        if isinstance(error, gym.error.NameNotFound | gym.error.NamespaceNotFound | gym.error.UnregisteredEnv):
+            known = [known_id for known_id in gym.registry if not known_id.startswith(("phys2d/", "tabular/", "GymV2"))]
+            raise unknown("environment", name, known) from None
+        raise UsageError(f"environment {env_id!r}: {' '.join(str(error).split())}") from None
+    return name
 
 
 _OLD_MODEL_FILES = "compiler attribute 'settotalmass' is deprecated"

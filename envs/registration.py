@@ -9,10 +9,10 @@ TRAINING_WORLDS = ["train-1", "train-2", "train-3", "train-4"]
 
 def register_environments() -> None:
     """Register what is not registered yet. Nothing of the environments themselves is imported."""
-    for name, steps, kwargs in (
-        ("Navigation-v0", 1000, {}),
-        ("NavigationDynamic-v0", 3000, {"worlds": "evaluation-dynamic", "rules": "dynamic"}),
-        ("NavigationTrain-v0", 1000, {"worlds": TRAINING_WORLDS, "rules": "training"}),
+    for name, steps, worlds, rules in (
+        ("Navigation-v0", 1000, ["evaluation"], "evaluation"),
+        ("NavigationDynamic-v0", 3000, ["evaluation-dynamic"], "dynamic"),
+        ("NavigationTrain-v0", 1000, TRAINING_WORLDS, "training"),
     ):
         if f"homeo_rl/{name}" not in registry:
             register(
@@ -20,5 +20,6 @@ def register_environments() -> None:
                 entry_point="homeo_rl.envs.navigation.environment:NavigationEnv",
                 vector_entry_point="homeo_rl.envs.navigation.vector:NavigationVectorEnv",
                 max_episode_steps=steps,
-                kwargs=dict(kwargs),
+                # All that makes the task; what is left is how the robot sees it (see `arguments_for`).
+                kwargs={"worlds": list(worlds), "rules": rules, "curriculum": [], "random_movers": 0},
             )

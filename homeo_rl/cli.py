@@ -8,7 +8,7 @@ import json
 import shlex
 import signal
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Union
@@ -16,147 +16,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from homeo_rl.errors import HomeoError, UsageError
-
-Words = tuple[str, ...]
-Flag = tyro.conf.FlagCreatePairsOff[bool]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Common:
-    """Flags of every command."""
-
-    json: Flag = False
-    """Print one machine-readable line last."""
-    debug: Flag = False
-    """Show tracebacks."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train(Common):
-    """Train an agent with Stable-Baselines3 and leave a run folder behind."""
-
-    algo: str = "ppo"
-    """ppo, a2c, sac, td3 or ddpg."""
-    env: str = "InvertedPendulum-v5"
-    """Gymnasium id; module:Id-v0 imports the module first."""
-    agent: str = "popsan"
-    """popsan, san (spiking) or mlp (the control arm)."""
-    n_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100_000
-    """Environment steps."""
-    seed: int = 0
-    """Root of all randomness."""
-    log_folder: Annotated[Path, tyro.conf.arg(aliases=["-f"])] = Path("runs")
-    """The run goes to LOG_FOLDER/ALGO/ENV_n with the first free n."""
-    out: Path | None = None
-    """Put the run exactly here instead."""
-    tensorboard_log: Annotated[Path | None, tyro.conf.arg(aliases=["-tb"])] = None
-    """TensorBoard folder; by default tb inside the run."""
-    hyperparams: Annotated[Words, tyro.conf.arg(aliases=["-params"])] = ()
-    """Hyper-parameters, name:value; agent_kwargs:"{hidden: [128, 128], steps: 8}" changes the network."""
-    conf: Annotated[Path | None, tyro.conf.arg(aliases=["-conf"])] = None
-    """YAML file {env: {name: value}} of hyper-parameters, as rl-zoo has them."""
-    env_kwargs: Words = ()
-    """Arguments of the environment, name:value."""
-    gym_packages: Words = ()
-    """Packages that register environments."""
-    homeostasis_in_training: str = "none"
-    """Let this arm adapt while rollouts are collected, e.g. dwam."""
-    eval_freq: int = 10_000
-    """Environment steps between evaluations; -1 for none."""
-    eval_episodes: int = 5
-    """Episodes of each evaluation."""
-    save_freq: int = -1
-    """Environment steps between saved policies; -1 saves at the end only."""
-    device: str = "cpu"
-    """cpu, cuda or auto."""
-    num_threads: int = 1
-    """Threads of torch; results are repeatable for a given number."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
-    """Show progress."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluate(Common):
-    """Evaluate a run under a suite of degradations, all arms on the same episodes and the same damage."""
-
-    run: tyro.conf.Positional[Path]
-    """Run folder."""
-    suite: str = "quick"
-    """clean, quick, paper-mujoco, standard, or a YAML file."""
-    homeostasis: str = "none,dwam"
-    """Arms, separated by commas: none, dwam, linear, bdett; parameters after colons (dwam:eta=5e-5:zeta=none)."""
-    episodes: int = 20
-    """Episodes of each arm and condition."""
-    seed: int = 0
-    """Root of episode seeds and damage."""
-    num_envs: int = 10
-    """Episodes side by side in a process; does not change the scores."""
-    workers: int | None = None
-    """Processes, by default one a core; does not change the scores."""
-    calibration_episodes: int = 5
-    """Clean episodes that teach the plug-ins the normal firing rates."""
-    best: Flag = False
-    """Evaluate the best policy seen in training instead of the last one."""
-    tensorboard_log: Annotated[Path | None, tyro.conf.arg(aliases=["-tb"])] = None
-    """TensorBoard folder; by default tb inside the run."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
-    """Show progress."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report(Common):
-    """Join the latest evaluations of one or more runs into a Markdown page and a picture."""
-
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders; several training seeds become strata of one table."""
-    suite: str | None = None
-    """Suite to report; by default that of the latest evaluation."""
-    conditions: str | None = None
-    """Conditions, separated by commas, that the paired comparison is restricted to."""
-    out: Path | None = None
-    """Folder for report.md and returns.png; by default report inside the first run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Import(Common):
-    """Make a run of a policy that somebody published."""
-
-    kind: tyro.conf.Positional[str]
-    """popsan."""
-    file: tyro.conf.Positional[Path]
-    """The published weights (.npz)."""
-    env: str
-    """Environment that it was trained for."""
-    out: Path
-    """Where the run goes."""
-    env_kwargs: Words = ()
-    """Arguments of the environment, name:value."""
-    gym_packages: Words = ()
-    """Packages that register environments."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Enjoy(Common):
-    """Watch a run, on the screen or as a video file."""
-
-    run: tyro.conf.Positional[Path]
-    """Run folder."""
-    video: Path | None = None
-    """File to write: .gif, .webp, .png or .mp4; by default a window opens."""
-    suite: str = "quick"
-    """Suite that --condition is looked up in."""
-    condition: str = "clean"
-    """What is damaged."""
-    homeostasis: str = "none"
-    """One arm."""
-    episodes: int = 1
-    """How many episodes."""
-    steps: int = 300
-    """Most steps of an episode."""
-    seed: int = 0
-    """Root of the episodes' seeds."""
-    best: Flag = False
-    """Watch the best policy seen in training instead of the last one."""
+from homeo_rl.flags import Enjoy, Evaluate, Import, Report, Train
 
 
 class Terminated(KeyboardInterrupt):
@@ -248,7 +108,8 @@ def _train(args: Train, words: list[str]) -> dict[str, Any]:
         run = train(plan, report=lambda done, mean: bars.reach(done, "" if mean is None else f"return {mean:.1f}"))
     print(f"run: {run.path}")
     print(f"watch it learn: tensorboard --logdir {args.tensorboard_log or run.path / 'tb'}")
-    print(f"next: homeo-rl evaluate {run.path} --suite quick --homeostasis none,dwam")
+    suite = "navigation-paper" if args.env.startswith("homeo_rl/Navigation") else "quick"
+    print(f"next: homeo-rl evaluate {run.path} --suite {suite} --homeostasis none,dwam")
     return {
         "run": str(run.path),
         "env": run.spec.env,
@@ -259,23 +120,25 @@ def _train(args: Train, words: list[str]) -> dict[str, Any]:
 
 
 def _evaluate(args: Evaluate, words: list[str]) -> dict[str, Any]:
-    from homeo_rl.run import Run
-
-    run = Run.open(args.run)
+    run = _open(args.run)
 
     from homeo_rl.console import Bars
     from homeo_rl.degradations import load_suite
     from homeo_rl.evaluation import Plan, evaluate
+    from homeo_rl.evaluation.routes import read_routes
     from homeo_rl.evaluation.tensorboard import log_evaluation
     from homeo_rl.report import build
 
+    routes = () if args.routes is None else read_routes(args.routes)
     plan = Plan(
         suite=load_suite(args.suite),
         arms=tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip()),
-        episodes=args.episodes,
+        episodes=(len(routes) or 20) if args.episodes is None else args.episodes,
         seed=args.seed,
         which="best" if args.best else "policy",
         calibration_episodes=args.calibration_episodes,
+        env=args.env,
+        routes=routes,
     )
     with Bars(enabled=args.progress).shown() as bars:
         result = evaluate(run, plan, num_envs=args.num_envs, workers=args.workers, progress=bars)
@@ -285,25 +148,18 @@ def _evaluate(args: Evaluate, words: list[str]) -> dict[str, Any]:
     _print_report(report, f"{run.name}: suite {plan.suite.name} version {plan.suite.version} ({plan.suite.hash})")
     print(f"scores: {result.folder / 'scores.csv'}")
     print(f"picture: {report.picture}")
+    if report.paths is not None:
+        print(f"paths: {report.paths}")
     print(f"tensorboard --logdir {tensorboard}")
-    keys = (
-        "arm",
-        "condition",
-        "severity",
-        "episodes",
-        "mean",
-        "iqm",
-        "ci_low",
-        "ci_high",
-        "retention",
-        "success",
-    )
     return {
         "run": str(run.path),
         "suite": plan.suite.name,
         "suite_hash": plan.suite.hash,
         "scores": str(result.folder / "scores.csv"),
-        "cells": [{key: asdict(cell)[key] for key in keys} for cell in report.cells],
+        "picture": str(report.picture),
+        "paths": None if report.paths is None else str(report.paths),
+        "cells": [asdict(cell) for cell in report.cells],
+        "differences": [asdict(difference) for difference in report.differences],
     }
 
 
@@ -328,6 +184,7 @@ def _report(args: Report, words: list[str]) -> dict[str, Any]:
     return {
         "page": str(report.page),
         "picture": str(report.picture),
+        "paths": None if report.paths is None else str(report.paths),
         "cells": [asdict(cell) for cell in report.cells],
         "differences": [asdict(difference) for difference in report.differences],
     }
@@ -363,23 +220,23 @@ def _import(args: Import, words: list[str]) -> dict[str, Any]:
     run = Run.create(args.out, spec)
     save_controller(run, controller)
     print(f"run: {run.path}")
-    print(f"next: homeo-rl evaluate {run.path} --suite paper-mujoco --homeostasis none,dwam")
+    suite = "navigation-paper" if args.env.startswith("homeo_rl/Navigation") else "paper-mujoco"
+    print(f"next: homeo-rl evaluate {run.path} --suite {suite} --homeostasis none,dwam")
     return {"run": str(run.path), "env": args.env, "kind": args.kind}
 
 
 def _enjoy(args: Enjoy, words: list[str]) -> dict[str, Any]:
-    from homeo_rl.run import Run
-
-    run = Run.open(args.run)
+    run = _open(args.run)
 
     from homeo_rl.degradations import load_suite
     from homeo_rl.errors import unknown
     from homeo_rl.evaluation.enjoy import enjoy
+    from homeo_rl.evaluation.routes import read_routes
 
     conditions = {condition.label: condition for condition in load_suite(args.suite).conditions}
     if args.condition not in conditions:
         raise unknown(f"condition of suite {args.suite}", args.condition, conditions)
-    if args.episodes < 1 or args.steps < 1:
+    if args.episodes < 1 or (args.steps is not None and args.steps < 1):
         raise UsageError(f"--episodes and --steps: expected at least 1, got {args.episodes} and {args.steps}")
     episodes = enjoy(
         run,
@@ -390,28 +247,45 @@ def _enjoy(args: Enjoy, words: list[str]) -> dict[str, Any]:
         episodes=args.episodes,
         steps=args.steps,
         which="best" if args.best else "policy",
+        env=args.env,
+        routes=() if args.routes is None else read_routes(args.routes),
     )
     for episode in episodes:
-        print(f"episode {episode.index}: return {episode.total:.1f}, {episode.length} steps")
+        outcome = f", {episode.outcome}" if episode.outcome else ""
+        print(f"episode {episode.index}: return {episode.total:.1f}, {episode.length} steps{outcome}")
     if args.video is not None:
         print(f"video: {args.video}")
     return {
         "run": str(run.path),
         "video": None if args.video is None else str(args.video),
-        "episodes": [{"return": e.total, "length": e.length, "success": e.success} for e in episodes],
+        "episodes": [
+            {"return": e.total, "length": e.length, "success": e.success, "outcome": e.outcome} for e in episodes
+        ],
     }
+
+
+def _open(path: Path) -> Any:
+    """Open a run folder, or a copy of an agent that comes with the package."""
+    from homeo_rl.run import Run
+
+    if not (path / "run.json").exists():
+        from homeo_rl.agents.pretrained import copy_pretrained, pretrained_names
+
+        if str(path) in pretrained_names():
+            return copy_pretrained(str(path), Path("runs"))
+    return Run.open(path)
 
 
 def _print_report(report: Any, title: str) -> None:
     from homeo_rl.console import print_table
-    from homeo_rl.report.tables import cell_rows, difference_rows
+    from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows
 
     print_table(f"{title}; return: IQM [95 % interval], r retention, s success", *cell_rows(report.cells))
+    header, drives = drive_rows(report.cells)
+    if drives:
+        print_table("how the drives ended", header, drives)
     if report.differences:
-        print_table(
-            "retention against none, paired by episode, all damaged conditions",
-            *difference_rows(report.differences),
-        )
+        print_table("against none, paired by episode, all damaged conditions", *difference_rows(report.differences))
 
 
 _COMMANDS: dict[type[Any], Any] = {

@@ -142,6 +142,7 @@ class ControllerSpec:
 
     ``low``/``high`` are the bounds of a continuous action, both empty for a discrete one (arg max of the outputs).
     ``squash``: "tanh" or "identity" (already in [-1, 1]) are scaled to the bounds; "none" is used as it is.
+    ``normalise`` False: observations are used as they are.
     """
 
     network: NetworkSpec
@@ -149,6 +150,7 @@ class ControllerSpec:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     clip: float = 3.0
+    normalise: bool = True
 
     def __post_init__(self) -> None:
         _require(len(self.low) == len(self.high), "action bounds", "equally many", (self.low, self.high))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from homeo_rl.degradations import (
     Condition,
     EnvDegradation,
     NetworkDegradation,
+    Suite,
     build,
     load_suite,
     suite_names,
 )
+from homeo_rl.degradations.lidar import LidarGaussian, LidarStuck
 from homeo_rl.degradations.network import DeadNeurons, EightBitWeights, StuckNeurons, ZeroWeights
 from homeo_rl.degradations.observation import joint_entries
 from homeo_rl.envs import make_env
@@ -54,6 +57,15 @@ def cheetah() -> gym.Env[Any, Any]:
     return make_env("HalfCheetah-v5")
 
 
+def navigation(**kwargs: Any) -> gym.Env[Any, Any]:
+    return make_env("homeo_rl/Navigation-v0", kwargs)
+
+
+def healthy_env(kind: str) -> gym.Env[Any, Any]:
+    """Return an environment that degradations of this kind apply to."""
+    return navigation() if kind.startswith("lidar-") else cheetah()
+
+
 def weights() -> Weights:
     torch.manual_seed(3)
     return SpikingNetwork(NetworkSpec(inputs=4, outputs=2, hidden=(20, 15))).parameters_of_layers()
@@ -78,13 +90,14 @@ def test_environment_degradations(kind: str) -> None:
     """Severity 0 is the same bit for bit, 1 is not; the same seed gives the same damage; another seed another one."""
     degradation = build({"kind": kind}, where="test")
     assert isinstance(degradation, EnvDegradation)
-    healthy = episode(cheetah(), 5)
-    assert same(episode(degradation.wrap(cheetah(), 0.0), 5), healthy)
-    env = degradation.wrap(cheetah(), 1.0)
+    assert degradation.reason_against(healthy_env(kind), spiking=True) is None
+    healthy = episode(healthy_env(kind), 5)
+    assert same(episode(degradation.wrap(healthy_env(kind), 0.0), 5), healthy)
+    env = degradation.wrap(healthy_env(kind), 1.0)
     damaged = episode(env, 5)
     assert not same(damaged, healthy)
     assert same(episode(env, 5), damaged), "the same seed again, in the same environment"
-    assert same(episode(degradation.wrap(cheetah(), 1.0), 5), damaged)
+    assert same(episode(degradation.wrap(healthy_env(kind), 1.0), 5), damaged)
     assert all(a.dtype == b.dtype and a.shape == b.shape for a, b in zip(damaged, healthy, strict=True))
 
 
@@ -92,8 +105,8 @@ def test_environment_degradations(kind: str) -> None:
 def test_damage_begins_at_its_onset(kind: str) -> None:
     degradation = build({"kind": kind}, where="test")
     assert isinstance(degradation, EnvDegradation)
-    healthy = episode(cheetah(), 5)
-    late = episode(degradation.wrap(cheetah(), 1.0, onset=10), 5)
+    healthy = episode(healthy_env(kind), 5)
+    late = episode(degradation.wrap(healthy_env(kind), 1.0, onset=10), 5)
     # 1 reset and 9 whole steps (observation, reward) come before the observation that step 10 may change
     assert same(late[:19], healthy[:19])
     assert not same(late, healthy)
@@ -128,6 +141,10 @@ def test_wrappers_can_be_rebuilt_from_their_specification() -> None:
     assert env.spec is not None
     again = gym.make(env.spec)
     assert same(episode(env, 3), episode(again, 3))
+
+    lidar = LidarGaussian().wrap(LidarStuck().wrap(gym.make("homeo_rl/Navigation-v0"), 1.0), 0.5, onset=3)
+    assert lidar.spec is not None
+    assert same(episode(lidar, 3), episode(gym.make(lidar.spec), 3))
 
 
 def test_joint_faults_hit_one_entry_of_their_group() -> None:
@@ -178,6 +195,160 @@ def test_delays_are_exact() -> None:
     for k in range(8):
         env.step(np.full(6, k / 10, dtype=np.float32))
     assert [round(float(a[0]) * 10) for a in given] == [0, 0, 0, 0, 1, 2, 3, 4]
+
+
+def drive(env: gym.Env[Any, Any], seed: int = 0, steps: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Return the beams that the policy saw and ``info["ranges"]``, one row a step, on one and the same path."""
+    observation, info = env.reset(seed=seed)
+    beams, ranges = [observation[-18:]], [info["ranges"]]
+    for _ in range(steps):
+        observation, _, terminated, _, info = env.step(np.zeros(2, dtype=np.float32))
+        assert not terminated
+        assert observation in env.observation_space
+        beams.append(observation[-18:])
+        ranges.append(info["ranges"])
+    return np.array(beams), np.array(ranges)
+
+
+def entries(ranges: np.ndarray) -> np.ndarray:
+    return np.clip(0.35 / ranges, 0.0, 1.0).astype(np.float32)
+
+
+@pytest.mark.parametrize("spike_coded", [False, True])
+@pytest.mark.parametrize(("fixed", "entry"), [(0.2, 1.0), (6.0, 0.35 / 6.0)])
+def test_stuck_beams_read_their_range(spike_coded: bool, fixed: float, entry: float) -> None:
+    """Severity fixes the first beams of the list; all other entries are the same bits."""
+    env = navigation(spike_coded=spike_coded)
+    assert env.observation_space.shape == ((24,) if spike_coded else (22,))
+    true, ranges = drive(env)
+    for severity, stuck in ((0.1, []), (0.3, [2]), (0.6, [2, 8]), (1.0, [2, 8, 14])):
+        part = LidarStuck(range=fixed)
+        seen, read = drive(part.wrap(navigation(spike_coded=spike_coded), severity))
+        others = np.setdiff1d(np.arange(18), stuck)
+        assert np.all(seen[:, stuck] == np.float32(entry))
+        assert np.all(read[:, stuck] == fixed)
+        assert np.array_equal(seen[:, others], true[:, others])
+        assert np.array_equal(read[:, others], ranges[:, others])
+        ahead = env.reset(seed=1)[0]
+        damaged = part.wrap(navigation(spike_coded=spike_coded), severity).reset(seed=1)[0]
+        assert np.array_equal(damaged[:-18], ahead[:-18]), "what is not lidar"
+
+
+@pytest.mark.parametrize("spike_coded", [False, True])
+def test_lidar_noise_has_its_size_and_bounds(spike_coded: bool) -> None:
+    def readings(part: LidarGaussian | None, severity: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        env = navigation(spike_coded=spike_coded)
+        runs = [drive(env if part is None else part.wrap(env, severity), seed) for seed in range(10)]
+        beams, ranges = (np.concatenate(column) for column in zip(*runs, strict=True))
+        assert np.array_equal(beams, entries(ranges)), "the observation is that of info's ranges"
+        return beams, ranges
+
+    _, healthy = readings(None)
+    beams, ranges = readings(LidarGaussian(), 1.0)
+    assert (ranges.min(), ranges.max()) == (0.2, 6.0)
+    assert (beams.min(), beams.max()) == (np.float32(0.35 / 6.0), 1.0)
+    middle = (healthy > 2.6) & (healthy < 3.6)  # at least 2.4 standard deviations from both bounds
+    assert middle.sum() > 500
+    assert (ranges - healthy)[middle].std() == pytest.approx(1.0, rel=0.1)
+    _, ranges = readings(LidarGaussian(std=0.3, low=1e-3, high=1e3), 0.5)
+    gaps = (ranges - healthy)[healthy > 1.0]
+    assert len(gaps) > 5000
+    assert gaps.std() == pytest.approx(0.15, rel=0.03)
+    assert abs(gaps.mean()) < 0.01
+
+
+def test_lidar_noise_is_paired() -> None:
+    """The same draws for every severity and whatever the robot does, other draws for another seed."""
+
+    def noise(severity: float, seed: int = 0, action: float = 0.3) -> np.ndarray:
+        part, found = LidarGaussian(low=1e-3, high=1e3), []
+        healthy, damaged = navigation(), part.wrap(navigation(), severity)
+        pairs = [(healthy.reset(seed=seed)[1], damaged.reset(seed=seed)[1])]
+        for _ in range(5):
+            step = np.full(2, action, dtype=np.float32)
+            pairs.append((healthy.step(step)[4], damaged.step(step)[4]))
+        for truth, info in pairs:
+            gap = info["ranges"] - truth["ranges"]
+            found.append(np.where(info["ranges"] > 1e-3, gap, np.nan) / severity)
+        return np.array(found)
+
+    assert np.nanmax(np.abs(noise(1.0) - noise(0.5))) < 1e-9
+    assert np.nanmax(np.abs(noise(1.0) - noise(1.0, action=0.9))) < 1e-9
+    assert np.nanmax(np.abs(noise(1.0) - noise(1.0, seed=1))) > 0.1
+
+
+def test_lidar_degradations_compose() -> None:
+    noise, near, far = LidarGaussian(), LidarStuck(beams=(0, 1)), LidarStuck(beams=(1, 17), range=6.0)
+    _, noisy = drive(noise.wrap(navigation(), 1.0))
+    env = Condition(name="x", severity=1.0, degradations=(noise, near, far)).wrap(navigation())
+    beams, ranges = drive(env)
+    assert np.all(ranges[:, 0] == 0.2)
+    assert np.all(ranges[:, [1, 17]] == 6.0)
+    assert np.array_equal(ranges[:, 2:17], noisy[:, 2:17])
+    assert np.array_equal(beams, entries(ranges))
+    turned = Condition(name="x", severity=1.0, degradations=(near, noise)).wrap(navigation())
+    _, ranges = drive(turned)
+    assert len(np.unique(ranges[:, 0])) > 10, "noise on a stuck beam"
+    assert np.array_equal(ranges[:, 2:], noisy[:, 2:])
+
+
+def test_lidar_degradations_come_before_those_of_the_observation() -> None:
+    delay, noise, gain = (build({"kind": k}, where="test") for k in ("obs-delayed", "lidar-gaussian", "action-gain"))
+    fine = Condition(name="x", severity=1.0, degradations=(gain, noise, delay)).wrap(navigation())
+    assert not same(episode(fine, 0), episode(navigation(), 0))
+    with pytest.raises(UsageError, match=r"lidar-gaussian would undo obs-delayed.*list lidar-gaussian first"):
+        Condition(name="x", severity=1.0, degradations=(gain, delay, noise)).wrap(navigation())
+
+
+def test_the_world_goes_by_the_true_lidar() -> None:
+    """The robot's own info is not written, and a beam stuck at 0.1 m is no collision."""
+    env = navigation(worlds="evaluation-dynamic", rules="dynamic")
+    damaged = LidarStuck(range=0.1).wrap(env, 1.0)
+    fleet = env.unwrapped.fleet  # type: ignore[attr-defined]
+    damaged.reset(seed=0)
+    for _ in range(60):
+        _, _, terminated, _, info = damaged.step(np.full(2, 0.1, dtype=np.float32))
+        assert not terminated
+        assert info["ranges"][8] == 0.1
+        assert fleet.ranges[0, 8] > 0.18
+
+
+def test_lidar_needs_eighteen_ranges() -> None:
+    for kind in ("lidar-stuck", "lidar-gaussian"):
+        part = build({"kind": kind}, where="test")
+        for env in (cheetah(), make_env("worlds:Point-v0"), make_env("worlds:Choice-v0")):
+            assert "lidar of 18 beams" in str(part.reason_against(env, spiking=True))
+        for env in (navigation(), navigation(spike_coded=True), make_env("homeo_rl/NavigationDynamic-v0")):
+            assert part.reason_against(env, spiking=False) is None
+        for wrapped in (
+            gym.wrappers.NormalizeObservation(navigation()),
+            gym.wrappers.RescaleObservation(navigation(), np.float32(-1.0), np.float32(1.0)),
+        ):
+            assert "last entries of the observation" in str(part.reason_against(wrapped, spiking=True))
+        stacked = gym.wrappers.FrameStackObservation(navigation(), 2)
+        assert "one-dimensional" in str(part.reason_against(stacked, spiking=True))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kind": "lidar-stuck", "beams": [2, 18]}, r"from 0 to 17, got \[2, 18\]"),
+        ({"kind": "lidar-stuck", "beams": [-1]}, r"from 0 to 17, got \[-1\]"),
+        ({"kind": "lidar-stuck", "beams": [3, 3]}, "different numbers"),
+        ({"kind": "lidar-stuck", "beams": []}, "different numbers"),
+        ({"kind": "lidar-stuck", "beams": [2.5]}, "valid integer"),
+        ({"kind": "lidar-stuck", "range": 0}, "range: expected a number of metres > 0"),
+        ({"kind": "lidar-stuck", "range": float("nan")}, "range: expected"),
+        ({"kind": "lidar-stuck", "ranges": 0.2}, "did you mean 'range'"),
+        ({"kind": "lidar-gaussian", "std": -1}, "std: expected"),
+        ({"kind": "lidar-gaussian", "std": float("inf")}, "std: expected"),
+        ({"kind": "lidar-gaussian", "low": 0}, "0 < low <= high"),
+        ({"kind": "lidar-gaussian", "low": 7.0}, "0 < low <= high"),
+    ],
+)
+def test_bad_lidar_parameters_are_named(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        build(fields, where="test")
 
 
 @pytest.mark.parametrize("kind", NETWORK_KINDS)
@@ -255,13 +426,49 @@ def test_suites_load_and_their_hash_holds(name: str) -> None:
     assert len(suite.hash) == 12
 
 
-def test_standard_suite_tries_everything() -> None:
-    kinds = {part.kind for condition in load_suite("standard").conditions for part in condition.degradations}
-    assert kinds == set(DEGRADATIONS)
+def test_standard_suites_try_everything() -> None:
+    suites = [load_suite(name) for name in ("standard", "navigation-standard")]
+    kinds = [{part.kind for c in suite.conditions for part in c.degradations} for suite in suites]
+    assert kinds[0] | kinds[1] == set(DEGRADATIONS)
+    assert set(DEGRADATIONS) - kinds[0] == {"lidar-stuck", "lidar-gaussian"}
     severities: dict[str, set[float]] = {}
     for condition in load_suite("standard").conditions[1:]:
         severities.setdefault(condition.name, set()).add(condition.severity)
     assert all(len(found) == 3 for found in severities.values())
+
+
+def test_published_suites_keep_their_hashes() -> None:
+    """These stand in tables; a hash that changes means that the numbers beside it are another suite's."""
+    assert {name: load_suite(name).hash for name in ("clean", "quick", "paper-mujoco", "standard")} == {
+        "clean": "bcdaa0057d16",
+        "quick": "6cdb4fe037a3",
+        "paper-mujoco": "a1ed4e139d0a",
+        "standard": "a219d19b06db",
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in suite_names() if name.startswith("navigation-")])
+def test_navigation_suites(name: str) -> None:
+    """Every condition applies where it takes place; the first is clean and stands still, another has moving things."""
+    suite = load_suite(name)
+    first, moving = suite.conditions[0], next(c for c in suite.conditions if c.name == "moving-obstacles")
+    assert (first.degradations, first.severity, first.env) == ((), 0.0, "homeo_rl/Navigation-v0")
+    assert (moving.degradations, moving.severity, moving.env) == ((), 0.0, "homeo_rl/NavigationDynamic-v0")
+    assert len(suite.conditions) <= 30
+    for condition in suite.conditions:
+        env = make_env(condition.env)
+        assert condition.reason_against(env, spiking=True) is None
+        damaged = condition.wrap(env)
+        observation, _ = damaged.reset(seed=0)
+        assert observation in env.observation_space
+        env.close()
+
+
+def test_paper_conditions_of_the_lidar() -> None:
+    parts = {c.name: c.degradations for c in load_suite("navigation-paper").conditions}
+    assert parts["lidar-0.2"] == (LidarStuck(beams=(2, 8, 14), range=0.2),)
+    assert parts["lidar-6.0"] == (LidarStuck(beams=(2, 8, 14), range=6.0),)
+    assert parts["lidar-gaussian"] == (LidarGaussian(std=1.0, low=0.2, high=6.0),)
 
 
 SUITE = """
@@ -286,9 +493,40 @@ def test_suite_files(tmp_path: Path) -> None:
     assert load_suite(str(path)).hash != suite.hash, "content does"
 
 
+def test_conditions_may_name_their_environment(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+
+    def load(text: str) -> Suite:
+        path.write_text(text)
+        return load_suite(str(path))
+
+    plain = load(SUITE)
+    assert plain.env == ""
+    assert {c.env for c in plain.conditions} == {""}
+    suite = load(SUITE + "    env: B-v0\n  - name: moving\n    env: C-v0\nenv: A-v0\n")
+    assert suite.env == "A-v0"
+    assert [(c.label, c.env, c.severity) for c in suite.conditions] == [
+        ("clean", "A-v0", 0.0),
+        ("noisy@0.5", "B-v0", 0.5),
+        ("noisy", "B-v0", 1.0),
+        ("moving", "C-v0", 0.0),
+    ]
+    assert load(SUITE + "env: ''\n").hash == plain.hash, "no environment is no content"
+    hashes = [load(SUITE + more).hash for more in ("env: A-v0\n", "env: B-v0\n", "    env: A-v0\n")]
+    assert len({plain.hash, *hashes}) == 4
+    again = Suite(name="mine", version=1, description="", conditions=plain.conditions, env="A-v0")
+    assert again.hash == hashes[0], "a suite made in a program fills its conditions too"
+    assert dataclasses.replace(again, env="").conditions == again.conditions
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
+        ("version: 1", "version: 1\nevn: A-v0", "did you mean 'env'"),
+        ("version: 1", "version: 1\nenv: 3", "env: Input should be a valid string"),
+        ("version: 1", "version: 1\nenv:", "env: Input should be a valid string"),
+        ("name: noisy", "name: noisy\n    env: [A-v0]", "conditions.1.env: Input should be a valid string"),
+        ("name: noisy", "name: noisy\n    evn: A-v0", "conditions.1.evn: Unexpected keyword"),
         ("kind: obs-gaussian", "kind: obs-gausian", "did you mean 'obs-gaussian'"),
         ("std: 0.1", "sdt: 0.1", "did you mean 'std'"),
         ("std: 0.1", "std: much", "valid number"),

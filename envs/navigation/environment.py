@@ -43,6 +43,11 @@ class NavigationEnv(gym.Env[np.ndarray, np.ndarray]):
         self._trail: list[tuple[float, float]] = []
 
     @property
+    def worlds(self) -> tuple[World, ...]:
+        """All worlds that episodes take place in."""
+        return self.fleet.task.worlds
+
+    @property
     def world(self) -> World:
         """The world of the current episode."""
         return self.fleet.task.worlds[int(self.fleet.where[0])]
@@ -52,6 +57,8 @@ class NavigationEnv(gym.Env[np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode."""
         super().reset(seed=seed)
+        if seed is not None:
+            self.fleet.episodes[0] = 0  # a curriculum starts over: the same seed, the same episodes
         self.fleet.begin(0, self.np_random, options)
         self._trail = []
         self._note()

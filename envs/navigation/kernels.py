@@ -51,7 +51,7 @@ class Scene(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """Numbers of the task (`homeo_rl.envs.navigation.rules` says where each comes from)."""
+    """Numbers of the task (`homeo_rl.envs.navigation.tasks` says where each comes from)."""
 
     substep: float
     substeps: int
@@ -129,6 +129,10 @@ def ray_to_thing(scene: Scene, thing: int, x: float, y: float, ux: float, uy: fl
     if along < -_OVERLAP or along > 1.0 + _OVERLAP:
         return math.inf
     t = (ax * dy - ay * dx) / across
+    # Where the ray all but follows the segment, rounding would put the hit anywhere: it lies between the two ends.
+    first = ax * ux + ay * uy
+    last = first + dx * ux + dy * uy
+    t = min(max(t, min(first, last)), max(first, last))
     return t if t >= 0.0 else math.inf
 
 

@@ -66,6 +66,8 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         """Start episodes; robot i of an integer seed s is seeded with s + i, as Gymnasium's own vectors do."""
         options = dict(options or {})
         mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, dtype=np.bool_)))
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+            raise UsageError(f"option reset_mask: expected {self.num_envs} booleans, one of them true, got {mask}")
         seeds = (
             [None if seed is None else seed + i for i in range(self.num_envs)] if not isinstance(seed, list) else seed
         )
@@ -74,6 +76,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         for row in np.flatnonzero(mask):
             if seeds[row] is not None or self._rngs[row] is None:
                 self._rngs[row], _ = seeding.np_random(seeds[row])
+                self.fleet.episodes[row] = 0
             self._begin(int(row), options)
         self._over[mask] = False
         return self.fleet.seen(), self._infos(mask)
@@ -99,14 +102,15 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         if self.autoreset_mode != AutoresetMode.SAME_STEP or not self._over.any():
             return fleet.seen(), rewards, terminated, late, self._infos(None)
         over, self._over = self._over, np.zeros_like(terminated)
-        last, final = fleet.seen(), self._infos(None)
+        last, final = fleet.seen(), self._infos(over)
         for row in np.flatnonzero(over):
             self._begin(int(row))
         infos = self._infos(None)
-        infos["final_obs"] = np.array([last[i] if over[i] else None for i in range(self.num_envs)], dtype=object)
-        infos["final_info"] = {key: value for key, value in final.items() if not key.startswith("_")}
-        infos["final_info"] |= {f"_{key}": over.copy() for key in list(infos["final_info"])}
-        infos["_final_obs"] = infos["_final_info"] = over.copy()
+        infos["final_obs"] = np.full(self.num_envs, None, dtype=object)
+        for row in np.flatnonzero(over):
+            infos["final_obs"][row] = last[row]
+        infos["final_info"] = final
+        infos["_final_obs"], infos["_final_info"] = over.copy(), over.copy()
         return fleet.seen(), rewards, terminated, late, infos
 
     def render(self) -> Any:

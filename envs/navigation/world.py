@@ -113,18 +113,19 @@ def load_world(source: str | dict[str, Any] | World) -> World:
         return source
     if isinstance(source, dict):
         return parse(World, source, where="world")
-    return _read(source)
+    return _shipped(source) if source in world_names() else _read(source, Path(source))
 
 
-@lru_cache(maxsize=64)
-def _read(name: str) -> World:
-    path = FOLDER / f"{name}.json"
-    if name not in world_names():
-        path = Path(name)
+@lru_cache
+def _shipped(name: str) -> World:
+    return _read(name, FOLDER / f"{name}.json")
+
+
+def _read(name: str, path: Path) -> World:
+    if not path.is_file():
         if path.suffix != ".json":
             raise unknown("world", name, world_names())
-        if not path.is_file():
-            raise UsageError(f"{path}: expected a world file, found none; worlds by name: {', '.join(world_names())}")
+        raise UsageError(f"{path}: expected a world file, found none; worlds by name: {', '.join(world_names())}")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:

@@ -43,15 +43,26 @@ def calibration_of(
     *,
     which: str,
     episodes: int,
+    env: tuple[str, dict[str, Any]] | None = None,
     num_envs: int = 8,
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Calibration:
     """Return the stored calibration of a run, or make and store it.
 
-    It is made anew when the policy or the number of episodes is another than the stored one's. It belongs to the
-    policy, not to an experiment: its episodes are the same for every seed of an evaluation.
+    It is made anew when the policy, the environment or the number of episodes is another than the stored one's. It
+    belongs to the policy, not to an experiment: its episodes are the same for every seed of an evaluation.
+
+    Args:
+        run: the run.
+        controller: its policy.
+        which: name of the policy bundle.
+        episodes: how many clean episodes.
+        env: environment and arguments where the robot is healthy; None is the run's own.
+        num_envs: episodes side by side.
+        on_episode: told of each episode that ended.
     """
-    document: dict[str, Any] = {"policy": run.policy_digest(which=which), "episodes": episodes}
+    name, kwargs = env or (run.spec.env, run.spec.env_kwargs)
+    document: dict[str, Any] = {"policy": run.policy_digest(which=which), "episodes": episodes, "env": name}
     stored = run.load_calibration()
     if stored is not None and {**stored[1], "decisions": None} == {**document, "decisions": None}:
         tensors, found = stored
@@ -63,7 +74,7 @@ def calibration_of(
         )
     done = rollout(
         lambda slots: Session(controller, slots),
-        lambda: make_env(run.spec.env, run.spec.env_kwargs),
+        lambda: make_env(name, kwargs),
         [episode_seed(0, "calibration", index) for index in range(episodes)],
         condition=Condition(name="clean"),
         num_envs=num_envs,

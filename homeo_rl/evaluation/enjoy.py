@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from homeo_rl.agents.controller import load_controller, require_spiking
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
-from homeo_rl.envs.making import load_modules, make_env
+from homeo_rl.envs.making import arguments_for, load_modules, make_env
 from homeo_rl.envs.rendering import Env, Film, Filmed, camera, choose_backend
 from homeo_rl.evaluation.calibrate import calibration_of
 from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout
+from homeo_rl.evaluation.routes import Route
 from homeo_rl.homeostasis import make
 from homeo_rl.homeostasis.protocol import LayerReference
 from homeo_rl.run import Run
@@ -24,8 +26,10 @@ def enjoy(
     arm: str = "none",
     seed: int = 0,
     episodes: int = 1,
-    steps: int = 300,
+    steps: int | None = None,
     which: str = "policy",
+    env: str = "",
+    routes: Sequence[Route] = (),
 ) -> list[Episode]:
     """Run episodes and show them.
 
@@ -36,19 +40,24 @@ def enjoy(
         arm: homeostasis arm.
         seed: root of the episodes' seeds.
         episodes: how many.
-        steps: most steps of an episode.
+        steps: most steps of an episode of a video; None is 300 with a MuJoCo camera, else 1000.
         which: policy bundle.
+        env: environment that takes the place of the run's, where the condition names none.
+        routes: where episodes begin and end; () lets the environment draw.
 
     Raises:
         UsageError: the arm does not fit the policy, the file cannot be written, or nothing can render here.
     """
     load_modules(run.spec.modules)
     controller = load_controller(run, which=which)
+    name = condition.env or env or run.spec.env
+    kwargs = arguments_for(name, run.spec.env, run.spec.env_kwargs)
     plugin = make(arm)
     references: tuple[LayerReference, ...] = ()
     if plugin is not None:
         network = require_spiking(controller, "homeostasis")
-        references = calibration_of(run, controller, which=which, episodes=5).references(network)
+        references = calibration_of(run, controller, which=which, episodes=5, env=(name, kwargs)).references(network)
+    options = [route.options for route in routes]
     seeds = [episode_seed(seed, "evaluation", index) for index in range(episodes)]
 
     def new_session(slots: int) -> Session:
@@ -57,21 +66,24 @@ def enjoy(
     if video is None:
         return rollout(
             new_session,
-            lambda: make_env(run.spec.env, run.spec.env_kwargs, render_mode="human"),
+            lambda: make_env(name, kwargs, render_mode="human"),
             seeds,
             condition=condition,
             num_envs=1,
+            options=options,
         )
-    probe = make_env(run.spec.env, run.spec.env_kwargs)
+    probe = make_env(name, kwargs)
     if hasattr(probe.unwrapped, "mujoco_renderer"):
         choose_backend()
-    kwargs = {**camera(probe), **run.spec.env_kwargs}
+    kwargs = {**camera(probe), **kwargs}
+    if steps is None:
+        steps = 300 if hasattr(probe.unwrapped, "mujoco_renderer") else 1000
     film = Film(video, float(probe.metadata.get("render_fps", 30)))
     probe.close()
 
     def new_env() -> Env:
-        return Filmed(make_env(run.spec.env, kwargs, render_mode="rgb_array"), film.add, steps)
+        return Filmed(make_env(name, kwargs, render_mode="rgb_array"), film.add, steps)
 
-    done = rollout(new_session, new_env, seeds, condition=condition, num_envs=1)
+    done = rollout(new_session, new_env, seeds, condition=condition, num_envs=1, options=options)
     film.close()
     return done

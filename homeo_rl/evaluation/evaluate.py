@@ -31,19 +31,25 @@ from homeo_rl.agents.controller import Controller, load_controller, require_spik
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite
-from homeo_rl.envs.making import load_modules, make_env
+from homeo_rl.envs.making import arguments_for, load_modules, make_env
 from homeo_rl.errors import EnvironmentFault, HomeoError, UsageError
 from homeo_rl.evaluation.calibrate import Calibration, calibration_of
 from homeo_rl.evaluation.rollout import episode_seed, rollout
+from homeo_rl.evaluation.routes import Route
 from homeo_rl.evaluation.scores import Score, score, write_scores
 from homeo_rl.homeostasis import LayerReference, make
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.spec import dump
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to be evaluated; equal plans give equal scores."""
+    """What is to be evaluated; equal plans give equal scores.
+
+    ``env`` takes the place of the run's environment, where neither the suite nor a condition names one. Episode i
+    follows ``routes[i % len(routes)]``; () lets the environment draw.
+    """
 
     suite: Suite
     arms: tuple[str, ...]
@@ -51,6 +57,13 @@ class Plan:
     seed: int
     which: str = "policy"
     calibration_episodes: int = 5
+    env: str = ""
+    routes: tuple[Route, ...] = ()
+
+    def env_of(self, condition: Condition, run: Run) -> tuple[str, dict[str, Any]]:
+        """Return the environment that a condition takes place in, and its arguments."""
+        name = condition.env or self.env or run.spec.env
+        return name, arguments_for(name, run.spec.env, run.spec.env_kwargs)
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -75,12 +88,14 @@ class Result:
         scores: all episodes, arm by arm, condition by condition.
         skipped: conditions that do not apply to this environment or policy, with the reason.
         traces: for each (arm, condition label), homeostasis over time, mean over episodes.
+        paths: paths.json, where the environment's infos told of poses, else None.
     """
 
     folder: Path
     scores: tuple[Score, ...]
     skipped: dict[str, str]
     traces: dict[tuple[str, str], list[dict[str, Any]]]
+    paths: Path | None
 
 
 class Progress(Protocol):
@@ -140,9 +155,7 @@ def evaluate(
     spiking = isinstance(controller.network, SpikingNetwork)
     if any(make(arm) is not None for arm in plan.arms):
         require_spiking(controller, "homeostasis")
-    probe = make_env(run.spec.env, run.spec.env_kwargs)
-    reasons = {c.label: c.reason_against(probe, spiking=spiking) for c in plan.suite.conditions}
-    probe.close()
+    reasons = {c.label: _reason_against(c, plan, run, controller) for c in plan.suite.conditions}
     skipped = {label: reason for label, reason in reasons.items() if reason}
     for label, reason in skipped.items():
         progress.note(f"skipped {label}: {reason}")
@@ -154,6 +167,7 @@ def evaluate(
             run,
             controller,
             which=plan.which,
+            env=plan.env_of(plan.suite.conditions[0], run),
             episodes=plan.calibration_episodes,
             num_envs=num_envs,
             on_episode=lambda _: progress.advance(),
@@ -171,9 +185,51 @@ def evaluate(
         outcomes = [checkpoint.read_json(path) for path in stored.values()]
         scores = tuple(Score(**row) for outcome in outcomes for row in outcome["scores"])
         write_scores(folder / "scores.csv", scores)
+        paths = _write_paths(folder, plan, cells, outcomes)
         shutil.rmtree(folder / "cells")
     traces = {(arm, c.label): outcome["trace"] for (arm, c), outcome in zip(cells, outcomes, strict=True)}
-    return Result(folder, scores, skipped, traces)
+    return Result(folder, scores, skipped, traces, paths)
+
+
+def _reason_against(condition: Condition, plan: Plan, run: Run, controller: Controller) -> str | None:
+    """Return why a condition does not apply, or None if it does.
+
+    Raises:
+        UsageError: the policy cannot see or act in the environment, or a route is not possible there.
+    """
+    name, kwargs = plan.env_of(condition, run)
+    env = make_env(name, kwargs)
+    try:
+        space = env.observation_space
+        inputs = controller.spec.network.inputs
+        if space.shape != (inputs,):
+            raise UsageError(
+                f"environment {name!r}: expected observations of {inputs} entries, as this policy was made for, got "
+                f"{space.shape}; give a suite or an --env that fits the run (it was made for {run.spec.env})"
+            )
+        for number, route in enumerate(plan.routes):
+            try:
+                env.reset(seed=0, options=route.options)
+            except UsageError as error:
+                raise UsageError(f"--routes: route {number}: {error}") from None
+        return condition.reason_against(env, spiking=isinstance(controller.network, SpikingNetwork))
+    finally:
+        env.close()
+
+
+def _write_paths(
+    folder: Path, plan: Plan, cells: list[tuple[str, Condition]], outcomes: list[dict[str, Any]]
+) -> Path | None:
+    """Write where the robots drove, for the picture; None where no environment told."""
+    told = [
+        {"arm": arm, "condition": condition.label, "world": outcome["world"], "episodes": outcome["paths"]}
+        for (arm, condition), outcome in zip(cells, outcomes, strict=True)
+        if outcome["paths"]
+    ]
+    if not told:
+        return None
+    checkpoint.write_json(folder / "paths.json", {"suite": plan.suite.name, "cells": told})
+    return folder / "paths.json"
 
 
 @dataclass(frozen=True)
@@ -203,15 +259,17 @@ class _Worker:
         references: tuple[LayerReference, ...] = ()
         if plugin is not None and calibration is not None and isinstance(network, SpikingNetwork):
             references = calibration.references(network)
+        name, kwargs = plan.env_of(condition, self.run)
         before = [tensor.clone() for tensor in self.controller.state_dict().values()]
         episodes = rollout(
             lambda slots: Session(self.controller, slots, plugin=plugin, references=references),
-            lambda: make_env(self.run.spec.env, self.run.spec.env_kwargs),
+            lambda: make_env(name, kwargs),
             [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],
             condition=condition,
             num_envs=self.job.num_envs,
             chained=plugin is not None and plugin.scope == "run",
             normal=normal,
+            options=[route.options for route in plan.routes],
             on_episode=lambda _: advance(),
         )
         after = self.controller.state_dict().values()
@@ -233,7 +291,19 @@ class _Worker:
         return {
             "scores": [dataclasses.asdict(row) for row in rows],
             "trace": _mean_trace([e.trace for e in episodes]),
+            "world": _world_of(name, kwargs),
+            "paths": [
+                {"episode": e.index, "outcome": e.outcome, "goal": e.goal, "path": e.path} for e in episodes if e.path
+            ],
         }
+
+
+def _world_of(name: str, kwargs: dict[str, Any]) -> Any:
+    """Return the map of an environment that has one and the same in every episode, as plain data; else None."""
+    env = make_env(name, kwargs)
+    worlds = list(getattr(env.unwrapped, "worlds", ()))
+    env.close()
+    return dump(worlds[0]) if len(worlds) == 1 else None
 
 
 def _run_cells(
@@ -320,6 +390,8 @@ def _folder_of(run: Run, plan: Plan) -> Iterator[Path]:
         "policy": plan.which,
         "policy_digest": run.policy_digest(which=plan.which),
         "calibration_episodes": plan.calibration_episodes,
+        "env": plan.env,
+        "routes": [route.options for route in plan.routes],
         "versions": versions(),
     }
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

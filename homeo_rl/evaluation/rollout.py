@@ -26,16 +26,28 @@ Env = gym.Env[Any, Any]
 TRACE_EVERY = 20
 """Decisions between two entries of an episode's trace."""
 
+PATH_EVERY = 5
+"""Decisions between two points of a robot's path."""
+
 
 @dataclass
 class Episode:
-    """What one episode left behind; rates are means over decisions and spike steps."""
+    """What one episode left behind; rates are means over decisions and spike steps.
+
+    Where the environment's info tells: ``outcome`` "success", "collision" or "overtime", ``path_length`` (m), ``time``
+    (s), ``goal`` [x, y] and ``path``, points [x, y] once in `PATH_EVERY` decisions and at the end.
+    """
 
     index: int
     seed: int
     total: float = 0.0
     length: int = 0
     success: bool | None = None
+    outcome: str | None = None
+    path_length: float | None = None
+    time: float | None = None
+    goal: list[float] = field(default_factory=list)
+    path: list[list[float]] = field(default_factory=list)
     rates: RateMoments = field(default_factory=RateMoments)
     synops: float = 0.0
     drift: list[float] = field(default_factory=list)
@@ -76,6 +88,7 @@ def rollout(
     num_envs: int,
     chained: bool = False,
     normal: Sequence[np.ndarray] = (),
+    options: Sequence[dict[str, Any]] = (),
     on_episode: Callable[[Episode], None] | None = None,
 ) -> list[Episode]:
     """Run one episode for each seed and return them in that order.
@@ -88,6 +101,7 @@ def rollout(
         num_envs: episodes side by side; the scores do not depend on it.
         chained: adaptation carries on from episode to episode (scope "run"): they run one after another.
         normal: calibrated mean rates [N] of each layer, which traces are compared with.
+        options: what ``reset`` is told, in turn over the episodes (routes); () tells nothing.
         on_episode: told of each episode that ended.
     """
     waiting = [Episode(index, seed) for index, seed in enumerate(seeds)]
@@ -99,7 +113,7 @@ def rollout(
     try:
         for place in range(count):
             envs.append(condition.wrap(new_env()))
-            slots.append(_begin(session, place, envs[-1], waiting.pop(0), condition, fresh=True))
+            slots.append(_begin(session, place, envs[-1], waiting.pop(0), condition, options, fresh=True))
         while slots:
             ended = _advance(session, slots, normal)
             over = []
@@ -109,7 +123,9 @@ def rollout(
                 if on_episode is not None:
                     on_episode(slot.episode)
                 if waiting:
-                    slots[place] = _begin(session, place, slot.env, waiting.pop(0), condition, fresh=not chained)
+                    slots[place] = _begin(
+                        session, place, slot.env, waiting.pop(0), condition, options, fresh=not chained
+                    )
                 else:
                     over.append(place)
             if over:
@@ -122,10 +138,29 @@ def rollout(
     return sorted(done, key=lambda episode: episode.index)
 
 
-def _begin(session: Session, place: int, env: Env, episode: Episode, condition: Condition, *, fresh: bool) -> _Slot:
-    observation, _ = env.reset(seed=episode.seed % 2**32)
+def _begin(
+    session: Session,
+    place: int,
+    env: Env,
+    episode: Episode,
+    condition: Condition,
+    options: Sequence[dict[str, Any]],
+    *,
+    fresh: bool,
+) -> _Slot:
+    told = options[episode.index % len(options)] if options else None
+    observation, info = env.reset(seed=episode.seed % 2**32, options=told)
     session.begin(place, generator(episode.seed, "encoder"), fresh=fresh)
-    return _Slot(env, episode, observation, condition.network_damage(episode.seed))
+    slot = _Slot(env, episode, observation, condition.network_damage(episode.seed))
+    if "pose" in info:
+        episode.goal = _point(info["goal"])
+        episode.path.append(_point(info["pose"]))
+    return slot
+
+
+def _point(pose: Any) -> list[float]:
+    """Return x and y, to the millimetre."""
+    return [round(float(value), 3) for value in pose[:2]]
 
 
 def _advance(session: Session, slots: list[_Slot], normal: Sequence[np.ndarray]) -> list[int]:
@@ -156,9 +191,15 @@ def _advance(session: Session, slots: list[_Slot], normal: Sequence[np.ndarray])
             episode.trace.append(entry)
         episode.total += float(reward)
         episode.length += 1
-        if terminated or truncated:
+        over = bool(terminated or truncated)
+        if "pose" in info and (over or episode.length % PATH_EVERY == 0):
+            episode.path.append(_point(info["pose"]))
+        if over:
             success = info.get("is_success", info.get("success"))
             episode.success = None if success is None else bool(success)
+            if "collision" in info:
+                episode.outcome = "success" if success else "collision" if info["collision"] else "overtime"
+            episode.path_length, episode.time = info.get("path_length"), info.get("time")
             ended.append(place)
     if ended:
         last = session.drift()

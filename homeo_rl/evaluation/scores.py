@@ -24,6 +24,9 @@ class Score:
         rate_deviation: mean over neurons of abs(rate - calibrated rate).
         weight_drift: norm(delta) / norm(trained) over all layers at the end.
         synops: synaptic operations a decision (multiply-accumulates for an MLP).
+        outcome: "success", "collision" or "overtime" (navigation).
+        path_length: metres driven.
+        time: seconds driven.
     """
 
     run: str
@@ -39,6 +42,9 @@ class Score:
     rate_deviation: float | None
     weight_drift: float
     synops: float
+    outcome: str | None
+    path_length: float | None
+    time: float | None
 
 
 _HEADERS = {"total": "return"}
@@ -87,6 +93,9 @@ def score(
         rate_deviation=deviation,
         weight_drift=float(np.sqrt((moved**2).sum() / (norms**2).sum())),
         synops=episode.synops / episode.length,
+        outcome=episode.outcome,
+        path_length=episode.path_length,
+        time=episode.time,
     )
 
 

@@ -10,17 +10,19 @@ from typing import Any
 from homeo_rl import checkpoint
 from homeo_rl.errors import UsageError
 from homeo_rl.report.figures import draw_returns
+from homeo_rl.report.paths import draw_paths
 from homeo_rl.report.statistics import Cell, Difference, Row, cells, differences, read_scores
-from homeo_rl.report.tables import cell_rows, difference_rows, markdown
+from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, markdown
 from homeo_rl.run import Run
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was built."""
+    """What was built; ``paths`` is the picture of where the robots drove, None where nothing drove."""
 
     page: Path
     picture: Path
+    paths: Path | None
     cells: tuple[Cell, ...]
     differences: tuple[Difference, ...]
 
@@ -43,7 +45,9 @@ def latest_evaluation(run: Run, suite: str | None = None) -> Path:
 
 
 def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | None = None) -> Report:
-    """Write ``report.md`` and ``returns.png`` into ``out`` for one or more evaluations of the same suite.
+    """Write ``report.md``, ``returns.png`` and ``paths.png`` into ``out`` for one or more evaluations of one suite.
+
+    Paths are drawn for the first run.
 
     Args:
         folders: evaluation folders; several runs (training seeds) are joined, each a stratum of its own.
@@ -54,7 +58,7 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
         UsageError: the evaluations are of different suites, or a condition is not among theirs.
     """
     documents = [checkpoint.read_json(folder / "evaluation.json") for folder in folders]
-    hashes = {document["suite_hash"] for document in documents}
+    hashes = {" ".join([document["suite_hash"], document.get("env", "")]).strip() for document in documents}
     if len(hashes) > 1:
         got = ", ".join(sorted(hashes))
         raise UsageError(f"expected evaluations of one suite, got content hashes {got}; report them apart")
@@ -72,11 +76,21 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
     )
     picture, page = out / "returns.png", out / "report.md"
     draw_returns(found, picture, title=title)
-    checkpoint.replace(page, _page(title, document, found, compared).encode())
-    return Report(page, picture, tuple(found), tuple(compared))
+    paths = None
+    if (folders[0] / "paths.json").exists():
+        paths = out / "paths.png"
+        draw_paths(checkpoint.read_json(folders[0] / "paths.json"), paths, title=title)
+    checkpoint.replace(page, _page(title, document, found, compared, paths).encode())
+    return Report(page, picture, paths, tuple(found), tuple(compared))
 
 
-def _page(title: str, document: dict[str, Any], found: Sequence[Cell], compared: Sequence[Difference]) -> str:
+def _page(
+    title: str,
+    document: dict[str, Any],
+    found: Sequence[Cell],
+    compared: Sequence[Difference],
+    paths: Path | None,
+) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
     parts = [
         f"# {title}",
@@ -89,10 +103,19 @@ def _page(title: str, document: dict[str, Any], found: Sequence[Cell], compared:
     if compared:
         parts += [
             "## Against none",
-            "Mean difference of retention over the damaged conditions, paired by episode; both returns are divided by "
+            "Mean difference over the damaged conditions, paired by episode. Retention: both returns are divided by "
             f"none's clean mean return. Conditions: {', '.join(compared[0].conditions)}.",
             markdown(*difference_rows(compared)),
         ]
+    header, drives = drive_rows(found)
+    if drives:
+        parts += [
+            "## Drives",
+            "Shares of the episodes; path length and time are means over the successful ones.",
+            markdown(header, drives),
+        ]
+    if paths is not None:
+        parts.append(f"![paths]({paths.name})")
     homeostasis = [cell for cell in found if cell.rate_deviation is not None]
     if homeostasis:
         parts += [

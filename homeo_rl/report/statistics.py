@@ -23,7 +23,7 @@ RESAMPLES = 2000
 
 COLUMNS = (
     "run", "arm", "condition", "severity", "episode", "seed", "return", "length", "success",
-    "firing_rate", "rate_deviation", "weight_drift", "synops",
+    "firing_rate", "rate_deviation", "weight_drift", "synops", "outcome", "path_length", "time",
 )  # fmt: skip
 
 
@@ -43,6 +43,9 @@ class Row:
     rate_deviation: float
     weight_drift: float
     synops: float
+    outcome: str
+    path_length: float
+    time: float
 
     @property
     def label(self) -> str:
@@ -52,7 +55,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Cell:
-    """One arm under one condition, condensed. Retention is None where the clean return is not positive."""
+    """One arm under one condition, condensed. Retention is None where the clean return is not positive.
+
+    ``success``, ``collision`` and ``overtime`` are shares of the episodes; ``path_length`` (m) and ``time`` (s) are
+    means over the successful ones.
+    """
 
     arm: str
     condition: str
@@ -68,15 +75,21 @@ class Cell:
     firing_rate: float | None
     rate_deviation: float | None
     weight_drift: float | None
+    collision: float | None
+    overtime: float | None
+    path_length: float | None
+    time: float | None
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Retention of an arm minus retention of the reference arm, paired by episode, with a 95 % interval.
+    """An arm minus the reference arm, paired by episode, with a 95 % interval.
 
-    Both are divided by the reference arm's own clean mean return, so harm done to the healthy policy counts.
+    ``what`` is "retention" (both returns are divided by the reference arm's own clean mean return, so harm done to the
+    healthy policy counts) or "success" (share of episodes).
     """
 
+    what: str
     arm: str
     conditions: tuple[str, ...]
     mean: float
@@ -157,6 +170,10 @@ def cells(rows: Sequence[Row]) -> list[Cell]:
                     firing_rate=_mean([row.firing_rate for row in mine]),
                     rate_deviation=_mean([row.rate_deviation for row in mine]),
                     weight_drift=_mean([row.weight_drift for row in mine]),
+                    collision=_share(mine, "collision"),
+                    overtime=_share(mine, "overtime"),
+                    path_length=_mean([row.path_length for row in mine if row.success == 1.0]),
+                    time=_mean([row.time for row in mine if row.success == 1.0]),
                 )
             )
     return result
@@ -173,31 +190,51 @@ def differences(
         conditions: labels to average over, each with the same weight; None is all but the clean one.
 
     Returns:
-        one difference an arm; none where the reference's clean return is not positive.
+        one difference of retention an arm (none where the reference's clean return is not positive), and one of
+        success where the environment tells of it.
     """
     found = _ordered(row.label for row in rows if row.severity > 0)
     chosen = found if conditions is None else [label for label in found if label in conditions]
-    base = {(r.run, r.label, r.episode): r.total for r in rows if r.arm == reference}
     clean = _mean([row.total for row in rows if row.arm == reference and row.severity == 0.0])
-    if not chosen or clean is None or clean <= 0:
-        return []
     result = []
-    for arm in _ordered(row.arm for row in rows if row.arm != reference):
-        samples, means = np.zeros(RESAMPLES), []
-        for label in chosen:
-            mine = [r for r in rows if r.arm == arm and r.label == label and (r.run, r.label, r.episode) in base]
-            if not mine:
-                break
-            strata = [
-                np.array([(r.total - base[r.run, r.label, r.episode]) / clean for r in mine if r.run == run])
-                for run in _ordered(r.run for r in mine)
-            ]
-            samples += bootstrap(strata, f"paired {label}").mean(axis=1) / len(chosen)
-            means.append(float(np.concatenate(strata).mean()))
-        else:
-            low, high = interval(samples)
-            result.append(Difference(arm, tuple(chosen), float(np.mean(means)), low, high))
+    for what in ("retention", "success"):
+        if what == "retention" and (clean is None or clean <= 0):
+            continue
+        scale = clean if what == "retention" and clean is not None else 1.0
+        value = {
+            (r.run, r.arm, r.label, r.episode): (r.total if what == "retention" else r.success) / scale for r in rows
+        }
+        for arm in _ordered(row.arm for row in rows if row.arm != reference):
+            difference = _paired(what, rows, value, arm, reference, chosen)
+            if difference is not None:
+                result.append(difference)
     return result
+
+
+def _paired(
+    what: str,
+    rows: Sequence[Row],
+    value: dict[tuple[str, str, str, int], float],
+    arm: str,
+    reference: str,
+    chosen: Sequence[str],
+) -> Difference | None:
+    samples, means = np.zeros(RESAMPLES), []
+    for label in chosen:
+        mine = [r for r in rows if r.arm == arm and r.label == label and (r.run, reference, label, r.episode) in value]
+        pairs = [value[r.run, arm, label, r.episode] - value[r.run, reference, label, r.episode] for r in mine]
+        strata = [
+            np.array([pair for pair, r in zip(pairs, mine, strict=True) if r.run == run])
+            for run in _ordered(r.run for r in mine)
+        ]
+        if not mine or any(np.isnan(stratum).any() for stratum in strata):
+            return None
+        samples += bootstrap(strata, f"paired {label}").mean(axis=1) / len(chosen)
+        means.append(float(np.concatenate(strata).mean()))
+    if not chosen:
+        return None
+    low, high = interval(samples)
+    return Difference(what, arm, tuple(chosen), float(np.mean(means)), low, high)
 
 
 def _row(entry: dict[str, str]) -> Row:
@@ -217,12 +254,21 @@ def _row(entry: dict[str, str]) -> Row:
         rate_deviation=number("rate_deviation"),
         weight_drift=number("weight_drift"),
         synops=number("synops"),
+        outcome=entry["outcome"],
+        path_length=number("path_length"),
+        time=number("time"),
     )
 
 
 def _mean(values: Sequence[float]) -> float | None:
     known = [value for value in values if not math.isnan(value)]
     return float(np.mean(known)) if known else None
+
+
+def _share(rows: Sequence[Row], outcome: str) -> float | None:
+    """Return the share of episodes that ended so; None where the environment tells of no outcomes."""
+    known = [row.outcome for row in rows if row.outcome]
+    return known.count(outcome) / len(known) if known else None
 
 
 def _ordered(names: Iterable[str]) -> list[str]:

@@ -19,9 +19,31 @@ def cell_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
 def difference_rows(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the paired comparison."""
     rows = [
-        [d.arm, f"{d.mean:+.3f}", f"[{d.ci_low:+.3f}, {d.ci_high:+.3f}]", str(len(d.conditions))] for d in differences
+        [d.arm, d.what, f"{d.mean:+.3f}", f"[{d.ci_low:+.3f}, {d.ci_high:+.3f}]", str(len(d.conditions))]
+        for d in differences
     ]
-    return ["arm", "retention minus none's", "95 % interval", "conditions"], rows
+    return ["arm", "what", "minus none's", "95 % interval", "conditions"], rows
+
+
+def drive_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of how drives ended; no rows where nothing drove."""
+
+    def percent(share: float | None) -> str:
+        return "" if share is None else f"{100 * share:.1f} %"
+
+    rows = [
+        [
+            cell.label,
+            cell.arm,
+            *(percent(share) for share in (cell.success, cell.collision, cell.overtime)),
+            "" if cell.path_length is None else f"{cell.path_length:.1f} m",
+            "" if cell.time is None else f"{cell.time:.1f} s",
+        ]
+        for label in dict.fromkeys(cell.label for cell in cells)
+        for cell in cells
+        if cell.label == label and cell.collision is not None
+    ]
+    return ["condition", "arm", "success", "collision", "overtime", "path length", "time"], rows
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

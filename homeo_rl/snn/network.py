@@ -19,7 +19,7 @@ from homeo_rl.snn import neurons
 from homeo_rl.snn.encoders import build_encoder
 from homeo_rl.snn.neurons import Membrane, ThresholdRule
 from homeo_rl.snn.readouts import build_readout
-from homeo_rl.spec import NetworkSpec
+from homeo_rl.spec import NetworkSpec, NeuronSpec
 
 
 class LayerWeights(NamedTuple):
@@ -82,6 +82,11 @@ class SpikingNetwork(nn.Module):
         self.encoder = build_encoder(spec.inputs, spec.encoder)
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(spec.widths, spec.widths[1:], strict=False))
         self.readout = build_readout(spec.outputs, spec.readout)
+        if spec.readout.kind in ("mean", "last"):
+            # An output neuron that is silent or saturated at the start has no surrogate gradient to leave by.
+            last = self.layers[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.constant_(last.bias, half_rate_current(spec.neuron, spec.steps))
 
     def parameters_of_layers(self) -> Weights:
         """Return the trained weights, without gradients."""
@@ -264,6 +269,16 @@ class SpikingNetwork(nn.Module):
             membranes=[None] * len(self.layers),
         )
         return self.forward(x, asleep)[1].rates
+
+
+@torch.no_grad()
+def half_rate_current(neuron: NeuronSpec, steps: int) -> float:
+    """Return a constant input current at which a neuron fires at a rate as near as can be to one half."""
+    currents = torch.linspace(0.0, 2.0 * neuron.threshold * max(neuron.tau, 1.0), 401)
+    train, _ = neurons.scan(neuron, currents.expand(1, steps, -1))
+    distance = (train.mean((0, 1)) - 0.5).abs()
+    best = torch.nonzero(distance == distance.min()).flatten()
+    return float(currents[best[len(best) // 2]])
 
 
 def trained(layers: nn.ModuleList) -> Weights:

@@ -46,9 +46,18 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 
-OURS = {"n_envs": int, "noise_std": float, "agent_kwargs": dict, "net_arch": list, "log_std_init": float}
+OURS = {
+    "n_envs": int,
+    "noise_std": float,
+    "agent_kwargs": dict,
+    "net_arch": list,
+    "log_std_init": float,
+    "train_env_kwargs": dict,
+    "normalize_reward": bool,
+}
 """Hyper-parameters that are not arguments of an SB3 algorithm: environments side by side, Gaussian action noise of TD3
-and DDPG, and fields of the policy."""
+and DDPG, fields of the policy, arguments that the environment gets in training only (a curriculum), and whether
+rewards are divided by the running standard deviation of returns while learning (SB3's VecNormalize)."""
 
 _RESERVED = {
     "self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "policy_kwargs", "action_noise",

@@ -15,13 +15,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor, ResultsWriter
 from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from homeo_rl import homeostasis
 from homeo_rl.agents.controller import save_controller
 from homeo_rl.agents.policies import SpikingPolicyMixin
 from homeo_rl.agents.presets import controller_spec
-from homeo_rl.envs.making import load_modules, make_env
+from homeo_rl.agents.vec_env import GymVecEnv
+from homeo_rl.envs.making import load_modules, make_env, make_vector
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.run import Run, slug, versions
 from homeo_rl.seeding import derive
@@ -153,7 +154,10 @@ def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
     kind, policy = ALGORITHMS[plan.algo]
     hyperparams = dict(spec.hyperparams)
     ours = {name: hyperparams.pop(name) for name in OURS if name in hyperparams}
-    envs = DummyVecEnv([lambda: Monitor(make_env(plan.env, plan.env_kwargs))] * int(ours.get("n_envs", 1)))
+    count = int(ours.get("n_envs", 1))
+    envs = _environments(plan.env, {**plan.env_kwargs, **ours.get("train_env_kwargs", {})}, count, count)
+    if ours.get("normalize_reward"):
+        envs = VecNormalize(envs, norm_obs=False, gamma=float(hyperparams.get("gamma", 0.99)))
     envs.seed(derive(plan.seed, "training") % 2**31)
     policy_kwargs: dict[str, Any] = {"agent": plan.agent}
     policy_kwargs |= {name: ours[name] for name in ("agent_kwargs", "net_arch", "log_std_init") if name in ours}
@@ -180,6 +184,14 @@ def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
         ) from None
 
 
+def _environments(env: str, kwargs: dict[str, Any], together: int, apart: int) -> VecEnv:
+    """Make environments for SB3: ``together`` of them in compiled loops where there are any, else ``apart`` in turn."""
+    vector = make_vector(env, together, kwargs)
+    if vector is not None:
+        return VecMonitor(GymVecEnv(vector))
+    return DummyVecEnv([lambda: Monitor(make_env(env, kwargs))] * apart)
+
+
 def _close(model: BaseAlgorithm) -> None:
     if model.env is not None:
         model.env.close()
@@ -187,10 +199,15 @@ def _close(model: BaseAlgorithm) -> None:
 
 def _write_monitors(model: BaseAlgorithm, run: Run) -> None:
     """Let the environments' monitors write ``<i>.monitor.csv`` into the run."""
-    assert isinstance(model.env, DummyVecEnv)
-    for index, env in enumerate(model.env.envs):
+    envs = model.env.venv if isinstance(model.env, VecNormalize) else model.env
+    if isinstance(envs, VecMonitor):
+        header: dict[str, float | str] = {"t_start": envs.t_start, "env_id": run.spec.env}
+        envs.results_writer = ResultsWriter(str(run.path / "0"), header=header)
+        return
+    assert isinstance(envs, DummyVecEnv)
+    for index, env in enumerate(envs.envs):
         assert isinstance(env, Monitor)
-        header: dict[str, float | str] = {"t_start": env.t_start, "env_id": run.spec.env}
+        header = {"t_start": env.t_start, "env_id": run.spec.env}
         env.results_writer = ResultsWriter(str(run.path / str(index)), header=header)
 
 
@@ -201,7 +218,10 @@ def _callbacks(
     callbacks: list[BaseCallback] = [SpikeCallback()]
     per_step = model.n_envs
     if plan.eval_freq > 0:
-        envs = DummyVecEnv([lambda: Monitor(make_env(plan.env, plan.env_kwargs))])
+        # Side by side where that is cheap; SB3 takes care that environments with short episodes do not count more.
+        envs = _environments(plan.env, plan.env_kwargs, plan.eval_episodes, 1)
+        if isinstance(model.env, VecNormalize):  # SB3 wants both wrapped alike; evaluations see plain rewards
+            envs = VecNormalize(envs, norm_obs=False, norm_reward=False, training=False)
         envs.seed(derive(plan.seed, "evaluation during training") % 2**31)
         callbacks.append(
             EvaluationCallback(

@@ -1,0 +1,158 @@
+"""Flags of the commands, as data; `homeo_rl.cli` parses them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+Words = tuple[str, ...]
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Flags of every command."""
+
+    json: Flag = False
+    """Print one machine-readable line last."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Common):
+    """Train an agent with Stable-Baselines3 and leave a run folder behind."""
+
+    algo: str = "ppo"
+    """ppo, a2c, sac, td3 or ddpg."""
+    env: str = "InvertedPendulum-v5"
+    """Gymnasium id; module:Id-v0 imports the module first."""
+    agent: str = "popsan"
+    """popsan, san (spiking) or mlp (the control arm)."""
+    n_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100_000
+    """Environment steps."""
+    seed: int = 0
+    """Root of all randomness."""
+    log_folder: Annotated[Path, tyro.conf.arg(aliases=["-f"])] = Path("runs")
+    """The run goes to LOG_FOLDER/ALGO/ENV_n with the first free n."""
+    out: Path | None = None
+    """Put the run exactly here instead."""
+    tensorboard_log: Annotated[Path | None, tyro.conf.arg(aliases=["-tb"])] = None
+    """TensorBoard folder; by default tb inside the run."""
+    hyperparams: Annotated[Words, tyro.conf.arg(aliases=["-params"])] = ()
+    """Hyper-parameters, name:value; agent_kwargs:"{hidden: [128, 128], steps: 8}" changes the network."""
+    conf: Annotated[Path | None, tyro.conf.arg(aliases=["-conf"])] = None
+    """YAML file {env: {name: value}} of hyper-parameters, as rl-zoo has them."""
+    env_kwargs: Words = ()
+    """Arguments of the environment, name:value."""
+    gym_packages: Words = ()
+    """Packages that register environments."""
+    homeostasis_in_training: str = "none"
+    """Let this arm adapt while rollouts are collected, e.g. dwam."""
+    eval_freq: int = 10_000
+    """Environment steps between evaluations; -1 for none."""
+    eval_episodes: int = 5
+    """Episodes of each evaluation."""
+    save_freq: int = -1
+    """Environment steps between saved policies; -1 saves at the end only."""
+    device: str = "cpu"
+    """cpu, cuda or auto."""
+    num_threads: int = 1
+    """Threads of torch; results are repeatable for a given number."""
+    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    """Show progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Common):
+    """Evaluate a run under a suite of degradations, all arms on the same episodes and the same damage."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder, or the name of an agent that comes with the package (navigation-san)."""
+    suite: str = "quick"
+    """clean, quick, paper-mujoco, standard, navigation-paper, navigation-standard, or a YAML file."""
+    env: str = ""
+    """Gymnasium id in place of the run's own, where the suite names none."""
+    routes: Path | None = None
+    """JSON file of fixed starts and goals: {"routes": [{"start": [x, y, heading], "goal": [x, y]}, ...]}."""
+    homeostasis: str = "none,dwam"
+    """Arms, separated by commas: none, dwam, linear, bdett; parameters after colons (dwam:eta=5e-5:zeta=none)."""
+    episodes: int | None = None
+    """Episodes of each arm and condition; by default 20, or one a route."""
+    seed: int = 0
+    """Root of episode seeds and damage."""
+    num_envs: int = 10
+    """Episodes side by side in a process; does not change the scores."""
+    workers: int | None = None
+    """Processes, by default one a core; does not change the scores."""
+    calibration_episodes: int = 5
+    """Clean episodes that teach the plug-ins the normal firing rates."""
+    best: Flag = False
+    """Evaluate the best policy seen in training instead of the last one."""
+    tensorboard_log: Annotated[Path | None, tyro.conf.arg(aliases=["-tb"])] = None
+    """TensorBoard folder; by default tb inside the run."""
+    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    """Show progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Common):
+    """Join the latest evaluations of one or more runs into a Markdown page and a picture."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders; several training seeds become strata of one table."""
+    suite: str | None = None
+    """Suite to report; by default that of the latest evaluation."""
+    conditions: str | None = None
+    """Conditions, separated by commas, that the paired comparison is restricted to."""
+    out: Path | None = None
+    """Folder for report.md and returns.png; by default report inside the first run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(Common):
+    """Make a run of a policy that somebody published."""
+
+    kind: tyro.conf.Positional[str]
+    """popsan or san."""
+    file: tyro.conf.Positional[Path]
+    """The published weights (.npz)."""
+    env: str
+    """Environment that it drives."""
+    out: Path
+    """Where the run goes."""
+    env_kwargs: Words = ()
+    """Arguments of the environment, name:value."""
+    gym_packages: Words = ()
+    """Packages that register environments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enjoy(Common):
+    """Watch a run, on the screen or as a video file."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder, or the name of an agent that comes with the package (navigation-san)."""
+    video: Path | None = None
+    """File to write: .gif, .webp, .png or .mp4; by default a window opens."""
+    suite: str = "quick"
+    """Suite that --condition is looked up in."""
+    env: str = ""
+    """Gymnasium id in place of the run's own, where the suite names none."""
+    routes: Path | None = None
+    """JSON file of fixed starts and goals; episode i follows route i."""
+    condition: str = "clean"
+    """What is damaged."""
+    homeostasis: str = "none"
+    """One arm."""
+    episodes: int = 1
+    """How many episodes."""
+    steps: int | None = None
+    """Most steps of an episode of a video; by default 300, or 1000 in navigation."""
+    seed: int = 0
+    """Root of the episodes' seeds."""
+    best: Flag = False
+    """Watch the best policy seen in training instead of the last one."""
