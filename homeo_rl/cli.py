@@ -80,7 +80,7 @@ _ABOUT = "Reinforcement learning with homeostatic spiking agents that stay alive
 def _train(args: Train, words: list[str]) -> dict[str, Any]:
     from homeo_rl.console import Bars
     from homeo_rl.training.params import parse_params, read_config
-    from homeo_rl.training.train import TrainingPlan, train
+    from homeo_rl.training.train import TrainingPlan, planned_steps, train
 
     hyperparams = read_config(args.conf, args.env) if args.conf is not None else {}
     plan = TrainingPlan(
@@ -104,7 +104,7 @@ def _train(args: Train, words: list[str]) -> dict[str, Any]:
         command=shlex.join(["homeo-rl", *words]),
     )
     with Bars(enabled=args.progress).shown() as bars:
-        bars.start(f"{args.algo} {args.agent} on {args.env}", args.n_timesteps)
+        bars.start(f"{args.algo} {args.agent} on {args.env}", planned_steps(plan))
         run = train(plan, report=lambda done, mean: bars.reach(done, "" if mean is None else f"return {mean:.1f}"))
     print(f"run: {run.path}")
     print(f"watch it learn: tensorboard --logdir {args.tensorboard_log or run.path / 'tb'}")
@@ -202,9 +202,10 @@ def _import(args: Import, words: list[str]) -> dict[str, Any]:
     if args.kind not in IMPORTERS:
         raise unknown("kind of policy to import", args.kind, IMPORTERS)
     load_modules(args.gym_packages)
-    env_kwargs = parse_params(args.env_kwargs, "--env-kwargs")
+    importer = IMPORTERS[args.kind]
+    env_kwargs = {**importer.env_kwargs, **parse_params(args.env_kwargs, "--env-kwargs")}
     env = make_env(args.env, env_kwargs)
-    controller = IMPORTERS[args.kind](args.file, env)
+    controller = importer.read(args.file, env)
     env.close()
     spec = RunSpec(
         origin="import",

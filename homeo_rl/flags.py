@@ -32,8 +32,8 @@ class Train(Common):
     """Gymnasium id; module:Id-v0 imports the module first."""
     agent: str = "popsan"
     """popsan, san (spiking) or mlp (the control arm)."""
-    n_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100_000
-    """Environment steps."""
+    n_timesteps: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
+    """Environment steps; by default what is tuned for the environment, else 100000."""
     seed: int = 0
     """Root of all randomness."""
     log_folder: Annotated[Path, tyro.conf.arg(aliases=["-f"])] = Path("runs")

@@ -5,7 +5,7 @@ runs/<algo>/<Env-id>_<n>/
     policy/                       the policy bundle: safetensors and JSON
     best/                         the best policy seen by the evaluations during training
     calibration/                  clean firing rates that homeostasis aims at
-    evaluations/<suite>_<n>/      scores.csv, evaluation.json, table.md, returns.png
+    evaluations/<suite>_<n>/      scores.csv, evaluation.json, report.md, returns.png, paths.json, paths.png
     tb/                           TensorBoard
     <Env-id>.zip, best_model.zip, evaluations.npz, *.monitor.csv, <Env-id>/*.yml    readable by rl-zoo's scripts
 """

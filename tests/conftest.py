@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
 from homeo_rl.agents.controller import Controller, save_controller
 from homeo_rl.agents.presets import controller_spec
+from homeo_rl.envs.making import make_env
 from homeo_rl.run import Run, versions
 from homeo_rl.spec import RunSpec
 
@@ -56,7 +56,7 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         seed: int = 0,
         overrides: dict[str, Any] | None = None,
     ) -> Run:
-        env = gym.make(env_id)
+        env = make_env(env_id)
         fields = {"hidden": [12, 10], **(overrides or {})}
         spec = controller_spec(agent, env.observation_space, env.action_space, algo="td3", overrides=fields)
         env.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import published
 from test_cli import call, last
 
 from homeo_rl.degradations import load_suite
@@ -102,3 +103,48 @@ def test_training_from_scratch(
         print(f"\n{algo} {agent} {env} seed {seed}: {mean:.0f} ({points})")
     if agent == "popsan":
         assert mean >= least
+
+
+@pytest.fixture
+def routes() -> Path:
+    return published("navigation", "routes.json")
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "2"])
+@pytest.mark.parametrize("agent", ["san", "mlp"])
+def test_navigation_from_scratch(
+    agent: str, seed: str, routes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One command, worlds 1 to 4 only; then the 100 shared routes of the evaluation world."""
+    since = time.monotonic()
+    call("train", "--algo", "sac", "--env", "homeo_rl/NavigationTrain-v0", "--agent", agent, "--seed", seed,
+         "--out", tmp_path / "run", capsys=capsys)  # fmt: skip
+    spent = time.monotonic() - since
+    said, _ = call("evaluate", tmp_path / "run", "--suite", "clean", "--env", "homeo_rl/Navigation-v0",
+                   "--routes", routes, "--homeostasis", "none", "--json", capsys=capsys)  # fmt: skip
+    cell = last(said)["cells"][0]
+    with capsys.disabled():
+        print(f"\nsac {agent} seed {seed}: {spent / 60:.0f} min; {cell}")
+    assert spent < 3600
+    if agent == "san":
+        assert cell["success"] >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("name", "env", "least"),
+    [
+        ("navigation-san", "homeo_rl/Navigation-v0", 0.97),
+        ("navigation-san-dynamic", "homeo_rl/NavigationDynamic-v0", 0.80),
+    ],
+)
+def test_pretrained_agents_drive(
+    name: str, env: str, least: float, routes: Path, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    said, _ = call("evaluate", name, "--suite", "clean", "--env", env, "--routes", routes, "--homeostasis", "none",
+                   "--json", capsys=capsys)  # fmt: skip
+    cell = last(said)["cells"][0]
+    with capsys.disabled():
+        print(f"\n{name} on the shared routes, {env}: {cell}")
+    assert cell["success"] >= least

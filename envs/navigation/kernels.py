@@ -86,6 +86,7 @@ MOVER = 8
 
 _OVERLAP = 1e-12  # how far a segment reaches beyond its ends: no ray slips between two edges of a polygon
 _MARGIN = 1e-6  # how far a thing reaches into neighbouring cells, against rounding
+_TINY = 1e-300  # parts of a direction below it would make infinite steps
 
 _STRIDE = np.uint64(0x9E3779B97F4A7C15)
 _MIX1, _MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -178,8 +179,8 @@ def cast_ray(scene: Scene, x: float, y: float, ux: float, uy: float) -> float:
             best = min(best, ray_to_thing(scene, thing, x, y, ux, uy))
         return best
     step_x, step_y = (1 if ux > 0.0 else -1), (1 if uy > 0.0 else -1)
-    per_column = cell / abs(ux) if ux != 0.0 else math.inf
-    per_row = cell / abs(uy) if uy != 0.0 else math.inf
+    per_column = cell / max(abs(ux), _TINY) if ux != 0.0 else math.inf
+    per_row = cell / max(abs(uy), _TINY) if uy != 0.0 else math.inf
     next_x = ((column + 1 - fx) if ux > 0.0 else (fx - column)) * per_column if ux != 0.0 else math.inf
     next_y = ((row + 1 - fy) if uy > 0.0 else (fy - row)) * per_row if uy != 0.0 else math.inf
     while True:

@@ -50,7 +50,7 @@ def ray_ranges(scene: Scene, x: float, y: float, ux: float, uy: float) -> Floats
     """Ranges [S + D] along the unit vector (ux, uy) to every segment and every disc; infinite where the ray misses."""
     ax, ay = scene.segments[:, 0] - x, scene.segments[:, 1] - y
     dx, dy = scene.segments[:, 2], scene.segments[:, 3]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         # The ray is at t * u, the segment at a + along * d; Cramer's rule. Parallel ones never meet.
         across = ux * dy - uy * dx
         along = (ax * uy - ay * ux) / across

@@ -32,7 +32,7 @@ def draw_paths(document: dict[str, Any], path: Path, *, title: str) -> None:
     conditions = list(dict.fromkeys(condition for _, condition in cells))
     blocks = max(1, min(_PANELS // len(arms), len(conditions)))
     rows, columns = -(-len(conditions) // blocks), blocks * len(arms)
-    figure = Figure(figsize=(3.1 * columns, 3.3 * rows + 0.7), layout="constrained")
+    figure = Figure(figsize=(3.1 * columns, 3.5 * rows + 0.7), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.flat:
@@ -52,7 +52,7 @@ def _panel(axes: Axes, cell: dict[str, Any]) -> None:
     episodes, world = cell["episodes"], cell["world"]
     ended = [episode["outcome"] for episode in episodes]
     axes.set_title(
-        f"{cell['condition']}, {cell['arm']}: {100 * ended.count('success') / len(ended):.0f} % of {len(ended)}",
+        f"{cell['condition']}\n{cell['arm']}: {100 * ended.count('success') / len(ended):.0f} % of {len(ended)}",
         fontsize=9,
     )
     if world is not None:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import yaml
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
@@ -77,6 +80,26 @@ def known(algo: str) -> list[str]:
     arguments = set(inspect.signature(ALGORITHMS[algo][0].__init__).parameters) - _RESERVED
     ours = set(OURS) - ({"noise_std"} if algo not in ("td3", "ddpg") else set())
     return sorted(arguments | (ours - ({"log_std_init"} if algo not in ("ppo", "a2c") else set())))
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What is known to work in one environment; all empty where nobody tried."""
+
+    steps: int | None = None
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    hyperparams: dict[str, Any] = field(default_factory=dict)
+
+
+def tuned(algo: str, env: str, agent: str) -> Tuned:
+    """Look up ``tuned.yaml``: what holds for the algorithm, and over it what holds for the agent."""
+    document = yaml.safe_load((Path(__file__).parent / "tuned.yaml").read_text(encoding="utf-8"))
+    found = document.get(env.rpartition(":")[2], {}).get(algo, {})
+    layers = [found.get("all", {}), found.get(agent, {})] if agent in found else []
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged |= layer
+    return Tuned(merged.pop("n_timesteps", None), merged.pop("env_kwargs", {}), merged)
 
 
 def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from homeo_rl.training.callbacks import (
     SaveCallback,
     SpikeCallback,
 )
-from homeo_rl.training.hyperparams import ALGORITHMS, OURS, SCHEDULED, resolve, schedule
+from homeo_rl.training.hyperparams import ALGORITHMS, OURS, SCHEDULED, resolve, schedule, tuned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class TrainingPlan:
     algo: str
     env: str
     agent: str = "popsan"
-    steps: int = 100_000
+    steps: int | None = None
     seed: int = 0
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     hyperparams: dict[str, Any] = field(default_factory=dict)
@@ -80,6 +80,8 @@ def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | N
     """
     _check(plan)
     load_modules(plan.modules)
+    plan = _with_tuned(plan)
+    steps = planned_steps(plan)
     hyperparams = resolve(plan.algo, plan.hyperparams)
     plugin = homeostasis.make(plan.homeostasis_in_training)
     torch.set_num_threads(plan.num_threads)
@@ -93,7 +95,7 @@ def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | N
         agent=plan.agent,
         algo=plan.algo,
         seed=plan.seed,
-        steps=plan.steps,
+        steps=steps,
         hyperparams=hyperparams,
         homeostasis_in_training="" if plugin is None else plan.homeostasis_in_training,
         controller=controller_spec(plan.agent, *spaces, algo=plan.algo, overrides=hyperparams.get("agent_kwargs")),
@@ -117,7 +119,7 @@ def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | N
     _write_monitors(model, run)
     model.tensorboard_log = str(plan.tensorboard if plan.tensorboard is not None else run.path / "tb")
     try:
-        model.learn(plan.steps, callback=_callbacks(plan, run, model, report))
+        model.learn(steps, callback=_callbacks(plan, run, model, report))
     except BaseException:
         run = Run(run.path, replace(run.spec, steps=model.num_timesteps))
         run.write_spec()
@@ -131,8 +133,25 @@ def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | N
     return run
 
 
+def planned_steps(plan: TrainingPlan) -> int:
+    """Return how many environment steps ``plan`` takes: as given, else as tuned for its environment, else 100,000."""
+    if plan.steps is not None:
+        return plan.steps
+    return tuned(plan.algo, plan.env, plan.agent).steps or 100_000
+
+
+def _with_tuned(plan: TrainingPlan) -> TrainingPlan:
+    """Lay the plan over what is known to work for its algorithm, environment and agent."""
+    known = tuned(plan.algo, plan.env, plan.agent)
+    return replace(
+        plan,
+        env_kwargs={**known.env_kwargs, **plan.env_kwargs},
+        hyperparams={**known.hyperparams, **plan.hyperparams},
+    )
+
+
 def _check(plan: TrainingPlan) -> None:
-    if plan.steps < 1:
+    if plan.steps is not None and plan.steps < 1:
         raise UsageError(f"--n-timesteps: expected at least 1, got {plan.steps}")
     if plan.seed < 0 or plan.seed >= 2**32:
         raise UsageError(f"--seed: expected 0 to 4294967295, got {plan.seed}")
@@ -250,7 +269,7 @@ def _write_configuration(plan: TrainingPlan, run: Run) -> None:
         "algo": plan.algo,
         "env": plan.env,
         "agent": plan.agent,
-        "n_timesteps": plan.steps,
+        "n_timesteps": run.spec.steps,
         "seed": plan.seed,
         "env_kwargs": plan.env_kwargs,
         "eval_freq": plan.eval_freq,
