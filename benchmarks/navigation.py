@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from homeo_rl.envs.navigation import kernels
+from homeo_rl.envs.navigation import rays
 from homeo_rl.envs.navigation.environment import NavigationEnv
 from homeo_rl.envs.navigation.tasks import EVALUATION
 from homeo_rl.envs.navigation.vector import NavigationVectorEnv
@@ -91,7 +91,7 @@ class Vector:
         poses = np.stack([state["x"], state["y"], state["heading"]], 1)
         begin = time.process_time()
         for _ in range(20):
-            kernels.cast_rays(self.env.fleet.sites[0].scene, poses, BEAMS, out)
+            rays.cast_rays(self.env.fleet.sites[0].scene, poses, BEAMS, out)
         return (time.process_time() - begin) / (20 * ROBOTS)
 
 
@@ -113,10 +113,10 @@ class ShapelyRobot:
     def ranges(self) -> np.ndarray:
         """Range of every beam."""
         here, angles = np.array([self.x, self.y]), self.heading + BEAMS
-        rays = np.empty((18, 2, 2))
-        rays[:, 0] = here
-        rays[:, 1] = here + 40.0 * np.stack([np.cos(angles), np.sin(angles)], 1)
-        lines = shapely.linestrings(rays)
+        ends = np.empty((18, 2, 2))
+        ends[:, 0] = here
+        ends[:, 1] = here + 40.0 * np.stack([np.cos(angles), np.sin(angles)], 1)
+        lines = shapely.linestrings(ends)
         ray, edge = self.index.query(lines, predicate="intersects")
         hits = shapely.distance(shapely.points(here), shapely.intersection(lines[ray], self.edges[edge]))
         found = np.full(18, 40.0)
@@ -167,7 +167,7 @@ def agree(robot: ShapelyRobot, env: NavigationEnv) -> float:
     for seed in range(50):
         _, info = env.reset(seed=seed)
         robot.place(info["pose"], info["goal"])
-        kernels.cast_rays(scene, info["pose"][None], BEAMS, out)
+        rays.cast_rays(scene, info["pose"][None], BEAMS, out)
         worst = max(worst, float(np.abs(out[0] - robot.ranges()).max()))
     return worst
 

@@ -21,11 +21,11 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 
 import homeo_rl  # noqa: F401  # registers the environments
-from homeo_rl.envs.navigation import kernels, reference
+from homeo_rl.envs.navigation import kernels, rays, reference
 from homeo_rl.envs.navigation.coding import CODED, SIGNED, SpikeCoded, spike_code
 from homeo_rl.envs.navigation.environment import NavigationEnv
 from homeo_rl.envs.navigation.fleet import Fleet
-from homeo_rl.envs.navigation.kernels import Scene
+from homeo_rl.envs.navigation.rays import Scene
 from homeo_rl.envs.navigation.scene import ROBOT, build_scene, site
 from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.envs.navigation.vector import NavigationVectorEnv
@@ -102,12 +102,12 @@ def shapely_ranges(world: World, poses: np.ndarray, angles: np.ndarray, ours: np
     turned = poses[:, 2:] + angles
     units = np.stack([np.cos(turned), np.sin(turned)], -1).reshape(-1, 2)
     origins = np.repeat(poses[:, :2], len(angles), axis=0)
-    rays = shapely.linestrings(np.stack([origins, origins + (ours.reshape(-1, 1) + 1e-3) * units], 1))
+    lines = shapely.linestrings(np.stack([origins, origins + (ours.reshape(-1, 1) + 1e-3) * units], 1))
     corners = [np.array(ring.coords) for ring in rings(world)]
     edges = shapely.linestrings(np.concatenate([np.stack([c[:-1], c[1:]], 1) for c in corners]))
-    ray, edge = shapely.STRtree(edges).query(rays, predicate="intersects")
-    hits = shapely.distance(shapely.points(origins)[ray], shapely.intersection(rays[ray], edges[edge]))
-    found = np.full(len(rays), np.inf)
+    ray, edge = shapely.STRtree(edges).query(lines, predicate="intersects")
+    hits = shapely.distance(shapely.points(origins)[ray], shapely.intersection(lines[ray], edges[edge]))
+    found = np.full(len(lines), np.inf)
     np.minimum.at(found, ray, hits)
     for disc in world.discs:
         to = np.array(disc.center) - origins
@@ -131,24 +131,24 @@ def test_ranges_and_clearances_equal_shapely(name: str) -> None:
     poses = free_poses(world, 10_000, seed=3)
     angles = BEAMS[::3] if name == "evaluation" else BEAMS[[0, 8, 17]]
     ranges = np.zeros((len(poses), len(angles)))
-    kernels.cast_rays(scene, poses, angles, ranges)
+    rays.cast_rays(scene, poses, angles, ranges)
     assert np.isfinite(ranges).all()
     np.testing.assert_allclose(ranges, shapely_ranges(world, poses, angles, ranges), rtol=0, atol=1e-9)
 
     clearances = np.zeros(len(poses))
-    kernels.clearances(scene, poses[:, :2].copy(), clearances)
+    rays.clearances(scene, poses[:, :2].copy(), clearances)
     expected = shapely.distance(shapely.points(poses[:, :2]), shapely.union_all(rings(world)))
     for disc in world.discs:
         expected = np.minimum(expected, np.hypot(*(poses[:, :2] - disc.center).T) - disc.radius)
     np.testing.assert_allclose(clearances, expected, rtol=0, atol=1e-9)
 
 
-def check_grid(scene: Scene, rays: np.ndarray) -> None:
+def check_grid(scene: Scene, cases: np.ndarray) -> None:
     """Rays [R, 4] (x, y, unit vector) and clearances through the grid equal those without it, to the bit."""
-    for x, y, ux, uy in rays:
+    for x, y, ux, uy in cases:
         expected = reference.ray_ranges(scene, x, y, ux, uy).min()
-        assert kernels.cast_ray(scene, x, y, ux, uy) == expected, (x, y, ux, uy)
-        assert kernels.clearance(scene, x, y) == reference.clearance(scene, x, y), (x, y)
+        assert rays.cast_ray(scene, x, y, ux, uy) == expected, (x, y, ux, uy)
+        assert rays.clearance(scene, x, y) == reference.clearance(scene, x, y), (x, y)
 
 
 @pytest.mark.parametrize("cell", [None, 0.13, 1.0, 3.7, 25.0])
@@ -216,11 +216,11 @@ def test_any_world_and_pose(world: World, x: float, y: float, heading: float, ce
     scene = build_scene(world, cell)
     aim = scene.segments[corner % len(scene.segments), :2] - (x, y)
     far = float(np.hypot(*aim))
-    rays = [(x, y, math.cos(heading), math.sin(heading))]
+    cases = [(x, y, math.cos(heading), math.sin(heading))]
     if far > 1e-3:
-        rays.append((x, y, aim[0] / far, aim[1] / far))
-        assert kernels.cast_ray(scene, *rays[1]) <= far + 1e-9, "a ray slips between two edges"
-    check_grid(scene, np.array(rays))
+        cases.append((x, y, aim[0] / far, aim[1] / far))
+        assert rays.cast_ray(scene, *cases[1]) <= far + 1e-9, "a ray slips between two edges"
+    check_grid(scene, np.array(cases))
 
 
 def test_rays_along_an_edge_end_at_its_corner() -> None:
@@ -234,7 +234,7 @@ def test_rays_along_an_edge_end_at_its_corner() -> None:
         scene = build_scene(World(name="one", outer=((-5, -5), (5, -5), (5, 5), (-5, 5)), obstacles=(triangle,)))
         away = rng.uniform(0.2, 2)
         x, y = corner - away * ahead
-        assert kernels.cast_ray(scene, x, y, *ahead) == pytest.approx(away, abs=1e-9)
+        assert rays.cast_ray(scene, x, y, *ahead) == pytest.approx(away, abs=1e-9)
 
 
 def test_movers_go_out_pause_and_come_back() -> None:
@@ -793,7 +793,7 @@ def test_starts_and_goals_follow_the_rules(name: str) -> None:
         ({"obstacles": [[[2, 2], [3, 3], [3, 2], [2, 3]]]}, r"obstacles\[0\]: crossing polygon: edges 0 and 2 meet"),
         ({"obstacles": [[[2, 2], [3, 2], [4, 2]]]}, r"obstacles\[0\]: degenerate polygon: its area is 0"),
         ({"obstacles": [[[2, 2], [4, 2], [3, 2], [3, 3]]]}, r"obstacles\[0\]: crossing polygon"),
-        ({"obstacles": [[[7, 7], [8, 7], [8, 8]]]}, r"obstacles\[0\]: expected inside the outer wall"),
+        ({"obstacles": [[[7, 7], [8, 7], [8, 8]]]}, r"obstacles\[0\]: expected a corner of it inside the outer wall"),
         ({"outer": [[-5, -5], [5, 5], [5, -5], [-5, 5]]}, "outer: crossing polygon"),
         ({"goal": {"keepout": [[[0, 0], [1, 0]]]}}, r"goal.keepout\[0\]: expected a polygon of 3 corners"),
         ({"start": {"fixed": [0, 1.5]}, "obstacles": [BOX]}, r"'room': start \(0.0, 1.5\) lies in or at an obstacle"),
@@ -845,7 +845,7 @@ def test_bad_world_files(tmp_path: Path) -> None:
     assert NavigationEnv(worlds=str(file)).world.name == "room"
     with pytest.raises(UsageError, match=r"unknown rules 'dynamics'.*did you mean 'dynamic'\?"):
         NavigationEnv(rules="dynamics")
-    with pytest.raises(UsageError, match="worlds: expected at least one, got none"):
+    with pytest.raises(UsageError, match="worlds: expected one or more names"):
         NavigationEnv(worlds=[])
     with pytest.raises(UsageError, match="random_movers: expected 0 to 100, got -1"):
         NavigationEnv(random_movers=-1)

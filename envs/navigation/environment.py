@@ -11,6 +11,7 @@ from homeo_rl.envs.navigation.coding import CODED, SIGNED
 from homeo_rl.envs.navigation.fleet import Fleet
 from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.envs.navigation.world import World
+from homeo_rl.errors import UsageError
 
 ACTIONS = gym.spaces.Box(np.zeros(2, dtype=np.float32), np.ones(2, dtype=np.float32))
 """Left and right wheel, from slowest (0.05 m/s) to fastest (0.5 m/s)."""
@@ -66,7 +67,10 @@ class NavigationEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Drive for 0.1 s."""
-        self.fleet.advance(self._row, np.asarray(action, dtype=np.float64).reshape(1, 2))
+        wheels = np.asarray(action, dtype=np.float64)
+        if wheels.shape != (2,):
+            raise UsageError(f"action: expected 2 numbers, got shape {wheels.shape}")
+        self.fleet.advance(self._row, wheels[None])
         self._note()
         fleet = self.fleet
         return fleet.seen()[0], float(fleet.rewards[0]), bool(fleet.terminated[0]), False, self._info()

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from homeo_rl.envs.navigation import kernels
+from homeo_rl.envs.navigation import kernels, rays
 from homeo_rl.envs.navigation.coding import spike_code
 from homeo_rl.envs.navigation.kernels import BEAMS, MOVER, STATE
-from homeo_rl.envs.navigation.scene import ROBOT, Site, site
+from homeo_rl.envs.navigation.scene import Site, site
 from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.errors import UsageError, unknown
 
@@ -59,16 +59,14 @@ class Fleet:
         options = dict(options or {})
         where = self._world(row, rng, options.pop("world", None))
         ready = self.sites[where]
-        start, goal = ready.draw(rng)
-        key = rng.integers(2**64, dtype=np.uint64)
         given = {name: options.pop(name) for name in ("start", "goal") if options.get(name) is not None}
         for name in options:
             if name not in ("start", "goal"):
                 raise unknown("option of reset", name, ["world", "start", "goal"])
-        if given:
-            start = _numbers(given["start"], 3, "start") if "start" in given else start
-            goal = _numbers(given["goal"], 2, "goal") if "goal" in given else goal
-            ready.check_route(start, goal)
+        start = _numbers(given["start"], 3, "start") if "start" in given else None
+        goal = _numbers(given["goal"], 2, "goal") if "goal" in given else None
+        start, goal = ready.route(rng, start, goal)
+        key = rng.integers(2**64, dtype=np.uint64)
         self.where[row] = where
         self.episodes[row] += 1
         robot = self.state[row]
@@ -99,7 +97,7 @@ class Fleet:
     def clearance(self, row: int) -> float:
         """Distance of one robot to the nearest thing that stands still (m)."""
         robot = self.state[row]
-        return kernels.clearance(self.sites[self.where[row]].scene, float(robot["x"]), float(robot["y"]))
+        return rays.clearance(self.sites[self.where[row]].scene, float(robot["x"]), float(robot["y"]))
 
     @property
     def seconds(self) -> float:
@@ -142,15 +140,20 @@ def _parked(count: int) -> np.ndarray:
 
 def _random_mover(ready: Site, start: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw a cylinder that starts 1 m or more from the robot and turns back before it meets what stands still."""
+    radius = 0.25
     for _ in range(20):
         x, y = ready.starts[int(rng.integers(len(ready.starts)))] if len(ready.starts) > 1 else _anywhere(ready, rng)
         angle = float(rng.uniform(0.0, 2.0 * math.pi))
-        ux, uy = math.cos(angle), math.sin(angle)
-        room = kernels.cast_ray(ready.scene, float(x), float(y), ux, uy) - 0.25 - ROBOT
-        length = min(room, 9.6 * MOVER_SPEED)
+        way = np.arange(0.0, 9.6 * MOVER_SPEED, 0.1)
+        points = np.array([x, y]) + way[:, None] * np.array([math.cos(angle), math.sin(angle)])
+        room = np.zeros(len(way))
+        rays.clearances(ready.scene, points, room)
+        blocked = np.flatnonzero(room < radius)
+        length = float(way[-1] if len(blocked) == 0 else way[max(blocked[0] - 1, 0)])
         if np.hypot(x - start[0], y - start[1]) >= 1.0 and length >= 1.0:
             out = length / MOVER_SPEED
-            return np.array([x, y, ux * MOVER_SPEED, uy * MOVER_SPEED, 0.25, out, 1.1, out])
+            velocity = MOVER_SPEED * math.cos(angle), MOVER_SPEED * math.sin(angle)
+            return np.array([x, y, *velocity, radius, out, 1.1, out])
     parked: np.ndarray = _parked(1)[0]
     return parked
 

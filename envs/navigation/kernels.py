@@ -1,53 +1,18 @@
-"""Compiled loops of the navigation world: rays, clearances, and one decision of many robots.
+"""One decision of many robots, compiled: noise, movers, kinematics, lidar, outcome, observation.
 
 Scalar and vectorised environments run these same loops, so they agree to the last bit. Every loop is tested against
-`homeo_rl.envs.navigation.reference`. Units: metre, radian, second. Shapes: N robots, S segments, D discs, M movers.
+`homeo_rl.envs.navigation.reference`. Units: metre, radian, second. Shapes: N robots, M movers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int32]
-
-
-def _compiled(function: F) -> F:
-    """Compile, cached on disk; typed here because numba ships no types."""
-    return cast(F, numba.njit(cache=True, error_model="numpy")(function))
-
-
-class Scene(NamedTuple):
-    """What stands still, with a grid over it. Things are numbered: segments first, discs after them.
-
-    Attributes:
-        segments: [S, 4], start and extent (x, y, dx, dy).
-        discs: [D, 3], centre and radius.
-        corner: [2], lower left corner of the grid.
-        cell: edge of a grid cell.
-        columns: cells along x.
-        rows: cells along y.
-        crossed_from, crossed: for cell c, ``crossed[crossed_from[c]:crossed_from[c + 1]]`` are the things in it.
-        nearest_from, nearest: likewise, the things that may be nearest to a point of the cell.
-    """
-
-    segments: Floats
-    discs: Floats
-    corner: Floats
-    cell: float
-    columns: int
-    rows: int
-    crossed_from: Ints
-    crossed: Ints
-    nearest_from: Ints
-    nearest: Ints
+from homeo_rl.envs.navigation.rays import Floats, Scene, cast_ray, clearance, compiled, ray_to_disc
 
 
 class Rules(NamedTuple):
@@ -66,6 +31,7 @@ class Rules(NamedTuple):
     range_most: float
     goal_radius: float
     collision_clearance: float
+    collision_mover: float
     collision_beam: float
     still: int
     immune: int
@@ -84,17 +50,13 @@ STATE = np.dtype(
 MOVER = 8
 """Numbers of a mover: x, y at the start, velocity x, y on the way out, radius, seconds out, of a pause, and back."""
 
-_OVERLAP = 1e-12  # how far a segment reaches beyond its ends: no ray slips between two edges of a polygon
-_MARGIN = 1e-6  # how far a thing reaches into neighbouring cells, against rounding
-_TINY = 1e-300  # parts of a direction below it would make infinite steps
-
 _STRIDE = np.uint64(0x9E3779B97F4A7C15)
 _MIX1, _MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _27, _30, _31, _11 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(11)
 _ONE = np.uint64(1)
 
 
-@_compiled
+@compiled
 def uniform(key: np.uint64, counter: np.uint64) -> float:
     """Number ``counter`` of the stream ``key``, in (0, 1] (SplitMix64, Steele et al. 2014)."""
     z = key + counter * _STRIDE
@@ -104,7 +66,7 @@ def uniform(key: np.uint64, counter: np.uint64) -> float:
     return (float(z >> _11) + 1.0) * 1.1102230246251565e-16
 
 
-@_compiled
+@compiled
 def normals(key: np.uint64, counter: np.uint64, out: Floats) -> np.uint64:
     """Fill ``out``, of even length, with standard normal numbers (Box-Muller); return the counter after."""
     for i in range(0, out.shape[0], 2):
@@ -115,179 +77,7 @@ def normals(key: np.uint64, counter: np.uint64, out: Floats) -> np.uint64:
     return counter
 
 
-@_compiled
-def ray_to_thing(scene: Scene, thing: int, x: float, y: float, ux: float, uy: float) -> float:
-    """Range along the unit vector (ux, uy) to a segment or a disc; infinite where it misses."""
-    if thing >= scene.segments.shape[0]:
-        disc = scene.discs[thing - scene.segments.shape[0]]
-        return ray_to_disc(x, y, ux, uy, disc[0], disc[1], disc[2])
-    segment = scene.segments[thing]
-    ax, ay, dx, dy = segment[0] - x, segment[1] - y, segment[2], segment[3]
-    across = ux * dy - uy * dx
-    if across == 0.0:
-        return math.inf
-    along = (ax * uy - ay * ux) / across
-    if along < -_OVERLAP or along > 1.0 + _OVERLAP:
-        return math.inf
-    t = (ax * dy - ay * dx) / across
-    # Where the ray all but follows the segment, rounding would put the hit anywhere: it lies between the two ends.
-    first = ax * ux + ay * uy
-    last = first + dx * ux + dy * uy
-    t = min(max(t, min(first, last)), max(first, last))
-    return t if t >= 0.0 else math.inf
-
-
-@_compiled
-def ray_to_disc(x: float, y: float, ux: float, uy: float, cx: float, cy: float, radius: float) -> float:
-    """Range along the unit vector (ux, uy) to a disc: 0 inside it, infinite where the ray misses."""
-    ax, ay = cx - x, cy - y
-    inside = ax * ax + ay * ay - radius * radius
-    if inside <= 0.0:
-        return 0.0
-    middle = ax * ux + ay * uy
-    root = middle * middle - inside
-    if middle <= 0.0 or root < 0.0:
-        return math.inf
-    return middle - math.sqrt(root)
-
-
-@_compiled
-def distance_to_thing(scene: Scene, thing: int, x: float, y: float) -> float:
-    """Distance of a point to a segment or a disc (0 inside it)."""
-    if thing >= scene.segments.shape[0]:
-        disc = scene.discs[thing - scene.segments.shape[0]]
-        distance: float = max(math.sqrt((disc[0] - x) ** 2 + (disc[1] - y) ** 2) - disc[2], 0.0)
-        return distance
-    segment = scene.segments[thing]
-    ax, ay, dx, dy = x - segment[0], y - segment[1], segment[2], segment[3]
-    along = min(max((ax * dx + ay * dy) / (dx * dx + dy * dy), 0.0), 1.0)
-    return math.sqrt((ax - along * dx) ** 2 + (ay - along * dy) ** 2)
-
-
-@_compiled
-def cast_ray(scene: Scene, x: float, y: float, ux: float, uy: float) -> float:
-    """Range along (ux, uy) to the first thing that stands still; infinite where there is none.
-
-    Walks the grid cell by cell (Amanatides and Woo 1987) and stops at the first cell that holds a hit.
-    """
-    cell = scene.cell
-    fx, fy = (x - scene.corner[0]) / cell, (y - scene.corner[1]) / cell
-    column, row = math.floor(fx), math.floor(fy)
-    best = math.inf
-    if column < 0 or row < 0 or column >= scene.columns or row >= scene.rows:
-        for thing in range(scene.segments.shape[0] + scene.discs.shape[0]):
-            best = min(best, ray_to_thing(scene, thing, x, y, ux, uy))
-        return best
-    step_x, step_y = (1 if ux > 0.0 else -1), (1 if uy > 0.0 else -1)
-    per_column = cell / max(abs(ux), _TINY) if ux != 0.0 else math.inf
-    per_row = cell / max(abs(uy), _TINY) if uy != 0.0 else math.inf
-    next_x = ((column + 1 - fx) if ux > 0.0 else (fx - column)) * per_column if ux != 0.0 else math.inf
-    next_y = ((row + 1 - fy) if uy > 0.0 else (fy - row)) * per_row if uy != 0.0 else math.inf
-    while True:
-        index = row * scene.columns + column
-        for place in range(scene.crossed_from[index], scene.crossed_from[index + 1]):
-            t = ray_to_thing(scene, scene.crossed[place], x, y, ux, uy)
-            if t < best:
-                best = t
-        if next_x < next_y:
-            leave = next_x
-            next_x += per_column
-            column += step_x
-        else:
-            leave = next_y
-            next_y += per_row
-            row += step_y
-        if best <= leave or column < 0 or row < 0 or column >= scene.columns or row >= scene.rows:
-            return best
-
-
-@_compiled
-def clearance(scene: Scene, x: float, y: float) -> float:
-    """Distance of a point to the nearest thing that stands still."""
-    column = math.floor((x - scene.corner[0]) / scene.cell)
-    row = math.floor((y - scene.corner[1]) / scene.cell)
-    best = math.inf
-    if column < 0 or row < 0 or column >= scene.columns or row >= scene.rows:
-        for thing in range(scene.segments.shape[0] + scene.discs.shape[0]):
-            best = min(best, distance_to_thing(scene, thing, x, y))
-        return best
-    index = row * scene.columns + column
-    for place in range(scene.nearest_from[index], scene.nearest_from[index + 1]):
-        d = distance_to_thing(scene, scene.nearest[place], x, y)
-        if d < best:
-            best = d
-    return best
-
-
-@_compiled
-def clearances(scene: Scene, points: Floats, out: Floats) -> None:
-    """`clearance` of points [P, 2]."""
-    for i in range(points.shape[0]):
-        out[i] = clearance(scene, points[i, 0], points[i, 1])
-
-
-@_compiled
-def cast_rays(scene: Scene, poses: Floats, angles: Floats, out: Floats) -> None:
-    """`cast_ray` from poses [P, 3] along headings + ``angles`` [A], into out [P, A]."""
-    for i in range(poses.shape[0]):
-        for j in range(angles.shape[0]):
-            angle = poses[i, 2] + angles[j]
-            out[i, j] = cast_ray(scene, poses[i, 0], poses[i, 1], math.cos(angle), math.sin(angle))
-
-
-@_compiled
-def _touches(scene: Scene, thing: int, cx: float, cy: float, half: float) -> bool:
-    """Whether a thing's boundary meets the square around (cx, cy)."""
-    if thing >= scene.segments.shape[0]:
-        disc = scene.discs[thing - scene.segments.shape[0]]
-        near_x = max(abs(disc[0] - cx) - half, 0.0)
-        near_y = max(abs(disc[1] - cy) - half, 0.0)
-        return bool(near_x * near_x + near_y * near_y <= disc[2] * disc[2])
-    segment = scene.segments[thing]
-    hx, hy = 0.5 * segment[2], 0.5 * segment[3]
-    mx, my = segment[0] + hx - cx, segment[1] + hy - cy
-    if abs(mx) > half + abs(hx) or abs(my) > half + abs(hy):
-        return False
-    return bool(abs(mx * hy - my * hx) <= half * (abs(hx) + abs(hy)))
-
-
-@_compiled
-def bin_things(scene: Scene, counts: Ints, fill: bool) -> None:
-    """Count or list what each cell holds and what may be nearest to its points.
-
-    Without ``fill``, ``counts`` [2, cells] becomes the numbers of both lists; with it, ``scene.crossed`` and
-    ``scene.nearest`` are filled from ``scene.crossed_from`` and ``scene.nearest_from`` on.
-    """
-    things = scene.segments.shape[0] + scene.discs.shape[0]
-    half = 0.5 * scene.cell + _MARGIN
-    reach = half * math.sqrt(2.0)
-    distances = np.empty(things)
-    for row in range(scene.rows):
-        for column in range(scene.columns):
-            index = row * scene.columns + column
-            cx = scene.corner[0] + (column + 0.5) * scene.cell
-            cy = scene.corner[1] + (row + 0.5) * scene.cell
-            least = math.inf
-            for thing in range(things):
-                distances[thing] = distance_to_thing(scene, thing, cx, cy)
-                least = min(least, distances[thing])
-            held, near = 0, 0
-            for thing in range(things):
-                # No point of the cell is farther than `reach` from its centre, so what is nearest to some point of
-                # it is at most 2 * reach farther from the centre than what is nearest to the centre.
-                if distances[thing] <= least + 2.0 * reach:
-                    if fill:
-                        scene.nearest[scene.nearest_from[index] + near] = thing
-                    near += 1
-                if distances[thing] <= reach and _touches(scene, thing, cx, cy, half):
-                    if fill:
-                        scene.crossed[scene.crossed_from[index] + held] = thing
-                    held += 1
-            if not fill:
-                counts[0, index], counts[1, index] = held, near
-
-
-@_compiled
+@compiled
 def place_mover(mover: Floats, time: float, out: Floats) -> None:
     """Write a mover's x, y, radius at ``time`` into out [3]: out at constant speed, a pause, back, a pause."""
     away, pause, back = mover[5], mover[6], mover[7]
@@ -305,7 +95,7 @@ def place_mover(mover: Floats, time: float, out: Floats) -> None:
     out[2] = mover[4]
 
 
-@_compiled
+@compiled
 def _measure(
     scene: Scene, rules: Rules, robot: Any, movers: Floats, here: Floats, noise: Floats, sector: Floats, ranges: Floats
 ) -> None:
@@ -328,7 +118,7 @@ def _measure(
         ranges[beam] = sector[0] if rays == 1 else np.median(sector)
 
 
-@_compiled
+@compiled
 def _write(robot: Any, ranges: Floats, observation: NDArray[np.float32]) -> None:
     """Write the 22 entries: goal direction, distance, speeds, beams."""
     direction = math.atan2(robot.goal_y - robot.y, robot.goal_x - robot.x) - robot.heading
@@ -341,7 +131,19 @@ def _write(robot: Any, ranges: Floats, observation: NDArray[np.float32]) -> None
         observation[4 + beam] = min(max(0.35 / ranges[beam], 0.0), 1.0)
 
 
-@_compiled
+@compiled
+def _collides(scene: Scene, rules: Rules, robot: Any, here: Floats, ranges: Floats) -> bool:
+    """Whether what stands still, a mover or the least beam is nearer than the rules allow."""
+    for beam in range(BEAMS):
+        if ranges[beam] < rules.collision_beam:
+            return True
+    for m in range(here.shape[0]):
+        if math.hypot(here[m, 0] - robot.x, here[m, 1] - robot.y) - here[m, 2] < rules.collision_mover:
+            return True
+    return clearance(scene, robot.x, robot.y) < rules.collision_clearance
+
+
+@compiled
 def begin(
     scene: Scene, rules: Rules, state: Any, movers: Floats, ranges: Floats, observations: NDArray[np.float32], row: int
 ) -> None:
@@ -357,7 +159,7 @@ def begin(
     _write(robot, ranges[row], observations[row])
 
 
-@_compiled
+@compiled
 def advance(
     scene: Scene,
     rules: Rules,
@@ -405,14 +207,9 @@ def advance(
         before = robot.distance
         robot.distance = math.sqrt((robot.goal_x - robot.x) ** 2 + (robot.goal_y - robot.y) ** 2)
         _measure(scene, rules, robot, movers[row], here, noise, sector, ranges[row])
-        near = math.inf
-        for beam in range(BEAMS):
-            near = min(near, ranges[row, beam])
         robot.success = robot.distance < rules.goal_radius
         robot.collision = (
-            not robot.success
-            and robot.steps > rules.immune
-            and (near < rules.collision_beam or clearance(scene, robot.x, robot.y) < rules.collision_clearance)
+            not robot.success and robot.steps > rules.immune and _collides(scene, rules, robot, here, ranges[row])
         )
         terminated[row] = robot.success or robot.collision
         if robot.success:

@@ -1,7 +1,7 @@
 """The navigation world once more, to be read and to be tested against: plain numpy, one robot, every thing looked at.
 
-`homeo_rl.envs.navigation.kernels` does the same fast. Both take the same random numbers, so a test can follow both
-through the same episode. Nothing here is used outside of tests. Units: metre, radian, second.
+`homeo_rl.envs.navigation.rays` and `kernels` do the same fast. Both take the same random numbers, so a test can follow
+both through the same episode. Nothing here is used outside of tests. Units: metre, radian, second.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from homeo_rl.envs.navigation.kernels import BEAMS, Floats, Rules, Scene
+from homeo_rl.envs.navigation.kernels import BEAMS, Rules
+from homeo_rl.envs.navigation.rays import Floats, Scene
 
 OVERLAP = 1e-12
 """How far a segment reaches beyond its ends, as a share of its length."""
@@ -144,7 +145,13 @@ def decide(
 
     ranges = measure(scene, rules, after, movers, noise[2:])
     success = after.distance < rules.goal_radius
-    touching = clearance(scene, x, y) < rules.collision_clearance or ranges.min() < rules.collision_beam
+    now = after.steps * rules.substeps * rules.substep
+    gaps = [math.hypot(cx - x, cy - y) - radius for cx, cy, radius in (mover_place(mover, now) for mover in movers)]
+    touching = (
+        clearance(scene, x, y) < rules.collision_clearance
+        or min(gaps, default=math.inf) < rules.collision_mover
+        or ranges.min() < rules.collision_beam
+    )
     collision = bool(not success and touching and after.steps > rules.immune)
     reward = 30.0 if success else -20.0 if collision else 15.0 * (robot.distance - after.distance)
     return after, Outcome(reward, success, collision, ranges, observe(after, ranges))

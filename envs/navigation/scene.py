@@ -9,13 +9,17 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from homeo_rl.envs.navigation import kernels
-from homeo_rl.envs.navigation.kernels import Scene
+from homeo_rl.envs.navigation import rays
+from homeo_rl.envs.navigation.kernels import MOVER
+from homeo_rl.envs.navigation.rays import Scene
 from homeo_rl.envs.navigation.world import Places, Polygon, World, inside
 from homeo_rl.errors import UsageError
 
 RASTER = 0.1
 """Spacing of the points where episodes may begin and end (m)."""
+
+LARGEST = 200.0
+"""Longest side of a world (m); a raster of the free space is made of all of it."""
 
 ROBOT = 0.18
 """Distance from an obstacle at which the robot touches it (m)."""
@@ -45,34 +49,55 @@ class Site:
     parts: np.ndarray
     corner: np.ndarray
 
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw a start [x, y, heading] and a goal [x, y] that it can reach, ``least_distance`` or more away."""
-        heading = float(rng.uniform(0.0, 2.0 * math.pi))
-        for _ in range(1000):
-            start, goal = int(rng.integers(len(self.starts))), int(rng.integers(len(self.goals)))
-            far = np.hypot(*(self.goals[goal] - self.starts[start])) >= self.world.least_distance - 1e-9
-            if far and self.start_parts[start] == self.goal_parts[goal]:
-                return np.array([*self.starts[start], heading]), self.goals[goal]
-        # Pairs are rare here; the check of the world made sure that there is one.
-        for start in rng.permutation(len(self.starts)):
-            far = np.linalg.norm(self.goals - self.starts[start], axis=1) >= self.world.least_distance - 1e-9
-            fits = np.flatnonzero(far & (self.goal_parts == self.start_parts[start]))
-            if len(fits):
-                return np.array([*self.starts[start], heading]), self.goals[int(rng.choice(fits))]
-        raise AssertionError(f"world {self.world.name}: no start has a goal")
+    def draw(
+        self, rng: np.random.Generator, start: np.ndarray | None = None, goal: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a start [x, y, heading] and a goal [x, y] that it can reach, ``least_distance`` or more away.
 
-    def check_route(self, start: np.ndarray, goal: np.ndarray) -> None:
-        """Check a start [x, y, heading] and a goal [x, y] that a user gives.
+        Where one of them is given, the other is drawn to fit.
+
+        Raises:
+            UsageError: nothing fits what was given.
+        """
+        starts, start_parts = self.starts, self.start_parts
+        goals, goal_parts = self.goals, self.goal_parts
+        heading = float(rng.uniform(0.0, 2.0 * math.pi)) if start is None else float(start[2])
+        if start is not None:
+            starts, start_parts = start[None, :2], np.array([self.part_of(start[:2], 0.5)])
+        if goal is not None:
+            goals, goal_parts = goal[None], np.array([self.part_of(goal, 0.5)])
+        for _ in range(1000):
+            first, last = int(rng.integers(len(starts))), int(rng.integers(len(goals)))
+            far = np.hypot(*(goals[last] - starts[first])) >= self.world.least_distance - 1e-9
+            if far and start_parts[first] == goal_parts[last]:
+                return np.array([*starts[first], heading]), goals[last]
+        for first in rng.permutation(len(starts)):  # pairs are rare here
+            far = np.linalg.norm(goals - starts[first], axis=1) >= self.world.least_distance - 1e-9
+            fits = np.flatnonzero(far & (goal_parts == start_parts[first]))
+            if len(fits):
+                return np.array([*starts[first], heading]), goals[int(rng.choice(fits))]
+        raise UsageError(
+            f"world {self.world.name!r}: nothing {self.world.least_distance} m or more away can be reached from "
+            f"{'start' if start is not None else 'goal'} {tuple(starts[0] if start is not None else goals[0])}; move it"
+        )
+
+    def route(
+        self, rng: np.random.Generator, start: np.ndarray | None, goal: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a start [x, y, heading] and a goal [x, y]: those that a user gives, checked, and drawn otherwise.
 
         Raises:
             UsageError: the start touches an obstacle, or the goal cannot be reached from it.
         """
         name = f"world {self.world.name!r}"
-        if not self.free(start[None, :2], ROBOT)[0]:
+        if start is not None and not self.free(start[None, :2], ROBOT)[0]:
             raise UsageError(f"{name}: start {tuple(start[:2])}: expected {ROBOT} m or more from every obstacle")
+        if start is None or goal is None:
+            return self.draw(rng, start, goal)
         here, there = self.part_of(start[:2], 0.5), self.part_of(goal, 0.5)
         if here != there or here == 0:
             raise UsageError(f"{name}: goal {tuple(goal)} cannot be reached from {tuple(start[:2])}; move one of them")
+        return start, goal
 
     def free(self, points: np.ndarray, clearance: float) -> np.ndarray:
         """Whether points [P, 2] are inside the wall, outside every obstacle, and ``clearance`` or more from both."""
@@ -92,6 +117,8 @@ def site(world: World) -> Site:
     """
     scene = build_scene(world)
     corners = np.array(world.outer)
+    if np.ptp(corners, axis=0).max() > LARGEST:
+        raise UsageError(f"world {world.name!r}: expected at most {LARGEST:g} m from end to end; is the unit metres?")
     low = np.round(corners.min(0) / RASTER) * RASTER
     count = np.floor((corners.max(0) - low) / RASTER + 1e-9).astype(int) + 1
     columns, rows = np.meshgrid(np.arange(count[0]), np.arange(count[1]))
@@ -107,7 +134,7 @@ def site(world: World) -> Site:
         scene=scene,
         movers=np.array(
             [[*m.start, *m.velocity, m.radius, m.out_s, m.pause_s, m.back_s] for m in world.movers], dtype=np.float64
-        ).reshape(-1, kernels.MOVER),
+        ).reshape(-1, MOVER),
         starts=starts,
         start_parts=_parts_of(parts, low, starts, 0.5),
         goals=goals,
@@ -135,7 +162,7 @@ def build_scene(world: World, cell: float | None = None) -> Scene:
     empty = np.zeros(0, dtype=np.int32)
     bare = Scene(segments, discs, low, cell, columns, rows, empty, empty, empty, empty)
     counts = np.zeros((2, columns * rows), dtype=np.int32)
-    kernels.bin_things(bare, counts, False)
+    rays.bin_things(bare, counts, False)
     offsets = np.zeros((2, columns * rows + 1), dtype=np.int32)
     np.cumsum(counts, axis=1, out=offsets[:, 1:])
     scene = bare._replace(
@@ -144,7 +171,7 @@ def build_scene(world: World, cell: float | None = None) -> Scene:
         nearest_from=offsets[1].copy(),
         nearest=np.zeros(offsets[1, -1], dtype=np.int32),
     )
-    kernels.bin_things(scene, counts, True)
+    rays.bin_things(scene, counts, True)
     return scene
 
 
@@ -165,7 +192,7 @@ def _parts_of(parts: np.ndarray, corner: np.ndarray, points: np.ndarray, reach: 
 
 def _clear(scene: Scene, world: World, points: np.ndarray, clearance: float) -> np.ndarray:
     found = np.zeros(len(points))
-    kernels.clearances(scene, np.ascontiguousarray(points, dtype=np.float64), found)
+    rays.clearances(scene, np.ascontiguousarray(points, dtype=np.float64), found)
     result: np.ndarray = inside(world.outer, points) & (found >= clearance - 1e-9)
     for polygon in world.obstacles:
         result &= ~inside(polygon, points)
@@ -185,7 +212,7 @@ def _candidates(world: World, scene: Scene, raster: np.ndarray, places: Places, 
         fits &= (x >= x0 - 1e-9) & (x <= x1 + 1e-9) & (y >= y0 - 1e-9) & (y <= y1 + 1e-9)
     for polygon in places.keepout:
         distances = np.zeros(len(raster))
-        kernels.clearances(build_scene(World(name="keep-out", outer=polygon)), raster, distances)
+        rays.clearances(build_scene(World(name="keep-out", outer=polygon)), raster, distances)
         fits &= ~inside(polygon, raster) & (distances >= places.clearance - 1e-9)
     if not fits.any():
         raise UsageError(

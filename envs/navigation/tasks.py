@@ -27,20 +27,21 @@ EVALUATION = Rules(
     range_most=40.0,
     goal_radius=0.5,
     collision_clearance=0.18,
+    collision_mover=0.18,
     collision_beam=0.0,
     still=0,
     immune=0,
 )
-"""Collision by the true distance to what stands still."""
+"""Collision by the true distance."""
 
-DYNAMIC = EVALUATION._replace(collision_clearance=0.0, collision_beam=0.18, still=20, immune=50)
+DYNAMIC = EVALUATION._replace(collision_clearance=0.0, collision_mover=0.0, collision_beam=0.18, still=20, immune=50)
 """Collision by the least beam; held still for 20 decisions, immune for 50."""
 
-TRAINING = EVALUATION._replace(action_kept=1.0, action_noise=0.0, collision_clearance=0.35, collision_beam=0.35)
+TRAINING = EVALUATION._replace(action_kept=1.0, action_noise=0.0, collision_clearance=0.35, collision_mover=0.35)
 """An obstacle nearer than 0.35 m ends the episode."""
 
-MOVING = TRAINING._replace(collision_beam=0.18)
-"""Training among movers, which come nearer than 0.35 m before anyone can tell: they may, as near as in `DYNAMIC`."""
+MOVING = TRAINING._replace(collision_mover=0.0, collision_beam=0.18)
+"""Training for `DYNAMIC`: movers, faster than the robot, count where the lidar can see them and as near as there."""
 
 TASKS = {"evaluation": EVALUATION, "dynamic": DYNAMIC, "training": TRAINING, "training-moving": MOVING}
 
@@ -81,14 +82,18 @@ class Task:
         Raises:
             UsageError: an argument or a world is not sound.
         """
-        given = [worlds] if isinstance(worlds, str | dict | World) else list(worlds)
-        if not given:
-            raise UsageError("worlds: expected at least one, got none")
+        given = [worlds] if isinstance(worlds, str | dict | World) else worlds
+        if not isinstance(given, list | tuple) or not given:
+            raise UsageError(f"worlds: expected one or more names, files or worlds, got {worlds!r}")
         if rules not in TASKS:
             raise unknown("rules", rules, TASKS)
-        if len(curriculum) > len(given) or any(not isinstance(n, int) or n < 0 for n in curriculum):
-            raise UsageError(f"curriculum: expected at most {len(given)} numbers of episodes, got {list(curriculum)}")
-        if not 0 <= random_movers <= 100:
+        if (
+            not isinstance(curriculum, list | tuple)
+            or len(curriculum) > len(given)
+            or any(not isinstance(n, int) or n < 0 for n in curriculum)
+        ):
+            raise UsageError(f"curriculum: expected at most {len(given)} numbers of episodes, got {curriculum!r}")
+        if not isinstance(random_movers, int) or not 0 <= random_movers <= 100:
             raise UsageError(f"random_movers: expected 0 to 100, got {random_movers}")
         found = TASKS[rules]._replace(rays_per_beam=40) if median else TASKS[rules]
         return cls(

@@ -96,7 +96,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         for row in np.flatnonzero(fresh):
             self._begin(int(row))
         terminated = fleet.terminated.copy()
-        late = np.zeros_like(terminated) if self.limit is None else (fleet.state["steps"] >= self.limit) & ~fresh
+        late = np.zeros_like(terminated) if self.limit is None else (fleet.state["steps"] >= self.limit)
         rewards = fleet.rewards.copy()
         self._over = terminated | late
         if self.autoreset_mode != AutoresetMode.SAME_STEP or not self._over.any():

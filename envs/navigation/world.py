@@ -69,6 +69,14 @@ class Places:
     keepout: tuple[Polygon, ...] = ()
     clearance: float = 0.5
 
+    def __post_init__(self) -> None:
+        if self.clearance < 0:
+            raise ValueError(f"clearance: expected >= 0, got {self.clearance}")
+        if self.fixed is not None and self.within is not None:
+            raise ValueError("expected fixed or within, got both; leave one out")
+        if self.within is not None and any(low > high for low, high in self.within):
+            raise ValueError(f"within: expected ((x least, x most), (y least, y most)), got {self.within}")
+
 
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +101,15 @@ class World:
             fault = fault_of(polygon)
             if fault:
                 raise ValueError(f"{name}: {fault}")
+        if self.least_distance < 0:
+            raise ValueError(f"least_distance: expected >= 0, got {self.least_distance}")
         for i, polygon in enumerate(self.obstacles):
             if not inside(self.outer, np.array(polygon), edge=True).any():
-                raise ValueError(f"obstacles[{i}]: expected inside the outer wall, no corner of it is")
+                raise ValueError(f"obstacles[{i}]: expected a corner of it inside the outer wall, found none")
+        for name, places in (("discs", [d.center for d in self.discs]), ("movers", [m.start for m in self.movers])):
+            for i, place in enumerate(places):
+                if not inside(self.outer, np.array([place]), edge=True).any():
+                    raise ValueError(f"{name}[{i}]: expected inside the outer wall, got {place}")
 
 
 def world_names() -> list[str]:
