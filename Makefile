@@ -15,12 +15,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-# A spiking cheetah: trained, damaged, kept running. About three minutes on two cores, after installation.
+# A spiking robot: trained among obstacles, damaged, adapted. About five minutes on two cores, after installation.
 demo: setup
 	rm -rf runs/demo
-	$(BIN)/homeo-rl train --algo ppo --env HalfCheetah-v5 --agent popsan -n 120000 --out runs/demo --eval-freq 20000 \
-	  -params n_envs:8 n_steps:256 learning_rate:5e-4 gae_lambda:0.9 log_std_init:-1.0 'agent_kwargs:{hidden: [128, 128]}'
-	$(BIN)/homeo-rl evaluate runs/demo --suite quick --homeostasis none,dwam --episodes 20
+	$(BIN)/homeo-rl train --algo sac --env homeo_rl/NavigationTrain-v0 --agent san -n 25000 --out runs/demo --eval-freq 5000 \
+	  -params learning_rate:lin_1e-3 learning_starts:2000 train_env_kwargs:{} 'agent_kwargs:{hidden: [128, 128]}'
+	$(BIN)/homeo-rl evaluate runs/demo --suite navigation-paper --homeostasis none,dwam:eta=1e-5:tau=200 --episodes 20
 
 lint: setup
 	$(BIN)/ruff format --check .

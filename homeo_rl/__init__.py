@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from homeo_rl.agents.controller import Controller, load_controller, save_controller
     from homeo_rl.agents.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
     from homeo_rl.agents.session import Session
+    from homeo_rl.agents.vec_env import GymVecEnv
     from homeo_rl.degradations.protocol import Condition, EnvDegradation, NetworkDegradation
     from homeo_rl.degradations.suites import Suite, load_suite
     from homeo_rl.envs.making import make_env
@@ -36,6 +37,7 @@ _HOME = {
     "Controller": "agents.controller",
     "ControllerSpec": "spec",
     "EnvDegradation": "degradations",
+    "GymVecEnv": "agents.vec_env",
     "Homeostasis": "homeostasis",
     "HomeoError": "errors",
     "LinearHomeostat": "homeostasis",
@@ -66,6 +68,7 @@ __all__ = [
     "Controller",
     "ControllerSpec",
     "EnvDegradation",
+    "GymVecEnv",
     "HomeoError",
     "Homeostasis",
     "LinearHomeostat",

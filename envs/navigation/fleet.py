@@ -17,6 +17,9 @@ from homeo_rl.errors import UsageError, unknown
 MOVER_SPEED = 0.7
 """Speed of movers drawn at random (m/s)."""
 
+GRACE = 5.0
+"""Seconds for which movers drawn at random stay away from where the robot starts."""
+
 
 class Fleet:
     """N robots. Rows of all arrays are robots.
@@ -139,7 +142,11 @@ def _parked(count: int) -> np.ndarray:
 
 
 def _random_mover(ready: Site, start: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw a cylinder that starts 1 m or more from the robot and turns back before it meets what stands still."""
+    """Draw a cylinder that turns back before it meets what stands still.
+
+    For its first five seconds it keeps 1 m or more away from where the robot starts: nobody learns from what nobody
+    could have avoided.
+    """
     radius = 0.25
     for _ in range(20):
         x, y = ready.starts[int(rng.integers(len(ready.starts)))] if len(ready.starts) > 1 else _anywhere(ready, rng)
@@ -150,7 +157,8 @@ def _random_mover(ready: Site, start: np.ndarray, rng: np.random.Generator) -> n
         rays.clearances(ready.scene, points, room)
         blocked = np.flatnonzero(room < radius)
         length = float(way[-1] if len(blocked) == 0 else way[max(blocked[0] - 1, 0)])
-        if np.hypot(x - start[0], y - start[1]) >= 1.0 and length >= 1.0:
+        soon = points[: round(min(length, GRACE * MOVER_SPEED) / 0.1) + 1]
+        if length >= 1.0 and np.hypot(soon[:, 0] - start[0], soon[:, 1] - start[1]).min() >= 1.0:
             out = length / MOVER_SPEED
             velocity = MOVER_SPEED * math.cos(angle), MOVER_SPEED * math.sin(angle)
             return np.array([x, y, *velocity, radius, out, 1.1, out])
