@@ -270,7 +270,7 @@ def _open(path: Path) -> Any:
     from homeo_rl.run import Run
 
     if not (path / "run.json").exists():
-        from homeo_rl.agents.pretrained import copy_pretrained, pretrained_names
+        from homeo_rl.agents.shipped import copy_pretrained, pretrained_names
 
         if str(path) in pretrained_names():
             return copy_pretrained(str(path), Path("runs"))

@@ -453,7 +453,7 @@ def test_navigation_suites(name: str) -> None:
     suite = load_suite(name)
     first, moving = suite.conditions[0], next(c for c in suite.conditions if c.name == "moving-obstacles")
     assert (first.degradations, first.severity, first.env) == ((), 0.0, "homeo_rl/Navigation-v0")
-    assert (moving.degradations, moving.severity, moving.env) == ((), 0.0, "homeo_rl/NavigationDynamic-v0")
+    assert (moving.degradations, moving.severity, moving.env) == ((), 1.0, "homeo_rl/NavigationDynamic-v0")
     assert len(suite.conditions) <= 30
     for condition in suite.conditions:
         env = make_env(condition.env)
@@ -509,7 +509,7 @@ def test_conditions_may_name_their_environment(tmp_path: Path) -> None:
         ("clean", "A-v0", 0.0),
         ("noisy@0.5", "B-v0", 0.5),
         ("noisy", "B-v0", 1.0),
-        ("moving", "C-v0", 0.0),
+        ("moving", "C-v0", 1.0),
     ]
     assert load(SUITE + "env: ''\n").hash == plain.hash, "no environment is no content"
     hashes = [load(SUITE + more).hash for more in ("env: A-v0\n", "env: B-v0\n", "    env: A-v0\n")]

@@ -20,8 +20,8 @@ from homeo_rl import checkpoint
 from homeo_rl.agents.controller import Controller, load_controller
 from homeo_rl.agents.importers import import_san
 from homeo_rl.agents.presets import controller_spec
-from homeo_rl.agents.pretrained import FOLDER, copy_pretrained, pretrained_names
 from homeo_rl.agents.session import Session
+from homeo_rl.agents.shipped import FOLDER, copy_pretrained, pretrained_names
 from homeo_rl.agents.vec_env import GymVecEnv
 from homeo_rl.cli import main
 from homeo_rl.degradations import load_suite
@@ -334,7 +334,7 @@ def test_malformed_routes_are_refused(tmp_path: Path, text: str, said: str) -> N
 # --- the agents that come with the package
 
 
-@pytest.mark.parametrize("name", ["navigation-san", "navigation-san-dynamic"])
+@pytest.mark.parametrize("name", ["navigation-san"])
 def test_pretrained_agents_are_small_and_say_where_they_come_from(name: str) -> None:
     assert name in pretrained_names()
     run = Run.open(FOLDER / name)

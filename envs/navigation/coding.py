@@ -17,9 +17,6 @@ FASTEST = 0.5
 TURNING = 2.0
 """Angular speed that is coded as 1 (rad/s)."""
 
-APPROACH = 8.0
-"""Growth of a beam's entry that is coded as 1 is one part in so many."""
-
 SIGNED = gym.spaces.Box(
     np.array([-math.pi, 0.0, 0.0, -1.8, *[0.0] * BEAMS], dtype=np.float32),
     np.array([math.pi, 1.0, FASTEST, 1.8, *[1.0] * BEAMS], dtype=np.float32),
@@ -28,24 +25,6 @@ SIGNED = gym.spaces.Box(
 
 CODED = gym.spaces.Box(np.zeros(6 + BEAMS, dtype=np.float32), np.ones(6 + BEAMS, dtype=np.float32))
 """Direction left and right, distance, speed, turn left and right, beams."""
-
-
-def space_of(spike_coded: bool, approach: int) -> gym.spaces.Box:
-    """Return the observation space of a task; the growth of the beams, where it is told, lies before them."""
-    space = CODED if spike_coded else SIGNED
-    if not approach:
-        return space
-    extra = np.zeros(BEAMS, dtype=np.float32)
-    return gym.spaces.Box(
-        np.concatenate([space.low[:-BEAMS], extra, extra]),
-        np.concatenate([space.high[:-BEAMS], extra + 1, extra + 1]),
-    )
-
-
-def approach_code(beams: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Code how much beam entries [..., 18] have grown since ``before``, in [0, 1]; what recedes is 0."""
-    grown: np.ndarray = np.clip(np.float32(APPROACH) * (beams - before), 0.0, 1.0)
-    return grown
 
 
 def spike_code(observations: np.ndarray) -> np.ndarray:

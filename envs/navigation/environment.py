@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from homeo_rl.envs.navigation.coding import space_of
+from homeo_rl.envs.navigation.coding import CODED, SIGNED
 from homeo_rl.envs.navigation.fleet import Fleet
 from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.envs.navigation.world import World
@@ -36,7 +36,7 @@ class NavigationEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def __init__(self, *, render_mode: str | None = None, **arguments: Any) -> None:
         self.fleet = Fleet(Task.build(**arguments), 1)
-        self.observation_space = space_of(self.fleet.task.spike_coded, self.fleet.task.approach)
+        self.observation_space = CODED if self.fleet.task.spike_coded else SIGNED
         self.action_space = ACTIONS
         self.render_mode = render_mode
         self._row = np.zeros(1, dtype=np.int64)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from homeo_rl.envs.navigation import kernels, rays
-from homeo_rl.envs.navigation.coding import approach_code, spike_code
+from homeo_rl.envs.navigation.coding import spike_code
 from homeo_rl.envs.navigation.kernels import BEAMS, MOVER, STATE
 from homeo_rl.envs.navigation.scene import Site, site
 from homeo_rl.envs.navigation.tasks import Task
@@ -47,7 +47,6 @@ class Fleet:
         self.observations = np.zeros((count, 4 + BEAMS), dtype=np.float32)
         self.rewards = np.zeros(count)
         self.terminated = np.zeros(count, dtype=np.bool_)
-        self._past = np.zeros((count, task.approach + 1, BEAMS), dtype=np.float32)  # ring buffers of beams
 
     def begin(self, row: int, rng: np.random.Generator, options: dict[str, Any] | None = None) -> None:
         """Start an episode of one robot.
@@ -82,7 +81,6 @@ class Fleet:
         for place in range(self.task.random_movers):
             self.movers[row, len(ready.movers) + place] = _random_mover(ready, start, rng)
         kernels.begin(ready.scene, self.task.rules, self.state, self.movers, self.ranges, self.observations, row)
-        self._past[row] = self.observations[row, -BEAMS:]
 
     def advance(self, rows: np.ndarray, actions: np.ndarray) -> None:
         """Run one decision of the robots ``rows`` with actions [N, 2]."""
@@ -94,17 +92,10 @@ class Fleet:
                 self.sites[where].scene, self.task.rules, self.state, self.movers, self.ranges, group, actions,
                 self.observations, self.rewards, self.terminated,
             )  # fmt: skip
-        if self.task.approach:
-            self._past[rows, self.state["steps"][rows] % self._past.shape[1]] = self.observations[rows, -BEAMS:]
 
     def seen(self) -> np.ndarray:
-        """Observations [N, 22 or 24, or 18 more] as the policy sees them, copied."""
-        seen = spike_code(self.observations) if self.task.spike_coded else self.observations.copy()
-        if not self.task.approach:
-            return seen
-        before = self._past[np.arange(len(seen)), (self.state["steps"] + 1) % self._past.shape[1]]
-        grown = approach_code(seen[:, -BEAMS:], before)
-        return np.concatenate([seen[:, :-BEAMS], grown, seen[:, -BEAMS:]], axis=1)
+        """Observations [N, 22 or 24] as the policy sees them, copied."""
+        return spike_code(self.observations) if self.task.spike_coded else self.observations.copy()
 
     def clearance(self, row: int) -> float:
         """Distance of one robot to the nearest thing that stands still (m)."""

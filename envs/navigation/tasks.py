@@ -58,8 +58,6 @@ class Task:
         random_movers: cylinders that move at random, beside those of the world.
         median: each beam is the median of 40 rays over its 10-degree sector, instead of the one ray at its centre.
         spike_coded: observations of 24 entries in [0, 1] (`homeo_rl.envs.navigation.coding`).
-        approach: 0, or over how many decisions the growth of each beam is told, 18 entries more before the beams: what
-            comes nearer can be told from what stands still (`homeo_rl.envs.navigation.coding.approach_code`).
     """
 
     worlds: tuple[World, ...]
@@ -67,7 +65,6 @@ class Task:
     curriculum: tuple[int, ...] = ()
     random_movers: int = 0
     spike_coded: bool = False
-    approach: int = 0
 
     @classmethod
     def build(
@@ -79,7 +76,6 @@ class Task:
         random_movers: int = 0,
         median: bool = False,
         spike_coded: bool = False,
-        approach: int = 0,
     ) -> Task:
         """Check the arguments and read the worlds.
 
@@ -99,8 +95,6 @@ class Task:
             raise UsageError(f"curriculum: expected at most {len(given)} numbers of episodes, got {curriculum!r}")
         if not isinstance(random_movers, int) or not 0 <= random_movers <= 100:
             raise UsageError(f"random_movers: expected 0 to 100, got {random_movers}")
-        if not isinstance(approach, int) or not 0 <= approach <= 100:
-            raise UsageError(f"approach: expected 0 to 100 decisions, got {approach!r}")
         found = TASKS[rules]._replace(rays_per_beam=40) if median else TASKS[rules]
         return cls(
             worlds=tuple(load_world(world) for world in given),
@@ -108,5 +102,4 @@ class Task:
             curriculum=tuple(curriculum),
             random_movers=random_movers,
             spike_coded=spike_coded,
-            approach=approach,
         )

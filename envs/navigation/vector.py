@@ -13,7 +13,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from homeo_rl.envs.navigation.coding import space_of
+from homeo_rl.envs.navigation.coding import CODED, SIGNED
 from homeo_rl.envs.navigation.environment import ACTIONS, NavigationEnv
 from homeo_rl.envs.navigation.fleet import Fleet
 from homeo_rl.envs.navigation.tasks import Task
@@ -48,7 +48,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
             raise UsageError(f"num_envs: expected at least 1, got {num_envs}")
         self.num_envs = num_envs
         self.fleet = Fleet(Task.build(**arguments), num_envs)
-        self.single_observation_space = space_of(self.fleet.task.spike_coded, self.fleet.task.approach)
+        self.single_observation_space = CODED if self.fleet.task.spike_coded else SIGNED
         self.single_action_space = ACTIONS
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(ACTIONS, num_envs)

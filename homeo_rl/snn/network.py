@@ -82,7 +82,7 @@ class SpikingNetwork(nn.Module):
         self.encoder = build_encoder(spec.inputs, spec.encoder)
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(spec.widths, spec.widths[1:], strict=False))
         self.readout = build_readout(spec.outputs, spec.readout)
-        if spec.readout.kind in ("mean", "last"):
+        if spec.readout.kind == "mean":
             # An output neuron that is silent or saturated at the start has no surrogate gradient to leave by.
             last = self.layers[-1]
             assert isinstance(last, nn.Linear)
