@@ -61,9 +61,11 @@ def controller_spec(
             "wrap the environment (gymnasium.wrappers.FlattenObservation)"
         )
     preset = PRESETS[agent]
-    # Observations in [0, 1] are firing rates already: a Bernoulli encoder takes them as they are.
-    rates = preset.get("encoder", {}).get("kind") == "bernoulli" and _in_unit_interval(observation_space)
-    if rates:
+    # Observations in [0, 1] are firing rates already: a Bernoulli encoder takes them as they are, and so does the
+    # control arm beside it. A population's units are spread around 0 and want z-scores.
+    bernoulli = preset.get("encoder", {}).get("kind") == "bernoulli"
+    rates = (bernoulli or preset.get("body") == "mlp") and _in_unit_interval(observation_space)
+    if rates and bernoulli:
         preset = _merge(preset, {"encoder": {"span": 1.0, "signed": False}})
     fields = _merge(preset, dict(overrides or {}))
     rate_coded = fields.get("body") != "mlp" and fields["readout"]["kind"] in ("mean", "last")
