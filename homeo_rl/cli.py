@@ -108,8 +108,7 @@ def _train(args: Train, words: list[str]) -> dict[str, Any]:
         run = train(plan, report=lambda done, mean: bars.reach(done, "" if mean is None else f"return {mean:.1f}"))
     print(f"run: {run.path}")
     print(f"watch it learn: tensorboard --logdir {args.tensorboard_log or run.path / 'tb'}")
-    suite = "navigation-paper" if args.env.startswith("homeo_rl/Navigation") else "quick"
-    print(f"next: homeo-rl evaluate {run.path} --suite {suite} --homeostasis none,dwam")
+    print(f"next: homeo-rl evaluate {run.path} {_next_flags(args.env, 'quick')}")
     return {
         "run": str(run.path),
         "env": run.spec.env,
@@ -221,8 +220,7 @@ def _import(args: Import, words: list[str]) -> dict[str, Any]:
     run = Run.create(args.out, spec)
     save_controller(run, controller)
     print(f"run: {run.path}")
-    suite = "navigation-paper" if args.env.startswith("homeo_rl/Navigation") else "paper-mujoco"
-    print(f"next: homeo-rl evaluate {run.path} --suite {suite} --homeostasis none,dwam")
+    print(f"next: homeo-rl evaluate {run.path} {_next_flags(args.env, 'paper-mujoco')}")
     return {"run": str(run.path), "env": args.env, "kind": args.kind}
 
 
@@ -234,7 +232,8 @@ def _enjoy(args: Enjoy, words: list[str]) -> dict[str, Any]:
     from homeo_rl.evaluation.enjoy import enjoy
     from homeo_rl.evaluation.routes import read_routes
 
-    conditions = {condition.label: condition for condition in load_suite(args.suite).conditions}
+    suite = load_suite(args.suite)
+    conditions = {condition.label: condition for condition in suite.conditions}
     if args.condition not in conditions:
         raise unknown(f"condition of suite {args.suite}", args.condition, conditions)
     if args.episodes < 1 or (args.steps is not None and args.steps < 1):
@@ -249,6 +248,7 @@ def _enjoy(args: Enjoy, words: list[str]) -> dict[str, Any]:
         steps=args.steps,
         which="best" if args.best else "policy",
         env=args.env,
+        healthy=suite.conditions[0].env,
         routes=() if args.routes is None else read_routes(args.routes),
     )
     for episode in episodes:
@@ -275,6 +275,13 @@ def _open(path: Path) -> Any:
         if str(path) in pretrained_names():
             return copy_pretrained(str(path), Path("runs"))
     return Run.open(path)
+
+
+def _next_flags(env: str, suite: str) -> str:
+    """Return flags that suit an environment; navigation wants slower adaptation than DWAM's defaults."""
+    if env.startswith("homeo_rl/Navigation"):
+        return "--suite navigation-paper --homeostasis none,dwam:eta=1e-5:tau=200"
+    return f"--suite {suite} --homeostasis none,dwam"
 
 
 def _print_report(report: Any, title: str) -> None:

@@ -29,6 +29,7 @@ def enjoy(
     steps: int | None = None,
     which: str = "policy",
     env: str = "",
+    healthy: str = "",
     routes: Sequence[Route] = (),
 ) -> list[Episode]:
     """Run episodes and show them.
@@ -43,6 +44,7 @@ def enjoy(
         steps: most steps of an episode of a video; None is 300 with a MuJoCo camera, else 1000.
         which: policy bundle.
         env: environment that takes the place of the run's, where the condition names none.
+        healthy: environment that the plug-in learns the normal rates in; "" is ``env`` or the run's own.
         routes: where episodes begin and end; () lets the environment draw.
 
     Raises:
@@ -56,7 +58,9 @@ def enjoy(
     references: tuple[LayerReference, ...] = ()
     if plugin is not None:
         network = require_spiking(controller, "homeostasis")
-        references = calibration_of(run, controller, which=which, episodes=5, env=(name, kwargs)).references(network)
+        place = healthy or env or run.spec.env
+        normal = place, arguments_for(place, run.spec.env, run.spec.env_kwargs)
+        references = calibration_of(run, controller, which=which, episodes=5, env=normal).references(network)
     options = [route.options for route in routes]
     seeds = [episode_seed(seed, "evaluation", index) for index in range(episodes)]
 

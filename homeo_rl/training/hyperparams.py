@@ -84,7 +84,7 @@ def known(algo: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What is known to work in one environment; all empty where nobody tried."""
+    """Defaults for one environment; all empty where there are none."""
 
     steps: int | None = None
     env_kwargs: dict[str, Any] = field(default_factory=dict)

@@ -141,7 +141,7 @@ def planned_steps(plan: TrainingPlan) -> int:
 
 
 def _with_tuned(plan: TrainingPlan) -> TrainingPlan:
-    """Lay the plan over what is known to work for its algorithm, environment and agent."""
+    """Lay the plan over the defaults of its algorithm, environment and agent."""
     known = tuned(plan.algo, plan.env, plan.agent)
     return replace(
         plan,
