@@ -105,7 +105,7 @@ class Session:
             None if membrane is None else type(membrane)(*(part[rows] for part in membrane))
             for membrane in state.membranes
         ]
-        state.rates = tuple(rate[rows] for rate in state.rates)
+        state.measured = tuple(rate[rows] for rate in state.rates)
         state.batch = len(rows)
         self._noise = [self._noise[int(row)] for row in rows]
 

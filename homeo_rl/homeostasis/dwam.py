@@ -65,7 +65,7 @@ class DWAM(Homeostasis):
     def init(self, layer: LayerReference, batch: int) -> State:
         """Start from no delta and from the calibrated moments."""
         return {
-            "delta": layer.rate.new_zeros(batch, layer.rate.shape[0], layer.inputs),
+            "delta": layer.rate.new_zeros(batch, layer.inputs, layer.rate.shape[0]).transpose(1, 2),
             "m": layer.rate.repeat(batch, 1),
             "q": layer.square.repeat(batch, 1),
         }

@@ -40,8 +40,9 @@ class LinearHomeostat(Homeostasis):
     def init(self, layer: LayerReference, batch: int) -> State:
         """Start from no change and from the calibrated mean."""
         neurons = layer.rate.shape[0]
-        shape = (batch, neurons, layer.inputs) if self.target == "weights" else (batch, neurons)
-        return {"delta": layer.rate.new_zeros(shape), "m": layer.rate.repeat(batch, 1)}
+        shape = (batch, layer.inputs, neurons) if self.target == "weights" else (batch, neurons)
+        delta = layer.rate.new_zeros(shape)
+        return {"delta": delta.transpose(1, 2) if delta.dim() == 3 else delta, "m": layer.rate.repeat(batch, 1)}
 
     def modulation(self, state: State) -> Modulation:
         """Add the change to the weights or to the bias."""

@@ -25,9 +25,21 @@ def uniform(shape: tuple[int, ...], like: Tensor, generator: Generator | None, n
 
 
 class Encoder(nn.Module):
-    """Base: ``forward(x, steps)``; ``stochastic`` encoders also take the randomness, as a generator or as numbers."""
+    """Base: ``forward(x, steps)``; ``stochastic`` encoders also take the randomness, as a generator or as numbers.
+
+    Every encoder is a smooth map of the observation, `activity`, and then spikes (or a current) whose derivative passes
+    straight through; what a loss says of step t reaches the activity times `passed`. Compiled code uses the parts.
+    """
 
     stochastic = False
+
+    def activity(self, x: Tensor) -> Tensor:
+        """Return what the spikes are made of [B, N_enc]: rates, or the growth of an integrator a step."""
+        raise NotImplementedError
+
+    def passed(self, steps: int) -> list[float]:
+        """Return the derivative of the train at each step with respect to the activity, spikes passing straight."""
+        return [1.0] * steps
 
     def forward(
         self, x: Tensor, steps: int, *, generator: Generator | None = None, noise: Tensor | None = None
@@ -57,6 +69,11 @@ class PopulationEncoder(Encoder):
         std = self.std.clamp_min(_LEAST_STD)
         return torch.exp(-0.5 * distance.square() / std.square()).flatten(1)
 
+    def passed(self, steps: int) -> list[float]:
+        """Return 1 + r + ... + r^(t-1): a spike lowers the potential it came from by the threshold, r = 1 - threshold."""
+        kept = 1.0 - REGULAR_THRESHOLD
+        return [1.0] * steps if self.stochastic else [sum(kept**k for k in range(t + 1)) for t in range(steps)]
+
     def forward(
         self, x: Tensor, steps: int, *, generator: Generator | None = None, noise: Tensor | None = None
     ) -> Tensor:
@@ -78,6 +95,10 @@ class PopulationEncoder(Encoder):
 class CurrentEncoder(Encoder):
     """The observation itself as a constant input current."""
 
+    def activity(self, x: Tensor) -> Tensor:
+        """Return the observation."""
+        return x
+
     def forward(
         self, x: Tensor, steps: int, *, generator: Generator | None = None, noise: Tensor | None = None
     ) -> Tensor:
@@ -94,12 +115,16 @@ class BernoulliEncoder(Encoder):
         super().__init__()
         self.span, self.signed = spec.span, spec.signed
 
+    def activity(self, x: Tensor) -> Tensor:
+        """Return the rates [B, N_enc]."""
+        rate = torch.cat([x, -x], 1) if self.signed else x
+        return (rate / self.span).clamp(0.0, 1.0)
+
     def forward(
         self, x: Tensor, steps: int, *, generator: Generator | None = None, noise: Tensor | None = None
     ) -> Tensor:
         """Encode ``x`` [B, N_in]."""
-        rate = torch.cat([x, -x], 1) if self.signed else x
-        rate = (rate / self.span).clamp(0.0, 1.0).unsqueeze(1).expand(-1, steps, -1)
+        rate = self.activity(x).unsqueeze(1).expand(-1, steps, -1)
         draws = uniform(rate.shape, x, generator, noise)
         return straight_through(rate, (draws < rate).to(x.dtype))
 

@@ -15,11 +15,17 @@ import torch
 from torch import Generator, Tensor, nn
 
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, Scope, State, Tick, restart
-from homeo_rl.snn import neurons
-from homeo_rl.snn.encoders import build_encoder
+from homeo_rl.snn import kernels, neurons
+from homeo_rl.snn.encoders import REGULAR_THRESHOLD, CurrentEncoder, Encoder, build_encoder, uniform
+from homeo_rl.snn.kernels import encoding, stack
+from homeo_rl.snn.kernels.decider import can_decide, decider_of
 from homeo_rl.snn.neurons import Membrane, ThresholdRule
 from homeo_rl.snn.readouts import build_readout
 from homeo_rl.spec import NetworkSpec, NeuronSpec
+
+
+FEW = 16
+"""Rows up to which following events is faster than a product of all rows."""
 
 
 class LayerWeights(NamedTuple):
@@ -55,7 +61,7 @@ class NetworkState:
         references: what the mechanism knows of each healthy layer.
         adaptation: the mechanism's state of each layer.
         membranes: membrane state of each layer, where it outlives a decision.
-        rates: mean output [B, N] of the encoder and of each layer in the last decision.
+        measured: mean output [B, N] of the encoder and of each layer in the last decision, or what computes them.
     """
 
     batch: int
@@ -64,7 +70,14 @@ class NetworkState:
     references: tuple[LayerReference, ...] = ()
     adaptation: list[State] = field(default_factory=list)
     membranes: list[Membrane | None] = field(default_factory=list)
-    rates: tuple[Tensor, ...] = ()
+    measured: tuple[Tensor, ...] | Callable[[], tuple[Tensor, ...]] = ()
+
+    @property
+    def rates(self) -> tuple[Tensor, ...]:
+        """Mean output [B, N] of the encoder and of each layer in the last decision."""
+        if callable(self.measured):
+            self.measured = self.measured()  # training never asks
+        return self.measured
 
 
 class SpikingNetwork(nn.Module):
@@ -81,6 +94,8 @@ class SpikingNetwork(nn.Module):
         self.spec = spec
         self.encoder = build_encoder(spec.inputs, spec.encoder)
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(spec.widths, spec.widths[1:], strict=False))
+        for layer in self.layers:
+            layer.weight = nn.Parameter(by_input(layer.weight.detach()))
         self.readout = build_readout(spec.outputs, spec.readout)
         if spec.readout.kind == "mean":
             # An output neuron that is silent or saturated at the start has no surrogate gradient to leave by.
@@ -174,6 +189,10 @@ class SpikingNetwork(nn.Module):
         adapt = adapt and state.plugin is not None
         if adapt and state.plugin is not None and state.plugin.scope == "decision":
             state = self.forget(state, torch.ones(state.batch, dtype=torch.bool, device=x.device), "decision")
+        if self._compiled(x, state):
+            return self._decide(x, state, adapt, generator, noise)
+        if self._plain(x, state):
+            return self._stack(x, state, generator, noise)
         train = self.encoder(x, self.spec.steps, generator=generator, noise=noise)
         rates = [train.detach().mean(1)]
         for index in range(len(self.layers)):
@@ -183,9 +202,55 @@ class SpikingNetwork(nn.Module):
             rates.append(membrane.spikes.detach() if not self._fires(index) else train.detach().mean(1))
         if adapt:
             self._advance(state, rates)
-        state = replace(state, rates=tuple(rates))
+        state = replace(state, measured=tuple(rates))
         y: Tensor = self.readout(train)
         return y, state
+
+    def _compiled(self, x: Tensor, state: NetworkState) -> bool:
+        """Whether this decision is one for `homeo_rl.snn.kernels.decision`: no gradient, and few rows or rows apart."""
+        if torch.is_grad_enabled() or not kernels.compiled():
+            return False
+        apart = state.weights is not None or state.plugin is not None
+        return (apart or x.shape[0] <= FEW) and can_decide(x, state)
+
+    def _decide(
+        self, x: Tensor, state: NetworkState, adapt: bool, generator: Generator | None, noise: Tensor | None
+    ) -> tuple[Tensor, NetworkState]:
+        if self.encoder.stochastic:
+            noise = uniform((x.shape[0], self.spec.steps, self.spec.widths[0]), x, generator, noise)
+        if self.spec.membrane == "episode" and state.membranes[0] is None:
+            state.membranes = [
+                Membrane(*(x.new_zeros(x.shape[0], width) for _ in range(3))) for width in self.spec.widths[1:]
+            ]
+        y, rates, advanced = decider_of(self)(self, x, state, adapt=adapt, noise=noise)
+        if adapt and not advanced:
+            self._advance(state, rates)
+        state.measured = rates
+        return y, state
+
+    def _plain(self, x: Tensor, state: NetworkState) -> bool:
+        """Whether `homeo_rl.snn.kernels.stack` covers this pass: trained weights, at rest, on a CPU."""
+        return (
+            kernels.compiled()
+            and x.is_cpu
+            and x.dtype in (torch.float32, torch.float64)
+            and state.weights is None
+            and state.plugin is None
+            and self.spec.membrane == "decision"
+        )
+
+    def _stack(
+        self, x: Tensor, state: NetworkState, generator: Generator | None, noise: Tensor | None
+    ) -> tuple[Tensor, NetworkState]:
+        layers = [(layer.weight, layer.bias) for layer in self.layers if isinstance(layer, nn.Linear)]
+        given = spikes_of(self.encoder, x, self.spec.steps, generator, noise)
+        out, hidden = stack.run(self.spec.neuron, given, layers, fires=self.readout.spiking)
+
+        def rates() -> tuple[Tensor, ...]:
+            last = out if self.readout.spiking else torch.zeros_like(out)
+            return tuple(part.detach().to(out.dtype).mean(1) for part in (given.train, *hidden, last))
+
+        return self.readout(out), replace(state, measured=rates)
 
     def rest(self, state: NetworkState, x: Tensor) -> NetworkState:
         """Run the plug-in's offline phase on stored observations ``x`` [M, inputs], between episodes.
@@ -269,6 +334,32 @@ class SpikingNetwork(nn.Module):
             membranes=[None] * len(self.layers),
         )
         return self.forward(x, asleep)[1].rates
+
+
+def by_input(weight: Tensor) -> Tensor:
+    """Return a copy of ``weight`` [..., N_out, N_in] that lies input by input in memory.
+
+    To torch nothing changes. Compiled code follows events: it reads all synapses of one input in a row.
+    """
+    return weight.transpose(-1, -2).clone(memory_format=torch.contiguous_format).transpose(-1, -2)
+
+
+def spikes_of(
+    encoder: Encoder, x: Tensor, steps: int, generator: Generator | None, noise: Tensor | None
+) -> stack.Input:
+    """Return an encoder's spikes (or current) for compiled layers, in the smallest type that holds them."""
+    activity = encoder.activity(x)
+    plain = activity.detach().contiguous()
+    shape = (plain.shape[0], steps, plain.shape[1])
+    if isinstance(encoder, CurrentEncoder):
+        return stack.Input(activity, plain.unsqueeze(1).expand(shape), encoder.passed(steps), False)
+    train = torch.empty(shape, dtype=stack.event_type(plain.dtype))
+    if encoder.stochastic:
+        draws = uniform(shape, plain, generator, noise).contiguous()
+        encoding.compare(draws.numpy(), plain.numpy(), train.numpy())
+    else:
+        encoding.integrate(plain.numpy(), plain.numpy().dtype.type(REGULAR_THRESHOLD), train.numpy())
+    return stack.Input(activity, train, encoder.passed(steps), True)
 
 
 @torch.no_grad()

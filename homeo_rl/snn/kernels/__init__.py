@@ -1,0 +1,58 @@
+"""Three implementations of one arithmetic: torch's operations (the reference), compiled loops (numba), a GPU's (Triton).
+
+The reference is `homeo_rl.snn.neurons`, `encoders`, `readouts` and `network`; it runs everywhere and everything is
+tested against it. Where a tensor lies decides which one runs: compiled loops on a CPU, Triton on a GPU.
+``HOMEO_RL_KERNEL`` = ``reference``, ``numba`` or ``triton`` overrides that; what the chosen one cannot do, the
+reference does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from homeo_rl.errors import unknown
+
+KERNELS = ("auto", "reference", "numba", "triton")
+
+_chosen: list[str] = []
+
+
+def chosen() -> str:
+    """Return which implementation is asked for: a name in `KERNELS`.
+
+    Raises:
+        UsageError: ``HOMEO_RL_KERNEL`` is none of them.
+    """
+    if not _chosen:
+        asked = os.environ.get("HOMEO_RL_KERNEL", "auto") or "auto"
+        if asked not in KERNELS:
+            raise unknown("HOMEO_RL_KERNEL", asked, KERNELS)
+        _chosen.append(asked)
+    return _chosen[-1]
+
+
+@contextmanager
+def use(kernel: str) -> Iterator[None]:
+    """Ask for an implementation inside a ``with`` block.
+
+    Raises:
+        UsageError: it is not known.
+    """
+    if kernel not in KERNELS:
+        raise unknown("kernel", kernel, KERNELS)
+    chosen()
+    _chosen.append(kernel)
+    try:
+        yield
+    finally:
+        _chosen.pop()
+
+
+def compiled() -> bool:
+    """Whether tensors on a CPU go through compiled loops."""
+    return chosen() in ("auto", "numba")
+
+
+__all__ = ["KERNELS", "chosen", "compiled", "use"]

@@ -1,0 +1,267 @@
+"""From a network and its state to the compiled decision: addresses are collected once and checked at every call."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from homeo_rl.homeostasis import BDETT, DWAM
+from homeo_rl.homeostasis.protocol import Modulation
+from homeo_rl.snn.encoders import PopulationEncoder
+from homeo_rl.snn.kernels import decision
+from homeo_rl.snn.kernels.layer import constants_of, kind_of
+from homeo_rl.snn.readouts import PopulationReadout
+
+if TYPE_CHECKING:
+    from homeo_rl.snn.network import NetworkState, SpikingNetwork
+
+_ENCODERS = {
+    "population-regular": decision.REGULAR,
+    "population-poisson": decision.POISSON,
+    "current": decision.CONSTANT,
+    "bernoulli": decision.BERNOULLI,
+}
+_READOUTS = {
+    "population": decision.POPULATION,
+    "mean": decision.MEAN,
+    "last": decision.LAST,
+    "membrane": decision.MEMBRANE,
+}
+
+ROWS_A_THREAD = 8
+"""Rows that are worth a thread of their own."""
+
+
+class Frame(NamedTuple):
+    """What surrounds a network in a policy: the normaliser before it and the squashing after it.
+
+    Attributes:
+        shift: means of the observations [D], or empty where they are used as they are.
+        scale: their deviations and, at the end, what the normalised values are clipped to [D + 1]; or empty.
+        squash: what becomes of the outputs (`decision.RAW` ...).
+        bounds: middle and half width of every action, or its lowest and highest value for `decision.CLIP` [2, K].
+    """
+
+    shift: np.ndarray
+    scale: np.ndarray
+    squash: int
+    bounds: np.ndarray
+
+
+def bare(dtype: Any = np.float32) -> Frame:
+    """Return the frame of a network that stands alone."""
+    empty = np.zeros(0, dtype=dtype)
+    return Frame(empty, empty, decision.RAW, np.zeros((2, 0), dtype=dtype))
+
+
+class Decider:
+    """Compiled decisions of one network; its parameters are read where they lie, never copied.
+
+    Weights [N_out, N_in] must lie input by input in memory (`homeo_rl.snn.memory`); others are copied at every call,
+    which is slow and right.
+    """
+
+    def __init__(self, network: SpikingNetwork) -> None:
+        spec = self.spec = network.spec
+        self._widths = np.array(spec.widths, dtype=np.int64)
+        self._sizes = [*spec.widths, spec.outputs]
+        self._length = sum(self._sizes)
+        self._neuron = np.array([kind_of(spec.neuron), spec.neuron.reset == "hard", spec.steps], dtype=np.int64)
+        kind = _ENCODERS[spec.encoder.kind]
+        self._encoder = kind
+        self._readout = _READOUTS[spec.readout.kind]
+        self._lock = threading.Lock()
+        self._threads: ThreadPoolExecutor | None = None
+        self._key: list[Any] = []
+
+    def __call__(
+        self,
+        network: SpikingNetwork,
+        x: Tensor,
+        state: NetworkState,
+        *,
+        adapt: bool = False,
+        noise: Tensor | None = None,
+        frame: Frame | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, ...], bool]:
+        """Decide for x [B, D].
+
+        Returns:
+            the outputs [B, K], the mean rates of the encoder and of every layer, and whether the plug-in's state was
+            advanced, which is done for those that have a compiled rule where ``adapt`` is set.
+        """
+        batch, dtype = x.shape[0], x.dtype
+        changes = [] if state.plugin is None else [state.plugin.modulation(part) for part in state.adaptation]
+        # What the table points to is kept alive, so equal addresses are the same memory.
+        key = [dtype, adapt, id(state.plugin), id(state.references)]
+        key += [0 if part is None else part.data_ptr() for part in self._tensors(network, state, changes)]
+        with self._lock:
+            if key != self._key:
+                self._prepare(network, state, changes, adapt, dtype)
+                self._key = key
+            for copy, original in self._copies:
+                copy.copy_(original)
+            out = np.empty((batch, self._length), dtype=self._kind)
+            frame = self._bare if frame is None else frame
+            arguments = (
+                self._table, self._strides, self._widths, self._neuron, self._constants, self._encoder, self._span,
+                frame.shift, frame.scale, self._readout, frame.squash, self._gain, frame.bounds,
+                self._rule, self._numbers, x.contiguous().numpy(),
+                self._silence if noise is None else noise.to(dtype).reshape(batch, -1).numpy(), out,
+            )  # fmt: skip
+            self._run(batch, arguments)
+        *rates, y = torch.split_with_sizes(torch.from_numpy(out), self._sizes, 1)
+        return y, tuple(rates), self._rule == decision.BCM
+
+    def _run(self, batch: int, arguments: tuple[Any, ...]) -> None:
+        if batch < 2 * ROWS_A_THREAD or torch.get_num_threads() < 2:
+            decision.decide(0, batch, *arguments, *self._scratch[0])
+            return
+        threads = min(torch.get_num_threads(), batch // ROWS_A_THREAD)
+        while len(self._scratch) < threads:
+            self._scratch.append(self._working_memory())
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(torch.get_num_threads())
+        edges = [batch * i // threads for i in range(threads + 1)]
+        jobs = [
+            self._threads.submit(decision.decide, first, last, *arguments, *scratch)
+            for first, last, scratch in zip(edges, edges[1:], self._scratch, strict=False)
+        ]
+        for job in jobs:
+            job.result()
+
+    def _working_memory(self) -> tuple[np.ndarray, ...]:
+        return decision.scratch_for(self.spec.widths, self.spec.inputs, self.spec.steps, self._kind)
+
+    def _tensors(
+        self, network: SpikingNetwork, state: NetworkState, changes: list[Modulation]
+    ) -> list[Tensor | None]:
+        """Return everything whose address the compiled code is given."""
+        # Modules keep their parts in these dictionaries; asking for them by attribute costs as much as the decision.
+        parts = network._modules
+        found: list[Tensor | None] = [
+            *parts["encoder"]._parameters.values(), *parts["readout"]._parameters.values()  # type: ignore[union-attr]  # modules
+        ]  # fmt: skip
+        if state.weights is None:
+            for layer in parts["layers"]._modules.values():  # type: ignore[union-attr]  # a list of modules
+                found += layer._parameters.values()  # type: ignore[union-attr]  # a layer
+        else:
+            for own in state.weights:
+                found += own
+        for membrane in state.membranes:
+            if membrane is not None:
+                found += membrane
+        for change, adaptation in zip(changes, state.adaptation, strict=True):
+            found += change
+            found += adaptation.values()
+        return found
+
+    def _prepare(
+        self, network: SpikingNetwork, state: NetworkState, changes: list[Modulation], adapt: bool, dtype: torch.dtype
+    ) -> None:
+        """Write the table of addresses."""
+        self._kind = kind = np.dtype(str(dtype).removeprefix("torch."))
+        self._kept: list[Tensor] = []
+        self._copies: list[tuple[Tensor, Tensor]] = []
+        if network.weights_of(0, state).weight.dtype != dtype:
+            expected = network.weights_of(0, state).weight.dtype
+            raise TypeError(f"observations: expected {expected}, as the weights are, got {dtype}")
+        layers = len(self.spec.widths) - 1
+        self._table = np.zeros((layers + 1, decision.COLUMNS), dtype=np.int64)
+        self._strides = np.zeros((layers + 1, decision.COLUMNS), dtype=np.int64)
+        self._numbers = np.zeros((layers, 4), dtype=kind)
+        plugin = self._plugin = state.plugin
+        self._references = state.references  # kept, so that nothing else can come to have its identity
+        self._rule = decision.NOTHING
+        if type(plugin) is DWAM and adapt and all(_by_input(change.weight) for change in changes):
+            self._rule = decision.BCM
+        elif type(plugin) is BDETT:
+            self._rule = decision.ENERGY
+            self._numbers[:, 0] = plugin.psi
+        for i in range(layers):
+            own = network.weights_of(i, state)
+            self._point(i, decision.WEIGHT, own.weight, matrix=True)
+            self._point(i, decision.BIAS, own.bias)
+            self._point(i, decision.ALIVE, own.alive)
+            self._point(i, decision.STUCK, own.stuck)
+            membrane = state.membranes[i]
+            if membrane is not None:
+                self._point(i, decision.SYNAPSE, membrane.current)
+                self._point(i, decision.POTENTIAL, membrane.potential)
+                self._point(i, decision.SPIKED, membrane.spikes)
+            if changes:
+                self._point(i, decision.DELTA, changes[i].weight, matrix=True)
+                self._point(i, decision.EXTRA, changes[i].bias)
+                self._point(i, decision.GAIN, changes[i].gain)
+            if self._rule == decision.BCM:
+                assert isinstance(plugin, DWAM)
+                layer, adaptation = state.references[i], state.adaptation[i]
+                self._point(i, decision.FIRST, adaptation["m"])
+                self._point(i, decision.SECOND, adaptation["q"])
+                self._point(i, decision.NORMAL, plugin.normal_rate(layer).to(dtype))
+                zeta = -1.0 if plugin.zeta is None else plugin.zeta
+                self._numbers[i] = plugin.rate_of(layer), zeta, plugin.tau, plugin.trust * layer.weight_scale
+            elif self._rule == decision.ENERGY:
+                self._point(i, decision.FIRST, state.adaptation[i]["energy"])
+        neuron = self.spec.neuron
+        self._constants = np.append(constants_of(neuron, kind), kind.type(neuron.threshold))
+        self._span, self._gain = kind.type(self.spec.encoder.span), kind.type(self.spec.readout.gain)
+        encoder, readout = network.encoder, network.readout
+        if isinstance(encoder, PopulationEncoder):
+            self._point(layers, decision.ENCODER_MEAN, encoder.mean.flatten())
+            self._point(layers, decision.ENCODER_STD, encoder.std.flatten())
+        if isinstance(readout, PopulationReadout):
+            self._point(layers, decision.READOUT_WEIGHT, readout.weight.flatten())
+            self._point(layers, decision.READOUT_BIAS, readout.bias)
+        self._silence = np.zeros((0, 0), dtype=kind)
+        self._bare = bare(kind)
+        self._scratch = [self._working_memory()]
+
+    def _point(self, layer: int, column: int, value: Tensor | None, *, matrix: bool = False) -> None:
+        """Enter a tensor [N], [B, N] or, for a ``matrix``, [N_out, N_in], [B, N_out, N_in] into the table."""
+        if value is None:
+            return
+        value = value.detach()
+        laid = value.transpose(-1, -2) if matrix else value
+        single = 2 if matrix else 1
+        own = laid.dim() > single and laid.stride(0) != 0
+        rows = laid if own or laid.dim() == single else laid[0]
+        if not (rows[0] if own else rows).is_contiguous():
+            assert column not in _WRITTEN, f"layer {layer}: the compiled code writes column {column}, it must not be a copy"
+            copy = torch.empty(rows.shape, dtype=rows.dtype)
+            self._copies.append((copy, rows))
+            rows = copy
+        self._kept.append(rows)
+        self._table[layer, column] = rows.data_ptr()
+        self._strides[layer, column] = rows.stride(0) if own else 0
+
+
+_WRITTEN = (decision.SYNAPSE, decision.POTENTIAL, decision.SPIKED, decision.FIRST, decision.SECOND)
+
+
+def _by_input(weight: Tensor | None) -> bool:
+    """Whether [B, N_out, N_in] lies input by input in memory, so that it can be changed in place."""
+    return weight is not None and weight.dim() == 3 and weight[0].T.is_contiguous()
+
+
+_deciders: weakref.WeakKeyDictionary[SpikingNetwork, Decider] = weakref.WeakKeyDictionary()
+
+
+def decider_of(network: SpikingNetwork) -> Decider:
+    """Return the compiled decisions of ``network``, made at the first call."""
+    found = _deciders.get(network)
+    if found is None:
+        found = _deciders[network] = Decider(network)
+    return found
+
+
+def can_decide(x: Tensor, state: NetworkState) -> bool:
+    """Whether the compiled decision covers these observations and this plug-in."""
+    plugin = state.plugin
+    return x.is_cpu and x.is_floating_point() and (plugin is None or not plugin.adapts_threshold or type(plugin) is BDETT)

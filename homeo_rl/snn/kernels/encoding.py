@@ -1,0 +1,46 @@
+"""Compiled encoders: spikes from activities, without a tensor operation a step. Shapes: B batch, T steps, N lines."""
+
+from __future__ import annotations
+
+from homeo_rl.snn.kernels.scans import Floats, compiled
+
+
+@compiled
+def integrate(activity: Floats, level: float, out: Floats) -> None:
+    """Spike wherever an integrator of ``activity`` [B, N] exceeds ``level``, which is then subtracted; out [B, T, N]."""
+    batch, steps, size = out.shape
+    for b in range(batch):
+        grown = activity[b]
+        potential = grown.copy()
+        for t in range(steps):
+            fired = out[b, t]
+            for n in range(size):
+                fired[n] = potential[n] > level
+            for n in range(size):
+                potential[n] = (potential[n] - level if potential[n] > level else potential[n]) + grown[n]
+
+
+@compiled
+def compare(noise: Floats, activity: Floats, out: Floats) -> None:
+    """Spike wherever ``noise`` [B, T, N] is below ``activity`` [B, N]; out [B, T, N]."""
+    batch, steps, size = out.shape
+    for b in range(batch):
+        rate = activity[b]
+        for t in range(steps):
+            draw, fired = noise[b, t], out[b, t]
+            for n in range(size):
+                fired[n] = draw[n] < rate[n]
+
+
+@compiled
+def total(falls: Floats, passed: Floats, out: Floats) -> None:
+    """Sum ``falls`` [B, T, N] over the steps, times ``passed`` [T], into out [B, N]."""
+    batch, steps, size = falls.shape
+    for b in range(batch):
+        to = out[b]
+        for n in range(size):
+            to[n] = falls[b, 0, n] * passed[0]
+        for t in range(1, steps):
+            fall = falls[b, t]
+            for n in range(size):
+                to[n] += fall[n] * passed[t]

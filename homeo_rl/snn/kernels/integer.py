@@ -1,0 +1,121 @@
+"""Products of spikes in integers: exact sums, at the speed of 8-bit arithmetic, with the accuracy of float32.
+
+Spikes are 0 or 1, so a product with them only adds numbers up. Each column of the other matrix is written in fixed
+point with 24 bits, as three signed 8-bit digits, and processors with 8-bit dot products (AVX-512 VNNI, AMX) add these up
+exactly in 32-bit integers, at 8 to 9 times float32's rate where we measured it. The result differs from the exact
+product by at most
+
+    abs(error) <= spikes that were added * 2^-24 * max abs(column)      plus one float32 rounding of the result
+
+which is no more than float32 allows itself, and does not depend on the order of the sum, the batch or the machine.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from homeo_rl.errors import unknown
+from homeo_rl.snn.kernels.scans import Floats, compiled
+
+LARGEST = 127 * 65536 + 127 * 256 + 127
+"""Largest number of three signed digits to the base 256."""
+
+MOST = 2**31 // 128 - 1
+"""Most spikes that may be added up: digits are below 129, sums below 2^31."""
+
+
+def available() -> bool:
+    """Whether products of spikes are done in integers: ``HOMEO_RL_PRODUCTS`` = float | integer, else what suits the CPU.
+
+    Raises:
+        UsageError: ``HOMEO_RL_PRODUCTS`` is none of them.
+    """
+    asked = os.environ.get("HOMEO_RL_PRODUCTS", "")
+    if asked and asked not in ("float", "integer"):
+        raise unknown("HOMEO_RL_PRODUCTS", asked, ("float", "integer"))
+    return asked == "integer" or (not asked and _fast())
+
+
+def _fast() -> bool:
+    known = getattr(torch.cpu, "_is_vnni_supported", None)
+    return known is not None and hasattr(torch, "_int_mm") and bool(known())
+
+
+@compiled
+def digits(matrix: Floats, out: Floats, scale: Floats) -> None:
+    """Write the columns of ``matrix`` [K, N] as digits.
+
+    Args:
+        matrix: finite numbers.
+        out: int8 [K, 3 N], written: the highest digits of all columns, then the middle ones, then the lowest.
+        scale: [N], written: what the number 1 of each column stands for.
+    """
+    rows, columns = matrix.shape
+    kind = matrix.dtype.type
+    inverse = np.zeros(columns, dtype=matrix.dtype)
+    for k in range(rows):
+        row = matrix[k]
+        for n in range(columns):
+            inverse[n] = max(inverse[n], abs(row[n]))
+    for n in range(columns):
+        largest = inverse[n]
+        scale[n] = largest / kind(LARGEST)
+        inverse[n] = kind(LARGEST) / largest if largest > kind(1e-30) else kind(0.0)
+    zero, half, most = kind(0.0), kind(0.5), kind(LARGEST)
+    for k in range(rows):
+        row, high, middle, low = matrix[k], out[k, :columns], out[k, columns : 2 * columns], out[k, 2 * columns :]
+        for n in range(columns):
+            number = min(max(row[n] * inverse[n], -most), most)
+            value = np.int32(number + (half if number >= zero else -half))
+            last = ((value + 128) & 255) - 128
+            value = (value - last) >> 8
+            next_last = ((value + 128) & 255) - 128
+            high[n] = (value - next_last) >> 8
+            middle[n] = next_last
+            low[n] = last
+
+
+@compiled
+def combine(sums: Floats, scale: Floats, bias: Floats, out: Floats) -> None:
+    """Turn sums of digits, int32 [R, 3 N], into numbers [R, N]: write them plus ``bias`` [N], or add them without."""
+    rows, columns = out.shape
+    kind = out.dtype.type
+    top = np.empty(columns, dtype=out.dtype)
+    for n in range(columns):
+        top[n] = kind(65536.0) * scale[n]
+    for r in range(rows):
+        high, middle, low = sums[r, :columns], sums[r, columns : 2 * columns], sums[r, 2 * columns :]
+        to = out[r]
+        # The digits' parts are exact: below 2^24 in absolute value.
+        if bias.shape[0] > 0:
+            for n in range(columns):
+                to[n] = (kind(high[n]) * top[n] + (kind(middle[n]) * kind(256.0) + kind(low[n])) * scale[n]) + bias[n]
+        else:
+            for n in range(columns):
+                to[n] += kind(high[n]) * top[n] + (kind(middle[n]) * kind(256.0) + kind(low[n])) * scale[n]
+
+
+def split(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the digits int8 [K, 3 N] and scales [N] of a float32 ``matrix`` [K, N]."""
+    matrix = matrix.contiguous()
+    out = torch.empty((matrix.shape[0], 3 * matrix.shape[1]), dtype=torch.int8)
+    scale = torch.empty(matrix.shape[1])
+    digits(matrix.numpy(), out.numpy(), scale.numpy())
+    return out, scale
+
+
+def multiply(spikes: Tensor, parts: tuple[Tensor, Tensor], out: Tensor, bias: Tensor | None = None) -> None:
+    """Write ``spikes`` @ matrix + ``bias`` into ``out``, or without a bias add the product to ``out``.
+
+    Args:
+        spikes: int8 [R, K], 0 or 1.
+        parts: of the matrix [K, N], from `split`.
+        out: float32 [R, N], contiguous.
+        bias: [N].
+    """
+    sums = torch._int_mm(spikes, parts[0])
+    combine(sums.numpy(), parts[1].numpy(), (out.new_empty(0) if bias is None else bias).numpy(), out.numpy())

@@ -1,0 +1,253 @@
+"""Compiled scans over the spike steps of one layer, forward and backward.
+
+They do what `homeo_rl.snn.neurons.scan` does and what autograd makes of it, in the same order of operations, without
+a tensor operation a step. Shapes: B batch, T steps, N neurons; all arrays are C-contiguous and of one floating type.
+
+``kind`` is 0 for the current-based neuron and 1 for IF; 2 is LIF with ``decay_input``, 3 without. With p_t the
+potential before the reset, G a derivative of the loss and h' the surrogate's derivative at p_t - theta, backward is
+
+    current-based   G_s += -decay p_t G_p(t+1)              G_p = G_s h' + decay (1 - s_t) G_p(t+1)
+    others          G_s += -theta G_v (soft), -p_t G_v (hard)   G_p = G_s h' + G_v (soft), (1 - s_t) G_v (hard)
+
+from the last step to the first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
+Floats = NDArray[Any]
+
+CURRENT, IF, LIF, LIF_PLAIN = 0, 1, 2, 3
+GIVEN, RECTANGLE, ARCTAN, TRIANGLE = 0, 1, 2, 3
+
+
+def compiled(function: F) -> F:
+    """Compile, cached on disk, holding no interpreter lock; typed here because numba ships no types."""
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+@compiled
+def scan(
+    kind: int,
+    hard: bool,
+    fires: bool,
+    constants: Floats,
+    threshold: Floats,
+    x: Floats,
+    spikes: Floats,
+    current: Floats,
+    potential: Floats,
+    spiked: Floats,
+) -> None:
+    """Run a layer over its input currents.
+
+    Args:
+        kind: the neuron.
+        hard: reset to 0 instead of subtracting the threshold.
+        fires: False for a layer that only integrates.
+        constants: current decay, voltage decay, tau.
+        threshold: [N].
+        x: currents [B, T, N]; becomes the potentials before the reset.
+        spikes: [B, T, N], written where the layer fires.
+        current: synaptic current [B, N], before and after; [0, N] for rows that begin at rest and are forgotten.
+        potential: membrane potential [B, N], likewise.
+        spiked: the last spikes [B, N], likewise.
+    """
+    batch, steps, neurons = x.shape
+    forgotten = current.shape[0] == 0
+    resting = np.zeros((3, neurons), dtype=x.dtype)
+    current_decay, voltage_decay, tau = constants[0], constants[1], constants[2]
+    zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
+    for b in range(batch):
+        if forgotten:
+            resting[:] = zero
+            u, v, s = resting[0], resting[1], resting[2]
+        else:
+            u, v, s = current[b], potential[b], spiked[b]
+        for t in range(steps):
+            p, out = x[b, t], spikes[b, t]
+            if kind == CURRENT:
+                for n in range(neurons):
+                    u[n] = current_decay * u[n] + p[n]
+                    v[n] = voltage_decay * v[n] * (one - s[n]) + u[n]
+                    p[n] = v[n]
+            elif kind == IF:
+                for n in range(neurons):
+                    u[n] = p[n]
+                    p[n] = v[n] + p[n]
+                    v[n] = p[n]
+            elif kind == LIF:
+                for n in range(neurons):
+                    u[n] = p[n]
+                    p[n] = v[n] + (p[n] - v[n]) / tau
+                    v[n] = p[n]
+            else:
+                for n in range(neurons):
+                    u[n] = p[n]
+                    p[n] = v[n] - v[n] / tau + p[n]
+                    v[n] = p[n]
+            if not fires:
+                continue
+            if kind == CURRENT:
+                for n in range(neurons):
+                    s[n] = one if p[n] - threshold[n] > zero else zero
+                    out[n] = s[n]
+            elif hard:
+                for n in range(neurons):
+                    s[n] = one if p[n] - threshold[n] >= zero else zero
+                    out[n] = s[n]
+                    v[n] = p[n] * (one - s[n])
+            else:
+                for n in range(neurons):
+                    s[n] = one if p[n] - threshold[n] >= zero else zero
+                    out[n] = s[n]
+                    v[n] = p[n] - s[n] * threshold[n]
+
+
+@compiled
+def derivative(surrogate: int, d: Floats, given: Floats, out: Floats) -> None:
+    """Write the surrogate's derivative at ``d`` [N] into ``out`` [N] (`homeo_rl.snn.surrogates`)."""
+    one = d.dtype.type(1.0)
+    if surrogate == GIVEN:
+        for n in range(d.shape[0]):
+            out[n] = given[n]
+    elif surrogate == RECTANGLE:
+        half, zero = d.dtype.type(0.5), d.dtype.type(0.0)
+        for n in range(d.shape[0]):
+            out[n] = one if abs(d[n]) < half else zero
+    elif surrogate == ARCTAN:
+        slope = d.dtype.type(math.pi)  # pi / 2 alpha with alpha = 2
+        for n in range(d.shape[0]):
+            z = slope * d[n]
+            out[n] = one / (one + z * z)
+    else:
+        zero = d.dtype.type(0.0)
+        for n in range(d.shape[0]):
+            out[n] = max(one - abs(d[n]), zero)
+
+
+@compiled
+def scan_backward(
+    kind: int,
+    hard: bool,
+    fires: bool,
+    surrogate: int,
+    constants: Floats,
+    threshold: Floats,
+    given: Floats,
+    potentials: Floats,
+    spikes: Floats,
+    coming: Floats,
+    grad: Floats,
+    grad_current: Floats,
+    grad_potential: Floats,
+    grad_spiked: Floats,
+    grad_threshold: Floats,
+    first_potential: Floats,
+    first_spiked: Floats,
+) -> None:
+    """Turn derivatives with respect to the outputs into derivatives with respect to the inputs.
+
+    Args:
+        kind: as in `scan`.
+        hard: as in `scan`.
+        fires: as in `scan`.
+        surrogate: which derivative stands in for the step's; `GIVEN` takes it from ``given`` [B, T, N].
+        constants: as in `scan`.
+        threshold: [N].
+        given: derivatives of a surrogate that no compiled loop has, else of any size.
+        potentials: what `scan` left in ``x`` [B, T, N].
+        spikes: [B, T, N].
+        coming: derivative with respect to the spikes (or potentials) [B, T, N].
+        grad: derivative with respect to the currents [B, T, N], written.
+        grad_current: [B, N], of the state after; becomes that of the state before; [0, N] where there was none.
+            Likewise the next two.
+        grad_potential: [B, N].
+        grad_spiked: [B, N].
+        grad_threshold: [N], added to.
+        first_potential: of the state before [B, N] or [0, N]; read for the current-based neuron only.
+        first_spiked: likewise.
+    """
+    batch, steps, neurons = grad.shape
+    current_decay, voltage_decay, tau = constants[0], constants[1], constants[2]
+    one, zero = grad.dtype.type(1.0), grad.dtype.type(0.0)
+    forgotten = grad_current.shape[0] == 0
+    resting = np.zeros((5, neurons), dtype=grad.dtype)
+    d, h = np.empty(neurons, dtype=grad.dtype), np.empty(neurons, dtype=grad.dtype)
+    for b in range(batch):
+        if forgotten:
+            resting[:3] = zero
+            gu, gv, gs, v0, s0 = resting[0], resting[1], resting[2], resting[3], resting[4]
+        else:
+            gu, gv, gs = grad_current[b], grad_potential[b], grad_spiked[b]
+            v0, s0 = first_potential[b], first_spiked[b]
+        for t in range(steps - 1, -1, -1):
+            p, s, c, g = potentials[b, t], spikes[b, t], coming[b, t], grad[b, t]
+            if fires:
+                for n in range(neurons):
+                    d[n] = p[n] - threshold[n]
+                derivative(surrogate, d, given[b, t] if surrogate == GIVEN else h, h)
+            if kind == CURRENT:
+                # gv is the derivative with respect to v_t, gs that with respect to s_t, both through what follows.
+                if fires:
+                    for n in range(neurons):
+                        fall = (c[n] + gs[n]) * h[n]
+                        grad_threshold[n] -= fall
+                        gv[n] += fall
+                else:
+                    for n in range(neurons):
+                        gv[n] += c[n]
+                before = potentials[b, t - 1] if t > 0 else v0
+                if fires:
+                    for n in range(neurons):
+                        gs[n] = zero
+                for n in range(neurons):
+                    gu[n] += gv[n]
+                    g[n] = gu[n]
+                    gu[n] = current_decay * gu[n]
+                    gs[n] -= voltage_decay * before[n] * gv[n]
+                if t > 0 and fires:
+                    fired = spikes[b, t - 1]
+                    for n in range(neurons):
+                        gv[n] = voltage_decay * (one - fired[n]) * gv[n]
+                else:
+                    for n in range(neurons):
+                        gv[n] = voltage_decay * (one - s0[n]) * gv[n]
+                continue
+            if fires and hard:
+                for n in range(neurons):
+                    up = c[n] + gs[n] - p[n] * gv[n]
+                    grad_threshold[n] -= up * h[n]
+                    gv[n] = (one - s[n]) * gv[n] + up * h[n]
+                    gs[n] = 0.0
+            elif fires:
+                for n in range(neurons):
+                    up = c[n] + gs[n] - threshold[n] * gv[n]
+                    grad_threshold[n] -= up * h[n] + s[n] * gv[n]
+                    gv[n] += up * h[n]
+                    gs[n] = 0.0
+            else:
+                for n in range(neurons):
+                    gv[n] += c[n]
+            if kind == IF:
+                for n in range(neurons):
+                    g[n] = gv[n] + gu[n]
+                    gu[n] = 0.0
+            elif kind == LIF:
+                for n in range(neurons):
+                    g[n] = gv[n] / tau + gu[n]
+                    gv[n] = gv[n] - gv[n] / tau
+                    gu[n] = 0.0
+            else:
+                for n in range(neurons):
+                    g[n] = gv[n] + gu[n]
+                    gv[n] = gv[n] - gv[n] / tau
+                    gu[n] = 0.0

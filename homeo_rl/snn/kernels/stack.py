@@ -1,0 +1,182 @@
+"""Encoder spikes and all layers of a network as one differentiable operation that keeps to the processor's cache.
+
+Products of whole batches stream every intermediate result through main memory. Here a block of samples goes through
+all layers before the next begins, forward and backward, so what a layer leaves is still in the cache when the next
+one, or the product for the weights' derivative, reads it. The derivative with respect to the encoder's activity is
+linear in time, so it is summed over the steps before its product, which then has B rows instead of B * T. For shared
+weights, constant thresholds and membranes that begin at rest; `homeo_rl.snn.kernels.layer` serves the rest.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from homeo_rl.snn.kernels import encoding, integer, scans
+from homeo_rl.snn.kernels.layer import SURROGATES, constants_of, kind_of
+from homeo_rl.snn.surrogates import DERIVATIVES
+from homeo_rl.spec import NeuronSpec
+
+BLOCK = 320
+"""Rows (samples times steps) of a block: 320 x 256 floats are 330 kB, a third of a core's cache."""
+
+
+class Input(NamedTuple):
+    """What enters the first layer.
+
+    Attributes:
+        activity: of the encoder [B, N_enc], with its gradient.
+        train: spikes or currents [B, T, N_enc], without.
+        passed: derivative of the train with respect to the activity at each step [T].
+        binary: whether the train holds spikes.
+    """
+
+    activity: Tensor
+    train: Tensor
+    passed: list[float]
+    binary: bool
+
+
+class _Plan(NamedTuple):
+    neuron: NeuronSpec
+    fires: bool
+    given: Input
+    hidden: list[Tensor]
+
+
+def event_type(dtype: torch.dtype) -> torch.dtype:
+    """Return how spikes are stored: in 8 bits where products are in integers."""
+    return torch.int8 if dtype == torch.float32 and integer.available() else dtype
+
+
+def run(
+    neuron: NeuronSpec, given: Input, layers: Sequence[tuple[Tensor, Tensor]], *, fires: bool = True
+) -> tuple[Tensor, list[Tensor]]:
+    """Run an input through layers of (weight [N_out, N_in], bias [N_out]).
+
+    Returns:
+        the last layer's output [B, T, N] (potentials if it does not fire), and the spikes of the layers before it,
+        without gradient, as `event_type` says.
+    """
+    flat = [part for layer in layers for part in layer]
+    plan = _Plan(neuron, fires, given, [])
+    out: Tensor = _Stack.apply(plan, given.activity, *flat)  # type: ignore[no-untyped-call]  # torch ships apply untyped
+    return out, plan.hidden
+
+
+class _Stack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: _Plan, activity: Tensor, *flat: Tensor) -> Tensor:
+        neuron, train = plan.neuron, plan.given.train
+        batch, steps = train.shape[:2]
+        weights, biases = [part.detach() for part in flat[::2]], [part.detach() for part in flat[1::2]]
+        widths = [weight.shape[0] for weight in weights]
+        last_layer = len(weights) - 1
+        event = event_type(activity.dtype)
+        potentials = [weights[0].new_empty((batch, steps, width)) for width in widths]
+        spikes = [torch.empty(p.shape, dtype=event) for p in potentials[:-1]]
+        spikes.append(torch.empty_like(potentials[-1]) if plan.fires else potentials[-1])
+        # What each layer's product reads.
+        events = [train if train.is_floating_point() else train.contiguous(), *spikes[:-1]]
+        counted = [x.dtype == torch.int8 and x.shape[2] <= integer.MOST for x in events]
+        digits = [integer.split(weight.T) if whole else None for weight, whole in zip(weights, counted, strict=True)]
+        constants = constants_of(neuron, potentials[0].numpy().dtype)
+        for first, last in _blocks(batch, steps):
+            for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+                p, x, parts = potentials[i][first:last], events[i][first:last], digits[i]
+                if parts is not None:
+                    integer.multiply(x.flatten(0, 1), parts, p.flatten(0, 1), bias)
+                elif x.stride(1) == 0:  # a constant current is multiplied once
+                    p.copy_(torch.addmm(bias, x[:, 0], weight.T).unsqueeze(1).expand_as(p))
+                else:
+                    torch.addmm(bias, x.flatten(0, 1).to(p.dtype), weight.T, out=p.flatten(0, 1))
+                none = _nothing(p)
+                scans.scan(
+                    kind_of(neuron), neuron.reset == "hard", plan.fires or i < last_layer, constants, _level(neuron, p),
+                    p.numpy(), spikes[i][first:last].numpy(), none, none, none,
+                )  # fmt: skip
+        ctx.plan, ctx.layers = plan, len(weights)
+        ctx.save_for_backward(*events, *flat[::2], *potentials, *spikes)
+        plan.hidden.extend(spikes[:-1])
+        return spikes[-1] if plan.fires else spikes[-1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        plan: _Plan = ctx.plan
+        neuron = plan.neuron
+        layers: int = ctx.layers
+        saved = ctx.saved_tensors
+        events, weights, potentials, spikes = (saved[i * layers : (i + 1) * layers] for i in range(4))
+        coming = grads[0].contiguous()
+        batch, steps = coming.shape[:2]
+        # Transposed, as the parameters lie in memory, so that torch need not turn them.
+        of_weights = [torch.zeros_like(weight.T, memory_format=torch.contiguous_format) for weight in weights]
+        of_biases = [weight.new_zeros(weight.shape[0]) for weight in weights]
+        of_activity = weights[0].new_empty((batch, weights[0].shape[1])) if ctx.needs_input_grad[1] else None
+        passed = np.array(plan.given.passed, dtype=coming.numpy().dtype)
+        surrogate = SURROGATES.get(neuron.surrogate, scans.GIVEN)
+        constants = constants_of(neuron, coming.numpy().dtype)
+        for first, last in _blocks(batch, steps):
+            count = last - first
+            g = coming[first:last]
+            for i in reversed(range(layers)):
+                p, s, x = (part[i][first:last] for part in (potentials, spikes, events))
+                fall = _working(f"fall {i}", p)
+                derivative = DERIVATIVES[neuron.surrogate](p - neuron.threshold) if surrogate == scans.GIVEN else p
+                none, level = _nothing(p), _level(neuron, p)
+                scans.scan_backward(
+                    kind_of(neuron), neuron.reset == "hard", plan.fires or i < layers - 1, surrogate, constants, level,
+                    derivative.numpy(), p.numpy(), s.numpy(), g.numpy(), fall.numpy(), none, none, none,
+                    np.zeros_like(level), none, none,
+                )  # fmt: skip
+                rows = fall.flatten(0, 1)
+                of_biases[i] += rows.sum(0)
+                summed = None
+                if i == 0 and (of_activity is not None or x.stride(1) == 0):
+                    summed = p.new_empty((count, p.shape[2]))
+                    encoding.total(fall.numpy(), passed, summed.numpy())
+                if x.dtype == torch.int8:
+                    integer.multiply(x.flatten(0, 1).T, integer.split(rows), of_weights[i])
+                elif summed is not None and x.stride(1) == 0:
+                    of_weights[i].addmm_(x[:, 0].T, summed)
+                else:
+                    of_weights[i].addmm_(x.flatten(0, 1).T.to(rows.dtype), rows)
+                if i > 0:
+                    g = _working(f"back {i}", potentials[i - 1][first:last])
+                    torch.mm(rows, weights[i], out=g.flatten(0, 1))
+                elif summed is not None and of_activity is not None:
+                    torch.mm(summed, weights[i], out=of_activity[first:last])
+        pairs = [part for pair in zip((w.T for w in of_weights), of_biases, strict=True) for part in pair]
+        return (None, of_activity, *pairs)
+
+
+_memory = threading.local()
+
+
+def _working(name: str, like: Tensor) -> Tensor:
+    """Return memory of the shape of ``like`` that is used over and over: fresh memory costs a page fault every 4 kB."""
+    kept: dict[tuple[str, torch.dtype], Tensor] = _memory.__dict__.setdefault("kept", {})
+    found = kept.get((name, like.dtype))
+    if found is None or found.numel() < like.numel():
+        with torch.inference_mode(False):
+            found = kept[(name, like.dtype)] = torch.empty(like.numel(), dtype=like.dtype)
+    return found[: like.numel()].view(like.shape)
+
+
+def _blocks(batch: int, steps: int) -> list[tuple[int, int]]:
+    """Return where blocks of samples begin and end."""
+    size = max(BLOCK // steps, 1)
+    return [(first, min(first + size, batch)) for first in range(0, batch, size)]
+
+
+def _nothing(like: Tensor) -> np.ndarray:
+    return np.empty((0, like.shape[2]), dtype=like.numpy().dtype)
+
+
+def _level(neuron: NeuronSpec, like: Tensor) -> np.ndarray:
+    return np.full(like.shape[2], neuron.threshold, dtype=like.numpy().dtype)
