@@ -70,7 +70,7 @@ class PopulationEncoder(Encoder):
         return torch.exp(-0.5 * distance.square() / std.square()).flatten(1)
 
     def passed(self, steps: int) -> list[float]:
-        """Return 1 + r + ... + r^(t-1): a spike lowers the potential it came from by the threshold, r = 1 - threshold."""
+        """Return 1 + r + ... + r^(t-1), r = 1 - threshold: a spike lowers the potential that it came from."""
         kept = 1.0 - REGULAR_THRESHOLD
         return [1.0] * steps if self.stochastic else [sum(kept**k for k in range(t + 1)) for t in range(steps)]
 

@@ -23,7 +23,6 @@ from homeo_rl.snn.neurons import Membrane, ThresholdRule
 from homeo_rl.snn.readouts import build_readout
 from homeo_rl.spec import NetworkSpec, NeuronSpec
 
-
 FEW = 16
 """Rows up to which following events is faster than a product of all rows."""
 

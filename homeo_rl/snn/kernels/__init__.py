@@ -1,4 +1,4 @@
-"""Three implementations of one arithmetic: torch's operations (the reference), compiled loops (numba), a GPU's (Triton).
+"""Three implementations of one arithmetic: torch's operations (the reference), compiled loops (numba), Triton.
 
 The reference is `homeo_rl.snn.neurons`, `encoders`, `readouts` and `network`; it runs everywhere and everything is
 tested against it. Where a tensor lies decides which one runs: compiled loops on a CPU, Triton on a GPU.

@@ -139,9 +139,7 @@ class Decider:
     def _working_memory(self) -> tuple[np.ndarray, ...]:
         return decision.scratch_for(self.spec.widths, self.spec.inputs, self.spec.steps, self._kind)
 
-    def _tensors(
-        self, network: SpikingNetwork, state: NetworkState, changes: list[Modulation]
-    ) -> list[Tensor | None]:
+    def _tensors(self, network: SpikingNetwork, state: NetworkState, changes: list[Modulation]) -> list[Tensor | None]:
         """Return everything whose address the compiled code is given."""
         # Modules keep their parts in these dictionaries; asking for them by attribute costs as much as the decision.
         parts = network._modules
@@ -233,7 +231,9 @@ class Decider:
         own = laid.dim() > single and laid.stride(0) != 0
         rows = laid if own or laid.dim() == single else laid[0]
         if not (rows[0] if own else rows).is_contiguous():
-            assert column not in _WRITTEN, f"layer {layer}: the compiled code writes column {column}, it must not be a copy"
+            assert column not in _WRITTEN, (
+                f"layer {layer}: the compiled code writes column {column}, it must not be a copy"
+            )
             copy = torch.empty(rows.shape, dtype=rows.dtype)
             self._copies.append((copy, rows))
             rows = copy
@@ -264,4 +264,6 @@ def decider_of(network: SpikingNetwork) -> Decider:
 def can_decide(x: Tensor, state: NetworkState) -> bool:
     """Whether the compiled decision covers these observations and this plug-in."""
     plugin = state.plugin
-    return x.is_cpu and x.is_floating_point() and (plugin is None or not plugin.adapts_threshold or type(plugin) is BDETT)
+    return (
+        x.is_cpu and x.is_floating_point() and (plugin is None or not plugin.adapts_threshold or type(plugin) is BDETT)
+    )

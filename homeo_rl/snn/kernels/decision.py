@@ -94,7 +94,7 @@ def _encode(
             rate[n] = z[n]
         return
     activity, potential = scratch[:width], scratch[width : 2 * width]
-    if kind == REGULAR or kind == POISSON:
+    if kind in (REGULAR, POISSON):
         size = width // entries
         least, half = z.dtype.type(1e-2), z.dtype.type(-0.5)
         for n in range(width):
@@ -329,9 +329,7 @@ def decide(
         encoded, done = out[r, : widths[0]], widths[0]
         pre = encoded
         own_noise = noise[r] if noise.shape[0] > 0 else nothing
-        _encode(
-            encoder, span, mean, std, z, own_noise, steps, rest, events[0], counts[0], encoded
-        )
+        _encode(encoder, span, mean, std, z, own_noise, steps, rest, events[0], counts[0], encoded)
         for i in range(layers):
             size, inputs = widths[i + 1], widths[i]
             place, step = table[i], strides[i]

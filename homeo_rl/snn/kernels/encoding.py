@@ -7,7 +7,7 @@ from homeo_rl.snn.kernels.scans import Floats, compiled
 
 @compiled
 def integrate(activity: Floats, level: float, out: Floats) -> None:
-    """Spike wherever an integrator of ``activity`` [B, N] exceeds ``level``, which is then subtracted; out [B, T, N]."""
+    """Spike where an integrator of ``activity`` [B, N] exceeds ``level``, which is then subtracted; out [B, T, N]."""
     batch, steps, size = out.shape
     for b in range(batch):
         grown = activity[b]

@@ -1,18 +1,21 @@
 """Products of spikes in integers: exact sums, at the speed of 8-bit arithmetic, with the accuracy of float32.
 
 Spikes are 0 or 1, so a product with them only adds numbers up. Each column of the other matrix is written in fixed
-point with 24 bits, as three signed 8-bit digits, and processors with 8-bit dot products (AVX-512 VNNI, AMX) add these up
-exactly in 32-bit integers, at 8 to 9 times float32's rate where we measured it. The result differs from the exact
+point with 24 bits, as three signed 8-bit digits, and processors with 8-bit dot products (AVX-512 VNNI, AMX) add these
+up exactly in 32-bit integers, at 8 to 9 times float32's rate where we measured it. The result differs from the exact
 product by at most
 
-    abs(error) <= spikes that were added * 2^-24 * max abs(column)      plus one float32 rounding of the result
+    abs(error) <= spikes that were added * 2^-23 * max abs(column)      plus two float32 roundings of the result
 
 which is no more than float32 allows itself, and does not depend on the order of the sum, the batch or the machine.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import threading
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -24,12 +27,15 @@ from homeo_rl.snn.kernels.scans import Floats, compiled
 LARGEST = 127 * 65536 + 127 * 256 + 127
 """Largest number of three signed digits to the base 256."""
 
+USED = LARGEST - 3
+"""What the largest number of a column becomes: rounding may then not carry it over `LARGEST`."""
+
 MOST = 2**31 // 128 - 1
 """Most spikes that may be added up: digits are below 129, sums below 2^31."""
 
 
 def available() -> bool:
-    """Whether products of spikes are done in integers: ``HOMEO_RL_PRODUCTS`` = float | integer, else what suits the CPU.
+    """Whether to multiply spikes in integers: ``HOMEO_RL_PRODUCTS`` = float | integer, else what suits the CPU.
 
     Raises:
         UsageError: ``HOMEO_RL_PRODUCTS`` is none of them.
@@ -60,23 +66,28 @@ def digits(matrix: Floats, out: Floats, scale: Floats) -> None:
     for k in range(rows):
         row = matrix[k]
         for n in range(columns):
-            inverse[n] = max(inverse[n], abs(row[n]))
+            size = abs(row[n])
+            inverse[n] = size if size > inverse[n] else inverse[n]
     for n in range(columns):
         largest = inverse[n]
-        scale[n] = largest / kind(LARGEST)
-        inverse[n] = kind(LARGEST) / largest if largest > kind(1e-30) else kind(0.0)
-    zero, half, most = kind(0.0), kind(0.5), kind(LARGEST)
+        scale[n] = largest / kind(USED)
+        inverse[n] = kind(USED) / largest if largest > kind(1e-30) else kind(0.0)
+    zero, half = kind(0.0), kind(0.5)
+    fixed = np.empty(columns, dtype=np.int32)
     for k in range(rows):
         row, high, middle, low = matrix[k], out[k, :columns], out[k, columns : 2 * columns], out[k, 2 * columns :]
+        # Loops that write one array each: the compiler uses vectors only where few arrays meet.
         for n in range(columns):
-            number = min(max(row[n] * inverse[n], -most), most)
-            value = np.int32(number + (half if number >= zero else -half))
-            last = ((value + 128) & 255) - 128
-            value = (value - last) >> 8
-            next_last = ((value + 128) & 255) - 128
-            high[n] = (value - next_last) >> 8
-            middle[n] = next_last
-            low[n] = last
+            number = row[n] * inverse[n]
+            fixed[n] = np.int32(number + (half if number >= zero else -half))
+        for n in range(columns):
+            low[n] = np.int8(((fixed[n] + np.int32(128)) & np.int32(255)) - np.int32(128))
+        for n in range(columns):
+            fixed[n] = (fixed[n] - np.int32(low[n])) >> np.int32(8)
+        for n in range(columns):
+            middle[n] = np.int8(((fixed[n] + np.int32(128)) & np.int32(255)) - np.int32(128))
+        for n in range(columns):
+            high[n] = np.int8((fixed[n] - np.int32(middle[n])) >> np.int32(8))
 
 
 @compiled
@@ -99,6 +110,20 @@ def combine(sums: Floats, scale: Floats, bias: Floats, out: Floats) -> None:
                 to[n] += kind(high[n]) * top[n] + (kind(middle[n]) * kind(256.0) + kind(low[n])) * scale[n]
 
 
+_memory = threading.local()
+
+
+def working(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Return this thread's memory of that name, used over and over: fresh memory costs a page fault every 4 kB."""
+    kept: dict[tuple[str, torch.dtype], Tensor] = _memory.__dict__.setdefault("kept", {})
+    size = math.prod(shape)
+    found = kept.get((name, dtype))
+    if found is None or found.numel() < size:
+        with torch.inference_mode(False):
+            found = kept[(name, dtype)] = torch.empty(size, dtype=dtype)
+    return found[:size].view(*shape)
+
+
 def split(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Return the digits int8 [K, 3 N] and scales [N] of a float32 ``matrix`` [K, N]."""
     matrix = matrix.contiguous()
@@ -117,5 +142,5 @@ def multiply(spikes: Tensor, parts: tuple[Tensor, Tensor], out: Tensor, bias: Te
         out: float32 [R, N], contiguous.
         bias: [N].
     """
-    sums = torch._int_mm(spikes, parts[0])
+    sums = torch._int_mm(spikes, parts[0], out=working("sums", (spikes.shape[0], parts[0].shape[1]), torch.int32))
     combine(sums.numpy(), parts[1].numpy(), (out.new_empty(0) if bias is None else bias).numpy(), out.numpy())

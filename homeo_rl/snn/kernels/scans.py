@@ -113,25 +113,24 @@ def scan(
 
 
 @compiled
-def derivative(surrogate: int, d: Floats, given: Floats, out: Floats) -> None:
-    """Write the surrogate's derivative at ``d`` [N] into ``out`` [N] (`homeo_rl.snn.surrogates`)."""
-    one = d.dtype.type(1.0)
+def derivative(surrogate: int, potential: Floats, threshold: Floats, given: Floats, out: Floats) -> None:
+    """Write the derivative (`homeo_rl.snn.surrogates`) at ``potential`` - ``threshold`` [N] into ``out``."""
+    one, zero = out.dtype.type(1.0), out.dtype.type(0.0)
     if surrogate == GIVEN:
-        for n in range(d.shape[0]):
+        for n in range(out.shape[0]):
             out[n] = given[n]
     elif surrogate == RECTANGLE:
-        half, zero = d.dtype.type(0.5), d.dtype.type(0.0)
-        for n in range(d.shape[0]):
-            out[n] = one if abs(d[n]) < half else zero
+        half = out.dtype.type(0.5)
+        for n in range(out.shape[0]):
+            out[n] = one if abs(potential[n] - threshold[n]) < half else zero
     elif surrogate == ARCTAN:
-        slope = d.dtype.type(math.pi)  # pi / 2 alpha with alpha = 2
-        for n in range(d.shape[0]):
-            z = slope * d[n]
+        slope = out.dtype.type(math.pi)  # pi / 2 alpha with alpha = 2
+        for n in range(out.shape[0]):
+            z = slope * (potential[n] - threshold[n])
             out[n] = one / (one + z * z)
     else:
-        zero = d.dtype.type(0.0)
-        for n in range(d.shape[0]):
-            out[n] = max(one - abs(d[n]), zero)
+        for n in range(out.shape[0]):
+            out[n] = max(one - abs(potential[n] - threshold[n]), zero)
 
 
 @compiled
@@ -156,6 +155,8 @@ def scan_backward(
 ) -> None:
     """Turn derivatives with respect to the outputs into derivatives with respect to the inputs.
 
+    The loops are many and short on purpose: the compiler uses vectors only where few arrays meet.
+
     Args:
         kind: as in `scan`.
         hard: as in `scan`.
@@ -172,7 +173,7 @@ def scan_backward(
             Likewise the next two.
         grad_potential: [B, N].
         grad_spiked: [B, N].
-        grad_threshold: [N], added to.
+        grad_threshold: [N], added to, or [0] where it is not wanted.
         first_potential: of the state before [B, N] or [0, N]; read for the current-based neuron only.
         first_spiked: likewise.
     """
@@ -180,74 +181,93 @@ def scan_backward(
     current_decay, voltage_decay, tau = constants[0], constants[1], constants[2]
     one, zero = grad.dtype.type(1.0), grad.dtype.type(0.0)
     forgotten = grad_current.shape[0] == 0
-    resting = np.zeros((5, neurons), dtype=grad.dtype)
-    d, h = np.empty(neurons, dtype=grad.dtype), np.empty(neurons, dtype=grad.dtype)
+    work = np.zeros((6, neurons), dtype=grad.dtype)
+    # Derivatives: with respect to the potential after the reset (times the decay), the current after, the potential
+    # before the reset, the spikes; the surrogate's; and nothing.
+    back, gu, gp, up, h = work[0], work[1], work[2], work[3], work[4]
     for b in range(batch):
         if forgotten:
-            resting[:3] = zero
-            gu, gv, gs, v0, s0 = resting[0], resting[1], resting[2], resting[3], resting[4]
+            back[:] = zero
+            gu[:] = zero
         else:
-            gu, gv, gs = grad_current[b], grad_potential[b], grad_spiked[b]
-            v0, s0 = first_potential[b], first_spiked[b]
+            back[:] = grad_potential[b]
+            gu[:] = grad_current[b]
         for t in range(steps - 1, -1, -1):
             p, s, c, g = potentials[b, t], spikes[b, t], coming[b, t], grad[b, t]
+            last = t == steps - 1
             if fires:
-                for n in range(neurons):
-                    d[n] = p[n] - threshold[n]
-                derivative(surrogate, d, given[b, t] if surrogate == GIVEN else h, h)
-            if kind == CURRENT:
-                # gv is the derivative with respect to v_t, gs that with respect to s_t, both through what follows.
-                if fires:
+                derivative(surrogate, p, threshold, given[b, t] if surrogate == GIVEN else h, h)
+                # What reaches the spikes: from outside, and through the reset. The current-based neuron resets at
+                # the next step, so a derivative of its last potential does not come through a reset.
+                if kind == CURRENT and not last:
                     for n in range(neurons):
-                        fall = (c[n] + gs[n]) * h[n]
-                        grad_threshold[n] -= fall
-                        gv[n] += fall
+                        up[n] = c[n] - back[n] * p[n]
+                elif kind == CURRENT:
+                    for n in range(neurons):
+                        up[n] = c[n]
+                elif hard:
+                    for n in range(neurons):
+                        up[n] = c[n] - back[n] * p[n]
                 else:
                     for n in range(neurons):
-                        gv[n] += c[n]
-                before = potentials[b, t - 1] if t > 0 else v0
-                if fires:
+                        up[n] = c[n] - back[n] * threshold[n]
+                if last and not forgotten:
                     for n in range(neurons):
-                        gs[n] = zero
-                for n in range(neurons):
-                    gu[n] += gv[n]
-                    g[n] = gu[n]
-                    gu[n] = current_decay * gu[n]
-                    gs[n] -= voltage_decay * before[n] * gv[n]
-                if t > 0 and fires:
-                    fired = spikes[b, t - 1]
+                        up[n] += grad_spiked[b, n]
+                if grad_threshold.shape[0] > 0:
                     for n in range(neurons):
-                        gv[n] = voltage_decay * (one - fired[n]) * gv[n]
+                        grad_threshold[n] -= up[n] * h[n]
+                    if kind != CURRENT and not hard:
+                        for n in range(neurons):
+                            grad_threshold[n] -= s[n] * back[n]
+                if (kind == CURRENT and not last) or (kind != CURRENT and hard):
+                    for n in range(neurons):
+                        gp[n] = (one - s[n]) * back[n] + up[n] * h[n]
                 else:
                     for n in range(neurons):
-                        gv[n] = voltage_decay * (one - s0[n]) * gv[n]
-                continue
-            if fires and hard:
-                for n in range(neurons):
-                    up = c[n] + gs[n] - p[n] * gv[n]
-                    grad_threshold[n] -= up * h[n]
-                    gv[n] = (one - s[n]) * gv[n] + up * h[n]
-                    gs[n] = 0.0
-            elif fires:
-                for n in range(neurons):
-                    up = c[n] + gs[n] - threshold[n] * gv[n]
-                    grad_threshold[n] -= up * h[n] + s[n] * gv[n]
-                    gv[n] += up * h[n]
-                    gs[n] = 0.0
+                        gp[n] = back[n] + up[n] * h[n]
+            elif kind == CURRENT and not last:
+                if forgotten:
+                    for n in range(neurons):
+                        gp[n] = c[n] + back[n]
+                else:
+                    for n in range(neurons):
+                        grad_spiked[b, n] -= back[n] * p[n]
+                        gp[n] = c[n] + (one - first_spiked[b, n]) * back[n]
             else:
                 for n in range(neurons):
-                    gv[n] += c[n]
-            if kind == IF:
+                    gp[n] = c[n] + back[n]
+            if kind == CURRENT:
                 for n in range(neurons):
-                    g[n] = gv[n] + gu[n]
-                    gu[n] = 0.0
+                    gu[n] = gp[n] + current_decay * gu[n] if not last else gp[n] + gu[n]
+                for n in range(neurons):
+                    g[n] = gu[n]
+                    back[n] = voltage_decay * gp[n]
+            elif kind == IF:
+                for n in range(neurons):
+                    g[n] = gp[n] + gu[n]
+                    back[n] = gp[n]
             elif kind == LIF:
                 for n in range(neurons):
-                    g[n] = gv[n] / tau + gu[n]
-                    gv[n] = gv[n] - gv[n] / tau
-                    gu[n] = 0.0
+                    g[n] = gp[n] / tau + gu[n]
+                    back[n] = gp[n] - gp[n] / tau
             else:
                 for n in range(neurons):
-                    g[n] = gv[n] + gu[n]
-                    gv[n] = gv[n] - gv[n] / tau
-                    gu[n] = 0.0
+                    g[n] = gp[n] + gu[n]
+                    back[n] = gp[n] - gp[n] / tau
+            if kind != CURRENT and last:
+                gu[:] = zero
+        if forgotten:
+            continue
+        if kind == CURRENT:
+            for n in range(neurons):
+                held = grad_spiked[b, n] if not fires else zero
+                grad_spiked[b, n] = held - back[n] * first_potential[b, n]
+                grad_potential[b, n] = (one - first_spiked[b, n]) * back[n]
+                grad_current[b, n] = current_decay * gu[n]
+        else:
+            for n in range(neurons):
+                if fires:
+                    grad_spiked[b, n] = zero
+                grad_potential[b, n] = back[n]
+                grad_current[b, n] = zero

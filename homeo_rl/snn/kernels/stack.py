@@ -9,7 +9,6 @@ weights, constant thresholds and membranes that begin at rest; `homeo_rl.snn.ker
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -126,13 +125,13 @@ class _Stack(torch.autograd.Function):
             g = coming[first:last]
             for i in reversed(range(layers)):
                 p, s, x = (part[i][first:last] for part in (potentials, spikes, events))
-                fall = _working(f"fall {i}", p)
+                fall = integer.working(f"fall {i}", p.shape, p.dtype)
                 derivative = DERIVATIVES[neuron.surrogate](p - neuron.threshold) if surrogate == scans.GIVEN else p
                 none, level = _nothing(p), _level(neuron, p)
                 scans.scan_backward(
                     kind_of(neuron), neuron.reset == "hard", plan.fires or i < layers - 1, surrogate, constants, level,
                     derivative.numpy(), p.numpy(), s.numpy(), g.numpy(), fall.numpy(), none, none, none,
-                    np.zeros_like(level), none, none,
+                    level[:0], none, none,
                 )  # fmt: skip
                 rows = fall.flatten(0, 1)
                 of_biases[i] += rows.sum(0)
@@ -147,25 +146,12 @@ class _Stack(torch.autograd.Function):
                 else:
                     of_weights[i].addmm_(x.flatten(0, 1).T.to(rows.dtype), rows)
                 if i > 0:
-                    g = _working(f"back {i}", potentials[i - 1][first:last])
+                    g = integer.working(f"back {i}", potentials[i - 1][first:last].shape, p.dtype)
                     torch.mm(rows, weights[i], out=g.flatten(0, 1))
                 elif summed is not None and of_activity is not None:
                     torch.mm(summed, weights[i], out=of_activity[first:last])
         pairs = [part for pair in zip((w.T for w in of_weights), of_biases, strict=True) for part in pair]
         return (None, of_activity, *pairs)
-
-
-_memory = threading.local()
-
-
-def _working(name: str, like: Tensor) -> Tensor:
-    """Return memory of the shape of ``like`` that is used over and over: fresh memory costs a page fault every 4 kB."""
-    kept: dict[tuple[str, torch.dtype], Tensor] = _memory.__dict__.setdefault("kept", {})
-    found = kept.get((name, like.dtype))
-    if found is None or found.numel() < like.numel():
-        with torch.inference_mode(False):
-            found = kept[(name, like.dtype)] = torch.empty(like.numel(), dtype=like.dtype)
-    return found[: like.numel()].view(like.shape)
 
 
 def _blocks(batch: int, steps: int) -> list[tuple[int, int]]:

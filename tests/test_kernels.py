@@ -1,0 +1,393 @@
+"""Compiled kernels against the plain reference, which is torch's operations one spike step at a time."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+
+from homeo_rl.errors import UsageError
+from homeo_rl.homeostasis import Homeostasis, make
+from homeo_rl.snn import LayerWeights, SpikingNetwork, kernels, neurons
+from homeo_rl.snn.kernels import integer, layer
+from homeo_rl.snn.kernels.decider import decider_of
+from homeo_rl.snn.network import NetworkState, by_input
+from homeo_rl.snn.neurons import Membrane
+from homeo_rl.snn.surrogates import DERIVATIVES
+from homeo_rl.spec import EncoderSpec, NetworkSpec, NeuronSpec, ReadoutSpec
+
+ENCODERS = ["population-regular", "population-poisson", "current", "bernoulli"]
+READOUTS = ["population", "mean", "last", "membrane"]
+NEURONS = [
+    {"kind": kind, "decay_input": decay, "reset": reset, "threshold": 0.6, "tau": 3.0}
+    for kind, decay, reset in [
+        ("current-lif", True, "soft"), ("if", True, "soft"), ("if", True, "hard"), ("lif", True, "soft"),
+        ("lif", False, "soft"), ("lif", True, "hard"), ("lif", False, "hard"),
+    ]
+]  # fmt: skip
+ARMS = ["none", "dwam", "dwam:zeta=none:scope=run", "bdett", "linear", "linear:target=bias"]
+
+
+def network(dtype: torch.dtype = torch.float64, seed: int = 0, **fields: Any) -> SpikingNetwork:
+    torch.manual_seed(seed)
+    chosen: dict[str, Any] = {"inputs": 3, "outputs": 2, "hidden": (16, 12), "steps": 5} | fields
+    net = SpikingNetwork(NetworkSpec(**chosen)).to(dtype)
+    with torch.no_grad():
+        for part in net.layers:
+            part.weight.mul_(3.0)  # type: ignore[operator,union-attr]  # enough current to make every layer fire
+    return net
+
+
+def fresh(net: SpikingNetwork, plugin: Homeostasis | None, batch: int) -> NetworkState:
+    widths = net.spec.widths[1:]
+    references = net.references([torch.full((n,), 0.3) for n in widths], [torch.full((n,), 0.15) for n in widths])
+    return net.initial_state(batch, plugin=plugin, references=references if plugin else ())
+
+
+def drive(
+    net: SpikingNetwork, state: NetworkState, x: torch.Tensor, noise: torch.Tensor | None
+) -> tuple[list[torch.Tensor], list[torch.Tensor], NetworkState]:
+    """Make a decision for every x [M, B, D]; return outputs, all rates and the last state."""
+    ys, rates = [], []
+    with torch.no_grad():
+        for i, one in enumerate(x):
+            y, state = net(one, state, adapt=True, noise=None if noise is None else noise[i])
+            ys.append(y.clone())
+            rates.append(torch.cat([rate.flatten() for rate in state.rates]))
+    return ys, rates, state
+
+
+@pytest.mark.parametrize(
+    ("encoder", "neuron", "readout", "membrane"),
+    list(itertools.product(ENCODERS, range(len(NEURONS)), READOUTS, ["decision", "episode"])),
+)
+def test_decisions_equal_the_reference(encoder: str, neuron: int, readout: str, membrane: str) -> None:
+    """Six decisions in a row, every plug-in: outputs, rates and the plug-in's state, in float64."""
+    net = network(
+        encoder=EncoderSpec(kind=encoder, size=6), neuron=NeuronSpec(**NEURONS[neuron]),  # type: ignore[arg-type]
+        readout=ReadoutSpec(kind=readout, size=4), membrane=membrane,  # type: ignore[arg-type]
+    )  # fmt: skip
+    x = torch.randn(6, 4, 3, dtype=torch.float64)
+    noise = torch.rand(6, 4, 5, net.spec.widths[0], dtype=torch.float64) if net.encoder.stochastic else None
+    for arm in ARMS:
+        with kernels.use("reference"):
+            ys, rates, state = drive(net, fresh(net, make(arm), 4), x, noise)
+        with kernels.use("numba"):
+            found, found_rates, found_state = drive(net, fresh(net, make(arm), 4), x, noise)
+        for expected, got in zip([*ys, *rates], [*found, *found_rates], strict=True):
+            torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
+        for old, new in zip(state.adaptation, found_state.adaptation, strict=True):
+            for key, value in old.items():
+                torch.testing.assert_close(new[key], value, rtol=0, atol=1e-12)
+
+
+def test_spikes_are_equal_bit_for_bit_where_sums_are_exact() -> None:
+    """Weights, decays and thresholds with few binary digits: no sum rounds, so nothing may differ in any order."""
+    net = network(encoder=EncoderSpec(kind="bernoulli"), hidden=(64, 48), readout=ReadoutSpec(kind="mean"))
+    with torch.no_grad():
+        for part in net.layers:
+            part.weight.copy_(torch.randint(-64, 65, part.weight.shape) / 64)  # type: ignore[operator,union-attr,arg-type]
+            part.bias.copy_(torch.randint(-8, 9, part.bias.shape) / 64)  # type: ignore[operator,union-attr,arg-type]
+    for dtype in (torch.float64, torch.float32):
+        net = net.to(dtype)
+        x = torch.rand(3, 4, 3, dtype=dtype)
+        noise = torch.rand(3, 4, 5, net.spec.widths[0], dtype=dtype)
+        with kernels.use("reference"):
+            ys, rates, _ = drive(net, fresh(net, None, 4), x, noise)
+        with kernels.use("numba"):
+            found, found_rates, _ = drive(net, fresh(net, None, 4), x, noise)
+        assert all(torch.equal(a, b) for a, b in zip([*ys, *rates], [*found, *found_rates], strict=True))
+        assert float(found_rates[0][12:].mean()) > 0.05
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), steps=st.integers(1, 9), batch=st.integers(1, 5),
+    hidden=st.lists(st.integers(1, 70), min_size=1, max_size=3), encoder=st.sampled_from(ENCODERS),
+    neuron=st.integers(0, len(NEURONS) - 1),
+)  # fmt: skip
+def test_any_shape(seed: int, steps: int, batch: int, hidden: list[int], encoder: str, neuron: int) -> None:
+    """Float32: spikes differ from float64's only where a potential is within 1e-5 of its threshold."""
+    fields = {
+        "hidden": tuple(hidden), "steps": steps, "encoder": EncoderSpec(kind=encoder, size=6),  # type: ignore[arg-type]
+        "neuron": NeuronSpec(**NEURONS[neuron]),
+    }  # fmt: skip
+    exact, single = network(seed=seed, **fields), network(torch.float32, seed=seed, **fields)
+    single.load_state_dict(exact.state_dict())
+    exact.load_state_dict(single.state_dict())
+    x = torch.randn(batch, 3)
+    noise = torch.rand(batch, steps, exact.spec.widths[0]) if exact.encoder.stochastic else None
+    with kernels.use("reference"), torch.no_grad():
+        expected, state = exact(x.double(), noise=None if noise is None else noise.double())
+    with kernels.use("numba"):
+        with torch.no_grad():
+            few, decided = single(x, noise=noise)
+        many, trained = single(x, noise=noise)
+    closest = nearest_to_threshold(exact, x.double(), noise)
+    for got in (decided, trained):
+        same = all(torch.equal(a.float(), b) for a, b in zip(state.rates[1:], got.rates[1:], strict=True))
+        assert same or closest < 1e-5
+    if closest >= 1e-5:
+        torch.testing.assert_close(few, expected.float(), rtol=0, atol=1e-5)
+        torch.testing.assert_close(many, expected.float(), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def nearest_to_threshold(net: SpikingNetwork, x: torch.Tensor, noise: torch.Tensor | None) -> float:
+    """Return how near to a threshold any potential of the network comes, encoder included."""
+    nearest = 1.0
+    activity = net.encoder.activity(x)  # type: ignore[operator]  # an encoder
+    if net.spec.encoder.kind == "population-regular":
+        potential = activity.clone()
+        for _ in range(net.spec.steps):
+            nearest = min(nearest, float((potential - 0.999).abs().min()))
+            potential = torch.where(potential > 0.999, potential - 0.999, potential) + activity
+    elif noise is not None:
+        nearest = min(nearest, float((noise.double() - activity.unsqueeze(1)).abs().min()))
+    train = net.encoder(x, net.spec.steps, noise=None if noise is None else noise.double())
+    for part in net.layers:
+        currents = torch.nn.functional.linear(train, part.weight, part.bias)  # type: ignore[arg-type]
+        potentials, _ = watched(net.spec.neuron, currents)
+        nearest = min(nearest, float((potentials - net.spec.neuron.threshold).abs().min()))
+        train, _ = neurons.scan(net.spec.neuron, currents)
+    return nearest
+
+
+def watched(neuron: NeuronSpec, currents: torch.Tensor) -> tuple[torch.Tensor, Membrane | None]:
+    """Return the potentials before every reset."""
+    seen: list[torch.Tensor] = []
+
+    def rule(before: torch.Tensor, potential: torch.Tensor) -> torch.Tensor:
+        seen.append(potential)
+        return torch.full_like(potential, neuron.threshold)
+
+    _, state = neurons.scan(neuron, currents, threshold=rule)
+    return torch.stack(seen, 1), state
+
+
+@pytest.mark.parametrize(
+    ("neuron", "surrogate", "fires", "steps"),
+    list(itertools.product(range(len(NEURONS)), DERIVATIVES, [True, False], [1, 2, 7])),
+)
+def test_scan_and_its_derivatives(neuron: int, surrogate: str, fires: bool, steps: int) -> None:
+    """Spikes and states bit for bit, derivatives to 1e-12: with respect to currents, thresholds and the whole state."""
+    torch.manual_seed(1)
+    model = NeuronSpec(**NEURONS[neuron], surrogate=surrogate)  # type: ignore[arg-type]
+    values = [
+        torch.randn(4, steps, 9) + 0.3,
+        torch.randn(4, 9),
+        torch.randn(4, 9),
+        (torch.rand(4, 9) < 0.5),
+        torch.rand(9),
+    ]
+    results = []
+    for compiled in (False, True):
+        x, u, v, s, level = (value.double().requires_grad_() for value in values)
+        if compiled:
+            out, state = layer.scan(model, x * 1, Membrane(u, v, s), threshold=level, fires=fires)
+        else:
+            rule = level.expand_as
+            out, state = neurons.scan(model, x * 1, Membrane(u, v, s), threshold=lambda _, p: rule(p), fires=fires)  # noqa: B023
+        assert state is not None
+        torch.manual_seed(2)
+        loss = sum((part * torch.randn_like(part)).sum() for part in (out, *state))
+        grads = torch.autograd.grad(loss, [x, u, v, s, level], allow_unused=True)  # type: ignore[arg-type]
+        results.append((out, state, [torch.zeros(()) if g is None else g for g in grads]))
+    (out, state, grads), (found, found_state, found_grads) = results
+    assert torch.equal(out, found)
+    assert all(torch.equal(a, b) for a, b in zip(state, found_state, strict=True))
+    for a, b in zip(grads, found_grads, strict=True):
+        torch.testing.assert_close(b, a.double().expand_as(b), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("products", ["float", "integer"])
+@pytest.mark.parametrize(("encoder", "neuron"), list(itertools.product(ENCODERS, range(len(NEURONS)))))
+def test_gradients_of_a_network(encoder: str, neuron: int, products: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every parameter's and the observation's derivative is within 1e-5 of autograd's through the reference."""
+    monkeypatch.setenv("HOMEO_RL_PRODUCTS", products)
+    if products == "integer" and not hasattr(torch, "_int_mm"):
+        pytest.skip("this torch has no 8-bit product")
+    dtype = torch.float32 if products == "integer" else torch.float64
+    for surrogate, readout in itertools.product(DERIVATIVES, ["population", "membrane"]):
+        net = network(
+            dtype, encoder=EncoderSpec(kind=encoder, size=6), hidden=(40, 24),  # type: ignore[arg-type]
+            neuron=NeuronSpec(**NEURONS[neuron], surrogate=surrogate), readout=ReadoutSpec(kind=readout, size=4),  # type: ignore[arg-type]
+        )  # fmt: skip
+        values = torch.randn(150, 3, dtype=dtype)
+        noise = torch.rand(150, 5, net.spec.widths[0], dtype=dtype) if net.encoder.stochastic else None
+        found = []
+        for kernel in ("reference", "numba"):
+            x = values.clone().requires_grad_()
+            with kernels.use(kernel):
+                y, state = net(x, noise=noise)
+            parameters = [x, *net.parameters()]
+            grads = torch.autograd.grad(y.square().sum(), parameters, allow_unused=True)
+            found.append(
+                (
+                    y,
+                    state.rates,
+                    [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, grads, strict=True)],
+                )
+            )
+        (y, rates, grads), (got, got_rates, got_grads) = found
+        flips = sum(int((a != b).sum()) for a, b in zip(rates[1:], got_rates[1:], strict=True))
+        assert flips == 0, f"{flips} rates differ"
+        torch.testing.assert_close(got, y, rtol=1e-5, atol=1e-5)
+        for expected, value in zip(grads, got_grads, strict=True):
+            assert float((value - expected).abs().max()) <= 1e-5 * max(float(expected.abs().max()), 1e-3)
+
+
+def test_weights_are_read_where_they_lie() -> None:
+    """Nothing stale: values changed in place, behind autograd's back, or in new memory are seen at the next call."""
+    net, x = network(torch.float32), torch.randn(2, 3)
+
+    def check() -> torch.Tensor:
+        with torch.no_grad():
+            with kernels.use("reference"):
+                expected, _ = net(x)
+            got, _ = net(x)
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+        return got.clone()
+
+    first = check()
+    weight: Any = net.layers[0].weight
+    weight.data.mul_(-1.0)
+    second = check()
+    assert not torch.equal(first, second)
+    weight.data = torch.randn(weight.shape) * 3  # output by output in memory
+    third = check()
+    assert not torch.equal(second, third)
+    weight.data.mul_(-1.0)
+    assert not torch.equal(third, check())
+    net.layers[0].weight = torch.nn.Parameter(by_input(torch.randn(weight.shape)))
+    check()
+    net.readout.weight.data.mul_(2.0)  # type: ignore[operator,union-attr]
+    check()
+    net.encoder.mean.data.add_(0.1)  # type: ignore[operator,union-attr]
+    check()
+
+
+@pytest.mark.parametrize("laid", ["by input", "by output", "shared"])
+def test_rows_with_weights_of_their_own(laid: str) -> None:
+    """Damaged copies, dead and stuck neurons and plug-ins a row, however the copies lie in memory."""
+    net = network()
+    batch = 5
+    made = []
+    for part in net.parameters_of_layers():
+        weight = part.weight.expand(batch, -1, -1)
+        if laid != "shared":
+            weight = weight * (1 + 0.3 * torch.randn(batch, 1, 1, dtype=torch.float64))
+            weight = by_input(weight) if laid == "by input" else weight.contiguous()
+        size = part.bias.shape[0]
+        made.append(
+            LayerWeights(
+                weight,
+                part.bias.expand(batch, -1),
+                (torch.rand(batch, size) < 0.9).double(),
+                (torch.rand(size) < 0.1).double(),
+            )
+        )
+    x = torch.randn(6, batch, 3, dtype=torch.float64)
+    for arm in ARMS:
+        results = []
+        for kernel in ("reference", "numba"):
+            state = fresh(net, make(arm), batch)
+            state.weights = tuple(made)
+            with kernels.use(kernel):
+                ys, rates, _ = drive(net, state, x, None)
+            results.append(torch.cat([torch.stack(ys).flatten(), torch.stack(rates).flatten()]))
+        torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-12)
+
+
+def test_rows_do_not_depend_on_their_neighbours_or_on_threads() -> None:
+    """A row's outputs and adaptation are the same bits alone, among others, and on several threads."""
+    net = network(torch.float32, hidden=(64, 64))
+    x = torch.randn(4, 48, 3)
+    plugin = make("dwam:eta=1e-3")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        ys, _, state = drive(net, fresh(net, plugin, 48), x, None)
+        torch.set_num_threads(4)
+        threaded, _, threaded_state = drive(net, fresh(net, plugin, 48), x, None)
+    finally:
+        torch.set_num_threads(before)
+    alone, _, alone_state = drive(net, fresh(net, plugin, 1), x[:, 7:8], None)
+    for a, b, c in zip(ys, threaded, alone, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a[7:8], c)
+    for one, two, single in zip(state.adaptation, threaded_state.adaptation, alone_state.adaptation, strict=True):
+        assert all(torch.equal(one[key], two[key]) and torch.equal(one[key][7:8], single[key]) for key in one)
+    assert float(state.adaptation[0]["delta"].abs().max()) > 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), rows=st.integers(1, 40), inputs=st.integers(1, 300), outputs=st.integers(1, 70))
+def test_integer_products_keep_their_bound(seed: int, rows: int, inputs: int, outputs: int) -> None:
+    """abs(error) <= spikes added * 2^-23 * max abs(column), plus the rounding of the result."""
+    rng = np.random.default_rng(seed)
+    spikes = torch.as_tensor((rng.random((rows, inputs)) < rng.random()).astype(np.int8))
+    matrix = torch.as_tensor(
+        (rng.standard_normal((inputs, outputs)) * 10.0 ** rng.integers(-8, 4, outputs)).astype(np.float32)
+    )
+    if seed % 5 == 0:
+        matrix[:, 0] = 0.0
+    bias = torch.as_tensor(rng.standard_normal(outputs).astype(np.float32))
+    out = torch.empty(rows, outputs)
+    integer.multiply(spikes, integer.split(matrix), out, bias)
+    exact = spikes.double() @ matrix.double()
+    added = spikes.double().sum(1, keepdim=True)
+    bound = added * 2.0**-23 * matrix.abs().amax(0).double() + 2.0**-22 * (exact.abs() + (exact + bias).abs()) + 1e-37
+    assert bool(((out.double() - (exact + bias)).abs() <= bound).all())
+    again = torch.ones(rows, outputs)
+    integer.multiply(spikes, integer.split(matrix), again)
+    assert bool(((again.double() - 1 - exact).abs() <= bound + 2.0**-23).all())
+
+
+def test_integer_products_need_spikes_that_can_be_counted() -> None:
+    """The largest sums fit into 32 bits."""
+    assert integer.MOST * 128 < 2**31
+    ones = torch.ones(1, 70000, dtype=torch.int8)
+    out = torch.empty(1, 1)
+    integer.multiply(ones, integer.split(torch.ones(70000, 1)), out, torch.zeros(1))
+    assert float(out) == pytest.approx(70000)
+
+
+def test_the_decision_is_compiled_where_it_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows or rows with a plug-in are decided by events; gradients and other plug-ins' thresholds are not."""
+    net, calls = network(torch.float32), []
+    decider = decider_of(net)
+    monkeypatch.setattr(
+        "homeo_rl.snn.network.decider_of", lambda n: calls.append(1) or (lambda *a, **k: decider(*a, **k))
+    )
+    net(torch.randn(1, 3))
+    assert not calls
+    with torch.no_grad():
+        net(torch.randn(1, 3))
+        assert len(calls) == 1
+        net(torch.randn(100, 3))
+        assert len(calls) == 1
+        net(torch.randn(100, 3), fresh(net, make("dwam"), 100), adapt=True)
+        assert len(calls) == 2
+        with kernels.use("reference"):
+            net(torch.randn(1, 3))
+        assert len(calls) == 2
+
+
+def test_unknown_kernels_are_refused() -> None:
+    """The message names what there is."""
+    with pytest.raises(UsageError, match="reference"), kernels.use("cuda"):
+        pass
+    code = "from homeo_rl.snn import kernels; kernels.chosen()"
+    env = {**os.environ, "HOMEO_RL_KERNEL": "nimba"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "numba" in done.stderr
