@@ -38,7 +38,8 @@ class ZeroWeights(NetworkDegradation):
         for layer in weights:
             weight = layer.weight.clone()
             lost = rng.choice(weight.numel(), int(severity * self.fraction * weight.numel()), replace=False)
-            weight.view(-1)[torch.as_tensor(lost)] = 0.0
+            neurons, inputs = (torch.as_tensor(part) for part in np.divmod(lost, weight.shape[1]))
+            weight[neurons, inputs] = 0.0
             layers.append(layer._replace(weight=weight))
         return tuple(layers)
 

@@ -19,6 +19,7 @@ from homeo_rl.snn import kernels, neurons
 from homeo_rl.snn.encoders import REGULAR_THRESHOLD, CurrentEncoder, Encoder, build_encoder, uniform
 from homeo_rl.snn.kernels import encoding, stack
 from homeo_rl.snn.kernels.decider import can_decide, decider_of
+from homeo_rl.snn.kernels.layer import scan as compiled_scan
 from homeo_rl.snn.neurons import Membrane, ThresholdRule
 from homeo_rl.snn.readouts import build_readout
 from homeo_rl.spec import NetworkSpec, NeuronSpec
@@ -74,8 +75,9 @@ class NetworkState:
     @property
     def rates(self) -> tuple[Tensor, ...]:
         """Mean output [B, N] of the encoder and of each layer in the last decision."""
-        if callable(self.measured):
-            self.measured = self.measured()  # training never asks
+        if isinstance(self.measured, tuple):
+            return self.measured
+        self.measured = self.measured()  # computed when asked for: training never does
         return self.measured
 
 
@@ -93,8 +95,9 @@ class SpikingNetwork(nn.Module):
         self.spec = spec
         self.encoder = build_encoder(spec.inputs, spec.encoder)
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(spec.widths, spec.widths[1:], strict=False))
-        for layer in self.layers:
-            layer.weight = nn.Parameter(by_input(layer.weight.detach()))
+        for part in self.layers:
+            assert isinstance(part, nn.Linear)
+            part.weight = nn.Parameter(by_input(part.weight.detach()))
         self.readout = build_readout(spec.outputs, spec.readout)
         if spec.readout.kind == "mean":
             # An output neuron that is silent or saturated at the start has no surrogate gradient to leave by.
@@ -207,10 +210,10 @@ class SpikingNetwork(nn.Module):
 
     def _compiled(self, x: Tensor, state: NetworkState) -> bool:
         """Whether this decision is one for `homeo_rl.snn.kernels.decision`: no gradient, and few rows or rows apart."""
-        if torch.is_grad_enabled() or not kernels.compiled():
+        if torch.is_grad_enabled() or not kernels.compiles(x):
             return False
         apart = state.weights is not None or state.plugin is not None
-        return (apart or x.shape[0] <= FEW) and can_decide(x, state)
+        return (apart or x.shape[0] <= FEW) and can_decide(state)
 
     def _decide(
         self, x: Tensor, state: NetworkState, adapt: bool, generator: Generator | None, noise: Tensor | None
@@ -230,12 +233,7 @@ class SpikingNetwork(nn.Module):
     def _plain(self, x: Tensor, state: NetworkState) -> bool:
         """Whether `homeo_rl.snn.kernels.stack` covers this pass: trained weights, at rest, on a CPU."""
         return (
-            kernels.compiled()
-            and x.is_cpu
-            and x.dtype in (torch.float32, torch.float64)
-            and state.weights is None
-            and state.plugin is None
-            and self.spec.membrane == "decision"
+            kernels.compiles(x) and state.weights is None and state.plugin is None and self.spec.membrane == "decision"
         )
 
     def _stack(
@@ -289,14 +287,19 @@ class SpikingNetwork(nn.Module):
     def _layer(self, index: int, train: Tensor, state: NetworkState) -> tuple[Tensor, Membrane]:
         own = self.weights_of(index, state)
         change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
+        received = modulated_currents(train, own, change)
+        rule = threshold_rule(state, index)
+        before, fires = state.membranes[index], self._fires(index)
+        if rule is None and own.alive is None and own.stuck is None and kernels.compiles(received):
+            return compiled_scan(self.spec.neuron, received, before, fires=fires)
         return neurons.scan(
             self.spec.neuron,
-            modulated_currents(train, own, change),
-            state.membranes[index],
-            threshold=threshold_rule(state, index),
+            received,
+            before,
+            threshold=rule,
             alive=own.alive,
             stuck=own.stuck,
-            fires=self._fires(index),
+            fires=fires,
         )
 
     def _advance(self, state: NetworkState, rates: Sequence[Tensor]) -> None:

@@ -12,6 +12,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+from torch import Tensor
+
 from homeo_rl.errors import unknown
 
 KERNELS = ("auto", "reference", "numba", "triton")
@@ -50,9 +53,9 @@ def use(kernel: str) -> Iterator[None]:
         _chosen.pop()
 
 
-def compiled() -> bool:
-    """Whether tensors on a CPU go through compiled loops."""
-    return chosen() in ("auto", "numba")
+def compiles(value: Tensor) -> bool:
+    """Whether a tensor like this one goes through compiled loops."""
+    return value.is_cpu and value.dtype in (torch.float32, torch.float64) and chosen() in ("auto", "numba")
 
 
-__all__ = ["KERNELS", "chosen", "compiled", "use"]
+__all__ = ["KERNELS", "chosen", "compiles", "use"]

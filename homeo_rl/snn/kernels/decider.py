@@ -261,9 +261,7 @@ def decider_of(network: SpikingNetwork) -> Decider:
     return found
 
 
-def can_decide(x: Tensor, state: NetworkState) -> bool:
-    """Whether the compiled decision covers these observations and this plug-in."""
+def can_decide(state: NetworkState) -> bool:
+    """Whether the compiled decision covers the plug-in of this state."""
     plugin = state.plugin
-    return (
-        x.is_cpu and x.is_floating_point() and (plugin is None or not plugin.adapts_threshold or type(plugin) is BDETT)
-    )
+    return plugin is None or not plugin.adapts_threshold or type(plugin) is BDETT

@@ -126,7 +126,7 @@ def _encode(
 
 
 @compiled
-def _lowered_mean(values: Floats) -> float:
+def _lowered_mean(values: Floats) -> Any:
     low, high, total = values[0], values[0], values.dtype.type(0.0)
     for value in values:
         low, high, total = min(low, value), max(high, value), total + value

@@ -6,7 +6,6 @@ by the batch. Nothing is kept for the backward pass but the input train, the pot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,39 +38,33 @@ def scan(
     *,
     threshold: Tensor | None = None,
     fires: bool = True,
-    keep: bool = True,
-) -> tuple[Tensor, Membrane | None]:
+) -> tuple[Tensor, Membrane]:
     """Do what `homeo_rl.snn.neurons.scan` does; ``threshold`` [N] takes the place of the neuron's constant.
 
-    ``currents`` [B, T, N] are used up: their memory becomes that of the potentials. The last state is None unless
-    there was a state before or it is to be kept.
+    ``currents`` [B, T, N] are used up: their memory becomes that of the potentials.
     """
-    if state is None and keep:
+    if state is None:
         size = (currents.shape[0], currents.shape[2])
         state = Membrane(*(currents.new_zeros(size) for _ in range(3)))
     level = torch.full_like(currents[0, 0], neuron.threshold) if threshold is None else threshold
-    before = (None, None, None) if state is None else state
-    out, *after = _Scan.apply(neuron, fires, currents, level, *before)  # type: ignore[no-untyped-call]  # torch ships apply untyped
-    return out, Membrane(*after) if after else None
+    out, *after = _Scan.apply(neuron, fires, currents, level, *state)  # type: ignore[no-untyped-call]  # torch ships apply untyped
+    return out, Membrane(*after)
 
 
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, neuron: NeuronSpec, fires: bool, currents: Tensor, threshold: Tensor, *state: Tensor | None
-    ) -> Any:
+    def forward(ctx: Any, neuron: NeuronSpec, fires: bool, currents: Tensor, threshold: Tensor, *state: Tensor) -> Any:
         x = currents.detach().contiguous()
         spikes = torch.empty_like(x) if fires else x
-        after = _copies(state, x)
+        current, potential, spiked = (_copy(part) for part in state)
         level = threshold.detach().contiguous()
         scans.scan(
-            kind_of(neuron), neuron.reset == "hard", fires, constants_of(neuron, _numpy(x).dtype),
-            _numpy(level), _numpy(x), _numpy(spikes), *(_numpy(part) for part in after),
+            kind_of(neuron), neuron.reset == "hard", fires, constants_of(neuron, x.numpy().dtype), level.numpy(),
+            x.numpy(), spikes.numpy(), current.numpy(), potential.numpy(), spiked.numpy(),
         )  # fmt: skip
         ctx.neuron, ctx.fires = neuron, fires
         ctx.save_for_backward(x, spikes, level, state[1], state[2])
-        out = spikes if fires else x.clone()
-        return (out,) if state[0] is None else (out, *after)
+        return spikes if fires else x.clone(), current, potential, spiked
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -81,28 +74,19 @@ class _Scan(torch.autograd.Function):
         grad = torch.empty_like(potentials)
         surrogate = SURROGATES.get(neuron.surrogate, scans.GIVEN)
         given = DERIVATIVES[neuron.surrogate](potentials - threshold) if surrogate == scans.GIVEN else coming
-        grad_threshold = torch.zeros_like(threshold)
-        resting = potential is None
-        state = _copies(grads[1:] if not resting else (None, None, None), grad, None if resting else potential.shape)
+        of_threshold = torch.zeros_like(threshold)
+        of_current, of_potential, of_spiked = (
+            torch.zeros_like(potential, memory_format=torch.contiguous_format) if part is None else _copy(part)
+            for part in grads[1:]
+        )
         scans.scan_backward(
-            kind_of(neuron), neuron.reset == "hard", ctx.fires, surrogate, constants_of(neuron, _numpy(grad).dtype),
-            _numpy(threshold), _numpy(given), _numpy(potentials), _numpy(spikes), _numpy(coming), _numpy(grad),
-            *(_numpy(part) for part in state), _numpy(grad_threshold),
-            *(_numpy(grad.new_empty((0, grad.shape[2])) if part is None else part.contiguous())
-              for part in (potential, spiked)),
+            kind_of(neuron), neuron.reset == "hard", ctx.fires, surrogate, constants_of(neuron, grad.numpy().dtype),
+            threshold.numpy(), given.numpy(), potentials.numpy(), spikes.numpy(), coming.numpy(), grad.numpy(),
+            of_current.numpy(), of_potential.numpy(), of_spiked.numpy(), of_threshold.numpy(),
+            potential.detach().contiguous().numpy(), spiked.detach().contiguous().numpy(),
         )  # fmt: skip
-        return (None, None, grad, grad_threshold, *([None] * 3 if resting else state))
+        return None, None, grad, of_threshold, of_current, of_potential, of_spiked
 
 
-def _copies(parts: Sequence[Tensor | None], like: Tensor, shape: Any = None) -> list[Tensor]:
-    """Return contiguous copies [B, N] that may be written to; zeros of ``shape``, or nothing [0, N], for None."""
-    shape = (0, like.shape[2]) if shape is None else shape
-    return [
-        like.new_zeros(shape) if part is None else part.detach().clone(memory_format=torch.contiguous_format)
-        for part in parts
-    ]
-
-
-def _numpy(value: Tensor) -> np.ndarray:
-    array: np.ndarray = value.detach().numpy()
-    return array
+def _copy(value: Tensor) -> Tensor:
+    return value.detach().clone(memory_format=torch.contiguous_format)

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from homeo_rl.snn.kernels.scans import Floats, compiled
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+@intrinsic
 def _pointer(typing: Any, address: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
@@ -26,5 +26,4 @@ def _pointer(typing: Any, address: Any) -> Any:
 @compiled
 def at(address: int, size: int, like: Floats) -> Floats:
     """Return the ``size`` numbers that begin at ``address``, of the type of ``like``."""
-    array: Floats = numba.carray(_pointer(address), (size,), like.dtype)
-    return array
+    return numba.carray(_pointer(address), (size,), like.dtype)  # type: ignore[call-arg,attr-defined]  # numba's types are partial
