@@ -11,6 +11,8 @@ from torch import Generator, Tensor, nn
 from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.run import Run
+from homeo_rl.snn.kernels import decision
+from homeo_rl.snn.kernels.decider import Frame
 from homeo_rl.snn.network import NetworkState, SpikingNetwork
 from homeo_rl.spec import ControllerSpec, NetworkSpec, dump, parse
 
@@ -96,6 +98,7 @@ class Controller(nn.Module):
         self.normaliser = Normaliser(spec.network.inputs, spec.clip, active=spec.normalise)
         self.network = build_network(spec.network)
         self.squasher = Squasher(spec)
+        self._framed: tuple[Any, Frame] | None = None
 
     def forward(
         self,
@@ -110,6 +113,12 @@ class Controller(nn.Module):
 
         Continuous actions are [B, K] floats within the bounds, discrete ones [B] indices.
         """
+        if isinstance(self.network, SpikingNetwork):
+            frame = self._frame(observations)
+            whole = self.network.decide(observations, state, adapt=adapt, generator=generator, noise=noise, frame=frame)
+            if whole is not None:
+                y, state = whole
+                return (y.argmax(-1) if self.spec.discrete else y), state
         z = self.normaliser(observations)
         y, state = self.network(z, state, adapt=adapt, generator=generator, noise=noise)
         if self.spec.discrete:
@@ -118,6 +127,28 @@ class Controller(nn.Module):
         if self.spec.squash == "none":
             action = action.clamp(self.squasher.low.to(action), self.squasher.high.to(action))
         return action, state
+
+    def _frame(self, like: Tensor) -> Frame:
+        """Return normaliser and squashing for a compiled decision, remembered until the statistics move."""
+        mean, variance = self.normaliser.running_mean, self.normaliser.running_var
+        now = (like.dtype, mean._version, variance._version, mean.data_ptr(), variance.data_ptr())
+        if self._framed is None or self._framed[0] != now:
+            self._framed = (now, self._make_frame(like.dtype))
+        return self._framed[1]
+
+    def _make_frame(self, dtype: torch.dtype) -> Frame:
+        normaliser = self.normaliser
+        shift, scale = torch.zeros(0, dtype=dtype), torch.zeros(0, dtype=dtype)
+        if normaliser.active:
+            shift = normaliser.running_mean.to(dtype)
+            deviation = torch.sqrt(normaliser.running_var.to(dtype) + EPSILON)
+            scale = torch.cat([deviation, torch.tensor([normaliser.clip], dtype=dtype)])
+        low, high = self.squasher.low.to(dtype), self.squasher.high.to(dtype)
+        kind, bounds = decision.RAW, torch.zeros((2, 0), dtype=dtype)
+        if not self.spec.discrete:
+            kind = {"tanh": decision.TANH, "identity": decision.IDENTITY, "none": decision.CLIP}[self.spec.squash]
+            bounds = torch.stack([low, high] if kind == decision.CLIP else [0.5 * (high + low), 0.5 * (high - low)])
+        return Frame(shift.numpy(), scale.numpy(), kind, bounds.numpy())
 
 
 def build_network(spec: NetworkSpec) -> PolicyNetwork:

@@ -18,7 +18,7 @@ from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulatio
 from homeo_rl.snn import kernels, neurons
 from homeo_rl.snn.encoders import REGULAR_THRESHOLD, CurrentEncoder, Encoder, build_encoder, uniform
 from homeo_rl.snn.kernels import encoding, stack
-from homeo_rl.snn.kernels.decider import can_decide, decider_of
+from homeo_rl.snn.kernels.decider import Frame, can_decide, decider_of
 from homeo_rl.snn.kernels.layer import scan as compiled_scan
 from homeo_rl.snn.neurons import Membrane, ThresholdRule
 from homeo_rl.snn.readouts import build_readout
@@ -185,14 +185,11 @@ class SpikingNetwork(nn.Module):
         Returns:
             the outputs [B, outputs] and the state after; the state passed in must not be used again.
         """
-        state = self.initial_state(x.shape[0]) if state is None else state
-        if state.batch != x.shape[0]:
-            raise ValueError(f"state of batch {state.batch} given a batch of {x.shape[0]}; make a state of that size")
+        decided = self.decide(x, state, adapt=adapt, generator=generator, noise=noise)
+        if decided is not None:
+            return decided
+        state = self._ready(x, state, adapt)
         adapt = adapt and state.plugin is not None
-        if adapt and state.plugin is not None and state.plugin.scope == "decision":
-            state = self.forget(state, torch.ones(state.batch, dtype=torch.bool, device=x.device), "decision")
-        if self._compiled(x, state):
-            return self._decide(x, state, adapt, generator, noise)
         if self._plain(x, state):
             return self._stack(x, state, generator, noise)
         train = self.encoder(x, self.spec.steps, generator=generator, noise=noise)
@@ -208,27 +205,57 @@ class SpikingNetwork(nn.Module):
         y: Tensor = self.readout(train)
         return y, state
 
-    def _compiled(self, x: Tensor, state: NetworkState) -> bool:
+    def _compiled(self, x: Tensor, state: NetworkState | None) -> bool:
         """Whether this decision is one for `homeo_rl.snn.kernels.decision`: no gradient, and few rows or rows apart."""
         if torch.is_grad_enabled() or not kernels.compiles(x):
             return False
-        apart = state.weights is not None or state.plugin is not None
-        return (apart or x.shape[0] <= FEW) and can_decide(state)
+        if state is None:
+            return x.shape[0] <= FEW
+        return (state.weights is not None or state.plugin is not None or x.shape[0] <= FEW) and can_decide(state)
 
-    def _decide(
-        self, x: Tensor, state: NetworkState, adapt: bool, generator: Generator | None, noise: Tensor | None
-    ) -> tuple[Tensor, NetworkState]:
-        if self.encoder.stochastic:
-            noise = uniform((x.shape[0], self.spec.steps, self.spec.widths[0]), x, generator, noise)
+    def decide(
+        self,
+        x: Tensor,
+        state: NetworkState | None = None,
+        *,
+        adapt: bool = False,
+        generator: Generator | None = None,
+        noise: Tensor | None = None,
+        frame: Frame | None = None,
+    ) -> tuple[Tensor, NetworkState] | None:
+        """Make a decision in one compiled call, or return None where `forward` would not.
+
+        Args:
+            x: observations [B, inputs].
+            state: as for `forward`.
+            adapt: as for `forward`.
+            generator: as for `forward`.
+            noise: as for `forward`.
+            frame: a normaliser before and a squashing after the network, that the same call does.
+        """
+        if not self._compiled(x, state):
+            return None
+        state = self._ready(x, state, adapt)
+        if noise is None and self.encoder.stochastic:
+            noise = torch.rand((x.shape[0], self.spec.steps, self.spec.widths[0]), generator=generator, dtype=x.dtype)
         if self.spec.membrane == "episode" and state.membranes[0] is None:
             state.membranes = [
                 Membrane(*(x.new_zeros(x.shape[0], width) for _ in range(3))) for width in self.spec.widths[1:]
             ]
-        y, rates, advanced = decider_of(self)(self, x, state, adapt=adapt, noise=noise)
-        if adapt and not advanced:
-            self._advance(state, rates)
-        state.measured = rates
+        y, state.measured, advanced = decider_of(self)(self, x, state, adapt=adapt, noise=noise, frame=frame)
+        if adapt and state.plugin is not None and not advanced:
+            self._advance(state, state.rates)
         return y, state
+
+    def _ready(self, x: Tensor, state: NetworkState | None, adapt: bool) -> NetworkState:
+        """Return the state that a decision begins with."""
+        if state is None:
+            return NetworkState(batch=x.shape[0], membranes=[None] * len(self.layers))
+        if state.batch != x.shape[0]:
+            raise ValueError(f"state of batch {state.batch} given a batch of {x.shape[0]}; make a state of that size")
+        if adapt and state.plugin is not None and state.plugin.scope == "decision":
+            return self.forget(state, torch.ones(state.batch, dtype=torch.bool, device=x.device), "decision")
+        return state
 
     def _plain(self, x: Tensor, state: NetworkState) -> bool:
         """Whether `homeo_rl.snn.kernels.stack` covers this pass: trained weights, at rest, on a CPU."""

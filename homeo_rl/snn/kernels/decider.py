@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +34,8 @@ _READOUTS = {
     "last": decision.LAST,
     "membrane": decision.MEMBRANE,
 }
+
+_SILENCE = {dtype: torch.zeros((0, 0, 0), dtype=dtype).numpy() for dtype in (torch.float32, torch.float64)}
 
 ROWS_A_THREAD = 8
 """Rows that are worth a thread of their own."""
@@ -89,14 +92,21 @@ class Decider:
         adapt: bool = False,
         noise: Tensor | None = None,
         frame: Frame | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, ...], bool]:
+    ) -> tuple[Tensor, Callable[[], tuple[Tensor, ...]], bool]:
         """Decide for x [B, D].
 
         Returns:
-            the outputs [B, K], the mean rates of the encoder and of every layer, and whether the plug-in's state was
-            advanced, which is done for those that have a compiled rule where ``adapt`` is set.
+            the outputs [B, K], what gives the mean rates of the encoder and of every layer, and whether the plug-in's
+            state was advanced, which is done for those that have a compiled rule where ``adapt`` is set.
         """
         batch, dtype = x.shape[0], x.dtype
+        if noise is None:
+            draws = _SILENCE[dtype]
+        else:
+            if noise.shape != (batch, self.spec.steps, self._sizes[0]):
+                expected = (batch, self.spec.steps, self._sizes[0])
+                raise ValueError(f"encoder noise: expected shape {expected}, got {tuple(noise.shape)}")
+            draws = (noise if noise.dtype == dtype else noise.to(dtype)).contiguous().numpy()
         changes = [] if state.plugin is None else [state.plugin.modulation(part) for part in state.adaptation]
         # What the table points to is kept alive, so equal addresses are the same memory.
         key = [dtype, adapt, id(state.plugin), id(state.references)]
@@ -112,12 +122,12 @@ class Decider:
             arguments = (
                 self._table, self._strides, self._widths, self._neuron, self._constants, self._encoder, self._span,
                 frame.shift, frame.scale, self._readout, frame.squash, self._gain, frame.bounds,
-                self._rule, self._numbers, x.contiguous().numpy(),
-                self._silence if noise is None else noise.to(dtype).reshape(batch, -1).numpy(), out,
+                self._rule, self._numbers, x.detach().contiguous().numpy(), draws, out,
             )  # fmt: skip
             self._run(batch, arguments)
-        *rates, y = torch.split_with_sizes(torch.from_numpy(out), self._sizes, 1)
-        return y, tuple(rates), self._rule == decision.BCM
+        whole, sizes = torch.from_numpy(out), self._sizes
+        y = whole[:, self._length - sizes[-1] :]
+        return y, lambda: torch.split_with_sizes(whole, sizes, 1)[:-1], self._rule == decision.BCM
 
     def _run(self, batch: int, arguments: tuple[Any, ...]) -> None:
         if batch < 2 * ROWS_A_THREAD or torch.get_num_threads() < 2:
@@ -217,7 +227,6 @@ class Decider:
         if isinstance(readout, PopulationReadout):
             self._point(layers, decision.READOUT_WEIGHT, readout.weight.flatten())
             self._point(layers, decision.READOUT_BIAS, readout.bias)
-        self._silence = np.zeros((0, 0), dtype=kind)
         self._bare = bare(kind)
         self._scratch = [self._working_memory()]
 

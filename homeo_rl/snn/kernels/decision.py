@@ -114,7 +114,7 @@ def _encode(
                 potential[n] += activity[n]
                 fired = potential[n] > level
             else:
-                fired = noise[t * width + n] < activity[n]
+                fired = noise[t, n] < activity[n]
             if fired:
                 potential[n] -= level
                 rate[n] += one
@@ -299,7 +299,7 @@ def decide(
         rule: compiled plug-in.
         numbers: its numbers [layers, 4].
         x: observations [B, D].
-        noise: uniform numbers [B, T * N_enc], or empty.
+        noise: uniform numbers [B, T, N_enc], or empty.
         out: [B, N_enc + all N + K], written: mean rates of the encoder and of every layer, then the outputs.
         scratch: [at least 9 widest].
         events: [2, T, widest].
@@ -309,6 +309,7 @@ def decide(
     steps = neuron[2]
     wide = events.shape[2]
     nothing = scratch[:0]
+    silence = noise.reshape(0, 0) if noise.shape[0] == 0 else noise[0]
     fires_last = readout != MEMBRANE
     z = scratch[: x.shape[1]]
     rest = scratch[wide:]
@@ -328,7 +329,7 @@ def decide(
                 z[n] = x[r, n]
         encoded, done = out[r, : widths[0]], widths[0]
         pre = encoded
-        own_noise = noise[r] if noise.shape[0] > 0 else nothing
+        own_noise = noise[r] if noise.shape[0] > 0 else silence
         _encode(encoder, span, mean, std, z, own_noise, steps, rest, events[0], counts[0], encoded)
         for i in range(layers):
             size, inputs = widths[i + 1], widths[i]
