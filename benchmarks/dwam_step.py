@@ -27,7 +27,7 @@ def main() -> None:
             "batch 1, BDETT": _acting(network, inputs(1), "bdett"),
         }
         arms |= {name: (lambda peer=peer: peer(given)) for name, (peer, _) in peers.items()}
-        found = alternate(arms, rounds=3 if told.tiny else 200, inner=1 if told.tiny else 10)
+        found = alternate(arms, rounds=3 if told.tiny else 40, inner=1 if told.tiny else 100)
         crowd: dict[str, Arm] = {
             f"batch {many}, no plug-in": _acting(network, inputs(many), "none"),
             f"batch {many}, DWAM": _acting(network, inputs(many), "dwam"),

@@ -115,18 +115,15 @@ def _spikingjelly(size: Size) -> Peer:
         functional,
         layer,
         neuron,
-        surrogate,
     )
 
     parts: list[nn.Module] = []
     for mine in linears(size):
         linear = layer.Linear(mine.in_features, mine.out_features, step_mode="m")
         linear.load_state_dict(mine.state_dict())
-        parts += [
-            linear,
-            neuron.LIFNode(tau=4.0, v_threshold=0.5, surrogate_function=surrogate.ATan(), step_mode="m"),
-        ]
+        parts += [linear, neuron.CUBALIFNode(c_decay=0.5, v_decay=0.75, v_threshold=0.5, v_reset=0.0)]
     network = nn.Sequential(*parts)
+    functional.set_step_mode(network, "m")
 
     def forward(x: Tensor) -> Tensor:
         functional.reset_net(network)

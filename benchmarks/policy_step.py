@@ -44,8 +44,8 @@ def main() -> None:
                 "T * B-row products alone": products,
             }
             arms |= {name: (lambda given=given, peer=peer: peer(given)) for name, (peer, _) in peers.items()}
-            many = 20 if batch == 1 else 1
-            found = alternate(arms, rounds=3 if told.tiny else 60 if batch > 64 else 200, inner=1 if told.tiny else many)
+            many = 100 if batch == 1 else 1
+            found = alternate(arms, rounds=3 if told.tiny else 60, inner=1 if told.tiny else many)
             medians |= {f"batch {batch}: {name}": value for name, value in found.items()}
             end = "" if batch == 1 else f"_batch_{batch}"
             ratios[f"vs_fastest_peer{end}"] = over(fastest(found, peers), found["ours"])

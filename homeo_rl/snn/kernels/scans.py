@@ -238,9 +238,9 @@ def scan_backward(
                 for n in range(neurons):
                     gp[n] = c[n] + back[n]
             if kind == CURRENT:
+                kept = one if last else current_decay
                 for n in range(neurons):
-                    gu[n] = gp[n] + current_decay * gu[n] if not last else gp[n] + gu[n]
-                for n in range(neurons):
+                    gu[n] = gp[n] + kept * gu[n]
                     g[n] = gu[n]
                     back[n] = voltage_decay * gp[n]
             elif kind == IF:

@@ -21,8 +21,8 @@ from homeo_rl.snn.kernels.layer import SURROGATES, constants_of, kind_of
 from homeo_rl.snn.surrogates import DERIVATIVES
 from homeo_rl.spec import NeuronSpec
 
-BLOCK = 320
-"""Rows (samples times steps) of a block: 320 x 256 floats are 330 kB, a third of a core's cache."""
+BLOCK = 640
+"""Rows (samples times steps) of a block: small enough for a core's cache, large enough for its bookkeeping."""
 
 
 class Input(NamedTuple):
