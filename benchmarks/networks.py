@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def peers(size: Size) -> dict[str, Peer]:
             try:
                 found[name] = build(size)
             except ImportError as error:
-                print(f"# {name} is not installed ({error.name}): pip install 'homeo-rl[bench]'")
+                print(f"{name} is not installed ({error.name}): pip install 'homeo-rl[bench]'", file=sys.stderr)
     return found
 
 

@@ -1,0 +1,34 @@
+"""Every benchmark runs with tiny sizes and prints what it promises; nothing here is timed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RATIOS = {
+    "policy_step": {"vs_mlp", "vs_limit"},
+    "training_step": {"vs_mlp", "vs_limit", "vs_limit_float32"},
+    "dwam_step": {"vs_plain", "crowd_time_per_environment", "crowd_memory_per_weights"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(RATIOS))
+def test_benchmark(name: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--tiny", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert RATIOS[name] <= set(told["ratios"])
+    assert all(value > 0 for value in [*told["medians"].values(), *told["ratios"].values()])
+    assert told["medians"]
+
+
+def test_all_benchmarks_are_tested() -> None:
+    """A new benchmark is run here the day it is written."""
+    found = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    assert found - set(RATIOS) == {"__init__", "common", "networks", "navigation", "navigation_rendering"}
