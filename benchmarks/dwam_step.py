@@ -45,8 +45,8 @@ def main() -> None:
     }
     note = (
         "vs_fastest_peer: times faster than the fastest peer without plasticity (goal >= 10); vs_plain: times the "
-        "decision without a plug-in (goal <= 3); crowd_*: time of an environment among many over one alone, and numbers "
-        "held over weights (goals <= 1 and <= 1.1)"
+        "decision without a plug-in (goal <= 3); crowd_*: time of an environment among many over one alone, and "
+        "numbers held over weights (goals <= 1 and <= 1.1)"
     )
     report(found, ratios, as_json=told.json, note=note)
 
