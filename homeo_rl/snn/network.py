@@ -250,7 +250,7 @@ class SpikingNetwork(nn.Module):
     def _ready(self, x: Tensor, state: NetworkState | None, adapt: bool) -> NetworkState:
         """Return the state that a decision begins with."""
         if state is None:
-            return NetworkState(batch=x.shape[0], membranes=[None] * len(self.layers))
+            return NetworkState(x.shape[0], membranes=[None] * (len(self.spec.hidden) + 1))
         if state.batch != x.shape[0]:
             raise ValueError(f"state of batch {state.batch} given a batch of {x.shape[0]}; make a state of that size")
         if adapt and state.plugin is not None and state.plugin.scope == "decision":

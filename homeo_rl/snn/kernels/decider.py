@@ -100,6 +100,8 @@ class Decider:
             state was advanced, which is done for those that have a compiled rule where ``adapt`` is set.
         """
         batch, dtype = x.shape[0], x.dtype
+        if x.requires_grad:
+            x = x.detach()
         if noise is None:
             draws = _SILENCE[dtype]
         else:
@@ -122,12 +124,12 @@ class Decider:
             arguments = (
                 self._table, self._strides, self._widths, self._neuron, self._constants, self._encoder, self._span,
                 frame.shift, frame.scale, self._readout, frame.squash, self._gain, frame.bounds,
-                self._rule, self._numbers, x.detach().contiguous().numpy(), draws, out,
+                self._rule, self._numbers, x.contiguous().numpy(), draws, out,
             )  # fmt: skip
             self._run(batch, arguments)
-        whole, sizes = torch.from_numpy(out), self._sizes
-        y = whole[:, self._length - sizes[-1] :]
-        return y, lambda: torch.split_with_sizes(whole, sizes, 1)[:-1], self._rule == decision.BCM
+        sizes = self._sizes
+        y = torch.from_numpy(out[:, self._length - sizes[-1] :])
+        return y, lambda: torch.split_with_sizes(torch.from_numpy(out), sizes, 1)[:-1], self._rule == decision.BCM
 
     def _run(self, batch: int, arguments: tuple[Any, ...]) -> None:
         if batch < 2 * ROWS_A_THREAD or torch.get_num_threads() < 2:
