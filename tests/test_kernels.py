@@ -352,6 +352,17 @@ def test_integer_products_keep_their_bound(seed: int, rows: int, inputs: int, ou
     assert bool(((again.double() - 1 - exact).abs() <= bound + 2.0**-23).all())
 
 
+@pytest.mark.parametrize("fault", [float("nan"), float("inf"), float("-inf")])
+def test_integer_products_do_not_hide_faults(fault: float) -> None:
+    """A number that is not finite spoils its own column and no other."""
+    matrix = torch.randn(20, 6)
+    matrix[3, 2] = fault
+    out = torch.empty(4, 6)
+    integer.multiply(torch.ones(4, 20, dtype=torch.int8), integer.split(matrix), out, torch.zeros(6))
+    assert bool(out[:, 2].isnan().all())
+    assert bool(out[:, [0, 1, 3, 4, 5]].isfinite().all())
+
+
 def test_integer_products_need_spikes_that_can_be_counted() -> None:
     """The largest sums fit into 32 bits."""
     assert integer.MOST * 128 < 2**31

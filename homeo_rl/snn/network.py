@@ -223,7 +223,7 @@ class SpikingNetwork(nn.Module):
         noise: Tensor | None = None,
         frame: Frame | None = None,
     ) -> tuple[Tensor, NetworkState] | None:
-        """Make a decision in one compiled call, or return None where `forward` would not.
+        """Make a decision in one compiled call; return None where that does not cover it and `forward` goes on.
 
         Args:
             x: observations [B, inputs].
@@ -381,14 +381,14 @@ def spikes_of(
     plain = activity.detach().contiguous()
     shape = (plain.shape[0], steps, plain.shape[1])
     if isinstance(encoder, CurrentEncoder):
-        return stack.Input(activity, plain.unsqueeze(1).expand(shape), encoder.passed(steps), False)
+        return stack.Input(activity, plain.unsqueeze(1).expand(shape), encoder.passed(steps))
     train = torch.empty(shape, dtype=stack.event_type(plain.dtype))
     if encoder.stochastic:
         draws = uniform(shape, plain, generator, noise).contiguous()
         encoding.compare(draws.numpy(), plain.numpy(), train.numpy())
     else:
         encoding.integrate(plain.numpy(), plain.numpy().dtype.type(REGULAR_THRESHOLD), train.numpy())
-    return stack.Input(activity, train, encoder.passed(steps), True)
+    return stack.Input(activity, train, encoder.passed(steps))
 
 
 @torch.no_grad()

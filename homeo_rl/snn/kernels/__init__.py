@@ -1,9 +1,8 @@
-"""Three implementations of one arithmetic: torch's operations (the reference), compiled loops (numba), Triton.
+"""Two implementations of one arithmetic: torch's operations (the reference) and compiled loops (numba).
 
 The reference is `homeo_rl.snn.neurons`, `encoders`, `readouts` and `network`; it runs everywhere and everything is
-tested against it. Where a tensor lies decides which one runs: compiled loops on a CPU, Triton on a GPU.
-``HOMEO_RL_KERNEL`` = ``reference``, ``numba`` or ``triton`` overrides that; what the chosen one cannot do, the
-reference does.
+tested against it. Tensors on a CPU go through compiled loops, others through the reference.
+``HOMEO_RL_KERNEL`` = ``reference`` or ``numba`` overrides that; what compiled loops do not cover, the reference does.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from homeo_rl.errors import unknown
 
-KERNELS = ("auto", "reference", "numba", "triton")
+KERNELS = ("auto", "reference", "numba")
 
 _chosen: list[str] = []
 

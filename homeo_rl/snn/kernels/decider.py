@@ -66,8 +66,8 @@ def bare(dtype: Any = np.float32) -> Frame:
 class Decider:
     """Compiled decisions of one network; its parameters are read where they lie, never copied.
 
-    Weights [N_out, N_in] must lie input by input in memory (`homeo_rl.snn.memory`); others are copied at every call,
-    which is slow and right.
+    Weights [N_out, N_in] must lie input by input in memory (`homeo_rl.snn.network.by_input`); others are copied at every
+    call, which is slow and right.
     """
 
     def __init__(self, network: SpikingNetwork) -> None:
@@ -224,21 +224,24 @@ class Decider:
         self._span, self._gain = kind.type(self.spec.encoder.span), kind.type(self.spec.readout.gain)
         encoder, readout = network.encoder, network.readout
         if isinstance(encoder, PopulationEncoder):
-            self._point(layers, decision.ENCODER_MEAN, encoder.mean.flatten())
-            self._point(layers, decision.ENCODER_STD, encoder.std.flatten())
+            self._point(layers, decision.ENCODER_MEAN, encoder.mean)
+            self._point(layers, decision.ENCODER_STD, encoder.std)
         if isinstance(readout, PopulationReadout):
-            self._point(layers, decision.READOUT_WEIGHT, readout.weight.flatten())
+            self._point(layers, decision.READOUT_WEIGHT, readout.weight)
             self._point(layers, decision.READOUT_BIAS, readout.bias)
         self._bare = bare(kind)
         self._scratch = [self._working_memory()]
 
     def _point(self, layer: int, column: int, value: Tensor | None, *, matrix: bool = False) -> None:
-        """Enter a tensor [N], [B, N] or, for a ``matrix``, [N_out, N_in], [B, N_out, N_in] into the table."""
+        """Enter a tensor [N], [B, N] or, for a ``matrix``, [N_out, N_in], [B, N_out, N_in] into the table.
+
+        In the last row of the table, a tensor of any shape that is read as it lies.
+        """
         if value is None:
             return
         value = value.detach()
         laid = value.transpose(-1, -2) if matrix else value
-        single = 2 if matrix else 1
+        single = laid.dim() if layer == len(self._table) - 1 else 2 if matrix else 1
         own = laid.dim() > single and laid.stride(0) != 0
         rows = laid if own or laid.dim() == single else laid[0]
         if not (rows[0] if own else rows).is_contiguous():

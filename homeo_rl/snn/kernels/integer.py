@@ -7,7 +7,8 @@ product by at most
 
     abs(error) <= spikes that were added * 2^-23 * max abs(column)      plus two float32 roundings of the result
 
-which is no more than float32 allows itself, and does not depend on the order of the sum, the batch or the machine.
+which is the order of what float32 allows a sum, and does not depend on the order of the sum or the batch. What is not
+finite in a column makes the whole column of the result not a number.
 """
 
 from __future__ import annotations
@@ -56,21 +57,23 @@ def digits(matrix: Floats, out: Floats, scale: Floats) -> None:
     """Write the columns of ``matrix`` [K, N] as digits.
 
     Args:
-        matrix: finite numbers.
+        matrix: the numbers.
         out: int8 [K, 3 N], written: the highest digits of all columns, then the middle ones, then the lowest.
         scale: [N], written: what the number 1 of each column stands for.
     """
     rows, columns = matrix.shape
     kind = matrix.dtype.type
-    inverse = np.zeros(columns, dtype=matrix.dtype)
+    inverse, fault = np.zeros(columns, dtype=matrix.dtype), np.zeros(columns, dtype=matrix.dtype)
     for k in range(rows):
         row = matrix[k]
         for n in range(columns):
             size = abs(row[n])
             inverse[n] = size if size > inverse[n] else inverse[n]
+        for n in range(columns):
+            fault[n] += row[n] * kind(0.0)  # not a number where the row is not finite, which no comparison shows
     for n in range(columns):
         largest = inverse[n]
-        scale[n] = largest / kind(USED)
+        scale[n] = largest / kind(USED) + fault[n]
         inverse[n] = kind(USED) / largest if largest > kind(1e-30) else kind(0.0)
     zero, half = kind(0.0), kind(0.5)
     fixed = np.empty(columns, dtype=np.int32)

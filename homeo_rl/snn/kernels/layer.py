@@ -1,7 +1,6 @@
-"""A whole spiking layer as one differentiable operation: one product of B * T rows, one compiled scan.
+"""The scan of one layer as a differentiable operation: `homeo_rl.snn.neurons.scan`, compiled.
 
-What `homeo_rl.snn.network` writes with `currents` and `homeo_rl.snn.neurons.scan`, for layers whose weights are shared
-by the batch. Nothing is kept for the backward pass but the input train, the potentials and the spikes.
+Derivatives reach the currents, the thresholds and the state before. Nothing is kept for them but potentials and spikes.
 """
 
 from __future__ import annotations

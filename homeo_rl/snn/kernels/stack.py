@@ -32,13 +32,11 @@ class Input(NamedTuple):
         activity: of the encoder [B, N_enc], with its gradient.
         train: spikes or currents [B, T, N_enc], without.
         passed: derivative of the train with respect to the activity at each step [T].
-        binary: whether the train holds spikes.
     """
 
     activity: Tensor
     train: Tensor
     passed: list[float]
-    binary: bool
 
 
 class _Plan(NamedTuple):
