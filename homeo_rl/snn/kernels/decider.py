@@ -66,8 +66,8 @@ def bare(dtype: Any = np.float32) -> Frame:
 class Decider:
     """Compiled decisions of one network; its parameters are read where they lie, never copied.
 
-    Weights [N_out, N_in] must lie input by input in memory (`homeo_rl.snn.network.by_input`); others are copied at every
-    call, which is slow and right.
+    Weights [N_out, N_in] must lie input by input in memory (`homeo_rl.snn.network.by_input`); others are copied at
+    every call, which is slow and right.
     """
 
     def __init__(self, network: SpikingNetwork) -> None:
