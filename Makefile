@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+TESTABLE := .venv/.testable
 # One thread per process: results do not depend on the number of cores, and processes do not fight for them.
 export OMP_NUM_THREADS := 1
 
@@ -13,6 +14,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "homeo-rl needs Python 3.11 or newer, this is %s; try make PYTHON=python3.12" % sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# The GPU's kernels are tested in Triton's interpreter where there is no GPU.
+$(TESTABLE): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,triton]'
 	touch $@
 
 # A spiking robot: trained among obstacles, damaged, adapted. About five minutes on two cores, after installation.
@@ -28,7 +34,7 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-test: lint
+test: lint $(TESTABLE)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Trainings and whole suites: about two hours on two cores. Figures are printed.

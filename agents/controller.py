@@ -13,7 +13,8 @@ from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.run import Run
 from homeo_rl.snn.kernels import decision
 from homeo_rl.snn.kernels.decider import Frame
-from homeo_rl.snn.network import NetworkState, SpikingNetwork
+from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.state import NetworkState
 from homeo_rl.spec import ControllerSpec, NetworkSpec, dump, parse
 
 PolicyNetwork = SpikingNetwork | MLPNetwork

@@ -8,7 +8,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Scope
-from homeo_rl.snn.network import LayerWeights, NetworkState, Weights, currents, trained
+from homeo_rl.snn.layers import currents
+from homeo_rl.snn.state import LayerWeights, NetworkState, Weights, trained
 from homeo_rl.spec import NetworkSpec
 
 

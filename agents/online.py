@@ -19,7 +19,8 @@ from torch import Tensor
 
 from homeo_rl.homeostasis.protocol import Homeostasis
 from homeo_rl.homeostasis.statistics import RateMoments
-from homeo_rl.snn.network import NetworkState, SpikingNetwork
+from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.state import NetworkState
 
 
 class OnlineAdaptation:

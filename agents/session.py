@@ -14,7 +14,8 @@ from torch import Tensor
 
 from homeo_rl.agents.controller import Controller
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
-from homeo_rl.snn.network import LayerWeights, SpikingNetwork, Weights, map_weights
+from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.state import LayerWeights, Weights, map_weights
 
 
 class Session:

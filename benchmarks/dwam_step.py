@@ -10,7 +10,8 @@ import torch
 from benchmarks import networks
 from benchmarks.common import Arm, alternate, arguments, fastest, over, report
 from homeo_rl.homeostasis import make
-from homeo_rl.snn.network import NetworkState, SpikingNetwork
+from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.state import NetworkState
 
 
 def main() -> None:

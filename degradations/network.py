@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from homeo_rl.degradations.protocol import NetworkDegradation
-from homeo_rl.snn.network import LayerWeights, Weights
+from homeo_rl.snn.state import LayerWeights, Weights
 
 
 @dataclass(frozen=True, kw_only=True)

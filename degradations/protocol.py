@@ -19,7 +19,7 @@ import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
 from homeo_rl.seeding import generator
-from homeo_rl.snn.network import Weights
+from homeo_rl.snn.state import Weights
 
 Env = gym.Env[Any, Any]
 

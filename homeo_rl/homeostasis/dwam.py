@@ -76,6 +76,12 @@ class DWAM(Homeostasis):
 
     def step(self, state: State, layer: LayerReference, tick: Tick) -> State:
         """One BCM update; the delta is advanced in place."""
+        moments, rise, bound = self.rise(state, layer, tick)
+        delta = state["delta"].addcmul_(rise.unsqueeze(2), finite_rows(tick.pre).unsqueeze(1)).clamp_(-bound, bound)
+        return {"delta": delta, **moments}
+
+    def rise(self, state: State, layer: LayerReference, tick: Tick) -> tuple[State, Tensor, float]:
+        """Return the moments after a decision, eta phi [B, N_out] (times x_j it is dW) and the bound of the delta."""
         c = tick.post
         m = state["m"] + (c - state["m"]) / self.tau
         q = state["q"] + (c * c - state["q"]) / self.tau
@@ -83,10 +89,7 @@ class DWAM(Homeostasis):
         if self.zeta is not None:
             deviation = (q - m * m).clamp_min(0.0).sqrt()
             phi = phi * (self.zeta * deviation / m.clamp_min(1e-3)).clamp(0.0, 1.0)
-        rise = finite_rows(self.rate_of(layer) * phi)
-        bound = self.trust * layer.weight_scale
-        delta = state["delta"].addcmul_(rise.unsqueeze(2), finite_rows(tick.pre).unsqueeze(1)).clamp_(-bound, bound)
-        return {"delta": delta, "m": m, "q": q}
+        return {"m": m, "q": q}, finite_rows(self.rate_of(layer) * phi), self.trust * layer.weight_scale
 
     def theta(self, state: State, layer: LayerReference) -> Tensor:
         """Return theta_M."""

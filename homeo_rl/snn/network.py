@@ -7,78 +7,24 @@ two together. Shapes: B batch, T spike steps, N neurons.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor, nn
 
-from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, Scope, State, Tick, restart
-from homeo_rl.snn import kernels, neurons
+from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Scope, Tick, restart
+from homeo_rl.snn import kernels, layers, neurons
 from homeo_rl.snn.encoders import REGULAR_THRESHOLD, CurrentEncoder, Encoder, build_encoder, uniform
 from homeo_rl.snn.kernels import encoding, stack
 from homeo_rl.snn.kernels.decider import Frame, can_decide, decider_of
-from homeo_rl.snn.kernels.layer import scan as compiled_scan
-from homeo_rl.snn.neurons import Membrane, ThresholdRule
+from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.readouts import build_readout
+from homeo_rl.snn.state import LayerWeights, NetworkState, Weights, by_input, trained
 from homeo_rl.spec import NetworkSpec, NeuronSpec
 
 FEW = 16
 """Rows up to which following events is faster than a product of all rows."""
-
-
-class LayerWeights(NamedTuple):
-    """The weights a layer runs with: the trained ones, or damaged copies.
-
-    A leading batch dimension gives every environment its own. ``alive`` is 0 for dead neurons and ``stuck`` 1 for
-    neurons that fire at every step; None means there are none.
-    """
-
-    weight: Tensor  # [N_out, N_in] or [B, N_out, N_in]
-    bias: Tensor  # [N_out] or [B, N_out]
-    alive: Tensor | None = None  # [N_out] or [B, N_out]
-    stuck: Tensor | None = None  # [N_out] or [B, N_out]
-
-
-Weights = tuple[LayerWeights, ...]
-
-
-def map_weights(layer: LayerWeights, function: Callable[[Tensor], Tensor]) -> LayerWeights:
-    """Return a layer with ``function`` applied to every tensor it has."""
-    alive, stuck = (None if part is None else function(part) for part in (layer.alive, layer.stuck))
-    return LayerWeights(function(layer.weight), function(layer.bias), alive, stuck)
-
-
-@dataclass
-class NetworkState:
-    """Everything about a batch of decisions that is not a trained parameter.
-
-    Attributes:
-        batch: B.
-        weights: what each layer runs with; None is the trained parameters.
-        plugin: the homeostatic mechanism, or None.
-        references: what the mechanism knows of each healthy layer.
-        adaptation: the mechanism's state of each layer.
-        membranes: membrane state of each layer, where it outlives a decision.
-        measured: mean output [B, N] of the encoder and of each layer in the last decision, or what computes them.
-    """
-
-    batch: int
-    weights: Weights | None = None
-    plugin: Homeostasis | None = None
-    references: tuple[LayerReference, ...] = ()
-    adaptation: list[State] = field(default_factory=list)
-    membranes: list[Membrane | None] = field(default_factory=list)
-    measured: tuple[Tensor, ...] | Callable[[], tuple[Tensor, ...]] = ()
-
-    @property
-    def rates(self) -> tuple[Tensor, ...]:
-        """Mean output [B, N] of the encoder and of each layer in the last decision."""
-        if isinstance(self.measured, tuple):
-            return self.measured
-        self.measured = self.measured()  # computed when asked for: training never does
-        return self.measured
 
 
 class SpikingNetwork(nn.Module):
@@ -195,7 +141,9 @@ class SpikingNetwork(nn.Module):
         train = self.encoder(x, self.spec.steps, generator=generator, noise=noise)
         rates = [train.detach().mean(1)]
         for index in range(len(self.layers)):
-            train, membrane = self._layer(index, train, state)
+            train, membrane = layers.run(
+                self.spec.neuron, index, self.weights_of(index, state), state, train, fires=self._fires(index)
+            )
             if self.spec.membrane == "episode":
                 state.membranes[index] = Membrane(*(part.detach() for part in membrane))
             rates.append(membrane.spikes.detach() if not self._fires(index) else train.detach().mean(1))
@@ -207,7 +155,7 @@ class SpikingNetwork(nn.Module):
 
     def _compiled(self, x: Tensor, state: NetworkState | None) -> bool:
         """Whether this decision is one for `homeo_rl.snn.kernels.decision`: no gradient, and few rows or rows apart."""
-        if torch.is_grad_enabled() or not kernels.compiles(x):
+        if torch.is_grad_enabled() or kernels.serving(x) != "numba":
             return False
         if state is None:
             return x.shape[0] <= FEW
@@ -260,15 +208,18 @@ class SpikingNetwork(nn.Module):
     def _plain(self, x: Tensor, state: NetworkState) -> bool:
         """Whether `homeo_rl.snn.kernels.stack` covers this pass: trained weights, at rest, on a CPU."""
         return (
-            kernels.compiles(x) and state.weights is None and state.plugin is None and self.spec.membrane == "decision"
+            kernels.serving(x) == "numba"
+            and state.weights is None
+            and state.plugin is None
+            and self.spec.membrane == "decision"
         )
 
     def _stack(
         self, x: Tensor, state: NetworkState, generator: Generator | None, noise: Tensor | None
     ) -> tuple[Tensor, NetworkState]:
-        layers = [(layer.weight, layer.bias) for layer in self.layers if isinstance(layer, nn.Linear)]
+        pairs = [(layer.weight, layer.bias) for layer in self.layers if isinstance(layer, nn.Linear)]
         given = spikes_of(self.encoder, x, self.spec.steps, generator, noise)
-        out, hidden = stack.run(self.spec.neuron, given, layers, fires=self.readout.spiking)
+        out, hidden = stack.run(self.spec.neuron, given, pairs, fires=self.readout.spiking)
 
         def rates() -> tuple[Tensor, ...]:
             last = out if self.readout.spiking else torch.zeros_like(out)
@@ -311,31 +262,10 @@ class SpikingNetwork(nn.Module):
         assert isinstance(layer, nn.Linear)
         return LayerWeights(layer.weight, layer.bias)
 
-    def _layer(self, index: int, train: Tensor, state: NetworkState) -> tuple[Tensor, Membrane]:
-        own = self.weights_of(index, state)
-        change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
-        received = modulated_currents(train, own, change)
-        rule = threshold_rule(state, index)
-        before, fires = state.membranes[index], self._fires(index)
-        if rule is None and own.alive is None and own.stuck is None and kernels.compiles(received):
-            return compiled_scan(self.spec.neuron, received, before, fires=fires)
-        return neurons.scan(
-            self.spec.neuron,
-            received,
-            before,
-            threshold=rule,
-            alive=own.alive,
-            stuck=own.stuck,
-            fires=fires,
-        )
-
     def _advance(self, state: NetworkState, rates: Sequence[Tensor]) -> None:
-        plugin = state.plugin
-        assert plugin is not None
-        for index, layer in enumerate(state.references):
+        for index in range(len(self.layers)):
             if self._fires(index):
-                tick = Tick(rates[index], rates[index + 1])
-                state.adaptation[index] = plugin.step(state.adaptation[index], layer, tick)
+                layers.advance(state, index, Tick(rates[index], rates[index + 1]))
 
     def _replay(self, state: NetworkState, row: int, x: Tensor) -> tuple[Tensor, ...]:
         count = x.shape[0]
@@ -365,14 +295,6 @@ class SpikingNetwork(nn.Module):
         return self.forward(x, asleep)[1].rates
 
 
-def by_input(weight: Tensor) -> Tensor:
-    """Return a copy of ``weight`` [..., N_out, N_in] that lies input by input in memory.
-
-    To torch nothing changes. Compiled code follows events: it reads all synapses of one input in a row.
-    """
-    return weight.transpose(-1, -2).clone(memory_format=torch.contiguous_format).transpose(-1, -2)
-
-
 def spikes_of(
     encoder: Encoder, x: Tensor, steps: int, generator: Generator | None, noise: Tensor | None
 ) -> stack.Input:
@@ -399,50 +321,3 @@ def half_rate_current(neuron: NeuronSpec, steps: int) -> float:
     distance = (train.mean((0, 1)) - 0.5).abs()
     best = torch.nonzero(distance == distance.min()).flatten()
     return float(currents[best[len(best) // 2]])
-
-
-def trained(layers: nn.ModuleList) -> Weights:
-    """Return the weights of linear layers, without gradients."""
-    linears = (layer for layer in layers if isinstance(layer, nn.Linear))
-    return tuple(LayerWeights(layer.weight.detach(), layer.bias.detach()) for layer in linears)
-
-
-def threshold_rule(state: NetworkState, index: int) -> ThresholdRule | None:
-    """Return the plug-in's threshold of one layer, or None where the neuron's constant one holds."""
-    plugin = state.plugin
-    if plugin is None or not plugin.adapts_threshold:
-        return None
-
-    def rule(before: Tensor, potential: Tensor) -> Tensor:
-        level, state.adaptation[index] = plugin.threshold(state.adaptation[index], before, potential)
-        return level
-
-    return rule
-
-
-def modulated_currents(train: Tensor, own: LayerWeights, change: Modulation) -> Tensor:
-    """Return the input currents [B, T, N_out] of a layer for its input ``train`` [B, T, N_in]."""
-    weight = own.weight if change.weight is None else own.weight + change.weight
-    bias = own.bias if change.bias is None else own.bias + change.bias
-    if change.gain is None:
-        return currents(train, weight, bias)
-    return currents(train, weight, torch.zeros_like(bias)) * change.gain.unsqueeze(1) + bias.unsqueeze(-2)
-
-
-def currents(train: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return W x + b for a whole train [B, T, N_in], as [B, T, N_out].
-
-    Shared weights [N_out, N_in] make one product of B * T rows. Weights of each environment's own [B, N_out, N_in]
-    make B products of one fixed shape, so a row's result does not depend on how many rows there are, to the last bit:
-    evaluations give the same scores however many environments run side by side.
-    """
-    if weight.dim() == 2:
-        return torch.nn.functional.linear(train, weight) + (bias if bias.dim() == 1 else bias.unsqueeze(1))
-    rows = zip(train.unbind(0), weight.unbind(0), strict=True)
-    product = torch.stack([_aligned(row) @ _aligned(own).T for row, own in rows])
-    return product + (bias if bias.dim() == 1 else bias.unsqueeze(1))
-
-
-def _aligned(value: Tensor) -> Tensor:
-    """Return ``value`` at an address that is a multiple of 64: small products round differently elsewhere."""
-    return value if value.data_ptr() % 64 == 0 else value.clone()

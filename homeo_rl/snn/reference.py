@@ -7,7 +7,9 @@ from torch import Tensor
 
 from homeo_rl.homeostasis.protocol import Modulation
 from homeo_rl.snn import neurons
-from homeo_rl.snn.network import NetworkState, SpikingNetwork, modulated_currents, threshold_rule
+from homeo_rl.snn.layers import modulated_currents, threshold_rule
+from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.state import NetworkState
 
 
 def forward_stepwise(

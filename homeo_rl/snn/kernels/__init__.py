@@ -1,22 +1,26 @@
-"""Two implementations of one arithmetic: torch's operations (the reference) and compiled loops (numba).
+"""Three implementations of one arithmetic: torch's operations (the reference), numba on a CPU, Triton on a GPU.
 
 The reference is `homeo_rl.snn.neurons`, `encoders`, `readouts` and `network`; it runs everywhere and everything is
-tested against it. Tensors on a CPU go through compiled loops, others through the reference.
-``HOMEO_RL_KERNEL`` = ``reference`` or ``numba`` overrides that; what compiled loops do not cover, the reference does.
+tested against it. Tensors on a CPU go through compiled loops, tensors on a CUDA device through Triton where it is
+installed. ``HOMEO_RL_KERNEL`` = ``reference``, ``numba`` or ``triton`` overrides that; what a kernel does not cover,
+the reference does.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from homeo_rl.errors import unknown
+from homeo_rl.errors import UsageError, unknown
 
-KERNELS = ("auto", "reference", "numba")
+KERNELS = ("auto", "reference", "numba", "triton")
 
 _chosen: list[str] = []
 
@@ -25,12 +29,11 @@ def chosen() -> str:
     """Return which implementation is asked for: a name in `KERNELS`.
 
     Raises:
-        UsageError: ``HOMEO_RL_KERNEL`` is none of them.
+        UsageError: ``HOMEO_RL_KERNEL`` is none of them, or asks for what is not installed.
     """
     if not _chosen:
         asked = os.environ.get("HOMEO_RL_KERNEL", "auto") or "auto"
-        if asked not in KERNELS:
-            raise unknown("HOMEO_RL_KERNEL", asked, KERNELS)
+        _check("HOMEO_RL_KERNEL", asked)
         _chosen.append(asked)
     return _chosen[-1]
 
@@ -40,10 +43,9 @@ def use(kernel: str) -> Iterator[None]:
     """Ask for an implementation inside a ``with`` block.
 
     Raises:
-        UsageError: it is not known.
+        UsageError: it is not known or not installed.
     """
-    if kernel not in KERNELS:
-        raise unknown("kernel", kernel, KERNELS)
+    _check("kernel", kernel)
     chosen()
     _chosen.append(kernel)
     try:
@@ -52,9 +54,29 @@ def use(kernel: str) -> Iterator[None]:
         _chosen.pop()
 
 
-def compiles(value: Tensor) -> bool:
-    """Whether a tensor like this one goes through compiled loops."""
-    return value.is_cpu and value.dtype in (torch.float32, torch.float64) and chosen() in ("auto", "numba")
+def serving(value: Tensor) -> Literal["reference", "numba", "triton"]:
+    """Return which implementation tensors like this one go through."""
+    asked = chosen()
+    if asked == "reference" or value.dtype not in (torch.float32, torch.float64):
+        return "reference"
+    if value.is_cpu and asked != "triton":
+        return "numba"
+    # Triton's interpreter runs its kernels on a CPU, for tests.
+    on_device = value.is_cuda or (value.is_cpu and os.environ.get("TRITON_INTERPRET") == "1")
+    return "triton" if on_device and asked != "numba" and has_triton() else "reference"
 
 
-__all__ = ["KERNELS", "chosen", "compiles", "use"]
+@cache
+def has_triton() -> bool:
+    """Whether Triton is installed."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def _check(what: str, kernel: str) -> None:
+    if kernel not in KERNELS:
+        raise unknown(what, kernel, KERNELS)
+    if kernel == "triton" and not has_triton():
+        raise UsageError(f"{what}: triton is not installed; pip install 'homeo-rl[triton]', or choose another kernel")
+
+
+__all__ = ["KERNELS", "chosen", "has_triton", "serving", "use"]

@@ -20,7 +20,8 @@ from homeo_rl.snn.kernels.layer import constants_of, kind_of
 from homeo_rl.snn.readouts import PopulationReadout
 
 if TYPE_CHECKING:
-    from homeo_rl.snn.network import NetworkState, SpikingNetwork
+    from homeo_rl.snn.network import SpikingNetwork
+    from homeo_rl.snn.state import NetworkState
 
 _ENCODERS = {
     "population-regular": decision.REGULAR,
@@ -66,7 +67,7 @@ def bare(dtype: Any = np.float32) -> Frame:
 class Decider:
     """Compiled decisions of one network; its parameters are read where they lie, never copied.
 
-    Weights [N_out, N_in] must lie input by input in memory (`homeo_rl.snn.network.by_input`); others are copied at
+    Weights [N_out, N_in] must lie input by input in memory (`homeo_rl.snn.state.by_input`); others are copied at
     every call, which is slow and right.
     """
 

@@ -5,13 +5,14 @@ Derivatives reach the currents, the thresholds and the state before. Nothing is 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from homeo_rl.snn.kernels import scans
+from homeo_rl.snn.kernels import scans, serving
 from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.surrogates import DERIVATIVES
 from homeo_rl.spec import NeuronSpec
@@ -42,12 +43,37 @@ def scan(
 
     ``currents`` [B, T, N] are used up: their memory becomes that of the potentials.
     """
-    if state is None:
-        size = (currents.shape[0], currents.shape[2])
-        state = Membrane(*(currents.new_zeros(size) for _ in range(3)))
+    before = _at_rest(currents) if state is None else state
     level = torch.full_like(currents[0, 0], neuron.threshold) if threshold is None else threshold
-    out, *after = _Scan.apply(neuron, fires, currents, level, *state)  # type: ignore[no-untyped-call]  # torch ships apply untyped
+    out, *after = _Scan.apply(neuron, fires, currents, level, *before)  # type: ignore[no-untyped-call]  # torch ships apply untyped
     return out, Membrane(*after)
+
+
+def scan_energetic(
+    neuron: NeuronSpec,
+    currents: Tensor,
+    state: Membrane | None,
+    psi: float,
+    energy: Tensor,
+    alive: Tensor | None,
+    stuck: Tensor | None,
+) -> tuple[Tensor, Membrane]:
+    """Run a layer under `homeo_rl.homeostasis.BDETT` on a GPU, without gradients; ``energy`` [B, N] advances in place.
+
+    ``currents`` [B, T, N] are used up: their memory becomes that of the spikes.
+    """
+    from homeo_rl.snn.kernels import triton_scans
+
+    x = currents.contiguous()
+    size = (x.shape[0], x.shape[2])
+    after = Membrane(*(_copy(part) for part in (_at_rest(x) if state is None else state)))
+    live, held = (
+        x.new_full(size, idle) if part is None else part.to(x).expand(size).contiguous()
+        for part, idle in ((alive, 1.0), (stuck, 0.0))
+    )
+    kind, hard = kind_of(neuron), neuron.reset == "hard"
+    triton_scans.scan_energetic(kind, hard, _constants_on(x, neuron, psi), x, after, energy, live, held)
+    return x, after
 
 
 class _Scan(torch.autograd.Function):
@@ -55,15 +81,22 @@ class _Scan(torch.autograd.Function):
     def forward(ctx: Any, neuron: NeuronSpec, fires: bool, currents: Tensor, threshold: Tensor, *state: Tensor) -> Any:
         x = currents.detach().contiguous()
         spikes = torch.empty_like(x) if fires else x
-        current, potential, spiked = (_copy(part) for part in state)
+        after = Membrane(*(_copy(part) for part in state))
         level = threshold.detach().contiguous()
-        scans.scan(
-            kind_of(neuron), neuron.reset == "hard", fires, constants_of(neuron, x.numpy().dtype), level.numpy(),
-            x.numpy(), spikes.numpy(), current.numpy(), potential.numpy(), spiked.numpy(),
-        )  # fmt: skip
+        kind, hard = kind_of(neuron), neuron.reset == "hard"
+        ctx.on_cpu = serving(x) == "numba"
+        if ctx.on_cpu:
+            scans.scan(
+                kind, hard, fires, constants_of(neuron, x.numpy().dtype), level.numpy(), x.numpy(), spikes.numpy(),
+                after.current.numpy(), after.potential.numpy(), after.spikes.numpy(),
+            )  # fmt: skip
+        else:
+            from homeo_rl.snn.kernels import triton_scans
+
+            triton_scans.scan(kind, hard, fires, _constants_on(x, neuron), level, x, spikes, after)
         ctx.neuron, ctx.fires = neuron, fires
         ctx.save_for_backward(x, spikes, level, state[1], state[2])
-        return spikes if fires else x.clone(), current, potential, spiked
+        return spikes if fires else x.clone(), *after
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -73,18 +106,40 @@ class _Scan(torch.autograd.Function):
         grad = torch.empty_like(potentials)
         surrogate = SURROGATES.get(neuron.surrogate, scans.GIVEN)
         given = DERIVATIVES[neuron.surrogate](potentials - threshold) if surrogate == scans.GIVEN else coming
-        of_threshold = torch.zeros_like(threshold)
-        of_current, of_potential, of_spiked = (
-            torch.zeros_like(potential, memory_format=torch.contiguous_format) if part is None else _copy(part)
-            for part in grads[1:]
+        of_state = Membrane(
+            *(
+                torch.zeros_like(potential, memory_format=torch.contiguous_format) if part is None else _copy(part)
+                for part in grads[1:]
+            )
         )
-        scans.scan_backward(
-            kind_of(neuron), neuron.reset == "hard", ctx.fires, surrogate, constants_of(neuron, grad.numpy().dtype),
-            threshold.numpy(), given.numpy(), potentials.numpy(), spikes.numpy(), coming.numpy(), grad.numpy(),
-            of_current.numpy(), of_potential.numpy(), of_spiked.numpy(), of_threshold.numpy(),
-            potential.detach().contiguous().numpy(), spiked.detach().contiguous().numpy(),
-        )  # fmt: skip
-        return None, None, grad, of_threshold, of_current, of_potential, of_spiked
+        first = Membrane(potential, potential.detach().contiguous(), spiked.detach().contiguous())
+        kind, hard = kind_of(neuron), neuron.reset == "hard"
+        if ctx.on_cpu:
+            of_threshold = torch.zeros_like(threshold)
+            scans.scan_backward(
+                kind, hard, ctx.fires, surrogate, constants_of(neuron, grad.numpy().dtype), threshold.numpy(),
+                given.numpy(), potentials.numpy(), spikes.numpy(), coming.numpy(), grad.numpy(),
+                of_state.current.numpy(), of_state.potential.numpy(), of_state.spikes.numpy(), of_threshold.numpy(),
+                first.potential.numpy(), first.spikes.numpy(),
+            )  # fmt: skip
+        else:
+            from homeo_rl.snn.kernels import triton_scans
+
+            of_threshold = triton_scans.scan_backward(
+                kind, hard, ctx.fires, surrogate, _constants_on(grad, neuron), threshold,
+                given, potentials, spikes, coming, grad, of_state, first,
+            )  # fmt: skip
+        return None, None, grad, of_threshold, *of_state
+
+
+def _constants_on(x: Tensor, neuron: NeuronSpec, psi: float = 1.0) -> Tensor:
+    """Return what the kernels of a GPU read: current decay, voltage decay, tau, slope of the arctan surrogate, psi."""
+    return x.new_tensor([neuron.current_decay, neuron.voltage_decay, neuron.tau, math.pi, psi])
+
+
+def _at_rest(currents: Tensor) -> Membrane:
+    size = (currents.shape[0], currents.shape[2])
+    return Membrane(*(currents.new_zeros(size) for _ in range(3)))
 
 
 def _copy(value: Tensor) -> Tensor:

@@ -1,0 +1,108 @@
+"""One layer of a network for a whole spike train: input currents, scan, and the plug-in's part in both.
+
+Each step goes through whatever kernel serves its tensors (`homeo_rl.snn.kernels`); the reference serves all.
+Shapes: B batch, T spike steps, N neurons.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from homeo_rl.homeostasis import BDETT, DWAM
+from homeo_rl.homeostasis.protocol import Modulation, Tick
+from homeo_rl.snn import kernels, neurons
+from homeo_rl.snn.kernels import layer as compiled
+from homeo_rl.snn.neurons import Membrane, ThresholdRule
+from homeo_rl.snn.state import LayerWeights, NetworkState
+from homeo_rl.spec import NeuronSpec
+
+
+def run(
+    neuron: NeuronSpec, index: int, own: LayerWeights, state: NetworkState, train: Tensor, *, fires: bool
+) -> tuple[Tensor, Membrane]:
+    """Run layer ``index`` over its input ``train`` [B, T, N_in]; the plug-in's thresholds advance in ``state``.
+
+    Args:
+        neuron: the model.
+        index: which layer.
+        own: what it runs with.
+        state: plug-in and membranes.
+        train: what the layer before sends.
+        fires: False for a read-out layer whose potential only integrates.
+
+    Returns:
+        spikes (or potentials) [B, T, N_out] and the membranes after.
+    """
+    change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
+    received = modulated_currents(train, own, change)
+    before, kernel = state.membranes[index], kernels.serving(received)
+    if type(state.plugin) is BDETT:
+        if fires and kernel == "triton" and not received.requires_grad:
+            return compiled.scan_energetic(
+                neuron, received, before, state.plugin.psi, state.adaptation[index]["energy"], own.alive, own.stuck
+            )
+    elif threshold_rule(state, index) is None and own.alive is None and own.stuck is None and kernel != "reference":
+        return compiled.scan(neuron, received, before, fires=fires)
+    return neurons.scan(
+        neuron, received, before,
+        threshold=threshold_rule(state, index), alive=own.alive, stuck=own.stuck, fires=fires,
+    )  # fmt: skip
+
+
+def advance(state: NetworkState, index: int, tick: Tick) -> None:
+    """Advance the plug-in's state of layer ``index`` by the rates of one decision."""
+    plugin = state.plugin
+    assert plugin is not None
+    layer, adaptation = state.references[index], state.adaptation[index]
+    if type(plugin) is DWAM and kernels.serving(tick.post) == "triton":
+        from homeo_rl.snn.kernels import triton_scans
+
+        after, rise, bound = plugin.rise(adaptation, layer, tick)
+        triton_scans.grow(adaptation["delta"], rise, tick.pre.contiguous(), bound)
+        state.adaptation[index] = {"delta": adaptation["delta"], **after}
+    else:
+        state.adaptation[index] = plugin.step(adaptation, layer, tick)
+
+
+def threshold_rule(state: NetworkState, index: int) -> ThresholdRule | None:
+    """Return the plug-in's threshold of one layer, or None where the neuron's constant one holds."""
+    plugin = state.plugin
+    if plugin is None or not plugin.adapts_threshold:
+        return None
+
+    def rule(before: Tensor, potential: Tensor) -> Tensor:
+        level, state.adaptation[index] = plugin.threshold(state.adaptation[index], before, potential)
+        return level
+
+    return rule
+
+
+def modulated_currents(train: Tensor, own: LayerWeights, change: Modulation) -> Tensor:
+    """Return the input currents [B, T, N_out] of a layer for its input ``train`` [B, T, N_in]."""
+    weight = own.weight if change.weight is None else own.weight + change.weight
+    bias = own.bias if change.bias is None else own.bias + change.bias
+    if change.gain is None:
+        return currents(train, weight, bias)
+    return currents(train, weight, torch.zeros_like(bias)) * change.gain.unsqueeze(1) + bias.unsqueeze(-2)
+
+
+def currents(train: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return W x + b for a whole train [B, T, N_in], as [B, T, N_out].
+
+    Shared weights [N_out, N_in] make one product of B * T rows. Weights of each environment's own [B, N_out, N_in]
+    make B products of one fixed shape, so a row's result does not depend on how many rows there are, to the last bit:
+    evaluations give the same scores however many environments run side by side.
+    """
+    if train.is_cuda and weight.dim() == 3:  # there, B small products one after the other would be most of the time
+        return torch.baddbmm(bias.unsqueeze(-2).expand(len(weight), 1, -1), train, weight.transpose(1, 2))
+    if weight.dim() == 2:
+        return torch.nn.functional.linear(train, weight) + (bias if bias.dim() == 1 else bias.unsqueeze(1))
+    rows = zip(train.unbind(0), weight.unbind(0), strict=True)
+    product = torch.stack([_aligned(row) @ _aligned(own).T for row, own in rows])
+    return product + (bias if bias.dim() == 1 else bias.unsqueeze(1))
+
+
+def _aligned(value: Tensor) -> Tensor:
+    """Return ``value`` at an address that is a multiple of 64: small products round differently elsewhere."""
+    return value if value.data_ptr() % 64 == 0 else value.clone()

@@ -1,0 +1,80 @@
+"""What a decision needs besides the trained parameters: weights as they are now, plug-in, membranes, rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, State
+from homeo_rl.snn.neurons import Membrane
+
+
+class LayerWeights(NamedTuple):
+    """The weights a layer runs with: the trained ones, or damaged copies.
+
+    A leading batch dimension gives every environment its own. ``alive`` is 0 for dead neurons and ``stuck`` 1 for
+    neurons that fire at every step; None means there are none.
+    """
+
+    weight: Tensor  # [N_out, N_in] or [B, N_out, N_in]
+    bias: Tensor  # [N_out] or [B, N_out]
+    alive: Tensor | None = None  # [N_out] or [B, N_out]
+    stuck: Tensor | None = None  # [N_out] or [B, N_out]
+
+
+Weights = tuple[LayerWeights, ...]
+
+
+def map_weights(layer: LayerWeights, function: Callable[[Tensor], Tensor]) -> LayerWeights:
+    """Return a layer with ``function`` applied to every tensor it has."""
+    alive, stuck = (None if part is None else function(part) for part in (layer.alive, layer.stuck))
+    return LayerWeights(function(layer.weight), function(layer.bias), alive, stuck)
+
+
+@dataclass
+class NetworkState:
+    """Everything about a batch of decisions that is not a trained parameter.
+
+    Attributes:
+        batch: B.
+        weights: what each layer runs with; None is the trained parameters.
+        plugin: the homeostatic mechanism, or None.
+        references: what the mechanism knows of each healthy layer.
+        adaptation: the mechanism's state of each layer.
+        membranes: membrane state of each layer, where it outlives a decision.
+        measured: mean output [B, N] of the encoder and of each layer in the last decision, or what computes them.
+    """
+
+    batch: int
+    weights: Weights | None = None
+    plugin: Homeostasis | None = None
+    references: tuple[LayerReference, ...] = ()
+    adaptation: list[State] = field(default_factory=list)
+    membranes: list[Membrane | None] = field(default_factory=list)
+    measured: tuple[Tensor, ...] | Callable[[], tuple[Tensor, ...]] = ()
+
+    @property
+    def rates(self) -> tuple[Tensor, ...]:
+        """Mean output [B, N] of the encoder and of each layer in the last decision."""
+        if isinstance(self.measured, tuple):
+            return self.measured
+        self.measured = self.measured()  # computed when asked for: training never does
+        return self.measured
+
+
+def by_input(weight: Tensor) -> Tensor:
+    """Return a copy of ``weight`` [..., N_out, N_in] that lies input by input in memory.
+
+    To torch nothing changes. Compiled code follows events: it reads all synapses of one input in a row.
+    """
+    return weight.transpose(-1, -2).clone(memory_format=torch.contiguous_format).transpose(-1, -2)
+
+
+def trained(layers: nn.ModuleList) -> Weights:
+    """Return the weights of linear layers, without gradients."""
+    linears = (layer for layer in layers if isinstance(layer, nn.Linear))
+    return tuple(LayerWeights(layer.weight.detach(), layer.bias.detach()) for layer in linears)

@@ -1,0 +1,52 @@
+"""Small networks for the tests of kernels, and how to drive them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from homeo_rl.homeostasis import Homeostasis
+from homeo_rl.snn import SpikingNetwork
+from homeo_rl.snn.state import NetworkState
+from homeo_rl.spec import NetworkSpec
+
+ENCODERS = ["population-regular", "population-poisson", "current", "bernoulli"]
+READOUTS = ["population", "mean", "last", "membrane"]
+NEURONS = [
+    {"kind": kind, "decay_input": decay, "reset": reset, "threshold": 0.6, "tau": 3.0}
+    for kind, decay, reset in [
+        ("current-lif", True, "soft"), ("if", True, "soft"), ("if", True, "hard"), ("lif", True, "soft"),
+        ("lif", False, "soft"), ("lif", True, "hard"), ("lif", False, "hard"),
+    ]
+]  # fmt: skip
+ARMS = ["none", "dwam", "dwam:zeta=none:scope=run", "bdett", "linear", "linear:target=bias"]
+
+
+def network(dtype: torch.dtype = torch.float64, seed: int = 0, **fields: Any) -> SpikingNetwork:
+    torch.manual_seed(seed)
+    chosen: dict[str, Any] = {"inputs": 3, "outputs": 2, "hidden": (16, 12), "steps": 5} | fields
+    net = SpikingNetwork(NetworkSpec(**chosen)).to(dtype)
+    with torch.no_grad():
+        for part in net.layers:
+            part.weight.mul_(3.0)  # type: ignore[operator,union-attr]  # enough current to make every layer fire
+    return net
+
+
+def fresh(net: SpikingNetwork, plugin: Homeostasis | None, batch: int) -> NetworkState:
+    widths = net.spec.widths[1:]
+    references = net.references([torch.full((n,), 0.3) for n in widths], [torch.full((n,), 0.15) for n in widths])
+    return net.initial_state(batch, plugin=plugin, references=references if plugin else ())
+
+
+def drive(
+    net: SpikingNetwork, state: NetworkState, x: torch.Tensor, noise: torch.Tensor | None
+) -> tuple[list[torch.Tensor], list[torch.Tensor], NetworkState]:
+    """Make a decision for every x [M, B, D]; return outputs, all rates and the last state."""
+    ys, rates = [], []
+    with torch.no_grad():
+        for i, one in enumerate(x):
+            y, state = net(one, state, adapt=True, noise=None if noise is None else noise[i])
+            ys.append(y.clone())
+            rates.append(torch.cat([rate.flatten() for rate in state.rates]))
+    return ys, rates, state
