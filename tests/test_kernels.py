@@ -18,7 +18,7 @@ from networks import ARMS, ENCODERS, NEURONS, READOUTS, drive, fresh, network
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis import make
 from homeo_rl.snn import LayerWeights, SpikingNetwork, kernels, neurons
-from homeo_rl.snn.kernels import integer, layer
+from homeo_rl.snn.kernels import integer, layer, stack
 from homeo_rl.snn.kernels.decider import decider_of
 from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.state import by_input
@@ -204,6 +204,50 @@ def test_gradients_of_a_network(encoder: str, neuron: int, products: str, monkey
         torch.testing.assert_close(got, y, rtol=1e-5, atol=1e-5)
         for expected, value in zip(grads, got_grads, strict=True):
             assert float((value - expected).abs().max()) <= 1e-5 * max(float(expected.abs().max()), 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "fires", "products"), list(itertools.product(range(len(NEURONS)), [True, False], ["float", "integer"]))
+)
+def test_gradients_of_thresholds_and_initial_potentials(
+    neuron: int, fires: bool, products: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stack whose layers have thresholds and initial potentials a neuron, against autograd layer by layer."""
+    monkeypatch.setenv("HOMEO_RL_PRODUCTS", products)
+    dtype = torch.float32 if products == "integer" else torch.float64
+    torch.manual_seed(4)
+    widths, batch, steps = [7, 40, 24], 150, 5
+    train = (torch.rand(batch, steps, 7) < 0.5).to(stack.event_type(dtype))
+    layers = [
+        [torch.randn(o, i) * 2 / i**0.5, torch.randn(o) / 4, 0.2 + torch.rand(o), torch.rand(o) / 2]
+        for i, o in itertools.pairwise(widths)
+    ]
+    for surrogate in DERIVATIVES:
+        model = NeuronSpec(**NEURONS[neuron], surrogate=surrogate)  # type: ignore[arg-type]
+        results = []
+        for compiled in (False, True):
+            parts = [[value.to(dtype).requires_grad_() for value in layer] for layer in layers]
+            if compiled:
+                activity = torch.zeros(batch, 7, dtype=dtype)
+                given = stack.Input(activity, train, [1.0] * steps)
+                out, _ = stack.run(model, given, [stack.Layer(*part) for part in parts], fires=fires)
+            else:
+                out = train.to(dtype)
+                for i, (weight, bias, level, first) in enumerate(parts):
+                    zero = torch.zeros(batch, weight.shape[0], dtype=dtype)
+                    received = torch.nn.functional.linear(out, weight, bias)
+                    out, _ = neurons.scan(
+                        model, received, Membrane(zero, first.expand_as(zero), zero),
+                        threshold=lambda _, p, level=level: level.expand_as(p), fires=fires or i == 0,  # type: ignore[misc]
+                    )  # fmt: skip
+            loss = (out * torch.linspace(-1, 1, out[0].numel(), dtype=dtype).reshape(out[0].shape)).sum()
+            wanted = [value for part in parts for value in part]
+            grads = torch.autograd.grad(loss, wanted, allow_unused=True)
+            none = [torch.zeros_like(value) for value in wanted]
+            found = [zero if grad is None else grad for grad, zero in zip(grads, none, strict=True)]
+            results.append([out.detach(), *found])
+        for expected, got in zip(*results, strict=True):
+            assert float((got - expected).abs().max()) <= 1e-5 * max(float(expected.abs().max()), 1e-3)
 
 
 def test_weights_are_read_where_they_lie() -> None:

@@ -217,9 +217,9 @@ class SpikingNetwork(nn.Module):
     def _stack(
         self, x: Tensor, state: NetworkState, generator: Generator | None, noise: Tensor | None
     ) -> tuple[Tensor, NetworkState]:
-        pairs = [(layer.weight, layer.bias) for layer in self.layers if isinstance(layer, nn.Linear)]
+        parts = [stack.Layer(layer.weight, layer.bias) for layer in self.layers if isinstance(layer, nn.Linear)]
         given = spikes_of(self.encoder, x, self.spec.steps, generator, noise)
-        out, hidden = stack.run(self.spec.neuron, given, pairs, fires=self.readout.spiking)
+        out, hidden = stack.run(self.spec.neuron, given, parts, fires=self.readout.spiking)
 
         def rates() -> tuple[Tensor, ...]:
             last = out if self.readout.spiking else torch.zeros_like(out)

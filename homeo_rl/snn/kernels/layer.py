@@ -88,7 +88,7 @@ class _Scan(torch.autograd.Function):
         if ctx.on_cpu:
             scans.scan(
                 kind, hard, fires, constants_of(neuron, x.numpy().dtype), level.numpy(), x.numpy(), spikes.numpy(),
-                after.current.numpy(), after.potential.numpy(), after.spikes.numpy(),
+                after.current.numpy(), after.potential.numpy(), after.spikes.numpy(), _unused(x),
             )  # fmt: skip
         else:
             from homeo_rl.snn.kernels import triton_scans
@@ -120,7 +120,7 @@ class _Scan(torch.autograd.Function):
                 kind, hard, ctx.fires, surrogate, constants_of(neuron, grad.numpy().dtype), threshold.numpy(),
                 given.numpy(), potentials.numpy(), spikes.numpy(), coming.numpy(), grad.numpy(),
                 of_state.current.numpy(), of_state.potential.numpy(), of_state.spikes.numpy(), of_threshold.numpy(),
-                first.potential.numpy(), first.spikes.numpy(),
+                _unused(grad), first.potential.numpy(), first.spikes.numpy(),
             )  # fmt: skip
         else:
             from homeo_rl.snn.kernels import triton_scans
@@ -135,6 +135,10 @@ class _Scan(torch.autograd.Function):
 def _constants_on(x: Tensor, neuron: NeuronSpec, psi: float = 1.0) -> Tensor:
     """Return what the kernels of a GPU read: current decay, voltage decay, tau, slope of the arctan surrogate, psi."""
     return x.new_tensor([neuron.current_decay, neuron.voltage_decay, neuron.tau, math.pi, psi])
+
+
+def _unused(like: Tensor) -> np.ndarray:
+    return np.empty(0, dtype=like.numpy().dtype)
 
 
 def _at_rest(currents: Tensor) -> Membrane:

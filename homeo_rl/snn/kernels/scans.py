@@ -46,6 +46,7 @@ def scan(
     current: Floats,
     potential: Floats,
     spiked: Floats,
+    initial: Floats,
 ) -> None:
     """Run a layer over its input currents.
 
@@ -57,9 +58,10 @@ def scan(
         threshold: [N].
         x: currents [B, T, N]; becomes the potentials before the reset.
         spikes: [B, T, N], written where the layer fires.
-        current: synaptic current [B, N], before and after; [0, N] for rows that begin at rest and are forgotten.
+        current: synaptic current [B, N], before and after; [0, N] for rows that begin afresh and are forgotten.
         potential: membrane potential [B, N], likewise.
         spiked: the last spikes [B, N], likewise.
+        initial: membrane potential [N] that rows begin with afresh, or [0] for none.
     """
     batch, steps, neurons = x.shape
     forgotten = current.shape[0] == 0
@@ -69,6 +71,8 @@ def scan(
     for b in range(batch):
         if forgotten:
             resting[:] = zero
+            if initial.shape[0] > 0:
+                resting[1] = initial
             u, v, s = resting[0], resting[1], resting[2]
         else:
             u, v, s = current[b], potential[b], spiked[b]
@@ -150,6 +154,7 @@ def scan_backward(
     grad_potential: Floats,
     grad_spiked: Floats,
     grad_threshold: Floats,
+    grad_initial: Floats,
     first_potential: Floats,
     first_spiked: Floats,
 ) -> None:
@@ -174,6 +179,7 @@ def scan_backward(
         grad_potential: [B, N].
         grad_spiked: [B, N].
         grad_threshold: [N], added to, or [0] where it is not wanted.
+        grad_initial: [N], of the potential that rows begin with afresh; added to, or [0] where it is not wanted.
         first_potential: of the state before [B, N] or [0, N]; read for the current-based neuron only.
         first_spiked: likewise.
     """
@@ -258,6 +264,8 @@ def scan_backward(
             if kind != CURRENT and last:
                 gu[:] = zero
         if forgotten:
+            if grad_initial.shape[0] > 0:
+                grad_initial += back
             continue
         if kind == CURRENT:
             for n in range(neurons):

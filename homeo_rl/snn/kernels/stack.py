@@ -4,7 +4,7 @@ Products of whole batches stream every intermediate result through main memory. 
 all layers before the next begins, forward and backward, so what a layer leaves is still in the cache when the next
 one, or the product for the weights' derivative, reads it. The derivative with respect to the encoder's activity is
 linear in time, so it is summed over the steps before its product, which then has B rows instead of B * T. For shared
-weights, constant thresholds and membranes that begin at rest; `homeo_rl.snn.kernels.layer` serves the rest.
+weights and membranes that begin every decision afresh; `homeo_rl.snn.kernels.layer` serves the rest.
 """
 
 from __future__ import annotations
@@ -39,6 +39,22 @@ class Input(NamedTuple):
     passed: list[float]
 
 
+class Layer(NamedTuple):
+    """What a layer runs with; derivatives reach all of it.
+
+    Attributes:
+        weight: [N_out, N_in].
+        bias: [N_out].
+        threshold: [N_out], or None for the neuron's constant.
+        initial: membrane potential [N_out] that a decision begins with, or None for 0.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    threshold: Tensor | None = None
+    initial: Tensor | None = None
+
+
 class _Plan(NamedTuple):
     neuron: NeuronSpec
     fires: bool
@@ -52,9 +68,9 @@ def event_type(dtype: torch.dtype) -> torch.dtype:
 
 
 def run(
-    neuron: NeuronSpec, given: Input, layers: Sequence[tuple[Tensor, Tensor]], *, fires: bool = True
+    neuron: NeuronSpec, given: Input, layers: Sequence[Layer], *, fires: bool = True
 ) -> tuple[Tensor, list[Tensor]]:
-    """Run an input through layers of (weight [N_out, N_in], bias [N_out]).
+    """Run an input through layers.
 
     Returns:
         the last layer's output [B, T, N] (potentials if it does not fire), and the spikes of the layers before it,
@@ -68,10 +84,13 @@ def run(
 
 class _Stack(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plan: _Plan, activity: Tensor, *flat: Tensor) -> Tensor:
+    def forward(ctx: Any, plan: _Plan, activity: Tensor, *flat: Tensor | None) -> Tensor:
         neuron, train = plan.neuron, plan.given.train
         batch, steps = train.shape[:2]
-        weights, biases = [part.detach() for part in flat[::2]], [part.detach() for part in flat[1::2]]
+        layers = _layers(flat)
+        weights, biases = [layer.weight.detach() for layer in layers], [layer.bias.detach() for layer in layers]
+        levels = [_level(neuron, layer) for layer in layers]
+        starts = [_values(layer.initial, layer) for layer in layers]
         widths = [weight.shape[0] for weight in weights]
         last_layer = len(weights) - 1
         event = event_type(activity.dtype)
@@ -94,11 +113,11 @@ class _Stack(torch.autograd.Function):
                     torch.addmm(bias, x.flatten(0, 1).to(p.dtype), weight.T, out=p.flatten(0, 1))
                 none = _nothing(p)
                 scans.scan(
-                    kind_of(neuron), neuron.reset == "hard", plan.fires or i < last_layer, constants, _level(neuron, p),
-                    p.numpy(), spikes[i][first:last].numpy(), none, none, none,
+                    kind_of(neuron), neuron.reset == "hard", plan.fires or i < last_layer, constants, levels[i],
+                    p.numpy(), spikes[i][first:last].numpy(), none, none, none, starts[i],
                 )  # fmt: skip
         ctx.plan, ctx.layers = plan, len(weights)
-        ctx.save_for_backward(*events, *flat[::2], *potentials, *spikes)
+        ctx.save_for_backward(*events, *weights, *potentials, *spikes, *(layer.threshold for layer in layers))
         plan.hidden.extend(spikes[:-1])
         return spikes[-1] if plan.fires else spikes[-1].clone()
 
@@ -108,12 +127,19 @@ class _Stack(torch.autograd.Function):
         neuron = plan.neuron
         layers: int = ctx.layers
         saved = ctx.saved_tensors
-        events, weights, potentials, spikes = (saved[i * layers : (i + 1) * layers] for i in range(4))
+        events, weights, potentials, spikes, thresholds = (saved[i * layers : (i + 1) * layers] for i in range(5))
         coming = grads[0].contiguous()
         batch, steps = coming.shape[:2]
         # Transposed, as the parameters lie in memory, so that torch need not turn them.
         of_weights = [torch.zeros_like(weight.T, memory_format=torch.contiguous_format) for weight in weights]
         of_biases = [weight.new_zeros(weight.shape[0]) for weight in weights]
+        # Thresholds and initial potentials that are given, and want a derivative.
+        wanted = ctx.needs_input_grad[2:]
+        of_thresholds, of_starts = (
+            [w.new_zeros(w.shape[0] if wanted[len(Layer._fields) * i + part] else 0) for i, w in enumerate(weights)]
+            for part in (2, 3)
+        )
+        levels = [_level(neuron, Layer(w, w, t)) for w, t in zip(weights, thresholds, strict=True)]
         of_activity = weights[0].new_empty((batch, weights[0].shape[1])) if ctx.needs_input_grad[1] else None
         passed = np.array(plan.given.passed, dtype=coming.numpy().dtype)
         surrogate = SURROGATES.get(neuron.surrogate, scans.GIVEN)
@@ -124,12 +150,13 @@ class _Stack(torch.autograd.Function):
             for i in reversed(range(layers)):
                 p, s, x = (part[i][first:last] for part in (potentials, spikes, events))
                 fall = integer.working(f"fall {i}", p.shape, p.dtype)
-                derivative = DERIVATIVES[neuron.surrogate](p - neuron.threshold) if surrogate == scans.GIVEN else p
-                none, level = _nothing(p), _level(neuron, p)
+                given = surrogate == scans.GIVEN
+                derivative = DERIVATIVES[neuron.surrogate](p - torch.from_numpy(levels[i])) if given else p
+                none = _nothing(p)
                 scans.scan_backward(
-                    kind_of(neuron), neuron.reset == "hard", plan.fires or i < layers - 1, surrogate, constants, level,
-                    derivative.numpy(), p.numpy(), s.numpy(), g.numpy(), fall.numpy(), none, none, none,
-                    level[:0], none, none,
+                    kind_of(neuron), neuron.reset == "hard", plan.fires or i < layers - 1, surrogate, constants,
+                    levels[i], derivative.numpy(), p.numpy(), s.numpy(), g.numpy(), fall.numpy(), none, none, none,
+                    of_thresholds[i].numpy(), of_starts[i].numpy(), none, none,
                 )  # fmt: skip
                 rows = fall.flatten(0, 1)
                 of_biases[i] += rows.sum(0)
@@ -148,8 +175,14 @@ class _Stack(torch.autograd.Function):
                     torch.mm(rows, weights[i], out=g.flatten(0, 1))
                 elif summed is not None and of_activity is not None:
                     torch.mm(summed, weights[i], out=of_activity[first:last])
-        pairs = [part for pair in zip((w.T for w in of_weights), of_biases, strict=True) for part in pair]
-        return (None, of_activity, *pairs)
+        found = zip((w.T for w in of_weights), of_biases, of_thresholds, of_starts, strict=True)
+        return (None, of_activity, *(part if len(part) > 0 else None for layer in found for part in layer))
+
+
+def _layers(flat: Sequence[Tensor | None]) -> list[Layer]:
+    """Return what `run` laid out in a row."""
+    width = len(Layer._fields)
+    return [Layer(*flat[i : i + width]) for i in range(0, len(flat), width)]  # type: ignore[arg-type]  # first two are never None
 
 
 def _blocks(batch: int, steps: int) -> list[tuple[int, int]]:
@@ -162,5 +195,12 @@ def _nothing(like: Tensor) -> np.ndarray:
     return np.empty((0, like.shape[2]), dtype=like.numpy().dtype)
 
 
-def _level(neuron: NeuronSpec, like: Tensor) -> np.ndarray:
-    return np.full(like.shape[2], neuron.threshold, dtype=like.numpy().dtype)
+def _level(neuron: NeuronSpec, layer: Layer) -> np.ndarray:
+    if layer.threshold is not None:
+        return _values(layer.threshold, layer)
+    return np.full(layer.weight.shape[0], neuron.threshold, dtype=layer.weight.detach().numpy().dtype)
+
+
+def _values(value: Tensor | None, layer: Layer) -> np.ndarray:
+    """Return ``value`` [N] for compiled code, or nothing."""
+    return (layer.weight.new_empty(0) if value is None else value.detach().contiguous()).numpy()
