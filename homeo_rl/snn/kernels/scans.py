@@ -138,6 +138,48 @@ def derivative(surrogate: int, potential: Floats, threshold: Floats, given: Floa
 
 
 @compiled
+def usual_backward(
+    surrogate: int,
+    constants: Floats,
+    threshold: Floats,
+    potentials: Floats,
+    spikes: Floats,
+    coming: Floats,
+    grad: Floats,
+    grad_initial: Floats,
+) -> None:
+    """Do what `scan_backward` does for current-based neurons that fire, begin afresh and have constant thresholds.
+
+    In one loop, which is three times as fast; the arguments are those of `scan_backward`.
+    """
+    batch, steps, neurons = grad.shape
+    current_decay, voltage_decay = constants[0], constants[1]
+    kind = grad.dtype.type
+    zero, half, one, slope = kind(0.0), kind(0.5), kind(1.0), kind(math.pi)
+    back, gu = np.zeros(neurons, dtype=grad.dtype), np.zeros(neurons, dtype=grad.dtype)
+    for b in range(batch):
+        back[:] = zero
+        gu[:] = zero
+        for t in range(steps - 1, -1, -1):
+            p, s, c, g = potentials[b, t], spikes[b, t], coming[b, t], grad[b, t]
+            for n in range(neurons):
+                d = p[n] - threshold[n]
+                if surrogate == RECTANGLE:
+                    h = one if abs(d) < half else zero
+                elif surrogate == ARCTAN:
+                    h = one / (one + (slope * d) * (slope * d))
+                else:
+                    h = max(one - abs(d), zero)
+                gp = (one - s[n]) * back[n] + (c[n] - back[n] * p[n]) * h
+                reached = gp + current_decay * gu[n]
+                gu[n] = reached
+                g[n] = reached
+                back[n] = voltage_decay * gp
+        if grad_initial.shape[0] > 0:
+            grad_initial += back
+
+
+@compiled
 def scan_backward(
     kind: int,
     hard: bool,
@@ -187,6 +229,9 @@ def scan_backward(
     current_decay, voltage_decay, tau = constants[0], constants[1], constants[2]
     one, zero = grad.dtype.type(1.0), grad.dtype.type(0.0)
     forgotten = grad_current.shape[0] == 0
+    if kind == CURRENT and fires and forgotten and surrogate != GIVEN and grad_threshold.shape[0] == 0:
+        usual_backward(surrogate, constants, threshold, potentials, spikes, coming, grad, grad_initial)
+        return
     work = np.zeros((6, neurons), dtype=grad.dtype)
     # Derivatives: with respect to the potential after the reset (times the decay), the current after, the potential
     # before the reset, the spikes; the surrogate's; and nothing.

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from homeo_rl.snn.kernels import encoding, integer, scans
+from homeo_rl.snn.kernels import encoding, integer, products, scans
 from homeo_rl.snn.kernels.layer import SURROGATES, constants_of, kind_of
 from homeo_rl.snn.surrogates import DERIVATIVES
 from homeo_rl.spec import NeuronSpec
@@ -108,9 +108,9 @@ class _Stack(torch.autograd.Function):
                 if parts is not None:
                     integer.multiply(x.flatten(0, 1), parts, p.flatten(0, 1), bias)
                 elif x.stride(1) == 0:  # a constant current is multiplied once
-                    p.copy_(torch.addmm(bias, x[:, 0], weight.T).unsqueeze(1).expand_as(p))
+                    p.copy_(products.linear(x[:, 0], weight, bias).unsqueeze(1))
                 else:
-                    torch.addmm(bias, x.flatten(0, 1).to(p.dtype), weight.T, out=p.flatten(0, 1))
+                    p.copy_(products.linear(x.flatten(0, 1).to(p.dtype), weight, bias).view_as(p))
                 none = _nothing(p)
                 scans.scan(
                     kind_of(neuron), neuron.reset == "hard", plan.fires or i < last_layer, constants, levels[i],
@@ -167,14 +167,13 @@ class _Stack(torch.autograd.Function):
                 if x.dtype == torch.int8:
                     integer.multiply(x.flatten(0, 1).T, integer.split(rows), of_weights[i])
                 elif summed is not None and x.stride(1) == 0:
-                    of_weights[i].addmm_(x[:, 0].T, summed)
+                    of_weights[i] += products.linear(x[:, 0].T, summed.T)
                 else:
-                    of_weights[i].addmm_(x.flatten(0, 1).T.to(rows.dtype), rows)
+                    of_weights[i] += products.linear(x.flatten(0, 1).T.to(rows.dtype), rows.T)
                 if i > 0:
-                    g = integer.working(f"back {i}", potentials[i - 1][first:last].shape, p.dtype)
-                    torch.mm(rows, weights[i], out=g.flatten(0, 1))
+                    g = products.linear(rows, weights[i].T).view_as(potentials[i - 1][first:last])
                 elif summed is not None and of_activity is not None:
-                    torch.mm(summed, weights[i], out=of_activity[first:last])
+                    of_activity[first:last] = products.linear(summed, weights[i].T)
         found = zip((w.T for w in of_weights), of_biases, of_thresholds, of_starts, strict=True)
         return (None, of_activity, *(part if len(part) > 0 else None for layer in found for part in layer))
 

@@ -1,7 +1,7 @@
-"""Time the navigation world on one core, beside a Shapely and Python loop, and measure its memory.
+"""The navigation world on one core, beside a Shapely and Python loop, and its memory.
 
-Run it from the repository: ``.venv/bin/python benchmarks/navigation.py``. Figures are medians of several rounds.
-Seconds are processor time, for other jobs may run beside it, spent inside ``step``, resets of episodes included.
+``python -m benchmarks.navigation_world [--json]``. Seconds are processor time, for other jobs may run beside it, spent
+inside ``step``, resets of episodes included.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 import shapely
 
+from benchmarks.common import arguments, report
 from homeo_rl.envs.navigation import rays
 from homeo_rl.envs.navigation.environment import NavigationEnv
 from homeo_rl.envs.navigation.tasks import EVALUATION
 from homeo_rl.envs.navigation.vector import NavigationVectorEnv
 from homeo_rl.envs.navigation.world import World, load_world
 
-ROBOTS = 1024
-ROUNDS = 9
+ROBOTS, ROUNDS = 1024, 9
 BEAMS = np.radians(85.0 - 10.0 * np.arange(18))
 
 Policy = Callable[[np.ndarray], np.ndarray]
@@ -66,9 +66,9 @@ def crowded(obstacles: int, seed: int = 0) -> World:
 class Vector:
     """A vectorised environment that is timed."""
 
-    def __init__(self, policy: Policy, world: str | World = "evaluation") -> None:
-        self.env = NavigationVectorEnv(ROBOTS, worlds=world, max_episode_steps=1000)
-        self.policy = policy
+    def __init__(self, policy: Policy, robots: int, world: str | World = "evaluation") -> None:
+        self.env = NavigationVectorEnv(robots, worlds=world, max_episode_steps=1000)
+        self.policy, self.robots = policy, robots
         self.endings = self.steps = 0
         self.seen, _ = self.env.reset(seed=0)
         self.round(300)  # compiles, and spreads the episodes' beginnings
@@ -82,17 +82,17 @@ class Vector:
             self.seen, _, terminated, truncated, _ = self.env.step(actions)
             seconds += time.process_time() - begin
             self.endings += int((terminated | truncated).sum())
-            self.steps += ROBOTS
-        return seconds / (decisions * ROBOTS)
+            self.steps += self.robots
+        return seconds / (decisions * self.robots)
 
     def casting(self) -> float:
         """Return the seconds that the rays of a robot's step take."""
-        state, out = self.env.fleet.state, np.zeros((ROBOTS, 18))
+        state, out = self.env.fleet.state, np.zeros((self.robots, 18))
         poses = np.stack([state["x"], state["y"], state["heading"]], 1)
         begin = time.process_time()
         for _ in range(20):
             rays.cast_rays(self.env.fleet.sites[0].scene, poses, BEAMS, out)
-        return (time.process_time() - begin) / (20 * ROBOTS)
+        return (time.process_time() - begin) / (20 * self.robots)
 
 
 class ShapelyRobot:
@@ -180,57 +180,55 @@ def resident() -> float:
     raise AssertionError("no VmRSS")
 
 
-def memory() -> None:
-    """Print the resident memory before and after 4,096 worlds are made and run for a while."""
+def memory(worlds: int) -> None:
+    """Print the resident memory after that many worlds are made and run for a while, and what it was before."""
     before = resident()
-    env = NavigationVectorEnv(4096, max_episode_steps=1000)
+    env = NavigationVectorEnv(worlds, max_episode_steps=1000)
     seen, _ = env.reset(seed=0)
     for _ in range(50):
         seen, *_ = env.step(seek(seen))
-    print(f"{resident():.1f} {resident() - before:.1f}")
+    print(f"{resident():.1f} {before:.1f}")
 
 
 def main() -> None:
-    """Print all figures."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    random, seeking = Vector(wander(0)), Vector(seek)
-    few, many = Vector(seek, crowded(33)), Vector(seek, crowded(330))
+    """Measure and print."""
+    told = arguments(__doc__)
+    robots, rounds, worlds = (8, 1, 16) if told.tiny else (ROBOTS, ROUNDS, 4096)
+    random, seeking = Vector(wander(0), robots), Vector(seek, robots)
+    few, many = Vector(seek, robots, crowded(33)), Vector(seek, robots, crowded(330))
     scalar = NavigationEnv()
     robot = ShapelyRobot(load_world("evaluation"))
-    print(f"ranges of the Shapely loop differ from ours by at most {agree(robot, scalar):.1e} m")
     vectors = {"random actions": random, "seeking the goal": seeking, "33 small": few, "330 small": many}
-    times: dict[str, list[float]] = {name: [] for name in (*vectors, "Shapely", "rays", "rays 33", "rays 330")}
-    for _ in range(ROUNDS):  # in turn, so that what runs beside us is the same for all
+    names = (*vectors, "Shapely", "rays", "rays, 33 small", "rays, 330 small")
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(rounds):  # in turn, so that what runs beside us is the same for all
         for name, vector in vectors.items():
             times[name].append(vector.round())
         times["Shapely"].append(shapely_round(robot, scalar))
         times["rays"].append(seeking.casting())
-        times["rays 33"].append(few.casting())
-        times["rays 330"].append(many.casting())
-    cost = {name: statistics.median(values) for name, values in times.items()}
-    busy = (time.process_time() - cpu) / (time.perf_counter() - wall)
-
-    print(f"cores kept busy: {busy:.2f}")
-    for name, vector in vectors.items():
-        print(
-            f"{name}: {1 / cost[name]:,.0f} steps/s ({1e6 * cost[name]:.2f} us a step), "
-            f"{1000 * vector.endings / vector.steps:.2f} of 1,000 steps end an episode"
+        times["rays, 33 small"].append(few.casting())
+        times["rays, 330 small"].append(many.casting())
+    medians = {name: 1e6 * statistics.median(values) for name, values in times.items()}
+    command = [sys.executable, "-m", "benchmarks.navigation_world", "memory", str(worlds)]
+    total, before = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    slowest = max(medians["random actions"], medians["seeking the goal"])
+    ratios = {
+        "steps_per_second": 1e6 / slowest,
+        "vs_shapely": medians["Shapely"] / slowest,
+        "330_obstacles_vs_33": medians["330 small"] / medians["seeking the goal"],
+        "330_obstacles_vs_33_small": medians["330 small"] / medians["33 small"],
+        "resident_mb": float(total),
+    }
+    note = (
+        f"microseconds a step of a robot; ranges differ from Shapely's by at most {agree(robot, scalar):.1e} m; "
+        + "".join(
+            f"{name}: {1000 * v.endings / v.steps:.2f} of 1,000 steps end an episode; " for name, v in vectors.items()
         )
-    print(f"Shapely: {1 / cost['Shapely']:,.0f} steps/s ({1e6 * cost['Shapely']:.0f} us a step)")
-    print(f"ray casting: {cost['rays'] / cost['seeking the goal']:.0%} of a step ({1e6 * cost['rays']:.2f} us)")
-    slowest = max(cost["random actions"], cost["seeking the goal"])
-    print(f"goal: 150,000 steps/s; measured {1 / slowest:,.0f}, the slower of the two")
-    print(f"goal: 20 x Shapely; measured {cost['Shapely'] / slowest:.0f} x")
-    print(
-        f"goal: a step among 330 obstacles at most 3 x one among 33; measured "
-        f"{cost['330 small'] / cost['seeking the goal']:.2f} x the evaluation world's 33, "
-        f"{cost['330 small'] / cost['33 small']:.2f} x 33 of the same size "
-        f"(rays alone {cost['rays 330'] / cost['rays']:.2f} and {cost['rays 330'] / cost['rays 33']:.2f} x)"
+        + f"resident memory is that of {worlds:,} worlds, {before} MB of it the imports; goals: 150,000 steps/s (the "
+        "slower of the first two), 20 x Shapely, 330 obstacles at most 3 x 33, 500 MB"
     )
-    told = subprocess.run([sys.executable, __file__, "memory"], check=True, capture_output=True, text=True).stdout
-    total, above = told.split()
-    print(f"goal: 4,096 worlds in less than 500 MB; measured {total} MB resident, {above} MB above the imports")
+    report(medians, ratios, as_json=told.json, note=note)
 
 
 if __name__ == "__main__":
-    memory() if sys.argv[1:] == ["memory"] else main()
+    memory(int(sys.argv[2])) if sys.argv[1:2] == ["memory"] else main()
