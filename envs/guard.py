@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -40,6 +41,8 @@ class FiniteGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return observation, reward, terminated, truncated, info
 
     def _check(self, what: str, value: Any) -> None:
+        if isinstance(value, float) and math.isfinite(value):
+            return
         array = np.asarray(value)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(np.flatnonzero(~np.isfinite(array.ravel()))[0])

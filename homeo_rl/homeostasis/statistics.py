@@ -11,39 +11,40 @@ from torch import Tensor
 
 @dataclass
 class RateMoments:
-    """Sums of rates and squared rates per layer and neuron, in float64.
+    """Sums of rates and squared rates in float64, of all layers' neurons in a row.
 
     Sums are added in a fixed order by the caller, so the result does not depend on how many environments ran side by
     side.
     """
 
     decisions: int = 0
-    first: list[np.ndarray] = field(default_factory=list)
-    second: list[np.ndarray] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    first: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    second: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def add(self, rates: Sequence[Tensor | np.ndarray]) -> None:
         """Add one decision's rates, one array [N] a layer."""
-        values = [np.asarray(rate, dtype=np.float64) for rate in rates]
-        if not self.first:
-            self.first = [np.zeros_like(value) for value in values]
-            self.second = [np.zeros_like(value) for value in values]
-        for total, square, value in zip(self.first, self.second, values, strict=True):
-            total += value
-            square += value * value
+        values = np.concatenate(rates, dtype=np.float64)
+        if not self.sizes:
+            self.sizes = [len(rate) for rate in rates]
+            self.first, self.second = np.zeros_like(values), np.zeros_like(values)
+        self.first += values
+        self.second += values * values
         self.decisions += 1
 
     def merge(self, other: RateMoments) -> None:
         """Add another accumulator's sums."""
-        if not self.first:
-            self.first = [value.copy() for value in other.first]
-            self.second = [value.copy() for value in other.second]
+        if not self.sizes:
+            self.sizes, self.first, self.second = other.sizes, other.first.copy(), other.second.copy()
         else:
-            for mine, theirs in zip(self.first + self.second, other.first + other.second, strict=True):
-                mine += theirs
+            self.first += other.first
+            self.second += other.second
         self.decisions += other.decisions
 
     def means(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return the mean rate and the mean squared rate of each layer."""
         if not self.decisions:
             raise ValueError("no decision was observed")
-        return [s / self.decisions for s in self.first], [s / self.decisions for s in self.second]
+        edges = np.cumsum(self.sizes)[:-1]
+        first, second = (np.split(total / self.decisions, edges) for total in (self.first, self.second))
+        return first, second

@@ -34,6 +34,8 @@ class SpikingNetwork(nn.Module):
     change only where ``adapt=True`` is written, and only inside the state: the parameters are never touched.
     """
 
+    reached: Tensor
+
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         if spec.body != "spiking":
@@ -45,6 +47,9 @@ class SpikingNetwork(nn.Module):
             assert isinstance(part, nn.Linear)
             part.weight = nn.Parameter(by_input(part.weight.detach()))
         self.readout = build_readout(spec.outputs, spec.readout)
+        # How many neurons a spike reaches, for every sender in a row.
+        reached = [torch.full((i,), float(o)) for i, o in zip(spec.widths, spec.widths[1:], strict=False)]
+        self.register_buffer("reached", torch.cat(reached), persistent=False)
         if spec.readout.kind == "mean":
             # An output neuron that is silent or saturated at the start has no surrogate gradient to leave by.
             last = self.layers[-1]
@@ -245,11 +250,12 @@ class SpikingNetwork(nn.Module):
 
     def synops(self, rates: Sequence[Tensor]) -> Tensor:
         """Return synaptic operations per decision [B]: spikes times the neurons that each reaches."""
-        fan_out = self.spec.widths[1:]
-        events = [self.spec.steps * rate.sum(-1) for rate in rates[:-1]]
+        first, *others = rates[:-1]
         if self.spec.encoder.kind == "current":  # a constant input is multiplied once, not once a step
-            events[0] = (rates[0] != 0).sum(-1).to(events[0])
-        return torch.stack([count * fan for count, fan in zip(events, fan_out, strict=True)]).sum(0)
+            first = (first != 0).to(first) / self.spec.steps
+        # Whole numbers, so the order of the sum does not matter to the last bit.
+        spikes = (torch.cat([first, *others], 1) * self.spec.steps).round_()
+        return spikes.double() @ self.reached.double()
 
     def _fires(self, index: int) -> bool:
         return self.readout.spiking or index < len(self.layers) - 1
