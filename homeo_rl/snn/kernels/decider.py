@@ -15,7 +15,7 @@ from torch import Tensor
 from homeo_rl.homeostasis import BDETT, DWAM
 from homeo_rl.homeostasis.protocol import Modulation
 from homeo_rl.snn.encoders import PopulationEncoder
-from homeo_rl.snn.kernels import decision
+from homeo_rl.snn.kernels import decision, packed
 from homeo_rl.snn.kernels.layer import constants_of, kind_of
 from homeo_rl.snn.readouts import PopulationReadout
 
@@ -83,6 +83,7 @@ class Decider:
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._key: list[Any] = []
+        self._frame: Frame | None = None
 
     def __call__(
         self,
@@ -118,39 +119,66 @@ class Decider:
             if key != self._key:
                 self._prepare(network, state, changes, adapt, dtype)
                 self._key = key
+            if frame is not self._frame:  # another at every step of an off-policy training: its statistics move
+                self._surround(frame)
             for copy, original in self._copies:
                 copy.copy_(original)
             out = np.empty((batch, self._length), dtype=self._kind)
-            frame = self._bare if frame is None else frame
-            arguments = (
-                self._table, self._strides, self._widths, self._neuron, self._constants, self._encoder, self._span,
-                frame.shift, frame.scale, self._readout, frame.squash, self._gain, frame.bounds,
-                self._rule, self._numbers, x.contiguous().numpy(), draws, out,
-            )  # fmt: skip
-            self._run(batch, arguments)
+            self._run(batch, x.contiguous().numpy(), draws, out)
         sizes = self._sizes
         y = torch.from_numpy(out[:, self._length - sizes[-1] :])
         return y, lambda: torch.split_with_sizes(torch.from_numpy(out), sizes, 1)[:-1], self._rule == decision.BCM
 
-    def _run(self, batch: int, arguments: tuple[Any, ...]) -> None:
+    def _run(self, batch: int, x: np.ndarray, draws: np.ndarray, out: np.ndarray) -> None:
         if batch < 2 * ROWS_A_THREAD or torch.get_num_threads() < 2:
-            decision.decide(0, batch, *arguments, *self._scratch[0])
+            packed.decide_packed(0, batch, *self._packs[0], x, draws, out)
             return
         threads = min(torch.get_num_threads(), batch // ROWS_A_THREAD)
-        while len(self._scratch) < threads:
-            self._scratch.append(self._working_memory())
+        while len(self._packs) < threads:
+            self._packs.append(self._packed())
         if self._threads is None:
             self._threads = ThreadPoolExecutor(torch.get_num_threads())
         edges = [batch * i // threads for i in range(threads + 1)]
         jobs = [
-            self._threads.submit(decision.decide, first, last, *arguments, *scratch)
-            for first, last, scratch in zip(edges, edges[1:], self._scratch, strict=False)
+            self._threads.submit(packed.decide_packed, first, last, *pack, x, draws, out)
+            for first, last, pack in zip(edges, edges[1:], self._packs, strict=False)
         ]
         for job in jobs:
             job.result()
 
-    def _working_memory(self) -> tuple[np.ndarray, ...]:
-        return decision.scratch_for(self.spec.widths, self.spec.inputs, self.spec.steps, self._kind)
+    def _packed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a thread decides with: the arrays' addresses and the counts in its own working memory."""
+        spec = self.spec
+        scratch, events, counts = decision.scratch_for(spec.widths, spec.inputs, spec.steps, self._kind)
+        arrays = {
+            packed.TABLE: self._table, packed.STRIDES: self._strides, packed.WIDTHS: self._widths,
+            packed.NEURON: self._neuron, packed.CONSTANTS: self._constants, packed.NUMBERS: self._numbers,
+            packed.SCRATCH: scratch, packed.EVENTS: events, packed.COUNTS: counts,
+        }  # fmt: skip
+        numbers = {
+            packed.LAYERS: len(self._widths) - 1, packed.WIDE: events.shape[2], packed.ENCODER: self._encoder,
+            packed.READOUT: self._readout, packed.RULE: self._rule,
+        }  # fmt: skip
+        pack = np.zeros(packed.SIZE, dtype=np.int64)
+        for place, array in arrays.items():
+            pack[place] = array.ctypes.data
+        for place, number in numbers.items():
+            pack[place] = number
+        self._working += [scratch, events, counts]  # kept alive, as all arrays are
+        if self._packs:
+            pack[packed.FRAME] = self._packs[0][0][packed.FRAME]
+        return pack, counts
+
+    def _surround(self, frame: Frame | None) -> None:
+        """Point to what surrounds the network."""
+        self._frame = frame
+        self._edge = bare(self._kind) if frame is None else frame
+        values = [
+            self._edge.shift.ctypes.data, self._edge.scale.ctypes.data, self._edge.bounds.ctypes.data,
+            len(self._edge.shift), self._edge.bounds.shape[1], self._edge.squash,
+        ]  # fmt: skip
+        for pack, _ in self._packs:
+            pack[packed.FRAME] = values
 
     def _tensors(self, network: SpikingNetwork, state: NetworkState, changes: list[Modulation]) -> list[Tensor | None]:
         """Return everything whose address the compiled code is given."""
@@ -174,7 +202,12 @@ class Decider:
         return found
 
     def _prepare(
-        self, network: SpikingNetwork, state: NetworkState, changes: list[Modulation], adapt: bool, dtype: torch.dtype
+        self,
+        network: SpikingNetwork,
+        state: NetworkState,
+        changes: list[Modulation],
+        adapt: bool,
+        dtype: torch.dtype,
     ) -> None:
         """Write the table of addresses."""
         self._kind = kind = np.dtype(str(dtype).removeprefix("torch."))
@@ -221,8 +254,9 @@ class Decider:
             elif self._rule == decision.ENERGY:
                 self._point(i, decision.FIRST, state.adaptation[i]["energy"])
         neuron = self.spec.neuron
-        self._constants = np.append(constants_of(neuron, kind), kind.type(neuron.threshold))
-        self._span, self._gain = kind.type(self.spec.encoder.span), kind.type(self.spec.readout.gain)
+        self._constants = np.array(
+            [*constants_of(neuron, kind), neuron.threshold, self.spec.encoder.span, self.spec.readout.gain], dtype=kind
+        )
         encoder, readout = network.encoder, network.readout
         if isinstance(encoder, PopulationEncoder):
             self._point(layers, decision.ENCODER_MEAN, encoder.mean)
@@ -230,8 +264,10 @@ class Decider:
         if isinstance(readout, PopulationReadout):
             self._point(layers, decision.READOUT_WEIGHT, readout.weight)
             self._point(layers, decision.READOUT_BIAS, readout.bias)
-        self._bare = bare(kind)
-        self._scratch = [self._working_memory()]
+        self._working: list[np.ndarray] = []
+        self._packs: list[tuple[np.ndarray, np.ndarray]] = []
+        self._packs.append(self._packed())
+        self._surround(None)
 
     def _point(self, layer: int, column: int, value: Tensor | None, *, matrix: bool = False) -> None:
         """Enter a tensor [N], [B, N] or, for a ``matrix``, [N_out, N_in], [B, N_out, N_in] into the table.

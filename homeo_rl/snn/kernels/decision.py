@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from homeo_rl.snn.kernels.pointers import at
+from homeo_rl.snn.kernels.pointers import Ints, at
 from homeo_rl.snn.kernels.scans import CURRENT, IF, LIF, Floats, compiled
-
-Ints = Any
 
 # Columns of the table of a layer: addresses, 0 for what is not there, and beside them numbers from row to row.
 WEIGHT, BIAS, ALIVE, STUCK, DELTA, EXTRA, GAIN, SYNAPSE, POTENTIAL, SPIKED, FIRST, SECOND, NORMAL = range(13)

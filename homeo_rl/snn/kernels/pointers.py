@@ -11,8 +11,11 @@ from typing import Any
 import numba
 from numba import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from homeo_rl.snn.kernels.scans import Floats, compiled
+
+Ints = NDArray[Any]
 
 
 @intrinsic
@@ -27,3 +30,9 @@ def _pointer(typing: Any, address: Any) -> Any:
 def at(address: int, size: int, like: Floats) -> Floats:
     """Return the ``size`` numbers that begin at ``address``, of the type of ``like``."""
     return numba.carray(_pointer(address), (size,), like.dtype)  # type: ignore[call-arg,attr-defined]  # numba's types are partial
+
+
+@compiled
+def whole(address: int, size: int, like: Ints) -> Ints:
+    """Return the ``size`` whole numbers that begin at ``address``, of the type of ``like``."""
+    return numba.carray(_pointer(address), (size,), like.dtype)  # type: ignore[call-arg,attr-defined]  # as above
