@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from benchmarks import networks
@@ -18,7 +20,7 @@ def main() -> None:
     """Measure and print."""
     told = arguments(__doc__)
     size = networks.TINY if told.tiny else networks.Size()
-    many = 4 if told.tiny else 64
+    many, cores = 4 if told.tiny else 64, os.cpu_count() or 1
     network, inputs = networks.ours(size)
     peers, given = networks.peers(size), networks.spikes(size, 1)
     with torch.inference_mode():
@@ -32,6 +34,7 @@ def main() -> None:
         crowd: dict[str, Arm] = {
             f"batch {many}, no plug-in": _acting(network, inputs(many), "none"),
             f"batch {many}, DWAM": _acting(network, inputs(many), "dwam"),
+            f"batch {many}, DWAM, {cores} threads": _threaded(_acting(network, inputs(many), "dwam"), cores),
         }
         found |= alternate(crowd, rounds=3 if told.tiny else 60)
     weights = sum(layer.weight.numel() + layer.bias.numel() for layer in network.parameters_of_layers())
@@ -42,12 +45,13 @@ def main() -> None:
         "vs_fastest_peer": over(fastest(found, peers), one),
         "vs_plain": one / found["batch 1, no plug-in"],
         "crowd_time_per_environment": crowded / many / one,
+        "crowd_time_per_environment_threaded": found[f"batch {many}, DWAM, {cores} threads"] / many / one,
         "crowd_memory_per_weights": held / (many * weights),
     }
     note = (
         "vs_fastest_peer: times faster than the fastest peer without plasticity (goal >= 10); vs_plain: times the "
         "decision without a plug-in (goal <= 3); crowd_*: time of an environment among many over one alone, and "
-        "numbers held over weights (goals <= 1 and <= 1.1)"
+        "numbers held over weights (goals <= 1 and <= 1.1); threaded: on all cores"
     )
     report(found, ratios, as_json=told.json, note=note)
 
@@ -65,6 +69,17 @@ def _acting(network: SpikingNetwork, inputs: dict[str, torch.Tensor], arm: str) 
 
     def act() -> None:
         kept[0] = network(inputs["x"], kept[0], adapt=True, noise=inputs["noise"])[1]
+
+    return act
+
+
+def _threaded(arm: Arm, threads: int) -> Arm:
+    """Return ``arm`` on so many threads."""
+
+    def act() -> None:
+        torch.set_num_threads(threads)
+        arm()
+        torch.set_num_threads(1)
 
     return act
 
