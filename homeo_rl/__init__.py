@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from homeo_rl.envs.making import make_env
     from homeo_rl.errors import HomeoError
     from homeo_rl.evaluation.calibrate import calibration_of
-    from homeo_rl.evaluation.evaluate import Plan, evaluate
+    from homeo_rl.evaluation.evaluate import evaluate
+    from homeo_rl.evaluation.plan import Plan
     from homeo_rl.homeostasis import BDETT, DWAM, Homeostasis, LinearHomeostat
     from homeo_rl.run import Run
     from homeo_rl.snn.network import SpikingNetwork
@@ -43,7 +44,7 @@ _HOME = {
     "LinearHomeostat": "homeostasis",
     "NetworkDegradation": "degradations",
     "NetworkSpec": "spec",
-    "Plan": "evaluation.evaluate",
+    "Plan": "evaluation.plan",
     "Run": "run",
     "Session": "agents.session",
     "SpikingActorCriticPolicy": "agents.policies",

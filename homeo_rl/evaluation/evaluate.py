@@ -7,76 +7,29 @@ is given again.
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import hashlib
 import json
-import multiprocessing
-import multiprocessing.queues
 import os
-import queue
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from homeo_rl import checkpoint
 from homeo_rl.agents.controller import Controller, load_controller, require_spiking
-from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
-from homeo_rl.degradations.suites import Suite
-from homeo_rl.envs.making import arguments_for, load_modules, make_env
-from homeo_rl.errors import EnvironmentFault, HomeoError, UsageError
-from homeo_rl.evaluation.calibrate import Calibration, calibration_of
-from homeo_rl.evaluation.rollout import episode_seed, rollout
-from homeo_rl.evaluation.routes import Route
-from homeo_rl.evaluation.scores import Score, score, write_scores
-from homeo_rl.homeostasis import LayerReference, make
+from homeo_rl.envs.making import load_modules, make_env
+from homeo_rl.errors import HomeoError, UsageError
+from homeo_rl.evaluation.calibrate import calibration_of
+from homeo_rl.evaluation.cells import Job, run_cells
+from homeo_rl.evaluation.plan import Plan
+from homeo_rl.evaluation.scores import Score, write_scores
+from homeo_rl.homeostasis import make
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
-from homeo_rl.spec import dump
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is to be evaluated; equal plans give equal scores.
-
-    ``env`` takes the place of the run's environment, where neither the suite nor a condition names one. Episode i
-    follows ``routes[i % len(routes)]``; () lets the environment draw.
-    """
-
-    suite: Suite
-    arms: tuple[str, ...]
-    episodes: int
-    seed: int
-    which: str = "policy"
-    calibration_episodes: int = 5
-    env: str = ""
-    routes: tuple[Route, ...] = ()
-
-    def env_of(self, condition: Condition, run: Run) -> tuple[str, dict[str, Any]]:
-        """Return the environment that a condition takes place in, and its arguments."""
-        name = condition.env or self.env or run.spec.env
-        return name, arguments_for(name, run.spec.env, run.spec.env_kwargs)
-
-    def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise UsageError(f"--episodes: expected at least 1, got {self.episodes}; 20 or more give useful intervals")
-        if self.calibration_episodes < 1:
-            raise UsageError(f"--calibration-episodes: expected at least 1, got {self.calibration_episodes}")
-        if not self.arms:
-            raise UsageError("--homeostasis: expected at least one arm, got none; write none,dwam")
-        twice = next((arm for arm in self.arms if self.arms.count(arm) > 1), None)
-        if twice:
-            raise UsageError(f"--homeostasis: arm {twice!r} is given twice; give each once")
-        for arm in self.arms:
-            make(arm)  # raises where an arm is not known
 
 
 @dataclass(frozen=True)
@@ -179,8 +132,8 @@ def evaluate(
         if len(missing) < len(cells):
             progress.note(f"{folder}: going on after {len(cells) - len(missing)} of {len(cells)} finished cells")
             progress.advance((len(cells) - len(missing)) * plan.episodes)
-        job = _Job(run.path, plan, cells, num_envs, calibration)
-        for index, outcome in _run_cells(job, missing, workers or os.cpu_count() or 1, progress.advance):
+        job = Job(run.path, plan, cells, num_envs, calibration)
+        for index, outcome in run_cells(job, missing, workers or os.cpu_count() or 1, progress.advance):
             checkpoint.write_json(stored[index], outcome)
         outcomes = [checkpoint.read_json(path) for path in stored.values()]
         scores = tuple(Score(**row) for outcome in outcomes for row in outcome["scores"])
@@ -230,151 +183,6 @@ def _write_paths(
         return None
     checkpoint.write_json(folder / "paths.json", {"suite": plan.suite.name, "cells": told})
     return folder / "paths.json"
-
-
-@dataclass(frozen=True)
-class _Job:
-    path: Path
-    plan: Plan
-    cells: list[tuple[str, Condition]]
-    num_envs: int
-    calibration: Calibration | None
-
-
-class _Worker:
-    """One process's copy of the run; cells are run one after another."""
-
-    def __init__(self, job: _Job) -> None:
-        self.job = job
-        self.run = Run.open(job.path)
-        load_modules(self.run.spec.modules)
-        self.controller: Controller = load_controller(self.run, which=job.plan.which)
-
-    def cell(self, index: int, advance: Callable[[], None]) -> dict[str, Any]:
-        """Run one cell and return its scores and its mean trace as plain data."""
-        (arm, condition), plan, network = self.job.cells[index], self.job.plan, self.controller.network
-        calibration = self.job.calibration
-        plugin = make(arm)
-        normal = () if calibration is None else calibration.rates
-        references: tuple[LayerReference, ...] = ()
-        if plugin is not None and calibration is not None and isinstance(network, SpikingNetwork):
-            references = calibration.references(network)
-        name, kwargs = plan.env_of(condition, self.run)
-        before = [tensor.clone() for tensor in self.controller.state_dict().values()]
-        episodes = rollout(
-            lambda slots: Session(self.controller, slots, plugin=plugin, references=references),
-            lambda: make_env(name, kwargs),
-            [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],
-            condition=condition,
-            num_envs=self.job.num_envs,
-            chained=plugin is not None and plugin.scope == "run",
-            normal=normal,
-            options=[route.options for route in plan.routes],
-            on_episode=lambda _: advance(),
-        )
-        after = self.controller.state_dict().values()
-        if not all(torch.equal(old, new) for old, new in zip(before, after, strict=True)):
-            raise AssertionError(f"arm {arm}, condition {condition.label}: the trained parameters changed")
-        norms = [float(layer.weight.double().norm()) for layer in network.parameters_of_layers()]
-        rows = [
-            score(
-                episode,
-                run=self.run.name,
-                arm=arm,
-                condition=condition.name,
-                severity=condition.severity,
-                normal=normal,
-                layer_norms=norms,
-            )
-            for episode in episodes
-        ]
-        return {
-            "scores": [dataclasses.asdict(row) for row in rows],
-            "trace": _mean_trace([e.trace for e in episodes]),
-            "world": _world_of(name, kwargs),
-            "paths": [
-                {"episode": e.index, "outcome": e.outcome, "goal": e.goal, "path": e.path} for e in episodes if e.path
-            ],
-        }
-
-
-def _world_of(name: str, kwargs: dict[str, Any]) -> Any:
-    """Return the map of an environment that has one and the same in every episode, as plain data; else None."""
-    env = make_env(name, kwargs)
-    worlds = list(getattr(env.unwrapped, "worlds", ()))
-    env.close()
-    return dump(worlds[0]) if len(worlds) == 1 else None
-
-
-def _run_cells(
-    job: _Job, indices: list[int], workers: int, advance: Callable[[], None]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Run cells and yield each one as soon as it is finished."""
-    if workers == 1 or len(indices) <= 1:
-        if indices:
-            worker = _Worker(job)
-            for index in indices:
-                yield index, worker.cell(index, advance)
-        return
-    context = multiprocessing.get_context("spawn")
-    ticks: multiprocessing.queues.Queue[int] = context.Queue()
-    pool = ProcessPoolExecutor(min(workers, len(indices)), context, initializer=_start, initargs=(job, ticks))
-    try:
-        futures = {pool.submit(_cell_in_worker, index): index for index in indices}
-        open_ = set(futures)
-        while open_:
-            done, open_ = wait(open_, timeout=0.2, return_when=FIRST_COMPLETED)
-            _drain(ticks, advance)
-            for future in done:
-                yield futures[future], future.result()
-        _drain(ticks, advance)
-    except BrokenProcessPool:
-        raise EnvironmentFault(
-            "a worker process died (out of memory?); finished cells are kept; give the same command again, "
-            "with fewer --workers or --num-envs"
-        ) from None
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.terminate()
-        raise
-    pool.shutdown()
-
-
-_worker: _Worker | None = None
-_ticks: multiprocessing.queues.Queue[int] | None = None
-
-
-def _start(job: _Job, ticks: multiprocessing.queues.Queue[int]) -> None:
-    global _worker, _ticks
-    _worker, _ticks = _Worker(job), ticks
-
-
-def _cell_in_worker(index: int) -> dict[str, Any]:
-    assert _worker is not None
-    assert _ticks is not None
-    return _worker.cell(index, lambda: _ticks.put(1))
-
-
-def _drain(ticks: multiprocessing.queues.Queue[int], advance: Callable[[], None]) -> None:
-    while True:
-        try:
-            ticks.get_nowait()
-        except queue.Empty:
-            return
-        advance()
-
-
-def _mean_trace(traces: list[list[dict[str, list[float]]]]) -> list[dict[str, Any]]:
-    """Average traces entry by entry over the episodes that lasted so long."""
-    merged = []
-    for place in range(max((len(trace) for trace in traces), default=0)):
-        entries = [trace[place] for trace in traces if place < len(trace)]
-        merged.append(
-            {key: [sum(column) / len(entries) for column in zip(*(e[key] for e in entries), strict=True)]
-             for key in entries[0]}
-        )  # fmt: skip
-    return merged
 
 
 @contextmanager

@@ -13,16 +13,14 @@ finite in a column makes the whole column of the result not a number.
 
 from __future__ import annotations
 
-import math
 import os
-import threading
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from homeo_rl.errors import unknown
+from homeo_rl.snn.kernels.memory import working
 from homeo_rl.snn.kernels.scans import Floats, compiled
 
 LARGEST = 127 * 65536 + 127 * 256 + 127
@@ -111,20 +109,6 @@ def combine(sums: Floats, scale: Floats, bias: Floats, out: Floats) -> None:
         else:
             for n in range(columns):
                 to[n] += kind(high[n]) * top[n] + (kind(middle[n]) * kind(256.0) + kind(low[n])) * scale[n]
-
-
-_memory = threading.local()
-
-
-def working(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Return this thread's memory of that name, used over and over: fresh memory costs a page fault every 4 kB."""
-    kept: dict[tuple[str, torch.dtype], Tensor] = _memory.__dict__.setdefault("kept", {})
-    size = math.prod(shape)
-    found = kept.get((name, dtype))
-    if found is None or found.numel() < size:
-        with torch.inference_mode(False):
-            found = kept[(name, dtype)] = torch.empty(size, dtype=dtype)
-    return found[:size].view(*shape)
 
 
 def split(matrix: Tensor) -> tuple[Tensor, Tensor]:

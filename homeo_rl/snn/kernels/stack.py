@@ -18,6 +18,7 @@ from torch import Tensor
 
 from homeo_rl.snn.kernels import encoding, integer, products, scans
 from homeo_rl.snn.kernels.layer import SURROGATES, constants_of, kind_of
+from homeo_rl.snn.kernels.memory import working
 from homeo_rl.snn.surrogates import DERIVATIVES
 from homeo_rl.spec import NeuronSpec
 
@@ -149,7 +150,7 @@ class _Stack(torch.autograd.Function):
             g = coming[first:last]
             for i in reversed(range(layers)):
                 p, s, x = (part[i][first:last] for part in (potentials, spikes, events))
-                fall = integer.working(f"fall {i}", p.shape, p.dtype)
+                fall = working(f"fall {i}", p.shape, p.dtype)
                 given = surrogate == scans.GIVEN
                 derivative = DERIVATIVES[neuron.surrogate](p - torch.from_numpy(levels[i])) if given else p
                 none = _nothing(p)

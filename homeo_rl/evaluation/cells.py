@@ -1,0 +1,182 @@
+"""The cells of an evaluation, one arm under one condition each, in as many processes as there are cores."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import multiprocessing.queues
+import queue
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from homeo_rl.agents.controller import Controller, load_controller
+from homeo_rl.agents.session import Session
+from homeo_rl.degradations.protocol import Condition
+from homeo_rl.envs.making import load_modules, make_env
+from homeo_rl.errors import EnvironmentFault
+from homeo_rl.evaluation.calibrate import Calibration
+from homeo_rl.evaluation.plan import Plan
+from homeo_rl.evaluation.rollout import episode_seed, rollout
+from homeo_rl.evaluation.scores import score
+from homeo_rl.homeostasis import LayerReference, make
+from homeo_rl.run import Run
+from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.spec import dump
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every process is told: the run's folder, the plan, its cells (arm, condition) and what is normal."""
+
+    path: Path
+    plan: Plan
+    cells: list[tuple[str, Condition]]
+    num_envs: int
+    calibration: Calibration | None
+
+
+class _Worker:
+    """One process's copy of the run; cells are run one after another."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.run = Run.open(job.path)
+        load_modules(self.run.spec.modules)
+        self.controller: Controller = load_controller(self.run, which=job.plan.which)
+
+    def cell(self, index: int, advance: Callable[[], None]) -> dict[str, Any]:
+        """Run one cell and return its scores and its mean trace as plain data."""
+        (arm, condition), plan, network = self.job.cells[index], self.job.plan, self.controller.network
+        calibration = self.job.calibration
+        plugin = make(arm)
+        normal = () if calibration is None else calibration.rates
+        references: tuple[LayerReference, ...] = ()
+        if plugin is not None and calibration is not None and isinstance(network, SpikingNetwork):
+            references = calibration.references(network)
+        name, kwargs = plan.env_of(condition, self.run)
+        before = [tensor.clone() for tensor in self.controller.state_dict().values()]
+        episodes = rollout(
+            lambda slots: Session(self.controller, slots, plugin=plugin, references=references),
+            lambda: make_env(name, kwargs),
+            [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],
+            condition=condition,
+            num_envs=self.job.num_envs,
+            chained=plugin is not None and plugin.scope == "run",
+            normal=normal,
+            options=[route.options for route in plan.routes],
+            on_episode=lambda _: advance(),
+        )
+        after = self.controller.state_dict().values()
+        if not all(torch.equal(old, new) for old, new in zip(before, after, strict=True)):
+            raise AssertionError(f"arm {arm}, condition {condition.label}: the trained parameters changed")
+        norms = [float(layer.weight.double().norm()) for layer in network.parameters_of_layers()]
+        rows = [
+            score(
+                episode,
+                run=self.run.name,
+                arm=arm,
+                condition=condition.name,
+                severity=condition.severity,
+                normal=normal,
+                layer_norms=norms,
+            )
+            for episode in episodes
+        ]
+        return {
+            "scores": [dataclasses.asdict(row) for row in rows],
+            "trace": _mean_trace([e.trace for e in episodes]),
+            "world": _world_of(name, kwargs),
+            "paths": [
+                {"episode": e.index, "outcome": e.outcome, "goal": e.goal, "path": e.path} for e in episodes if e.path
+            ],
+        }
+
+
+def _world_of(name: str, kwargs: dict[str, Any]) -> Any:
+    """Return the map of an environment that has one and the same in every episode, as plain data; else None."""
+    env = make_env(name, kwargs)
+    worlds = list(getattr(env.unwrapped, "worlds", ()))
+    env.close()
+    return dump(worlds[0]) if len(worlds) == 1 else None
+
+
+def run_cells(
+    job: Job, indices: list[int], workers: int, advance: Callable[[], None]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Run the cells ``indices`` in so many processes; yield each one's index and outcome as soon as it is finished.
+
+    Raises:
+        EnvironmentFault: a process died.
+        HomeoError: whatever a cell raises.
+    """
+    if workers == 1 or len(indices) <= 1:
+        if indices:
+            worker = _Worker(job)
+            for index in indices:
+                yield index, worker.cell(index, advance)
+        return
+    context = multiprocessing.get_context("spawn")
+    ticks: multiprocessing.queues.Queue[int] = context.Queue()
+    pool = ProcessPoolExecutor(min(workers, len(indices)), context, initializer=_start, initargs=(job, ticks))
+    try:
+        futures = {pool.submit(_cell_in_worker, index): index for index in indices}
+        open_ = set(futures)
+        while open_:
+            done, open_ = wait(open_, timeout=0.2, return_when=FIRST_COMPLETED)
+            _drain(ticks, advance)
+            for future in done:
+                yield futures[future], future.result()
+        _drain(ticks, advance)
+    except BrokenProcessPool:
+        raise EnvironmentFault(
+            "a worker process died (out of memory?); finished cells are kept; give the same command again, "
+            "with fewer --workers or --num-envs"
+        ) from None
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+_worker: _Worker | None = None
+_ticks: multiprocessing.queues.Queue[int] | None = None
+
+
+def _start(job: Job, ticks: multiprocessing.queues.Queue[int]) -> None:
+    global _worker, _ticks
+    _worker, _ticks = _Worker(job), ticks
+
+
+def _cell_in_worker(index: int) -> dict[str, Any]:
+    assert _worker is not None
+    assert _ticks is not None
+    return _worker.cell(index, lambda: _ticks.put(1))
+
+
+def _drain(ticks: multiprocessing.queues.Queue[int], advance: Callable[[], None]) -> None:
+    while True:
+        try:
+            ticks.get_nowait()
+        except queue.Empty:
+            return
+        advance()
+
+
+def _mean_trace(traces: list[list[dict[str, list[float]]]]) -> list[dict[str, Any]]:
+    """Average traces entry by entry over the episodes that lasted so long."""
+    merged = []
+    for place in range(max((len(trace) for trace in traces), default=0)):
+        entries = [trace[place] for trace in traces if place < len(trace)]
+        merged.append(
+            {key: [sum(column) / len(entries) for column in zip(*(e[key] for e in entries), strict=True)]
+             for key in entries[0]}
+        )  # fmt: skip
+    return merged

@@ -1,0 +1,50 @@
+"""What an evaluation is to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from homeo_rl.degradations.protocol import Condition
+from homeo_rl.degradations.suites import Suite
+from homeo_rl.envs.making import arguments_for
+from homeo_rl.errors import UsageError
+from homeo_rl.evaluation.routes import Route
+from homeo_rl.homeostasis import make
+from homeo_rl.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be evaluated; equal plans give equal scores.
+
+    ``env`` takes the place of the run's environment, where neither the suite nor a condition names one. Episode i
+    follows ``routes[i % len(routes)]``; () lets the environment draw.
+    """
+
+    suite: Suite
+    arms: tuple[str, ...]
+    episodes: int
+    seed: int
+    which: str = "policy"
+    calibration_episodes: int = 5
+    env: str = ""
+    routes: tuple[Route, ...] = ()
+
+    def env_of(self, condition: Condition, run: Run) -> tuple[str, dict[str, Any]]:
+        """Return the environment that a condition takes place in, and its arguments."""
+        name = condition.env or self.env or run.spec.env
+        return name, arguments_for(name, run.spec.env, run.spec.env_kwargs)
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise UsageError(f"--episodes: expected at least 1, got {self.episodes}; 20 or more give useful intervals")
+        if self.calibration_episodes < 1:
+            raise UsageError(f"--calibration-episodes: expected at least 1, got {self.calibration_episodes}")
+        if not self.arms:
+            raise UsageError("--homeostasis: expected at least one arm, got none; write none,dwam")
+        twice = next((arm for arm in self.arms if self.arms.count(arm) > 1), None)
+        if twice:
+            raise UsageError(f"--homeostasis: arm {twice!r} is given twice; give each once")
+        for arm in self.arms:
+            make(arm)  # raises where an arm is not known
