@@ -101,6 +101,38 @@ def test_any_shape(seed: int, steps: int, batch: int, hidden: list[int], encoder
         torch.testing.assert_close(many, expected.float(), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("products", ["float", "integer"])
+def test_float32_spikes_that_differ_are_counted(
+    products: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Layer by layer on the same input spikes: a float32 spike differs only where float64 is within 1e-5 of firing."""
+    monkeypatch.setenv("HOMEO_RL_PRODUCTS", products)
+    count = flips = near = 0
+    neuron = NeuronSpec()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        widths, batch, steps = [170, 256, 256, 60], 256, 5
+        layers = [
+            stack.Layer(torch.randn(o, i) * 2 / i**0.5, torch.randn(o) / 4) for i, o in itertools.pairwise(widths)
+        ]
+        train = (torch.rand(batch, steps, widths[0]) < 0.3).to(stack.event_type(torch.float32))
+        given = stack.Input(torch.zeros(batch, widths[0]), train, [1.0] * steps)
+        last, hidden = stack.run(neuron, given, layers)
+        for sent, fired, part in zip([train, *hidden], [*hidden, last], layers, strict=True):
+            currents = torch.nn.functional.linear(sent.double(), part.weight.double(), part.bias.double())
+            spikes, _ = neurons.scan(neuron, currents)
+            potentials, _ = watched(neuron, currents)
+            close = (potentials - neuron.threshold).abs() < 1e-5
+            differ = spikes != fired.double()
+            # A spike that differs changes what its neuron does later in this decision.
+            excused = close.cummax(1).values if close.any() else close
+            assert not bool((differ & ~excused).any())
+            count, flips, near = count + differ.numel(), flips + int(differ.sum()), near + int(close.sum())
+    with capsys.disabled():
+        print(f"\n{products} products: {flips} of {count:,} float32 spikes differ; {near} potentials within 1e-5")
+    assert near > 0
+
+
 @torch.no_grad()
 def nearest_to_threshold(net: SpikingNetwork, x: torch.Tensor, noise: torch.Tensor | None) -> float:
     """Return how near to a threshold any potential of the network comes, encoder included."""
