@@ -96,8 +96,9 @@ class _Stack(torch.autograd.Function):
         last_layer = len(weights) - 1
         event = event_type(activity.dtype)
         potentials = [weights[0].new_empty((batch, steps, width)) for width in widths]
-        spikes = [torch.empty(p.shape, dtype=event) for p in potentials[:-1]]
-        spikes.append(torch.empty_like(potentials[-1]) if plan.fires else potentials[-1])
+        spikes = [torch.empty(p.shape, dtype=event) for p in potentials]
+        if not plan.fires:
+            spikes[-1] = potentials[-1]
         # What each layer's product reads.
         events = [train if train.is_floating_point() else train.contiguous(), *spikes[:-1]]
         counted = [x.dtype == torch.int8 and x.shape[2] <= integer.MOST for x in events]
@@ -120,7 +121,7 @@ class _Stack(torch.autograd.Function):
         ctx.plan, ctx.layers = plan, len(weights)
         ctx.save_for_backward(*events, *weights, *potentials, *spikes, *(layer.threshold for layer in layers))
         plan.hidden.extend(spikes[:-1])
-        return spikes[-1] if plan.fires else spikes[-1].clone()
+        return spikes[-1].to(activity.dtype) if plan.fires else spikes[-1].clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
