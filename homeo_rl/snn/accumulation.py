@@ -1,0 +1,102 @@
+"""Spike accumulation: neurons whose spike count is exactly a QCFS level (PASCAL, Ramesh and Srinivasan, TMLR 2025).
+
+A neuron with threshold and amplitude d, soft reset, no leak, starts at v = d / 2 with an empty counter c::
+
+    A  T1 steps, fed x_t    v += x_t;  s = [v >= d];  v -= s d;  c += s
+    B  K silent steps       s = [v >= d], r = [v < 0];  v += (r - s) d;  c += s - r       (r is never transmitted)
+    C  L steps              spikes while c lasts: clip(c, 0, L) of them
+
+With S the sum of the inputs and K >= max(T1, L) - 1, it emits clip(floor(S / d + 1/2), 0, L) spikes, for any real
+inputs: after A, v = (N - c) d plus a rest in [0, d) with N = floor(S / d + 1/2), so B moves c by one a step towards N
+and rests there, and c is always near enough to arrive (docs/pascal.md has the proof). The gated neuron integrates T1
+steps in silence and then fires for L; it needs neither B nor inhibitory spikes and counts the same.
+
+Time comes first in all shapes here: trains are [T, B, ...]. No comparison has a tolerance: one of 8e-5 makes neurons
+fire and inhibit in turn for ever.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Firing(NamedTuple):
+    """All spikes of one decision; 1 and 0, inhibitory ones -1.
+
+    Attributes:
+        heard: phase A's spikes [T1, B, ...], which go nowhere; empty for a gated neuron.
+        settled: phase B's spikes [K, B, ...], which go nowhere; empty for a gated neuron.
+        sent: phase C's spikes [L, B, ...].
+    """
+
+    heard: Tensor
+    settled: Tensor
+    sent: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Spikes sent [B, ...]."""
+        return self.sent.sum(0)
+
+
+def accumulate(x: Tensor, step: Tensor | float, levels: int, *, silent: int | None = None) -> Firing:
+    """Run the PASCAL neuron over its input currents ``x`` [T1, B, ...].
+
+    Args:
+        x: currents.
+        step: d.
+        levels: L.
+        silent: K; by default max(T1, L) - 1, the least that serves all inputs.
+    """
+    fed = x.shape[0]
+    settle = max(fed, levels) - 1 if silent is None else silent
+    v = torch.zeros_like(x[0]) + 0.5 * step
+    c = torch.zeros_like(v)
+    heard, settled = [], []
+    for now in x:
+        v = v + now
+        s = (v >= step).to(v.dtype)
+        v = v - s * step
+        c = c + s
+        heard.append(s)
+    for _ in range(settle):
+        s = (v >= step).to(v.dtype) - (v < 0).to(v.dtype)
+        v = v - s * step
+        c = c + s
+        settled.append(s)
+    nothing = x.new_zeros((0, *x.shape[1:]))
+    return Firing(torch.stack(heard), torch.stack(settled) if settled else nothing, burst(c, levels))
+
+
+def gate(x: Tensor, step: Tensor | float, levels: int) -> Firing:
+    """Run the gated neuron over its input currents ``x`` [T1, B, ...]: integrate in silence, then fire."""
+    v = torch.zeros_like(x[0]) + 0.5 * step
+    for now in x:
+        v = v + now
+    sent = []
+    for _ in range(levels):
+        s = (v >= step).to(v.dtype)
+        v = v - s * step
+        sent.append(s)
+    nothing = x.new_zeros((0, *x.shape[1:]))
+    return Firing(nothing, nothing, torch.stack(sent))
+
+
+def burst(count: Tensor, levels: int) -> Tensor:
+    """Return trains [L, B, ...] that spike at step k = 1 ... L wherever ``count`` [B, ...] >= k."""
+    steps = torch.arange(1, levels + 1, dtype=count.dtype, device=count.device)
+    return (count >= steps.view(-1, *[1] * count.dim())).to(count.dtype)
+
+
+def steps_of(levels: list[int], neuron: str) -> list[int]:
+    """Return the time steps that each layer of a chain takes in a decision; layer 0 reads the input at once.
+
+    PASCAL: L_0, then max(L_(l-1), L_l) - 1 + L_l; gated: L_l. Their sum is the latency of a decision.
+    """
+    if neuron == "gated" or not levels:
+        return list(levels)
+    return [levels[0], *(max(before, own) - 1 + own for before, own in itertools.pairwise(levels))]
