@@ -49,20 +49,30 @@ class QCFS(nn.Module):
         super().__init__()
         if levels < 1 or levels != int(levels):
             raise ValueError(f"levels: expected a whole number of at least 1, got {levels!r}")
+        self.levels = int(levels)
+        self.raw_theta = nn.Parameter(torch.zeros(()))
+        self.set_theta(theta)
+
+    @torch.no_grad()
+    def set_theta(self, theta: float) -> None:
+        """Clip at ``theta``.
+
+        Raises:
+            ValueError: it is not above 0.001.
+        """
         if not theta > LEAST_THETA:
             raise ValueError(f"theta: expected more than {LEAST_THETA}, got {theta!r}")
-        self.levels = int(levels)
-        self.raw_theta = nn.Parameter(torch.tensor(math.log(math.expm1(theta - LEAST_THETA))))
+        above = theta - LEAST_THETA
+        self.raw_theta.fill_(above + math.log(-math.expm1(-above)))  # the inverse of softplus
 
     @property
     def theta(self) -> Tensor:
         """Where the activation is clipped, a positive scalar."""
         return LEAST_THETA + nn.functional.softplus(self.raw_theta)
 
-    @property
-    def step(self) -> Tensor:
-        """d = theta / L: threshold and amplitude of the converted neuron."""
-        return self.theta / self.levels
+    def step(self, like: Tensor) -> Tensor:
+        """Return d = theta / L, threshold and amplitude of the converted neuron, in the type of ``like``."""
+        return self.theta.to(like.dtype) / self.levels
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the levels of ``z`` (any shape) times d."""
