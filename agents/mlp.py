@@ -1,4 +1,4 @@
-"""The control arm: a ReLU network with the same interface as the spiking one, so that every tool works on both."""
+"""Networks without spikes, with the same interface as the spiking one: the ReLU control arm, and QCFS networks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from torch import Generator, Tensor, nn
 
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Scope
 from homeo_rl.snn.layers import currents
+from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.snn.state import LayerWeights, NetworkState, Weights, trained
 from homeo_rl.spec import NetworkSpec
 
 
 class MLPNetwork(nn.Module):
-    """Linear layers with ReLU between them; no spikes, so no homeostasis either."""
+    """Linear layers with ReLU or QCFS between them; no spikes, so no homeostasis either."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(spec.widths, spec.widths[1:], strict=False))
+        levels = spec.levels_of_layers if spec.activation == "qcfs" else ()
+        self.activations = nn.ModuleList(QCFS(level) for level in levels)
 
     def parameters_of_layers(self) -> Weights:
         """Return the trained weights, without gradients."""
@@ -58,9 +61,11 @@ class MLPNetwork(nn.Module):
             own = LayerWeights(layer.weight, layer.bias) if state.weights is None else state.weights[index]
             x = currents(x.unsqueeze(1), own.weight, own.bias).squeeze(1)
             if index < len(self.layers) - 1:
-                x = torch.relu(x)
+                activation = self.activations[index] if self.activations else None
+                x = torch.relu(x) if activation is None else activation(x)
                 x = x if own.alive is None else x * own.alive
-                x = x if own.stuck is None else torch.where(own.stuck > 0, 1.0, x)
+                most = activation.theta if isinstance(activation, QCFS) else 1.0
+                x = x if own.stuck is None else torch.where(own.stuck > 0, most, x)
         return x, state
 
     def synops(self, rates: Sequence[Tensor]) -> Tensor:

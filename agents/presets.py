@@ -28,6 +28,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # The control arm: a ReLU network of PopSAN's widths.
     "mlp": {"body": "mlp", "hidden": [256, 256]},
+    # Bu et al., ICLR 2022: activations of a few levels, which become spiking neurons exactly (`homeo-rl convert`).
+    "qcfs": {"body": "mlp", "hidden": [256, 256], "activation": "qcfs", "levels": [8, 4]},
 }
 """Network fields of every preset; the sizes of observation and action come from the environment."""
 
@@ -112,6 +114,7 @@ def describe(spec: ControllerSpec) -> str:
     network = spec.network
     shape = "-".join(str(width) for width in network.widths)
     if network.body == "mlp":
-        return f"MLP {shape}"
+        levels = f", QCFS {network.levels_of_layers}" if network.activation == "qcfs" else ""
+        return f"MLP {shape}{levels}"
     plain = dump(network)
     return f"{plain['neuron']['kind']} {shape}, T = {network.steps}, encoder {network.encoder.kind}"

@@ -105,7 +105,9 @@ class NetworkSpec:
     """A feed-forward network from ``inputs`` numbers to ``outputs`` numbers.
 
     ``body`` "spiking" runs ``steps`` spike steps a decision; "mlp" is the ReLU control arm of the same widths.
-    ``membrane`` says how long membrane potentials live: a decision (the default of both host papers) or an episode.
+    ``activation`` "qcfs" gives the MLP QCFS activations of ``levels`` (one a hidden layer, or one for all), which
+    become spiking neurons exactly (`homeo_rl.conversion`). ``membrane`` says how long membrane potentials live: a
+    decision (the default of both host papers) or an episode.
     """
 
     inputs: int
@@ -117,8 +119,14 @@ class NetworkSpec:
     neuron: NeuronSpec = NeuronSpec()
     readout: ReadoutSpec = ReadoutSpec()
     membrane: Literal["decision", "episode"] = "decision"
+    activation: Literal["relu", "qcfs"] = "relu"
+    levels: tuple[int, ...] = (8,)
 
     def __post_init__(self) -> None:
+        _require(
+            len(self.levels) in (1, len(self.hidden)) and all(1 <= level <= 1024 for level in self.levels),
+            "levels", f"one of 1 to 1024, or {len(self.hidden)}, one a hidden layer", self.levels,
+        )  # fmt: skip
         _require(self.inputs >= 1, "network inputs", ">= 1", self.inputs)
         _require(self.outputs >= 1, "network outputs", ">= 1", self.outputs)
         _require(1 <= self.steps <= 1024, "spike steps", "1 to 1024", self.steps)
@@ -126,6 +134,11 @@ class NetworkSpec:
             all(1 <= n <= 65536 for n in self.hidden) and len(self.hidden) <= 64,
             "hidden widths", "at most 64 layers of 1 to 65536", self.hidden,
         )  # fmt: skip
+
+    @property
+    def levels_of_layers(self) -> tuple[int, ...]:
+        """Levels of every hidden layer's QCFS activation."""
+        return self.levels * len(self.hidden) if len(self.levels) == 1 else self.levels
 
     @property
     def widths(self) -> tuple[int, ...]:
