@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from homeo_rl.agents.mlp import MLPNetwork
+from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.run import Run
 from homeo_rl.snn.kernels import decision
@@ -132,6 +133,8 @@ class Controller(nn.Module):
     def _frame(self, like: Tensor) -> Frame:
         """Return normaliser and squashing for a compiled decision, remembered until the statistics move."""
         mean, variance = self.normaliser.running_mean, self.normaliser.running_var
+        if mean.is_inference():  # loaded inside inference mode: nothing tells when it moves
+            return self._make_frame(like.dtype)
         now = (like.dtype, mean._version, variance._version, mean.data_ptr(), variance.data_ptr())
         if self._framed is None or self._framed[0] != now:
             self._framed = (now, self._make_frame(like.dtype))
@@ -154,7 +157,10 @@ class Controller(nn.Module):
 
 def build_network(spec: NetworkSpec) -> PolicyNetwork:
     """Build the network that ``spec`` describes."""
-    return SpikingNetwork(spec) if spec.body == "spiking" else MLPNetwork(spec)
+    bodies: dict[str, type[SpikingNetwork | MLPNetwork]] = {
+        "spiking": SpikingNetwork, "mlp": MLPNetwork, "pascal": PascalNetwork,
+    }  # fmt: skip
+    return bodies[spec.body](spec)
 
 
 def save_controller(run: Run, controller: Controller, *, which: str = "policy") -> None:

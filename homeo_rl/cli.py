@@ -16,7 +16,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from homeo_rl.errors import HomeoError, UsageError
-from homeo_rl.flags import Enjoy, Evaluate, Import, Report, Train
+from homeo_rl.flags import Convert, Enjoy, Evaluate, Import, Report, Train
 
 
 class Terminated(KeyboardInterrupt):
@@ -56,6 +56,7 @@ def _parse(words: list[str]) -> Any:
         Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
         Annotated[Report, tyro.conf.subcommand("report")],
         Annotated[Import, tyro.conf.subcommand("import")],
+        Annotated[Convert, tyro.conf.subcommand("convert")],
         Annotated[Enjoy, tyro.conf.subcommand("enjoy")],
     ]
     said = io.StringIO()
@@ -108,7 +109,10 @@ def _train(args: Train, words: list[str]) -> dict[str, Any]:
         run = train(plan, report=lambda done, mean: bars.reach(done, "" if mean is None else f"return {mean:.1f}"))
     print(f"run: {run.path}")
     print(f"watch it learn: tensorboard --logdir {args.tensorboard_log or run.path / 'tb'}")
-    print(f"next: homeo-rl evaluate {run.path} {_next_flags(args.env, 'quick')}")
+    if args.agent == "qcfs":
+        print(f"next: homeo-rl convert {run.path} --out {run.path}-spiking")
+    else:
+        print(f"next: homeo-rl evaluate {run.path} {_next_flags(args.env, 'quick')}")
     return {
         "run": str(run.path),
         "env": run.spec.env,
@@ -224,6 +228,27 @@ def _import(args: Import, words: list[str]) -> dict[str, Any]:
     return {"run": str(run.path), "env": args.env, "kind": args.kind}
 
 
+def _convert(args: Convert, words: list[str]) -> dict[str, Any]:
+    run = _open(args.run)
+
+    from homeo_rl.training.convert import ConversionPlan, convert
+
+    plan = ConversionPlan(
+        method=args.method,  # type: ignore[arg-type]  # checked there
+        form=args.form,  # type: ignore[arg-type]  # likewise
+        neuron=args.neuron,  # type: ignore[arg-type]  # likewise
+        steps=args.steps,
+        which="best" if args.best else "policy",
+    )
+    made = convert(run, plan, args.out, command=shlex.join(["homeo-rl", *words]))
+    assert made.spec.controller is not None
+    network = made.spec.controller.network
+    print(f"run: {made.path}")
+    print(f"layers {network.widths}, levels {network.levels_of_layers}: {network.steps} time steps a decision")
+    print(f"next: homeo-rl evaluate {made.path} {_next_flags(made.spec.env, 'quick')}")
+    return {"run": str(made.path), "form": network.form, "neuron": args.neuron, "steps": network.steps}
+
+
 def _enjoy(args: Enjoy, words: list[str]) -> dict[str, Any]:
     run = _open(args.run)
 
@@ -301,6 +326,7 @@ _COMMANDS: dict[type[Any], Any] = {
     Evaluate: _evaluate,
     Report: _report,
     Import: _import,
+    Convert: _convert,
     Enjoy: _enjoy,
 }
 

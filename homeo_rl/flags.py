@@ -131,6 +131,27 @@ class Import(Common):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Convert(Common):
+    """Make a run of spiking neurons that takes exactly the actions of a policy trained with --agent qcfs."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    out: Path
+    """Where the converted run goes."""
+    method: str = "pascal"
+    """pascal, or rate: the control, plain integrate-and-fire neurons averaged over --steps steps."""
+    form: str = "counts"
+    """counts: the trained network to the last bit; dyadic: with rounded weights, in any order of sums; stepwise:
+    every layer at every time step."""
+    neuron: str = "pascal"
+    """pascal: spikes while it listens, and settles; gated: listens in silence, fewer steps."""
+    steps: int = 16
+    """Time steps of --method rate."""
+    best: Flag = False
+    """Convert the best policy seen in training instead of the last one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Enjoy(Common):
     """Watch a run, on the screen or as a video file."""
 

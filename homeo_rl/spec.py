@@ -107,12 +107,13 @@ class NetworkSpec:
     ``body`` "spiking" runs ``steps`` spike steps a decision; "mlp" is the ReLU control arm of the same widths.
     ``activation`` "qcfs" gives the MLP QCFS activations of ``levels`` (one a hidden layer, or one for all), which
     become spiking neurons exactly (`homeo_rl.conversion`). ``membrane`` says how long membrane potentials live: a
-    decision (the default of both host papers) or an episode.
+    decision (the default of both host papers) or an episode. ``body`` "pascal" is a network converted from one with
+    QCFS: ``form`` and ``accumulator`` say how its neurons count (`homeo_rl.agents.pascal`).
     """
 
     inputs: int
     outputs: int
-    body: Literal["spiking", "mlp"] = "spiking"
+    body: Literal["spiking", "mlp", "pascal"] = "spiking"
     hidden: tuple[int, ...] = (256, 256)
     steps: int = 5
     encoder: EncoderSpec = EncoderSpec()
@@ -121,12 +122,16 @@ class NetworkSpec:
     membrane: Literal["decision", "episode"] = "decision"
     activation: Literal["relu", "qcfs"] = "relu"
     levels: tuple[int, ...] = (8,)
+    form: Literal["counts", "dyadic", "stepwise", "rate"] = "counts"
+    accumulator: Literal["pascal", "gated"] = "pascal"
 
     def __post_init__(self) -> None:
         _require(
             len(self.levels) in (1, len(self.hidden)) and all(1 <= level <= 1024 for level in self.levels),
             "levels", f"one of 1 to 1024, or {len(self.hidden)}, one a hidden layer", self.levels,
         )  # fmt: skip
+        plain = self.encoder.kind == "current" and self.readout.kind == "membrane"
+        _require(self.body != "pascal" or plain, "body pascal", "encoder current and read-out membrane", self.encoder)
         _require(self.inputs >= 1, "network inputs", ">= 1", self.inputs)
         _require(self.outputs >= 1, "network outputs", ">= 1", self.outputs)
         _require(1 <= self.steps <= 1024, "spike steps", "1 to 1024", self.steps)
@@ -186,7 +191,7 @@ class ControllerSpec:
 class RunSpec:
     """What a run is: where it came from and what it needs to act again."""
 
-    origin: Literal["train", "import"]
+    origin: Literal["train", "import", "convert"]
     env: str
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     agent: str = ""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -11,8 +14,11 @@ import torch
 from hypothesis import given, settings
 from torch import nn
 
+from homeo_rl.agents.controller import load_controller
+from homeo_rl.cli import main
 from homeo_rl.conversion import NEURONS, Converted, fit_thetas, with_qcfs
 from homeo_rl.errors import UsageError
+from homeo_rl.run import Run
 from homeo_rl.snn.accumulation import accumulate, burst, gate, steps_of
 from homeo_rl.snn.qcfs import QCFS, ladder_level, level_of
 
@@ -336,3 +342,84 @@ def test_graphs_that_are_refused() -> None:
     x = torch.randn(3, 17)
     with pytest.raises(UsageError, match="most="):
         Converted(mlp([8, 4]), form="dyadic", example=x, most=1e-3)(x)
+
+
+@pytest.fixture
+def trained(make_run: Callable[..., Run]) -> Run:
+    """A QCFS policy with random weights at which all levels occur."""
+    return make_run("InvertedPendulum-v5", "qcfs", overrides={"hidden": [32, 24], "levels": [8, 4]})
+
+
+def converted(run: Run, out: Path, *flags: str, capsys: pytest.CaptureFixture[str]) -> tuple[Run, dict[str, Any]]:
+    main(["convert", str(run.path), "--out", str(out), "--json", *flags])
+    return Run.open(out), json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("flags", "steps"),
+    [((), 19), (("--neuron", "gated"), 12), (("--form", "dyadic"), 19), (("--form", "stepwise"), 19)],
+)
+def test_policies_act_as_before(
+    flags: tuple[str, ...], steps: int, trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """10,000 observations: the same actions, bit for bit in the form counts, and to rounding in the others."""
+    run, told = converted(trained, tmp_path / "snn", *flags, capsys=capsys)
+    assert told["steps"] == steps
+    before, after = load_controller(trained), load_controller(run)
+    x = torch.randn(10_000, 4)
+    with torch.inference_mode():
+        expected, _ = before(x)
+        actions, state = after(x)
+        alone = torch.cat([after(row.unsqueeze(0))[0] for row in x[:20]])
+    if "--form" not in flags:
+        assert torch.equal(actions, expected)
+    else:
+        close = (actions - expected).abs().amax(1) < 1e-4  # elsewhere a potential was within rounding of a threshold
+        assert float(close.double().mean()) > 0.999
+        if "dyadic" in flags:
+            assert torch.equal(alone, actions[:20])
+    rates = state.rates[1]
+    assert torch.equal((rates * 8).round() / 8, rates.to((rates * 8).dtype))
+    assert 0.05 < float(rates.mean()) < 0.95
+
+
+def test_converted_episodes_are_the_same(trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Evaluated, with DWAM, damaged: like any other run; undamaged, the trained network's returns to the last bit."""
+    run, _ = converted(trained, tmp_path / "snn", capsys=capsys)
+    scores = {}
+    for name, one, arms in (("before", trained, "none"), ("after", run, "none,dwam")):
+        main(["evaluate", str(one.path), "--suite", "quick", "--homeostasis", arms, "--episodes", "2", "--no-progress",
+              "--json", "--workers", "1"])  # fmt: skip
+        cells = json.loads(capsys.readouterr().out.splitlines()[-1])["cells"]
+        scores[name] = {(cell["arm"], cell["label"]): cell["mean"] for cell in cells}
+    assert scores["after"]["none", "clean"] == scores["before"]["none", "clean"]
+    assert len(scores["after"]) == 2 * len(scores["before"])
+
+
+def test_rate_conversion_is_not_exact(trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The control errs at every number of steps."""
+    x = torch.randn(3000, 4)
+    before = load_controller(trained)
+    with torch.inference_mode():
+        expected, _ = before(x)
+        for steps in (4, 64):
+            run, _ = converted(
+                trained, tmp_path / f"rate{steps}", "--method", "rate", "--steps", str(steps), capsys=capsys
+            )
+            actions, _ = load_controller(run)(x)
+            assert float(((actions - expected).abs() > 1e-3).double().mean()) > 0.05
+
+
+def test_what_cannot_be_converted(
+    make_run: Callable[..., Run], trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plain policy and an unknown form are refused, and nothing is written."""
+    for run, flags, word in (
+        (make_run("InvertedPendulum-v5", "mlp", name="plain"), (), "--agent qcfs"),
+        (trained, ("--form", "exact"), "--form"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(["convert", str(run.path), "--out", str(tmp_path / "none"), *flags])
+        assert left.value.code == 2
+        assert word in capsys.readouterr().err
+        assert not (tmp_path / "none").exists()

@@ -88,6 +88,11 @@ class Converted(nn.Module):
         result: Tensor = self.network(x) if rounded is None else self.graph.walk(rounded, x)
         return result
 
+    def constants(self) -> list[dict[str, Tensor]]:
+        """Return the rounded constants of every layer and activation of a ``dyadic`` network, in order."""
+        plans = getattr(self._rules, "plans", {})
+        return [plans[node.name].constants for node in self.graph.nodes if node.name in plans and node.op != "output"]
+
     @property
     def levels(self) -> list[int]:
         """Levels of the activations, in the order of the signal."""

@@ -38,8 +38,8 @@ class SpikingNetwork(nn.Module):
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        if spec.body != "spiking":
-            raise ValueError(f"SpikingNetwork needs body 'spiking', got {spec.body!r}")
+        if spec.body == "mlp":
+            raise ValueError(f"SpikingNetwork needs a spiking body, got {spec.body!r}")
         self.spec = spec
         self.encoder = build_encoder(spec.inputs, spec.encoder)
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(spec.widths, spec.widths[1:], strict=False))

@@ -1,0 +1,159 @@
+"""A converted policy: spiking neurons whose counts are QCFS levels, in the place of the network that was trained.
+
+``form`` of its specification: "counts" is equal to the trained network to the last bit, "dyadic" to the trained network
+with rounded weights, in any order of sums; "stepwise" runs every layer at every time step in the trained numbers;
+"rate" is the control, plain integrate-and-fire neurons that are driven for ``steps`` steps and averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Generator, Tensor, nn
+
+from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, Tick
+from homeo_rl.snn.accumulation import accumulate, burst, gate
+from homeo_rl.snn.layers import modulated_currents
+from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.qcfs import ladder_level, level_of
+from homeo_rl.snn.state import LayerWeights, NetworkState
+from homeo_rl.spec import NetworkSpec
+
+INPUT_GRID = 16
+"""The dyadic form rounds observations to multiples of 2^-16."""
+
+
+class PascalNetwork(SpikingNetwork):
+    """Linear layers with spike-accumulating neurons between them. Shapes: B batch, T time steps, N neurons.
+
+    Attributes:
+        amplitudes: d of every hidden layer, float64. In the dyadic form weights carry the amplitude of the spikes
+            before them, and spikes are 1.
+    """
+
+    amplitudes: Tensor
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__(spec)
+        dtype = torch.float64 if spec.form == "dyadic" else torch.float32
+        for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
+            # As the trained network's lie: the order of sums decides the last bit.
+            layer.weight = nn.Parameter(layer.weight.detach().contiguous().to(dtype))
+            layer.bias = nn.Parameter(layer.bias.detach().to(dtype))
+        self.register_buffer("amplitudes", torch.ones(len(spec.hidden), dtype=torch.float64))
+
+    def initial_state(
+        self,
+        batch: int,
+        *,
+        plugin: Homeostasis | None = None,
+        references: tuple[LayerReference, ...] = (),
+        weights: tuple[LayerWeights, ...] | None = None,
+    ) -> NetworkState:
+        """Return the state that a batch of episodes starts from.
+
+        Raises:
+            ValueError: a plug-in that moves thresholds, which these neurons count by.
+        """
+        if plugin is not None and plugin.adapts_threshold:
+            raise ValueError(f"plug-in {plugin.name}: the neurons of a converted network count by their thresholds")
+        return super().initial_state(batch, plugin=plugin, references=references, weights=weights)
+
+    def decide(self, *args: object, **kwargs: object) -> None:
+        """There is no compiled decision of these neurons yet."""
+
+    def forward(
+        self,
+        x: Tensor,
+        state: NetworkState | None = None,
+        *,
+        adapt: bool = False,
+        generator: Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, NetworkState]:
+        """Make one decision for ``x`` [B, inputs]; rates are spikes over levels (over steps in the form "rate")."""
+        state = self._ready(x, state, adapt)
+        spec = self.spec
+        value = x.to(self.weights_of(0, state).weight.dtype)
+        if spec.form == "dyadic":
+            value = torch.round(value * 2.0**INPUT_GRID) / 2.0**INPUT_GRID
+        rates, train = [value.detach()], value.unsqueeze(1)
+        if spec.form == "rate":
+            train = train.expand(-1, spec.steps, -1)
+        for index, levels in enumerate(spec.levels_of_layers):
+            received = self._received(index, train, state)
+            step = self.amplitudes[index].to(received.dtype)
+            sent = self._fired(received, step, levels, analogue=index == 0).transpose(0, 1)
+            own = self.weights_of(index, state)
+            if own.alive is not None:
+                sent = sent * _rows(own.alive)
+            if own.stuck is not None:
+                sent = torch.maximum(sent, _rows(own.stuck))
+            rates.append(sent.mean(1).detach())
+            train = sent if spec.form == "dyadic" else sent * step
+            if spec.form == "counts":
+                train = (sent.sum(1) * step).unsqueeze(1)
+        last = self._received(len(spec.hidden), train, state)
+        y = last.mean(1) if spec.form == "rate" else last[:, 0] if spec.form == "counts" else last.sum(1)
+        rates.append(torch.zeros_like(y))
+        if adapt and state.plugin is not None:
+            for index in range(len(spec.hidden)):
+                layer = state.references[index]
+                tick = Tick(rates[index], rates[index + 1])
+                state.adaptation[index] = state.plugin.step(state.adaptation[index], layer, tick)
+        return y.to(x.dtype), replace(state, measured=tuple(rates))
+
+    def synops(self, rates: Sequence[Tensor]) -> Tensor:
+        """Return synaptic operations per decision [B]; the analogue input is multiplied once, where it is not 0."""
+        spec = self.spec
+        each = [spec.steps if spec.form == "rate" else levels for levels in spec.levels_of_layers]
+        counts = [(rates[0] != 0).to(rates[0])]
+        counts += [(rate * most).round() for rate, most in zip(rates[1:-1], each, strict=True)]
+        return torch.cat([count.double() for count in counts], 1) @ self.reached.double()
+
+    def _received(self, index: int, train: Tensor, state: NetworkState) -> Tensor:
+        """Return the input currents [B, T, N] of layer ``index``, with what is added to them where it is added."""
+        own = self.weights_of(index, state)
+        change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
+        if self.spec.form in ("counts", "rate"):
+            return modulated_currents(train, own, change)
+        bias = own.bias if change.bias is None else own.bias + change.bias
+        out = modulated_currents(train, own._replace(bias=torch.zeros_like(own.bias)), change._replace(bias=None))
+        if self.spec.form == "stepwise":
+            return out + (bias / train.shape[1]).unsqueeze(-2)
+        out = out.clone()
+        out[:, 0] += bias
+        return out
+
+    def _fired(self, received: Tensor, step: Tensor, levels: int, *, analogue: bool) -> Tensor:
+        """Return the spikes [T, B, N] of a layer for its currents [B, T, N]."""
+        form = self.spec.form
+        if form == "rate":
+            return _integrate_and_fire(received.transpose(0, 1), step * levels)
+        if form == "counts":
+            return burst(level_of(received[:, 0], step, levels), levels)
+        if analogue:
+            total = received.sum(1)
+            count = ladder_level(total, float(step), levels) if form == "dyadic" else level_of(total, step, levels)
+            return burst(count, levels)
+        neuron = accumulate if self.spec.accumulator == "pascal" else gate
+        return neuron(received.transpose(0, 1), step, levels).sent
+
+
+def _rows(flags: Tensor) -> Tensor:
+    """Return flags [N] or [B, N] ready for trains [B, T, N]."""
+    return flags if flags.dim() == 1 else flags.unsqueeze(1)
+
+
+def _integrate_and_fire(x: Tensor, threshold: Tensor) -> Tensor:
+    """Return the spikes of plain IF neurons with soft reset for currents ``x`` [T, B, N], from half a threshold."""
+    v, sent = torch.zeros_like(x[0]) + 0.5 * threshold, []
+    for now in x:
+        v = v + now
+        s = (v >= threshold).to(v.dtype)
+        v = v - s * threshold
+        sent.append(s)
+    return torch.stack(sent)

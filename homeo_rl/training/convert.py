@@ -1,0 +1,111 @@
+"""Convert a trained run into a run of spiking neurons that takes the same actions (`homeo_rl.conversion`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from homeo_rl.agents.controller import Controller, load_controller, save_controller
+from homeo_rl.agents.mlp import MLPNetwork
+from homeo_rl.agents.pascal import PascalNetwork
+from homeo_rl.conversion import FORMS, NEURONS, Converted, Form, Neuron
+from homeo_rl.errors import UsageError, unknown
+from homeo_rl.run import Run, versions
+from homeo_rl.snn.accumulation import steps_of
+from homeo_rl.snn.qcfs import QCFS
+from homeo_rl.spec import EncoderSpec, NetworkSpec, ReadoutSpec
+
+METHODS = ("pascal", "rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionPlan:
+    """How a run is converted.
+
+    ``form`` and ``neuron`` are those of `homeo_rl.conversion.Converted`; method "rate" is the control, plain
+    integrate-and-fire neurons averaged over ``steps`` steps.
+    """
+
+    method: Literal["pascal", "rate"] = "pascal"
+    form: Form = "counts"
+    neuron: Neuron = "pascal"
+    steps: int = 16
+    which: str = "policy"
+
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("--method", self.method, METHODS), ("--form", self.form, FORMS), ("--neuron", self.neuron, NEURONS),
+        ):  # fmt: skip
+            if value not in known:
+                raise unknown(what, value, known)
+        if not 1 <= self.steps <= 1024:
+            raise UsageError(f"--steps: expected 1 to 1024, got {self.steps}")
+
+
+def convert(run: Run, plan: ConversionPlan, out: Path, *, command: str = "") -> Run:
+    """Write a new run at ``out`` whose policy is that of ``run``, converted.
+
+    Raises:
+        UsageError: the policy has no QCFS activations, or ``out`` is taken; nothing was written.
+    """
+    source = load_controller(run, which=plan.which)
+    network = source.network
+    if not isinstance(network, MLPNetwork) or network.spec.activation != "qcfs":
+        raise UsageError(
+            f"{run.path}: expected a policy with QCFS activations, got {network.spec.body} with "
+            f"{network.spec.activation if isinstance(network, MLPNetwork) else network.spec.neuron.kind}; "
+            "train one with --agent qcfs"
+        )
+    spec = replace(source.spec, network=_spec_of(network.spec, plan))
+    controller = Controller(spec)
+    assert isinstance(controller.network, PascalNetwork)
+    controller.normaliser.load_state_dict(source.normaliser.state_dict())
+    bound = source.spec.clip if source.spec.normalise else 16.0
+    _fill(controller.network, network, most=bound)
+    made = Run.create(
+        out,
+        replace(
+            run.spec, origin="convert", controller=spec, source=str(run.path), command=command, versions=versions(),
+            agent=f"{run.spec.agent}-{plan.method}",
+        ),
+    )  # fmt: skip
+    save_controller(made, controller)
+    return made
+
+
+def _spec_of(network: NetworkSpec, plan: ConversionPlan) -> NetworkSpec:
+    rate = plan.method == "rate"
+    steps = plan.steps if rate else max(sum(steps_of(list(network.levels_of_layers), plan.neuron)), 1)
+    return replace(
+        network, body="pascal", form="rate" if rate else plan.form, accumulator=plan.neuron, steps=steps,
+        encoder=EncoderSpec(kind="current"), readout=ReadoutSpec(kind="membrane"), activation="relu",
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _fill(target: PascalNetwork, source: MLPNetwork, *, most: float) -> None:
+    """Give the converted network its weights and amplitudes."""
+    linears = [layer for layer in source.layers if isinstance(layer, nn.Linear)]
+    activations = [part for part in source.activations if isinstance(part, QCFS)]
+    pairs: list[tuple[torch.Tensor, torch.Tensor]] = [(layer.weight, layer.bias) for layer in linears]
+    steps = [float(activation.step(layer.weight)) for activation, layer in zip(activations, linears, strict=False)]
+    if target.spec.form == "dyadic":
+        chain: list[nn.Module] = [part for pair in zip(linears, activations, strict=False) for part in pair]
+        exact = Converted(
+            nn.Sequential(*chain, linears[-1]).eval(),
+            form="dyadic",
+            example=torch.zeros(1, source.spec.inputs),
+            most=most,
+        )
+        constants = exact.constants()
+        pairs = [(part["weight"], part["bias"]) for part in constants[::2]]
+        steps = [float(part["step"]) for part in constants[1::2]]
+    for layer, (weight, bias) in zip(target.layers, pairs, strict=True):
+        assert isinstance(layer, nn.Linear)
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+    target.amplitudes.copy_(torch.tensor(steps, dtype=torch.float64))
