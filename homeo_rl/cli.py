@@ -231,22 +231,42 @@ def _import(args: Import, words: list[str]) -> dict[str, Any]:
 def _convert(args: Convert, words: list[str]) -> dict[str, Any]:
     run = _open(args.run)
 
-    from homeo_rl.training.convert import ConversionPlan, convert
+    from homeo_rl.console import Bars
+    from homeo_rl.training.convert import CONTROLS, ConversionPlan, convert
 
     plan = ConversionPlan(
         method=args.method,  # type: ignore[arg-type]  # checked there
         form=args.form,  # type: ignore[arg-type]  # likewise
         neuron=args.neuron,  # type: ignore[arg-type]  # likewise
         steps=args.steps,
+        episodes=args.episodes,
+        step_seconds=args.step_time / 1e3,
         which="best" if args.best else "policy",
     )
-    made = convert(run, plan, args.out, command=shlex.join(["homeo-rl", *words]))
+    with Bars(enabled=args.progress).shown() as bars:
+        bars.start("certificate", plan.episodes * (2 + len(CONTROLS)))
+        made, certificate = convert(
+            run, plan, args.out, command=shlex.join(["homeo-rl", *words]), on_episode=bars.advance
+        )
     assert made.spec.controller is not None
     network = made.spec.controller.network
     print(f"run: {made.path}")
     print(f"layers {network.widths}, levels {network.levels_of_layers}: {network.steps} time steps a decision")
+    told = {"run": str(made.path), "form": network.form, "neuron": args.neuron, "steps": network.steps}
+    if certificate is not None:
+        print(
+            f"{certificate.equal_actions:,} of {certificate.states:,} actions equal, "
+            f"{sum(step is not None for step in certificate.diverged_at)} of {plan.episodes} paired episodes differ"
+        )
+        print(f"certificate: {made.path / 'certificate.md'}")
+        told |= {
+            "exact": certificate.exact,
+            "equal_actions": certificate.equal_actions,
+            "states": certificate.states,
+            "max_action_error": certificate.max_action_error,
+        }
     print(f"next: homeo-rl evaluate {made.path} {_next_flags(made.spec.env, 'quick')}")
-    return {"run": str(made.path), "form": network.form, "neuron": args.neuron, "steps": network.steps}
+    return told
 
 
 def _enjoy(args: Enjoy, words: list[str]) -> dict[str, Any]:

@@ -147,6 +147,12 @@ class Convert(Common):
     """pascal: spikes while it listens, and settles; gated: listens in silence, fewer steps."""
     steps: int = 16
     """Time steps of --method rate."""
+    episodes: int = 10
+    """Pairs of episodes played for the certificate; 0 for none."""
+    step_time: float = 1.0
+    """Milliseconds that a time step is taken to last, for the certificate."""
+    progress: Annotated[Flag, tyro.conf.arg(aliases=["-P"])] = True
+    """Show progress."""
     best: Flag = False
     """Convert the best policy seen in training instead of the last one."""
 

@@ -351,7 +351,7 @@ def trained(make_run: Callable[..., Run]) -> Run:
 
 
 def converted(run: Run, out: Path, *flags: str, capsys: pytest.CaptureFixture[str]) -> tuple[Run, dict[str, Any]]:
-    main(["convert", str(run.path), "--out", str(out), "--json", *flags])
+    main(["convert", str(run.path), "--out", str(out), "--json", "--episodes", "0", "--no-progress", *flags])
     return Run.open(out), json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
@@ -423,3 +423,26 @@ def test_what_cannot_be_converted(
         assert left.value.code == 2
         assert word in capsys.readouterr().err
         assert not (tmp_path / "none").exists()
+
+
+def test_the_certificate(trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exact for counts; for the control it says how far apart both are; nothing is promised that was not measured."""
+    for out, flags in (("exact", ()), ("rate", ("--method", "rate", "--steps", "8"))):
+        run, told = converted(trained, tmp_path / out, "--episodes", "2", *flags, capsys=capsys)
+        found = json.loads((run.path / "certificate.json").read_text())
+        page = (run.path / "certificate.md").read_text()
+        assert found["states"] == told["states"] > 0
+        assert len(found["diverged_at"]) == 2
+        assert [line["what"] for line in found["returns"]][2:] == [f"rate conversion, T = {n}" for n in (4, 16, 64)]
+        assert found["multiply_accumulates"] == 4 * 32 + 32 * 24 + 24
+        if out == "exact":
+            assert found["exact"] is told["exact"] is True
+            assert found["equal_actions"] == found["states"]
+            assert (found["max_action_error"], found["flipped_counts"]) == (0.0, 0)
+            assert found["returns"][0]["iqm"] == found["returns"][1]["iqm"]
+            assert "the same to the last bit" in page
+            assert found["latency_seconds"] == pytest.approx(0.019)
+        else:
+            assert found["exact"] is False
+            assert found["max_action_error"] > 0
+            assert "not the same" in page

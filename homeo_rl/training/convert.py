@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import nn
 
+from homeo_rl import checkpoint
 from homeo_rl.agents.controller import Controller, load_controller, save_controller
 from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.conversion import FORMS, NEURONS, Converted, Form, Neuron
+from homeo_rl.conversion.certificate import Certificate
+from homeo_rl.envs.making import load_modules
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.accumulation import steps_of
 from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.spec import EncoderSpec, NetworkSpec, ReadoutSpec
+from homeo_rl.training.certify import certify
 
 METHODS = ("pascal", "rate")
 
@@ -27,13 +32,16 @@ class ConversionPlan:
     """How a run is converted.
 
     ``form`` and ``neuron`` are those of `homeo_rl.conversion.Converted`; method "rate" is the control, plain
-    integrate-and-fire neurons averaged over ``steps`` steps.
+    integrate-and-fire neurons averaged over ``steps`` steps. ``episodes`` pairs of episodes are played for the
+    certificate, for which a time step lasts ``step_seconds``.
     """
 
     method: Literal["pascal", "rate"] = "pascal"
     form: Form = "counts"
     neuron: Neuron = "pascal"
     steps: int = 16
+    episodes: int = 10
+    step_seconds: float = 1e-3
     which: str = "policy"
 
     def __post_init__(self) -> None:
@@ -44,15 +52,61 @@ class ConversionPlan:
                 raise unknown(what, value, known)
         if not 1 <= self.steps <= 1024:
             raise UsageError(f"--steps: expected 1 to 1024, got {self.steps}")
+        if self.episodes < 0 or not self.step_seconds > 0:
+            raise UsageError(
+                f"--episodes: expected 0 or more, got {self.episodes}; --step-time: expected more than 0, got "
+                f"{1e3 * self.step_seconds}"
+            )
 
 
-def convert(run: Run, plan: ConversionPlan, out: Path, *, command: str = "") -> Run:
-    """Write a new run at ``out`` whose policy is that of ``run``, converted.
+CONTROLS = (4, 16, 64)
+"""Time steps of the plain rate conversions whose returns stand in the certificate."""
+
+
+def convert(
+    run: Run, plan: ConversionPlan, out: Path, *, command: str = "", on_episode: Callable[[], None] = lambda: None
+) -> tuple[Run, Certificate | None]:
+    """Write a new run at ``out`` whose policy is that of ``run``, converted, with its certificate.
+
+    ``certificate.json`` and ``certificate.md`` lie in the new run, unless ``plan.episodes`` is 0.
 
     Raises:
         UsageError: the policy has no QCFS activations, or ``out`` is taken; nothing was written.
     """
+    load_modules(run.spec.modules)
     source = load_controller(run, which=plan.which)
+    controller = converted(run, source, plan)
+    made = Run.create(
+        out,
+        replace(
+            run.spec, origin="convert", controller=controller.spec, source=str(run.path), command=command,
+            versions=versions(), agent=f"{run.spec.agent}-{plan.method}",
+        ),
+    )  # fmt: skip
+    save_controller(made, controller)
+    if plan.episodes == 0:
+        return made, None
+    controls = {
+        f"rate conversion, T = {steps}": converted(run, source, replace(plan, method="rate", steps=steps))
+        for steps in CONTROLS
+    }
+    certificate = certify(
+        run, source, controller, episodes=plan.episodes, step_seconds=plan.step_seconds, controls=controls,
+        on_episode=on_episode,
+    )  # fmt: skip
+    told = {**asdict(certificate), "exact": certificate.exact, "latency_seconds": certificate.latency}
+    told |= dict(zip(("energy_trained_joules", "energy_converted_joules"), certificate.energy, strict=True))
+    checkpoint.write_json(made.path / "certificate.json", told)
+    (made.path / "certificate.md").write_text(certificate.markdown())
+    return made, certificate
+
+
+def converted(run: Run, source: Controller, plan: ConversionPlan) -> Controller:
+    """Return the policy ``source`` of ``run``, converted.
+
+    Raises:
+        UsageError: it has no QCFS activations.
+    """
     network = source.network
     if not isinstance(network, MLPNetwork) or network.spec.activation != "qcfs":
         raise UsageError(
@@ -66,15 +120,7 @@ def convert(run: Run, plan: ConversionPlan, out: Path, *, command: str = "") -> 
     controller.normaliser.load_state_dict(source.normaliser.state_dict())
     bound = source.spec.clip if source.spec.normalise else 16.0
     _fill(controller.network, network, most=bound)
-    made = Run.create(
-        out,
-        replace(
-            run.spec, origin="convert", controller=spec, source=str(run.path), command=command, versions=versions(),
-            agent=f"{run.spec.agent}-{plan.method}",
-        ),
-    )  # fmt: skip
-    save_controller(made, controller)
-    return made
+    return controller.eval().requires_grad_(False)
 
 
 def _spec_of(network: NetworkSpec, plan: ConversionPlan) -> NetworkSpec:

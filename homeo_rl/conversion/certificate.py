@@ -1,0 +1,122 @@
+"""What a conversion is worth, as data and as a page: equality, latency, spikes, energy, returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MULTIPLY_ACCUMULATE = 4.6e-12
+"""Joules of a 32-bit floating-point multiplication and addition in 45 nm (Horowitz, ISSCC 2014: 3.7 + 0.9 pJ)."""
+
+ACCUMULATE = 0.9e-12
+"""Joules of a 32-bit floating-point addition in 45 nm (Horowitz, ISSCC 2014); a spike costs one a synapse."""
+
+
+@dataclass(frozen=True)
+class Returns:
+    """Returns of some episodes: interquartile mean and its 95 % bootstrap interval."""
+
+    what: str
+    iqm: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What was measured of a converted policy, against the network that was trained.
+
+    Attributes:
+        source: the run that was converted.
+        form: of the conversion.
+        neuron: of the conversion.
+        widths: neurons of all layers, inputs first.
+        levels: L of every hidden layer.
+        time_steps: of a decision (T_dec).
+        step_seconds: what one is taken to last.
+        states: how many visited states both networks were asked about.
+        equal_actions: how many of them have the same action to the last bit.
+        max_action_error: largest absolute difference of an action entry.
+        rms_action_error: root mean square difference.
+        flipped_counts: hidden neurons, over all states, whose count is not the trained network's level.
+        hidden_counts: how many there are.
+        multiply_accumulates: of the trained network, per decision.
+        synaptic_operations: of the converted one, per decision, mean.
+        spikes: sent per decision, mean.
+        diverged_at: for each pair of episodes, the first step at which they differ, or None.
+        returns: of both, and of the control at several T.
+    """
+
+    source: str
+    form: str
+    neuron: str
+    widths: tuple[int, ...]
+    levels: tuple[int, ...]
+    time_steps: int
+    step_seconds: float
+    states: int
+    equal_actions: int
+    max_action_error: float
+    rms_action_error: float
+    flipped_counts: int
+    hidden_counts: int
+    multiply_accumulates: float
+    synaptic_operations: float
+    spikes: float
+    diverged_at: tuple[int | None, ...]
+    returns: tuple[Returns, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether every action and every episode was the same to the last bit."""
+        return self.equal_actions == self.states and all(step is None for step in self.diverged_at)
+
+    @property
+    def latency(self) -> float:
+        """Seconds of a decision."""
+        return self.time_steps * self.step_seconds
+
+    @property
+    def energy(self) -> tuple[float, float]:
+        """Joules of a decision, trained and converted; arithmetic only, without memory.
+
+        The analogue input is multiplied once, so the first layer's products count as such.
+        """
+        first = float(self.widths[0] * self.widths[1])
+        return (
+            self.multiply_accumulates * MULTIPLY_ACCUMULATE,
+            first * MULTIPLY_ACCUMULATE + max(self.synaptic_operations - first, 0.0) * ACCUMULATE,
+        )
+
+    def markdown(self) -> str:
+        """Return one page."""
+        before, after = self.energy
+        apart = [step for step in self.diverged_at if step is not None]
+        episodes = len(self.diverged_at)
+        lasts = f"{1e3 * self.latency:g} ms at {1e3 * self.step_seconds:g} ms"
+        first = f", first at step {min(apart)}" if apart else ""
+        said = "the same to the last bit" if self.exact else "not the same to the last bit"
+        rows = [
+            ("layers", " - ".join(str(width) for width in self.widths)),
+            ("levels of the hidden layers", ", ".join(str(level) for level in self.levels)),
+            ("form, neuron", f"{self.form}, {self.neuron}"),
+            ("time steps a decision", f"{self.time_steps} ({lasts})"),
+            ("visited states compared", f"{self.states:,}"),
+            ("equal actions", f"{self.equal_actions:,} ({self.equal_actions / max(self.states, 1):.2%})"),
+            ("largest, root mean square action error", f"{self.max_action_error:.3g}, {self.rms_action_error:.3g}"),
+            ("hidden counts that differ", f"{self.flipped_counts:,} of {self.hidden_counts:,}"),
+            ("paired episodes that differ", f"{len(apart)} of {episodes}{first}"),
+            ("multiply-accumulates of the trained network", f"{self.multiply_accumulates:,.0f}"),
+            ("synaptic operations, spikes", f"{self.synaptic_operations:,.0f}, {self.spikes:,.1f}"),
+            ("arithmetic of a decision (45 nm)", f"{1e9 * before:.3g} nJ trained, {1e9 * after:.3g} nJ converted"),
+        ]  # fmt: skip
+        lines = [f"# Conversion certificate: {said}", "", f"Converted from `{self.source}`.", "", "| | |", "|---|---|"]
+        lines += [f"| {name} | {value} |" for name, value in rows]
+        lines += ["", "| episodes of | return: IQM [95 % interval] |", "|---|---|"]
+        lines += [f"| {r.what} | {r.iqm:,.1f} [{r.low:,.1f}, {r.high:,.1f}] |" for r in self.returns]
+        lines += [
+            "",
+            "Energy counts additions (0.9 pJ) and multiplications (3.7 pJ) of 32-bit floating-point numbers in 45 nm "
+            "(Horowitz, ISSCC 2014), the analogue input's products as multiplications; memory is not counted.",
+            "",
+        ]
+        return "\n".join(lines)

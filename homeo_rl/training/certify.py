@@ -1,0 +1,154 @@
+"""Measure a converted policy against the one that was trained, on states that it visits and in paired episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from homeo_rl.agents.controller import Controller
+from homeo_rl.agents.mlp import MLPNetwork
+from homeo_rl.agents.pascal import PascalNetwork
+from homeo_rl.conversion.certificate import Certificate, Returns
+from homeo_rl.envs.making import make_env
+from homeo_rl.run import Run
+from homeo_rl.seeding import derive, generator
+from homeo_rl.snn.qcfs import QCFS, level_of
+
+
+def certify(
+    run: Run,
+    trained: Controller,
+    converted: Controller,
+    *,
+    episodes: int,
+    step_seconds: float = 1e-3,
+    controls: dict[str, Controller] | None = None,
+    on_episode: Callable[[], None] = lambda: None,
+) -> Certificate:
+    """Return the certificate of ``converted``, in the environment of ``run``.
+
+    Args:
+        run: where ``trained`` comes from.
+        trained: the policy with QCFS activations.
+        converted: the spiking one.
+        episodes: pairs of episodes, with the same seeds.
+        step_seconds: what a time step is taken to last.
+        controls: other policies whose returns stand beside these two, by what they are.
+        on_episode: called after each episode.
+    """
+    source, spiking = trained.network, converted.network
+    assert isinstance(source, MLPNetwork)
+    assert isinstance(spiking, PascalNetwork)
+    policies = {"the trained network": trained, "the converted network": converted, **(controls or {})}
+    played: dict[str, list[_Played]] = {}
+    for name, policy in policies.items():
+        played[name] = []
+        for index in range(episodes):
+            played[name].append(_play(run, policy, derive(0, "certificate", index) % 2**32))
+            on_episode()
+    first, second = played["the trained network"], played["the converted network"]
+    seen = torch.as_tensor(np.concatenate([one.observations for one in first]))
+    with torch.inference_mode():
+        before = torch.as_tensor(np.concatenate([one.actions for one in first]))
+        after, state = _in_blocks(converted, seen)
+        error = (after.double() - before.double()).abs().reshape(len(seen), -1)
+        levels = _levels(source, trained.normaliser(seen))
+        counts = [(rate * most).round() for rate, most in zip(state[1:-1], spiking.spec.levels_of_layers, strict=True)]
+        flipped = sum(int((a != b).sum()) for a, b in zip(levels, counts, strict=True))
+        synops = float(spiking.synops(state).mean())
+    widths = spiking.spec.widths
+    return Certificate(
+        source=str(run.path), form=spiking.spec.form, neuron=spiking.spec.accumulator, widths=widths,
+        levels=spiking.spec.levels_of_layers, time_steps=spiking.spec.steps, step_seconds=step_seconds,
+        states=len(seen), equal_actions=int((error == 0).all(1).sum()), max_action_error=float(error.max()),
+        rms_action_error=float(error.square().mean().sqrt()), flipped_counts=flipped,
+        hidden_counts=sum(count.numel() for count in counts),
+        multiply_accumulates=float(sum(i * o for i, o in pairwise(widths))),
+        synaptic_operations=synops, spikes=float(sum(count.sum(1).mean() for count in counts)),
+        diverged_at=tuple(_first_difference(a, b) for a, b in zip(first, second, strict=True)),
+        returns=tuple(_returns(name, [one.total for one in several]) for name, several in played.items()),
+    )  # fmt: skip
+
+
+class _Played:
+    """An episode: observations [T, D], actions [T, K] or [T], rewards [T]."""
+
+    def __init__(self, observations: list[Any], actions: list[Any], rewards: list[float]) -> None:
+        self.observations = np.array(observations, dtype=np.float32)
+        self.actions = np.array(actions)
+        self.rewards = np.array(rewards)
+        self.total = float(self.rewards.sum())
+
+
+@torch.inference_mode()
+def _play(run: Run, policy: Controller, seed: int) -> _Played:
+    env = make_env(run.spec.env, run.spec.env_kwargs)
+    try:
+        observation, _ = env.reset(seed=seed)
+        observations, actions, rewards, over = [], [], [], False
+        while not over:
+            seen = np.asarray(observation, dtype=np.float32)
+            action = policy(torch.as_tensor(seen).unsqueeze(0))[0][0].numpy()
+            observations.append(seen)
+            actions.append(action.copy())
+            observation, reward, terminated, truncated, _ = env.step(int(action) if action.ndim == 0 else action)
+            rewards.append(float(reward))
+            over = terminated or truncated
+    finally:
+        env.close()
+    return _Played(observations, actions, rewards)
+
+
+def _in_blocks(policy: Controller, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return actions and rates for many states, one by one: the last bit of a sum may depend on the batch."""
+    actions, rates = [], []
+    for row in torch.split(x, 1):
+        action, state = policy(row)
+        actions.append(action)
+        rates.append(state.rates)
+    return torch.cat(actions), [torch.cat(part) for part in zip(*rates, strict=True)]
+
+
+def _levels(network: MLPNetwork, z: Tensor) -> list[Tensor]:
+    """Return the levels of all hidden neurons for normalised observations ``z``, row by row as well."""
+    found: list[list[Tensor]] = [[] for _ in network.activations]
+    hooks = [
+        part.register_forward_pre_hook(lambda module, given, at=at: at.append(_level(module, given[0])))
+        for part, at in zip(network.activations, found, strict=True)
+    ]
+    try:
+        for row in torch.split(z, 1):
+            network(row)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [torch.cat(part) for part in found]
+
+
+def _level(activation: torch.nn.Module, z: Tensor) -> Tensor:
+    assert isinstance(activation, QCFS)
+    return level_of(z, activation.step(z), activation.levels)
+
+
+def _first_difference(one: _Played, other: _Played) -> int | None:
+    """Return the first step at which two episodes see or do something else."""
+    shared = min(len(one.rewards), len(other.rewards))
+    same = (one.observations[:shared] == other.observations[:shared]).all(1)
+    same &= (one.actions[:shared] == other.actions[:shared]).reshape(shared, -1).all(1)
+    same &= one.rewards[:shared] == other.rewards[:shared]
+    if not same.all():
+        return int(np.flatnonzero(~same)[0])
+    return None if len(one.rewards) == len(other.rewards) else shared
+
+
+def _returns(what: str, totals: list[float]) -> Returns:
+    values = np.array(totals)
+    draws = generator(0, "certificate", "bootstrap").choice(values, (2000, len(values)))
+    low, high = np.quantile(stats.trim_mean(draws, 0.25, axis=1), [0.025, 0.975])
+    return Returns(what, float(stats.trim_mean(values, 0.25)), float(low), float(high))
