@@ -40,8 +40,8 @@ class PascalNetwork(SpikingNetwork):
         dtype = torch.float64 if spec.form == "dyadic" else torch.float32
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
-            # As the trained network's lie: the order of sums decides the last bit.
-            layer.weight = nn.Parameter(layer.weight.detach().contiguous().to(dtype))
+            # As the trained network's lie, down to the strides of a single row: the order of sums decides the last bit.
+            layer.weight = nn.Parameter(torch.empty(layer.weight.shape, dtype=dtype).copy_(layer.weight.detach()))
             layer.bias = nn.Parameter(layer.bias.detach().to(dtype))
         self.register_buffer("amplitudes", torch.ones(len(spec.hidden), dtype=torch.float64))
 

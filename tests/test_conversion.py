@@ -371,8 +371,10 @@ def test_policies_act_as_before(
         expected, _ = before(x)
         actions, state = after(x)
         alone = torch.cat([after(row.unsqueeze(0))[0] for row in x[:20]])
+        alone_before = torch.cat([before(row.unsqueeze(0))[0] for row in x[:20]])
     if "--form" not in flags:
         assert torch.equal(actions, expected)
+        assert torch.equal(alone, alone_before)
     else:
         close = (actions - expected).abs().amax(1) < 1e-4  # elsewhere a potential was within rounding of a threshold
         assert float(close.double().mean()) > 0.999
