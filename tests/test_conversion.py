@@ -17,6 +17,7 @@ from torch import nn
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.cli import main
 from homeo_rl.conversion import NEURONS, Converted, fit_thetas, with_qcfs
+from homeo_rl.conversion.levels import activity_level
 from homeo_rl.errors import UsageError
 from homeo_rl.run import Run
 from homeo_rl.snn.accumulation import accumulate, burst, gate, steps_of
@@ -448,3 +449,15 @@ def test_the_certificate(trained: Run, tmp_path: Path, capsys: pytest.CaptureFix
             assert found["exact"] is False
             assert found["max_action_error"] > 0
             assert "not the same" in page
+
+
+def test_activity_levels() -> None:
+    """41.4 where all outputs are alike, about 9.7 for a uniform input of 8 levels."""
+    assert activity_level(torch.zeros(100), 1.0) == pytest.approx(41.4, abs=0.05)
+    activation = QCFS(8, theta=2.0)
+    with torch.no_grad():
+        uniform = activation(torch.linspace(0, 2, 100_001))
+    assert activity_level(uniform, 2.0) == pytest.approx(9.7, rel=0.03)
+    assert activity_level(torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]), 1.0) == 0.0
+    with pytest.raises(ValueError, match="at least one"):
+        activity_level(torch.zeros(0), 1.0)
