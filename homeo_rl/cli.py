@@ -232,19 +232,22 @@ def _convert(args: Convert, words: list[str]) -> dict[str, Any]:
     run = _open(args.run)
 
     from homeo_rl.console import Bars
-    from homeo_rl.training.convert import CONTROLS, ConversionPlan, convert
+    from homeo_rl.training.convert import CONTROLS, FINETUNE_EPISODES, ConversionPlan, convert
 
     plan = ConversionPlan(
         method=args.method,  # type: ignore[arg-type]  # checked there
         form=args.form,  # type: ignore[arg-type]  # likewise
         neuron=args.neuron,  # type: ignore[arg-type]  # likewise
         steps=args.steps,
+        finetune_steps=args.finetune_steps,
+        levels=_whole_numbers(args.levels, "--levels"),
         episodes=args.episodes,
         step_seconds=args.step_time / 1e3,
         which="best" if args.best else "policy",
     )
     with Bars(enabled=args.progress).shown() as bars:
-        bars.start("certificate", plan.episodes * (2 + len(CONTROLS)))
+        tuned = plan.finetune_steps > 0
+        bars.start("episodes", plan.episodes * (2 + len(CONTROLS) + tuned) + tuned * FINETUNE_EPISODES)
         made, certificate = convert(
             run, plan, args.out, command=shlex.join(["homeo-rl", *words]), on_episode=bars.advance
         )
@@ -267,6 +270,13 @@ def _convert(args: Convert, words: list[str]) -> dict[str, Any]:
         }
     print(f"next: homeo-rl evaluate {made.path} {_next_flags(made.spec.env, 'quick')}")
     return told
+
+
+def _whole_numbers(text: str, flag: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise UsageError(f"{flag}: expected whole numbers separated by commas, got {text!r}") from None
 
 
 def _enjoy(args: Enjoy, words: list[str]) -> dict[str, Any]:

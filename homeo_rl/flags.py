@@ -147,6 +147,10 @@ class Convert(Common):
     """pascal: spikes while it listens, and settles; gated: listens in silence, fewer steps."""
     steps: int = 16
     """Time steps of --method rate."""
+    finetune_steps: int = 0
+    """Steps of behaviour cloning that give a ReLU policy (--agent mlp) the activations it needs; 5000 are plenty."""
+    levels: str = "8"
+    """Levels that it gets: 8, or one a hidden layer, 8,4."""
     episodes: int = 10
     """Pairs of episodes played for the certificate; 0 for none."""
     step_time: float = 1.0

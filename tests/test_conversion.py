@@ -461,3 +461,18 @@ def test_activity_levels() -> None:
     assert activity_level(torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]), 1.0) == 0.0
     with pytest.raises(ValueError, match="at least one"):
         activity_level(torch.zeros(0), 1.0)
+
+
+def test_a_relu_policy_is_fine_tuned_first(
+    make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Behaviour cloning on its own states lowers the loss; the certificate is about the fine-tuned network."""
+    plain = make_run("InvertedPendulum-v5", "mlp", overrides={"hidden": [32, 24]})
+    flags = ("--finetune-steps", "300", "--levels", "8,4", "--episodes", "2")
+    run, told = converted(plain, tmp_path / "snn", *flags, capsys=capsys)
+    losses = json.loads((run.path / "finetuning.json").read_text())
+    assert losses["last_loss"] < 0.5 * losses["first_loss"]
+    assert told["exact"] is True
+    found = json.loads((run.path / "certificate.json").read_text())
+    assert found["levels"] == [8, 4]
+    assert "the network before fine-tuning" in [line["what"] for line in found["returns"]]

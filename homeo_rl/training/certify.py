@@ -46,11 +46,11 @@ def certify(
     assert isinstance(source, MLPNetwork)
     assert isinstance(spiking, PascalNetwork)
     policies = {"the trained network": trained, "the converted network": converted, **(controls or {})}
-    played: dict[str, list[_Played]] = {}
+    played: dict[str, list[Played]] = {}
     for name, policy in policies.items():
         played[name] = []
         for index in range(episodes):
-            played[name].append(_play(run, policy, derive(0, "certificate", index) % 2**32))
+            played[name].append(play(run, policy, derive(0, "certificate", index) % 2**32))
             on_episode()
     first, second = played["the trained network"], played["the converted network"]
     seen = torch.as_tensor(np.concatenate([one.observations for one in first]))
@@ -76,7 +76,7 @@ def certify(
     )  # fmt: skip
 
 
-class _Played:
+class Played:
     """An episode: observations [T, D], actions [T, K] or [T], rewards [T]."""
 
     def __init__(self, observations: list[Any], actions: list[Any], rewards: list[float]) -> None:
@@ -87,7 +87,8 @@ class _Played:
 
 
 @torch.inference_mode()
-def _play(run: Run, policy: Controller, seed: int) -> _Played:
+def play(run: Run, policy: Controller, seed: int) -> Played:
+    """Play one episode of the run's environment."""
     env = make_env(run.spec.env, run.spec.env_kwargs)
     try:
         observation, _ = env.reset(seed=seed)
@@ -102,7 +103,7 @@ def _play(run: Run, policy: Controller, seed: int) -> _Played:
             over = terminated or truncated
     finally:
         env.close()
-    return _Played(observations, actions, rewards)
+    return Played(observations, actions, rewards)
 
 
 def _in_blocks(policy: Controller, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -136,7 +137,7 @@ def _level(activation: torch.nn.Module, z: Tensor) -> Tensor:
     return level_of(z, activation.step(z), activation.levels)
 
 
-def _first_difference(one: _Played, other: _Played) -> int | None:
+def _first_difference(one: Played, other: Played) -> int | None:
     """Return the first step at which two episodes see or do something else."""
     shared = min(len(one.rewards), len(other.rewards))
     same = (one.observations[:shared] == other.observations[:shared]).all(1)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,10 +20,12 @@ from homeo_rl.conversion.certificate import Certificate
 from homeo_rl.envs.making import load_modules
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.run import Run, versions
+from homeo_rl.seeding import derive
 from homeo_rl.snn.accumulation import steps_of
 from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.spec import EncoderSpec, NetworkSpec, ReadoutSpec
-from homeo_rl.training.certify import certify
+from homeo_rl.training.certify import certify, play
+from homeo_rl.training.finetune import FineTuned, finetune
 
 METHODS = ("pascal", "rate")
 
@@ -33,7 +36,8 @@ class ConversionPlan:
 
     ``form`` and ``neuron`` are those of `homeo_rl.conversion.Converted`; method "rate" is the control, plain
     integrate-and-fire neurons averaged over ``steps`` steps. ``episodes`` pairs of episodes are played for the
-    certificate, for which a time step lasts ``step_seconds``.
+    certificate, for which a time step lasts ``step_seconds``. A ReLU policy is given QCFS activations of ``levels`` and
+    ``finetune_steps`` of behaviour cloning first.
     """
 
     method: Literal["pascal", "rate"] = "pascal"
@@ -42,6 +46,8 @@ class ConversionPlan:
     steps: int = 16
     episodes: int = 10
     step_seconds: float = 1e-3
+    finetune_steps: int = 0
+    levels: tuple[int, ...] = (8,)
     which: str = "policy"
 
     def __post_init__(self) -> None:
@@ -52,12 +58,17 @@ class ConversionPlan:
                 raise unknown(what, value, known)
         if not 1 <= self.steps <= 1024:
             raise UsageError(f"--steps: expected 1 to 1024, got {self.steps}")
+        if self.finetune_steps < 0:
+            raise UsageError(f"--finetune-steps: expected 0 or more, got {self.finetune_steps}")
         if self.episodes < 0 or not self.step_seconds > 0:
             raise UsageError(
                 f"--episodes: expected 0 or more, got {self.episodes}; --step-time: expected more than 0, got "
                 f"{1e3 * self.step_seconds}"
             )
 
+
+FINETUNE_EPISODES = 10
+"""Episodes of the ReLU policy whose states it is fine-tuned on."""
 
 CONTROLS = (4, 16, 64)
 """Time steps of the plain rate conversions whose returns stand in the certificate."""
@@ -75,6 +86,11 @@ def convert(
     """
     load_modules(run.spec.modules)
     source = load_controller(run, which=plan.which)
+    controls: dict[str, Controller] = {}
+    tuned = _finetuned(run, source, plan, on_episode)
+    if tuned is not None:
+        controls["the network before fine-tuning"] = source
+        source = tuned.controller
     controller = converted(run, source, plan)
     made = Run.create(
         out,
@@ -84,9 +100,12 @@ def convert(
         ),
     )  # fmt: skip
     save_controller(made, controller)
+    if tuned is not None:
+        losses = {"steps": plan.finetune_steps, "first_loss": tuned.first_loss, "last_loss": tuned.last_loss}
+        checkpoint.write_json(made.path / "finetuning.json", losses)
     if plan.episodes == 0:
         return made, None
-    controls = {
+    controls |= {
         f"rate conversion, T = {steps}": converted(run, source, replace(plan, method="rate", steps=steps))
         for steps in CONTROLS
     }
@@ -101,6 +120,18 @@ def convert(
     return made, certificate
 
 
+def _finetuned(run: Run, source: Controller, plan: ConversionPlan, on_episode: Callable[[], None]) -> FineTuned | None:
+    """Give a ReLU policy QCFS activations where the plan says so."""
+    network = source.network
+    if not isinstance(network, MLPNetwork) or network.spec.activation == "qcfs" or plan.finetune_steps == 0:
+        return None
+    seen = [play(run, source, derive(0, "finetune", index) % 2**32) for index in range(FINETUNE_EPISODES)]
+    for _ in seen:
+        on_episode()
+    states = torch.as_tensor(np.concatenate([episode.observations for episode in seen]))
+    return finetune(source, states, levels=plan.levels, steps=plan.finetune_steps)
+
+
 def converted(run: Run, source: Controller, plan: ConversionPlan) -> Controller:
     """Return the policy ``source`` of ``run``, converted.
 
@@ -112,7 +143,7 @@ def converted(run: Run, source: Controller, plan: ConversionPlan) -> Controller:
         raise UsageError(
             f"{run.path}: expected a policy with QCFS activations, got {network.spec.body} with "
             f"{network.spec.activation if isinstance(network, MLPNetwork) else network.spec.neuron.kind}; "
-            "train one with --agent qcfs"
+            "train one with --agent qcfs, or give a ReLU policy (--agent mlp) --finetune-steps"
         )
     spec = replace(source.spec, network=_spec_of(network.spec, plan))
     controller = Controller(spec)
