@@ -240,7 +240,8 @@ def _convert(args: Convert, words: list[str]) -> dict[str, Any]:
         neuron=args.neuron,  # type: ignore[arg-type]  # likewise
         steps=args.steps,
         finetune_steps=args.finetune_steps,
-        levels=_whole_numbers(args.levels, "--levels"),
+        levels=() if args.levels == "auto" else _whole_numbers(args.levels, "--levels"),
+        budget_steps=args.budget_steps,
         episodes=args.episodes,
         step_seconds=args.step_time / 1e3,
         which="best" if args.best else "policy",
@@ -276,7 +277,7 @@ def _whole_numbers(text: str, flag: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
-        raise UsageError(f"{flag}: expected whole numbers separated by commas, got {text!r}") from None
+        raise UsageError(f"{flag}: expected auto or whole numbers separated by commas, got {text!r}") from None
 
 
 def _enjoy(args: Enjoy, words: list[str]) -> dict[str, Any]:

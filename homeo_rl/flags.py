@@ -150,7 +150,9 @@ class Convert(Common):
     finetune_steps: int = 0
     """Steps of behaviour cloning that give a ReLU policy (--agent mlp) the activations it needs; 5000 are plenty."""
     levels: str = "8"
-    """Levels that it gets: 8, or one a hidden layer, 8,4."""
+    """Levels that it gets: 8, or one a hidden layer, 8,4; auto chooses them for --budget-steps."""
+    budget_steps: int = 16
+    """Most time steps a decision for --levels auto."""
     episodes: int = 10
     """Pairs of episodes played for the certificate; 0 for none."""
     step_time: float = 1.0

@@ -17,7 +17,7 @@ from torch import nn
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.cli import main
 from homeo_rl.conversion import NEURONS, Converted, fit_thetas, with_qcfs
-from homeo_rl.conversion.levels import activity_level
+from homeo_rl.conversion.levels import activity_level, choose_levels
 from homeo_rl.errors import UsageError
 from homeo_rl.run import Run
 from homeo_rl.snn.accumulation import accumulate, burst, gate, steps_of
@@ -476,3 +476,33 @@ def test_a_relu_policy_is_fine_tuned_first(
     found = json.loads((run.path / "certificate.json").read_text())
     assert found["levels"] == [8, 4]
     assert "the network before fine-tuning" in [line["what"] for line in found["returns"]]
+
+
+def test_levels_for_a_budget(make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """16 steps: the choice is within them and errs no more than the best uniform one; too small a budget is refused."""
+    plain = make_run("InvertedPendulum-v5", "mlp", overrides={"hidden": [32, 24]})
+    flags = ("--finetune-steps", "50", "--levels", "auto", "--budget-steps", "16")
+    run, told = converted(plain, tmp_path / "snn", *flags, capsys=capsys)
+    assert told["steps"] <= 16
+    chosen = json.loads((run.path / "finetuning.json").read_text())["levels"]
+    assert chosen["error"] <= chosen["uniform_error"]
+    assert run.spec.controller is not None
+    assert tuple(chosen["levels"]) == run.spec.controller.network.levels_of_layers
+    with pytest.raises(SystemExit):
+        main(["convert", str(plain.path), "--out", str(tmp_path / "none"), *flags[:4], "--budget-steps", "1"])
+    assert "at least 2" in capsys.readouterr().err
+
+
+def test_levels_of_many_layers_are_searched() -> None:
+    """Six layers are too many for all combinations; the layer that needs levels most gets them."""
+    asked: list[tuple[int, ...]] = []
+
+    def error(levels: tuple[int, ...]) -> float:
+        asked.append(levels)
+        return sum(weight / level for weight, level in zip((1, 1, 8, 1, 1, 1), levels, strict=True))
+
+    choice = choose_levels(error, [20.0, 20.0, 5.0, 20.0, 20.0, 20.0], 40, neuron="gated")
+    assert choice.error < choice.uniform_error
+    assert choice.levels[2] == max(choice.levels) > choice.uniform[0]
+    assert sum(choice.levels) <= 40
+    assert choice.measured == len(set(asked)) == len(asked) < 2000

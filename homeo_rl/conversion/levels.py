@@ -2,11 +2,107 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import numpy as np
 from scipy import stats
 from torch import Tensor
 
+from homeo_rl.errors import UsageError
+from homeo_rl.snn.accumulation import steps_of
+
 BINS = 5
+
+CANDIDATES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32)
+"""Levels that are tried."""
+
+EXHAUSTIVE = 2000
+"""Up to so many combinations within the budget all are measured."""
+
+
+class Choice(NamedTuple):
+    """Levels that were chosen, what was measured with them, and the same of the best uniform choice."""
+
+    levels: tuple[int, ...]
+    error: float
+    uniform: tuple[int, ...]
+    uniform_error: float
+    measured: int
+
+
+def choose_levels(
+    error: Callable[[tuple[int, ...]], float], activity: Sequence[float], budget: int, *, neuron: str = "pascal"
+) -> Choice:
+    """Return the levels of a chain of layers with the least measured error within ``budget`` time steps a decision.
+
+    The error decides; the AL metric only says where to look first. With few layers every combination of `CANDIDATES` is
+    measured. With many, the search starts at the best uniform choice and, as long as it helps, gives one layer more
+    levels, those of low AL first, and takes some from others where the budget asks for it, those of high AL first.
+
+    Args:
+        error: measures a choice, such as the root mean square action error on visited states.
+        activity: AL of every layer (`activity_level`).
+        budget: most time steps.
+        neuron: as for `homeo_rl.snn.accumulation.steps_of`.
+
+    Raises:
+        UsageError: even one level a layer takes more steps.
+    """
+    count = len(activity)
+
+    def fits(levels: tuple[int, ...]) -> bool:
+        return sum(steps_of(list(levels), neuron)) <= budget
+
+    known: dict[tuple[int, ...], float] = {}
+
+    def measured(levels: tuple[int, ...]) -> float:
+        if levels not in known:
+            known[levels] = error(levels)
+        return known[levels]
+
+    uniform = [choice for level in CANDIDATES if fits(choice := (level,) * count)]
+    if not uniform:
+        least = sum(steps_of([1] * count, neuron))
+        raise UsageError(f"--budget-steps: expected at least {least} for {count} layers, got {budget}")
+    best_uniform = min(uniform, key=measured)
+    every = len(CANDIDATES) ** count
+    if every <= EXHAUSTIVE:
+        best = min((c for c in itertools.product(CANDIDATES, repeat=count) if fits(c)), key=measured)
+    else:
+        best = _climb(best_uniform, measured, fits, np.argsort(activity).tolist())
+    return Choice(best, measured(best), best_uniform, measured(best_uniform), len(known))
+
+
+def _climb(
+    start: tuple[int, ...],
+    measured: Callable[[tuple[int, ...]], float],
+    fits: Callable[[tuple[int, ...]], bool],
+    order: list[int],
+) -> tuple[int, ...]:
+    """Exchange levels between layers, ``order`` from low to high AL, as long as the error falls."""
+    best = start
+    improved = True
+    while improved:
+        improved = False
+        for gains in order:
+            for pays in [gains, *reversed(order)]:
+                found = _exchanged(best, gains, pays)
+                if found is not None and fits(found) and measured(found) < measured(best):
+                    best, improved = found, True
+    return best
+
+
+def _exchanged(levels: tuple[int, ...], gains: int, pays: int) -> tuple[int, ...] | None:
+    """Return ``levels`` with the next candidate for one layer and the one before for another (none if the same)."""
+    places = [CANDIDATES.index(level) for level in levels]
+    places[gains] += 1
+    if pays != gains:
+        places[pays] -= 1
+    if places[gains] >= len(CANDIDATES) or min(places) < 0:
+        return None
+    return tuple(CANDIDATES[place] for place in places)
 
 
 def activity_level(outputs: Tensor | np.ndarray, theta: float) -> float:

@@ -25,7 +25,7 @@ from homeo_rl.snn.accumulation import steps_of
 from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.spec import EncoderSpec, NetworkSpec, ReadoutSpec
 from homeo_rl.training.certify import certify, play
-from homeo_rl.training.finetune import FineTuned, finetune
+from homeo_rl.training.finetune import FineTuned, finetune, levels_for
 
 METHODS = ("pascal", "rate")
 
@@ -37,7 +37,7 @@ class ConversionPlan:
     ``form`` and ``neuron`` are those of `homeo_rl.conversion.Converted`; method "rate" is the control, plain
     integrate-and-fire neurons averaged over ``steps`` steps. ``episodes`` pairs of episodes are played for the
     certificate, for which a time step lasts ``step_seconds``. A ReLU policy is given QCFS activations of ``levels`` and
-    ``finetune_steps`` of behaviour cloning first.
+    ``finetune_steps`` of behaviour cloning first; levels () are chosen for ``budget_steps`` time steps a decision.
     """
 
     method: Literal["pascal", "rate"] = "pascal"
@@ -48,6 +48,7 @@ class ConversionPlan:
     step_seconds: float = 1e-3
     finetune_steps: int = 0
     levels: tuple[int, ...] = (8,)
+    budget_steps: int = 16
     which: str = "policy"
 
     def __post_init__(self) -> None:
@@ -87,10 +88,10 @@ def convert(
     load_modules(run.spec.modules)
     source = load_controller(run, which=plan.which)
     controls: dict[str, Controller] = {}
-    tuned = _finetuned(run, source, plan, on_episode)
-    if tuned is not None:
+    found = _finetuned(run, source, plan, on_episode)
+    if found is not None:
         controls["the network before fine-tuning"] = source
-        source = tuned.controller
+        source = found[0].controller
     controller = converted(run, source, plan)
     made = Run.create(
         out,
@@ -100,9 +101,11 @@ def convert(
         ),
     )  # fmt: skip
     save_controller(made, controller)
-    if tuned is not None:
+    if found is not None:
+        tuned, choice = found
         losses = {"steps": plan.finetune_steps, "first_loss": tuned.first_loss, "last_loss": tuned.last_loss}
-        checkpoint.write_json(made.path / "finetuning.json", losses)
+        chosen = None if choice is None else choice._asdict()
+        checkpoint.write_json(made.path / "finetuning.json", {**losses, "levels": chosen})
     if plan.episodes == 0:
         return made, None
     controls |= {
@@ -120,8 +123,10 @@ def convert(
     return made, certificate
 
 
-def _finetuned(run: Run, source: Controller, plan: ConversionPlan, on_episode: Callable[[], None]) -> FineTuned | None:
-    """Give a ReLU policy QCFS activations where the plan says so."""
+def _finetuned(
+    run: Run, source: Controller, plan: ConversionPlan, on_episode: Callable[[], None]
+) -> tuple[FineTuned, Choice | None] | None:
+    """Give a ReLU policy QCFS activations where the plan says so; their levels are chosen where it names none."""
     network = source.network
     if not isinstance(network, MLPNetwork) or network.spec.activation == "qcfs" or plan.finetune_steps == 0:
         return None
@@ -129,7 +134,11 @@ def _finetuned(run: Run, source: Controller, plan: ConversionPlan, on_episode: C
     for _ in seen:
         on_episode()
     states = torch.as_tensor(np.concatenate([episode.observations for episode in seen]))
-    return finetune(source, states, levels=plan.levels, steps=plan.finetune_steps)
+    levels, choice = plan.levels, None
+    if not levels:
+        choice = levels_for(source, states, plan.budget_steps, neuron=plan.neuron)
+        levels = choice.levels
+    return finetune(source, states, levels=levels, steps=plan.finetune_steps), choice
 
 
 def converted(run: Run, source: Controller, plan: ConversionPlan) -> Controller:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.conversion import fit_thetas
+from homeo_rl.conversion.levels import CANDIDATES, Choice, activity_level, choose_levels
 from homeo_rl.seeding import derive
+from homeo_rl.snn.qcfs import QCFS
 
 BATCH = 256
 
@@ -49,16 +51,11 @@ def finetune(
         learning_rate: at the start.
         on_step: called after each step.
     """
-    network = teacher.network
-    assert isinstance(network, MLPNetwork)
-    spec = replace(teacher.spec, network=replace(network.spec, activation="qcfs", levels=levels))
-    student = Controller(spec)
+    z = teacher.normaliser(observations)
+    student = _student(teacher, z, levels)
     assert isinstance(student.network, MLPNetwork)
-    student.load_state_dict(teacher.state_dict(), strict=False)
     with torch.no_grad():
-        z = teacher.normaliser(observations)
-        target = network(z)[0]
-    fit_thetas(student.network, z)
+        target = teacher.network(z)[0]
     # A clone of what was loaded in inference mode would have no gradient.
     parameters = [parameter.requires_grad_() for parameter in student.network.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=learning_rate)
@@ -75,6 +72,47 @@ def finetune(
         on_step()
     last = _loss(student.network, z, target)
     return FineTuned(student.eval().requires_grad_(False), first, last)
+
+
+def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron: str = "pascal") -> Choice:
+    """Return the levels with the least action error before fine-tuning, within ``budget`` time steps a decision.
+
+    Raises:
+        UsageError: the budget is too small.
+    """
+    z = teacher.normaliser(observations)
+    with torch.no_grad():
+        actions = teacher.squasher(teacher.network(z)[0])
+
+    @torch.no_grad()
+    def error(levels: tuple[int, ...]) -> float:
+        student = _student(teacher, z, levels)
+        return float((student.squasher(student.network(z)[0]) - actions).square().mean().sqrt())
+
+    fine = _student(teacher, z, (max(CANDIDATES),))
+    assert isinstance(fine.network, MLPNetwork)
+    seen: list[Tensor] = []
+    hooks = [part.register_forward_hook(lambda _, given, out: seen.append(out)) for part in fine.network.activations]
+    with torch.no_grad():
+        fine.network(z)
+    for hook in hooks:
+        hook.remove()
+    thetas = [part.theta for part in fine.network.activations if isinstance(part, QCFS)]
+    activity = [activity_level(out, float(theta)) for out, theta in zip(seen, thetas, strict=True)]
+    return choose_levels(error, activity, budget, neuron=neuron)
+
+
+@torch.no_grad()
+def _student(teacher: Controller, z: Tensor, levels: tuple[int, ...]) -> Controller:
+    """Return the teacher with QCFS activations whose thetas fit the normalised observations ``z``."""
+    network = teacher.network
+    assert isinstance(network, MLPNetwork)
+    spec = replace(teacher.spec, network=replace(network.spec, activation="qcfs", levels=levels))
+    student = Controller(spec)
+    student.load_state_dict(teacher.state_dict(), strict=False)
+    assert isinstance(student.network, MLPNetwork)
+    fit_thetas(student.network, z)
+    return student.requires_grad_(False)
 
 
 @torch.no_grad()
