@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Scope
 from homeo_rl.snn.layers import currents
-from homeo_rl.snn.qcfs import QCFS
+from homeo_rl.snn.qcfs import QCFS, fit_thetas
 from homeo_rl.snn.state import LayerWeights, NetworkState, Weights, trained
 from homeo_rl.spec import NetworkSpec
 
@@ -23,6 +23,8 @@ class MLPNetwork(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(spec.widths, spec.widths[1:], strict=False))
         levels = spec.levels_of_layers if spec.activation == "qcfs" else ()
         self.activations = nn.ModuleList(QCFS(level) for level in levels)
+        if levels:
+            fit_thetas(self, torch.randn(1024, spec.inputs))  # as normalised observations are
 
     def parameters_of_layers(self) -> Weights:
         """Return the trained weights, without gradients."""

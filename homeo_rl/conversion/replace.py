@@ -1,4 +1,4 @@
-"""Put QCFS activations into any network, and find where they should clip."""
+"""Put QCFS activations into any network."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from homeo_rl.errors import UsageError
-from homeo_rl.snn.qcfs import LEAST_THETA, QCFS
+from homeo_rl.snn.qcfs import QCFS
 
 REPLACED = (nn.ReLU, nn.ReLU6, nn.Tanh, nn.ELU, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Softplus, nn.Sigmoid, nn.Hardtanh)
 """Activations that QCFS takes the place of. All but ReLU change what the network computes: fine-tune it."""
@@ -76,23 +75,3 @@ def require_exact(network: nn.Module) -> None:
                 else f"expected QCFS and {', '.join(layer.__name__ for layer in LINEAR)}"
             )
             raise UsageError(f"{name or 'network'}: {kind} cannot be converted exactly: {why}")
-
-
-@torch.no_grad()
-def fit_thetas(network: nn.Module, x: Tensor, *, deviations: float = 2.0) -> None:
-    """Set every QCFS's theta to so many standard deviations of its input on the samples ``x``, layer after layer.
-
-    An activation whose inputs all lie outside (0, theta) has no gradient to learn theta by.
-    """
-    for activation in (part for part in network.modules() if isinstance(part, QCFS)):
-        seen: list[Tensor] = []
-        hook = activation.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
-        try:
-            network(x)
-        finally:
-            hook.remove()
-        spread = float(torch.cat([z.flatten() for z in seen]).std())
-        theta = max(deviations * spread, 2 * LEAST_THETA)
-        activation.raw_theta.fill_(
-            float(torch.log(torch.expm1(torch.tensor(theta - LEAST_THETA, dtype=torch.float64))))
-        )

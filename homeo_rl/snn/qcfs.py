@@ -99,3 +99,23 @@ class _Quantise(torch.autograd.Function):
         above, inside = z >= theta, (z > 0) & (z < theta)
         of_theta = torch.where(inside, level / ctx.levels - z / theta, above.to(z.dtype))
         return grads[0] * inside, (grads[0] * of_theta).sum(), None
+
+
+@torch.no_grad()
+def fit_thetas(network: nn.Module, x: Tensor, *, deviations: float = 2.0) -> None:
+    """Set every QCFS's theta to so many standard deviations of its input on the samples ``x``, layer after layer.
+
+    An activation whose inputs all lie outside (0, theta) has no gradient to learn theta by.
+    """
+    for activation in (part for part in network.modules() if isinstance(part, QCFS)):
+        seen: list[Tensor] = []
+        hook = activation.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        try:
+            network(x)
+        finally:
+            hook.remove()
+        spread = float(torch.cat([z.flatten() for z in seen]).std())
+        theta = max(deviations * spread, 2 * LEAST_THETA)
+        activation.raw_theta.fill_(
+            float(torch.log(torch.expm1(torch.tensor(theta - LEAST_THETA, dtype=torch.float64))))
+        )

@@ -17,6 +17,7 @@ from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.conversion import FORMS, NEURONS, Converted, Form, Neuron
 from homeo_rl.conversion.certificate import Certificate
+from homeo_rl.conversion.levels import Choice
 from homeo_rl.envs.making import load_modules
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.run import Run, versions
