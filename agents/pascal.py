@@ -31,6 +31,8 @@ class PascalNetwork(SpikingNetwork):
     Attributes:
         amplitudes: d of every hidden layer, float64. In the dyadic form weights carry the amplitude of the spikes
             before them, and spikes are 1.
+        at_once: let a dyadic network add up whole counts instead of running time steps: the rounded network that the
+            spiking one is equal to.
     """
 
     amplitudes: Tensor
@@ -43,6 +45,7 @@ class PascalNetwork(SpikingNetwork):
             # As the trained network's lie, down to the strides of a single row: the order of sums decides the last bit.
             layer.weight = nn.Parameter(torch.empty(layer.weight.shape, dtype=dtype).copy_(layer.weight.detach()))
             layer.bias = nn.Parameter(layer.bias.detach().to(dtype))
+        self.at_once = False
         self.register_buffer("amplitudes", torch.ones(len(spec.hidden), dtype=torch.float64))
 
     def initial_state(
@@ -94,8 +97,8 @@ class PascalNetwork(SpikingNetwork):
                 sent = torch.maximum(sent, _rows(own.stuck))
             rates.append(sent.mean(1).detach())
             train = sent if spec.form == "dyadic" else sent * step
-            if spec.form == "counts":
-                train = (sent.sum(1) * step).unsqueeze(1)
+            if spec.form == "counts" or self.at_once:
+                train = train.sum(1, keepdim=True) if self.at_once else (sent.sum(1) * step).unsqueeze(1)
         last = self._received(len(spec.hidden), train, state)
         y = last.mean(1) if spec.form == "rate" else last[:, 0] if spec.form == "counts" else last.sum(1)
         rates.append(torch.zeros_like(y))
@@ -135,6 +138,8 @@ class PascalNetwork(SpikingNetwork):
             return _integrate_and_fire(received.transpose(0, 1), step * levels)
         if form == "counts":
             return burst(level_of(received[:, 0], step, levels), levels)
+        if form == "dyadic" and self.at_once:
+            return burst(ladder_level(received.sum(1), float(step), levels), levels)
         if analogue:
             total = received.sum(1)
             count = ladder_level(total, float(step), levels) if form == "dyadic" else level_of(total, step, levels)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from homeo_rl.agents.controller import load_controller
 from homeo_rl.cli import main
 from homeo_rl.conversion import NEURONS, Converted, fit_thetas, with_qcfs
 from homeo_rl.conversion.levels import activity_level, choose_levels
+from homeo_rl.envs.making import make_env
 from homeo_rl.errors import UsageError
 from homeo_rl.run import Run
 from homeo_rl.snn.accumulation import accumulate, burst, gate, steps_of
@@ -506,3 +508,33 @@ def test_levels_of_many_layers_are_searched() -> None:
     assert choice.levels[2] == max(choice.levels) > choice.uniform[0]
     assert sum(choice.levels) <= 40
     assert choice.measured == len(set(asked)) == len(asked) < 2000
+
+
+@pytest.mark.parametrize(("env", "steps"), [("InvertedPendulum-v5", 10_000), ("HalfCheetah-v5", 1_000)])
+@pytest.mark.parametrize("form", ["counts", "dyadic"])
+def test_a_chaotic_plant_sees_no_difference(
+    env: str, steps: int, form: str, make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Step by step beside the network it is equal to, until ``steps``: observations and rewards to the last bit."""
+    run, _ = converted(
+        make_run(env, "qcfs", overrides={"hidden": [32, 24], "levels": [8, 4]}), tmp_path / "snn", "--form", form,
+        capsys=capsys,
+    )  # fmt: skip
+    spiking = load_controller(run)
+    equal = load_controller(Run.open(Path(run.spec.source)) if form == "counts" else run)
+    if form == "dyadic":
+        equal.network.at_once = True  # type: ignore[assignment,union-attr]
+    both, over = [make_env(env), make_env(env)], True
+    with torch.inference_mode():
+        for step in range(steps):
+            if over:
+                seen = [one.reset(seed=step)[0] for one in both]
+            actions = [
+                policy(torch.as_tensor(x, dtype=torch.float32).unsqueeze(0))[0][0].numpy()
+                for policy, x in zip((spiking, equal), seen, strict=True)
+            ]
+            told = [one.step(action) for one, action in zip(both, actions, strict=True)]
+            seen = [one[0] for one in told]
+            assert np.array_equal(*seen), f"apart at step {step}"
+            assert told[0][1:4] == told[1][1:4]
+            over = told[0][2] or told[0][3]
