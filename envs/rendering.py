@@ -78,7 +78,10 @@ class Filmed(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return observation, reward, terminated, truncated or self._elapsed >= self._limit, info
 
     def _film(self) -> None:
-        frame = self.env.render()
+        try:
+            frame = self.env.render()
+        except gym.error.DependencyNotInstalled as error:
+            raise UsageError(f"rendering: {error}") from None
         if not isinstance(frame, np.ndarray) or frame.ndim != 3:
             raise EnvironmentFault(f"rendering: expected a picture [H, W, 3], got {type(frame).__name__}")
         self._sink(frame)

@@ -194,6 +194,17 @@ def test_mujoco_video_follows_the_robot(
         assert film.n_frames > 55, "frames that do not change are merged: the robot left the picture"  # type: ignore[attr-defined]
 
 
+def test_what_rendering_needs_is_named(
+    make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CartPole is drawn by a package that may be absent."""
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    run = make_run("CartPole-v1", "mlp")
+    with pytest.raises(SystemExit):
+        main(["enjoy", str(run.path), "--video", str(tmp_path / "film.gif")])
+    assert "pygame" in capsys.readouterr().err
+
+
 BAD = [
     (["train", "--env", "HalfCheeta-v5"], "did you mean 'HalfCheetah-v5'"),
     (["train", "--algo", "pp0"], "did you mean 'ppo'"),
