@@ -96,9 +96,12 @@ class PascalNetwork(SpikingNetwork):
             if own.stuck is not None:
                 sent = torch.maximum(sent, _rows(own.stuck))
             rates.append(sent.mean(1).detach())
-            train = sent if spec.form == "dyadic" else sent * step
-            if spec.form == "counts" or self.at_once:
-                train = train.sum(1, keepdim=True) if self.at_once else (sent.sum(1) * step).unsqueeze(1)
+            if spec.form == "counts":
+                train = (sent.sum(1) * step).unsqueeze(1)
+            elif spec.form == "dyadic":
+                train = sent.sum(1, keepdim=True) if self.at_once else sent
+            else:
+                train = sent * step
         last = self._received(len(spec.hidden), train, state)
         y = last.mean(1) if spec.form == "rate" else last[:, 0] if spec.form == "counts" else last.sum(1)
         rates.append(torch.zeros_like(y))
