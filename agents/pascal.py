@@ -14,15 +14,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, Tick
-from homeo_rl.snn.accumulation import accumulate, burst, gate
+from homeo_rl.snn.accumulation import INPUT_GRID, accumulate, burst, gate, on_grid
 from homeo_rl.snn.layers import modulated_currents
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.qcfs import ladder_level, level_of
 from homeo_rl.snn.state import LayerWeights, NetworkState
 from homeo_rl.spec import NetworkSpec
-
-INPUT_GRID = 16
-"""The dyadic form rounds observations to multiples of 2^-16."""
 
 
 class PascalNetwork(SpikingNetwork):
@@ -82,7 +79,7 @@ class PascalNetwork(SpikingNetwork):
         spec = self.spec
         value = x.to(self.weights_of(0, state).weight.dtype)
         if spec.form == "dyadic":
-            value = torch.round(value * 2.0**INPUT_GRID) / 2.0**INPUT_GRID
+            value = on_grid(value, INPUT_GRID)
         rates, train = [value.detach()], value.unsqueeze(1)
         if spec.form == "rate":
             train = train.expand(-1, spec.steps, -1)
@@ -114,11 +111,14 @@ class PascalNetwork(SpikingNetwork):
 
     def synops(self, rates: Sequence[Tensor]) -> Tensor:
         """Return synaptic operations per decision [B]; the analogue input is multiplied once, where it is not 0."""
-        spec = self.spec
-        each = [spec.steps if spec.form == "rate" else levels for levels in spec.levels_of_layers]
-        counts = [(rates[0] != 0).to(rates[0])]
-        counts += [(rate * most).round() for rate, most in zip(rates[1:-1], each, strict=True)]
+        counts = [(rates[0] != 0).to(rates[0]), *self.counts(rates)]
         return torch.cat([count.double() for count in counts], 1) @ self.reached.double()
+
+    def counts(self, rates: Sequence[Tensor]) -> list[Tensor]:
+        """Return how many spikes every hidden neuron sent [B, N], from the rates of a decision."""
+        spec = self.spec
+        steps = [spec.steps if spec.form == "rate" else levels for levels in spec.levels_of_layers]
+        return [(rate * most).round() for rate, most in zip(rates[1:-1], steps, strict=True)]
 
     def _received(self, index: int, train: Tensor, state: NetworkState) -> Tensor:
         """Return the input currents [B, T, N] of layer ``index``, with what is added to them where it is added."""

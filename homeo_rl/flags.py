@@ -148,7 +148,7 @@ class Convert(Common):
     steps: int = 16
     """Time steps of --method rate."""
     finetune_steps: int = 0
-    """Steps of behaviour cloning that give a ReLU policy (--agent mlp) the activations it needs; 5000 are plenty."""
+    """Steps of behaviour cloning that give a ReLU policy (--agent mlp) the activations it needs."""
     levels: str = "8"
     """Levels that it gets: 8, or one a hidden layer, 8,4; auto chooses them for --budget-steps."""
     budget_steps: int = 16

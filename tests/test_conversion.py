@@ -411,8 +411,12 @@ def test_rate_conversion_is_not_exact(trained: Run, tmp_path: Path, capsys: pyte
             run, _ = converted(
                 trained, tmp_path / f"rate{steps}", "--method", "rate", "--steps", str(steps), capsys=capsys
             )
-            actions, _ = load_controller(run)(x)
+            controller = load_controller(run)
+            actions, state = controller(x)
             assert float(((actions - expected).abs() > 1e-3).double().mean()) > 0.05
+            sent = controller.network.counts(state.rates)  # type: ignore[operator,union-attr]
+            assert all(torch.equal(one / steps, rate) for one, rate in zip(sent, state.rates[1:-1], strict=True))
+            assert max(float(one.max()) for one in sent) == steps, "spikes are counted over time steps, not levels"
 
 
 def test_what_cannot_be_converted(

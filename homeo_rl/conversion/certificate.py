@@ -41,6 +41,7 @@ class Certificate:
         hidden_counts: how many there are.
         multiply_accumulates: of the trained network, per decision.
         synaptic_operations: of the converted one, per decision, mean.
+        analogue_operations: those of them that the analogue input costs, which are multiplications.
         spikes: sent per decision, mean.
         diverged_at: for each pair of episodes, the first step at which they differ, or None.
         returns: of both, and of the control at several T.
@@ -61,6 +62,7 @@ class Certificate:
     hidden_counts: int
     multiply_accumulates: float
     synaptic_operations: float
+    analogue_operations: float
     spikes: float
     diverged_at: tuple[int | None, ...]
     returns: tuple[Returns, ...]
@@ -81,10 +83,10 @@ class Certificate:
 
         The analogue input is multiplied once, so the first layer's products count as such.
         """
-        first = float(self.widths[0] * self.widths[1])
+        added = self.synaptic_operations - self.analogue_operations
         return (
             self.multiply_accumulates * MULTIPLY_ACCUMULATE,
-            first * MULTIPLY_ACCUMULATE + max(self.synaptic_operations - first, 0.0) * ACCUMULATE,
+            self.analogue_operations * MULTIPLY_ACCUMULATE + added * ACCUMULATE,
         )
 
     def markdown(self) -> str:

@@ -18,11 +18,8 @@ from torch import Tensor, fx, nn
 from homeo_rl.conversion.graph import Graph, Rules, affine_of
 from homeo_rl.conversion.pascal import Neuron, joined
 from homeo_rl.errors import UsageError
-from homeo_rl.snn.accumulation import Firing, accumulate, burst, gate
+from homeo_rl.snn.accumulation import INPUT_GRID, Firing, accumulate, burst, gate, on_grid
 from homeo_rl.snn.qcfs import QCFS, ladder_level
-
-INPUT_GRID = 16
-"""Observations are multiples of 2^-16."""
 
 FINEST = 40
 """Finest grid of weights, 2^-40."""
@@ -51,11 +48,6 @@ class Plan(NamedTuple):
 
     constants: dict[str, Tensor]
     after: Range
-
-
-def on_grid(value: Tensor, grid: int) -> Tensor:
-    """Return ``value`` in float64 on the grid of 2^-grid."""
-    return torch.round(value.double() * 2.0**grid) / 2.0**grid
 
 
 class Dyadic(Rules[Tensor]):

@@ -23,6 +23,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+INPUT_GRID = 16
+"""The dyadic forms round observations to multiples of 2^-16."""
+
+
+def on_grid(value: Tensor, grid: int) -> Tensor:
+    """Return ``value`` in float64 on the grid of 2^-grid."""
+    return torch.round(value.double() * 2.0**grid) / 2.0**grid
+
 
 class Firing(NamedTuple):
     """All spikes of one decision; 1 and 0, inhibitory ones -1.

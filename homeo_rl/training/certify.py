@@ -56,10 +56,12 @@ def certify(
     seen = torch.as_tensor(np.concatenate([one.observations for one in first]))
     with torch.inference_mode():
         before = torch.as_tensor(np.concatenate([one.actions for one in first]))
-        after, state = _in_blocks(converted, seen)
+        after, state = _one_by_one(converted, seen)
         error = (after.double() - before.double()).abs().reshape(len(seen), -1)
         levels = _levels(source, trained.normaliser(seen))
         counts = [(rate * most).round() for rate, most in zip(state[1:-1], spiking.spec.levels_of_layers, strict=True)]
+        analogue = float((state[0] != 0).double().sum(1).mean()) * spiking.spec.widths[1]
+        spikes = float(sum(sent.sum(1).mean() for sent in spiking.counts(state)))
         flipped = sum(int((a != b).sum()) for a, b in zip(levels, counts, strict=True))
         synops = float(spiking.synops(state).mean())
     widths = spiking.spec.widths
@@ -70,7 +72,7 @@ def certify(
         rms_action_error=float(error.square().mean().sqrt()), flipped_counts=flipped,
         hidden_counts=sum(count.numel() for count in counts),
         multiply_accumulates=float(sum(i * o for i, o in pairwise(widths))),
-        synaptic_operations=synops, spikes=float(sum(count.sum(1).mean() for count in counts)),
+        synaptic_operations=synops, analogue_operations=analogue, spikes=spikes,
         diverged_at=tuple(_first_difference(a, b) for a, b in zip(first, second, strict=True)),
         returns=tuple(_returns(name, [one.total for one in several]) for name, several in played.items()),
     )  # fmt: skip
@@ -106,7 +108,7 @@ def play(run: Run, policy: Controller, seed: int) -> Played:
     return Played(observations, actions, rewards)
 
 
-def _in_blocks(policy: Controller, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _one_by_one(policy: Controller, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Return actions and rates for many states, one by one: the last bit of a sum may depend on the batch."""
     actions, rates = [], []
     for row in torch.split(x, 1):
