@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, Tick
-from homeo_rl.snn.accumulation import INPUT_GRID, accumulate, burst, gate, on_grid
+from homeo_rl.snn.accumulation import INPUT_GRID, burst, fire, integrate_and_fire, on_grid
 from homeo_rl.snn.layers import modulated_currents
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.qcfs import ladder_level, level_of
@@ -138,30 +138,16 @@ class PascalNetwork(SpikingNetwork):
         """Return the spikes [T, B, N] of a layer for its currents [B, T, N]."""
         form = self.spec.form
         if form == "rate":
-            return _integrate_and_fire(received.transpose(0, 1), step * levels)
+            return integrate_and_fire(received.transpose(0, 1), step * levels)
         if form == "counts":
             return burst(level_of(received[:, 0], step, levels), levels)
         if form == "dyadic" and self.at_once:
             return burst(ladder_level(received.sum(1), float(step), levels), levels)
-        if analogue:
-            total = received.sum(1)
-            count = ladder_level(total, float(step), levels) if form == "dyadic" else level_of(total, step, levels)
-            return burst(count, levels)
-        neuron = accumulate if self.spec.accumulator == "pascal" else gate
-        return neuron(received.transpose(0, 1), step, levels).sent
+        level = ladder_level if form == "dyadic" else level_of
+        train = received.transpose(0, 1)
+        return fire(train, step, levels, self.spec.accumulator, analogue=analogue, level=level).sent
 
 
 def _rows(flags: Tensor) -> Tensor:
     """Return flags [N] or [B, N] ready for trains [B, T, N]."""
     return flags if flags.dim() == 1 else flags.unsqueeze(1)
-
-
-def _integrate_and_fire(x: Tensor, threshold: Tensor) -> Tensor:
-    """Return the spikes of plain IF neurons with soft reset for currents ``x`` [T, B, N], from half a threshold."""
-    v, sent = torch.zeros_like(x[0]) + 0.5 * threshold, []
-    for now in x:
-        v = v + now
-        s = (v >= threshold).to(v.dtype)
-        v = v - s * threshold
-        sent.append(s)
-    return torch.stack(sent)

@@ -128,7 +128,7 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         _require(
             len(self.levels) in (1, len(self.hidden)) and all(1 <= level <= 1024 for level in self.levels),
-            "levels", f"one of 1 to 1024, or {len(self.hidden)}, one a hidden layer", self.levels,
+            "levels", f"one number of 1 to 1024, or one for each hidden layer ({len(self.hidden)})", self.levels,
         )  # fmt: skip
         plain = self.encoder.kind == "current" and self.readout.kind == "membrane"
         _require(self.body != "pascal" or plain, "body pascal", "encoder current and read-out membrane", self.encoder)

@@ -17,6 +17,7 @@ RATIOS = {
     "dwam_step": {"vs_plain", "crowd_time_per_environment", "crowd_memory_per_weights"},
     "gpu_step": {"forward_vs_reference", "training_vs_reference", "forward_vs_limit", "training_vs_limit"},
     "evaluation_suite": {"vs_limit"},
+    "conversion_digits": {"equal"},
     "sweep": {"speedup", "efficiency"},
     "navigation_world": {"steps_per_second", "vs_shapely", "330_obstacles_vs_33", "resident_mb"},
 }

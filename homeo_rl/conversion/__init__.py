@@ -1,7 +1,20 @@
 """ANN-to-SNN conversion that is exact: networks with QCFS activations become spiking networks (PASCAL)."""
 
-from homeo_rl.conversion.pascal import FORMS, NEURONS, Converted, Form, Neuron
+from homeo_rl.conversion.pascal import FORMS, Converted, Form
+from homeo_rl.conversion.rate import RateConverted
 from homeo_rl.conversion.replace import Replacement, with_qcfs
+from homeo_rl.snn.accumulation import NEURONS, Neuron
 from homeo_rl.snn.qcfs import QCFS, fit_thetas
 
-__all__ = ["FORMS", "NEURONS", "QCFS", "Converted", "Form", "Neuron", "Replacement", "fit_thetas", "with_qcfs"]
+__all__ = [
+    "FORMS",
+    "NEURONS",
+    "QCFS",
+    "Converted",
+    "Form",
+    "Neuron",
+    "RateConverted",
+    "Replacement",
+    "fit_thetas",
+    "with_qcfs",
+]

@@ -33,6 +33,7 @@ class Certificate:
         levels: L of every hidden layer.
         time_steps: of a decision (T_dec).
         step_seconds: what one is taken to last.
+        effective_steps: T_eff, what a decision computes in steps of plain neurons.
         states: how many visited states both networks were asked about.
         equal_actions: how many of them have the same action to the last bit.
         max_action_error: largest absolute difference of an action entry.
@@ -54,6 +55,7 @@ class Certificate:
     levels: tuple[int, ...]
     time_steps: int
     step_seconds: float
+    effective_steps: float
     states: int
     equal_actions: int
     max_action_error: float
@@ -101,7 +103,7 @@ class Certificate:
             ("layers", " - ".join(str(width) for width in self.widths)),
             ("levels of the hidden layers", ", ".join(str(level) for level in self.levels)),
             ("form, neuron", f"{self.form}, {self.neuron}"),
-            ("time steps a decision", f"{self.time_steps} ({lasts})"),
+            ("time steps a decision", f"{self.time_steps} ({lasts}); {self.effective_steps:.1f} by arithmetic (T_eff)"),
             ("visited states compared", f"{self.states:,}"),
             ("equal actions", f"{self.equal_actions:,} ({self.equal_actions / max(self.states, 1):.2%})"),
             ("largest, root mean square action error", f"{self.max_action_error:.3g}, {self.rms_action_error:.3g}"),

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from homeo_rl.conversion.graph import Graph, Rules, affine_of
-from homeo_rl.conversion.pascal import Neuron, joined
+from homeo_rl.conversion.pascal import joined
 from homeo_rl.errors import UsageError
-from homeo_rl.snn.accumulation import INPUT_GRID, Firing, accumulate, burst, gate, on_grid
+from homeo_rl.snn.accumulation import INPUT_GRID, Firing, Neuron, fire, on_grid
 from homeo_rl.snn.qcfs import QCFS, ladder_level
 
 FINEST = 40
@@ -101,11 +101,7 @@ class Dyadic(Rules[Tensor]):
         step, levels = float(constants["step"]), activation.levels
         if self.fired is None:  # the rounded network
             return ladder_level(value.sum(0), step, levels).unsqueeze(0)
-        if after.analogue:
-            sent = burst(ladder_level(value.sum(0), step, levels), levels)
-            fired = Firing(value[:0], value[:0], sent)
-        else:
-            fired = accumulate(value, step, levels) if self.neuron == "pascal" else gate(value, step, levels)
+        fired = fire(value, step, levels, self.neuron, analogue=after.analogue, level=ladder_level)
         if self.record:
             self.fired[name] = fired
         return fired.sent

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from homeo_rl.errors import UsageError
-from homeo_rl.snn.accumulation import steps_of
+from homeo_rl.snn.accumulation import Neuron, steps_of
 
 BINS = 5
 
@@ -33,7 +33,7 @@ class Choice(NamedTuple):
 
 
 def choose_levels(
-    error: Callable[[tuple[int, ...]], float], activity: Sequence[float], budget: int, *, neuron: str = "pascal"
+    error: Callable[[tuple[int, ...]], float], activity: Sequence[float], budget: int, *, neuron: Neuron = "pascal"
 ) -> Choice:
     """Return the levels of a chain of layers with the least measured error within ``budget`` time steps a decision.
 
@@ -53,7 +53,7 @@ def choose_levels(
     count = len(activity)
 
     def fits(levels: tuple[int, ...]) -> bool:
-        return sum(steps_of(list(levels), neuron)) <= budget
+        return sum(steps_of(levels, neuron)) <= budget
 
     known: dict[tuple[int, ...], float] = {}
 

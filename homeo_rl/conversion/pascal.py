@@ -18,13 +18,11 @@ from torch import Tensor, nn
 
 from homeo_rl.conversion.graph import Graph, Rules, constant_free
 from homeo_rl.errors import unknown
-from homeo_rl.snn.accumulation import Firing, accumulate, burst, gate, steps_of
+from homeo_rl.snn.accumulation import NEURONS, Firing, Neuron, burst, fire, steps_of
 from homeo_rl.snn.qcfs import QCFS, level_of
 
 Form = Literal["counts", "stepwise", "dyadic"]
-Neuron = Literal["pascal", "gated"]
 FORMS: tuple[Form, ...] = ("counts", "stepwise", "dyadic")
-NEURONS: tuple[Neuron, ...] = ("pascal", "gated")
 
 
 class Converted(nn.Module):
@@ -167,7 +165,7 @@ class Stepwise(Rules[tuple[Tensor, bool]]):
         """Run the neurons."""
         train, analogue = value
         step = activation.step(train)
-        fired = run(train, step, activation.levels, self.neuron, analogue=analogue)
+        fired = fire(train, step, activation.levels, self.neuron, analogue=analogue, level=level_of)
         if self.record:
             self.fired[name] = fired
         return fired.sent * step, False
@@ -175,14 +173,6 @@ class Stepwise(Rules[tuple[Tensor, bool]]):
     def finish(self, value: tuple[Tensor, bool]) -> Tensor:
         """The output is the sum over the steps."""
         return value[0].sum(0)
-
-
-def run(train: Tensor, step: Tensor | float, levels: int, neuron: Neuron, *, analogue: bool) -> Firing:
-    """Run neurons over currents [T, B, ...]; the analogue input is compared with all thresholds at once."""
-    if analogue:
-        nothing = train[:0]
-        return Firing(nothing, nothing, burst(level_of(train.sum(0), step, levels), levels))
-    return accumulate(train, step, levels) if neuron == "pascal" else gate(train, step, levels)
 
 
 def joined(x: Tensor, y: Tensor) -> Tensor:

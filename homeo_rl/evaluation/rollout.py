@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -54,6 +54,15 @@ class Episode:
     trace: list[dict[str, list[float]]] = field(default_factory=list)
 
 
+class Step(NamedTuple):
+    """A decision of an episode, by its index: what was seen [D], what was done, what it earned."""
+
+    episode: int
+    observation: Any
+    action: Any
+    reward: float
+
+
 @dataclass
 class _Slot:
     env: Env
@@ -89,6 +98,7 @@ def rollout(
     chained: bool = False,
     normal: Sequence[np.ndarray] = (),
     options: Sequence[dict[str, Any]] = (),
+    on_step: Callable[[Step], None] | None = None,
     on_episode: Callable[[Episode], None] | None = None,
 ) -> list[Episode]:
     """Run one episode for each seed and return them in that order.
@@ -102,6 +112,7 @@ def rollout(
         chained: adaptation carries on from episode to episode (scope "run"): they run one after another.
         normal: calibrated mean rates [N] of each layer, which traces are compared with.
         options: what ``reset`` is told, in turn over the episodes (routes); () tells nothing.
+        on_step: told of each step of each episode.
         on_episode: told of each episode that ended.
     """
     waiting = [Episode(index, seed) for index, seed in enumerate(seeds)]
@@ -115,7 +126,7 @@ def rollout(
             envs.append(condition.wrap(new_env()))
             slots.append(_begin(session, place, envs[-1], waiting.pop(0), condition, options, fresh=True))
         while slots:
-            ended = _advance(session, slots, normal)
+            ended = _advance(session, slots, normal, on_step)
             over = []
             for place in ended:
                 slot = slots[place]
@@ -163,7 +174,9 @@ def _point(pose: Any) -> list[float]:
     return [round(float(value), 3) for value in pose[:2]]
 
 
-def _advance(session: Session, slots: list[_Slot], normal: Sequence[np.ndarray]) -> list[int]:
+def _advance(
+    session: Session, slots: list[_Slot], normal: Sequence[np.ndarray], on_step: Callable[[Step], None] | None
+) -> list[int]:
     """Make one decision in every slot; return the places whose episode ended."""
     for place, slot in enumerate(slots):
         weights = slot.damage.at(slot.episode.length, session.trained) if slot.damage else None
@@ -177,7 +190,10 @@ def _advance(session: Session, slots: list[_Slot], normal: Sequence[np.ndarray])
     ended = []
     for place, slot in enumerate(slots):
         episode = slot.episode
+        seen = slot.observation
         slot.observation, reward, terminated, truncated, info = slot.env.step(actions[place])
+        if on_step is not None:
+            on_step(Step(episode.index, seen, actions[place].copy(), float(reward)))
         if rates:
             episode.rates.add([layer[place] for layer in rates])
         episode.synops += float(synops[place])

@@ -18,10 +18,14 @@ fire and inhibit in turn for ever.
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+Neuron = Literal["pascal", "gated"]
+NEURONS: tuple[Neuron, ...] = ("pascal", "gated")
 
 INPUT_GRID = 16
 """The dyadic forms round observations to multiples of 2^-16."""
@@ -49,6 +53,31 @@ class Firing(NamedTuple):
     def total(self) -> Tensor:
         """Spikes sent [B, ...]."""
         return self.sent.sum(0)
+
+
+def fire(
+    x: Tensor,
+    step: Tensor | float,
+    levels: int,
+    neuron: Neuron,
+    *,
+    analogue: bool,
+    level: Callable[[Tensor, Tensor | float, int], Tensor],
+) -> Firing:
+    """Run a layer over its input currents ``x`` [T1, B, ...].
+
+    Args:
+        x: currents.
+        step: d.
+        levels: L.
+        neuron: one of `NEURONS`.
+        analogue: the currents are the network's own input, which is compared with all thresholds at once.
+        level: how that is done, `homeo_rl.snn.qcfs.level_of` or `homeo_rl.snn.qcfs.ladder_level`.
+    """
+    if analogue:
+        nothing = x[:0]
+        return Firing(nothing, nothing, burst(level(x.sum(0), step, levels), levels))
+    return accumulate(x, step, levels) if neuron == "pascal" else gate(x, step, levels)
 
 
 def accumulate(x: Tensor, step: Tensor | float, levels: int, *, silent: int | None = None) -> Firing:
@@ -94,13 +123,24 @@ def gate(x: Tensor, step: Tensor | float, levels: int) -> Firing:
     return Firing(nothing, nothing, torch.stack(sent))
 
 
+def integrate_and_fire(x: Tensor, threshold: Tensor | float) -> Tensor:
+    """Return the spikes of plain IF neurons with soft reset for currents ``x`` [T, B, ...], from half a threshold."""
+    v, sent = torch.zeros_like(x[0]) + 0.5 * threshold, []
+    for now in x:
+        v = v + now
+        s = (v >= threshold).to(v.dtype)
+        v = v - s * threshold
+        sent.append(s)
+    return torch.stack(sent)
+
+
 def burst(count: Tensor, levels: int) -> Tensor:
     """Return trains [L, B, ...] that spike at step k = 1 ... L wherever ``count`` [B, ...] >= k."""
     steps = torch.arange(1, levels + 1, dtype=count.dtype, device=count.device)
     return (count >= steps.view(-1, *[1] * count.dim())).to(count.dtype)
 
 
-def steps_of(levels: list[int], neuron: str) -> list[int]:
+def steps_of(levels: Sequence[int], neuron: Neuron) -> list[int]:
     """Return the time steps that each layer of a chain takes in a decision; layer 0 reads the input at once.
 
     PASCAL: L_0, then max(L_(l-1), L_l) - 1 + L_l; gated: L_l. Their sum is the latency of a decision.
@@ -108,3 +148,14 @@ def steps_of(levels: list[int], neuron: str) -> list[int]:
     if neuron == "gated" or not levels:
         return list(levels)
     return [levels[0], *(max(before, own) - 1 + own for before, own in itertools.pairwise(levels))]
+
+
+def effective_steps(levels: Sequence[int], fan_ins: Sequence[int]) -> float:
+    """Return T_eff, a decision's arithmetic in time steps of a plain integrate-and-fire layer, mean over layers.
+
+    A spike-accumulating neuron of T = L levels does about five operations a step where a plain one does four thirds of
+    a synapse's: T (1 + (5 T - 2) r) / (1 + T r) with r = 4 / (3 fan-in) (Ramesh and Srinivasan, TMLR 2025).
+    """
+    shares = [4.0 / (3.0 * fan_in) for fan_in in fan_ins]
+    each = [t * (1 + (5 * t - 2) * r) / (1 + t * r) for t, r in zip(levels, shares, strict=True)]
+    return sum(each) / len(each) if each else 0.0

@@ -23,7 +23,7 @@ def level_of(z: Tensor, step: Tensor | float, levels: int) -> Tensor:
     return torch.floor(z / step + 0.5).clamp(0, levels)
 
 
-def ladder_level(z: Tensor, step: float, levels: int) -> Tensor:
+def ladder_level(z: Tensor, step: Tensor | float, levels: int) -> Tensor:
     """Return how many of the thresholds (k - 1/2) step, k = 1 ... levels, ``z`` reaches.
 
     The same number as `level_of` without a division: exact where the thresholds and ``z`` are.
@@ -115,7 +115,4 @@ def fit_thetas(network: nn.Module, x: Tensor, *, deviations: float = 2.0) -> Non
         finally:
             hook.remove()
         spread = float(torch.cat([z.flatten() for z in seen]).std())
-        theta = max(deviations * spread, 2 * LEAST_THETA)
-        activation.raw_theta.fill_(
-            float(torch.log(torch.expm1(torch.tensor(theta - LEAST_THETA, dtype=torch.float64))))
-        )
+        activation.set_theta(max(deviations * spread, 2 * LEAST_THETA))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +13,16 @@ from torch import Tensor
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.agents.pascal import PascalNetwork
+from homeo_rl.agents.session import Session
 from homeo_rl.conversion.certificate import Certificate, Returns
+from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import make_env
+from homeo_rl.evaluation.rollout import Step, episode_seed, rollout
 from homeo_rl.run import Run
-from homeo_rl.seeding import derive, generator
+from homeo_rl.seeding import generator
+from homeo_rl.snn.accumulation import effective_steps
 from homeo_rl.snn.qcfs import QCFS, level_of
+from homeo_rl.spec import NetworkSpec
 
 
 def certify(
@@ -42,16 +46,11 @@ def certify(
         controls: other policies whose returns stand beside these two, by what they are.
         on_episode: called after each episode.
     """
-    source, spiking = trained.network, converted.network
+    source, spiking, widths = trained.network, converted.network, converted.network.spec.widths
     assert isinstance(source, MLPNetwork)
     assert isinstance(spiking, PascalNetwork)
     policies = {"the trained network": trained, "the converted network": converted, **(controls or {})}
-    played: dict[str, list[Played]] = {}
-    for name, policy in policies.items():
-        played[name] = []
-        for index in range(episodes):
-            played[name].append(play(run, policy, derive(0, "certificate", index) % 2**32))
-            on_episode()
+    played = {name: play(run, policy, "certificate", episodes, on_episode) for name, policy in policies.items()}
     first, second = played["the trained network"], played["the converted network"]
     seen = torch.as_tensor(np.concatenate([one.observations for one in first]))
     with torch.inference_mode():
@@ -60,14 +59,14 @@ def certify(
         error = (after.double() - before.double()).abs().reshape(len(seen), -1)
         levels = _levels(source, trained.normaliser(seen))
         counts = [(rate * most).round() for rate, most in zip(state[1:-1], spiking.spec.levels_of_layers, strict=True)]
-        analogue = float((state[0] != 0).double().sum(1).mean()) * spiking.spec.widths[1]
+        analogue = float((state[0] != 0).double().sum(1).mean()) * widths[1]
         spikes = float(sum(sent.sum(1).mean() for sent in spiking.counts(state)))
         flipped = sum(int((a != b).sum()) for a, b in zip(levels, counts, strict=True))
         synops = float(spiking.synops(state).mean())
-    widths = spiking.spec.widths
     return Certificate(
         source=str(run.path), form=spiking.spec.form, neuron=spiking.spec.accumulator, widths=widths,
         levels=spiking.spec.levels_of_layers, time_steps=spiking.spec.steps, step_seconds=step_seconds,
+        effective_steps=_effective_steps(spiking.spec),
         states=len(seen), equal_actions=int((error == 0).all(1).sum()), max_action_error=float(error.max()),
         rms_action_error=float(error.square().mean().sqrt()), flipped_counts=flipped,
         hidden_counts=sum(count.numel() for count in counts),
@@ -81,31 +80,28 @@ def certify(
 class Played:
     """An episode: observations [T, D], actions [T, K] or [T], rewards [T]."""
 
-    def __init__(self, observations: list[Any], actions: list[Any], rewards: list[float]) -> None:
-        self.observations = np.array(observations, dtype=np.float32)
-        self.actions = np.array(actions)
-        self.rewards = np.array(rewards)
+    def __init__(self, steps: list[Step]) -> None:
+        self.observations = np.array([step.observation for step in steps], dtype=np.float32)
+        self.actions = np.array([step.action for step in steps])
+        self.rewards = np.array([step.reward for step in steps])
         self.total = float(self.rewards.sum())
 
 
-@torch.inference_mode()
-def play(run: Run, policy: Controller, seed: int) -> Played:
-    """Play one episode of the run's environment."""
-    env = make_env(run.spec.env, run.spec.env_kwargs)
-    try:
-        observation, _ = env.reset(seed=seed)
-        observations, actions, rewards, over = [], [], [], False
-        while not over:
-            seen = np.asarray(observation, dtype=np.float32)
-            action = policy(torch.as_tensor(seen).unsqueeze(0))[0][0].numpy()
-            observations.append(seen)
-            actions.append(action.copy())
-            observation, reward, terminated, truncated, _ = env.step(int(action) if action.ndim == 0 else action)
-            rewards.append(float(reward))
-            over = terminated or truncated
-    finally:
-        env.close()
-    return Played(observations, actions, rewards)
+def play(
+    run: Run, policy: Controller, purpose: str, episodes: int, on_episode: Callable[[], None] = lambda: None
+) -> list[Played]:
+    """Play episodes of the run's environment one after another; their seeds depend on ``purpose`` only."""
+    played: list[list[Step]] = [[] for _ in range(episodes)]
+    rollout(
+        lambda slots: Session(policy, slots),
+        lambda: make_env(run.spec.env, run.spec.env_kwargs),
+        [episode_seed(0, purpose, index) for index in range(episodes)],
+        condition=Condition(name="clean"),
+        num_envs=1,
+        on_step=lambda step: played[step.episode].append(step),
+        on_episode=lambda _: on_episode(),
+    )
+    return [Played(steps) for steps in played]
 
 
 def _one_by_one(policy: Controller, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -132,6 +128,11 @@ def _levels(network: MLPNetwork, z: Tensor) -> list[Tensor]:
         for hook in hooks:
             hook.remove()
     return [torch.cat(part) for part in found]
+
+
+def _effective_steps(spec: NetworkSpec) -> float:
+    """Return T_eff; the control's neurons are plain ones."""
+    return float(spec.steps) if spec.form == "rate" else effective_steps(spec.levels_of_layers, spec.widths[:-2])
 
 
 def _level(activation: torch.nn.Module, z: Tensor) -> Tensor:

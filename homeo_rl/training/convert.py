@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,10 +19,9 @@ from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.conversion import FORMS, NEURONS, Converted, Form, Neuron
 from homeo_rl.conversion.certificate import Certificate
 from homeo_rl.conversion.levels import Choice
-from homeo_rl.envs.making import load_modules
+from homeo_rl.envs.making import load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.run import Run, versions
-from homeo_rl.seeding import derive
 from homeo_rl.snn.accumulation import steps_of
 from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.spec import EncoderSpec, NetworkSpec, ReadoutSpec
@@ -29,6 +29,9 @@ from homeo_rl.training.certify import certify, play
 from homeo_rl.training.finetune import FineTuned, finetune, levels_for
 
 METHODS = ("pascal", "rate")
+
+UNBOUNDED = 64.0
+"""Observations that are not normalised and have no bounds are planned to be no larger, in the dyadic form."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +134,7 @@ def _finetuned(
     network = source.network
     if not isinstance(network, MLPNetwork) or network.spec.activation == "qcfs" or plan.finetune_steps == 0:
         return None
-    seen = [play(run, source, derive(0, "finetune", index) % 2**32) for index in range(FINETUNE_EPISODES)]
-    for _ in seen:
-        on_episode()
+    seen = play(run, source, "finetune", FINETUNE_EPISODES, on_episode)
     states = torch.as_tensor(np.concatenate([episode.observations for episode in seen]))
     levels, choice = plan.levels, None
     if not levels:
@@ -159,9 +160,18 @@ def converted(run: Run, source: Controller, plan: ConversionPlan) -> Controller:
     controller = Controller(spec)
     assert isinstance(controller.network, PascalNetwork)
     controller.normaliser.load_state_dict(source.normaliser.state_dict())
-    bound = source.spec.clip if source.spec.normalise else 16.0
-    _fill(controller.network, network, most=bound)
+    _fill(controller.network, network, most=source.spec.clip if source.spec.normalise else _largest_entry(run))
     return controller.eval().requires_grad_(False)
+
+
+def _largest_entry(run: Run) -> float:
+    """Return the largest absolute value of an observation that the dyadic form plans for: the space's, where it tells.
+
+    Where it does not, sums of entries beyond this may round as all floating-point numbers do.
+    """
+    with closing(make_env(run.spec.env, run.spec.env_kwargs)) as env:
+        bounds = np.abs([env.observation_space.low, env.observation_space.high])  # type: ignore[attr-defined]  # a Box
+    return float(max(bounds.max(), 1.0)) if np.isfinite(bounds).all() and bounds.max() < UNBOUNDED else UNBOUNDED
 
 
 def _spec_of(network: NetworkSpec, plan: ConversionPlan) -> NetworkSpec:

@@ -14,6 +14,7 @@ from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.conversion import fit_thetas
 from homeo_rl.conversion.levels import CANDIDATES, Choice, activity_level, choose_levels
 from homeo_rl.seeding import derive
+from homeo_rl.snn.accumulation import Neuron
 from homeo_rl.snn.qcfs import QCFS
 
 BATCH = 256
@@ -74,7 +75,7 @@ def finetune(
     return FineTuned(student.eval().requires_grad_(False), first, last)
 
 
-def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron: str = "pascal") -> Choice:
+def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron: Neuron = "pascal") -> Choice:
     """Return the levels with the least action error before fine-tuning, within ``budget`` time steps a decision.
 
     Raises:

@@ -1,0 +1,61 @@
+"""A plain training loop for images: minibatches, AdamW, a cosine schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def fit(
+    network: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    generator: torch.Generator,
+    loss: Loss = nn.functional.cross_entropy,
+    epochs: int = 30,
+    batch: int = 64,
+    learning_rate: float = 3e-3,
+    weight_decay: float = 1e-2,
+    groups: Iterable[dict[str, object]] | None = None,
+) -> None:
+    """Train ``network`` in place on images ``x`` [N, ...] and labels ``y`` [N].
+
+    Args:
+        network: to train; left in evaluation mode.
+        x: images.
+        y: labels.
+        generator: of the order of the images.
+        loss: of the network's output and the labels.
+        epochs: passes over all images.
+        batch: images of a step.
+        learning_rate: at the start; it falls to 0.
+        weight_decay: of all parameters that are not in ``groups`` with another one.
+        groups: parameter groups; by default all parameters in one.
+    """
+    parameters = network.parameters() if groups is None else list(groups)
+    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
+    steps = epochs * -(-len(x) // batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
+    network.train()
+    for _ in range(epochs):
+        for rows in torch.split(torch.randperm(len(x), generator=generator), batch):
+            optimiser.zero_grad()
+            loss(network(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]  # torch ships backward untyped
+            optimiser.step()
+            schedule.step()
+    network.eval()
+
+
+@torch.no_grad()
+def accuracy(network: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, *, batch: int = 256) -> float:
+    """Return the share of images ``x`` whose largest output is the one of their label."""
+    right = [
+        (network(rows).argmax(-1) == labels).sum()
+        for rows, labels in zip(torch.split(x, batch), torch.split(y, batch), strict=True)
+    ]
+    return float(torch.stack(right).sum()) / len(y)

@@ -1,0 +1,201 @@
+"""Images: networks that convert to the last bit, real digits, folders in the formats in which data are published."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from homeo_rl.conversion import Converted, fit_thetas
+from homeo_rl.errors import UsageError
+from homeo_rl.snn.qcfs import QCFS
+from homeo_rl.vision.digits import digits
+from homeo_rl.vision.fit import accuracy, fit
+from homeo_rl.vision.images import Cifar, ImageFolder
+from homeo_rl.vision.networks import NETWORKS, vgg16
+
+
+def network(name: str, stem: str, x: torch.Tensor) -> nn.Module:
+    """Random weights and statistics at which the levels of every layer are used."""
+    torch.manual_seed(0)
+    net = NETWORKS[name](10, stem=stem).eval()
+    with torch.no_grad():
+        for part in net.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+                part.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+                part.bias.normal_(0, 0.2)
+        fit_thetas(net, x)
+    return net
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_small_images(name: str) -> None:
+    """All three forms on two images of 32 x 32; every layer sends some spikes and not all."""
+    torch.manual_seed(1)
+    x = torch.randn(2, 3, 32, 32).clamp(-4, 4)
+    net = network(name, "cifar", x)
+    counts = Converted(net, form="counts")
+    with torch.no_grad():
+        assert torch.equal(counts(x), net(x))
+    rates = [float(fired.sent.mean()) for fired in counts.fired.values()]
+    assert all(0.01 < rate < 0.9 for rate in rates), rates
+    dyadic = Converted(net, form="dyadic", example=x, most=4.0, record=False)
+    assert torch.equal(dyadic(x), dyadic.equal(x))
+    double = x.double()
+    stepwise, reference = (Converted(net.double(), form=form) for form in ("stepwise", "counts"))  # type: ignore[arg-type]
+    torch.testing.assert_close(stepwise(double), reference(double), rtol=1e-9, atol=1e-9)
+    assert all(torch.equal(stepwise.fired[key].total, fired.total) for key, fired in reference.fired.items())
+
+
+def test_unknown_stems() -> None:
+    with pytest.raises(UsageError, match="imagenet"):
+        vgg16(stem="mnist")  # type: ignore[arg-type]
+
+
+@pytest.mark.long
+def test_resnet34_on_large_images(capsys: pytest.CaptureFixture[str]) -> None:
+    """16 images of 224 x 224: equal logits, in less than 10 minutes and 8 GB."""
+    torch.manual_seed(2)
+    x = torch.randn(16, 3, 224, 224)
+    net = network("resnet34", "imagenet", x[:2])
+    since = time.monotonic()
+    with torch.no_grad():
+        expected = net(x)
+        found = Converted(net, form="counts", record=False)(x)
+    spent = time.monotonic() - since
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    with capsys.disabled():
+        print(f"\nResNet-34, 16 images of 224 x 224: {spent:.0f} s, {largest:.1f} GB")
+    assert torch.equal(found, expected)
+    assert float(expected.std()) > 0.01
+    assert spent < 600
+    assert largest < 8
+
+
+def test_digits_convert_with_equal_accuracy() -> None:
+    """A small CNN learns real images; converted, its outputs are the same to the last bit."""
+    torch.manual_seed(0)
+    data = digits(np.random.default_rng(0))
+    assert len(data.train[1]) + len(data.test[1]) == 1797
+    net = nn.Sequential(
+        nn.Conv2d(1, 12, 3, padding=1), nn.BatchNorm2d(12), QCFS(8, 2.0), nn.AvgPool2d(2), nn.Flatten(),
+        nn.Linear(192, 48), QCFS(4, 2.0), nn.Linear(48, 10),
+    )  # fmt: skip
+    fit(net, *data.train, generator=torch.Generator().manual_seed(0), epochs=8)
+    snn = Converted(net)
+    with torch.no_grad():
+        assert torch.equal(snn(data.test[0]), net(data.test[0]))
+    assert accuracy(snn, *data.test) == accuracy(net, *data.test) > 0.93
+
+
+def test_digits_need_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(UsageError, match=r"homeo-rl\[vision\]"):
+        digits(np.random.default_rng(0))
+
+
+def cifar(folder: Path, classes: int, *, binary: bool, images: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Write all files of a small CIFAR; return pixels and labels of the training part."""
+    rng = np.random.default_rng(classes)
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"] if classes == 10 else ["train", "test"]
+    pixels, labels = [], []
+    for name in names:
+        data = rng.integers(0, 256, (images, 3072), dtype=np.uint8)
+        label = rng.integers(0, classes, images)
+        if binary:
+            before = [label[:, None]] if classes == 10 else [np.zeros((images, 1)), label[:, None]]
+            np.concatenate([*before, data], 1).astype(np.uint8).tofile(folder / f"{name}.bin")
+        else:
+            key = b"labels" if classes == 10 else b"fine_labels"
+            with (folder / name).open("wb") as file:  # protocol 2 and byte keys, as Python 2 wrote them
+                pickle.dump({b"data": data, key: label.tolist(), b"batch_label": b"x"}, file, protocol=2)
+        if "test" not in name:
+            pixels.append(data)
+            labels.append(label)
+    return np.concatenate(pixels), np.concatenate(labels)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("classes", [10, 100])
+def test_cifar(classes: Any, binary: bool, tmp_path: Path) -> None:
+    """Both published versions of both data sets: pixels, their order, labels, normalisation, batches."""
+    pixels, labels = cifar(tmp_path, classes, binary=binary)
+    found = Cifar(tmp_path, classes=classes, train=True)
+    assert np.array_equal(found.images.reshape(-1, 3072).numpy(), pixels)
+    assert found.labels.tolist() == labels.tolist()
+    assert len(Cifar(tmp_path, classes=classes)) == 6
+    image, label = found[3]
+    assert label == labels[3]
+    assert float(image[2, 1, 5]) == pytest.approx((pixels[3, 2 * 1024 + 32 + 5] / 255 - 0.4465) / 0.2616, rel=1e-5)
+    batch, _ = next(iter(torch.utils.data.DataLoader(found, batch_size=4)))
+    assert batch.shape == (4, 3, 32, 32)
+
+
+def test_cifar_runs_nothing(tmp_path: Path) -> None:
+    """A pickle that would run a command is refused by name, as is what is missing or cut."""
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, Any]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    with pytest.raises(UsageError, match=r"test_batch or test_batch\.bin"):
+        Cifar(tmp_path)
+    (tmp_path / "test_batch").write_bytes(pickle.dumps({b"data": Evil()}))
+    with pytest.raises(UsageError, match="mkdir"):
+        Cifar(tmp_path)
+    assert not (tmp_path / "ran").exists()
+    (tmp_path / "test_batch").write_bytes(b"no pickle")
+    with pytest.raises(UsageError, match="Python version"):
+        Cifar(tmp_path)
+    (tmp_path / "test_batch.bin").write_bytes(bytes(3073 + 5))
+    with pytest.raises(UsageError, match="3073"):
+        Cifar(tmp_path)
+    (tmp_path / "test_batch.bin").write_bytes(bytes([200]) + bytes(3072))
+    with pytest.raises(UsageError, match="labels of 0 to 9"):
+        Cifar(tmp_path)
+
+
+def test_image_folders(tmp_path: Path) -> None:
+    """Colour and grey images of any shape; classes are folders; the centre is kept; broken files are named."""
+    for name, size, mode in (
+        ("b/wide.JPEG", (60, 30), "RGB"),
+        ("a/tall.png", (20, 90), "L"),
+        ("b/small.jpg", (9, 8), "RGB"),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new(mode, size, color=(200, 100, 50) if mode == "RGB" else 128).save(path)
+    (tmp_path / "b" / "notes.txt").write_text("not an image")
+    found = ImageFolder(tmp_path, size=32)
+    assert found.classes == ["a", "b"]
+    assert [label for _, label in found.files] == [0, 1, 1]
+    for index in range(3):
+        image, label = found[index]
+        assert image.shape == (3, 32, 32)
+        assert label == found.files[index][1]
+    grey = found[0][0]
+    assert float(grey[1, 16, 16]) == pytest.approx((128 / 255 - 0.456) / 0.224, rel=1e-5)
+    striped = np.zeros((70, 140, 3), dtype=np.uint8)
+    striped[:, 60:80] = 255
+    (tmp_path / "c").mkdir()
+    Image.fromarray(striped).save(tmp_path / "c" / "striped.png")
+    centre = ImageFolder(tmp_path, size=224)[3][0]
+    assert float(centre[0, 112, 112]) > 2 > -2 > float(centre[0, 112, 5])
+    (tmp_path / "c" / "striped.png").write_bytes(b"nonsense")
+    with pytest.raises(UsageError, match=r"striped\.png: expected an image"):
+        ImageFolder(tmp_path)[3]
+    with pytest.raises(UsageError, match="a folder for each class"):
+        ImageFolder(tmp_path / "a")
+    with pytest.raises(UsageError, match="a folder for each class"):
+        ImageFolder(tmp_path / "nowhere")
