@@ -2,18 +2,17 @@
 
 Expected below the folder that is given:
 
-CIFAR-10    data_batch_1 ... data_batch_5, test_batch (the Python version), or the same names with ``.bin``
-CIFAR-100   train, test (the Python version), or train.bin, test.bin
+CIFAR-10    data_batch_1.bin ... data_batch_5.bin, test_batch.bin (the binary version)
+CIFAR-100   train.bin, test.bin (the binary version)
 ImageNet    a folder for each class with its images in it, as in ``train`` and as commonly made of ``val``
 
-The Python version is a pickle, which can run code when it is loaded; here it may build arrays and nothing else.
+The Python version of CIFAR can run code when it is loaded, so it is not.
 """
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,15 +28,6 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PIXELS = 3 * 32 * 32
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
-
-_HARMLESS = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-}
-"""What a pickled array is made of."""
 
 
 class Cifar(Dataset[tuple[Tensor, int]]):
@@ -61,7 +51,7 @@ class Cifar(Dataset[tuple[Tensor, int]]):
             names = [f"data_batch_{index}" for index in range(1, 6)] if train else ["test_batch"]
         else:
             names = ["train" if train else "test"]
-        parts = [_cifar_file(Path(root), name, classes) for name in names]
+        parts = [_cifar_file(Path(root) / f"{name}.bin", classes) for name in names]
         self.images = torch.as_tensor(np.concatenate([pixels for pixels, _ in parts])).reshape(-1, 3, 32, 32)
         self.labels = torch.as_tensor(np.concatenate([labels for _, labels in parts]))
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < classes:
@@ -128,32 +118,14 @@ def normalised(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) 
     return (pixels / 255.0 - centre) / spread
 
 
-def _cifar_file(root: Path, name: str, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return pixels [N, 3072] and labels [N] of one file, whichever version is there."""
-    binary, python = root / f"{name}.bin", root / name
-    if binary.is_file():
-        record = PIXELS + (1 if classes == 10 else 2)  # CIFAR-100 has a coarse label before the fine one
-        raw = np.fromfile(binary, dtype=np.uint8)
-        if raw.size % record:
-            raise UsageError(f"{binary}: expected records of {record} bytes, got {raw.size} bytes")
-        rows = raw.reshape(-1, record)
-        return rows[:, -PIXELS:], rows[:, -PIXELS - 1].astype(np.int64)
-    if not python.is_file():
-        raise UsageError(f"{root}: expected {name} or {name}.bin (CIFAR-{classes}, unpacked)")
-    try:
-        with python.open("rb") as file:
-            held = _ArraysOnly(file, encoding="bytes").load()
-        pixels = np.asarray(held[b"data"], dtype=np.uint8).reshape(-1, PIXELS)
-        labels = np.asarray(held[b"labels" if classes == 10 else b"fine_labels"], dtype=np.int64)
-    except (pickle.UnpicklingError, KeyError, TypeError, ValueError, EOFError) as error:
-        raise UsageError(f"{python}: expected the Python version of CIFAR-{classes}, got {error}") from None
-    if labels.shape != (len(pixels),):
-        raise UsageError(f"{python}: expected a label for each of {len(pixels)} images, got {labels.shape}")
-    return pixels, labels
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _HARMLESS:
-            raise pickle.UnpicklingError(f"{module}.{name}, which is not part of an array")
-        return super().find_class(module, name)
+def _cifar_file(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels [N, 3072] and labels [N] of one file."""
+    if not path.is_file():
+        python = ", not the Python version, which can run code" if path.with_suffix("").is_file() else ""
+        raise UsageError(f"{path}: expected the binary version of CIFAR-{classes}, unpacked{python}; found none")
+    record = PIXELS + (1 if classes == 10 else 2)  # CIFAR-100 has a coarse label before the fine one
+    raw = np.fromfile(path, dtype=np.uint8)
+    if raw.size % record:
+        raise UsageError(f"{path}: expected records of {record} bytes, got {raw.size} bytes")
+    rows = raw.reshape(-1, record)
+    return rows[:, -PIXELS:], rows[:, -PIXELS - 1].astype(np.int64)
