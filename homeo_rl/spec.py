@@ -17,6 +17,7 @@ from homeo_rl.errors import UsageError, unknown
 T = TypeVar("T")
 
 Surrogate = Literal["rectangle", "arctan", "sigmoid", "triangle"]
+Initial = Literal["rest", "neuron", "layer", "constant"]
 Squash = Literal["tanh", "identity", "none"]
 
 _UNEXPECTED = ("unexpected_keyword_argument", "extra_forbidden")
@@ -62,7 +63,7 @@ class EncoderSpec:
 class NeuronSpec:
     """A neuron model and its constants (see `homeo_rl.snn.neurons`)."""
 
-    kind: Literal["current-lif", "lif", "if"] = "current-lif"
+    kind: Literal["current-lif", "lif", "plif", "if"] = "current-lif"
     threshold: float = 0.5
     current_decay: float = 0.5
     voltage_decay: float = 0.75
@@ -107,7 +108,9 @@ class NetworkSpec:
     ``body`` "spiking" runs ``steps`` spike steps a decision; "mlp" is the ReLU control arm of the same widths.
     ``activation`` "qcfs" gives the MLP QCFS activations of ``levels`` (one a hidden layer, or one for all), which
     become spiking neurons exactly (`homeo_rl.conversion`). ``membrane`` says how long membrane potentials live: a
-    decision (the default of both host papers) or an episode. ``body`` "pascal" is a network converted from one with
+    decision (the default of both host papers) or an episode. ``initial`` says what they begin with: 0 ("rest"), or a
+    learnable potential of each "neuron" or "layer" (`homeo_rl.snn.potentials`); "constant" is the control, 0 and a
+    learnable constant current into each neuron. ``body`` "pascal" is a network converted from one with
     QCFS: ``form`` and ``accumulator`` say how its neurons count (`homeo_rl.agents.pascal`).
     """
 
@@ -120,6 +123,7 @@ class NetworkSpec:
     neuron: NeuronSpec = NeuronSpec()
     readout: ReadoutSpec = ReadoutSpec()
     membrane: Literal["decision", "episode"] = "decision"
+    initial: Initial = "rest"
     activation: Literal["relu", "qcfs"] = "relu"
     levels: tuple[int, ...] = (8,)
     form: Literal["counts", "dyadic", "stepwise", "rate"] = "counts"
@@ -129,6 +133,11 @@ class NetworkSpec:
         _require(
             len(self.levels) in (1, len(self.hidden)) and all(1 <= level <= 1024 for level in self.levels),
             "levels", f"one number of 1 to 1024, or one for each hidden layer ({len(self.hidden)})", self.levels,
+        )  # fmt: skip
+        _require(
+            self.initial == "rest" or self.body == "spiking", "initial",
+            "rest: an MLP has no membranes, and neurons that were converted begin every decision at half a threshold, "
+            "which their theorem needs", self.initial,
         )  # fmt: skip
         plain = self.encoder.kind == "current" and self.readout.kind == "membrane"
         _require(self.body != "pascal" or plain, "body pascal", "encoder current and read-out membrane", self.encoder)

@@ -6,21 +6,15 @@ Tested against `homeo_rl.envs.navigation.reference` and Shapely. Unit: metre. Sh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
+from homeo_rl.compiling import compiled
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
-
-
-def compiled(function: F) -> F:
-    """Compile, cached on disk; typed here because numba ships no types."""
-    return cast(F, numba.njit(cache=True, error_model="numpy")(function))
 
 
 class Scene(NamedTuple):

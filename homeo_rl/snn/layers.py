@@ -6,6 +6,8 @@ Shapes: B batch, T spike steps, N neurons.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -19,7 +21,15 @@ from homeo_rl.spec import NeuronSpec
 
 
 def run(
-    neuron: NeuronSpec, index: int, own: LayerWeights, state: NetworkState, train: Tensor, *, fires: bool
+    neuron: NeuronSpec,
+    index: int,
+    own: LayerWeights,
+    state: NetworkState,
+    train: Tensor,
+    *,
+    fires: bool,
+    initial: Tensor | None = None,
+    tau: Tensor | None = None,
 ) -> tuple[Tensor, Membrane]:
     """Run layer ``index`` over its input ``train`` [B, T, N_in]; the plug-in's thresholds advance in ``state``.
 
@@ -30,6 +40,8 @@ def run(
         state: plug-in and membranes.
         train: what the layer before sends.
         fires: False for a read-out layer whose potential only integrates.
+        initial: potential [N] that membranes begin with; None is 0.
+        tau: learnable leak of the layer, a scalar; None is the neuron's constant.
 
     Returns:
         spikes (or potentials) [B, T, N_out] and the membranes after.
@@ -37,16 +49,26 @@ def run(
     change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
     received = modulated_currents(train, own, change)
     before, kernel = state.membranes[index], kernels.serving(received)
+    if before is None and initial is not None:
+        before = neurons.rest(received[:, 0], initial)
+    if tau is not None and not tau.requires_grad:
+        neuron, tau = replace(neuron, tau=float(tau)), None
     if type(state.plugin) is BDETT:
         if fires and kernel == "triton" and not received.requires_grad:
             return compiled.scan_energetic(
                 neuron, received, before, state.plugin.psi, state.adaptation[index]["energy"], own.alive, own.stuck
             )
-    elif threshold_rule(state, index) is None and own.alive is None and own.stuck is None and kernel != "reference":
+    elif (
+        threshold_rule(state, index) is None
+        and own.alive is None
+        and own.stuck is None
+        and tau is None
+        and kernel != "reference"
+    ):
         return compiled.scan(neuron, received, before, fires=fires)
     return neurons.scan(
         neuron, received, before,
-        threshold=threshold_rule(state, index), alive=own.alive, stuck=own.stuck, fires=fires,
+        threshold=threshold_rule(state, index), alive=own.alive, stuck=own.stuck, fires=fires, tau=tau,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ two together. Shapes: B batch, T spike steps, N neurons.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,8 +20,9 @@ from homeo_rl.snn.encoders import REGULAR_THRESHOLD, CurrentEncoder, Encoder, bu
 from homeo_rl.snn.kernels import encoding, stack
 from homeo_rl.snn.kernels.decider import Frame, can_decide, decider_of
 from homeo_rl.snn.neurons import Membrane
+from homeo_rl.snn.potentials import InitialPotentials, initial_potential
 from homeo_rl.snn.readouts import build_readout
-from homeo_rl.snn.state import LayerWeights, NetworkState, Weights, by_input, trained
+from homeo_rl.snn.state import LayerWeights, NetworkState, Weights, by_input, map_weights
 from homeo_rl.spec import NetworkSpec, NeuronSpec
 
 FEW = 16
@@ -47,6 +49,17 @@ class SpikingNetwork(nn.Module):
             assert isinstance(part, nn.Linear)
             part.weight = nn.Parameter(by_input(part.weight.detach()))
         self.readout = build_readout(spec.outputs, spec.readout)
+        firing = spec.widths[1:] if self.readout.spiking else spec.hidden
+        self.initial: InitialPotentials | None = None
+        if spec.initial in ("neuron", "layer"):
+            self.initial = InitialPotentials(firing, spec.neuron.threshold, single=spec.initial == "layer")
+        self.constants: nn.ParameterList | None = None
+        if spec.initial == "constant":
+            self.constants = nn.ParameterList(initial_potential(n, threshold=spec.neuron.threshold) for n in firing)
+        self.leaks: nn.ParameterList | None = None
+        if spec.neuron.kind == "plif":
+            start = -math.log(max(spec.neuron.tau - 1.0, 1e-3))
+            self.leaks = nn.ParameterList(nn.Parameter(torch.tensor(start)) for _ in spec.widths[1:])
         # How many neurons a spike reaches, for every sender in a row.
         reached = [torch.full((i,), float(o)) for i, o in zip(spec.widths, spec.widths[1:], strict=False)]
         self.register_buffer("reached", torch.cat(reached), persistent=False)
@@ -58,7 +71,8 @@ class SpikingNetwork(nn.Module):
 
     def parameters_of_layers(self) -> Weights:
         """Return the trained weights, without gradients."""
-        return trained(self.layers)
+        at_rest = NetworkState(0)
+        return tuple(map_weights(self.weights_of(index, at_rest), Tensor.detach) for index in range(len(self.layers)))
 
     def references(self, rates: Sequence[Tensor], squares: Sequence[Tensor]) -> tuple[LayerReference, ...]:
         """Join calibrated rates [N] and squared rates [N], one a layer, with the trained weights' scale."""
@@ -105,10 +119,10 @@ class SpikingNetwork(nn.Module):
         Membranes of scope "episode" go to rest; the mechanism's state restarts if its own scope is ``scope``.
         """
         if scope != "decision":
-            for membrane in state.membranes:
+            for index, membrane in enumerate(state.membranes):
                 if membrane is not None:
-                    for value in membrane:
-                        value[ended] = 0.0
+                    for value, start in zip(membrane, self.rest_of(index, membrane.potential), strict=True):
+                        value[ended] = start[ended]
         if state.plugin is not None and state.plugin.scope == scope:
             for index, layer in enumerate(state.references):
                 fresh = state.plugin.init(layer, state.batch)
@@ -147,8 +161,9 @@ class SpikingNetwork(nn.Module):
         rates = [train.detach().mean(1)]
         for index in range(len(self.layers)):
             train, membrane = layers.run(
-                self.spec.neuron, index, self.weights_of(index, state), state, train, fires=self._fires(index)
-            )
+                self.spec.neuron, index, self.weights_of(index, state), state, train, fires=self._fires(index),
+                initial=None if self.initial is None else self.initial.of(index), tau=self.leak_of(index),
+            )  # fmt: skip
             if self.spec.membrane == "episode":
                 state.membranes[index] = Membrane(*(part.detach() for part in membrane))
             rates.append(membrane.spikes.detach() if not self._fires(index) else train.detach().mean(1))
@@ -161,6 +176,8 @@ class SpikingNetwork(nn.Module):
     def _compiled(self, x: Tensor, state: NetworkState | None) -> bool:
         """Whether this decision is one for `homeo_rl.snn.kernels.decision`: no gradient, and few rows or rows apart."""
         if torch.is_grad_enabled() or kernels.serving(x) != "numba":
+            return False
+        if self.leaks is not None or self.constants is not None:
             return False
         if state is None:
             return x.shape[0] <= FEW
@@ -193,7 +210,8 @@ class SpikingNetwork(nn.Module):
             noise = torch.rand((x.shape[0], self.spec.steps, self.spec.widths[0]), generator=generator, dtype=x.dtype)
         if self.spec.membrane == "episode" and state.membranes[0] is None:
             state.membranes = [
-                Membrane(*(x.new_zeros(x.shape[0], width) for _ in range(3))) for width in self.spec.widths[1:]
+                Membrane(*(part.clone() for part in self.rest_of(index, x.new_zeros(x.shape[0], width))))
+                for index, width in enumerate(self.spec.widths[1:])
             ]
         y, state.measured, advanced = decider_of(self)(self, x, state, adapt=adapt, noise=noise, frame=frame)
         if adapt and state.plugin is not None and not advanced:
@@ -217,12 +235,15 @@ class SpikingNetwork(nn.Module):
             and state.weights is None
             and state.plugin is None
             and self.spec.membrane == "decision"
+            and self.leaks is None
         )
 
     def _stack(
         self, x: Tensor, state: NetworkState, generator: Generator | None, noise: Tensor | None
     ) -> tuple[Tensor, NetworkState]:
-        parts = [stack.Layer(layer.weight, layer.bias) for layer in self.layers if isinstance(layer, nn.Linear)]
+        starts = [None if self.initial is None else self.initial.of(index) for index in range(len(self.layers))]
+        owns = [self.weights_of(index, state) for index in range(len(self.layers))]
+        parts = [stack.Layer(own.weight, own.bias, None, start) for own, start in zip(owns, starts, strict=True)]
         given = spikes_of(self.encoder, x, self.spec.steps, generator, noise)
         out, hidden = stack.run(self.spec.neuron, given, parts, fires=self.readout.spiking)
 
@@ -266,7 +287,17 @@ class SpikingNetwork(nn.Module):
             return state.weights[index]
         layer = self.layers[index]
         assert isinstance(layer, nn.Linear)
-        return LayerWeights(layer.weight, layer.bias)
+        if self.constants is None or not self._fires(index):
+            return LayerWeights(layer.weight, layer.bias)
+        return LayerWeights(layer.weight, layer.bias + self.constants[index])
+
+    def rest_of(self, index: int, x: Tensor) -> Membrane:
+        """Return what the membranes of layer ``index`` begin with, for currents ``x`` [B, N]."""
+        return neurons.rest(x, None if self.initial is None else self.initial.of(index))
+
+    def leak_of(self, index: int) -> Tensor | None:
+        """Return the learnable tau of layer ``index``, above 1, or None where it is the neuron's constant."""
+        return None if self.leaks is None else 1.0 + torch.exp(-self.leaks[index])
 
     def _advance(self, state: NetworkState, rates: Sequence[Tensor]) -> None:
         for index in range(len(self.layers)):

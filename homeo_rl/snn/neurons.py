@@ -5,9 +5,13 @@ current-lif (SAN, PopSAN; Tang et al. 2020), spike at v > threshold::
     u_t = current_decay u_{t-1} + x_t
     v_t = voltage_decay v_{t-1} (1 - s_{t-1}) + u_t
 
-lif, spike at v >= threshold, reset after the spike::
+lplif (Fang et al., ICCV 2021) is lif with a learnable tau a layer, given as ``tau``.
+
+if, spike at v >= threshold, reset after the spike::
 
     v_t = v_{t-1} + (x_t - v_{t-1}) / tau      (decay_input)        v_t = v_{t-1} - v_{t-1} / tau + x_t
+
+plif (Fang et al., ICCV 2021) is lif with a learnable tau a layer, given as ``tau``.
 
 if, spike at v >= threshold, reset after the spike::
 
@@ -40,22 +44,25 @@ ThresholdRule = Callable[[Tensor, Tensor], Tensor]
 """(potential before, potential after integration) -> threshold, each [B, N]."""
 
 
-def rest(x: Tensor) -> Membrane:
-    """Return the state at rest for input currents ``x`` [B, N]."""
+def rest(x: Tensor, initial: Tensor | None = None) -> Membrane:
+    """Return the state at rest for input currents ``x`` [B, N]; ``initial`` [N] is a potential other than 0."""
     zero = torch.zeros_like(x)
-    return Membrane(zero, zero, zero)
+    return Membrane(zero, zero if initial is None else zero + initial, zero)
 
 
-def integrate(neuron: NeuronSpec, x: Tensor, state: Membrane) -> tuple[Tensor, Tensor]:
+def integrate(
+    neuron: NeuronSpec, x: Tensor, state: Membrane, tau: Tensor | float | None = None
+) -> tuple[Tensor, Tensor]:
     """Return synaptic current and membrane potential after the input ``x`` [B, N], before firing."""
     if neuron.kind == "current-lif":
         current = neuron.current_decay * state.current + x
         return current, neuron.voltage_decay * state.potential * (1.0 - state.spikes) + current
     if neuron.kind == "if":
         return x, state.potential + x
+    tau = neuron.tau if tau is None else tau
     if neuron.decay_input:
-        return x, state.potential + (x - state.potential) / neuron.tau
-    return x, state.potential - state.potential / neuron.tau + x
+        return x, state.potential + (x - state.potential) / tau
+    return x, state.potential - state.potential / tau + x
 
 
 def fire(neuron: NeuronSpec, potential: Tensor, threshold: Tensor | float) -> Tensor:
@@ -81,6 +88,7 @@ def step(
     alive: Tensor | None = None,
     stuck: Tensor | None = None,
     fires: bool = True,
+    tau: Tensor | float | None = None,
 ) -> Membrane:
     """Run one spike step.
 
@@ -92,11 +100,12 @@ def step(
         alive: 0 for neurons that never fire, else 1; [N] or [B, N].
         stuck: 1 for neurons that fire at every step, else 0; [N] or [B, N].
         fires: False for a read-out layer whose potential only integrates.
+        tau: takes the place of the neuron's constant.
 
     Returns:
         the state after; its ``spikes`` are the output.
     """
-    current, potential = integrate(neuron, x, state)
+    current, potential = integrate(neuron, x, state, tau)
     if not fires:
         return Membrane(current, potential, state.spikes)
     level = neuron.threshold if threshold is None else threshold(state.potential, potential)
@@ -117,6 +126,7 @@ def scan(
     alive: Tensor | None = None,
     stuck: Tensor | None = None,
     fires: bool = True,
+    tau: Tensor | float | None = None,
 ) -> tuple[Tensor, Membrane]:
     """Run `step` over all T steps of ``currents`` [B, T, N].
 
@@ -127,7 +137,7 @@ def scan(
     for x in currents.unbind(1):
         state = step(
             neuron, x, rest(x) if state is None else state,
-            threshold=threshold, alive=alive, stuck=stuck, fires=fires,
+            threshold=threshold, alive=alive, stuck=stuck, fires=fires, tau=tau,
         )  # fmt: skip
         outputs.append(state.spikes if fires else state.potential)
     assert state is not None, "at least one spike step"

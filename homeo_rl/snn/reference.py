@@ -40,11 +40,12 @@ def forward_stepwise(
             membranes[index] = membrane = neurons.step(
                 network.spec.neuron,
                 current,
-                neurons.rest(current) if membrane is None else membrane,
+                network.rest_of(index, current) if membrane is None else membrane,
                 threshold=threshold_rule(state, index),
                 alive=own.alive,
                 stuck=own.stuck,
                 fires=fires,
+                tau=network.leak_of(index),
             )
             value = membrane.spikes if fires else membrane.potential
             outputs[index].append(value)

@@ -193,6 +193,8 @@ class Decider:
         else:
             for own in state.weights:
                 found += own
+        if network.initial is not None:
+            found += network.initial.values
         for membrane in state.membranes:
             if membrane is not None:
                 found += membrane
@@ -234,6 +236,8 @@ class Decider:
             self._point(i, decision.BIAS, own.bias)
             self._point(i, decision.ALIVE, own.alive)
             self._point(i, decision.STUCK, own.stuck)
+            if network.initial is not None and i < len(network.initial.values):
+                self._point(i, decision.INITIAL, network.initial.values[i].expand(self.spec.widths[i + 1]))
             membrane = state.membranes[i]
             if membrane is not None:
                 self._point(i, decision.SYNAPSE, membrane.current)

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from homeo_rl.compiling import compiled
 from homeo_rl.snn.kernels.pointers import Ints, at
-from homeo_rl.snn.kernels.scans import CURRENT, IF, LIF, Floats, compiled
+from homeo_rl.snn.kernels.scans import CURRENT, IF, LIF, Floats
 
 # Columns of the table of a layer: addresses, 0 for what is not there, and beside them numbers from row to row.
-WEIGHT, BIAS, ALIVE, STUCK, DELTA, EXTRA, GAIN, SYNAPSE, POTENTIAL, SPIKED, FIRST, SECOND, NORMAL = range(13)
-COLUMNS = 13
+WEIGHT, BIAS, ALIVE, STUCK, DELTA, EXTRA, GAIN, SYNAPSE, POTENTIAL, SPIKED, FIRST, SECOND, NORMAL, INITIAL = range(14)
+COLUMNS = 14
 ENCODER_MEAN, ENCODER_STD, READOUT_WEIGHT, READOUT_BIAS = range(4)
 
 REGULAR, POISSON, BERNOULLI, CONSTANT = range(4)
@@ -29,6 +30,9 @@ POPULATION, MEAN, LAST, MEMBRANE = range(4)
 
 RAW, TANH, IDENTITY, CLIP = range(4)
 """What becomes of outputs: nothing, squashed and scaled, clipped to [-1, 1] and scaled, or clipped to the bounds."""
+
+INITIAL_BOUND = 1.0 - 2.0**-10
+"""Thresholds that an initial potential stays within: beyond, a neuron would fire without input."""
 
 NOTHING, BCM, ENERGY = range(3)
 """Plug-ins that have a compiled rule."""
@@ -366,6 +370,10 @@ def decide(
             else:
                 for n in range(size):
                     u[n] = v[n] = s[n] = 0.0
+                if place[INITIAL] != 0:
+                    begin, most = at(place[INITIAL], size, x), constants[3] * x.dtype.type(INITIAL_BOUND)
+                    for n in range(size):
+                        v[n] = min(max(begin[n], -most), most)
             fires = fires_last or i < layers - 1
             graded = i == 0 and encoder == CONSTANT
             _layer(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from homeo_rl.snn.kernels.scans import Floats, compiled
+from homeo_rl.compiling import compiled
+from homeo_rl.snn.kernels.scans import Floats
 
 
 @compiled

@@ -5,9 +5,10 @@ Handing an array to compiled code costs 0.2 us; `homeo_rl.snn.kernels.decision.d
 
 from __future__ import annotations
 
+from homeo_rl.compiling import compiled
 from homeo_rl.snn.kernels.decision import COLUMNS, decide
 from homeo_rl.snn.kernels.pointers import Ints, at, whole
-from homeo_rl.snn.kernels.scans import Floats, compiled
+from homeo_rl.snn.kernels.scans import Floats
 
 # Addresses of what `decide` takes; CONSTANTS are its constants, and the encoder's span and the read-out's amplitude.
 TABLE, STRIDES, WIDTHS, NEURON, CONSTANTS, NUMBERS, SCRATCH, EVENTS, COUNTS = range(9)

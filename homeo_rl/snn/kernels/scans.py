@@ -15,23 +15,17 @@ from the last step to the first.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
+from homeo_rl.compiling import compiled
+
 Floats = NDArray[Any]
 
 CURRENT, IF, LIF, LIF_PLAIN = 0, 1, 2, 3
 GIVEN, RECTANGLE, ARCTAN, TRIANGLE = 0, 1, 2, 3
-
-
-def compiled(function: F) -> F:
-    """Compile, cached on disk, holding no interpreter lock; typed here because numba ships no types."""
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 @compiled
