@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,8 +88,45 @@ class Squasher(nn.Module):
         """Return the action [B, K] in the units of the action space."""
         if self.squash == "none":
             return y
-        half = 0.5 * (self.high - self.low).to(y)
-        return self.unit(y) * half + 0.5 * (self.high + self.low).to(y)
+        return self.scaled(self.unit(y))
+
+    def scaled(self, unit: Tensor) -> Tensor:
+        """Return an action from [-1, 1] [B, K] in the units of the action space."""
+        half = 0.5 * (self.high - self.low).to(unit)
+        return unit * half + 0.5 * (self.high + self.low).to(unit)
+
+    def unscaled(self, action: Tensor) -> Tensor:
+        """Return an action [B, K] in [-1, 1]."""
+        return 2.0 * (action - self.low.to(action)) / (self.high - self.low).to(action) - 1.0
+
+
+class Bins(nn.Module):
+    """Classes of a continuous action: K values in [-1, 1] for every entry, the same for all."""
+
+    values: Tensor
+
+    def __init__(self, spec: ControllerSpec) -> None:
+        super().__init__()
+        even = (2.0 * torch.arange(spec.bins) - (spec.bins - 1)) / (spec.bins - 1)
+        self.register_buffer("values", even if spec.spacing == "uniform" else even**3, persistent=False)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Return the value of the largest output of every entry, [B, A] in [-1, 1], for outputs [B, A * K]."""
+        return self.values.to(y)[self.apart(y).argmax(-1)]
+
+    def apart(self, y: Tensor) -> Tensor:
+        """Return outputs [..., A * K] as [..., A, K]."""
+        return y.reshape(*y.shape[:-1], -1, len(self.values))
+
+    def probabilities(self, unit: Tensor) -> Tensor:
+        """Return classes [B, A, K] of which the mean value is ``unit`` [B, A]: the two nearest share it."""
+        values = self.values.to(unit)
+        held = unit.clamp(-1.0, 1.0).contiguous()
+        above = torch.bucketize(held, values).clamp(1, len(values) - 1)
+        share = (held - values[above - 1]) / (values[above] - values[above - 1])
+        found = torch.zeros((*unit.shape, len(values)), dtype=unit.dtype)
+        found.scatter_(-1, above.unsqueeze(-1), share.unsqueeze(-1))
+        return found.scatter_(-1, (above - 1).unsqueeze(-1), (1.0 - share).unsqueeze(-1))
 
 
 class Controller(nn.Module):
@@ -100,6 +138,7 @@ class Controller(nn.Module):
         self.normaliser = Normaliser(spec.network.inputs, spec.clip, active=spec.normalise)
         self.network = build_network(spec.network)
         self.squasher = Squasher(spec)
+        self.bins = Bins(spec) if spec.bins else None
         self._framed: tuple[Any, Frame] | None = None
 
     def forward(
@@ -120,15 +159,41 @@ class Controller(nn.Module):
             whole = self.network.decide(observations, state, adapt=adapt, generator=generator, noise=noise, frame=frame)
             if whole is not None:
                 y, state = whole
-                return (y.argmax(-1) if self.spec.discrete else y), state
+                return (self.act(y) if self._framed_raw else y), state
         z = self.normaliser(observations)
         y, state = self.network(z, state, adapt=adapt, generator=generator, noise=noise)
+        return self.act(y), state
+
+    @property
+    def _framed_raw(self) -> bool:
+        """Whether a compiled decision leaves outputs as they are: an action is then a choice among them."""
+        return self.spec.discrete or self.bins is not None
+
+    def act(self, y: Tensor) -> Tensor:
+        """Return the actions for network outputs ``y`` [B, outputs]."""
         if self.spec.discrete:
-            return y.argmax(-1), state
-        action = self.squasher(y)
+            return y.argmax(-1)
+        if self.bins is not None:
+            return self.squasher.scaled(self.bins(y))
+        action: Tensor = self.squasher(y)
         if self.spec.squash == "none":
-            action = action.clamp(self.squasher.low.to(action), self.squasher.high.to(action))
-        return action, state
+            return action.clamp(self.squasher.low.to(action), self.squasher.high.to(action))
+        return action
+
+    def cut(self, steps: int) -> Controller:
+        """Return the same policy deciding after ``steps`` spike steps.
+
+        Raises:
+            UsageError: it takes no spike steps, fewer, or neurons that count cannot be cut.
+        """
+        network = self.spec.network
+        if network.body != "spiking":
+            raise UsageError(f"--time-steps: expected a spiking policy that can be cut, got {network.body}")
+        if not 1 <= steps <= network.steps:
+            raise UsageError(f"--time-steps: expected 1 to {network.steps}, which the policy takes, got {steps}")
+        cut = Controller(replace(self.spec, network=replace(network, steps=steps)))
+        cut.load_state_dict(self.state_dict())
+        return cut.eval().requires_grad_(False)
 
     def _frame(self, like: Tensor) -> Frame:
         """Return normaliser and squashing for a compiled decision, remembered until the statistics move."""
@@ -149,7 +214,7 @@ class Controller(nn.Module):
             scale = torch.cat([deviation, torch.tensor([normaliser.clip], dtype=dtype)])
         low, high = self.squasher.low.to(dtype), self.squasher.high.to(dtype)
         kind, bounds = decision.RAW, torch.zeros((2, 0), dtype=dtype)
-        if not self.spec.discrete:
+        if not self._framed_raw:
             kind = {"tanh": decision.TANH, "identity": decision.IDENTITY, "none": decision.CLIP}[self.spec.squash]
             bounds = torch.stack([low, high] if kind == decision.CLIP else [0.5 * (high + low), 0.5 * (high - low)])
         return Frame(shift.numpy(), scale.numpy(), kind, bounds.numpy())

@@ -26,6 +26,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "encoder": {"kind": "bernoulli", "span": 3.0, "signed": True},
         "readout": {"kind": "mean"},
     },
+    # Decisions that can be cut short: every step's potentials are an answer (`homeo-rl distill --loss tet-s`).
+    "anytime": {
+        "hidden": [256, 256],
+        "steps": 4,
+        "encoder": {"kind": "current"},
+        "neuron": {"kind": "lif", "threshold": 1.0, "tau": 2.0, "surrogate": "arctan"},
+        "readout": {"kind": "membrane"},
+        "initial": "neuron",
+    },
     # The control arm: a ReLU network of PopSAN's widths.
     "mlp": {"body": "mlp", "hidden": [256, 256]},
     # Bu et al., ICLR 2022: activations of a few levels, which become spiking neurons exactly (`homeo-rl convert`).

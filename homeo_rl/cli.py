@@ -8,7 +8,7 @@ import json
 import shlex
 import signal
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Union
@@ -16,7 +16,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from homeo_rl.errors import HomeoError, UsageError
-from homeo_rl.flags import Convert, Enjoy, Evaluate, Import, Report, Train
+from homeo_rl.flags import Convert, Distill, Enjoy, Evaluate, Import, Report, Train
 
 
 class Terminated(KeyboardInterrupt):
@@ -57,6 +57,7 @@ def _parse(words: list[str]) -> Any:
         Annotated[Report, tyro.conf.subcommand("report")],
         Annotated[Import, tyro.conf.subcommand("import")],
         Annotated[Convert, tyro.conf.subcommand("convert")],
+        Annotated[Distill, tyro.conf.subcommand("distill")],
         Annotated[Enjoy, tyro.conf.subcommand("enjoy")],
     ]
     said = io.StringIO()
@@ -84,6 +85,12 @@ def _train(args: Train, words: list[str]) -> dict[str, Any]:
     from homeo_rl.training.train import TrainingPlan, planned_steps, train
 
     hyperparams = read_config(args.conf, args.env) if args.conf is not None else {}
+    hyperparams |= parse_params(args.hyperparams)
+    changes: dict[str, Any] = {"initial": args.imp} if args.imp else {}
+    if args.readout:
+        changes["readout"] = {"kind": args.readout}
+    if changes:
+        hyperparams["agent_kwargs"] = {**hyperparams.get("agent_kwargs", {}), **changes}
     plan = TrainingPlan(
         algo=args.algo,
         env=args.env,
@@ -91,7 +98,7 @@ def _train(args: Train, words: list[str]) -> dict[str, Any]:
         steps=args.n_timesteps,
         seed=args.seed,
         env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
-        hyperparams={**hyperparams, **parse_params(args.hyperparams)},
+        hyperparams=hyperparams,
         homeostasis_in_training=args.homeostasis_in_training,
         modules=args.gym_packages,
         log_folder=args.log_folder,
@@ -131,6 +138,7 @@ def _evaluate(args: Evaluate, words: list[str]) -> dict[str, Any]:
     from homeo_rl.evaluation.routes import read_routes
     from homeo_rl.evaluation.tensorboard import log_evaluation
     from homeo_rl.report import build
+    from homeo_rl.report.figures import draw_anytime
 
     routes = () if args.routes is None else read_routes(args.routes)
     plan = Plan(
@@ -143,27 +151,46 @@ def _evaluate(args: Evaluate, words: list[str]) -> dict[str, Any]:
         env=args.env,
         routes=routes,
     )
+    cuts = _whole_numbers(args.time_steps, "--time-steps") if args.time_steps else (None,)
+    results, reports = [], []
     with Bars(enabled=args.progress).shown() as bars:
-        result = evaluate(run, plan, num_envs=args.num_envs, workers=args.workers, progress=bars)
+        for steps in cuts:
+            result = evaluate(
+                run, replace(plan, time_steps=steps), num_envs=args.num_envs, workers=args.workers, progress=bars
+            )
+            results.append(result)
+            reports.append(build([result.folder], result.folder))
+    title = f"{run.name}: suite {plan.suite.name} version {plan.suite.version} ({plan.suite.hash})"
+    result, report = results[-1], reports[-1]
     tensorboard = args.tensorboard_log or run.path / "tb"
     log_evaluation(tensorboard, plan.suite.name, run.spec.steps, result.scores, result.traces)
-    report = build([result.folder], result.folder)
-    _print_report(report, f"{run.name}: suite {plan.suite.name} version {plan.suite.version} ({plan.suite.hash})")
+    for steps, one in zip(cuts, reports, strict=True):
+        _print_report(one, title if steps is None else f"{title}; T = {steps}")
     print(f"scores: {result.folder / 'scores.csv'}")
-    print(f"picture: {report.picture}")
+    picture = report.picture
+    if args.time_steps:
+        picture = draw_anytime(
+            {steps: one.cells for steps, one in zip(cuts, reports, strict=True)}, result.folder / "anytime.png", title
+        )
+    print(f"picture: {picture}")
     if report.paths is not None:
         print(f"paths: {report.paths}")
     print(f"tensorboard --logdir {tensorboard}")
-    return {
+    told: dict[str, Any] = {
         "run": str(run.path),
         "suite": plan.suite.name,
         "suite_hash": plan.suite.hash,
         "scores": str(result.folder / "scores.csv"),
-        "picture": str(report.picture),
+        "picture": str(picture),
         "paths": None if report.paths is None else str(report.paths),
         "cells": [asdict(cell) for cell in report.cells],
         "differences": [asdict(difference) for difference in report.differences],
     }
+    if args.time_steps:
+        told["time_steps"] = {
+            str(steps): [asdict(cell) for cell in one.cells] for steps, one in zip(cuts, reports, strict=True)
+        }
+    return told
 
 
 def _report(args: Report, words: list[str]) -> dict[str, Any]:
@@ -273,6 +300,51 @@ def _convert(args: Convert, words: list[str]) -> dict[str, Any]:
     return told
 
 
+def _distill(args: Distill, words: list[str]) -> dict[str, Any]:
+    best = args.best or args.teacher.name == "best_model.zip"
+    run = _open(args.teacher.parent if args.teacher.suffix == ".zip" else args.teacher)
+
+    from homeo_rl.console import Bars
+    from homeo_rl.training.distill import DistillationPlan, Round, distill
+    from homeo_rl.training.params import parse_params
+
+    changes = {"initial": args.imp} if args.imp else {}
+    plan = DistillationPlan(
+        student=args.student,
+        student_kwargs={**parse_params(args.student_kwargs, "--student-kwargs"), **changes},
+        loss=args.loss,
+        bins=args.bins,
+        spacing=args.spacing,  # type: ignore[arg-type]  # checked there
+        rounds=args.rounds,
+        samples=args.samples,
+        steps=args.steps,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+        which="best" if best else "policy",
+    )
+    rounds: list[Round] = []
+    with Bars(enabled=args.progress).shown() as bars:
+
+        def told(done: Round) -> None:
+            rounds.append(done)
+            mean = sum(done.returns) / len(done.returns)
+            who = "teacher" if len(rounds) == 1 else "student, cut at random"
+            bars.note(
+                f"round {len(rounds)}: {done.states:,} states, return {mean:.1f} ({who}), loss {done.loss:.3f}, "
+                f"agreement {done.agreement:.1%}"
+            )
+
+        bars.start(f"{args.loss}: {args.student}", plan.rounds * plan.steps)
+        made = distill(
+            run, plan, args.out, command=shlex.join(["homeo-rl", *words]), on_round=told, on_step=bars.advance
+        )
+    assert made.spec.controller is not None
+    cuts = ",".join(str(step + 1) for step in range(made.spec.controller.network.steps))
+    print(f"run: {made.path}")
+    print(f"next: homeo-rl evaluate {made.path} --suite clean --homeostasis none --time-steps {cuts}")
+    return {"run": str(made.path), "rounds": [asdict(done) for done in rounds]}
+
+
 def _whole_numbers(text: str, flag: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in text.split(","))
@@ -358,6 +430,7 @@ _COMMANDS: dict[type[Any], Any] = {
     Report: _report,
     Import: _import,
     Convert: _convert,
+    Distill: _distill,
     Enjoy: _enjoy,
 }
 

@@ -31,7 +31,7 @@ class Train(Common):
     env: str = "InvertedPendulum-v5"
     """Gymnasium id; module:Id-v0 imports the module first."""
     agent: str = "popsan"
-    """popsan, san (spiking) or mlp (the control arm)."""
+    """popsan, san, anytime (spiking), mlp (the control arm) or qcfs (to be converted)."""
     n_timesteps: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
     """Environment steps; by default what is tuned for the environment, else 100000."""
     seed: int = 0
@@ -40,6 +40,11 @@ class Train(Common):
     """The run goes to LOG_FOLDER/ALGO/ENV_n with the first free n."""
     out: Path | None = None
     """Put the run exactly here instead."""
+    imp: str = ""
+    """What membranes begin a decision with: rest (0), neuron or layer (learnable potentials), constant (the control);
+    by default what the preset says."""
+    readout: str = ""
+    """What the action is read from: population, mean, last (spikes) or membrane; by default what the preset says."""
     tensorboard_log: Annotated[Path | None, tyro.conf.arg(aliases=["-tb"])] = None
     """TensorBoard folder; by default tb inside the run."""
     hyperparams: Annotated[Words, tyro.conf.arg(aliases=["-params"])] = ()
@@ -82,6 +87,8 @@ class Evaluate(Common):
     """Arms, separated by commas: none, dwam, linear, bdett; parameters after colons (dwam:eta=5e-5:zeta=none)."""
     episodes: int | None = None
     """Episodes of each arm and condition; by default 20, or one a route."""
+    time_steps: str = ""
+    """Spike steps after which decisions are cut, 1,2,3,4: one evaluation each, and a picture of return against them."""
     seed: int = 0
     """Root of episode seeds and damage."""
     num_envs: int = 10
@@ -161,6 +168,42 @@ class Convert(Common):
     """Show progress."""
     best: Flag = False
     """Convert the best policy seen in training instead of the last one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill(Common):
+    """Teach a spiking student what a run does, so that every spike step of its decisions is a usable answer."""
+
+    teacher: tyro.conf.Positional[Path]
+    """Run folder, or a Stable-Baselines3 zip in it."""
+    out: Path
+    """Where the student's run goes."""
+    student: str = "anytime"
+    """Spiking preset."""
+    loss: str = "tet-s"
+    """What has to be right: tet-s or tet every step, sdt the mean over steps, lts the last step."""
+    bins: int = 11
+    """Classes of each entry of a continuous action; 0 teaches numbers (tet, sdt, lts)."""
+    spacing: str = "cubic"
+    """Where the classes lie in [-1, 1]: uniform, or cubic (closer around 0)."""
+    rounds: int = 5
+    """1 is behaviour cloning on the teacher's states; in later rounds the student acts and the teacher corrects."""
+    samples: int = 5000
+    """States of each round, from whole episodes."""
+    steps: int = 5000
+    """Gradient steps of each round."""
+    learning_rate: float = 1e-3
+    """At the start of each round; it falls to 0."""
+    student_kwargs: Words = ()
+    """Fields of the student's network, name:value (hidden:"[64, 64]" steps:8)."""
+    imp: str = ""
+    """What membranes begin a decision with: rest, neuron, layer or constant."""
+    seed: int = 0
+    """Root of all randomness."""
+    best: Flag = False
+    """Learn from the best policy seen in training instead of the last one."""
+    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    """Show progress."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,7 +169,8 @@ class ControllerSpec:
 
     ``low``/``high`` are the bounds of a continuous action, both empty for a discrete one (arg max of the outputs).
     ``squash``: "tanh" or "identity" (already in [-1, 1]) are scaled to the bounds; "none" is used as it is.
-    ``normalise`` False: observations are used as they are.
+    ``normalise`` False: observations are used as they are. ``bins`` K > 0: every action entry has K outputs, and the
+    largest one chooses its value, of K in [-1, 1] that lie apart evenly ("uniform") or closer around 0 ("cubic").
     """
 
     network: NetworkSpec
@@ -178,15 +179,16 @@ class ControllerSpec:
     high: tuple[float, ...] = ()
     clip: float = 3.0
     normalise: bool = True
+    bins: int = 0
+    spacing: Literal["uniform", "cubic"] = "uniform"
 
     def __post_init__(self) -> None:
         _require(len(self.low) == len(self.high), "action bounds", "equally many", (self.low, self.high))
-        _require(
-            len(self.low) in (0, self.network.outputs),
-            "action bounds",
-            f"{self.network.outputs}",
-            len(self.low),
-        )
+        _require(self.bins == 0 or self.bins >= 2, "bins", "0 or at least 2", self.bins)
+        _require(self.bins == 0 or len(self.low) > 0, "bins", "continuous actions", "a discrete one")
+        outputs, left = divmod(self.network.outputs, max(self.bins, 1))
+        _require(left == 0, "network outputs", f"a multiple of {self.bins} bins", self.network.outputs)
+        _require(len(self.low) in (0, outputs), "action bounds", f"{outputs}", len(self.low))
         _require(self.clip > 0, "normaliser clip", "> 0", self.clip)
 
     @property
@@ -200,7 +202,7 @@ class ControllerSpec:
 class RunSpec:
     """What a run is: where it came from and what it needs to act again."""
 
-    origin: Literal["train", "import", "convert"]
+    origin: Literal["train", "import", "convert", "distill"]
     env: str
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     agent: str = ""

@@ -63,6 +63,7 @@ def calibration_of(
     """
     name, kwargs = env or (run.spec.env, run.spec.env_kwargs)
     document: dict[str, Any] = {"policy": run.policy_digest(which=which), "episodes": episodes, "env": name}
+    document["steps"] = controller.spec.network.steps  # of a policy that may be cut
     stored = run.load_calibration()
     if stored is not None and {**stored[1], "decisions": None} == {**document, "decisions": None}:
         tensors, found = stored

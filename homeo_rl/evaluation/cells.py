@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from homeo_rl.agents.controller import Controller, load_controller
+from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import load_modules, make_env
@@ -48,7 +48,7 @@ class _Worker:
         self.job = job
         self.run = Run.open(job.path)
         load_modules(self.run.spec.modules)
-        self.controller: Controller = load_controller(self.run, which=job.plan.which)
+        self.controller: Controller = job.plan.policy_of(self.run)
 
     def cell(self, index: int, advance: Callable[[], None]) -> dict[str, Any]:
         """Run one cell and return its scores and its mean trace as plain data."""

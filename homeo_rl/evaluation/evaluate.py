@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from homeo_rl import checkpoint
-from homeo_rl.agents.controller import Controller, load_controller, require_spiking
+from homeo_rl.agents.controller import Controller, require_spiking
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import load_modules, make_env
 from homeo_rl.errors import HomeoError, UsageError
@@ -104,7 +104,7 @@ def evaluate(
     if workers is not None and workers < 1:
         raise UsageError(f"--workers: expected at least 1, got {workers}")
     load_modules(run.spec.modules)
-    controller = load_controller(run, which=plan.which)
+    controller = plan.policy_of(run)
     spiking = isinstance(controller.network, SpikingNetwork)
     if any(make(arm) is not None for arm in plan.arms):
         require_spiking(controller, "homeostasis")
@@ -199,6 +199,7 @@ def _folder_of(run: Run, plan: Plan) -> Iterator[Path]:
         "policy_digest": run.policy_digest(which=plan.which),
         "calibration_episodes": plan.calibration_episodes,
         "env": plan.env,
+        "time_steps": plan.time_steps,
         "routes": [route.options for route in plan.routes],
         "versions": versions(),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from homeo_rl.agents.controller import Controller, load_controller
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite
 from homeo_rl.envs.making import arguments_for
@@ -19,8 +20,17 @@ class Plan:
     """What is to be evaluated; equal plans give equal scores.
 
     ``env`` takes the place of the run's environment, where neither the suite nor a condition names one. Episode i
-    follows ``routes[i % len(routes)]``; () lets the environment draw.
+    follows ``routes[i % len(routes)]``; () lets the environment draw. ``time_steps`` cuts the policy's decisions short.
     """
+
+    def policy_of(self, run: Run) -> Controller:
+        """Return the run's policy that is evaluated.
+
+        Raises:
+            UsageError: the run has none, or it cannot be cut to so many time steps.
+        """
+        controller = load_controller(run, which=self.which)
+        return controller if self.time_steps is None else controller.cut(self.time_steps)
 
     suite: Suite
     arms: tuple[str, ...]
@@ -30,6 +40,7 @@ class Plan:
     calibration_episodes: int = 5
     env: str = ""
     routes: tuple[Route, ...] = ()
+    time_steps: int | None = None
 
     def env_of(self, condition: Condition, run: Run) -> tuple[str, dict[str, Any]]:
         """Return the environment that a condition takes place in, and its arguments."""

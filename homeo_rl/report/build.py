@@ -58,7 +58,10 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
         UsageError: the evaluations are of different suites, or a condition is not among theirs.
     """
     documents = [checkpoint.read_json(folder / "evaluation.json") for folder in folders]
-    hashes = {" ".join([document["suite_hash"], document.get("env", "")]).strip() for document in documents}
+    hashes = {
+        " ".join(str(document.get(key) or "") for key in ("suite_hash", "env", "time_steps")).strip()
+        for document in documents
+    }
     if len(hashes) > 1:
         got = ", ".join(sorted(hashes))
         raise UsageError(f"expected evaluations of one suite, got content hashes {got}; report them apart")
@@ -73,6 +76,7 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
     title = (
         f"{', '.join(dict.fromkeys(row.run for row in rows))}: suite {document['suite']} "
         f"version {document['suite_version']} ({document['suite_hash']})"
+        + (f", cut to T = {document['time_steps']}" if document.get("time_steps") else "")
     )
     picture, page = out / "returns.png", out / "report.md"
     draw_returns(found, picture, title=title)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -55,3 +55,32 @@ def draw_returns(cells: Sequence[Cell], path: Path, *, title: str) -> None:
         axes.spines[side].set_visible(False)
     figure.legend(loc="outside lower center", ncols=min(len(arms), 4), frameon=False)
     figure.savefig(path, dpi=130)
+
+
+def draw_anytime(cells: Mapping[int | None, Sequence[Cell]], path: Path, title: str) -> Path:
+    """Draw interquartile mean returns with 95 % intervals against the spike steps of a decision, and write a PNG.
+
+    Args:
+        cells: those of one evaluation for every number of steps.
+        path: where the picture goes.
+        title: a line above it.
+    """
+    steps = sorted(step for step in cells if step is not None)
+    lines = list(dict.fromkeys((cell.arm, cell.label) for found in cells.values() for cell in found))
+    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for place, (arm, label) in enumerate(lines):
+        mine = [next(c for c in cells[step] if (c.arm, c.label) == (arm, label)) for step in steps]
+        colour = COLOURS[place % len(COLOURS)]
+        axes.fill_between(steps, [c.ci_low for c in mine], [c.ci_high for c in mine], color=colour, alpha=0.2, lw=0)
+        axes.plot(steps, [c.iqm for c in mine], "o-", color=colour, label=f"{arm}, {label}")
+    axes.set_xticks(steps)
+    axes.set_xlabel("spike steps of a decision")
+    axes.set_ylabel("return per episode: IQM, 95 % interval")
+    axes.set_title(title, loc="left", fontsize=9)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    figure.savefig(path, dpi=130)
+    return path

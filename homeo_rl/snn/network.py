@@ -22,7 +22,7 @@ from homeo_rl.snn.kernels.decider import Frame, can_decide, decider_of
 from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.potentials import InitialPotentials, initial_potential
 from homeo_rl.snn.readouts import build_readout
-from homeo_rl.snn.state import LayerWeights, NetworkState, Weights, by_input, map_weights
+from homeo_rl.snn.state import LayerWeights, Measured, NetworkState, Weights, by_input, map_weights
 from homeo_rl.spec import NetworkSpec, NeuronSpec
 
 FEW = 16
@@ -154,7 +154,28 @@ class SpikingNetwork(nn.Module):
         if decided is not None:
             return decided
         state = self._ready(x, state, adapt)
-        adapt = adapt and state.plugin is not None
+        out, measured = self._trains(x, state, generator, noise)
+        if adapt and state.plugin is not None:
+            assert isinstance(measured, tuple)  # a state with a plug-in goes layer by layer
+            self._advance(state, measured)
+        y: Tensor = self.readout(out)
+        return y, replace(state, measured=measured)
+
+    def stepwise(self, x: Tensor, *, generator: Generator | None = None, noise: Tensor | None = None) -> Tensor:
+        """Return what the trained network says at every spike step [T, B, outputs], for losses over time.
+
+        Args:
+            x: observations [B, inputs].
+            generator: as for `forward`.
+            noise: as for `forward`.
+        """
+        out, _ = self._trains(x, self._ready(x, None, False), generator, noise)
+        return self.readout.steps(out).transpose(0, 1)
+
+    def _trains(
+        self, x: Tensor, state: NetworkState, generator: Generator | None, noise: Tensor | None
+    ) -> tuple[Tensor, Measured]:
+        """Return the last layer's output [B, T, N] and the mean outputs of all, or what computes them."""
         if self._plain(x, state):
             return self._stack(x, state, generator, noise)
         train = self.encoder(x, self.spec.steps, generator=generator, noise=noise)
@@ -167,11 +188,7 @@ class SpikingNetwork(nn.Module):
             if self.spec.membrane == "episode":
                 state.membranes[index] = Membrane(*(part.detach() for part in membrane))
             rates.append(membrane.spikes.detach() if not self._fires(index) else train.detach().mean(1))
-        if adapt:
-            self._advance(state, rates)
-        state = replace(state, measured=tuple(rates))
-        y: Tensor = self.readout(train)
-        return y, state
+        return train, tuple(rates)
 
     def _compiled(self, x: Tensor, state: NetworkState | None) -> bool:
         """Whether this decision is one for `homeo_rl.snn.kernels.decision`: no gradient, and few rows or rows apart."""
@@ -240,7 +257,7 @@ class SpikingNetwork(nn.Module):
 
     def _stack(
         self, x: Tensor, state: NetworkState, generator: Generator | None, noise: Tensor | None
-    ) -> tuple[Tensor, NetworkState]:
+    ) -> tuple[Tensor, Measured]:
         starts = [None if self.initial is None else self.initial.of(index) for index in range(len(self.layers))]
         owns = [self.weights_of(index, state) for index in range(len(self.layers))]
         parts = [stack.Layer(own.weight, own.bias, None, start) for own, start in zip(owns, starts, strict=True)]
@@ -251,7 +268,7 @@ class SpikingNetwork(nn.Module):
             last = out if self.readout.spiking else torch.zeros_like(out)
             return tuple(part.detach().to(out.dtype).mean(1) for part in (given.train, *hidden, last))
 
-        return self.readout(out), replace(state, measured=rates)
+        return out, rates
 
     def rest(self, state: NetworkState, x: Tensor) -> NetworkState:
         """Run the plug-in's offline phase on stored observations ``x`` [M, inputs], between episodes.

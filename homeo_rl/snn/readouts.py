@@ -17,6 +17,11 @@ class Readout(nn.Module):
         """Read ``outputs`` [B, T, N_out]."""
         raise NotImplementedError
 
+    def steps(self, outputs: Tensor) -> Tensor:
+        """Read every step of ``outputs`` [B, T, N_out] by itself, as [B, T, K]: as if it were the only one."""
+        each: Tensor = self(outputs.flatten(0, 1).unsqueeze(1))
+        return each.reshape(*outputs.shape[:2], each.shape[-1])
+
 
 class PopulationReadout(Readout):
     """Each number is a linear map of the mean rates of its own ``size`` neurons (PopSAN's decoder)."""

@@ -28,6 +28,9 @@ class LayerWeights(NamedTuple):
 
 Weights = tuple[LayerWeights, ...]
 
+Measured = tuple[Tensor, ...] | Callable[[], tuple[Tensor, ...]]
+"""Mean outputs [B, N] of the encoder and of every layer, or what computes them when they are asked for."""
+
 
 def map_weights(layer: LayerWeights, function: Callable[[Tensor], Tensor]) -> LayerWeights:
     """Return a layer with ``function`` applied to every tensor it has."""
@@ -55,7 +58,7 @@ class NetworkState:
     references: tuple[LayerReference, ...] = ()
     adaptation: list[State] = field(default_factory=list)
     membranes: list[Membrane | None] = field(default_factory=list)
-    measured: tuple[Tensor, ...] | Callable[[], tuple[Tensor, ...]] = ()
+    measured: Measured = ()
 
     @property
     def rates(self) -> tuple[Tensor, ...]:
