@@ -15,6 +15,8 @@ import torch
 from hypothesis import given, settings
 from networks import ARMS, ENCODERS, NEURONS, READOUTS, drive, fresh, network
 
+from homeo_rl.agents.controller import Controller
+from homeo_rl.agents.session import Session
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis import make
 from homeo_rl.snn import LayerWeights, SpikingNetwork, kernels, neurons
@@ -23,7 +25,7 @@ from homeo_rl.snn.kernels.decider import decider_of
 from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.state import by_input
 from homeo_rl.snn.surrogates import DERIVATIVES
-from homeo_rl.spec import EncoderSpec, NeuronSpec, ReadoutSpec
+from homeo_rl.spec import ControllerSpec, EncoderSpec, NeuronSpec, ReadoutSpec
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,19 @@ def test_spikes_are_equal_bit_for_bit_where_sums_are_exact() -> None:
             found, found_rates, _ = drive(net, fresh(net, None, 4), x, noise)
         assert all(torch.equal(a, b) for a, b in zip([*ys, *rates], [*found, *found_rates], strict=True))
         assert float(found_rates[0][12:].mean()) > 0.05
+
+
+def test_more_rows_after_one() -> None:
+    """A session of one slot, and then one of five with the same network: the weights that they share are shared."""
+    net = network(torch.float32, encoder=EncoderSpec(kind="current"))
+    controller = Controller(ControllerSpec(network=net.spec, low=(-1.0, -1.0), high=(1.0, 1.0)))
+    controller.network.load_state_dict(net.state_dict())
+    controller.eval().requires_grad_(False)
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    alone = np.concatenate([Session(controller, 1).act(row[None]) for row in x])
+    assert np.array_equal(Session(controller, 5).act(x), alone)
+    with kernels.use("reference"):
+        np.testing.assert_allclose(Session(controller, 5).act(x), alone, atol=1e-6)
 
 
 @settings(max_examples=25, deadline=None)

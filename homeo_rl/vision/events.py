@@ -8,9 +8,9 @@ N-Caltech101    accordion/*.bin ... yin_yang/*.bin (Orchard et al., Frontiers in
 AEDAT 2.0 (docs.inivation.com): lines of text that begin with ``#``, the first of them ``#!AER-DAT2.0``, then 64 bits an
 event, big-endian: 32 of address, 32 of time in microseconds. Addresses are those of a DVS128 of 128 x 128 pixels
 (DVS128.java of jAER; dat2mat.m, which the data set's README names): bit 0 is 1 where light fell, bits 1-7 and 8-14
-count columns and rows, bit 15 marks signals that are no pixel's, which are left out. Here x comes from bits 8-14 and y from bits 1-7, both counted down
-from 127, as in SpikingJelly; in jAER and dat2mat.m, x is 127 less bits 1-7 and y, upwards, is bits 8-14: the same
-images turned by a quarter and mirrored.
+count columns and rows, bit 15 marks signals that are no pixel's, which are left out. Here x comes from bits 8-14 and y
+from bits 1-7, both counted down from 127, as in SpikingJelly; in jAER and dat2mat.m, x is 127 less bits 1-7 and y,
+upwards, is bits 8-14: the same images turned by a quarter and mirrored.
 
 N-Caltech101 (its ReadMe; Read_Ndataset.m and Read_annotation.m of github.com/gorchard/Matlab_AER_vision_functions): 40
 bits an event, big-endian: 8 of x, 8 of y, 1 that is 1 where light rose, 23 of time in microseconds. Files in

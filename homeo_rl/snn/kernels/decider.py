@@ -112,8 +112,9 @@ class Decider:
                 raise ValueError(f"encoder noise: expected shape {expected}, got {tuple(noise.shape)}")
             draws = (noise if noise.dtype == dtype else noise.to(dtype)).contiguous().numpy()
         changes = [] if state.plugin is None else [state.plugin.modulation(part) for part in state.adaptation]
-        # What the table points to is kept alive, so equal addresses are the same memory.
-        key = [dtype, adapt, id(state.plugin), id(state.references)]
+        # What the table points to is kept alive, so equal addresses are the same memory; but of a single row nothing
+        # tells whether others would share it.
+        key = [dtype, adapt, batch, id(state.plugin), id(state.references)]
         key += [0 if part is None else part.data_ptr() for part in self._tensors(network, state, changes)]
         with self._lock:
             if key != self._key:
