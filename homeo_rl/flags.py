@@ -207,6 +207,36 @@ class Distill(Common):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ablate(Common):
+    """Train an agent with and without initial potentials and a last-step read-out, over seeds, and compare."""
+
+    out: Path
+    """Folder for all runs, the table and the picture; the same command goes on where it was cut off."""
+    algo: str = "ppo"
+    """ppo, a2c, sac, td3 or ddpg."""
+    env: str = "InvertedPendulum-v5"
+    """Gymnasium id."""
+    agent: str = "anytime"
+    """Spiking preset."""
+    n_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 50_000
+    """Environment steps of each training."""
+    seeds: int = 5
+    """Trainings of each arm."""
+    arms: str = "baseline,IMP,LTS,IMP + LTS,constant"
+    """Arms, separated by commas: mean read-out, IMP, last-step read-out, both, and a learnable constant current."""
+    time_steps: str = ""
+    """Spike steps after which decisions are cut, 1,4; by default none are."""
+    episodes: int = 20
+    """Episodes after each training."""
+    hyperparams: Annotated[Words, tyro.conf.arg(aliases=["-params"])] = ()
+    """Hyper-parameters, name:value."""
+    workers: int | None = None
+    """Trainings side by side, by default one a core."""
+    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    """Show progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Enjoy(Common):
     """Watch a run, on the screen or as a video file."""
 

@@ -1,0 +1,132 @@
+"""What initial potentials and losses do to each time step: scikit-learn's digits, a spiking MLP and a spiking CNN.
+
+``python -m benchmarks.imp_digits [--neuron if|lif] [--seeds N] [--json] [--out FOLDER]``. SDT, TET, TET-S and LTS, each
+from potentials 0, with learnable initial potentials (IMP) and, the control, with a learnable constant current a neuron
+instead; accuracy of the mean output up to each step, means over seeds that all arms share (division into training and
+test, weights at the start, order of images). Ten seeds of everything take about half an hour on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.common import machine
+from homeo_rl.seeding import generator
+from homeo_rl.snn.losses import LOSSES
+from homeo_rl.snn.potentials import parameter_groups
+from homeo_rl.spec import NeuronSpec
+from homeo_rl.vision.digits import digits
+from homeo_rl.vision.fit import fit
+from homeo_rl.vision.recipes import digits_cnn, digits_mlp
+from homeo_rl.vision.spiking import NEURON, Initial
+
+NETWORKS = {"mlp": digits_mlp, "cnn": digits_cnn}
+EPOCHS = 30
+ARMS: dict[str, Initial] = {"plain": "rest", "IMP": "neuron", "constant": "constant"}
+STEPS = 4
+HEADLINE = "sdt"
+"""The loss of the plain network that IMP is added to."""
+
+
+def accuracies(network: str, neuron: NeuronSpec, loss: str, initial: Initial, seed: int, epochs: int) -> list[float]:
+    """Train one network and return its test accuracy, %, after 1, 2, 3 and 4 steps."""
+    data = digits(generator(seed, "digits"))
+    torch.manual_seed(seed)
+    plain = NETWORKS[network](steps=STEPS, neuron=neuron)
+    net = NETWORKS[network](initial, steps=STEPS, neuron=neuron)
+    net.load_state_dict(plain.state_dict(), strict=False)
+    fit(
+        net, *data.train, generator=torch.Generator().manual_seed(seed), loss=LOSSES[loss], epochs=epochs,
+        groups=parameter_groups(net, 1e-2),
+    )  # fmt: skip
+    with torch.no_grad():
+        outputs = net(data.test[0]).cumsum(0)
+    return [100.0 * float((now.argmax(-1) == data.test[1]).double().mean()) for now in outputs]
+
+
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the mean over seeds [S]."""
+    draws = generator(0, "imp_digits").choice(differences, (10_000, len(differences)))
+    low, high = np.quantile(draws.mean(1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def draw(found: dict[str, np.ndarray], path: Path) -> None:
+    """Draw accuracy against time steps, a panel a network and loss."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.0, 5.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(NETWORKS), len(LOSSES), sharex=True, sharey="row")
+    steps = range(1, STEPS + 1)
+    for row, network in zip(panels, NETWORKS, strict=True):
+        for axes, loss in zip(row, LOSSES, strict=True):
+            for arm, colour in zip(ARMS, ("#4d4d4d", "#0072b2", "#d55e00"), strict=True):
+                values = found[f"{network} {loss} {arm}"]
+                ends = np.array([interval(now) for now in values.T])
+                axes.fill_between(steps, ends[:, 0], ends[:, 1], color=colour, alpha=0.2, lw=0)
+                axes.plot(steps, values.mean(0), "o-", color=colour, label=arm, markersize=4)
+            axes.set_title(f"{network}, {loss}", fontsize=10)
+            axes.set_xticks(list(steps))
+    panels[0, 0].legend(frameon=False)
+    figure.supxlabel("time steps")
+    figure.supylabel("test accuracy, %: mean over seeds, 95 % interval")
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Train, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument("--tiny", action="store_true", help="sizes that show that it works")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--neuron", choices=["if", "lif"], default="if", help="with soft reset; lif with tau = 2")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for the picture")
+    told = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    seeds, epochs = (2, 1) if told.tiny else (told.seeds, EPOCHS)
+    neuron = replace(NEURON, kind=told.neuron)
+    found: dict[str, np.ndarray] = {}
+    for network in NETWORKS:
+        for loss in LOSSES:
+            for arm, initial in ARMS.items():
+                rows = [accuracies(network, neuron, loss, initial, seed, epochs) for seed in range(seeds)]
+                found[f"{network} {loss} {arm}"] = np.array(rows)
+                if not told.json:
+                    means = "  ".join(f"{value:5.1f}" for value in np.mean(rows, 0))
+                    print(f"{network:4} {loss:6} {arm:9} {means}", flush=True)
+    gains: dict[str, dict[str, float]] = {"imp_gain_t1": {}, "constant_gain_t1": {}}
+    ends: dict[str, tuple[float, float]] = {}
+    for name, arm in (("imp_gain_t1", "IMP"), ("constant_gain_t1", "constant")):
+        for network in NETWORKS:
+            for loss in LOSSES:
+                first = found[f"{network} {loss} {arm}"][:, 0] - found[f"{network} {loss} plain"][:, 0]
+                ends[f"{name} {network} {loss}"] = interval(first)
+                gains[name][f"{network} {loss}"] = float(first.mean())
+                if loss == HEADLINE:
+                    gains[name][network] = float(first.mean())
+    told.out.mkdir(parents=True, exist_ok=True)
+    draw(found, told.out / f"imp_digits_{told.neuron}.png")
+    if told.json:
+        means_of = {name: values.mean(0).tolist() for name, values in found.items()}
+        print(json.dumps({**gains, "intervals": ends, "accuracy": means_of, "neuron": told.neuron, "seeds": seeds, "machine": machine(),
+                          "picture": str(told.out / f"imp_digits_{told.neuron}.png")}))  # fmt: skip
+        return
+    print(f"{machine()}; {told.neuron} neurons, {seeds} seeds, {epochs} epochs; picture: {told.out / 'imp_digits.png'}")
+    print("points gained after one step, paired by seed [95 % interval]")
+    for name, (low, high) in ends.items():
+        kind, network, loss = name.split()
+        print(f"{kind:16} {network:4} {loss:6} {gains[kind][f'{network} {loss}']:+6.2f} [{low:+.2f}, {high:+.2f}]")
+
+
+if __name__ == "__main__":
+    main()
