@@ -104,28 +104,30 @@ def main() -> None:
                 if not told.json:
                     means = "  ".join(f"{value:5.1f}" for value in np.mean(rows, 0))
                     print(f"{network:4} {loss:6} {arm:9} {means}", flush=True)
-    gains: dict[str, dict[str, float]] = {"imp_gain_t1": {}, "constant_gain_t1": {}}
+    gains: dict[str, float] = {}
     ends: dict[str, tuple[float, float]] = {}
-    for name, arm in (("imp_gain_t1", "IMP"), ("constant_gain_t1", "constant")):
+    for arm in ("IMP", "constant"):
         for network in NETWORKS:
             for loss in LOSSES:
                 first = found[f"{network} {loss} {arm}"][:, 0] - found[f"{network} {loss} plain"][:, 0]
-                ends[f"{name} {network} {loss}"] = interval(first)
-                gains[name][f"{network} {loss}"] = float(first.mean())
-                if loss == HEADLINE:
-                    gains[name][network] = float(first.mean())
+                gains[f"{network} {loss} {arm}"] = float(first.mean())
+                ends[f"{network} {loss} {arm}"] = interval(first)
     told.out.mkdir(parents=True, exist_ok=True)
-    draw(found, told.out / f"imp_digits_{told.neuron}.png")
+    picture = told.out / f"imp_digits_{told.neuron}.png"
+    draw(found, picture)
     if told.json:
-        means_of = {name: values.mean(0).tolist() for name, values in found.items()}
-        print(json.dumps({**gains, "intervals": ends, "accuracy": means_of, "neuron": told.neuron, "seeds": seeds, "machine": machine(),
-                          "picture": str(told.out / f"imp_digits_{told.neuron}.png")}))  # fmt: skip
+        means = {name: values.mean(0).tolist() for name, values in found.items()}
+        headline = {
+            f"{arm.lower()}_gain_t1": {network: gains[f"{network} {HEADLINE} {arm}"] for network in NETWORKS}
+            for arm in ("IMP", "constant")
+        }
+        rest = {"gains": gains, "intervals": ends, "accuracy": means, "neuron": told.neuron, "seeds": seeds}
+        print(json.dumps({**headline, **rest, "machine": machine(), "picture": str(picture)}))
         return
-    print(f"{machine()}; {told.neuron} neurons, {seeds} seeds, {epochs} epochs; picture: {told.out / 'imp_digits.png'}")
+    print(f"{machine()}; {told.neuron} neurons, {seeds} seeds, {epochs} epochs; picture: {picture}")
     print("points gained after one step, paired by seed [95 % interval]")
     for name, (low, high) in ends.items():
-        kind, network, loss = name.split()
-        print(f"{kind:16} {network:4} {loss:6} {gains[kind][f'{network} {loss}']:+6.2f} [{low:+.2f}, {high:+.2f}]")
+        print(f"{name:18} {gains[name]:+6.2f} [{low:+.2f}, {high:+.2f}]")
 
 
 if __name__ == "__main__":

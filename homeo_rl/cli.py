@@ -16,7 +16,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from homeo_rl.errors import HomeoError, UsageError
-from homeo_rl.flags import Ablate, Convert, Distill, Enjoy, Evaluate, Import, Report, Train
+from homeo_rl.flags import Ablate, Convert, Distill, Enjoy, Evaluate, Import, Report, Train, Vision
 
 
 class Terminated(KeyboardInterrupt):
@@ -59,6 +59,7 @@ def _parse(words: list[str]) -> Any:
         Annotated[Convert, tyro.conf.subcommand("convert")],
         Annotated[Distill, tyro.conf.subcommand("distill")],
         Annotated[Ablate, tyro.conf.subcommand("ablate")],
+        Annotated[Vision, tyro.conf.subcommand("vision")],
         Annotated[Enjoy, tyro.conf.subcommand("enjoy")],
     ]
     said = io.StringIO()
@@ -388,6 +389,31 @@ def _ablate(args: Ablate, words: list[str]) -> dict[str, Any]:
     return {"cells": [asdict(cell) for cell in compared], "picture": str(picture)}
 
 
+def _vision(args: Vision, words: list[str]) -> dict[str, Any]:
+    from homeo_rl.console import Bars
+    from homeo_rl.training.vision import Epoch, VisionPlan, train_vision
+
+    plan = VisionPlan(
+        recipe=args.recipe, data=args.data, kind=args.kind, loss=args.loss, imp=args.imp, steps=args.steps,
+        epochs=args.epochs, batch=args.batch, learning_rate=args.learning_rate, width=args.width, seed=args.seed,
+        device=args.device, workers=args.workers,
+    )  # fmt: skip
+    with Bars(enabled=args.progress).shown() as bars:
+
+        def count(done: int, total: int) -> None:
+            if done == 1:
+                bars.start(f"{args.recipe} on {args.data.name}", total)
+            bars.reach(done)
+
+        def told(epoch: Epoch) -> None:
+            each = ", ".join(f"{100 * value:.1f}" for value in epoch.accuracy)
+            bars.note(f"epoch {epoch.epoch}: loss {epoch.loss:.3f}, test accuracy by time step {each} %")
+
+        epochs = train_vision(plan, args.out, on_batch=count, on_epoch=told)
+    print(f"weights: {args.out / 'state'}; accuracies: {args.out / 'epochs.json'}")
+    return {"epochs": [asdict(epoch) for epoch in epochs]}
+
+
 def _whole_numbers(text: str, flag: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in text.split(","))
@@ -475,6 +501,7 @@ _COMMANDS: dict[type[Any], Any] = {
     Convert: _convert,
     Distill: _distill,
     Ablate: _ablate,
+    Vision: _vision,
     Enjoy: _enjoy,
 }
 

@@ -237,6 +237,43 @@ class Ablate(Common):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Vision(Common):
+    """Train a spiking classifier on a folder of event recordings or images; the same command goes on."""
+
+    recipe: tyro.conf.Positional[str]
+    """vgg11-dvs128 (event cameras) or sew-resnet18 (images)."""
+    data: Path
+    """The unpacked data set."""
+    out: Path
+    """Where weights and accuracies go."""
+    kind: str = ""
+    """What the folder holds: cifar10-dvs, n-caltech101, cifar10, cifar100 or images (train and val, as ImageNet);
+    by default what the recipe is for."""
+    loss: str = ""
+    """sdt, tet, tet-s or lts; by default the recipe's."""
+    imp: str = "channel"
+    """Initial potentials: rest, channel or layer."""
+    steps: int = 0
+    """Spike steps, and frames of a recording; 0 is the recipe's."""
+    epochs: int = 0
+    """0 is the recipe's."""
+    batch: int = 0
+    """Images of a gradient step; 0 is the recipe's."""
+    learning_rate: float = 0.0
+    """At the start, falling to 0 as a cosine; 0 is the recipe's."""
+    width: int = 64
+    """Channels of the first layer."""
+    seed: int = 0
+    """Root of all randomness."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    workers: int = 0
+    """Processes that read data."""
+    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    """Show progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Enjoy(Common):
     """Watch a run, on the screen or as a video file."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import time
@@ -14,13 +15,20 @@ import torch
 from PIL import Image
 from torch import nn
 
+from homeo_rl import checkpoint
+from homeo_rl.cli import main
 from homeo_rl.conversion import Converted, fit_thetas
 from homeo_rl.errors import UsageError
+from homeo_rl.snn import kernels
 from homeo_rl.snn.qcfs import QCFS
+from homeo_rl.spec import NeuronSpec
+from homeo_rl.training.vision import VisionPlan, train_vision
 from homeo_rl.vision.digits import digits
 from homeo_rl.vision.fit import accuracy, fit
 from homeo_rl.vision.images import Cifar, ImageFolder
 from homeo_rl.vision.networks import NETWORKS, vgg16
+from homeo_rl.vision.recipes import digits_cnn, digits_mlp
+from homeo_rl.vision.spiking import INITIALS, Spiking
 
 
 def network(name: str, stem: str, x: torch.Tensor) -> nn.Module:
@@ -182,3 +190,129 @@ def test_image_folders(tmp_path: Path) -> None:
         ImageFolder(tmp_path / "a")
     with pytest.raises(UsageError, match="a folder for each class"):
         ImageFolder(tmp_path / "nowhere")
+
+
+def neurons_of(net: nn.Module) -> list[Spiking]:
+    return [part for part in net.modules() if isinstance(part, Spiking)]
+
+
+@pytest.mark.parametrize("kind", ["lif", "if", "plif"])
+@pytest.mark.parametrize("initial", INITIALS)
+def test_spiking_layers(initial: Any, kind: Any) -> None:
+    """Compiled as by the reference, forward and backward, for maps; the same weights for every size of map."""
+    shape = (3, 4, 5) if initial in ("neuron", "constant") else (3, 1, 1)
+    torch.manual_seed(0)
+    layer = Spiking(shape, neuron=NeuronSpec(kind=kind, threshold=1.0, tau=2.5, surrogate="arctan"), initial=initial)
+    x = (2 * torch.randn(2, 6, 3, 4, 5, dtype=torch.float64)).requires_grad_()
+    layer = layer.double()
+    found = []
+    for kernel in ("reference", "numba"):
+        with kernels.use(kernel):
+            out = layer(x)
+            grads = torch.autograd.grad((out * torch.linspace(0, 1, 5)).sum(), [x, *layer.parameters()])
+            found.append([out.detach(), *grads])
+    for expected, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-12)
+    assert 0.05 < float(found[0][0].mean()) < 0.95
+    assert all(float(grad.abs().max()) > 0 for grad in found[0][1:])
+
+
+def test_static_images_are_mapped_once() -> None:
+    """A classifier says the same of an image as of a film in which nothing moves; outputs are [T, B, K]."""
+    torch.manual_seed(0)
+    net = digits_cnn("neuron").eval()
+    x = torch.rand(5, 1, 8, 8)
+    with torch.no_grad():
+        still, film = net(x), net(x.unsqueeze(1).repeat(1, 4, 1, 1, 1))
+    assert still.shape == (4, 5, 10)
+    torch.testing.assert_close(still, film, rtol=1e-5, atol=1e-5)
+    mlp = digits_mlp("rest")
+    assert mlp(x).shape == (4, 5, 10)
+    assert [part.initial for part in neurons_of(mlp)] == [None, None]
+
+
+def recordings(folder: Path, classes: int = 3, each: int = 10) -> Path:
+    """A small CIFAR10-DVS: a bar of light in another place for every class."""
+    rng = np.random.default_rng(0)
+    for label in range(classes):
+        (folder / f"class{label}").mkdir(parents=True)
+        for index in range(each):
+            low, high = 20 + 40 * label + rng.integers(0, 5, 400), rng.integers(0, 128, 400)
+            address = high << 8 | low << 1 | rng.integers(0, 2, 400)
+            t = np.sort(rng.integers(0, 10**6, 400))
+            raw = np.stack([address, t], 1).astype(">u4").tobytes()
+            (folder / f"class{label}" / f"{index}.aedat").write_bytes(b"#!AER-DAT2.0\r\n" + raw)
+    return folder
+
+
+def vision(*words: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    main(["vision", *words, "--no-progress", "--json"])
+    epochs: list[dict[str, Any]] = json.loads(capsys.readouterr().out.splitlines()[-1])["epochs"]
+    return epochs
+
+
+def test_a_recipe_learns_recordings_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The loss falls (statistics of batch-norm lag behind: accuracies take longer); a training that was cut off gives
+    the same bits as one that was not; another plan is refused."""
+    data = recordings(tmp_path / "data")
+    words = ["vgg11-dvs128", "--data", str(data), "--width", "8", "--steps", "3", "--batch", "4",
+             "--learning-rate", "0.01"]  # fmt: skip
+    whole = vision(*words, "--out", str(tmp_path / "whole"), "--epochs", "4", capsys=capsys)
+    assert [epoch["epoch"] for epoch in whole] == [1, 2, 3, 4]
+    assert len(whole[-1]["accuracy"]) == 3
+    assert whole[-1]["loss"] < 0.85  # chance is ln 3 = 1.10
+    state = checkpoint.load(tmp_path / "whole" / "state")[0]
+    assert sum(name.endswith(".initial") for name in state) == 8
+    monkey = tmp_path / "cut"
+    stop = CutOff(after=2)
+    plan = VisionPlan(recipe="vgg11-dvs128", data=data, width=8, steps=3, batch=4, learning_rate=0.01, epochs=4)
+    with pytest.raises(KeyboardInterrupt):
+        train_vision(plan, monkey, on_epoch=stop)
+    train_vision(plan, monkey)
+    again = checkpoint.load(monkey / "state")[0]
+    assert state.keys() == again.keys()
+    assert all(np.array_equal(state[name], again[name]) for name in state)
+    with pytest.raises(SystemExit):
+        main(["vision", *words, "--out", str(monkey), "--loss", "lts", "--no-progress"])
+    assert "another loss" in capsys.readouterr().err
+
+
+class CutOff:
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def __call__(self, epoch: Any) -> None:
+        if epoch.epoch == self.after:
+            raise KeyboardInterrupt
+
+
+def test_a_recipe_learns_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """SEW-ResNet-18 on a folder as ImageNet's and on CIFAR's binary version."""
+    rng = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for label, colour in enumerate(((200, 40, 40), (40, 200, 40))):
+            (tmp_path / "images" / part / f"n{label}").mkdir(parents=True)
+            for index in range(6):
+                pixels = np.clip(np.array(colour) + rng.integers(-30, 30, (40, 48, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "images" / part / f"n{label}" / f"{index}.jpeg")
+    short = ["--width", "2", "--steps", "2", "--batch", "4", "--learning-rate", "0.01"]
+    folder = str(tmp_path / "images")
+    found = vision(
+        "sew-resnet18", "--data", folder, "--out", str(tmp_path / "one"), "--epochs", "2", *short, capsys=capsys
+    )
+    assert [len(epoch["accuracy"]) for epoch in found] == [2, 2]
+    assert found[-1]["loss"] < found[0]["loss"]
+    cifar(tmp_path, 10)
+    found = vision("sew-resnet18", "--data", str(tmp_path), "--out", str(tmp_path / "two"), "--kind", "cifar10",
+                   "--epochs", "1", *short, capsys=capsys)  # fmt: skip
+    assert len(found) == 1
+    refused = [
+        (["resnet"], "recipe"), (["sew-resnet18", "--loss", "mse"], "--loss"),
+        (["sew-resnet18", "--imp", "neuron"], "any size"), (["sew-resnet18", "--kind", "mnist"], "--kind"),
+        (["vgg11-dvs128"], "train"),
+    ]  # fmt: skip
+    for words, said in refused:
+        with pytest.raises(SystemExit):
+            main(["vision", *words, "--data", folder, "--out", str(tmp_path / "none"), "--no-progress"])
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "none").exists()

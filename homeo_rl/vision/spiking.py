@@ -27,7 +27,8 @@ class Spiking(nn.Module):
     """Neurons over a train of currents [B, T, *shape].
 
     Args:
-        shape: of the features, such as (N,) or (C, H, W).
+        shape: of the features, such as (N,) or (C, H, W); maps of any size have the last two 1, but not for values of
+            each "neuron" or "constant".
         neuron: the model; "plif" learns one tau for the layer.
         initial: what potentials begin with: 0 ("rest"), or learnable ones of each "neuron", "channel" (the first
             feature dimension) or "layer"; "constant" is the control, 0 and a learnable constant current a neuron.
@@ -56,7 +57,7 @@ class Spiking(nn.Module):
         if self.initial is not None and self.constant:
             x = x + self.initial
         elif self.initial is not None:
-            start = bounded(self.initial, self.neuron.threshold).expand(self.shape).flatten()
+            start = bounded(self.initial, self.neuron.threshold).expand(x.shape[2:]).flatten()
             before = neurons.rest(x[:, 0].flatten(1), start)
         flat = x.flatten(2)
         if self.leak is None and kernels.serving(flat) != "reference":
