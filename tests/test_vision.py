@@ -298,10 +298,10 @@ def test_a_recipe_learns_images(tmp_path: Path, capsys: pytest.CaptureFixture[st
     short = ["--width", "2", "--steps", "2", "--batch", "4", "--learning-rate", "0.01"]
     folder = str(tmp_path / "images")
     found = vision(
-        "sew-resnet18", "--data", folder, "--out", str(tmp_path / "one"), "--epochs", "2", *short, capsys=capsys
+        "sew-resnet18", "--data", folder, "--out", str(tmp_path / "one"), "--epochs", "6", *short, capsys=capsys
     )
-    assert [len(epoch["accuracy"]) for epoch in found] == [2, 2]
-    assert found[-1]["loss"] < found[0]["loss"]
+    assert [len(epoch["accuracy"]) for epoch in found] == 6 * [2]
+    assert found[-1]["loss"] < 0.9 * found[0]["loss"]
     cifar(tmp_path, 10)
     found = vision("sew-resnet18", "--data", str(tmp_path), "--out", str(tmp_path / "two"), "--kind", "cifar10",
                    "--epochs", "1", *short, capsys=capsys)  # fmt: skip
