@@ -15,6 +15,7 @@ from stable_baselines3 import PPO, SAC, TD3
 
 from homeo_rl.agents import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
 from homeo_rl.agents.controller import load_controller
+from homeo_rl.cli import main
 from homeo_rl.compiling import compiled
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis import make
@@ -232,3 +233,19 @@ def test_compiled_code_knows_the_files_beside_it(tmp_path: Path, monkeypatch: py
         compiling._sources.cache_clear()
         assert importlib.import_module("caller_of_it").size() == size
     assert compiled is compiling.compiled
+
+
+def test_flags_of_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--imp`` and ``--readout`` change any spiking preset, beside other fields."""
+    words = ["train", "--algo", "sac", "--env", "Pendulum-v1", "--agent", "popsan", "-n", "60", "--no-progress"]
+    small = ["-params", "agent_kwargs:{hidden: [8]}", "learning_starts:20", "buffer_size:100"]
+    main([*words, "--out", str(tmp_path / "one"), "--imp", "layer", "--readout", "last", *small])
+    spec = Run.open(tmp_path / "one").spec
+    assert spec.controller is not None
+    network = spec.controller.network
+    assert (network.initial, network.readout.kind, network.hidden) == ("layer", "last", (8,))
+    assert spec.hyperparams["agent_kwargs"] == {"hidden": [8], "initial": "layer", "readout": {"kind": "last"}}
+    with pytest.raises(SystemExit):
+        main([*words, "--out", str(tmp_path / "two"), "--agent", "mlp", "--imp", "neuron"])
+    assert "an MLP has no membranes" in capsys.readouterr().err
+    assert not (tmp_path / "two").exists()
