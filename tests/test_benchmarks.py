@@ -34,7 +34,29 @@ def test_benchmark(name: str) -> None:
     assert told["medians"]
 
 
+def test_imp_digits(tmp_path: Path) -> None:
+    """Gains by network, accuracies by step, a picture."""
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "benchmarks.imp_digits",
+        "--tiny",
+        "--json",
+        "--out",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert set(told["imp_gain_t1"]) == set(told["constant_gain_t1"]) == {"mlp", "cnn"}
+    assert len(told["accuracy"]) == 2 * 4 * 3
+    assert all(len(steps) == 4 and all(0 <= value <= 100 for value in steps) for steps in told["accuracy"].values())
+    assert Path(told["picture"]).stat().st_size > 10_000
+
+
 def test_all_benchmarks_are_tested() -> None:
     """A new benchmark is run here the day it is written."""
     found = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
-    assert found - set(RATIOS) == {"__init__", "common", "networks", "navigation_rendering"}
+    assert found - set(RATIOS) == {"__init__", "common", "networks", "navigation_rendering", "imp_digits"}
