@@ -28,7 +28,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     workers = max(os.cpu_count() or 1, 2)
-    conditions, episodes, rounds = (1, 1, 1) if told.tiny else (12, 10, 3)
+    conditions, episodes, rounds = (1, 1, 1) if told.tiny else (12, 40, 1)
     suite = load_suite("standard")
     suite = dataclasses.replace(suite, conditions=suite.conditions[:conditions])
     names = {1: "1 worker", workers: f"{workers} workers"}
