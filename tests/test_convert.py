@@ -106,7 +106,8 @@ def test_what_cannot_be_converted(
 
 def test_the_certificate(trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exact for counts; for the control it says how far apart both are; nothing is promised that was not measured."""
-    for out, flags in (("exact", ()), ("rate", ("--method", "rate", "--steps", "8"))):
+    rate, dyadic = ("--method", "rate", "--steps", "8"), ("--form", "dyadic")
+    for out, flags in (("exact", ()), ("rate", rate), ("dyadic", dyadic)):
         run, told = converted(trained, tmp_path / out, "--episodes", "2", *flags, capsys=capsys)
         found = json.loads((run.path / "certificate.json").read_text())
         page = (run.path / "certificate.md").read_text()
@@ -121,7 +122,11 @@ def test_the_certificate(trained: Run, tmp_path: Path, capsys: pytest.CaptureFix
             assert found["returns"][0]["iqm"] == found["returns"][1]["iqm"]
             assert "the same to the last bit" in page
             assert found["latency_seconds"] == pytest.approx(0.019)
+        elif out == "dyadic":
+            assert found["equal_rounded"] == found["states"]
+            assert "| equal to the network with rounded weights |" in page
         else:
+            assert found["equal_rounded"] is None
             assert found["exact"] is False
             assert found["max_action_error"] > 0
             assert "not the same" in page

@@ -36,6 +36,8 @@ class Certificate:
         effective_steps: T_eff, what a decision computes in steps of plain neurons.
         states: how many visited states both networks were asked about.
         equal_actions: how many of them have the same action to the last bit.
+        equal_rounded: of the form "dyadic", how many of them have the same action as the network with rounded weights,
+            which adds up whole counts; None for other forms.
         max_action_error: largest absolute difference of an action entry.
         rms_action_error: root mean square difference.
         flipped_counts: hidden neurons, over all states, whose count is not the trained network's level.
@@ -58,6 +60,7 @@ class Certificate:
     effective_steps: float
     states: int
     equal_actions: int
+    equal_rounded: int | None
     max_action_error: float
     rms_action_error: float
     flipped_counts: int
@@ -106,6 +109,11 @@ class Certificate:
             ("time steps a decision", f"{self.time_steps} ({lasts}); {self.effective_steps:.1f} by arithmetic (T_eff)"),
             ("visited states compared", f"{self.states:,}"),
             ("equal actions", f"{self.equal_actions:,} ({self.equal_actions / max(self.states, 1):.2%})"),
+            *(
+                [("equal to the network with rounded weights", f"{self.equal_rounded:,}")]
+                if self.equal_rounded is not None
+                else []
+            ),
             ("largest, root mean square action error", f"{self.max_action_error:.3g}, {self.rms_action_error:.3g}"),
             ("hidden counts that differ", f"{self.flipped_counts:,} of {self.hidden_counts:,}"),
             ("paired episodes that differ", f"{len(apart)} of {episodes}{first}"),

@@ -56,6 +56,11 @@ def certify(
     with torch.inference_mode():
         before = torch.as_tensor(np.concatenate([one.actions for one in first]))
         after, state = _one_by_one(converted, seen)
+        rounded = None
+        if spiking.spec.form == "dyadic":
+            spiking.at_once = True
+            rounded = int((_one_by_one(converted, seen)[0] == after).reshape(len(seen), -1).all(1).sum())
+            spiking.at_once = False
         error = (after.double() - before.double()).abs().reshape(len(seen), -1)
         levels = _levels(source, trained.normaliser(seen))
         counts = [(rate * most).round() for rate, most in zip(state[1:-1], spiking.spec.levels_of_layers, strict=True)]
@@ -67,7 +72,8 @@ def certify(
         source=str(run.path), form=spiking.spec.form, neuron=spiking.spec.accumulator, widths=widths,
         levels=spiking.spec.levels_of_layers, time_steps=spiking.spec.steps, step_seconds=step_seconds,
         effective_steps=_effective_steps(spiking.spec),
-        states=len(seen), equal_actions=int((error == 0).all(1).sum()), max_action_error=float(error.max()),
+        states=len(seen), equal_rounded=rounded, equal_actions=int((error == 0).all(1).sum()),
+        max_action_error=float(error.max()),
         rms_action_error=float(error.square().mean().sqrt()), flipped_counts=flipped,
         hidden_counts=sum(count.numel() for count in counts),
         multiply_accumulates=float(sum(i * o for i, o in pairwise(widths))),
