@@ -1,0 +1,53 @@
+"""``homeo-rl ablate``."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, replace
+from typing import Any
+
+from homeo_rl.commands.common import whole_numbers
+from homeo_rl.flags import Ablate
+
+
+def run(args: Ablate, words: list[str]) -> dict[str, Any]:
+    """Compare initial potentials and read-outs over seeds."""
+    import os
+
+    from homeo_rl.console import Bars, print_table
+    from homeo_rl.errors import unknown
+    from homeo_rl.report.figures import draw_returns
+    from homeo_rl.report.statistics import cells, read_scores
+    from homeo_rl.training.ablate import ARMS, AblationPlan, ablate
+    from homeo_rl.training.params import parse_params
+    from homeo_rl.training.train import TrainingPlan
+
+    arms = tuple(arm.strip() for arm in args.arms.split(","))
+    for arm in arms:
+        if arm not in ARMS:
+            raise unknown("arm", arm, ARMS)
+    cuts = whole_numbers(args.time_steps, "--time-steps") if args.time_steps else ()
+    training = TrainingPlan(
+        algo=args.algo, env=args.env, agent=args.agent, steps=args.n_timesteps, eval_freq=-1,
+        hyperparams=parse_params(args.hyperparams), command=shlex.join(["homeo-rl", *words]),
+    )  # fmt: skip
+    plan = AblationPlan(training=training, out=args.out, arms=arms, seeds=args.seeds, episodes=args.episodes, cuts=cuts)
+    with Bars(enabled=args.progress).shown() as bars:
+        bars.start(f"{args.algo} {args.agent} on {args.env}", len(arms) * args.seeds)
+        found = ablate(plan, workers=args.workers or os.cpu_count() or 1, on_done=lambda _: bars.advance())
+    rows = []
+    for done in found:
+        for steps, folder in zip(cuts or (None,), done.folders, strict=True):
+            label = "whole decisions" if steps is None else f"T = {steps}"
+            rows += [
+                replace(row, arm=done.arm, run=f"seed {done.seed}", condition=label, severity=0.0)
+                for row in read_scores(folder / "scores.csv")
+            ]
+    compared = cells(rows)
+    title = f"{args.algo} {args.agent}, {args.env}: {args.seeds} seeds, {args.episodes} episodes each"
+    picture = args.out / "returns.png"
+    draw_returns(compared, picture, title=title)
+    lines = [[cell.label, cell.arm, f"{cell.iqm:,.1f} [{cell.ci_low:,.1f}, {cell.ci_high:,.1f}]"] for cell in compared]
+    print_table(f"{title}; return: IQM [95 % interval]", ["decisions", "arm", "return"], lines)
+    print(f"picture: {picture}")
+    return {"cells": [asdict(cell) for cell in compared], "picture": str(picture)}

@@ -1,0 +1,52 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from homeo_rl.errors import UsageError
+
+
+def open_run(path: Path) -> Any:
+    """Open a run folder, or a copy of an agent that comes with the package."""
+    from homeo_rl.run import Run
+
+    if not (path / "run.json").exists():
+        from homeo_rl.agents.shipped import copy_pretrained, pretrained_names
+
+        if str(path) in pretrained_names():
+            return copy_pretrained(str(path), Path("runs"))
+    return Run.open(path)
+
+
+def next_flags(env: str, suite: str) -> str:
+    """Return flags that suit an environment; navigation wants slower adaptation than DWAM's defaults."""
+    if env.startswith("homeo_rl/Navigation"):
+        return "--suite navigation-paper --homeostasis none,dwam:eta=1e-5:tau=200"
+    return f"--suite {suite} --homeostasis none,dwam"
+
+
+def print_report(report: Any, title: str) -> None:
+    """Print the tables of an evaluation."""
+    from homeo_rl.console import print_table
+    from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows
+
+    print_table(f"{title}; return: IQM [95 % interval], r retention, s success", *cell_rows(report.cells))
+    header, drives = drive_rows(report.cells)
+    if drives:
+        print_table("how the drives ended", header, drives)
+    if report.differences:
+        print_table("against none, paired by episode, all damaged conditions", *difference_rows(report.differences))
+
+
+def whole_numbers(text: str, flag: str) -> tuple[int, ...]:
+    """Return the numbers of a flag such as ``1,2,4``.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise UsageError(f"{flag}: expected whole numbers separated by commas, got {text!r}") from None

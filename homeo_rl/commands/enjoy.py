@@ -1,0 +1,51 @@
+"""``homeo-rl enjoy``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from homeo_rl.commands.common import open_run
+from homeo_rl.errors import UsageError
+from homeo_rl.flags import Enjoy
+
+
+def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
+    """Watch a run."""
+    run = open_run(args.run)
+
+    from homeo_rl.degradations import load_suite
+    from homeo_rl.errors import unknown
+    from homeo_rl.evaluation.enjoy import enjoy
+    from homeo_rl.evaluation.routes import read_routes
+
+    suite = load_suite(args.suite)
+    conditions = {condition.label: condition for condition in suite.conditions}
+    if args.condition not in conditions:
+        raise unknown(f"condition of suite {args.suite}", args.condition, conditions)
+    if args.episodes < 1 or (args.steps is not None and args.steps < 1):
+        raise UsageError(f"--episodes and --steps: expected at least 1, got {args.episodes} and {args.steps}")
+    episodes = enjoy(
+        run,
+        video=args.video,
+        condition=conditions[args.condition],
+        arm=args.homeostasis,
+        seed=args.seed,
+        episodes=args.episodes,
+        steps=args.steps,
+        which="best" if args.best else "policy",
+        env=args.env,
+        healthy=suite.conditions[0].env,
+        routes=() if args.routes is None else read_routes(args.routes),
+    )
+    for episode in episodes:
+        outcome = f", {episode.outcome}" if episode.outcome else ""
+        print(f"episode {episode.index}: return {episode.total:.1f}, {episode.length} steps{outcome}")
+    if args.video is not None:
+        print(f"video: {args.video}")
+    return {
+        "run": str(run.path),
+        "video": None if args.video is None else str(args.video),
+        "episodes": [
+            {"return": e.total, "length": e.length, "success": e.success, "outcome": e.outcome} for e in episodes
+        ],
+    }

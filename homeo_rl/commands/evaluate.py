@@ -1,0 +1,74 @@
+"""``homeo-rl evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from homeo_rl.commands.common import open_run, print_report, whole_numbers
+from homeo_rl.flags import Evaluate
+
+
+def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
+    """Evaluate a run under a suite, whole or cut short."""
+    run = open_run(args.run)
+
+    from homeo_rl.console import Bars
+    from homeo_rl.degradations import load_suite
+    from homeo_rl.evaluation import Plan, evaluate
+    from homeo_rl.evaluation.routes import read_routes
+    from homeo_rl.evaluation.tensorboard import log_evaluation
+    from homeo_rl.report import build
+    from homeo_rl.report.figures import draw_anytime
+
+    routes = () if args.routes is None else read_routes(args.routes)
+    plan = Plan(
+        suite=load_suite(args.suite),
+        arms=tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip()),
+        episodes=(len(routes) or 20) if args.episodes is None else args.episodes,
+        seed=args.seed,
+        which="best" if args.best else "policy",
+        calibration_episodes=args.calibration_episodes,
+        env=args.env,
+        routes=routes,
+    )
+    cuts = whole_numbers(args.time_steps, "--time-steps") if args.time_steps else (None,)
+    results, reports = [], []
+    with Bars(enabled=args.progress).shown() as bars:
+        for steps in cuts:
+            result = evaluate(
+                run, replace(plan, time_steps=steps), num_envs=args.num_envs, workers=args.workers, progress=bars
+            )
+            results.append(result)
+            reports.append(build([result.folder], result.folder))
+    title = f"{run.name}: suite {plan.suite.name} version {plan.suite.version} ({plan.suite.hash})"
+    result, report = results[-1], reports[-1]
+    tensorboard = args.tensorboard_log or run.path / "tb"
+    log_evaluation(tensorboard, plan.suite.name, run.spec.steps, result.scores, result.traces)
+    for steps, one in zip(cuts, reports, strict=True):
+        print_report(one, title if steps is None else f"{title}; T = {steps}")
+    print(f"scores: {result.folder / 'scores.csv'}")
+    picture = report.picture
+    if args.time_steps:
+        picture = draw_anytime(
+            {steps: one.cells for steps, one in zip(cuts, reports, strict=True)}, result.folder / "anytime.png", title
+        )
+    print(f"picture: {picture}")
+    if report.paths is not None:
+        print(f"paths: {report.paths}")
+    print(f"tensorboard --logdir {tensorboard}")
+    told: dict[str, Any] = {
+        "run": str(run.path),
+        "suite": plan.suite.name,
+        "suite_hash": plan.suite.hash,
+        "scores": str(result.folder / "scores.csv"),
+        "picture": str(picture),
+        "paths": None if report.paths is None else str(report.paths),
+        "cells": [asdict(cell) for cell in report.cells],
+        "differences": [asdict(difference) for difference in report.differences],
+    }
+    if args.time_steps:
+        told["time_steps"] = {
+            str(steps): [asdict(cell) for cell in one.cells] for steps, one in zip(cuts, reports, strict=True)
+        }
+    return told

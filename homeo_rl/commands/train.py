@@ -1,0 +1,60 @@
+"""``homeo-rl train``."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from homeo_rl.commands.common import next_flags
+from homeo_rl.flags import Train
+
+
+def run(args: Train, words: list[str]) -> dict[str, Any]:
+    """Train an agent."""
+    from homeo_rl.console import Bars
+    from homeo_rl.training.params import parse_params, read_config
+    from homeo_rl.training.train import TrainingPlan, planned_steps, train
+
+    hyperparams = read_config(args.conf, args.env) if args.conf is not None else {}
+    hyperparams |= parse_params(args.hyperparams)
+    changes: dict[str, Any] = {"initial": args.imp} if args.imp else {}
+    if args.readout:
+        changes["readout"] = {"kind": args.readout}
+    if changes:
+        hyperparams["agent_kwargs"] = {**hyperparams.get("agent_kwargs", {}), **changes}
+    plan = TrainingPlan(
+        algo=args.algo,
+        env=args.env,
+        agent=args.agent,
+        steps=args.n_timesteps,
+        seed=args.seed,
+        env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
+        hyperparams=hyperparams,
+        homeostasis_in_training=args.homeostasis_in_training,
+        modules=args.gym_packages,
+        log_folder=args.log_folder,
+        out=args.out,
+        tensorboard=args.tensorboard_log,
+        eval_freq=args.eval_freq,
+        eval_episodes=args.eval_episodes,
+        save_freq=args.save_freq,
+        device=args.device,
+        num_threads=args.num_threads,
+        command=shlex.join(["homeo-rl", *words]),
+    )
+    with Bars(enabled=args.progress).shown() as bars:
+        bars.start(f"{args.algo} {args.agent} on {args.env}", planned_steps(plan))
+        run = train(plan, report=lambda done, mean: bars.reach(done, "" if mean is None else f"return {mean:.1f}"))
+    print(f"run: {run.path}")
+    print(f"watch it learn: tensorboard --logdir {args.tensorboard_log or run.path / 'tb'}")
+    if args.agent == "qcfs":
+        print(f"next: homeo-rl convert {run.path} --out {run.path}-spiking")
+    else:
+        print(f"next: homeo-rl evaluate {run.path} {next_flags(args.env, 'quick')}")
+    return {
+        "run": str(run.path),
+        "env": run.spec.env,
+        "algo": run.spec.algo,
+        "agent": run.spec.agent,
+        "steps": run.spec.steps,
+    }
