@@ -23,15 +23,6 @@ class Plan:
     follows ``routes[i % len(routes)]``; () lets the environment draw. ``time_steps`` cuts the policy's decisions short.
     """
 
-    def policy_of(self, run: Run) -> Controller:
-        """Return the run's policy that is evaluated.
-
-        Raises:
-            UsageError: the run has none, or it cannot be cut to so many time steps.
-        """
-        controller = load_controller(run, which=self.which)
-        return controller if self.time_steps is None else controller.cut(self.time_steps)
-
     suite: Suite
     arms: tuple[str, ...]
     episodes: int
@@ -41,6 +32,15 @@ class Plan:
     env: str = ""
     routes: tuple[Route, ...] = ()
     time_steps: int | None = None
+
+    def policy_of(self, run: Run) -> Controller:
+        """Return the run's policy that is evaluated.
+
+        Raises:
+            UsageError: the run has none, or it cannot be cut to so many time steps.
+        """
+        controller = load_controller(run, which=self.which)
+        return controller if self.time_steps is None else controller.cut(self.time_steps)
 
     def env_of(self, condition: Condition, run: Run) -> tuple[str, dict[str, Any]]:
         """Return the environment that a condition takes place in, and its arguments."""
