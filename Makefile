@@ -37,7 +37,7 @@ lint: setup
 test: lint $(TESTABLE)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-# Trainings and whole suites: about two hours on two cores. Figures are printed.
+# Trainings and whole suites: about five hours on one core. Figures are printed.
 test-long: setup
 	$(BIN)/python -m pytest -m long -s
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +67,7 @@ def test_dwam_keeps_the_published_policy_alive(popsan: Path, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize("seed", ["0", "1", "2"])
-@pytest.mark.parametrize("agent", ["popsan", "mlp"])
+@pytest.mark.parametrize("agent", ["popsan", "mlp", "qcfs"])
 @pytest.mark.parametrize(
     ("algo", "env", "steps", "least"),
     [
@@ -77,7 +80,7 @@ def test_training_from_scratch(
     algo: str, env: str, steps: str, least: float, agent: str, seed: str,
     tmp_path: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """Mean return of 20 fresh episodes after training; the control arm is printed, the spiking arm is held to it."""
+    """Mean return of 20 fresh episodes after training; the other arms are printed, the spiking one is held to it."""
     out = tmp_path / "run"
     call(
         "train",
@@ -149,3 +152,47 @@ def test_the_pretrained_agent_drives(
     with capsys.disabled():
         print(f"\nnavigation-san on the shared routes, {env}: {cell}")
     assert cell["success"] >= least
+
+
+def cut_returns(run: Path, capsys: pytest.CaptureFixture[str]) -> list[float]:
+    """Mean returns of 20 episodes after 1, 2, 3 and 4 spike steps."""
+    said, _ = call("evaluate", run, "--suite", "clean", "--homeostasis", "none", "--time-steps", "1,2,3,4", "--json",
+                   capsys=capsys)  # fmt: skip
+    return [cells[0]["mean"] for cells in last(said)["time_steps"].values()]
+
+
+@pytest.mark.parametrize(("loss", "least"), [("tet-s", 950.0), ("sdt", 0.0), ("lts", 0.0)])
+def test_a_student_balances_after_one_step(
+    loss: str, least: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call("train", "--algo", "ppo", "--env", "InvertedPendulum-v5", "--agent", "mlp", "-n", "60000", "--out",
+         tmp_path / "teacher", capsys=capsys)  # fmt: skip
+    call("distill", tmp_path / "teacher", "--out", tmp_path / "student", "--loss", loss, capsys=capsys)
+    returns = cut_returns(tmp_path / "student", capsys)
+    with capsys.disabled():
+        print(f"\n{loss}: returns after 1, 2, 3, 4 steps: {', '.join(f'{value:.0f}' for value in returns)}")
+    assert returns[0] >= least
+
+
+@pytest.mark.parametrize(("loss", "least"), [("tet-s", 7000.0), ("sdt", 0.0), ("lts", 0.0)])
+def test_a_student_of_the_published_policy(
+    loss: str, least: float, popsan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call("distill", popsan, "--out", tmp_path / "student", "--loss", loss, "--rounds", "8", "--samples", "10000",
+         "--steps", "4000", capsys=capsys)  # fmt: skip
+    returns = cut_returns(tmp_path / "student", capsys)
+    with capsys.disabled():
+        print(f"\n{loss}: returns after 1, 2, 3, 4 steps: {', '.join(f'{value:.0f}' for value in returns)}")
+    assert returns[0] >= least
+
+
+def test_initial_potentials_lift_the_first_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten seeds of digits; the control is printed beside."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.imp_digits", "--json", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    with capsys.disabled():
+        print(f"\npoints after one step: {told['imp_gain_t1']}, control {told['constant_gain_t1']}")
+    for network in ("mlp", "cnn"):
+        assert told["imp_gain_t1"][network] >= 3
+        assert told["intervals"][f"{network} sdt IMP"][0] > 0
