@@ -269,3 +269,25 @@ def test_graphs_that_are_refused() -> None:
     x = torch.randn(3, 17)
     with pytest.raises(UsageError, match="most="):
         Converted(mlp([8, 4]), form="dyadic", example=x, most=1e-3)(x)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("levels", LEVELS)
+@pytest.mark.parametrize("net", ["cnn", "residual"])
+def test_ten_thousand_images(net: str, levels: list[int]) -> None:
+    """All forms and both neurons, by the thousand: no output of counts or dyadic and no count in float64 differs."""
+    build, shape, _ = NETS[net]
+    ann, double = build(levels), build(levels).double()
+    torch.manual_seed(7)
+    x = torch.randn(10_000, *shape).clamp(-4, 4)
+    counts, reference = Converted(ann, form="counts"), Converted(double, form="counts")
+    dyadic = [Converted(ann, form="dyadic", neuron=neuron, example=x, most=4.0) for neuron in NEURONS]
+    stepwise = [Converted(double, form="stepwise", neuron=neuron) for neuron in NEURONS]
+    for part in torch.split(x, 1000):
+        with torch.no_grad():
+            assert torch.equal(counts(part), ann(part))
+        assert all(torch.equal(snn(part), snn.equal(part)) for snn in dyadic)
+        reference(part.double())
+        for snn in stepwise:
+            snn(part.double())
+            assert all(torch.equal(snn.fired[name].total, fired.total) for name, fired in reference.fired.items())
