@@ -29,7 +29,7 @@ def test_arms_over_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
     told = call()
     assert {(cell["arm"], cell["label"]) for cell in told["cells"]} == {(a, f"T = {t}") for a in ARMS for t in (1, 4)}
-    assert all(cell["episodes"] == 4 and cell["ci_low"] <= cell["iqm"] <= cell["ci_high"] for cell in told["cells"])
+    assert all(cell["episodes"] == 2 and cell["ci_low"] <= cell["iqm"] <= cell["ci_high"] for cell in told["cells"])
     assert Path(told["picture"]).stat().st_size > 5000
     for arm, fields in ARMS.items():
         run = Run.open(out / arm.replace(" ", "") / "seed-1")

@@ -39,15 +39,16 @@ def run(args: Ablate, words: list[str]) -> dict[str, Any]:
     for done in found:
         for steps, folder in zip(cuts or (None,), done.folders, strict=True):
             label = "whole decisions" if steps is None else f"T = {steps}"
-            rows += [
-                replace(row, arm=done.arm, run=f"seed {done.seed}", condition=label, severity=0.0)
-                for row in read_scores(folder / "scores.csv")
-            ]
+            episodes = read_scores(folder / "scores.csv")
+            # A training is one figure: what is learned differs from seed to seed more than an episode from the next.
+            mean = sum(row.total for row in episodes) / len(episodes)
+            named = replace(episodes[0], run="seeds", arm=done.arm, condition=label, severity=0.0, episode=done.seed)
+            rows.append(replace(named, total=mean))
     compared = cells(rows)
-    title = f"{args.algo} {args.agent}, {args.env}: {args.seeds} seeds, {args.episodes} episodes each"
+    title = f"{args.algo} {args.agent}, {args.env}: means of {args.episodes} episodes over {args.seeds} seeds"
     picture = args.out / "returns.png"
     draw_returns(compared, picture, title=title)
     lines = [[cell.label, cell.arm, f"{cell.iqm:,.1f} [{cell.ci_low:,.1f}, {cell.ci_high:,.1f}]"] for cell in compared]
-    print_table(f"{title}; return: IQM [95 % interval]", ["decisions", "arm", "return"], lines)
+    print_table(f"{title}; return: IQM [95 % interval over seeds]", ["decisions", "arm", "return"], lines)
     print(f"picture: {picture}")
     return {"cells": [asdict(cell) for cell in compared], "picture": str(picture)}
