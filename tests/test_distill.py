@@ -174,16 +174,18 @@ def test_what_is_refused(make_run: Callable[..., Run], tmp_path: Path, capsys: p
         (("--bins", "1"), "--bins"),
         (("--rounds", "0"), "--rounds"),
         (("--spacing", "even"), "--spacing"),
+        (("--student-kwargs", "membrane:episode"), "student: expected membranes that live for a decision"),
     ):
         with pytest.raises(SystemExit) as left:
             main(["distill", str(teacher.path), "--out", str(tmp_path / "none"), *flags])
         assert left.value.code == 2
         assert word in capsys.readouterr().err
         assert not (tmp_path / "none").exists()
-    for steps, word in (("0", "1 to 4"), ("5", "1 to 4"), ("one", "whole numbers")):
+    for steps, word in (("0", "1 to 4"), ("1,5", "1 to 4"), ("one", "whole numbers")):
         run = make_run("InvertedPendulum-v5", "anytime", overrides={"hidden": [16]}, name=f"r{steps}")
         with pytest.raises(SystemExit):
             main(["evaluate", str(run.path), "--time-steps", steps, "--homeostasis", "none", "--no-progress"])
         assert word in capsys.readouterr().err
+        assert not run.evaluations()
     with pytest.raises(UsageError, match="spiking policy that can be cut"):
         load_controller(teacher).cut(1)

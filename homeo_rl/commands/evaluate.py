@@ -33,6 +33,8 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
         routes=routes,
     )
     cuts = whole_numbers(args.time_steps, "--time-steps") if args.time_steps else (None,)
+    for steps in cuts:
+        replace(plan, time_steps=steps).policy_of(run)  # all cuts are possible before the first is evaluated
     results, reports = [], []
     with Bars(enabled=args.progress).shown() as bars:
         for steps in cuts:

@@ -96,7 +96,7 @@ def _one(plan: AblationPlan, arm: str, seed: int) -> Done:
     hyperparams["agent_kwargs"] = {**hyperparams.get("agent_kwargs", {}), **ARMS[arm]}
     training = replace(plan.training, seed=seed, out=folder, hyperparams=hyperparams)
     # What a finished training must agree with to be taken for this one.
-    told = {"training": repr(training), "episodes": plan.episodes, "cuts": list(plan.cuts)}
+    told = {"training": repr(replace(training, command="")), "episodes": plan.episodes, "cuts": list(plan.cuts)}
     marker = plan.out / arm.replace(" ", "") / f"seed-{seed}.json"
     if marker.exists():
         known = checkpoint.read_json(marker)

@@ -101,13 +101,15 @@ def distill(
         on_step: called after each gradient step.
 
     Raises:
-        UsageError: the student does not spike, a loss does not fit its outputs, or ``out`` is taken; nothing was
-            written.
+        UsageError: the student does not spike, a loss does not fit its outputs, membranes outlive a decision, or
+            ``out`` is taken; nothing was written.
     """
     load_modules(run.spec.modules)
     teacher = load_controller(run, which=plan.which)
+    _require_memoryless(teacher, "teacher")
     torch.manual_seed(derive(plan.seed, "student") % 2**63)
     student = _student(run, teacher, plan)
+    _require_memoryless(student, "student")
     objective = _objective(student, plan.loss)
     made = Run.create(
         out,
@@ -151,6 +153,13 @@ def _student(run: Run, teacher: Controller, plan: DistillationPlan) -> Controlle
     student = Controller(replace(spec, clip=teacher.spec.clip, normalise=True))
     student.normaliser.load_state_dict(teacher.normaliser.state_dict())
     return student
+
+
+def _require_memoryless(controller: Controller, what: str) -> None:
+    if controller.spec.network.membrane == "episode":
+        raise UsageError(
+            f"{what}: expected membranes that live for a decision, got an episode; states are taught one by one"
+        )
 
 
 def _visited(run: Run, actor: Controller, plan: DistillationPlan, index: int) -> tuple[Tensor, list[float]]:
