@@ -5,9 +5,7 @@ current-lif (SAN, PopSAN; Tang et al. 2020), spike at v > threshold::
     u_t = current_decay u_{t-1} + x_t
     v_t = voltage_decay v_{t-1} (1 - s_{t-1}) + u_t
 
-lplif (Fang et al., ICCV 2021) is lif with a learnable tau a layer, given as ``tau``.
-
-if, spike at v >= threshold, reset after the spike::
+lif, spike at v >= threshold, reset after the spike::
 
     v_t = v_{t-1} + (x_t - v_{t-1}) / tau      (decay_input)        v_t = v_{t-1} - v_{t-1} / tau + x_t
 
