@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.agents.pascal import PascalNetwork
+from homeo_rl.agents.reflex import Reflex
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.run import Run
 from homeo_rl.snn.kernels import decision
@@ -139,6 +140,7 @@ class Controller(nn.Module):
         self.network = build_network(spec.network)
         self.squasher = Squasher(spec)
         self.bins = Bins(spec) if spec.bins else None
+        self.reflex = Reflex(spec.reflex, spec.low) if spec.reflex is not None else None
         self._framed: tuple[Any, Frame] | None = None
 
     def forward(
@@ -152,8 +154,26 @@ class Controller(nn.Module):
     ) -> tuple[Tensor, NetworkState]:
         """Return the deterministic actions for ``observations`` [B, D], and the state after.
 
-        Continuous actions are [B, K] floats within the bounds, discrete ones [B] indices.
+        Continuous actions are [B, K] floats within the bounds, discrete ones [B] indices. A reflex, if there is one, has
+        the last word; without a state it is at the first step of an episode.
         """
+        beside = None if state is None else state.reflex
+        action, state = self._decided(observations, state, adapt=adapt, generator=generator, noise=noise)
+        if self.reflex is not None:
+            beside = self.reflex.initial_state(len(observations)) if beside is None else beside
+            action, state.reflex = self.reflex(observations, action, beside)
+        return action, state
+
+    def _decided(
+        self,
+        observations: Tensor,
+        state: NetworkState | None,
+        *,
+        adapt: bool,
+        generator: Generator | None,
+        noise: Tensor | None,
+    ) -> tuple[Tensor, NetworkState]:
+        """Return the policy's own actions."""
         if isinstance(self.network, SpikingNetwork):
             frame = self._frame(observations)
             whole = self.network.decide(observations, state, adapt=adapt, generator=generator, noise=noise, frame=frame)
@@ -179,6 +199,12 @@ class Controller(nn.Module):
         if self.spec.squash == "none":
             return action.clamp(self.squasher.low.to(action), self.squasher.high.to(action))
         return action
+
+    def bare(self) -> Controller:
+        """Return the same policy without its reflex."""
+        alone = Controller(replace(self.spec, reflex=None))
+        alone.load_state_dict({name: value for name, value in self.state_dict().items() if not name.startswith("reflex.")})
+        return alone.eval().requires_grad_(False)
 
     def cut(self, steps: int) -> Controller:
         """Return the same policy deciding after ``steps`` spike steps.
@@ -241,6 +267,8 @@ def load_controller(run: Run, *, which: str = "policy") -> Controller:
         StorageFault: the bundle does not fit its own specification.
         UsageError: the run has no such policy.
     """
+    if run.spec.origin == "compile":
+        raise UsageError(f"{run.path}: expected a policy, found a compiled network; homeo-rl compose puts one beside a policy")
     tensors, document = run.load_policy(which=which)
     where = str(run.path / which)
     spec = parse(ControllerSpec, document.get("controller"), where=where)

@@ -29,8 +29,10 @@ class Session:
         *,
         plugin: Homeostasis | None = None,
         references: tuple[LayerReference, ...] = (),
+        reflex: bool = True,
     ) -> None:
-        self.controller = controller
+        """Begin at rest; ``reflex`` False leaves the reflex of a composed policy out."""
+        self.controller = controller if reflex or controller.reflex is None else controller.bare()
         self.network = controller.network
         self.trained = self.network.parameters_of_layers()
         self._own = False  # whether slots have weights of their own, or views of the trained ones
@@ -38,6 +40,9 @@ class Session:
         self.state = self.network.initial_state(
             slots, plugin=plugin, references=references, weights=_expand(self.trained, slots)
         )
+        self.reflex = self.controller.reflex
+        if self.reflex is not None:
+            self.state.reflex = self.reflex.initial_state(slots)
 
     @property
     def slots(self) -> int:
@@ -58,6 +63,17 @@ class Session:
         self.state = self.network.forget(self.state, ended, "episode")
         if fresh:
             self.state = self.network.forget(self.state, ended, "run")
+        if self.reflex is not None and self.state.reflex is not None:
+            self.state.reflex = self.reflex.network.forget(self.state.reflex, ended)
+            if self.state.reflex.weights is not None:
+                self.set_reflex(slot, self.reflex.network.parameters_of_layers())
+
+    @torch.inference_mode()
+    def set_reflex(self, slot: int, weights: Weights) -> None:
+        """Let the reflex of ``slot`` run with ``weights`` (those of its network's layers)."""
+        assert self.reflex is not None
+        assert self.state.reflex is not None
+        self.state.reflex = self.reflex.network.with_weights(self.state.reflex, slot, weights[0])
 
     @torch.inference_mode()
     def set_weights(self, slot: int, weights: Weights) -> None:
@@ -107,8 +123,15 @@ class Session:
             for membrane in state.membranes
         ]
         state.measured = tuple(rate[rows] for rate in state.rates)
+        if self.reflex is not None and state.reflex is not None:
+            state.reflex = self.reflex.network.keep(state.reflex, rows)
         state.batch = len(rows)
         self._noise = [self._noise[int(row)] for row in rows]
+
+    def reflexes(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Events [slots, lines] and spikes [slots, outputs] of the reflex in the last decision; None without one."""
+        state = self.state.reflex
+        return None if state is None else (state.events.bool().numpy(), state.spikes.bool().numpy())
 
     @torch.inference_mode()
     def rates(self) -> list[np.ndarray]:

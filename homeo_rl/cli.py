@@ -14,7 +14,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from homeo_rl.errors import HomeoError
-from homeo_rl.flags import Ablate, Convert, Distill, Enjoy, Evaluate, Import, Report, Train, Vision
+from homeo_rl.flags import Ablate, Compile, Compose, Convert, Distill, Enjoy, Evaluate, Import, Report, Train, Vision
 
 
 class Terminated(KeyboardInterrupt):
@@ -56,6 +56,8 @@ def _parse(words: list[str]) -> Any:
         Annotated[Import, tyro.conf.subcommand("import")],
         Annotated[Convert, tyro.conf.subcommand("convert")],
         Annotated[Distill, tyro.conf.subcommand("distill")],
+        Annotated[Compile, tyro.conf.subcommand("compile")],
+        Annotated[Compose, tyro.conf.subcommand("compose")],
         Annotated[Ablate, tyro.conf.subcommand("ablate")],
         Annotated[Vision, tyro.conf.subcommand("vision")],
         Annotated[Enjoy, tyro.conf.subcommand("enjoy")],
@@ -85,6 +87,8 @@ _COMMANDS: dict[type[Any], str] = {
     Import: "homeo_rl.commands.importing",
     Convert: "homeo_rl.commands.convert",
     Distill: "homeo_rl.commands.distill",
+    Compile: "homeo_rl.commands.compiling",
+    Compose: "homeo_rl.commands.compose",
     Ablate: "homeo_rl.commands.ablate",
     Vision: "homeo_rl.commands.vision",
     Enjoy: "homeo_rl.commands.enjoy",

@@ -164,6 +164,109 @@ class NetworkSpec:
 
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
+class EventSpec:
+    """A sensor event: at least ``least`` of the observation's ``entries`` lie above, or below, a level.
+
+    Entries are those that the policy is given, before its normaliser; negative ones count from the end.
+    """
+
+    entries: tuple[int, ...]
+    above: float | None = None
+    below: float | None = None
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        _require(len(self.entries) >= 1, "event entries", "at least one", self.entries)
+        _require((self.above is None) != (self.below is None), "event level", "above or below", (self.above, self.below))
+        _require(1 <= self.least <= len(self.entries), "event least", f"1 to {len(self.entries)}", self.least)
+
+
+@pydantic.with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
+class GateSpec:
+    """What a reflex does to the action while its output ``when`` spikes.
+
+    "inhibit": ``entries`` go to the lowest value they can have; with ``keep_difference`` they fall by the same amount, so
+    that the least of them reaches it (two wheels slow down and still turn). "clamp": they are held between ``low`` and
+    ``high``. "override": they become ``values``; a discrete action becomes the one value.
+    """
+
+    when: str
+    kind: Literal["inhibit", "clamp", "override"]
+    entries: tuple[int, ...] = ()
+    keep_difference: bool = False
+    low: float | None = None
+    high: float | None = None
+    values: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind == "clamp":
+            _require(self.low is not None or self.high is not None, "clamp", "low, high or both", "neither")
+            low, high = (x if x is not None else y for x, y in ((self.low, self.high), (self.high, self.low)))
+            assert low is not None
+            assert high is not None
+            _require(low <= high, "clamp", "low <= high", (self.low, self.high))
+        if self.kind == "override":
+            _require(len(self.values) == max(len(self.entries), 1), "override", "a value an entry", self.values)
+        else:
+            _require(len(self.entries) >= 1, f"{self.kind} entries", "at least one", self.entries)
+
+
+@pydantic.with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
+class RecurrentSpec:
+    """A layer of neurons that read input lines, a clock, and each other after delays (`homeo_rl.snn.recurrent`).
+
+    ``taps`` are the (source, delay) pairs that some neuron reads; source -1 is the clock, then come the lines, then the
+    neurons. ``layers`` gives each neuron's place in a step. ``outputs`` are the neurons that leave it, ``latency`` steps late.
+    """
+
+    lines: int
+    neurons: int
+    taps: tuple[tuple[int, int], ...]
+    layers: tuple[int, ...]
+    outputs: tuple[int, ...]
+    beta: float = 0.875
+    reset: Literal["soft", "hard", "soft_next"] = "soft"
+    latency: int = 0
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.lines <= 64 and 1 <= self.neurons <= 65536, "recurrent sizes", "1 to 64 lines, 1 to 65536 neurons",
+                 (self.lines, self.neurons))  # fmt: skip
+        _require(0 <= self.beta <= 1, "recurrent beta", "in [0, 1]", self.beta)
+        sound = all(-1 <= s < self.lines + self.neurons and 0 <= k <= 1024 for s, k in self.taps)
+        _require(sound and len(self.taps) >= 1, "recurrent taps", "known sources and delays of 0 to 1024", "others")
+        _require(len(self.layers) == self.neurons, "recurrent layers", f"{self.neurons}", len(self.layers))
+        inside = all(0 <= n < self.neurons for n in self.outputs)
+        _require(inside and len(self.outputs) >= 1, "recurrent outputs", f"0 to {self.neurons - 1}", self.outputs)
+        _require(0 <= self.latency <= 1024, "recurrent latency", "0 to 1024", self.latency)
+
+
+@pydantic.with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
+class ReflexSpec:
+    """A compiled network beside a policy: events go in, its outputs gate the action.
+
+    ``document`` is the specification that it was compiled from, and ``certificate`` what was proved about it.
+    """
+
+    name: str
+    events: tuple[EventSpec, ...]
+    outputs: tuple[str, ...]
+    gates: tuple[GateSpec, ...]
+    network: RecurrentSpec
+    document: dict[str, Any] = field(default_factory=dict)
+    certificate: str = ""
+
+    def __post_init__(self) -> None:
+        _require(len(self.events) == self.network.lines, "reflex events", f"{self.network.lines}", len(self.events))
+        _require(len(self.outputs) == len(self.network.outputs), "reflex outputs", "one a network output", self.outputs)
+        for gate in self.gates:
+            _require(gate.when in self.outputs, "gate when", f"one of {', '.join(self.outputs)}", gate.when)
+
+
+@pydantic.with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
 class ControllerSpec:
     """A deployable policy: normaliser, network, squashing to the action space.
 
@@ -171,6 +274,7 @@ class ControllerSpec:
     ``squash``: "tanh" or "identity" (already in [-1, 1]) are scaled to the bounds; "none" is used as it is.
     ``normalise`` False: observations are used as they are. ``bins`` K > 0: every action entry has K outputs, and the
     largest one chooses its value, of K in [-1, 1] that lie apart evenly ("uniform") or closer around 0 ("cubic").
+    ``reflex`` is a compiled network that acts on the action last.
     """
 
     network: NetworkSpec
@@ -181,8 +285,11 @@ class ControllerSpec:
     normalise: bool = True
     bins: int = 0
     spacing: Literal["uniform", "cubic"] = "uniform"
+    reflex: ReflexSpec | None = None
 
     def __post_init__(self) -> None:
+        if self.reflex is not None:
+            self._check_reflex(self.reflex)
         _require(len(self.low) == len(self.high), "action bounds", "equally many", (self.low, self.high))
         _require(self.bins == 0 or self.bins >= 2, "bins", "0 or at least 2", self.bins)
         _require(self.bins == 0 or len(self.low) > 0, "bins", "continuous actions", "a discrete one")
@@ -190,6 +297,21 @@ class ControllerSpec:
         _require(left == 0, "network outputs", f"a multiple of {self.bins} bins", self.network.outputs)
         _require(len(self.low) in (0, outputs), "action bounds", f"{outputs}", len(self.low))
         _require(self.clip > 0, "normaliser clip", "> 0", self.clip)
+
+    def _check_reflex(self, reflex: ReflexSpec) -> None:
+        seen, acts = self.network.inputs, len(self.low)
+        for event in reflex.events:
+            inside = all(-seen <= entry < seen for entry in event.entries)
+            _require(inside, "reflex event", f"entries of an observation of {seen}", event.entries)
+        for gate in reflex.gates:
+            if not self.low:
+                sound = gate.kind == "override" and not gate.entries and float(gate.values[0]).is_integer()
+                sound = sound and 0 <= gate.values[0] < self.network.outputs
+                _require(sound, "reflex gate", f"override of a discrete action by one of {self.network.outputs}", gate)
+                continue
+            _require(len(gate.entries) >= 1, "reflex gate", "entries of the action", gate.entries)
+            inside = all(-acts <= entry < acts for entry in gate.entries)
+            _require(inside, "reflex gate", f"entries of an action of {acts}", gate.entries)
 
     @property
     def discrete(self) -> bool:
@@ -202,7 +324,7 @@ class ControllerSpec:
 class RunSpec:
     """What a run is: where it came from and what it needs to act again."""
 
-    origin: Literal["train", "import", "convert", "distill"]
+    origin: Literal["train", "import", "convert", "distill", "compile", "compose"]
     env: str
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     agent: str = ""

@@ -30,12 +30,15 @@ def next_flags(env: str, suite: str) -> str:
 def print_report(report: Any, title: str) -> None:
     """Print the tables of an evaluation."""
     from homeo_rl.console import print_table
-    from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows
+    from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, reflex_rows
 
     print_table(f"{title}; return: IQM [95 % interval], r retention, s success", *cell_rows(report.cells))
     header, drives = drive_rows(report.cells)
     if drives:
         print_table("how the drives ended", header, drives)
+    header, reflexes = reflex_rows(report.cells)
+    if reflexes:
+        print_table("what the reflex did", header, reflexes)
     if report.differences:
         print_table("against none, paired by episode, all damaged conditions", *difference_rows(report.differences))
 

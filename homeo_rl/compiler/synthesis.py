@@ -34,12 +34,14 @@ class Wanted:
         banked: a gate with M firing levels costs M neurons (hard reset with a leak).
         deep_loops: loops of several gates without delay run inside a step (layered target).
         integrators: neurons keep their potential, so one of them counts (no leak, soft reset).
+        fuse: whether several operations may become one gate.
     """
 
     minimise: str = "neurons"
     banked: bool = False
     deep_loops: bool = False
     integrators: bool = False
+    fuse: bool = True
 
 
 def price(circuit: Circuit, wanted: Wanted) -> tuple[int, int]:
@@ -122,7 +124,7 @@ class _Synthesis:
                 return self._automaton(node)
             case Window():
                 ways = [self._from_parts(node)]
-                if any(isinstance(part, Window) for part in node.parts):
+                if self.wanted.fuse and any(isinstance(part, Window) for part in node.parts):
                     ways += self._fused(node)
                 return ways
         raise AssertionError(f"no construction for {type(node).__name__}")
@@ -190,7 +192,7 @@ class _Synthesis:
 
         before = _Before(node)
         whole = sf.Any((node.on, sf.All((before, sf.Not(node.off)))))
-        leaves = _leaves(whole)
+        leaves = _leaves(whole) if self.wanted.fuse else None
         if leaves is None:
             return [apart]
         bits = _table_of(whole, leaves)

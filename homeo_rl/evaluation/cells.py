@@ -21,7 +21,8 @@ from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import load_modules, make_env
 from homeo_rl.errors import EnvironmentFault
 from homeo_rl.evaluation.calibrate import Calibration
-from homeo_rl.evaluation.plan import Plan
+from homeo_rl.evaluation.plan import NO_REFLEX, Plan
+from homeo_rl.evaluation.reflexes import violations
 from homeo_rl.evaluation.rollout import episode_seed, rollout
 from homeo_rl.evaluation.scores import score
 from homeo_rl.homeostasis import LayerReference, make
@@ -54,7 +55,7 @@ class _Worker:
         """Run one cell and return its scores and its mean trace as plain data."""
         (arm, condition), plan, network = self.job.cells[index], self.job.plan, self.controller.network
         calibration = self.job.calibration
-        plugin = make(arm)
+        plugin = None if arm == NO_REFLEX else make(arm)
         normal = () if calibration is None else calibration.rates
         references: tuple[LayerReference, ...] = ()
         if plugin is not None and calibration is not None and isinstance(network, SpikingNetwork):
@@ -62,7 +63,9 @@ class _Worker:
         name, kwargs = plan.env_of(condition, self.run)
         before = [tensor.clone() for tensor in self.controller.state_dict().values()]
         episodes = rollout(
-            lambda slots: Session(self.controller, slots, plugin=plugin, references=references),
+            lambda slots: Session(
+                self.controller, slots, plugin=plugin, references=references, reflex=arm != NO_REFLEX
+            ),
             lambda: make_env(name, kwargs),
             [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],
             condition=condition,
@@ -85,6 +88,7 @@ class _Worker:
                 severity=condition.severity,
                 normal=normal,
                 layer_norms=norms,
+                violations=violations(self.controller.reflex, episode) if episode.reflex else None,
             )
             for episode in episodes
         ]

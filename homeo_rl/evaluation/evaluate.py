@@ -25,7 +25,7 @@ from homeo_rl.envs.making import load_modules, make_env
 from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.calibrate import calibration_of
 from homeo_rl.evaluation.cells import Job, run_cells
-from homeo_rl.evaluation.plan import Plan
+from homeo_rl.evaluation.plan import NO_REFLEX, Plan
 from homeo_rl.evaluation.scores import Score, write_scores
 from homeo_rl.homeostasis import make
 from homeo_rl.run import Run, versions
@@ -106,8 +106,10 @@ def evaluate(
     load_modules(run.spec.modules)
     controller = plan.policy_of(run)
     spiking = isinstance(controller.network, SpikingNetwork)
-    if any(make(arm) is not None for arm in plan.arms):
+    if any(arm != NO_REFLEX and make(arm) is not None for arm in plan.arms):
         require_spiking(controller, "homeostasis")
+    if NO_REFLEX in plan.arms and controller.reflex is None:
+        raise UsageError(f"arm {NO_REFLEX!r}: expected a policy with a reflex (homeo-rl compose), this one has none")
     reasons = {c.label: _reason_against(c, plan, run, controller) for c in plan.suite.conditions}
     skipped = {label: reason for label, reason in reasons.items() if reason}
     for label, reason in skipped.items():

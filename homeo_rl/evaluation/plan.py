@@ -15,6 +15,10 @@ from homeo_rl.homeostasis import make
 from homeo_rl.run import Run
 
 
+NO_REFLEX = "no-reflex"
+"""The arm in which a composed policy acts without its reflex."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is to be evaluated; equal plans give equal scores.
@@ -58,4 +62,5 @@ class Plan:
         if twice:
             raise UsageError(f"--homeostasis: arm {twice!r} is given twice; give each once")
         for arm in self.arms:
-            make(arm)  # raises where an arm is not known
+            if arm != NO_REFLEX:
+                make(arm)  # raises where an arm is not known

@@ -35,7 +35,8 @@ class Episode:
     """What one episode left behind; rates are means over decisions and spike steps.
 
     Where the environment's info tells: ``outcome`` "success", "collision" or "overtime", ``path_length`` (m), ``time``
-    (s), ``goal`` [x, y] and ``path``, points [x, y] once in `PATH_EVERY` decisions and at the end.
+    (s), ``goal`` [x, y] and ``path``, points [x, y] once in `PATH_EVERY` decisions and at the end. Where a reflex acts:
+    ``reflex``, the events [lines], its spikes [outputs] and the action of every decision.
     """
 
     index: int
@@ -52,6 +53,7 @@ class Episode:
     synops: float = 0.0
     drift: list[float] = field(default_factory=list)
     trace: list[dict[str, list[float]]] = field(default_factory=list)
+    reflex: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
 
 
 class Step(NamedTuple):
@@ -69,6 +71,7 @@ class _Slot:
     episode: Episode
     observation: Any
     damage: NetworkDamage | None
+    reflex_damage: NetworkDamage | None = None
 
 
 def episode_seed(seed: int, purpose: str, index: int) -> int:
@@ -163,6 +166,8 @@ def _begin(
     observation, info = env.reset(seed=episode.seed % 2**32, options=told)
     session.begin(place, generator(episode.seed, "encoder"), fresh=fresh)
     slot = _Slot(env, episode, observation, condition.network_damage(episode.seed))
+    if session.reflex is not None:  # a chip of its own: the policy's damage is the same with and without it
+        slot.reflex_damage = condition.network_damage(derive(episode.seed, "reflex", 0))
     if "pose" in info:
         episode.goal = _point(info["goal"])
         episode.path.append(_point(info["pose"]))
@@ -182,8 +187,13 @@ def _advance(
         weights = slot.damage.at(slot.episode.length, session.trained) if slot.damage else None
         if weights is not None:
             session.set_weights(place, weights)
+        if slot.reflex_damage is not None and session.reflex is not None:
+            reflex = slot.reflex_damage.at(slot.episode.length, session.reflex.network.parameters_of_layers())
+            if reflex is not None:
+                session.set_reflex(place, reflex)
     actions = session.act(np.stack([slot.observation for slot in slots]))
     rates, synops = session.rates(), session.synops()
+    reflexes = session.reflexes()
     tracing = [place for place, slot in enumerate(slots) if slot.episode.length % TRACE_EVERY == 0]
     drift = session.drift() if tracing else None
     thetas = session.thetas() if tracing else None
@@ -194,6 +204,8 @@ def _advance(
         slot.observation, reward, terminated, truncated, info = slot.env.step(actions[place])
         if on_step is not None:
             on_step(Step(episode.index, seen, actions[place].copy(), float(reward)))
+        if reflexes is not None:
+            episode.reflex.append((reflexes[0][place].copy(), reflexes[1][place].copy(), np.copy(actions[place])))
         if rates:
             episode.rates.add([layer[place] for layer in rates])
         episode.synops += float(synops[place])

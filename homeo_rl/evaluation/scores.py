@@ -27,6 +27,8 @@ class Score:
         outcome: "success", "collision" or "overtime" (navigation).
         path_length: metres driven.
         time: seconds driven.
+        reflex: share of the decisions in which an output of the reflex was on.
+        violations: decisions that its specification forbids: judged by the reference machine on the events that were seen.
     """
 
     run: str
@@ -45,6 +47,8 @@ class Score:
     outcome: str | None
     path_length: float | None
     time: float | None
+    reflex: float | None = None
+    violations: int | None = None
 
 
 _HEADERS = {"total": "return"}
@@ -60,6 +64,7 @@ def score(
     severity: float,
     normal: Sequence[np.ndarray],
     layer_norms: Sequence[float],
+    violations: int | None = None,
 ) -> Score:
     """Condense an episode.
 
@@ -71,6 +76,7 @@ def score(
         severity: its severity.
         normal: calibrated mean rates [N] of each spiking layer; empty for an MLP.
         layer_norms: Frobenius norms of the trained weights.
+        violations: decisions against the reflex's specification, where there is a reflex.
     """
     rate = deviation = None
     if normal:
@@ -96,6 +102,8 @@ def score(
         outcome=episode.outcome,
         path_length=episode.path_length,
         time=episode.time,
+        reflex=float(np.mean([on.any() for _, on, _ in episode.reflex])) if episode.reflex else None,
+        violations=violations,
     )
 
 

@@ -12,7 +12,7 @@ from homeo_rl.errors import UsageError
 from homeo_rl.report.figures import draw_returns
 from homeo_rl.report.paths import draw_paths
 from homeo_rl.report.statistics import Cell, Difference, Row, cells, differences, read_scores
-from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, markdown
+from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, markdown, reflex_rows
 from homeo_rl.run import Run
 
 
@@ -115,8 +115,16 @@ def _page(
     if drives:
         parts += [
             "## Drives",
-            "Shares of the episodes; path length and time are means over the successful ones.",
+            "Shares of the episodes (collisions with Wilson's 95 % interval); path length and time are means over the "
+            "successful ones.",
             markdown(header, drives),
+        ]
+    header, reflexes = reflex_rows(found)
+    if reflexes:
+        parts += [
+            "## Reflex",
+            "Decisions that its specification forbids, judged by the reference machine on the events that were seen.",
+            markdown(header, reflexes),
         ]
     if paths is not None:
         parts.append(f"![paths]({paths.name})")

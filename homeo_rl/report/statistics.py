@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import trim_mean
+from scipy.stats import binomtest, trim_mean
 
 from homeo_rl.errors import UsageError
 from homeo_rl.seeding import generator
@@ -23,7 +23,7 @@ RESAMPLES = 2000
 
 COLUMNS = (
     "run", "arm", "condition", "severity", "episode", "seed", "return", "length", "success",
-    "firing_rate", "rate_deviation", "weight_drift", "synops", "outcome", "path_length", "time",
+    "firing_rate", "rate_deviation", "weight_drift", "synops", "outcome", "path_length", "time", "reflex", "violations",
 )  # fmt: skip
 
 
@@ -46,6 +46,8 @@ class Row:
     outcome: str
     path_length: float
     time: float
+    reflex: float
+    violations: float
 
     @property
     def label(self) -> str:
@@ -58,7 +60,8 @@ class Cell:
     """One arm under one condition, condensed. Retention is None where the clean return is not positive.
 
     ``success``, ``collision`` and ``overtime`` are shares of the episodes; ``path_length`` (m) and ``time`` (s) are
-    means over the successful ones.
+    means over the successful ones; ``collision_interval`` is the Wilson score interval (95 %). ``reflex`` is the share of
+    the decisions that a reflex acted on, ``violations`` those against its specification, of ``decisions`` in all.
     """
 
     arm: str
@@ -79,6 +82,10 @@ class Cell:
     overtime: float | None
     path_length: float | None
     time: float | None
+    reflex: float | None
+    violations: int | None
+    decisions: int
+    collision_interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class Difference:
     """An arm minus the reference arm, paired by episode, with a 95 % interval.
 
     ``what`` is "retention" (both returns are divided by the reference arm's own clean mean return, so harm done to the
-    healthy policy counts) or "success" (share of episodes).
+    healthy policy counts), "success" or "collision" (share of episodes).
     """
 
     what: str
@@ -174,6 +181,10 @@ def cells(rows: Sequence[Row]) -> list[Cell]:
                     overtime=_share(mine, "overtime"),
                     path_length=_mean([row.path_length for row in mine if row.success == 1.0]),
                     time=_mean([row.time for row in mine if row.success == 1.0]),
+                    reflex=_mean([row.reflex for row in mine]),
+                    violations=_total([row.violations for row in mine]),
+                    decisions=sum(row.length for row in mine),
+                    collision_interval=_share_interval(mine, "collision"),
                 )
             )
     return result
@@ -191,24 +202,28 @@ def differences(
 
     Returns:
         one difference of retention an arm (none where the reference's clean return is not positive), and one of
-        success where the environment tells of it.
+        success and one of collisions where the environment tells of them.
     """
     found = _ordered(row.label for row in rows if row.severity > 0)
     chosen = found if conditions is None else [label for label in found if label in conditions]
     clean = _mean([row.total for row in rows if row.arm == reference and row.severity == 0.0])
     result = []
-    for what in ("retention", "success"):
+    for what in ("retention", "success", "collision"):
         if what == "retention" and (clean is None or clean <= 0):
             continue
         scale = clean if what == "retention" and clean is not None else 1.0
-        value = {
-            (r.run, r.arm, r.label, r.episode): (r.total if what == "retention" else r.success) / scale for r in rows
-        }
+        value = {(r.run, r.arm, r.label, r.episode): _value(r, what) / scale for r in rows}
         for arm in _ordered(row.arm for row in rows if row.arm != reference):
             difference = _paired(what, rows, value, arm, reference, chosen)
             if difference is not None:
                 result.append(difference)
     return result
+
+
+def _value(row: Row, what: str) -> float:
+    if what == "collision":
+        return float(row.outcome == "collision") if row.outcome else math.nan
+    return row.total if what == "retention" else row.success
 
 
 def _paired(
@@ -257,6 +272,8 @@ def _row(entry: dict[str, str]) -> Row:
         outcome=entry["outcome"],
         path_length=number("path_length"),
         time=number("time"),
+        reflex=number("reflex"),
+        violations=number("violations"),
     )
 
 
@@ -269,6 +286,20 @@ def _share(rows: Sequence[Row], outcome: str) -> float | None:
     """Return the share of episodes that ended so; None where the environment tells of no outcomes."""
     known = [row.outcome for row in rows if row.outcome]
     return known.count(outcome) / len(known) if known else None
+
+
+def _total(values: Sequence[float]) -> int | None:
+    known = [value for value in values if not math.isnan(value)]
+    return int(sum(known)) if known else None
+
+
+def _share_interval(rows: Sequence[Row], outcome: str) -> tuple[float, float] | None:
+    """Return Wilson's interval (95 %) of the share of episodes that ended so; None where nothing tells of outcomes."""
+    known = [row.outcome for row in rows if row.outcome]
+    if not known:
+        return None
+    found = binomtest(known.count(outcome), len(known)).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def _ordered(names: Iterable[str]) -> list[str]:

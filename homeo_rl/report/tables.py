@@ -31,11 +31,17 @@ def drive_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     def percent(share: float | None) -> str:
         return "" if share is None else f"{100 * share:.1f} %"
 
+    def collisions(cell: Cell) -> str:
+        low, high = cell.collision_interval or (0.0, 0.0)
+        return f"{percent(cell.collision)} [{100 * low:.1f}, {100 * high:.1f}]"
+
     rows = [
         [
             cell.label,
             cell.arm,
-            *(percent(share) for share in (cell.success, cell.collision, cell.overtime)),
+            percent(cell.success),
+            collisions(cell),
+            percent(cell.overtime),
             "" if cell.path_length is None else f"{cell.path_length:.1f} m",
             "" if cell.time is None else f"{cell.time:.1f} s",
         ]
@@ -44,6 +50,17 @@ def drive_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
         if cell.label == label and cell.collision is not None
     ]
     return ["condition", "arm", "success", "collision", "overtime", "path length", "time"], rows
+
+
+def reflex_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of what a reflex did; no rows where there is none."""
+    rows = [
+        [cell.label, cell.arm, f"{100 * (cell.reflex or 0.0):.1f} %", f"{cell.violations:,}", f"{cell.decisions:,}"]
+        for label in dict.fromkeys(cell.label for cell in cells)
+        for cell in cells
+        if cell.label == label and cell.violations is not None
+    ]
+    return ["condition", "arm", "reflex on", "against its specification", "decisions"], rows
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

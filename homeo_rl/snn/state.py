@@ -38,6 +38,20 @@ def map_weights(layer: LayerWeights, function: Callable[[Tensor], Tensor]) -> La
     return LayerWeights(function(layer.weight), function(layer.bias), alive, stuck)
 
 
+class RecurrentState(NamedTuple):
+    """State of a recurrent network: potentials [B, N] and sources of the last steps [B, D, 1 + lines + N], latest first.
+
+    ``weights`` are damaged copies of its one layer, or None; ``spikes`` [B, outputs] and ``events`` [B, lines] are the
+    last step's.
+    """
+
+    potential: Tensor
+    past: Tensor
+    weights: LayerWeights | None
+    spikes: Tensor
+    events: Tensor
+
+
 @dataclass
 class NetworkState:
     """Everything about a batch of decisions that is not a trained parameter.
@@ -50,6 +64,7 @@ class NetworkState:
         adaptation: the mechanism's state of each layer.
         membranes: membrane state of each layer, where it outlives a decision.
         measured: mean output [B, N] of the encoder and of each layer in the last decision, or what computes them.
+        reflex: state of the compiled network beside the policy, if there is one.
     """
 
     batch: int
@@ -59,6 +74,7 @@ class NetworkState:
     adaptation: list[State] = field(default_factory=list)
     membranes: list[Membrane | None] = field(default_factory=list)
     measured: Measured = ()
+    reflex: RecurrentState | None = None
 
     @property
     def rates(self) -> tuple[Tensor, ...]:

@@ -1,0 +1,127 @@
+"""Leaky integrate-and-fire neurons with synapses of several delays, one spike step a call: what the compiler makes.
+
+With threshold 1, sources s_j (a clock that is 1 from the first step on, the input lines, the neurons) and delays k_j::
+
+    v[t] = beta u[t-1] + sum w_ij s_j[t - k_j],   s = [v > 1]
+    soft: u = v - s        hard: u = v (1 - s)        soft_next: v[t] = beta v[t-1] - s[t-1] + ...
+
+Neurons of later layers read earlier ones within the same step where the delay is 0. The arithmetic of a row does not depend
+on its neighbours. Shapes: B batch, N neurons, K taps (source and delay).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from homeo_rl.snn.state import LayerWeights, RecurrentState, map_weights
+from homeo_rl.spec import RecurrentSpec
+
+
+class RecurrentNetwork(nn.Module):
+    """One weight matrix [N, K] over taps; state goes in and comes out."""
+
+    def __init__(self, spec: RecurrentSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.weight = nn.Parameter(torch.zeros(spec.neurons, len(spec.taps)))
+        self.sources = 1 + spec.lines + spec.neurons
+        self.reach = max(1, *(delay for _, delay in spec.taps))
+        # A tap's place in [this step, one step back, ...], each of all sources.
+        self._places = torch.tensor([delay * self.sources + source + 1 for source, delay in spec.taps])
+        layers = torch.tensor(spec.layers)
+        self._groups = [torch.nonzero(layers == layer).flatten() for layer in range(int(layers.max()) + 1)]
+
+    def parameters_of_layers(self) -> tuple[LayerWeights, ...]:
+        """Return the weights and, since damage spares a network's output layer, an idle last layer of one neuron."""
+        weight = self.weight.detach()
+        idle = LayerWeights(weight.new_zeros(1, 1), weight.new_zeros(1))
+        return LayerWeights(weight, weight.new_zeros(self.spec.neurons)), idle
+
+    def initial_state(self, batch: int) -> RecurrentState:
+        """Return the state before the first step of ``batch`` episodes."""
+        weight = self.weight.detach()
+        return RecurrentState(
+            weight.new_zeros(batch, self.spec.neurons),
+            weight.new_zeros(batch, self.reach, self.sources),
+            None,
+            weight.new_zeros(batch, len(self.spec.outputs)),
+            weight.new_zeros(batch, self.spec.lines),
+        )
+
+    def forget(self, state: RecurrentState, ended: Tensor) -> RecurrentState:
+        """Start again the rows where ``ended`` [B] is True; their weights stay as they are."""
+        kept = (~ended).to(state.potential)
+        return state._replace(
+            potential=state.potential * kept[:, None],
+            past=state.past * kept[:, None, None],
+            spikes=state.spikes * kept[:, None],
+            events=state.events * kept[:, None],
+        )
+
+    def with_weights(self, state: RecurrentState, row: int, weights: LayerWeights) -> RecurrentState:
+        """Return the state in which ``row`` runs with ``weights`` (shapes without a batch dimension)."""
+        batch = len(state.potential)
+        own = state.weights
+        if own is None:
+            healthy = self.parameters_of_layers()[0]
+            own = map_weights(healthy, lambda part: part.expand(batch, *part.shape).clone())
+        if own.alive is None or own.stuck is None:
+            own = own._replace(alive=torch.ones_like(own.bias), stuck=torch.zeros_like(own.bias))
+        assert own.alive is not None
+        assert own.stuck is not None
+        own.weight[row], own.bias[row] = weights.weight, weights.bias
+        own.alive[row] = 1.0 if weights.alive is None else weights.alive
+        own.stuck[row] = 0.0 if weights.stuck is None else weights.stuck
+        return state._replace(weights=own)
+
+    def keep(self, state: RecurrentState, rows: Tensor) -> RecurrentState:
+        """Return the state of ``rows`` only, in that order."""
+        weights = None if state.weights is None else map_weights(state.weights, lambda part: part[rows])
+        return RecurrentState(
+            state.potential[rows], state.past[rows], weights, state.spikes[rows], state.events[rows]
+        )  # fmt: skip
+
+    def forward(self, x: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """Take one spike step.
+
+        Args:
+            x: input spikes [B, lines], 0 or 1.
+            state: the state before.
+
+        Returns:
+            the spikes [B, outputs] of the output neurons, and the state after.
+        """
+        spec, lines = self.spec, self.spec.lines
+        now = torch.cat([x.new_ones(len(x), 1), x, x.new_zeros(len(x), spec.neurons)], 1)
+        weight = self.weight if state.weights is None else state.weights.weight
+        # Multiplied and summed row by row: a product of matrices would let the batch decide the last bit.
+        leaked = spec.beta * state.potential
+        if spec.reset == "soft_next":
+            leaked = leaked - state.past[:, 0, 1 + lines :]
+        if state.weights is not None:
+            leaked = leaked + state.weights.bias
+        v = leaked
+        for group in self._groups:
+            taps = torch.cat([now, state.past.flatten(1)], 1)[:, self._places]
+            mine = weight[group] if state.weights is None else weight[:, group]
+            v = v.clone()
+            v[:, group] = leaked[:, group] + (mine * taps.unsqueeze(1)).sum(-1)
+            fired = (v[:, group] > 1.0).to(v)
+            if state.weights is not None and state.weights.alive is not None and state.weights.stuck is not None:
+                fired = torch.maximum(fired * state.weights.alive[:, group], state.weights.stuck[:, group])
+            now = now.clone()
+            now[:, 1 + lines + group] = fired
+        spikes = now[:, 1 + lines :]
+        potential = v - spikes if spec.reset == "soft" else v * (1.0 - spikes) if spec.reset == "hard" else v
+        past = torch.cat([now.unsqueeze(1), state.past[:, :-1]], 1)
+        y = spikes[:, list(spec.outputs)]
+        return y, state._replace(potential=potential, past=past, spikes=y, events=x)
+
+    def run(self, trains: Tensor) -> Tensor:
+        """Return the spikes [B, T, N] of all neurons for input ``trains`` [B, T, lines], from rest."""
+        state, out = self.initial_state(len(trains)), []
+        for x in trains.unbind(1):
+            _, state = self(x, state)
+            out.append(state.past[:, 0, 1 + self.spec.lines :])
+        return torch.stack(out, 1)
