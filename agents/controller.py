@@ -154,8 +154,8 @@ class Controller(nn.Module):
     ) -> tuple[Tensor, NetworkState]:
         """Return the deterministic actions for ``observations`` [B, D], and the state after.
 
-        Continuous actions are [B, K] floats within the bounds, discrete ones [B] indices. A reflex, if there is one, has
-        the last word; without a state it is at the first step of an episode.
+        Continuous actions are [B, K] floats within the bounds, discrete ones [B] indices. A reflex, if there is one,
+        has the last word; without a state it is at the first step of an episode.
         """
         beside = None if state is None else state.reflex
         action, state = self._decided(observations, state, adapt=adapt, generator=generator, noise=noise)
@@ -203,7 +203,9 @@ class Controller(nn.Module):
     def bare(self) -> Controller:
         """Return the same policy without its reflex."""
         alone = Controller(replace(self.spec, reflex=None))
-        alone.load_state_dict({name: value for name, value in self.state_dict().items() if not name.startswith("reflex.")})
+        alone.load_state_dict(
+            {name: value for name, value in self.state_dict().items() if not name.startswith("reflex.")}
+        )
         return alone.eval().requires_grad_(False)
 
     def cut(self, steps: int) -> Controller:
@@ -268,7 +270,9 @@ def load_controller(run: Run, *, which: str = "policy") -> Controller:
         UsageError: the run has no such policy.
     """
     if run.spec.origin == "compile":
-        raise UsageError(f"{run.path}: expected a policy, found a compiled network; homeo-rl compose puts one beside a policy")
+        raise UsageError(
+            f"{run.path}: expected a policy, found a compiled network; homeo-rl compose puts one beside a policy"
+        )
     tensors, document = run.load_policy(which=which)
     where = str(run.path / which)
     spec = parse(ControllerSpec, document.get("controller"), where=where)

@@ -78,5 +78,9 @@ class Reflex(nn.Module):
 def crossed(event: EventSpec, observations: Tensor) -> Tensor:
     """Return where an event happens, [B], in ``observations`` [B, D]."""
     entries = observations[:, list(event.entries)]
-    beyond = entries > event.above if event.above is not None else entries < event.below
+    if event.above is not None:
+        beyond = entries > event.above
+    else:
+        assert event.below is not None
+        beyond = entries < event.below
     return beyond.sum(1) >= event.least

@@ -177,7 +177,9 @@ class EventSpec:
 
     def __post_init__(self) -> None:
         _require(len(self.entries) >= 1, "event entries", "at least one", self.entries)
-        _require((self.above is None) != (self.below is None), "event level", "above or below", (self.above, self.below))
+        _require(
+            (self.above is None) != (self.below is None), "event level", "above or below", (self.above, self.below)
+        )
         _require(1 <= self.least <= len(self.entries), "event least", f"1 to {len(self.entries)}", self.least)
 
 
@@ -186,9 +188,9 @@ class EventSpec:
 class GateSpec:
     """What a reflex does to the action while its output ``when`` spikes.
 
-    "inhibit": ``entries`` go to the lowest value they can have; with ``keep_difference`` they fall by the same amount, so
-    that the least of them reaches it (two wheels slow down and still turn). "clamp": they are held between ``low`` and
-    ``high``. "override": they become ``values``; a discrete action becomes the one value.
+    "inhibit": ``entries`` go to the lowest value they can have; with ``keep_difference`` they fall by the same amount,
+    so that the least of them reaches it (two wheels slow down and still turn). "clamp": they are held between ``low``
+    and ``high``. "override": they become ``values``; a discrete action becomes the one value.
     """
 
     when: str
@@ -218,7 +220,8 @@ class RecurrentSpec:
     """A layer of neurons that read input lines, a clock, and each other after delays (`homeo_rl.snn.recurrent`).
 
     ``taps`` are the (source, delay) pairs that some neuron reads; source -1 is the clock, then come the lines, then the
-    neurons. ``layers`` gives each neuron's place in a step. ``outputs`` are the neurons that leave it, ``latency`` steps late.
+    neurons. ``layers`` gives each neuron's place in a step. ``outputs`` are the neurons that leave it, ``latency``
+    steps late.
     """
 
     lines: int
@@ -231,8 +234,8 @@ class RecurrentSpec:
     latency: int = 0
 
     def __post_init__(self) -> None:
-        _require(1 <= self.lines <= 64 and 1 <= self.neurons <= 65536, "recurrent sizes", "1 to 64 lines, 1 to 65536 neurons",
-                 (self.lines, self.neurons))  # fmt: skip
+        sized = 1 <= self.lines <= 64 and 1 <= self.neurons <= 65536
+        _require(sized, "recurrent sizes", "1 to 64 lines, 1 to 65536 neurons", (self.lines, self.neurons))
         _require(0 <= self.beta <= 1, "recurrent beta", "in [0, 1]", self.beta)
         sound = all(-1 <= s < self.lines + self.neurons and 0 <= k <= 1024 for s, k in self.taps)
         _require(sound and len(self.taps) >= 1, "recurrent taps", "known sources and delays of 0 to 1024", "others")

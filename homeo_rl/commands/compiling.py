@@ -53,7 +53,9 @@ def run(args: Compile, words: list[str]) -> dict[str, Any]:
         print(f"certificate: {certificate.verdict}, {certificate.states:,} pairs of states, depth {certificate.depth}")
         if certificate.counterexample is not None:
             told["certificate"] = asdict(certificate)
-            print(f"shortest train: {certificate.counterexample}, expected {certificate.expected}, got {certificate.got}")
+            print(
+                f"shortest train: {certificate.counterexample}, expected {certificate.expected}, got {certificate.got}"
+            )
     title = document.name or ", ".join(document.outputs.values())
     for what, path in _pictures(args, compiled, function, title).items():
         told[what] = str(path)
@@ -68,7 +70,8 @@ def run(args: Compile, words: list[str]) -> dict[str, Any]:
 
 
 def _document(args: Compile) -> tuple[Any, str]:
-    """Return the specification and where it was read: a file, a name that comes with the package, or the text itself."""
+    """Return the specification and where it was read: a file, a name that comes with the package, or the text
+    itself."""
     from homeo_rl.compiler.specification import Document, read_document, reflex_names
 
     flags = {"beta": args.beta, "reset": args.reset, "target": args.target, "delays": args.delays}
@@ -82,10 +85,10 @@ def _document(args: Compile) -> tuple[Any, str]:
     lines = tuple(name.strip() for name in args.inputs.split(",") if name.strip())
     if not lines:
         raise UsageError("--inputs: expected the input lines' names, separated by commas, got none; write --inputs a,b")
-    from homeo_rl.compiler.specification import NeuronsDocument
+    from homeo_rl.spec import parse
 
-    neurons = NeuronsDocument(**{"target": "unit", **given})
-    return Document(inputs=lines, outputs={"out": text}, neurons=neurons), "specification"
+    data = {"inputs": list(lines), "outputs": {"out": text}, "neurons": {"target": "unit", **given}}
+    return parse(Document, data, where="--inputs"), "specification"
 
 
 def _pictures(args: Compile, compiled: Any, function: Any, title: str) -> dict[str, Path]:

@@ -35,8 +35,8 @@ def run(args: Compose, words: list[str]) -> dict[str, Any]:
     late = f"; it acts {net.latency} decisions late" if net.latency else ""
     print(f"run: {made.path}")
     print(
-        f"reflex {document.name or args.reflex}: {net.neurons} neurons, {net.weights} weights, equal to its specification "
-        f"for every train ({certificate.states:,} pairs of states){late}"
+        f"reflex {document.name or args.reflex}: {net.neurons} neurons, {net.weights} weights, equal to its "
+        f"specification for every train ({certificate.states:,} pairs of states){late}"
     )
     print(f"graph: {picture}")
     suite = "navigation-paper" if made.spec.env.startswith("homeo_rl/Navigation") else "quick"

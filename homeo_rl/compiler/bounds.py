@@ -1,8 +1,8 @@
 """How large a network must be, and how large it need be, for the class that a specification belongs to.
 
-Upper bounds are those of the constructions in `tables` and `synthesis` and hold for every member of the class, in logical
-gates (a neuron each under soft reset). Lower bounds count: so many networks of that size cannot be different enough for all
-members (T6), so *some* member needs as many; a particular one may need fewer.
+Upper bounds are those of the constructions in `tables` and `synthesis` and hold for every member of the class, in
+logical gates (a neuron each under soft reset). Lower bounds count: so many networks of that size cannot be different
+enough for all members (T6), so *some* member needs as many; a particular one may need fewer.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def window_bounds(n: int) -> Bounds:
         weights.append(2 ** (n - 1) + (a + 2) * 2**a + (b + 1) * (2**b - 1))
         if a >= 3:
             neurons.append(2**b - b + 2 ** (a - 1) + 4)  # four gates for eight rows
-    return Bounds(f"functions of {n} taps (T3, T4, T6)", _least_neurons(n), min(neurons), _least_weights(n), min(weights))
+    return Bounds(
+        f"functions of {n} taps (T3, T4, T6)", _least_neurons(n), min(neurons), _least_weights(n), min(weights)
+    )
 
 
 def _least_neurons(n: int) -> int:
@@ -84,17 +86,16 @@ def counted_bounds(modulus: int, kept: int) -> Bounds:
 def bounds_of(function: SpikeFunction) -> Bounds:
     """Return the bounds of a specification: of its class, or for a composition the sum over its parts."""
     nodes = [node for node in sf.walk([node for _, node in function.outputs]) if not isinstance(node, sf.Line)]
-    known = [_bounds(node) for node in nodes]
-    if len(known) == 1:
-        return known[0]
-    free = sum(isinstance(node, sf.Not | sf.Delay) for node in nodes)
+    if len(nodes) == 1:
+        return _bounds(nodes[0])
+    known = [_bounds(node) for node in nodes if not isinstance(node, sf.Not | sf.Delay)]  # those cost no gate
     ends = len({node for _, node in function.outputs})
     return Bounds(
-        f"composition of {len(nodes) - free} parts",
+        f"composition of {len(known)} parts",
         ends,
-        sum(b.neurons_at_most for b in known),
+        sum(b.neurons_at_most for b in known) + ends,
         ends,
-        sum(b.weights_at_most for b in known),
+        sum(b.weights_at_most for b in known) + 2 * ends,
     )
 
 
@@ -110,6 +111,9 @@ def _bounds(node: Node) -> Bounds:
         case sf.Winner():
             rivals = len(node.parts) - 1
             return Bounds("winner (comparators)", 1, rivals + 1, taps, rivals * (2 * node.window + 1) + rivals + 1)
+        case sf.Nearest():
+            k = len(node.templates)
+            return Bounds(f"nearest of {k} templates (T9)", 1, k, 1, (k - 1) * (taps + 2) + 1)
         case sf.Toggle():
             return Bounds("toggle (T7)", 1, 3, 1, 8)
         case sf.Latch():

@@ -1,4 +1,5 @@
-"""Proof that a network computes its specification for every infinite train, or the shortest train for which it does not.
+"""Proof that a network computes its specification for every infinite train, or the shortest train for which it does
+not.
 
 A breadth-first search over the product of the network's state and the reference machine's: from every pair that can be
 reached, every symbol is tried; where the output ever differs, the path there is a counterexample, and no shorter one
@@ -77,7 +78,7 @@ def certify(
         return Certificate("undecided", stopped.states, stopped.depth)
 
 
-class _Inexact(Exception):  # noqa: N818  # not an error: the search goes on with larger numbers
+class _Inexact(Exception):
     """A potential cannot be held in the numbers at hand."""
 
     def __init__(self, states: int = 0, depth: int = 0) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from homeo_rl.compiler import spike_function as sf
@@ -42,11 +43,6 @@ class Function:
     params: tuple[str, ...]
     build: Callable[..., Node]
     defaults: tuple[tuple[str, Any], ...] = ()
-    about: str = ""
-
-
-def _count(signals: list[Node], least: int, window: int) -> Node:
-    return sf.Count(signals[0], least, window)
 
 
 def _every(signals: list[Node], modulus: int, keep: Sequence[int] | None) -> Node:
@@ -64,7 +60,9 @@ def bits_of(text: str, taps: int) -> tuple[bool, ...]:
     size = 2**taps
     if text.lower().startswith("0x"):
         if not re.fullmatch(r"0[xX][0-9a-fA-F_]+", text) or int(text, 16) >= 1 << size:
-            raise UsageError(f"table: expected at most {max(size // 4, 1)} hexadecimal digits for {taps} taps, got {text!r}")
+            raise UsageError(
+                f"table: expected at most {max(size // 4, 1)} hexadecimal digits for {taps} taps, got {text!r}"
+            )
         value = int(text, 16)
         return tuple(bool(value >> row & 1) for row in range(size))
     digits = text.replace("_", "").replace(" ", "")
@@ -74,29 +72,23 @@ def bits_of(text: str, taps: int) -> tuple[bool, ...]:
 
 
 FUNCTIONS: dict[str, Function] = {
-    "delay": Function(1, 1, ("steps",), lambda s, steps: sf.Delay(s[0], steps), (), "the signal of so many steps ago"),
-    "count": Function(1, 1, ("least", "window"), _count, (), "at least so many spikes in the last window steps"),
-    "hold": Function(1, 1, ("steps",), lambda s, steps: sf.Hold(s[0], steps), (), "on for so many steps from each spike"),
-    "latch": Function(2, 2, (), lambda s: sf.Latch(*s), (), "on from the first signal until the second alone"),
-    "toggle": Function(1, 1, (), lambda s: sf.Toggle(s[0]), (), "changes at every spike"),
-    "refractory": Function(
-        1, 1, ("steps",), lambda s, steps: sf.Refractory(s[0], steps), (), "a spike, then none for so many steps"
-    ),
-    "rising": Function(1, 1, (), lambda s: sf.Rising(s[0]), (), "a spike now and none a step ago"),
-    "sequence": Function(2, None, (), sf.sequence, (), "the signals one after another, the last one now"),
-    "all": Function(1, None, (), lambda s: sf.All(tuple(s)), (), "all signals"),
-    "any": Function(1, None, (), lambda s: sf.Any(tuple(s)), (), "some signal"),
-    "atleast": Function(1, None, ("least",), lambda s, least: sf.AtLeast(tuple(s), least), (), "at least so many signals"),
-    "winner": Function(
-        2, None, ("place", "window"), lambda s, place, window: sf.Winner(tuple(s), place, window), (),
-        "signal number `place` had the most spikes in the last window steps",
-    ),
-    "every": Function(1, 1, ("modulus", "keep"), _every, (("keep", None),), "spikes kept by their count"),
-    "table": Function(1, None, ("bits", "window"), _table, (("window", 1),), "a truth table"),
-    "match": Function(
-        1, None, ("pattern",), lambda s, pattern: automaton_of(pattern, s), (), "the train so far matches a regular expression"
-    ),
-}  # fmt: skip
+    "delay": Function(1, 1, ("steps",), lambda s, steps: sf.Delay(s[0], steps)),
+    "count": Function(1, 1, ("least", "window"), lambda s, least, window: sf.Count(s[0], least, window)),
+    "hold": Function(1, 1, ("steps",), lambda s, steps: sf.Hold(s[0], steps)),
+    "latch": Function(2, 2, (), lambda s: sf.Latch(*s)),
+    "toggle": Function(1, 1, (), lambda s: sf.Toggle(s[0])),
+    "refractory": Function(1, 1, ("steps",), lambda s, steps: sf.Refractory(s[0], steps)),
+    "rising": Function(1, 1, (), lambda s: sf.Rising(s[0])),
+    "sequence": Function(2, None, (), sf.sequence),
+    "all": Function(1, None, (), lambda s: sf.All(tuple(s))),
+    "any": Function(1, None, (), lambda s: sf.Any(tuple(s))),
+    "atleast": Function(1, None, ("least",), lambda s, least: sf.AtLeast(tuple(s), least)),
+    "winner": Function(2, None, ("place", "window"), lambda s, place, window: sf.Winner(tuple(s), place, window)),
+    "every": Function(1, 1, ("modulus", "keep"), _every, (("keep", None),)),
+    "table": Function(1, None, ("bits", "window"), _table, (("window", 1),)),
+    "match": Function(1, None, ("pattern",), lambda s, pattern: automaton_of(pattern, s)),
+}
+"""Calls by name: how many signals they take, their numbers and texts, what they build (docs/compiler.md tells of each)."""
 
 
 class _Parser:
@@ -185,7 +177,7 @@ class _Parser:
             at = self.tokens[self.place][2]
             steps = self.number()
             self.need("]")
-            node = self.built(at, lambda node=node, steps=steps: sf.Delay(node, steps))
+            node = self.built(at, partial(sf.Delay, node, steps))
         return node
 
     def atom(self) -> Node:
@@ -234,7 +226,9 @@ class _Parser:
         if missing:
             raise self.error(at, f"{missing[0]} for {name}, as in {_example(name, function)}", name)
         if plain:
-            raise self.error(at, f"at most {len(function.params)} numbers for {name}, as in {_example(name, function)}", name)
+            raise self.error(
+                at, f"at most {len(function.params)} numbers for {name}, as in {_example(name, function)}", name
+            )
         if len(signals) < function.least or (function.most is not None and len(signals) > function.most):
             many = str(function.least) if function.most == function.least else f"at least {function.least}"
             raise self.error(at, f"{many} signal(s) for {name}, as in {_example(name, function)}", f"{len(signals)}")
@@ -275,7 +269,9 @@ class _Parser:
         except UsageError as error:
             raise UsageError(f"{self.where}: position {at + 1}: {error}") from None
         except (TypeError, AttributeError):
-            raise self.error(at, "numbers where numbers belong and texts where texts belong", self.text[at : at + 20]) from None
+            raise self.error(
+                at, "numbers where numbers belong and texts where texts belong", self.text[at : at + 20]
+            ) from None
 
 
 def _example(name: str, function: Function) -> str:

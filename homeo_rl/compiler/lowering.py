@@ -7,15 +7,16 @@ A neuron's threshold is 1 and it starts at 0::
 
 Its drive is twice the gate's D, so 1 lies in the middle between a gate's silence (D <= 0) and its spike (D >= 1).
 
-*Lead compensation* (T1): a synapse w becomes 2 w and, one step later, - 2 beta w, and a synapse from the neuron to itself
-cancels the reset: then v[t] = 2 D[t] for every train and every beta in [0, 1]. (By induction: what is left of v[t-1] = 2 D[t-1]
-is beta 2 D[t-1], less the reset, and exactly that arrives with the other sign.) With a hard reset this holds where D <= 1; a gate with M
-levels becomes a bank of M neurons, of which the k-th fires at D >= k and those above it tell it how much was lost. Where D
-is 0 or 1 at all times, v is 0 or 2, and one synapse from the neuron to itself does all of it.
+*Lead compensation* (T1): a synapse w becomes 2 w and, one step later, - 2 beta w, and a synapse from the neuron to
+itself cancels the reset: then v[t] = 2 D[t] for every train and every beta in [0, 1]. (By induction: what is left of
+v[t-1] = 2 D[t-1] is beta 2 D[t-1], less the reset, and exactly that arrives with the other sign.) With a hard reset
+this holds where D <= 1; a gate with M levels becomes a bank of M neurons, of which the k-th fires at D >= k and those
+above it tell it how much was lost. Where D is 0 or 1 at all times, v is 0 or 2, and one synapse from the neuron to
+itself does all of it.
 
-*Latency* (T2): gate g answers L_g steps late, and each of its synapses waits for the slowest: on the unit target every synapse
-between neurons takes a step, on the layered target it may take none. Delays are properties of synapses, or chains of
-relay neurons that all readers share.
+*Latency* (T2): gate g answers L_g steps late, and each of its synapses waits for the slowest: on the unit target every
+synapse between neurons takes a step, on the layered target it may take none. Delays are properties of synapses, or
+chains of relay neurons that all readers share.
 """
 
 from __future__ import annotations

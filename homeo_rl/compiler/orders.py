@@ -1,9 +1,10 @@
 """Orders of eight rows, of which gates with levels make any pattern (or most) by agreement of two of them.
 
 A gate that ranks eight rows in an order fires for a prefix of it, and the level decides how long the prefix is. Three
-gates have 9^3 = 729 combinations of levels for 256 patterns, four have 6561. The orders here were found by hill climbing on the
-number of patterns that "at least two of the gates" reaches: all 256 with four orders, at most 168 with three. A group
-of eight rows only needs the patterns that its columns have, and the rows may be renamed, so three often suffice.
+gates have 9^3 = 729 combinations of levels for 256 patterns, four have 6561. The orders here were found by hill
+climbing on the number of patterns that "at least two of the gates" reaches: all 256 with four orders, at most 168 with
+three. A group of eight rows only needs the patterns that its columns have, and the rows may be renamed, so three often
+suffice.
 """
 
 from __future__ import annotations

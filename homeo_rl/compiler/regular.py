@@ -1,8 +1,9 @@
 """Regular expressions over spike words: the signal spikes where the whole train so far matches.
 
-A word has one symbol a step. ``1`` and ``0`` stand for a step with or without a spike (of the first line), ``.`` for any
-step, ``[a & !b]`` for a step at which line 0 spikes and line 1 does not (lines are named a, b, c, ...); ``|`` is or, ``*``,
-``+``, ``?``, ``{n}`` and ``{n,m}`` repeat, brackets group, spaces do not matter. "Ends in 1 1" is ``.* 1 1``.
+A word has one symbol a step. ``1`` and ``0`` stand for a step with or without a spike (of the first line), ``.`` for
+any step, ``[a & !b]`` for a step at which line 0 spikes and line 1 does not (lines are named a, b, c, ...); ``|`` is
+or, ``*``, ``+``, ``?``, ``{n}`` and ``{n,m}`` repeat, brackets group, spaces do not matter. "Ends in 1 1" is ``.* 1
+1``.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class _Regex:
                 self.at += found.end()
                 least = int(found[1])
                 most = least if not found[2] else int(found[3]) if found[3] else None
-                if most is not None and most < least or max(least, most or 0) > 64:
+                if (most is not None and most < least) or max(least, most or 0) > 64:
                     raise self.error("0 to 64 repetitions, the smaller number first")
             piece = self.times(start, stop, piece, least, most)
         return piece
@@ -188,7 +189,9 @@ def automaton_of(pattern: str, parts: Sequence[Node]) -> Node:
                 place[after] = len(order)
                 order.append(after)
                 if len(order) > MOST_STATES:
-                    raise UsageError(f"pattern {pattern!r}: expected a machine of at most {MOST_STATES} states, got more")
+                    raise UsageError(
+                        f"pattern {pattern!r}: expected a machine of at most {MOST_STATES} states, got more"
+                    )
             row.append(place[after])
             spikes.append(end in after)
         follow.append(tuple(row))

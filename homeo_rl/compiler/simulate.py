@@ -10,7 +10,7 @@ from homeo_rl.compiler.lowering import SpikingCircuit
 def matrices(circuit: SpikingCircuit, dtype: type = np.float64) -> np.ndarray:
     """Return the weights [delays, N, 1 + d + N]; columns are the clock, the inputs and the neurons."""
     d = len(circuit.lines)
-    found = np.zeros((circuit.reach + 1, circuit.neurons, 1 + d + circuit.neurons), dtype=dtype)
+    found: np.ndarray = np.zeros((circuit.reach + 1, circuit.neurons, 1 + d + circuit.neurons), dtype=dtype)
     for s in circuit.synapses:
         found[s.delay, s.post, s.pre + 1] = float(s.weight)
     return found
@@ -28,9 +28,9 @@ def simulate(circuit: SpikingCircuit, trains: np.ndarray, dtype: type = np.float
     groups = [np.flatnonzero(layers == layer) for layer in range(layers.max() + 1)]
     inner = weights[0, :, 1 + d :]
     lines = [k for k in range(reach + 1) if weights[k].any()]
-    u = np.zeros((batch, n), dtype=dtype)
+    u: np.ndarray = np.zeros((batch, n), dtype=dtype)
     for t in range(reach, reach + steps):
-        drive = np.zeros((batch, n), dtype=dtype)
+        drive: np.ndarray = np.zeros((batch, n), dtype=dtype)
         for k in lines:  # of this step's spikes only the inputs' are there yet
             drive += seen[t - k] @ weights[k].T
         v = beta * u + drive

@@ -24,7 +24,7 @@ import itertools
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pydantic
@@ -84,12 +84,22 @@ class NeuronsDocument:
         return Neurons(fraction(self.beta), self.reset, self.target, self.delays)  # type: ignore[arg-type]  # checked there
 
 
+def _named(inputs: Any) -> Any:
+    """Return a list of names as names without events."""
+    if not isinstance(inputs, list | tuple):
+        return inputs
+    twice = next((name for name in inputs if inputs.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"expected every name once, {twice!r} is there twice")
+    return dict.fromkeys(inputs)
+
+
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """A specification as data."""
 
-    inputs: tuple[str, ...] | dict[str, EventSpec]
+    inputs: Annotated[dict[str, EventSpec | None], pydantic.BeforeValidator(_named)]
     outputs: dict[str, str]
     name: str = ""
     about: str = ""
@@ -130,7 +140,8 @@ class Document:
         Raises:
             UsageError: the inputs are names without events, or no gate acts.
         """
-        if not isinstance(self.inputs, dict) or not self.gates:
+        events = [event for event in self.inputs.values() if event is not None]
+        if len(events) < len(self.inputs) or not self.gates:
             raise UsageError(
                 f"{where}: expected inputs with events and at least one gate, as in "
                 "inputs: {near: {entries: [3], above: 0.7}} and gates: [{when: OUTPUT, kind: inhibit, entries: [0]}]"
@@ -138,7 +149,7 @@ class Document:
         for gate in self.gates:
             if gate.when not in self.outputs:
                 raise UsageError(f"{where}: gates: {unknown('output', gate.when, list(self.outputs))}")
-        return tuple(self.inputs.values())
+        return tuple(events)
 
 
 def fraction(value: str | float) -> Fraction:
@@ -194,7 +205,9 @@ def _machine(machine: MachineDocument, known: dict[str, Node], where: str) -> No
             place = f"{where}: states.{state}.{number}"
             condition = parse_function(transition.when, {line.name: line for line in lines}, where=f"{place}.when")
             nodes = list(sf.walk([condition]))
-            if any(not isinstance(node, sf.Line) and (not isinstance(node, sf.Window) or node.reach > 1) for node in nodes):
+            if any(
+                not isinstance(node, sf.Line) and (not isinstance(node, sf.Window) or node.reach > 1) for node in nodes
+            ):
                 raise UsageError(f"{place}.when: expected a condition on this step's inputs, got one with memory")
             if transition.next and transition.next not in names:
                 raise UsageError(f"{place}.next: {unknown('state', transition.next, names)}")

@@ -141,7 +141,7 @@ class Delay(_Unary):
 
     def decide(self, past: Bools) -> Bools:
         """Look back."""
-        return past[..., 0, self.steps]
+        return np.asarray(past[..., 0, self.steps])
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Not(_Unary):
 
     def decide(self, past: Bools) -> Bools:
         """Negate."""
-        return ~past[..., 0, 0]
+        return np.asarray(~past[..., 0, 0])
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class All(_Many):
 
     def decide(self, past: Bools) -> Bools:
         """Join."""
-        return past[..., 0].all(-1)
+        return np.asarray(past[..., 0].all(-1))
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Any(_Many):
 
     def decide(self, past: Bools) -> Bools:
         """Join."""
-        return past[..., 0].any(-1)
+        return np.asarray(past[..., 0].any(-1))
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class AtLeast(_Many):
 
     def decide(self, past: Bools) -> Bools:
         """Count the parts."""
-        return past[..., 0].sum(-1) >= self.least
+        return np.asarray(past[..., 0].sum(-1) >= self.least)
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class Count(_Unary):
 
     def decide(self, past: Bools) -> Bools:
         """Count the steps."""
-        return past[..., 0, :].sum(-1) >= self.least
+        return np.asarray(past[..., 0, :].sum(-1) >= self.least)
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,39 @@ class Winner(_Many):
     def decide(self, past: Bools) -> Bools:
         """Compare the counts."""
         counts = past.sum(-1)
-        return (counts.argmax(-1) == self.place) & (counts.max(-1) > 0)
+        return np.asarray((counts.argmax(-1) == self.place) & (counts.max(-1) > 0))
+
+
+@dataclass(frozen=True)
+class Nearest(_Many):
+    """Spikes where, of all ``templates``, number ``place`` differs least from the last ``window`` steps.
+
+    A template [n], n = parts * window, has entry ``part * window + k`` for that part k steps ago; the distance is the
+    number of entries that differ (Hamming). Of equal distances the earlier template wins.
+    """
+
+    window: int
+    place: int
+    templates: tuple[tuple[bool, ...], ...] = field(repr=False)
+    __hash__ = Node.__hash__
+
+    def __post_init__(self) -> None:
+        n = len(self.them) * self.window
+        _require(all(len(t) == n for t in self.templates), "template", f"{n} entries", "another number")
+        _require(
+            0 <= self.place < len(self.templates), "nearest", f"a place of 0 to {len(self.templates) - 1}", self.place
+        )
+
+    @property
+    def reach(self) -> int:
+        """The window."""
+        return self.window
+
+    def decide(self, past: Bools) -> Bools:
+        """Compare the distances."""
+        flat = past.reshape(*past.shape[:-2], -1)
+        distances = (flat[..., None, :] != np.array(self.templates)).sum(-1)
+        return np.asarray(distances.argmin(-1) == self.place)
 
 
 @dataclass(frozen=True)
@@ -265,7 +297,7 @@ class Table(_Many):
     def decide(self, past: Bools) -> Bools:
         """Look the row up."""
         flat = past.reshape(*past.shape[:-2], -1)
-        return self._entries[flat @ (1 << np.arange(flat.shape[-1]))]
+        return np.asarray(self._entries[flat @ (1 << np.arange(flat.shape[-1]))])
 
 
 @dataclass(frozen=True)
@@ -285,7 +317,7 @@ class Hold(_Unary):
 
     def decide(self, past: Bools) -> Bools:
         """Any spike in the window."""
-        return past[..., 0, :].any(-1)
+        return np.asarray(past[..., 0, :].any(-1))
 
 
 @dataclass(frozen=True)
@@ -301,7 +333,7 @@ class Rising(_Unary):
 
     def decide(self, past: Bools) -> Bools:
         """Compare the two."""
-        return past[..., 0, 0] & ~past[..., 0, 1]
+        return np.asarray(past[..., 0, 0] & ~past[..., 0, 1])
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 A signal that depends on a window of its parts may be built from its parts' gates, or all at once as a truth table over
 everything that it looks at ("fused", up to `FUSED` taps); both are built and counted. Signals with memory have
-constructions of their own: a latch and a refractory gate feed themselves, a toggle and an automaton have a gate for each
-transition (T7), counters are digits that carry (T8). A gate that feeds itself is one gate deep, so all of it runs at full rate
-where every synapse takes a step.
+constructions of their own: a latch and a refractory gate feed themselves, a toggle and an automaton have a gate for
+each transition (T7), counters are digits that carry (T8). A gate that feeds itself is one gate deep, so all of it runs
+at full rate where every synapse takes a step.
 """
 
 from __future__ import annotations
@@ -154,6 +154,9 @@ class _Synthesis:
                     return _at_least(builder, [parts[0].delayed(k) for k in range(node.steps)], 1, f"hold {node.steps}")
                 case sf.Winner():
                     return _winner(builder, parts, node.place, node.window)
+                case sf.Nearest():
+                    taps = [part.delayed(k) for part in parts for k in range(node.window)]
+                    return _nearest(builder, taps, node.place, node.templates)
             taps = [part.delayed(k) for part in parts for k in range(node.reach)]
             return self._table(
                 builder, _table_of(node, [(part, k) for part in node.parts for k in range(node.reach)]), taps
@@ -196,7 +199,7 @@ class _Synthesis:
         if leaves is None:
             return [apart]
         bits = _table_of(whole, leaves)
-        name, plan, kept = tables.best(bits, minimise=self.wanted.minimise, banked=self.wanted.banked)
+        _, plan, kept = tables.best(bits, minimise=self.wanted.minimise, banked=self.wanted.banked)
         if len(plan) != 1 or (before, 0) not in [leaves[k] for k in kept]:
             return [apart]
 
@@ -243,7 +246,8 @@ class _Synthesis:
     def _kept(
         self, builder: Builder, spikes: Form, radices: list[int], digits: list[list[Form]], kept: list[int]
     ) -> Form:
-        """Return the spikes whose place is kept: a table over binary digits, or a row for each value of the last digit."""
+        """Return the spikes whose place is kept: a table over binary digits, or a row for each value of the last
+        digit."""
         before = [[state.delayed(1) for state in states] for states in digits]
         if set(radices) == {2} and len(radices) < FUSED + 2:
             bits = np.zeros(2 ** (len(radices) + 1), dtype=bool)
@@ -284,7 +288,7 @@ class _Synthesis:
 
     def _edges(self, builder: Builder, follow: np.ndarray, emit: np.ndarray, lines: list[Form]) -> Form:
         """T7: a gate for every transition, fired by where it begins and by the symbol; the start is silence."""
-        states, symbols = follow.shape
+        states = len(follow)
         edges: list[tuple[int, int, bool, tables.Cell]] = []
         for q in range(states):
             for target, spikes in sorted({(int(t), bool(e)) for t, e in zip(follow[q], emit[q], strict=True)}):
@@ -317,8 +321,8 @@ class _Before(Node):
 def _leaves(node: Node) -> list[tuple[Node, int]] | None:
     """Return what a window signal looks at, (signal, steps back), or None where that is more than `FUSED`.
 
-    A signal that spikes in silence is 0 before the first step all the same, which the clock of so many steps ago tells; it is listed as
-    (Constant, steps back).
+    A signal that spikes in silence is 0 before the first step all the same, which the clock of so many steps ago
+    tells; it is listed as (Constant, steps back).
     """
     found: dict[tuple[Node, int], None] = {}
     seen: set[tuple[Node, int]] = set()
@@ -343,7 +347,8 @@ def _leaves(node: Node) -> list[tuple[Node, int]] | None:
 
 
 def _wakes(node: Window) -> bool:
-    """Whether a window signal spikes though all its parts are and were silent, as nothing does before the first step."""
+    """Whether a window signal spikes though all its parts are and were silent, as nothing does before the first
+    step."""
     return bool(node.decide(np.zeros((len(node.parts), node.reach), dtype=bool)))
 
 
@@ -394,36 +399,71 @@ def _refractory(builder: Builder, of: Form, steps: int) -> Form:
 
 
 def _winner(builder: Builder, parts: Sequence[Form], place: int, window: int) -> Form:
-    """One comparator a pair; each of them says for one of the two that it beats the other, so that half of what a winner
-    needs is a comparator's silence, and a winner with one spiking comparator needs no clock."""
+    """The part with most spikes: comparators of counts, where equal counts that are not 0 go to the earlier one."""
     counts = [[part.delayed(k) for k in range(window)] for part in parts]
 
     def beats(i: int, j: int) -> Form:
-        """Count i is above count j; for i < j also where they are equal and not 0."""
-        up, down = (window + 1, window) if i < j else (1, 1)
-        if window == 1 and i < j:
-            up, down = 1, 0  # the earlier one's spike alone decides
+        # For i < j: count i >= count j and not 0, which is (window + 1) count i > window count j.
+        up, down = (window + 1, window) if i < j and window > 1 else (1, 0) if i < j else (1, 1)
         terms = [(p, up) for p in counts[i]] + [(p, -down) for p in counts[j]]
         return builder.gate(terms, low=-down * window, high=up * window, note=f"{i} > {j}")
 
+    def alone(beaten: Sequence[Form]) -> Form:
+        terms = [(p, 1) for p in counts[place]] + [(rival, -window) for rival in beaten]
+        return builder.gate(terms, low=-window * len(beaten), high=window, note=f"winner {place}")
+
+    return _best_of(builder, len(parts), place, beats, alone)
+
+
+def _nearest(builder: Builder, taps: Sequence[Form], place: int, templates: Sequence[Sequence[bool]]) -> Form:
+    """The nearest template (T9): of two templates only the taps that differ tell which is nearer."""
+    bits = np.array(templates, dtype=np.int64)
+
+    def beats(i: int, j: int) -> Form:
+        # distance j - distance i = 2 sum (t_i - t_j) x + sum t_j - sum t_i, and >= 0 or >= 1 is asked.
+        weights = bits[i] - bits[j]
+        bias = -(-(int(bits[i].sum() - bits[j].sum()) + (0 if i < j else 1)) // 2)
+        low, high = int(weights[weights < 0].sum()), int(weights[weights > 0].sum())
+        terms = [(tap, int(w)) for tap, w in zip(taps, weights, strict=True)]
+        return builder.gate(terms, 1 - bias, low=low + 1 - bias, high=high + 1 - bias, note=f"{i} > {j}")
+
+    def alone(beaten: Sequence[Form]) -> Form:
+        terms = [(rival, -1) for rival in beaten]
+        return builder.gate(terms, 1, low=1 - len(beaten), high=1, note=f"nearest {place}")
+
+    return _best_of(builder, len(templates), place, beats, alone)
+
+
+def _best_of(
+    builder: Builder,
+    count: int,
+    place: int,
+    beats: Callable[[int, int], Form],
+    alone: Callable[[Sequence[Form]], Form],
+) -> Form:
+    """Return the signal that ``place`` beats all others.
+
+    Every pair has one comparator, whose silence says that the other one of the pair is ahead. Around a circle each has
+    the comparators with the half that follows it; one that has a single comparator needs no clock. ``alone`` builds the
+    signal of one that has none, from the comparators that must be silent.
+    """
     spiking: list[Form] = []
     silent: list[Form] = []
-    for other in range(len(parts)):
+    for other in range(count):
         if other == place:
             continue
-        # Of a pair, the one that is followed by the other around the circle has the comparator.
-        if 2 * ((other - place) % len(parts)) < len(parts) or (
-            2 * ((other - place) % len(parts)) == len(parts) and place < other
-        ):
+        ahead = (other - place) % count
+        if 2 * ahead < count or (2 * ahead == count and place < other):
             spiking.append(beats(place, other))
         else:
             silent.append(beats(other, place))
     if not spiking:
-        terms = [(p, 1) for p in counts[place]] + [(s, -window) for s in silent]
-        return builder.gate(terms, low=-window * len(silent), high=window, note=f"winner {place}")
+        return alone(silent)
+    if len(spiking) == 1 and not silent:
+        return spiking[0]
     return builder.gate(
         [(s, 1) for s in spiking] + [(s, -1) for s in silent], 1 - len(spiking),
-        low=1 - len(spiking) - len(silent), high=1, note=f"winner {place}",
+        low=1 - len(spiking) - len(silent), high=1, note=f"{place} ahead",
     )  # fmt: skip
 
 
@@ -457,9 +497,7 @@ def _radices(m: int, *, only_last: bool) -> list[list[int]]:
             primes.append(p)
             left //= p
     found = [[m]]
-    if only_last:
-        found.append(primes)
-    elif set(primes) == {2}:
+    if only_last or set(primes) == {2}:
         found.append(primes)
     found += [[m // q, q] for q in range(2, m) if m % q == 0]
     return [list(radices) for radices in dict.fromkeys(map(tuple, found))]
@@ -469,7 +507,7 @@ def _disjoint(on: np.ndarray, n: int) -> list[tables.Cell]:
     """Return gates over n lines that exclude each other and together fire for the symbols ``on`` [2^n]."""
     if on.all():
         return [tables.Cell((0,) * n, (), 1)]
-    name, plan, kept = tables.best(on, banked=True)
+    _, plan, kept = tables.best(on, banked=True)
     if len(plan) == 1:
         w = [0] * n
         for k, weight in zip(kept, plan[0].variables, strict=True):
@@ -488,7 +526,8 @@ def _disjoint(on: np.ndarray, n: int) -> list[tables.Cell]:
 
 
 def minimised(follow: np.ndarray, emit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the smallest machine that does the same, for ``follow`` [S, X] and ``emit`` [S, X]; state 0 stays first."""
+    """Return the smallest machine that does the same, for ``follow`` [S, X] and ``emit`` [S, X]; state 0 stays
+    first."""
     reached, stack = {0}, [0]
     while stack:
         for q in follow[stack.pop()]:

@@ -4,7 +4,8 @@ A function of n variables is a table [2^n] whose row number has variable i as bi
 delays, the last one its output; each is a threshold gate over the variables and the cells before it. Constructions:
 
 - one gate, its weights by an integer program;
-- a weighted sum whose sign changes are few ("interval": symmetric functions, lexicographic order and what lies between):
+- a weighted sum whose sign changes are few ("interval": symmetric functions, lexicographic order and what lies
+between):
   one gate for each fall, and the output;
 - two gates, the first corrects the second (exhaustive for n <= 4);
 - the union of threshold gates or of cubes that cover the ones (or, negated, the zeros); the output is one of them;
@@ -208,7 +209,7 @@ def _single(bits: Bits, n: int) -> Iterator[Plan]:
         if exact:
             lines.append(LinearConstraint(np.ones((1, n + 1)), -np.inf, 1))
         found = milp(
-            np.r_[np.ones(n), 0.0], constraints=lines, integrality=np.ones(n + 1),
+            np.r_[np.ones(n), 0.0], constraints=lines, integrality=np.ones(n + 1, dtype=np.int64),
             bounds=Bounds(np.r_[np.ones(n), -np.inf], np.inf), options={"time_limit": 10.0},
         )  # fmt: skip
         if found.x is not None:
@@ -340,7 +341,7 @@ def _cube_cover(bits: Bits, n: int) -> list[tuple[tuple[int, ...], int]]:
     literals = np.abs(cubes).sum(1)
     if n <= 6:
         found = milp(
-            1.0 + literals / 1000.0, integrality=np.ones(len(cubes)), bounds=Bounds(0, 1),
+            1.0 + literals / 1000.0, integrality=np.ones(len(cubes), dtype=np.int64), bounds=Bounds(0, 1),
             constraints=LinearConstraint(inside[:, bits].T.astype(float), 1, np.inf), options={"time_limit": 5.0},
         )  # fmt: skip
         chosen = np.flatnonzero(found.x > 0.5).tolist() if found.x is not None else []
@@ -422,7 +423,8 @@ def _union(gates: list[tuple[tuple[int, ...], int]], n: int, *, negated: bool, a
 
 
 def _monomials(values: np.ndarray) -> np.ndarray:
-    """Return the coefficients [..., 2^b] of the multilinear polynomial with ``values`` [..., 2^b] (Moebius transform)."""
+    """Return the coefficients [..., 2^b] of the multilinear polynomial with ``values`` [..., 2^b] (Moebius
+    transform)."""
     out = np.array(values, dtype=np.int64)
     b = out.shape[-1].bit_length() - 1
     for i in range(b):
@@ -503,8 +505,8 @@ def _split(bits: Bits, n: int, columns: Sequence[int], *, one_hot: bool) -> Plan
 def _packed(bits: Bits, n: int, columns: Sequence[int]) -> Plan:
     """T4: of every eight rows, gates with levels ordered each in its own way; two of them must agree.
 
-    A gate fires where its level for the column lies above the row's place in its order, so a column gets the rows that at
-    least two prefixes of the orders hold. Four orders serve every column; three where one was found that does.
+    A gate fires where its level for the column lies above the row's place in its order, so a column gets the rows that
+    at least two prefixes of the orders hold. Four orders serve every column; three where one was found that does.
     """
     matrix, others = _matrix(bits, n, columns)
     inner, outer = others[:3], others[3:]

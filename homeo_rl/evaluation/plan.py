@@ -14,7 +14,6 @@ from homeo_rl.evaluation.routes import Route
 from homeo_rl.homeostasis import make
 from homeo_rl.run import Run
 
-
 NO_REFLEX = "no-reflex"
 """The arm in which a composed policy acts without its reflex."""
 

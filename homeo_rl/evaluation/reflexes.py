@@ -29,7 +29,8 @@ def violations(reflex: Reflex | None, episode: Episode) -> int:
     """Return how many of an episode's decisions break the specification.
 
     A decision does if an output of the network differs from what the reference machine says of the events so far (as
-    many decisions ago as the network's latency), or if the action is not as the gates of the reference's outputs make it.
+    many decisions ago as the network's latency), or if the action is not as the gates of the reference's outputs make
+    it.
     """
     assert reflex is not None
     latency = reflex.spec.network.latency

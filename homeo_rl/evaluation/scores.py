@@ -28,7 +28,8 @@ class Score:
         path_length: metres driven.
         time: seconds driven.
         reflex: share of the decisions in which an output of the reflex was on.
-        violations: decisions that its specification forbids: judged by the reference machine on the events that were seen.
+        violations: decisions that its specification forbids: judged by the reference machine on the events that were
+        seen.
     """
 
     run: str

@@ -1,16 +1,13 @@
 """Compiled networks as pictures: neurons and synapses as a graph, and every neuron's spikes over time.
 
-A circuit is a `homeo_rl.compiler.lowering.SpikingCircuit`; that package lies above this one, so it is not imported.
-Both pictures are laid out in inches, y downwards: text has a width in inches, which decides how far apart things are.
+Both are laid out in inches, y downwards: text has a width in inches, which decides how far apart things are.
 """
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +22,27 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Polygon
 from matplotlib.path import Path as Curve
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from homeo_rl.compiler.circuit import CLOCK
+from homeo_rl.compiler.lowering import SpikingCircuit, Synapse
+from homeo_rl.compiler.simulate import simulate
 from homeo_rl.errors import UsageError
 from homeo_rl.report.figures import COLOURS
 
 SUFFIXES: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {}, ".pdf": {"CreationDate": None}}
 """Formats that circuits are drawn in, and what is left out of each so that equal calls give equal bytes."""
 
-Edge = tuple[int, int]
-
-_CLOCK = -1  # as the source of a synapse
+_Edge = tuple[int, int]
 _GREY, _EXCITES, _INHIBITS, _OUT = COLOURS[:4]
-_NEURONS, _PAIRS = 40, 300  # up to these, every edge has a label and a way of its own
-_SMALL = 6.2  # points, of labels
-_MARGIN, _ABOVE, _BELOW = 0.3, 0.8, 0.6  # inches around a graph
+_NEURONS, _PAIRS = 40, 150  # up to these, every edge has a label and a way of its own
+_ROWS = 60  # neurons up to which a raster names them
+_TITLE, _TEXT, _SMALL = 10.0, 7.5, 6.2  # points
+_MARGIN, _ABOVE, _BELOW = 0.3, 0.8, 0.5  # inches around a picture
+_ROW, _APART = 0.19, 0.26  # inches a row of a raster, and above a group of rows
+_SPAN = {"arrowstyle": "<->", "color": "0.4", "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 7}
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,13 @@ class _Plan:
     """Where everything of a graph lies. Nodes are sources of synapses, then outputs, then bends of long edges."""
 
     detailed: bool
-    wires: dict[Edge, list[Any]]  # the synapses of each pair of nodes, by delay
-    labels: dict[Edge, str]
+    font: float
+    wires: dict[_Edge, list[Synapse]]  # the synapses of each pair of nodes, by delay
+    labels: dict[_Edge, str]
     names: dict[int, str]
     rank: dict[int, int]  # each node's column
-    ways: dict[Edge, list[int]]  # bends
-    ports: dict[Edge, float]  # y where an edge ends
+    ways: dict[_Edge, list[int]]  # bends
+    ports: dict[_Edge, float]  # y where an edge ends
     y: dict[int, float]
     height: dict[int, float]
     left: list[float]  # of columns
@@ -64,7 +65,7 @@ class _Plan:
     bottom: float
 
 
-def draw_graph(circuit: Any, path: Path, *, title: str) -> Path:
+def draw_graph(circuit: SpikingCircuit, path: Path, *, title: str) -> Path:
     """Draw the neurons in columns by depth, with inputs at the left and outputs at the right.
 
     Synapses of one pair share an edge. Arrow heads excite, bars inhibit; an edge that does both has both, the stronger
@@ -72,7 +73,7 @@ def draw_graph(circuit: Any, path: Path, *, title: str) -> Path:
     of 2 without delay and one of -1.75 a step later. Larger ones have thin edges without labels, and short names.
 
     Args:
-        circuit: a `homeo_rl.compiler.lowering.SpikingCircuit`.
+        circuit: the network.
         path: where the picture goes; its suffix is one of `SUFFIXES`.
         title: a line above it.
 
@@ -81,42 +82,43 @@ def draw_graph(circuit: Any, path: Path, *, title: str) -> Path:
     """
     _check(path)
     plan = _planned(circuit)
-    figure, axes = _sheet(circuit, title, max(plan.right[-1] + _MARGIN, 7.6), plan.bottom + _BELOW)
+    strengths = [abs(float(s.weight)) for s in circuit.synapses] or [0.0]
+    how = f"width of a line: weight, {min(strengths):.4g} to {max(strengths):.4g}"
+    if plan.detailed:
+        how += "; label: weight @delay; both signs: the stronger at the tip"
+    figure, axes = _sheet([title, _about(circuit), how], plan.right[-1] + 0.12 + _MARGIN, plan.bottom + _BELOW)
     _draw_edges(axes, plan)
     _draw_nodes(axes, plan, len(circuit.lines), {len(circuit.lines) + neuron for _, neuron in circuit.outputs})
-    strengths = [abs(float(s.weight)) for s in circuit.synapses]
-    span = f"width: weight, {min(strengths):.4g} to {max(strengths):.4g}" if strengths else "no synapses"
     keys = [
         Line2D([], [], color=_EXCITES, marker=">", markersize=5, label="excites"),
         Line2D([], [], color=_INHIBITS, marker="|", markersize=8, markeredgewidth=2, label="inhibits"),
-        Line2D([], [], color=_OUT, marker="o", markerfacecolor="w", linestyle="", label="its spikes leave"),
-        Line2D([], [], linestyle="", label=span + ("; label: weight @delay in steps" if plan.detailed else "")),
+        Line2D([], [], color=_OUT, linewidth=1.6, label="its spikes leave"),
     ]
-    figure.legend(handles=keys, loc="lower left", ncols=4, frameon=False, fontsize=7.5, columnspacing=1.4)
-    return _save(figure, path)
+    return _save(figure, path, keys)
 
 
-def _planned(circuit: Any) -> _Plan:
+def _planned(circuit: SpikingCircuit) -> _Plan:
     d, n = len(circuit.lines), circuit.neurons
-    wires: dict[Edge, list[Any]] = {}
+    wires: dict[_Edge, list[Synapse]] = {}
     for s in sorted(circuit.synapses, key=lambda s: (s.post, s.pre, s.delay)):
         wires.setdefault((s.pre, d + s.post), []).append(s)
     detailed = n <= _NEURONS and len(wires) <= _PAIRS
-    names = dict(enumerate((*circuit.lines, *_names(circuit.notes, 32 if detailed else 18))))
+    font = _TEXT if detailed else 6.0 if n <= _ROWS else 4.5
+    names: dict[int, str] = dict(enumerate((*circuit.lines, *_names(circuit.notes, 32 if detailed else 18))))
     names |= {d + n + j: name for j, (name, _) in enumerate(circuit.outputs)}
     depth = _depths(circuit)
     columns: list[list[int]] = [[] for _ in range(max(depth) + 2)]
     columns[0] = list(range(d))
-    if any(pre == _CLOCK for pre, _ in wires):
-        names[_CLOCK] = "clock"
-        columns[0].append(_CLOCK)
+    if any(pre == CLOCK for pre, _ in wires):
+        names[CLOCK] = "clock"
+        columns[0].append(CLOCK)
     for i, c in enumerate(depth):
         columns[c].append(d + i)
     columns[-1] = [d + n + j for j in range(len(circuit.outputs))]
     rank = {node: c for c, column in enumerate(columns) for node in column}
 
     # An edge over several columns bends through a gap of its own in each of them.
-    ways: dict[Edge, list[int]] = {}
+    ways: dict[_Edge, list[int]] = {}
     ends = [(d + neuron, d + n + j) for j, (_, neuron) in enumerate(circuit.outputs)]
     fresh = d + n + len(circuit.outputs)
     for edge in (*wires, *ends):
@@ -131,21 +133,25 @@ def _planned(circuit: Any) -> _Plan:
 
     # Every edge enters its neuron at a port of its own, behind a label that is no higher than the port.
     labels = {edge: _label(them) if detailed else "" for edge, them in wires.items()}
-    port = {edge: 0.03 + 0.1 * (1 + label.count("\n")) if detailed else 0.01 for edge, label in labels.items()}
-    incoming: dict[int, list[Edge]] = {node: [edge for edge in wires if edge[1] == node != edge[0]] for node in names}
-    least = 0.3 if detailed else 0.11
+    port = {
+        edge: 0.01 + 0.12 * (1 + label.count("\n")) if detailed else 0.0022 * font for edge, label in labels.items()
+    }
+    incoming: dict[int, list[_Edge]] = {node: [edge for edge in wires if edge[1] == node != edge[0]] for node in names}
+    least = 0.3 if detailed else 0.025 * font
     height = {node: max(least, sum(port[edge] for edge in incoming[node]) + 0.06) for node in names}
+    filled = [sum(height[node] for node in column if node in names) for column in columns]
     room = dict.fromkeys(rank, (0.065, 0.065))
     for node in names:
         loop = 0.3 + port[node, node] if (node, node) in wires else 0.0
         back = 0.15 + 0.3 * height[node] if any(rank[pre] > rank[node] for pre, _ in incoming[node]) else 0.0
-        sparse = min(0.2, 0.02 + 3 / len(columns[rank[node]]) ** 2)
+        spare = 0.7 * max(filled) - filled[rank[node]]
+        sparse = float(np.clip(spare / len(columns[rank[node]]) / 2, 0.03, 0.3))
         above, below = (0.12 + loop, 0.12 + back) if detailed else (sparse, sparse)
         room[node] = (height[node] / 2 + above, height[node] / 2 + below)
     y = _arranged(columns, links, room)
     top = min(y[node] - room[node][0] for node in y) - _ABOVE
     y = {node: at - top for node, at in y.items()}
-    ports: dict[Edge, float] = {(pre, post): y[post] for pre, post in ends}
+    ports: dict[_Edge, float] = {(pre, post): y[post] for pre, post in ends}
     for node, edges in incoming.items():  # from above to below, and those that come back from later columns last
         edges.sort(key=lambda edge: (rank[edge[0]] > rank[edge[1]], y[ways[edge][-1] if ways[edge] else edge[0]]))
         at = y[node] - sum(port[edge] for edge in edges) / 2
@@ -154,7 +160,6 @@ def _planned(circuit: Any) -> _Plan:
             at += port[edge]
 
     bottom = max(y[node] + room[node][1] for node in y)
-    font = 7.5 if detailed else 4.5
     left, right, stub = [_MARGIN], list[float](), list[float]()
     for c, column in enumerate(columns):
         inwards = [edge for node in column if node in names for edge in incoming[node]]
@@ -162,14 +167,14 @@ def _planned(circuit: Any) -> _Plan:
         if c:
             across = len(column) + 2 * sum(rank[pre] == c for pre, _ in inwards)
             left.append(right[-1] + stub[c] + (min(0.5 + 0.04 * across, 2.0) if detailed else min(0.25 * bottom, 4.0)))
-        right.append(left[c] + max(_width(names[node], font) for node in column if node in names) + 0.04 * font)
-    return _Plan(detailed, wires, labels, names, rank, ways, ports, y, height, left, right, stub, bottom)
+        right.append(left[c] + max(_width(names[node], font, "bold") for node in column if node in names) + 0.04 * font)
+    return _Plan(detailed, font, wires, labels, names, rank, ways, ports, y, height, left, right, stub, bottom)
 
 
-def _depths(circuit: Any) -> list[int]:
+def _depths(circuit: SpikingCircuit) -> list[int]:
     """Return each neuron's column: its layer, or the longest way to it; neurons that form a loop share a column."""
     if circuit.target == "layered":
-        return [layer + 1 for layer in circuit.layers]
+        return [int(c) + 1 for c in np.unique(circuit.layers, return_inverse=True)[1]]
     d, n = len(circuit.lines), circuit.neurons
     inner = np.array([(s.pre - d, s.post) for s in circuit.synapses if s.pre >= d], dtype=np.int64).reshape(-1, 2)
     _, loop = connected_components(csr_array((np.ones(len(inner)), inner.T), shape=(n, n)), connection="strong")
@@ -182,9 +187,9 @@ def _depths(circuit: Any) -> list[int]:
 
 
 def _arranged(
-    columns: list[list[int]], links: Sequence[Edge], room: dict[int, tuple[float, float]]
+    columns: list[list[int]], links: Sequence[_Edge], room: dict[int, tuple[float, float]]
 ) -> dict[int, float]:
-    """Order every column but the first so that few links cross, and return the nodes' y: close to what they are linked to.
+    """Order every column but the first so that few links cross, and return the nodes' y, near those of their links.
 
     ``room`` is what a node takes above and below its y.
     """
@@ -212,7 +217,8 @@ def _arranged(
 
 
 def _draw_edges(axes: Axes, plan: _Plan) -> None:
-    size, thick = (0.085, 1.0) if plan.detailed else (0.035, 0.35)
+    """Draw lines, heads and labels."""
+    size, thick = (0.085, 1.0) if plan.detailed else (0.007 * plan.font, 0.35)
     most = max((abs(s.weight) for them in plan.wires.values() for s in them), default=1)
     curves, colours, widths = list[Curve](), list[str](), list[float]()
     heads, fills = list[np.ndarray](), list[str]()
@@ -221,147 +227,242 @@ def _draw_edges(axes: Axes, plan: _Plan) -> None:
         strongest = max(them, key=lambda s: (abs(s.weight), -s.delay), default=None)
         colour = _OUT if strongest is None else _EXCITES if strongest.weight > 0 else _INHIBITS
         signs = sorted({s.weight > 0 for s in them}, reverse=colour == _EXCITES)  # the stronger first
-        end, along = np.array([plan.left[plan.rank[post]], plan.ports.get((pre, post), 0.0)]), np.array([1.0, 0.0])
-        if pre == post:
-            end, along = _loop_end(plan, post)
-        tip = end
+        tip, along = _tip(plan, pre, post)
+        end = tip
         for excites in signs if plan.detailed else signs[:1]:
             deep, wide = (size, 0.45 * size) if excites else (size / 3, 0.62 * size)
             back, side = end - deep * along, wide * along[::-1]
-            heads.append(np.array([end, back - side, back + side] if excites else [end - side, end + side, back + side, back - side]))
+            front = [end] if excites else [end - side, end + side]
+            heads.append(np.array([*front, back + side, back - side]))
             fills.append(_EXCITES if excites else _INHIBITS)
             end = back - size / 8 * along * (len(signs) > 1)
         curves.append(_loop(tip, end, along) if pre == post else _line(plan, (pre, post), way, end))
         colours.append(colour)
         widths.append(thick * (0.6 + 2.0 * float(abs(strongest.weight) / most)) if strongest else 1.6 * thick)
-        if plan.detailed and them:
-            where = {"ha": "right", "va": "center"} if pre != post else {"ha": "center", "va": "bottom"}
-            x, y = end - (0.06, 0.0) if pre != post else tip + (0.1, -0.3)
-            axes.text(x, y, plan.labels[pre, post], fontsize=_SMALL, color=colour, linespacing=1.0, parse_math=False, zorder=4,
-                      bbox={"facecolor": "w", "edgecolor": "none", "pad": 0.3}, **where)
-    alpha = 0.9 if plan.detailed else 0.35
-    axes.add_collection(PathCollection(curves, facecolors="none", edgecolors=colours, linewidths=widths, alpha=alpha, zorder=1))
-    axes.add_collection(PolyCollection(heads, facecolors=fills, linewidths=0, alpha=None if plan.detailed else 0.6, zorder=3))
+        look: dict[str, Any] = {"fontsize": _SMALL, "color": colour, "linespacing": 1.25, "zorder": 4}
+        look["bbox"] = {"facecolor": "w", "edgecolor": "none", "pad": 0.3}  # the line passes behind
+        if plan.detailed and pre == post:
+            _write(axes, tip[0] + 0.1, tip[1] - 0.31, plan.labels[pre, post], ha="center", va="bottom", **look)
+        elif plan.detailed and them:
+            _write(axes, end[0] - 0.06, end[1], plan.labels[pre, post], ha="right", **look)
+    alpha = (0.9, 1.0) if plan.detailed else (0.35, 0.6)
+    lines = PathCollection(curves, facecolors="none", edgecolors=colours, linewidths=widths, alpha=alpha[0], zorder=1)
+    axes.add_collection(lines)
+    axes.add_collection(PolyCollection(heads, facecolors=fills, linewidths=0, alpha=alpha[1], zorder=3))
 
 
-def _loop_end(plan: _Plan, node: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where a neuron's edge to itself ends, and its direction there: from above, or where there is no room from the right."""
-    c = plan.rank[node]
+def _tip(plan: _Plan, pre: int, post: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where an edge ends and its direction there: to the right; loops come down, or leftwards in crowds."""
+    left, right, y = plan.left[plan.rank[post]], plan.right[plan.rank[post]], plan.y[post]
+    if pre != post:
+        return np.array([left, plan.ports[pre, post]]), np.array([1.0, 0.0])
     if plan.detailed:
-        return np.array([(plan.left[c] + plan.right[c]) / 2 - 0.1, plan.y[node] - plan.height[node] / 2]), np.array([0.0, 1.0])
-    return np.array([plan.right[c], plan.y[node] + 0.025]), np.array([-1.0, 0.0])
+        return np.array([(left + right) / 2 - 0.1, y - plan.height[post] / 2]), np.array([0.0, 1.0])
+    return np.array([right, y + 0.025]), np.array([-1.0, 0.0])
 
 
 def _loop(tip: np.ndarray, end: np.ndarray, along: np.ndarray) -> Curve:
-    """Return the line from a neuron to itself whose head lies between ``end`` and ``tip``."""
+    """Return the line of an edge from a neuron to itself; its head lies between ``end`` and ``tip``."""
     over, out = (np.array([0.2, 0.0]), 0.36) if along[1] else (np.array([0.0, -0.05]), 0.11)
     return Curve([tip + over, tip + 1.4 * over - out * along, tip - 0.4 * over - out * along, end], [1, 4, 4, 4])
 
 
-def _line(plan: _Plan, edge: Edge, way: list[int], end: np.ndarray) -> Curve:
+def _line(plan: _Plan, edge: _Edge, way: list[int], end: np.ndarray) -> Curve:
     """Return an edge's line to ``end``: level wherever it leaves, passes or enters a column."""
     (pre, post), y = edge, plan.y
     a, b = plan.rank[pre], plan.rank[post]
-    points = list[tuple[float, float]]()
+    points, codes = list[tuple[float, float]](), [int(Curve.MOVETO)]
+    label = [x - stub + 0.1 for x, stub in zip(plan.left, plan.stub, strict=True)]  # where labels begin
 
     def bend(x: float, to: float) -> None:
         (x0, y0), half = points[-1], (x - points[-1][0]) / 2
         points.extend([(x0 + half, y0), (x - half, to), (x, to)])
-        codes.extend([Curve.CURVE4] * 3)
+        codes.extend([int(Curve.CURVE4)] * 3)
 
     def turn(out: float, to: float) -> None:
         x, y0 = points[-1]
         points.extend([(x - out, y0), (x - out, to), (x, to)])
-        codes.extend([Curve.CURVE4] * 3)
+        codes.extend([int(Curve.CURVE4)] * 3)
 
     def straight(x: float) -> None:
         points.append((x, points[-1][1]))
-        codes.append(Curve.LINETO)
+        codes.append(int(Curve.LINETO))
 
-    label, codes = plan.left[b] - plan.stub[b] + 0.1, [int(Curve.MOVETO)]
     if a < b:
         points.append((plan.right[a], y[pre]))
         for node in way:
-            bend(plan.left[plan.rank[node]], y[node])
+            bend(label[plan.rank[node]], y[node])
             straight(plan.right[plan.rank[node]])
-        bend(label, end[1])
+        bend(label[b], end[1])
     else:  # out at a corner, past the labels of the neuron's own edges
         side = 1 if y[post] > y[pre] else -1
         points.append((plan.left[a] + 0.1 * plan.height[pre], y[pre] + side * plan.height[pre] / 2))
-        straight(plan.left[a] - plan.stub[a] + 0.1)
+        straight(label[a])
         if a == b:
             gap = plan.left[b] - plan.stub[b] - plan.right[b - 1]
             turn(gap * min(0.2 + 0.12 * abs(y[post] - y[pre]), 1.15), end[1])
         else:  # under the other neuron and around into its left side
             for node in way:
                 bend(plan.right[plan.rank[node]], y[node])
-                straight(plan.left[plan.rank[node]])
+                straight(label[plan.rank[node]])
             low = y[post] + plan.height[post] / 2
             bend(plan.right[b], low + 0.07 + 0.3 * (low - end[1]))
-            straight(label)
+            straight(label[b])
             turn(0.2 + 0.3 * (low - end[1]), end[1])
     straight(float(end[0]))
     return Curve(points, codes)
 
 
 def _draw_nodes(axes: Axes, plan: _Plan, d: int, leaving: set[int]) -> None:
-    font = 7.5 if plan.detailed else 4.5
+    """Draw boxes for ``d`` lines and the clock, rounded ones for neurons, flags for outputs."""
+    thick = 0.9 if plan.detailed else 0.4
     for node, name in plan.names.items():
         c, y, h = plan.rank[node], plan.y[node], plan.height[node]
         x, w = plan.left[c], plan.right[c] - plan.left[c]
-        look: dict[str, Any] = {"facecolor": "w", "edgecolor": _GREY, "linewidth": 0.9 if plan.detailed else 0.4, "zorder": 2}
-        weight = "normal"
+        look: dict[str, Any] = {"facecolor": "w", "edgecolor": _GREY, "linewidth": thick, "zorder": 2}
         if c == len(plan.left) - 1:
-            tip = min(h / 2, 0.12)
-            axes.add_patch(Polygon([(x, y - h / 2), (x + w, y - h / 2), (x + w + tip, y), (x + w, y + h / 2), (x, y + h / 2)], **(look | {"facecolor": "#d9f0e8", "edgecolor": _OUT})))
-            weight = "bold"
+            look |= {"facecolor": "#d9f0e8", "edgecolor": _OUT}
+            point = x + w + min(h / 2, 0.12)
+            corners = [(x, y - h / 2), (x + w, y - h / 2), (point, y), (x + w, y + h / 2), (x, y + h / 2)]
+            axes.add_patch(Polygon(corners, **look))
         else:
             if node in leaving:
-                look |= {"edgecolor": _OUT, "linewidth": 2 * look["linewidth"]}
-            elif node == _CLOCK:
-                look |= {"linestyle": "--", "facecolor": "0.95"}
+                look |= {"edgecolor": _OUT, "linewidth": 2 * thick}
             elif node < d:
-                look |= {"facecolor": "0.9"}
-                weight = "bold"
-            rounding = min(h / 2, 0.15) if node >= d else 0.02
-            axes.add_patch(FancyBboxPatch((x, y - h / 2), w, h, boxstyle=f"round,pad=0,rounding_size={rounding}", **look))
-        axes.text(x + w / 2, y, name, fontsize=font, weight=weight, ha="center", va="center_baseline" if False else "center", parse_math=False, zorder=5)
+                look |= {"facecolor": "0.95", "linestyle": "--"} if node == CLOCK else {"facecolor": "0.9"}
+            round_ = min(h / 2, 0.15) if node >= d else 0.02
+            axes.add_patch(FancyBboxPatch((x, y - h / 2), w, h, boxstyle=f"round,pad=0,rounding_size={round_}", **look))
+        weight = "bold" if 0 <= node < d or c == len(plan.left) - 1 else "normal"
+        _write(axes, x + w / 2, y, name, fontsize=plan.font, weight=weight, ha="center", zorder=5)
 
 
-def _sheet(circuit: Any, title: str, width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of this size with the title and what the network is, and axes in inches over all of it."""
+def _write(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
+    """Write names that users chose: a dollar sign in them is no formula."""
+    axes.text(x, y, text, parse_math=False, **{"fontsize": 7.0, "va": "center", **look})
+
+
+def _sheet(texts: Sequence[str], width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure, wider where its title and the grey lines below it need that, and axes in inches over it."""
+    sizes = [_TITLE, *[_TEXT] * (len(texts) - 1)]
+    width = max(width, *(_width(text, size) + 2 * _MARGIN for text, size in zip(texts, sizes, strict=True)))
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
-    lines = textwrap.wrap(title, int(13 * width)) or [""]
-    axes.text(_MARGIN, 0.3, lines[0], fontsize=10, va="center", parse_math=False)
-    about = f"{circuit.neurons} neurons, {len(circuit.synapses)} synapses; leak {circuit.beta}, {circuit.reset} reset, {circuit.target} target; latency {circuit.latency}"
-    axes.text(_MARGIN, 0.52, about, fontsize=7.5, va="center", color="0.4")
+    _write(axes, _MARGIN, 0.25, texts[0], fontsize=_TITLE)
+    for i, text in enumerate(texts[1:]):
+        _write(axes, _MARGIN, 0.47 + 0.16 * i, text, fontsize=_TEXT, color="0.4")
     return figure, axes
 
 
-def draw_raster(circuit: Any, trains: np.ndarray, path: Path, *, title: str, expected: np.ndarray | None = None) -> Path:
-    """x"""
-    return path
+def _about(circuit: SpikingCircuit) -> str:
+    n = circuit.neurons
+    return (
+        f"{n} neuron{'s' * (n != 1)}, {len(circuit.synapses)} synapses; leak {circuit.beta}, {circuit.reset} reset, "
+        f"{circuit.target} target; latency {circuit.latency}"
+    )
+
+
+def draw_raster(
+    circuit: SpikingCircuit, trains: np.ndarray, path: Path, *, title: str, expected: np.ndarray | None = None
+) -> Path:
+    """Draw every spike over time: the input lines, all neurons, and the outputs at the steps at which they spike.
+
+    The network runs on for its latency after the train, without input, so that the last outputs are seen. Up to 60
+    neurons have their names beside them.
+
+    Args:
+        circuit: the network.
+        trains: the inputs' spikes [T, d] of one train.
+        path: where the picture goes; its suffix is one of `SUFFIXES`.
+        title: a line above it.
+        expected: what the outputs [T, outputs] should be for each step of the train; drawn as hollow marks, later by
+            the latency, and compared with what the network does.
+
+    Raises:
+        UsageError: another suffix, or spikes of another shape; nothing is written.
+    """
+    _check(path)
+    d, n, ends, late, steps = len(circuit.lines), circuit.neurons, circuit.outputs, circuit.latency, len(trains)
+    for what, got, many in (("trains", trains, d), ("expected outputs", expected, len(ends))):
+        if got is not None and (got.shape != (steps, many) or steps == 0):
+            raise UsageError(f"{what}: expected spikes [{steps or 'at least 1'}, {many}], got {list(got.shape)}")
+    inputs = np.concatenate([trains, np.zeros((late, d))]).astype(bool)
+    spikes = simulate(circuit, inputs[None])[0]
+    out = spikes[:, [neuron for _, neuron in ends]]
+    fine = _ROW if n <= _ROWS else float(np.clip(9 / n, 0.04, 0.1))
+    groups = (
+        ("inputs", circuit.lines, _ROW, inputs, _GREY),
+        ("neurons", _names(circuit.notes, 32) if n <= _ROWS else [""] * n, fine, spikes, _EXCITES),
+        ("outputs", [name for name, _ in ends], _ROW, out, _OUT),
+    )
+    texts = [title, _about(circuit)]
+    wrong = np.zeros_like(out)
+    if expected is not None:
+        wrong[late:] = out[late:] != expected.astype(bool)
+        texts.append(f"outputs that differ from what is expected: {wrong.sum()} of {expected.size}")
+    first = _MARGIN + 0.1 + max(0.5, *(_width(name, 7.0) for _, names, *_ in groups for name in names))
+    step = float(np.clip(9 / len(inputs), 0.015, 0.15))
+    last = first + step * len(inputs)
+    bottom = _ABOVE + sum(_APART + high * len(names) for _, names, high, *_ in groups)
+    figure, axes = _sheet(texts, last + _MARGIN, bottom + 0.9)
+
+    # Marks lie in the middle of their steps.
+    stride = next(m * 10**e for e in range(9) for m in (1, 2, 5) if len(inputs) <= 12 * m * 10**e)
+    for tick in range(0, len(inputs), stride):
+        axes.vlines(first + step * (tick + 0.5), _ABOVE, bottom, color="0.88", linewidth=0.6, zorder=0)
+        _write(axes, first + step * (tick + 0.5), bottom + 0.12, str(tick), ha="center")
+    axes.hlines(bottom, first, last, color="0.3", linewidth=0.8)
+    _write(axes, (first + last) / 2, bottom + 0.3, "step", ha="center")
+    top = _ABOVE
+    middle: np.ndarray = np.zeros(0)
+    for kind, names, high, found, colour in groups:
+        _write(axes, first - 0.1, top + 0.14, kind, color="0.4", style="italic", ha="right")
+        middle = top + _APART + high * (np.arange(len(names)) + 0.5)
+        axes.hlines(middle, first, last, color="0.93", linewidth=0.5, zorder=0)
+        for y, name in zip(middle, names, strict=True):
+            _write(axes, first - 0.1, y, name, ha="right")
+        t, k = np.nonzero(found)
+        reach, wide = 0.3 * high, min(0.4 * step * 72, 4.0)
+        axes.vlines(first + step * (t + 0.5), middle[k] - reach, middle[k] + reach, color=colour, linewidth=wide)
+        top += _APART + high * len(names)
+    keys = [Line2D([], [], color=_OUT, marker="|", markersize=8, markeredgewidth=2, linestyle="", label="spike")]
+    begin, end, y = first + step / 2, first + step * (late + 0.5), middle[0] - _ROW / 2 - 0.12
+    _write(axes, end + 0.06, y, f"latency {late}", fontsize=6.5, color="0.4")
+    if late:  # an input at step 0 is answered where the arrow ends
+        axes.annotate("", (end, y), (begin, y), arrowprops=_SPAN)
+        axes.vlines([begin, end], y - 0.06, bottom, color="0.4", linewidth=0.6, linestyle=":", zorder=0)
+        axes.fill_between([last - step * late, last], _ABOVE, bottom, color="0.95", linewidth=0, zorder=-1)
+        _write(axes, last, _ABOVE + 0.12, "after the train", fontsize=6.5, color="0.4", ha="right")
+    if expected is not None:
+        t, k = np.nonzero(expected)
+        corner = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [0.42 * step, 0.42 * _ROW]
+        boxes = np.stack([first + step * (t + late + 0.5), middle[k]], 1)[:, None] + corner
+        axes.add_collection(PolyCollection(boxes, facecolors="none", edgecolors="k", linewidths=0.7, zorder=3))
+        t, k = np.nonzero(wrong)
+        axes.plot(first + step * (t + 0.5), middle[k], "x", color=_INHIBITS, markersize=5, zorder=4)
+        keys.append(Line2D([], [], color="k", marker="s", markerfacecolor="none", linestyle="", label="expected spike"))
+        if wrong.any():
+            keys.append(Line2D([], [], color=_INHIBITS, marker="x", linestyle="", label="differs"))
+    return _save(figure, path, keys)
 
 
 def _names(notes: Sequence[str], longest: int) -> list[str]:
-    """Return a short name for each neuron; those of equal notes are numbered."""
+    """Return a name of at most ``longest`` characters for each neuron; those of equal notes are numbered."""
+    notes = [note or "neuron" for note in notes]
     times, seen, names = Counter(notes), Counter[str](), list[str]()
     for note in notes:
         seen[note] += 1
-        note = note or f"neuron"
         number = f" #{seen[note]}" if times[note] > 1 else ""
         space = longest - len(number)
         names.append((note if len(note) <= space else note[: space - 1] + "\u2026") + number)
     return names
 
 
-def _label(them: list[Any]) -> str:
+def _label(them: Sequence[Synapse]) -> str:
     """Return "+2 @0..2, -1.75 @3" for synapses by delay, three to a line."""
-    parts, runs = list[str](), list[list[Any]]()
+    parts, runs = list[str](), list[list[Synapse]]()
     for s in them:
         if runs and runs[-1][-1].weight == s.weight and runs[-1][-1].delay == s.delay - 1:
             runs[-1].append(s)
@@ -376,9 +477,11 @@ def _label(them: list[Any]) -> str:
     return ",\n".join(", ".join(parts[k : k + each]) for k in range(0, len(parts), each))
 
 
-def _width(text: str, size: float) -> float:
-    font = FontProperties(size=size)
-    return max(text_to_path.get_text_width_height_descent(line, font, ismath=False)[0] for line in text.split("\n")) / 72
+def _width(text: str, size: float, weight: str = "normal") -> float:
+    """Return the width in inches of a text's longest line; ``size`` in points."""
+    font = FontProperties(size=size, weight=weight)
+    lines = text.split("\n")
+    return max(text_to_path.get_text_width_height_descent(line, font, ismath=False)[0] for line in lines) / 72
 
 
 def _check(path: Path) -> None:
@@ -386,8 +489,12 @@ def _check(path: Path) -> None:
         raise UsageError(f"{path}: expected a picture's name that ends in {', '.join(SUFFIXES)}, got {path.suffix!r}")
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def _save(figure: Figure, path: Path, keys: Sequence[Line2D]) -> Path:
+    """Put the legend below everything, where texts begin, and write the picture."""
+    at = (_MARGIN / figure.get_figwidth(), 0.12 / figure.get_figheight())
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": at, "borderaxespad": 0, "borderpad": 0}
+    figure.legend(handles=keys, ncols=4, frameon=False, fontsize=_TEXT, **place)
     kind = path.suffix.lower()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "homeo-rl"}):
-        figure.savefig(path, format=kind[1:], dpi=130, metadata=SUFFIXES[kind])
+        figure.savefig(path, format=kind[1:], dpi=140, metadata=SUFFIXES[kind])
     return path

@@ -60,8 +60,8 @@ class Cell:
     """One arm under one condition, condensed. Retention is None where the clean return is not positive.
 
     ``success``, ``collision`` and ``overtime`` are shares of the episodes; ``path_length`` (m) and ``time`` (s) are
-    means over the successful ones; ``collision_interval`` is the Wilson score interval (95 %). ``reflex`` is the share of
-    the decisions that a reflex acted on, ``violations`` those against its specification, of ``decisions`` in all.
+    means over the successful ones; ``collision_interval`` is the Wilson score interval (95 %). ``reflex`` is the share
+    of the decisions that a reflex acted on, ``violations`` those against its specification, of ``decisions`` in all.
     """
 
     arm: str

@@ -5,8 +5,8 @@ With threshold 1, sources s_j (a clock that is 1 from the first step on, the inp
     v[t] = beta u[t-1] + sum w_ij s_j[t - k_j],   s = [v > 1]
     soft: u = v - s        hard: u = v (1 - s)        soft_next: v[t] = beta v[t-1] - s[t-1] + ...
 
-Neurons of later layers read earlier ones within the same step where the delay is 0. The arithmetic of a row does not depend
-on its neighbours. Shapes: B batch, N neurons, K taps (source and delay).
+Neurons of later layers read earlier ones within the same step where the delay is 0. The arithmetic of a row does not
+depend on its neighbours. Shapes: B batch, N neurons, K taps (source and delay).
 """
 
 from __future__ import annotations

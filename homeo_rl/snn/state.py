@@ -39,7 +39,8 @@ def map_weights(layer: LayerWeights, function: Callable[[Tensor], Tensor]) -> La
 
 
 class RecurrentState(NamedTuple):
-    """State of a recurrent network: potentials [B, N] and sources of the last steps [B, D, 1 + lines + N], latest first.
+    """State of a recurrent network: potentials [B, N] and sources of the last steps [B, D, 1 + lines + N], latest
+    first.
 
     ``weights`` are damaged copies of its one layer, or None; ``spikes`` [B, outputs] and ``events`` [B, lines] are the
     last step's.
