@@ -39,6 +39,8 @@ def random_machine(states: int, lines: int = 1, seed: int = 0) -> SpikeFunction:
     return function(sf.Automaton((x, y, z)[:lines], *table))
 
 
+TEMPLATES = ((True, True, False, False), (False, True, True, False), (True, False, False, True))
+
 PRIMITIVES: dict[str, SpikeFunction] = {
     "line": function(x),
     "constant": function(sf.Constant(True), sf.Constant(False)),
@@ -55,14 +57,7 @@ PRIMITIVES: dict[str, SpikeFunction] = {
     "refractory": function(sf.Refractory(x, 4)),
     "sequence": function(sf.sequence([x, y, z])),
     "winner": function(*(sf.Winner((x, y, z), i, 3) for i in range(3))),
-    "nearest": function(
-        *(
-            sf.Nearest(
-                (x, y), 2, i, ((True, True, False, False), (False, True, True, False), (True, False, False, True))
-            )
-            for i in range(3)
-        )
-    ),  # fmt: skip
+    "nearest": function(*(sf.Nearest((x, y), 2, i, TEMPLATES) for i in range(3))),
     "every": function(sf.Every(x, 6, (5,))),
     "every, several": function(sf.Every(x, 6, (0, 3, 4))),
     "every, a prime": function(sf.Every(x, 5, (0, 2))),

@@ -18,6 +18,8 @@ RATIOS = {
     "gpu_step": {"forward_vs_reference", "training_vs_reference", "forward_vs_limit", "training_vs_limit"},
     "evaluation_suite": {"vs_limit"},
     "conversion_digits": {"equal"},
+    "compiler_sizes": {"upper_over_gates_4", "gates_over_lower_4", "upper_over_gates_6", "gates_over_lower_6"},
+    "spike_trains": {"agreement"},
     "sweep": {"speedup", "efficiency"},
     "navigation_world": {"steps_per_second", "vs_shapely", "330_obstacles_vs_33", "resident_mb"},
 }

@@ -295,8 +295,7 @@ def test_a_million_decisions_without_a_violation(composed, tmp_path):
     for name, _ in lidar:
         mine = [s for s in scores if s.condition == name]
         hits = sum(s.outcome == "collision" for s in mine)
-        print(
-            f"{name}: {sum(s.length for s in mine):,} decisions, reflex on {np.mean([s.reflex for s in mine]):.3f}, {hits} collisions"
-        )
+        on, length = np.mean([s.reflex for s in mine]), sum(s.length for s in mine)
+        print(f"{name}: {length:,} decisions, reflex on {on:.3f}, {hits} collisions")
     assert decisions >= 1_000_000
     assert sum(s.violations or 0 for s in scores) == 0

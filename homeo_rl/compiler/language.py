@@ -88,7 +88,8 @@ FUNCTIONS: dict[str, Function] = {
     "table": Function(1, None, ("bits", "window"), _table, (("window", 1),)),
     "match": Function(1, None, ("pattern",), lambda s, pattern: automaton_of(pattern, s)),
 }
-"""Calls by name: how many signals they take, their numbers and texts, what they build (docs/compiler.md tells of each)."""
+"""Calls by name: how many signals they take, their numbers and texts, what they build (docs/compiler.md tells of
+each)."""
 
 
 class _Parser:

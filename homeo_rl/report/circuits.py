@@ -69,8 +69,9 @@ def draw_graph(circuit: SpikingCircuit, path: Path, *, title: str) -> Path:
     """Draw the neurons in columns by depth, with inputs at the left and outputs at the right.
 
     Synapses of one pair share an edge. Arrow heads excite, bars inhibit; an edge that does both has both, the stronger
-    at its tip. In networks of up to 40 neurons every edge tells its weights and delays: "+2 @0, -1.75 @1" is a weight
-    of 2 without delay and one of -1.75 a step later. Larger ones have thin edges without labels, and short names.
+    at its tip. Up to 40 neurons and 150 edges, each edge tells its weights and delays: "+2 @0, -1.75 @1" is a weight of
+    2 without delay and one of -1.75 a step later. Larger networks have thin edges without labels, which show the
+    stronger sign only, and short names.
 
     Args:
         circuit: the network.

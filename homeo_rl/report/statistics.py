@@ -113,7 +113,7 @@ def read_scores(path: Path) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
+            if tuple(reader.fieldnames or ()) not in (COLUMNS, COLUMNS[:-2]):  # before there were reflexes
                 raise UsageError(
                     f"{path}: expected the columns {', '.join(COLUMNS)}; was it written by homeo-rl evaluate?"
                 )
@@ -254,7 +254,7 @@ def _paired(
 
 def _row(entry: dict[str, str]) -> Row:
     def number(name: str) -> float:
-        return float(entry[name]) if entry[name] != "" else math.nan
+        return float(entry[name]) if entry.get(name, "") != "" else math.nan
 
     return Row(
         run=entry["run"],
