@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from benchmarks.common import arguments, report
-from homeo_rl.compiler import spike_function as sf
+from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.bounds import window_bounds
 from homeo_rl.compiler.build import compile_function
 from homeo_rl.compiler.spike_function import Node, SpikeFunction

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from homeo_rl.compiler import spike_function as sf
+from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.spike_function import Node, SpikeFunction
 
 BETAS = (Fraction(0), Fraction(1, 2), Fraction(7, 8), Fraction(9, 10), Fraction(1))

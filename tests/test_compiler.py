@@ -9,15 +9,17 @@ import pytest
 import torch
 from spike_functions import BETAS, LARGE, RESETS, SMALL, all_trains, function, random_table, random_trains, x, y, z
 
-from homeo_rl.compiler import spike_function as sf
+from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler import tables
 from homeo_rl.compiler.bounds import bounds_of, window_bounds
 from homeo_rl.compiler.build import Compiled, compile_function
 from homeo_rl.compiler.classification import nearest, separate
 from homeo_rl.compiler.lowering import Neurons
-from homeo_rl.compiler.orders import _TRIPLES, FOUR_ORDERS, ROWS, Orders, orders_for
+from homeo_rl.compiler.orders import FOUR_ORDERS, ROWS, TRIPLES, Orders, orders_for
+from homeo_rl.compiler.plans import drives, rows
 from homeo_rl.compiler.simulate import outputs, simulate
 from homeo_rl.compiler.spike_function import SpikeFunction
+from homeo_rl.compiler.splits import split
 from homeo_rl.compiler.storage import network_of
 from homeo_rl.errors import UsageError
 
@@ -168,7 +170,7 @@ def test_all_functions_of_three_taps_take_two_gates():
         bits = np.array([bool(number >> row & 1) for row in range(8)])
         name, plan, kept = tables.best(bits)
         assert len(plan) <= 2, (number, name)
-        assert np.array_equal(tables.drives(plan, len(kept))[-1] >= 1, tables.restricted(bits, kept))
+        assert np.array_equal(drives(plan, len(kept))[-1] >= 1, tables.restricted(bits, kept))
 
 
 @pytest.mark.parametrize("n", [5, 6, 7])
@@ -177,29 +179,29 @@ def test_every_construction_is_right(n):
     seen = set()
     for share in (0.1, 0.5, 0.8):
         bits = rng.random(2**n) < share
-        for name, plan in tables._offers(bits, n, True):
+        for name, plan in tables.offers(bits, n, banked=True):
             seen.add(name)
-            assert np.array_equal(tables.drives(plan, n)[-1] >= 1, bits), name
+            assert np.array_equal(drives(plan, n)[-1] >= 1, bits), name
     assert {"cover", "threshold cover", "split", "packed"} <= seen
 
 
 def test_split_networks_have_no_level_above_one():
     bits = np.random.default_rng(0).random(2**7) < 0.5
     for one_hot in (True, False):
-        plan = tables._split(bits, 7, [0, 1, 2], one_hot=one_hot)
-        assert max(int(drive.max()) for drive in tables.drives(plan, 7)) == 1
+        plan = split(bits, 7, [0, 1, 2], one_hot=one_hot)
+        assert max(int(drive.max()) for drive in drives(plan, 7)) == 1
 
 
 def test_symmetric_functions_take_half_their_changes():
     n = 8
-    parity = tables.rows(n).sum(1) % 2 == 1
+    parity = rows(n).sum(1) % 2 == 1
     name, plan, _ = tables.best(parity)
     assert (name, len(plan)) == ("interval", n // 2 + 1)
 
 
 def test_orders_reach_what_they_claim():
     assert len(FOUR_ORDERS.reached) == 2**ROWS
-    assert [len(Orders(*triple).reached) for triple in _TRIPLES] == [168, 168, 167, 167, 167, 167, 167]
+    assert [len(Orders(*triple).reached) for triple in TRIPLES] == [168, 168, 167, 167, 167, 167, 167]
     patterns = np.random.default_rng(0).integers(256, size=10)
     orders, levels = orders_for(patterns)
     for column, pattern in enumerate(patterns):

@@ -15,12 +15,14 @@ import pytest
 import torch
 from torch import nn
 
-from homeo_rl.compiler import spike_function as sf
+from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.circuit import Circuit
 from homeo_rl.compiler.export import to_snntorch, to_spikingjelly, to_torch
 from homeo_rl.compiler.lowering import Neurons, SpikingCircuit, Synapse, lower
 from homeo_rl.compiler.simulate import simulate
-from homeo_rl.compiler.synthesis import Wanted, synthesise
+from homeo_rl.compiler.spike_function import SpikeFunction
+from homeo_rl.compiler.synthesis import synthesise
+from homeo_rl.compiler.wanted import Wanted
 from homeo_rl.errors import UsageError
 
 X, Y = sf.Line("x"), sf.Line("y")
@@ -29,7 +31,7 @@ BITS = tuple((RNG.random(64) < 0.5).tolist())
 FOLLOW = tuple(map(tuple, RNG.integers(0, 6, (6, 2)).tolist()))
 EMIT = tuple(map(tuple, (RNG.random((6, 2)) < 0.5).tolist()))
 FUNCTIONS = {
-    name: sf.SpikeFunction(tuple(lines), tuple((f"output {i}", node) for i, node in enumerate(nodes)))
+    name: SpikeFunction(tuple(lines), tuple((f"output {i}", node) for i, node in enumerate(nodes)))
     for name, lines, *nodes in [
         ("count", "x", sf.Count(X, 3, 5)),
         ("latch", "xy", sf.Latch(X, Y)),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from homeo_rl.cli import main
-from homeo_rl.compiler import spike_function as sf
+from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.build import compile_function
 from homeo_rl.compiler.certify import certify
 from homeo_rl.compiler.language import FUNCTIONS, parse_function

@@ -11,24 +11,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from homeo_rl.compiler.lowering import Neurons, SpikingCircuit, Synapse, lower
+from homeo_rl.compiler.signals import All, Any, Count, Every, Latch, Line, Not, Refractory, Table, Toggle, Winner
 from homeo_rl.compiler.simulate import outputs
-from homeo_rl.compiler.spike_function import (
-    All,
-    Any,
-    Count,
-    Every,
-    Latch,
-    Line,
-    Not,
-    Refractory,
-    SpikeFunction,
-    Table,
-    Toggle,
-    Winner,
-)
-from homeo_rl.compiler.synthesis import Wanted, synthesise
+from homeo_rl.compiler.spike_function import SpikeFunction
+from homeo_rl.compiler.synthesis import synthesise
+from homeo_rl.compiler.wanted import Wanted
 from homeo_rl.errors import UsageError
-from homeo_rl.report.circuits import draw_graph, draw_raster
+from homeo_rl.report.circuits import draw_graph
+from homeo_rl.report.rasters import draw_raster
 
 
 def one() -> SpikeFunction:

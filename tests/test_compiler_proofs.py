@@ -22,7 +22,7 @@ from spike_functions import (
     y,
 )
 
-from homeo_rl.compiler import spike_function as sf
+from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.build import compile_function
 from homeo_rl.compiler.certify import certify, mutated
 from homeo_rl.compiler.lowering import Neurons

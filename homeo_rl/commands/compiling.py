@@ -98,7 +98,7 @@ def _pictures(args: Compile, compiled: Any, function: Any, title: str) -> dict[s
 
         made["graph"] = draw_graph(compiled.network, args.draw, title=title)
     if args.raster is not None:
-        from homeo_rl.report.circuits import draw_raster
+        from homeo_rl.report.rasters import draw_raster
         from homeo_rl.seeding import generator
 
         rng = generator(args.seed, "raster")

@@ -1,8 +1,8 @@
 """How large a network must be, and how large it need be, for the class that a specification belongs to.
 
-Upper bounds are those of the constructions in `tables` and `synthesis` and hold for every member of the class, in
-logical gates (a neuron each under soft reset). Lower bounds count: so many networks of that size cannot be different
-enough for all members (T6), so *some* member needs as many; a particular one may need fewer.
+Upper bounds are those of the constructions (`splits`, `machines`, `counters`, `rivals`) and hold for every member of
+the class, in logical gates (a neuron each under soft reset). Lower bounds count: so many networks of that size cannot
+be different enough for all members (T6), so *some* member needs as many; a particular one may need fewer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from homeo_rl.compiler import spike_function as sf
+from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.spike_function import Node, SpikeFunction
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from homeo_rl.compiler import spike_function as sf
+from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.spike_function import Node, SpikeFunction
 from homeo_rl.errors import UsageError
 

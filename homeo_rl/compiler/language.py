@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from homeo_rl.compiler import spike_function as sf
+from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.regular import automaton_of
 from homeo_rl.compiler.spike_function import Node
-from homeo_rl.compiler.synthesis import refuse_large
+from homeo_rl.compiler.tables import refuse_large
 from homeo_rl.errors import UsageError, unknown
 
 _TOKEN = re.compile(

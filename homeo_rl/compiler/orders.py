@@ -40,7 +40,7 @@ class Orders:
 FOUR_ORDERS = Orders("52741036", "10362457", "76451203", "34062571")
 """They reach all 256 patterns (a test counts them)."""
 
-_TRIPLES = (
+TRIPLES = (
     ("01234567", "64720351", "57136240"),
     ("01234567", "57402613", "63714250"),
     ("01234567", "57146203", "63724051"),
@@ -49,6 +49,7 @@ _TRIPLES = (
     ("01234567", "47513602", "62735041"),
     ("01234567", "57134602", "62743051"),
 )
+"""Three orders each; they reach 167 or 168 patterns."""
 
 
 @lru_cache(maxsize=1)
@@ -60,7 +61,7 @@ def _named() -> tuple[np.ndarray, np.ndarray, list[tuple[Orders, np.ndarray]]]:
     for bit in range(ROWS):
         renamed |= ((patterns[None, :] >> names[:, bit : bit + 1]) & 1) << bit
     triples = []
-    for triple in _TRIPLES:
+    for triple in TRIPLES:
         orders = Orders(*triple)
         reached = np.zeros(256, dtype=bool)
         reached[list(orders.reached)] = True

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from homeo_rl.compiler.spike_function import Automaton, Node
+from homeo_rl.compiler.machines import minimised
+from homeo_rl.compiler.signals import Automaton, Node
 from homeo_rl.errors import UsageError
 
 MOST_STATES = 4096
@@ -196,7 +197,5 @@ def automaton_of(pattern: str, parts: Sequence[Node]) -> Node:
             spikes.append(end in after)
         follow.append(tuple(row))
         emit.append(tuple(spikes))
-    from homeo_rl.compiler.synthesis import minimised
-
     small, out = minimised(np.array(follow), np.array(emit))
     return Automaton(tuple(parts), tuple(map(tuple, small.tolist())), tuple(map(tuple, out.tolist())))

@@ -30,7 +30,7 @@ import numpy as np
 import pydantic
 import yaml
 
-from homeo_rl.compiler import spike_function as sf
+from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.language import parse_function
 from homeo_rl.compiler.lowering import Neurons
 from homeo_rl.compiler.spike_function import Node, SpikeFunction

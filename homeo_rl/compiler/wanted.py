@@ -1,0 +1,34 @@
+"""What a circuit is built for, and what it costs by that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from homeo_rl.compiler.circuit import Circuit
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the circuit is for.
+
+    Attributes:
+        minimise: "neurons" or "weights".
+        banked: a gate with M firing levels costs M neurons (hard reset with a leak).
+        deep_loops: loops of several gates without delay run inside a step (layered target).
+        integrators: neurons keep their potential, so one of them counts (no leak, soft reset).
+        fuse: whether several operations may become one gate.
+    """
+
+    minimise: str = "neurons"
+    banked: bool = False
+    deep_loops: bool = False
+    integrators: bool = False
+    fuse: bool = True
+
+
+def price(circuit: Circuit, wanted: Wanted) -> tuple[int, int]:
+    """Return neurons and weights, the one to be minimised first."""
+    copies = [max(gate.high, 1) if wanted.banked else 1 for gate in circuit.gates]
+    neurons = sum(copies)
+    weights = sum(c * len(gate.taps) for c, gate in zip(copies, circuit.gates, strict=True))
+    return (neurons, weights) if wanted.minimise == "neurons" else (weights, neurons)
