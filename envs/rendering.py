@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import subprocess
 import sys
@@ -30,6 +32,10 @@ def choose_backend() -> None:
     Raises:
         UsageError: none works; the message says what to install.
     """
+    with contextlib.suppress(ImportError):
+        # Mesa and Triton each bring an LLVM. torch loads Triton's when it first makes an optimiser, and that crashes the
+        # process where Mesa's is loaded already; the other way round they get along.
+        importlib.import_module("triton")
     if os.environ.get("MUJOCO_GL"):
         return
     for backend in ("egl", "osmesa"):
