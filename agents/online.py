@@ -13,13 +13,16 @@ bootstraps or evaluations.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from homeo_rl.homeostasis.protocol import Homeostasis
 from homeo_rl.homeostasis.statistics import RateMoments
 from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.state import NetworkState
 
 
@@ -49,6 +52,44 @@ class OnlineAdaptation:
         """Restart what ends with an episode in the environments where ``dones`` [B] is True."""
         if self.state is not None and bool(dones.any()):
             self.state = self.network.forget(self.state, dones, "episode")
+
+    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return everything that outlives a decision, as plain data and arrays."""
+        moments = self._moments
+        arrays = {"moments/first": moments.first, "moments/second": moments.second}
+        told: dict[str, Any] = {"decisions": moments.decisions, "sizes": list(moments.sizes), "batch": None}
+        if self.state is None:
+            return told, arrays
+        for index, (adaptation, layer) in enumerate(zip(self.state.adaptation, self.state.references, strict=True)):
+            arrays |= {f"adaptation/{index}/{name}": value.cpu().numpy() for name, value in adaptation.items()}
+            arrays |= {f"reference/{index}/rate": layer.rate.numpy(), f"reference/{index}/square": layer.square.numpy()}
+        for index, membrane in enumerate(self.state.membranes):
+            if membrane is not None:
+                arrays |= {f"membrane/{index}/{name}": part.numpy() for name, part in membrane._asdict().items()}
+        scales = [layer.weight_scale for layer in self.state.references]
+        return {**told, "batch": self.state.batch, "scales": scales}, arrays
+
+    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take it back."""
+        layers = range(len(self.network.layers))
+        sums = (arrays[f"moments/{name}"].copy() for name in ("first", "second"))
+        self._moments = RateMoments(told["decisions"], list(told["sizes"]), *sums)
+        if told["batch"] is None:
+            self.state = None
+            return
+        rates = [torch.as_tensor(arrays[f"reference/{i}/rate"].copy()) for i in layers]
+        squares = [torch.as_tensor(arrays[f"reference/{i}/square"].copy()) for i in layers]
+        references = tuple(
+            replace(layer, weight_scale=scale)
+            for layer, scale in zip(self.network.references(rates, squares), told["scales"], strict=True)
+        )
+        self.state = self.network.initial_state(told["batch"], plugin=self.plugin, references=references)
+        for i in layers:
+            kept = {name: f"adaptation/{i}/{name}" for name in self.state.adaptation[i]}
+            self.state.adaptation[i] = {name: torch.as_tensor(arrays[key].copy()) for name, key in kept.items()}
+            if f"membrane/{i}/potential" in arrays:
+                parts = {name: torch.as_tensor(arrays[f"membrane/{i}/{name}"].copy()) for name in Membrane._fields}
+                self.state.membranes[i] = Membrane(**parts)
 
     def drift(self) -> list[float]:
         """Mean over environments of norm(delta) / norm(trained), one a layer; empty before the first window's end."""

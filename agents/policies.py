@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from stable_baselines3.common.type_aliases import Schedule
@@ -97,8 +98,9 @@ class SpikingPolicyMixin:
         raise NotImplementedError
 
     def controller(self) -> Controller:
-        """Return a copy of the deterministic policy, ready to be saved or to act."""
-        controller = Controller(self.controller_spec)
+        """Return a copy of the deterministic policy, ready to be saved or to act; no generator moves."""
+        with torch.random.fork_rng(devices=[]):  # building a network draws weights, which are replaced at once
+            controller = Controller(self.controller_spec)
         controller.normaliser.load_state_dict(self.normaliser().state_dict())
         controller.network.load_state_dict(self.head().network.state_dict())
         return controller.eval().requires_grad_(False)

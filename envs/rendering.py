@@ -33,8 +33,8 @@ def choose_backend() -> None:
         UsageError: none works; the message says what to install.
     """
     with contextlib.suppress(ImportError):
-        # Mesa and Triton each bring an LLVM. torch loads Triton's when it first makes an optimiser, and that crashes the
-        # process where Mesa's is loaded already; the other way round they get along.
+        # Mesa and Triton each bring an LLVM. torch loads Triton's when it first makes an optimiser, and that crashes
+        # the process where Mesa's is loaded already; the other way round they get along.
         importlib.import_module("triton")
     if os.environ.get("MUJOCO_GL"):
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import signal
 import sys
 from importlib import import_module
@@ -14,7 +15,21 @@ from typing import Annotated, Any, Union
 import tyro
 
 from homeo_rl.errors import HomeoError
-from homeo_rl.flags import Ablate, Compile, Compose, Convert, Distill, Enjoy, Evaluate, Import, Report, Train, Vision
+from homeo_rl.flags import (
+    Ablate,
+    Compile,
+    Compose,
+    Convert,
+    Distill,
+    Enjoy,
+    Evaluate,
+    Import,
+    Inspect,
+    Report,
+    Train,
+    VerifyResume,
+    Vision,
+)
 
 
 class Terminated(KeyboardInterrupt):
@@ -37,9 +52,14 @@ def main(arguments: list[str] | None = None) -> None:
     except Terminated:
         print("homeo-rl: terminated; what was finished is kept", file=sys.stderr)
         sys.exit(128 + signal.SIGTERM)
-    except KeyboardInterrupt:
-        print("homeo-rl: interrupted; what was finished is kept", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+    except KeyboardInterrupt as stopped:
+        number = getattr(stopped, "number", signal.SIGINT)
+        told = f"{signal.Signals(number).name}; what was finished is kept, the same command goes on"
+        print(f"homeo-rl: {told}", file=sys.stderr)
+        sys.exit(128 + number)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it leaves
+        sys.exit(128 + signal.SIGPIPE)
     if command.json:
         print(json.dumps(result, allow_nan=False))
 
@@ -61,6 +81,8 @@ def _parse(words: list[str]) -> Any:
         Annotated[Ablate, tyro.conf.subcommand("ablate")],
         Annotated[Vision, tyro.conf.subcommand("vision")],
         Annotated[Enjoy, tyro.conf.subcommand("enjoy")],
+        Annotated[VerifyResume, tyro.conf.subcommand("verify-resume")],
+        Annotated[Inspect, tyro.conf.subcommand("inspect")],
     ]
     said = io.StringIO()
     try:
@@ -92,6 +114,8 @@ _COMMANDS: dict[type[Any], str] = {
     Ablate: "homeo_rl.commands.ablate",
     Vision: "homeo_rl.commands.vision",
     Enjoy: "homeo_rl.commands.enjoy",
+    VerifyResume: "homeo_rl.commands.verifying",
+    Inspect: "homeo_rl.commands.inspect",
 }
 """Modules that are loaded once the words were understood."""
 

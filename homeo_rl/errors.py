@@ -15,6 +15,12 @@ class HomeoError(Exception):
     exit_code = 1
 
 
+class Finding(HomeoError):
+    """A check that a command was asked to make did not hold."""
+
+    exit_code = 1
+
+
 class UsageError(HomeoError):
     """A name, value or file given by the user does not fit."""
 

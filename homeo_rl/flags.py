@@ -61,8 +61,10 @@ class Train(Common):
     """Environment steps between evaluations; -1 for none."""
     eval_episodes: int = 5
     """Episodes of each evaluation."""
-    save_freq: int = -1
-    """Environment steps between saved policies; -1 saves at the end only."""
+    save_freq: int = 10_000
+    """Environment steps between checkpoints, from which the same command goes on; -1 for none but at a signal."""
+    fresh: Flag = False
+    """Begin anew instead of going on; what lies at --out is renamed."""
     device: str = "cpu"
     """cpu, cuda or auto."""
     num_threads: int = 1
@@ -357,3 +359,23 @@ class Compose(Common):
     """Take the best policy seen in training instead of the last one."""
     progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
     """Show progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyResume(Common):
+    """Train a run anew twice, once cut in the middle and once not, and compare all parameters bit for bit."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder of a training."""
+    steps: int = 5000
+    """Environment steps before the cut, and after it."""
+    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    """Show progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect(Common):
+    """Tell what a run, a policy bundle, a Stable-Baselines3 zip or an .npz holds; nothing in it is executed."""
+
+    path: tyro.conf.Positional[Path]
+    """Folder or file."""

@@ -12,9 +12,13 @@ runs/<algo>/<Env-id>_<n>/
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
+import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +79,27 @@ class Run:
         except StorageFault as fault:
             raise UsageError(str(fault)) from None
         return cls(path, parse(RunSpec, document, where=str(path / "run.json")))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the run inside a with block, so that no other process writes to it; the lock dies with the process.
+
+        Raises:
+            UsageError: another process holds it.
+        """
+        with (self.path / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                who = file.read().strip() or "another process"
+                raise UsageError(
+                    f"{self.path}: is being written by {who}; wait for it, or choose another --out"
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}\n")
+            file.flush()
+            yield
 
     def write_spec(self) -> None:
         """Write ``run.json``."""

@@ -325,7 +325,11 @@ class ControllerSpec:
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """What a run is: where it came from and what it needs to act again."""
+    """What a run is: where it came from and what it needs to act again.
+
+    ``steps`` environment steps were trained of ``planned``; ``digest`` is that of the parameters at the end of a
+    training.
+    """
 
     origin: Literal["train", "import", "convert", "distill", "compile", "compose"]
     env: str
@@ -334,6 +338,8 @@ class RunSpec:
     algo: str = ""
     seed: int = 0
     steps: int = 0
+    planned: int = 0
+    digest: str = ""
     hyperparams: dict[str, Any] = field(default_factory=dict)
     homeostasis_in_training: str = ""
     controller: ControllerSpec | None = None

@@ -19,6 +19,9 @@ from homeo_rl.envs.navigation.fleet import Fleet
 from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.errors import UsageError
 
+_KEPT = ("where", "episodes", "state", "movers", "ranges", "observations", "rewards", "terminated")
+"""The fleet's arrays."""
+
 
 class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """N robots, each in a world of its own.
@@ -122,6 +125,29 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         artist = Artist(400)
         worlds = self.fleet.task.worlds
         return tuple(artist.draw(worlds[self.fleet.where[i]], self.fleet, i, []) for i in range(self.num_envs))
+
+    def snapshot(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return where all robots are: generators as plain data, everything else as arrays."""
+        told = {"generators": [None if rng is None else rng.bit_generator.state for rng in self._rngs]}
+        fleet = {name: getattr(self.fleet, name).copy() for name in _KEPT}
+        fleet["state"] = fleet["state"].view(np.uint8)
+        return told, {**fleet, "over": self._over.copy()}
+
+    def restore(self, snapshot: tuple[dict[str, Any], dict[str, np.ndarray]]) -> bool:
+        """Put all robots where a snapshot says, to the last bit."""
+        told, arrays = snapshot
+        for row, state in enumerate(told["generators"]):
+            if state is not None:
+                self._rngs[row], _ = seeding.np_random(0)
+                rng = self._rngs[row]
+                assert rng is not None
+                rng.bit_generator.state = state
+        for name in _KEPT:
+            mine = getattr(self.fleet, name)
+            kept = np.ascontiguousarray(arrays[name])
+            mine[...] = kept.view(mine.dtype).reshape(mine.shape) if name == "state" else kept
+        self._over = arrays["over"].astype(np.bool_)
+        return True
 
     def _begin(self, row: int, options: dict[str, Any] | None = None) -> None:
         rng = self._rngs[row]

@@ -38,14 +38,20 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         eval_freq=args.eval_freq,
         eval_episodes=args.eval_episodes,
         save_freq=args.save_freq,
+        fresh=args.fresh,
         device=args.device,
         num_threads=args.num_threads,
         command=shlex.join(["homeo-rl", *words]),
     )
     with Bars(enabled=args.progress).shown() as bars:
         bars.start(f"{args.algo} {args.agent} on {args.env}", planned_steps(plan))
-        run = train(plan, report=lambda done, mean: bars.reach(done, "" if mean is None else f"return {mean:.1f}"))
+        run = train(
+            plan,
+            report=lambda done, mean: bars.reach(done, "" if mean is None else f"return {mean:.1f}"),
+            note=bars.note,
+        )
     print(f"run: {run.path}")
+    print(f"parameters: {run.spec.digest}")
     print(f"watch it learn: tensorboard --logdir {args.tensorboard_log or run.path / 'tb'}")
     if args.agent == "qcfs":
         print(f"next: homeo-rl convert {run.path} --out {run.path}-spiking")
@@ -57,4 +63,5 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         "algo": run.spec.algo,
         "agent": run.spec.agent,
         "steps": run.spec.steps,
+        "digest": run.spec.digest,
     }

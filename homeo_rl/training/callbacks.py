@@ -14,6 +14,7 @@ from homeo_rl.agents.controller import save_controller
 from homeo_rl.agents.policies import SpikingPolicyMixin
 from homeo_rl.errors import NumericalFault
 from homeo_rl.run import Run
+from homeo_rl.seeding import derive
 from homeo_rl.snn.network import SpikingNetwork
 
 
@@ -34,6 +35,14 @@ class NormaliserCallback(BaseCallback):
     def __init__(self) -> None:
         super().__init__()
         self._seen: list[np.ndarray] = []
+
+    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the observations that the statistics have not seen yet."""
+        return {}, {"seen": np.concatenate(self._seen)} if self._seen else {}
+
+    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take them back."""
+        self._seen = [arrays["seen"].copy()] if "seen" in arrays else []
 
     def _on_training_start(self) -> None:
         # The first observations of all environments: without them the first rollout would not be normalised at all.
@@ -63,6 +72,14 @@ class SpikeCallback(BaseCallback):
         super().__init__()
         self.every = every
         self._next = 0
+
+    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return when it is due again."""
+        return {"next": self._next}, {}
+
+    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take it back."""
+        self._next = told["next"]
 
     def _on_step(self) -> bool:
         online = policy_of(self).head().online
@@ -120,14 +137,34 @@ class SpikeCallback(BaseCallback):
 
 
 class EvaluationCallback(EvalCallback):
-    """SB3's evaluation during training, which also keeps the best policy as a bundle of ours."""
+    """SB3's evaluation during training, which also keeps the best policy as a bundle of ours.
 
-    def __init__(self, run: Run, *args: Any, **kwargs: Any) -> None:
+    Each evaluation's episodes depend on ``seed`` and on when it takes place, not on the evaluations before it.
+    """
+
+    def __init__(self, run: Run, *args: Any, seed: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._run = run
+        self._run, self._seed = run, seed
         self._saved = -np.inf
 
+    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return all evaluations so far."""
+        best = {name: getattr(self, name) for name in ("best_mean_reward", "last_mean_reward", "_saved")}
+        lists = {name: getattr(self, name) for name in _EVALUATIONS}
+        finite = {name: float(value) if np.isfinite(value) else None for name, value in best.items()}
+        plain = {name: [np.asarray(entry).tolist() for entry in entries] for name, entries in lists.items()}
+        return {**finite, **plain}, {}
+
+    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take them back."""
+        for name in ("best_mean_reward", "last_mean_reward", "_saved"):
+            setattr(self, name, -np.inf if told[name] is None else told[name])
+        for name in _EVALUATIONS:
+            setattr(self, name, told[name])
+
     def _on_step(self) -> bool:
+        if self.eval_freq > 0 and self.n_calls % self.eval_freq == 0:
+            self.eval_env.seed(derive(self._seed, "evaluation during training", self.n_calls) % 2**31)
         go_on = super()._on_step()
         if self.best_mean_reward > self._saved:
             self._saved = float(self.best_mean_reward)
@@ -135,20 +172,7 @@ class EvaluationCallback(EvalCallback):
         return go_on
 
 
-class SaveCallback(BaseCallback):
-    """Save the policy bundle and an SB3 export every ``every`` environment steps."""
-
-    def __init__(self, run: Run, every: int) -> None:
-        super().__init__()
-        self._run, self.every = run, every
-        self._next = every
-
-    def _on_step(self) -> bool:
-        if self.num_timesteps >= self._next:
-            self._next += self.every
-            save_controller(self._run, policy_of(self).controller())
-            self.model.save(self._run.path / f"rl_model_{self.num_timesteps}_steps.zip")
-        return True
+_EVALUATIONS = ("evaluations_results", "evaluations_timesteps", "evaluations_length", "evaluations_successes")
 
 
 class ReportCallback(BaseCallback):
@@ -158,6 +182,14 @@ class ReportCallback(BaseCallback):
         super().__init__()
         self._report, self.every = report, every
         self._next = 0
+
+    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return when it is due again."""
+        return {"next": self._next}, {}
+
+    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take it back."""
+        self._next = told["next"]
 
     def _on_step(self) -> bool:
         if self.num_timesteps >= self._next:

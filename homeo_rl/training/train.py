@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
+import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,23 +27,29 @@ from homeo_rl.agents.policies import SpikingPolicyMixin
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.vec_env import GymVecEnv
 from homeo_rl.envs.making import load_modules, make_env, make_vector
+from homeo_rl.envs.recording import Recorded
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.run import Run, slug, versions
 from homeo_rl.seeding import derive
 from homeo_rl.spec import RunSpec, dump
+from homeo_rl.training.boundary import Stopped, resumable
 from homeo_rl.training.callbacks import (
     EvaluationCallback,
     NormaliserCallback,
     ReportCallback,
-    SaveCallback,
     SpikeCallback,
 )
+from homeo_rl.training.continuing import forget_later_events, set_aside, unfinished
 from homeo_rl.training.hyperparams import ALGORITHMS, OURS, SCHEDULED, resolve, schedule, tuned
+from homeo_rl.training.keeper import Keeper
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """What is to be trained, and where it goes. See the flags of ``homeo-rl train`` for each field."""
+    """What is to be trained, and where it goes. See the flags of ``homeo-rl train`` for each field.
+
+    ``stop_at`` stops it after so many steps as a signal does.
+    """
 
     algo: str
     env: str
@@ -55,21 +65,29 @@ class TrainingPlan:
     tensorboard: Path | None = None
     eval_freq: int = 10_000
     eval_episodes: int = 5
-    save_freq: int = -1
+    save_freq: int = 10_000
+    fresh: bool = False
+    stop_at: int | None = None
     device: str = "cpu"
     num_threads: int = 1
     command: str = ""
 
 
-def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | None = None) -> Run:
-    """Train as ``plan`` says.
+def train(
+    plan: TrainingPlan,
+    *,
+    report: Callable[[int, float | None], None] | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Run:
+    """Train as ``plan`` says, or go on with a training of the same plan that was interrupted.
 
-    The policy is saved at the end, and also when training is interrupted, terminated or stopped by a fault, as long as
-    its weights are finite; the exception then goes on.
+    A checkpoint is written once in ``plan.save_freq`` environment steps, between two iterations, and when a signal asks
+    to stop. Going on from it gives the same parameters, to the last bit, as if nothing had happened.
 
     Args:
         plan: what to train.
         report: told environment steps done and the mean return of recent episodes.
+        note: told what is worth a line.
 
     Returns:
         the finished run.
@@ -77,6 +95,8 @@ def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | N
     Raises:
         UsageError: the plan does not fit; nothing was written.
         NumericalFault: an environment or a weight was not finite; the last saved policy is kept.
+        StorageFault: a checkpoint could not be written; the earlier one is kept.
+        Stopped: a signal; the same plan goes on.
     """
     _check(plan)
     load_modules(plan.modules)
@@ -95,7 +115,7 @@ def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | N
         agent=plan.agent,
         algo=plan.algo,
         seed=plan.seed,
-        steps=steps,
+        planned=steps,
         hyperparams=hyperparams,
         homeostasis_in_training="" if plugin is None else plan.homeostasis_in_training,
         controller=controller_spec(plan.agent, *spaces, algo=plan.algo, overrides=hyperparams.get("agent_kwargs")),
@@ -103,34 +123,82 @@ def train(plan: TrainingPlan, *, report: Callable[[int, float | None], None] | N
         versions=versions(),
         modules=plan.modules,
     )
+    found = None if plan.fresh else unfinished(plan, spec)
     model = _model(plan, spec)
     policy = model.policy
     assert isinstance(policy, SpikingPolicyMixin)
     try:
         if plugin is not None:
             policy.adapt_online(plugin)
-        folder = plan.log_folder / plan.algo
-        run = Run.create_numbered(folder, spec) if plan.out is None else Run.create(plan.out, spec)
-    except BaseException:
+        if found is None:
+            if plan.fresh and plan.out is not None:
+                set_aside(plan.out)
+            folder = plan.log_folder / plan.algo
+            run = Run.create_numbered(folder, spec) if plan.out is None else Run.create(plan.out, spec)
+        else:
+            run = found
+        # Nothing was written until here, where everything is known to fit.
+        with run.held():
+            if found is None:
+                _write_configuration(plan, run)
+            return _learn(plan, run, model, report, note)
+    finally:
         _close(model)
-        raise
-    # Nothing was written until here, where everything is known to fit.
-    _write_configuration(plan, run)
-    _write_monitors(model, run)
+
+
+def _learn(
+    plan: TrainingPlan,
+    run: Run,
+    model: BaseAlgorithm,
+    report: Callable[[int, float | None], None] | None,
+    note: Callable[[str], None],
+) -> Run:
+    """Learn until the planned steps are done, from the newest checkpoint if there is one."""
+    policy = model.policy
+    assert isinstance(policy, SpikingPolicyMixin)
     model.tensorboard_log = str(plan.tensorboard if plan.tensorboard is not None else run.path / "tb")
+
+    def told(done: int, mean: float | None) -> None:
+        try:
+            if report is not None:
+                report(done, mean)
+        except BrokenPipeError:  # nobody listens any more: as a signal
+            keeper.signals.ask(signal.SIGPIPE)
+
+    callbacks = _callbacks(plan, run, model, told)
+    keeper = Keeper(model, callbacks, run, every=plan.save_freq, stop_at=plan.stop_at)
+    resumed = keeper.bring_back(note)
+    _write_monitors(model, run, keeper.kept_sizes if resumed else None)
+    if resumed:
+        forget_later_events(Path(model.tensorboard_log), model.num_timesteps)
+    model.at_boundary = keeper  # type: ignore[attr-defined]  # of `boundary.resumable`
     try:
-        model.learn(steps, callback=_callbacks(plan, run, model, report))
+        with keeper.signals.listening():
+            left = max(run.spec.planned - model.num_timesteps, 0)
+            model.learn(left, callback=callbacks, reset_num_timesteps=not resumed)
+    except Stopped:
+        raise
     except BaseException:
         run = Run(run.path, replace(run.spec, steps=model.num_timesteps))
         run.write_spec()
         with contextlib.suppress(StorageFault):  # weights that are not finite are not stored; the fault goes on
             save_controller(run, policy.controller())
         raise
-    finally:
-        _close(model)
     save_controller(run, policy.controller())
     model.save(run.path / f"{slug(plan.env)}.zip")
+    run = Run(run.path, replace(run.spec, steps=run.spec.planned, digest=parameter_digest(model)))
+    run.write_spec()
+    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # last: until here the same command goes on
     return run
+
+
+def parameter_digest(model: BaseAlgorithm) -> str:
+    """Return the SHA-256 of all parameters of the policy, critics and targets included."""
+    found = hashlib.sha256()
+    for name, value in sorted(model.policy.state_dict().items()):
+        array = np.ascontiguousarray(value.detach().cpu().numpy())
+        found.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
+    return found.hexdigest()
 
 
 def planned_steps(plan: TrainingPlan) -> int:
@@ -187,7 +255,7 @@ def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
         size = int(np.prod(envs.action_space.shape or (1,)))
         hyperparams["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, float(ours["noise_std"])))
     try:
-        return kind(
+        return resumable(kind)(
             policy,
             envs,
             seed=plan.seed,
@@ -208,7 +276,7 @@ def _environments(env: str, kwargs: dict[str, Any], together: int, apart: int) -
     vector = make_vector(env, together, kwargs)
     if vector is not None:
         return VecMonitor(GymVecEnv(vector))
-    return DummyVecEnv([lambda: Monitor(make_env(env, kwargs))] * apart)
+    return DummyVecEnv([lambda: Recorded(Monitor(make_env(env, kwargs)))] * apart)
 
 
 def _close(model: BaseAlgorithm) -> None:
@@ -216,18 +284,25 @@ def _close(model: BaseAlgorithm) -> None:
         model.env.close()
 
 
-def _write_monitors(model: BaseAlgorithm, run: Run) -> None:
-    """Let the environments' monitors write ``<i>.monitor.csv`` into the run."""
+def _write_monitors(model: BaseAlgorithm, run: Run, sizes: dict[str, int] | None) -> None:
+    """Let the environments' monitors write ``<i>.monitor.csv`` into the run.
+
+    ``sizes`` are those of files to go on with: what was written after the checkpoint happens again.
+    """
     envs = model.env.venv if isinstance(model.env, VecNormalize) else model.env
     if isinstance(envs, VecMonitor):
-        header: dict[str, float | str] = {"t_start": envs.t_start, "env_id": run.spec.env}
-        envs.results_writer = ResultsWriter(str(run.path / "0"), header=header)
-        return
-    assert isinstance(envs, DummyVecEnv)
-    for index, env in enumerate(envs.envs):
-        assert isinstance(env, Monitor)
-        header = {"t_start": env.t_start, "env_id": run.spec.env}
-        env.results_writer = ResultsWriter(str(run.path / str(index)), header=header)
+        monitors: list[Any] = [envs]
+    else:
+        assert isinstance(envs, DummyVecEnv)
+        monitors = [env.env for env in envs.envs if isinstance(env, Recorded)]
+    for index, monitor in enumerate(monitors):
+        path = run.path / f"{index}.monitor.csv"
+        header: dict[str, float | str] = {"t_start": monitor.t_start, "env_id": run.spec.env}
+        going_on = sizes is not None and path.name in sizes and path.exists()
+        if going_on and sizes is not None:
+            os.truncate(path, min(sizes[path.name], path.stat().st_size))
+        name = str(run.path / str(index))
+        monitor.results_writer = ResultsWriter(name, header=header, override_existing=not going_on)
 
 
 def _callbacks(
@@ -241,11 +316,11 @@ def _callbacks(
         envs = _environments(plan.env, plan.env_kwargs, plan.eval_episodes, 1)
         if isinstance(model.env, VecNormalize):  # SB3 wants both wrapped alike; evaluations see plain rewards
             envs = VecNormalize(envs, norm_obs=False, norm_reward=False, training=False)
-        envs.seed(derive(plan.seed, "evaluation during training") % 2**31)
         callbacks.append(
             EvaluationCallback(
                 run,
                 envs,
+                seed=plan.seed,
                 eval_freq=max(plan.eval_freq // per_step, 1),
                 n_eval_episodes=plan.eval_episodes,
                 best_model_save_path=str(run.path),
@@ -254,8 +329,6 @@ def _callbacks(
                 verbose=0,
             )
         )
-    if plan.save_freq > 0:
-        callbacks.append(SaveCallback(run, plan.save_freq))
     if report is not None:
         callbacks.append(ReportCallback(report))
     return [*callbacks, NormaliserCallback()]
@@ -269,7 +342,7 @@ def _write_configuration(plan: TrainingPlan, run: Run) -> None:
         "algo": plan.algo,
         "env": plan.env,
         "agent": plan.agent,
-        "n_timesteps": run.spec.steps,
+        "n_timesteps": run.spec.planned,
         "seed": plan.seed,
         "env_kwargs": plan.env_kwargs,
         "eval_freq": plan.eval_freq,

@@ -1,0 +1,86 @@
+"""The way back into the middle of an episode: the generator before the last reset, and the actions since.
+
+An environment that draws all its randomness from Gymnasium's generator is where it was after the same reset and the
+same actions, whatever its state is made of; the observation and the generator afterwards show that it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+
+Snapshot = tuple[dict[str, Any], dict[str, np.ndarray]]
+"""Plain data, and arrays by name."""
+
+
+class Recorded(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Remember the last reset and every action since; `snapshot` tells them, `restore` repeats them."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        self._began: dict[str, Any] | None = None
+        self._actions: list[np.ndarray] = []
+        self._seen: np.ndarray = np.zeros(0)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode, and a new record."""
+        self._began = {"generator": self._generator(), "seed": seed, "options": options}
+        self._actions = []
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._seen = np.array(observation)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step and remember the action."""
+        self._actions.append(np.array(action))
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._seen = np.array(observation)
+        return observation, reward, terminated, truncated, info
+
+    def snapshot(self) -> Snapshot:
+        """Return where the environment is."""
+        counter = self._counter()
+        told = {
+            "began": self._began,
+            "generator": self._generator(),
+            "steps": None if counter is None else counter.total_steps,
+        }
+        arrays = {"seen": self._seen}
+        if self._actions:
+            arrays["actions"] = np.stack(self._actions)
+        return told, arrays
+
+    def restore(self, snapshot: Snapshot) -> bool:
+        """Go there; return whether observation and generator are the same to the last bit."""
+        told, arrays = snapshot
+        if told["began"] is None:
+            return True
+        self._set_generator(told["began"]["generator"])
+        self.reset(seed=told["began"]["seed"], options=told["began"]["options"])
+        for action in arrays.get("actions", ()):
+            self.step(action)
+        counter = self._counter()
+        if counter is not None:
+            counter.total_steps = told["steps"]
+        same = self._seen.tobytes() == np.asarray(arrays["seen"]).astype(self._seen.dtype).tobytes()
+        return same and self._generator() == told["generator"]
+
+    def _generator(self) -> dict[str, Any]:
+        state: dict[str, Any] = self.unwrapped.np_random.bit_generator.state  # type: ignore[assignment]  # PCG64's is plain data
+        return state
+
+    def _set_generator(self, state: dict[str, Any]) -> None:
+        self.unwrapped.np_random.bit_generator.state = state
+
+    def _counter(self) -> Any:
+        """Return the wrapper inside that counts all steps ever taken (SB3's Monitor), if there is one."""
+        env: Any = self.env
+        while isinstance(env, gym.Wrapper):
+            if "total_steps" in vars(env):
+                return env
+            env = env.env
+        return None

@@ -1,0 +1,90 @@
+"""Which run a training command goes on with, and what of its past has to be forgotten."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from homeo_rl.errors import UsageError
+from homeo_rl.run import Run, slug
+from homeo_rl.spec import RunSpec, dump
+
+if TYPE_CHECKING:
+    from homeo_rl.training.train import TrainingPlan
+
+_MAY_DIFFER = ("command", "versions", "steps", "digest", "source")
+"""Fields of a run that another command of the same plan may have otherwise."""
+
+
+def unfinished(plan: TrainingPlan, spec: RunSpec) -> Run | None:
+    """Return the interrupted training of the same plan: in ``plan.out``, or the newest among the numbered runs.
+
+    Raises:
+        UsageError: there is a run in ``plan.out`` that is another one, or finished.
+    """
+    if plan.out is not None:
+        if not (plan.out / "run.json").exists():
+            return None
+        run = Run.open(plan.out)
+        differing = differences(run.spec, spec)
+        if differing:
+            raise UsageError(
+                f"{plan.out}: holds a run of another plan ({differing[0]}); expected the same plan to go on with, or a "
+                "new folder; choose another --out, or --fresh to begin anew"
+            )
+        if run.spec.steps >= run.spec.planned:
+            raise UsageError(
+                f"{plan.out}: this training is finished; expected a new or empty folder; choose another --out, or "
+                "--fresh to begin anew"
+            )
+        return run
+    folder = plan.log_folder / plan.algo
+    numbered = [path.parent for path in folder.glob(f"{slug(plan.env)}_*/run.json")]
+    for path in sorted(numbered, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            run = Run.open(path)
+        except UsageError:
+            continue
+        going = run.spec.steps < run.spec.planned and (path / "checkpoints").is_dir()
+        if going and not differences(run.spec, spec) and _free(run):
+            return run
+    return None
+
+
+def differences(had: RunSpec, asked: RunSpec) -> list[str]:
+    """Return the fields in which two plans differ, with both values."""
+    old, new = dump(had), dump(asked)
+    names = [field.name for field in dataclasses.fields(RunSpec) if field.name not in _MAY_DIFFER]
+    return [
+        f"{name}: {_short(old[name])} there, {_short(new[name])} asked for" for name in names if old[name] != new[name]
+    ]
+
+
+def set_aside(path: Path) -> None:
+    """Rename what lies at ``path``, so that a fresh training can have the name and nothing is lost."""
+    if path.exists() and any(path.iterdir()):
+        number = next(n for n in range(1, 10_000) if not path.with_name(f"{path.name}.before-{n}").exists())
+        path.rename(path.with_name(f"{path.name}.before-{number}"))
+
+
+def forget_later_events(folder: Path, step: int) -> None:
+    """Tell TensorBoard that what it was told after ``step`` did not happen: it will be told again."""
+    from torch.utils.tensorboard import SummaryWriter  # before torch's compiler, its import has crashed triton's
+
+    for path in folder.glob("*"):
+        if path.is_dir():
+            SummaryWriter(str(path), purge_step=step + 1).close()
+
+
+def _free(run: Run) -> bool:
+    try:
+        with run.held():
+            return True
+    except UsageError:
+        return False
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
