@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from homeo_rl.snn.state import NetworkState
 from homeo_rl.spec import ControllerSpec, NetworkSpec, dump, parse
 
 PolicyNetwork = SpikingNetwork | MLPNetwork
+
+_QUICK = 10_000_000
+"""Weights that are built without asking whether they are there: they take no time."""
 
 EPSILON = 1.1920929e-07
 """Added to the variance before its root (float32's machine epsilon, as in PopSAN)."""
@@ -285,6 +289,15 @@ def controller_from(spec: ControllerSpec, tensors: dict[str, np.ndarray], *, whe
     Raises:
         StorageFault: naming the first tensor that does not fit.
     """
+    # Compared before anything is built: a few bytes of specification can ask for more memory than there is.
+    needed = sum(i * o for i, o in pairwise(spec.network.widths))
+    if spec.reflex is not None:
+        needed += spec.reflex.network.neurons * len(spec.reflex.network.taps)
+    held = sum(array.size for array in tensors.values())
+    if needed > max(held, _QUICK):
+        raise StorageFault(
+            f"{where}: expected tensors of {needed:,} weights or more, as it says of itself, got {held:,}"
+        )
     controller = Controller(spec)
     expected: dict[str, Any] = controller.state_dict()
     if set(tensors) != set(expected):

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from homeo_rl.homeostasis.protocol import Homeostasis
+from homeo_rl.homeostasis.guard import not_finite, out_of_bounds
+from homeo_rl.homeostasis.protocol import SCOPES, Homeostasis
 from homeo_rl.homeostasis.statistics import RateMoments
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.neurons import Membrane
@@ -27,11 +28,16 @@ from homeo_rl.snn.state import NetworkState
 
 
 class OnlineAdaptation:
-    """State of a plug-in over the environments of a training run."""
+    """State of a plug-in over the environments of a training run.
+
+    An adaptation that goes wrong (`homeo_rl.homeostasis.guard`) starts again from no change, in that environment alone;
+    ``rolled_back`` counts how often.
+    """
 
     def __init__(self, network: SpikingNetwork, plugin: Homeostasis, *, window: int = 1000) -> None:
         self.network, self.plugin, self.window = network, plugin, window
         self.state: NetworkState | None = None
+        self.rolled_back = 0
         self._moments = RateMoments()
 
     @torch.no_grad()
@@ -42,7 +48,7 @@ class OnlineAdaptation:
         for row in range(features.shape[0]):
             self._moments.add([rate[row].cpu() for rate in state.rates[1:]])
         if self.state is not None:
-            self.state = state
+            self.state = self._guarded(state)
         if self._moments.decisions >= self.window:
             self._move_set_point(features.shape[0])
         return y
@@ -58,6 +64,7 @@ class OnlineAdaptation:
         moments = self._moments
         arrays = {"moments/first": moments.first, "moments/second": moments.second}
         told: dict[str, Any] = {"decisions": moments.decisions, "sizes": list(moments.sizes), "batch": None}
+        told["rolled_back"] = self.rolled_back
         if self.state is None:
             return told, arrays
         for index, (adaptation, layer) in enumerate(zip(self.state.adaptation, self.state.references, strict=True)):
@@ -71,6 +78,7 @@ class OnlineAdaptation:
 
     def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take it back."""
+        self.rolled_back = told["rolled_back"]
         layers = range(len(self.network.layers))
         sums = (arrays[f"moments/{name}"].copy() for name in ("first", "second"))
         self._moments = RateMoments(told["decisions"], list(told["sizes"]), *sums)
@@ -114,6 +122,21 @@ class OnlineAdaptation:
             return []
         pairs = zip(self.state.rates[1:], self.state.references, strict=True)
         return [float((rate.mean(0) - layer.rate).abs().mean()) for rate, layer in pairs]
+
+    def _guarded(self, state: NetworkState) -> NetworkState:
+        """Return the state after a decision with adaptations that went wrong rolled back."""
+        every = range(state.batch)  # beside a step of a training, looking at all matrices costs nothing
+        wrong = {
+            *not_finite(state.adaptation),
+            *out_of_bounds(self.plugin, state.references, state.adaptation, every),
+        }
+        if wrong:
+            self.rolled_back += len(wrong)
+            ended = torch.zeros(state.batch, dtype=torch.bool)
+            ended[sorted(wrong)] = True
+            for scope in SCOPES:  # membranes too: what went wrong may have charged them
+                state = self.network.forget(state, ended, scope)
+        return state
 
     def _move_set_point(self, batch: int) -> None:
         rates, squares = self._moments.means()

@@ -13,13 +13,21 @@ import torch
 from torch import Tensor
 
 from homeo_rl.agents.controller import Controller
-from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
+from homeo_rl.homeostasis.guard import not_finite, out_of_bounds
+from homeo_rl.homeostasis.protocol import SCOPES, Homeostasis, LayerReference
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.state import LayerWeights, Weights, map_weights
 
+LOOK_EVERY = 20
+"""Decisions of an episode between two looks at everything that its adaptation added to the weights."""
+
 
 class Session:
-    """Act for ``slots`` episodes at once, adapting online if a plug-in is given."""
+    """Act for ``slots`` episodes at once, adapting online if a plug-in is given.
+
+    An adaptation that goes wrong (`homeo_rl.homeostasis.guard`) starts again from no change in that slot alone, and
+    ``rolled_back`` [slots] counts how often that happened in the slot's episode.
+    """
 
     @torch.inference_mode()
     def __init__(
@@ -37,6 +45,8 @@ class Session:
         self.trained = self.network.parameters_of_layers()
         self._own = False  # whether slots have weights of their own, or views of the trained ones
         self._noise: list[np.random.Generator | None] = [None] * slots
+        self._ages = [0] * slots  # decisions since each slot's adaptation began
+        self.rolled_back = [0] * slots
         self.state = self.network.initial_state(
             slots, plugin=plugin, references=references, weights=_expand(self.trained, slots)
         )
@@ -56,6 +66,7 @@ class Session:
         ``fresh`` False keeps a state of scope "run" that an earlier episode of this slot left.
         """
         self._noise[slot] = noise
+        self._ages[slot] = self.rolled_back[slot] = 0
         if self._own:
             self.set_weights(slot, self.trained)
         ended = torch.zeros(self.slots, dtype=torch.bool)
@@ -105,8 +116,31 @@ class Session:
         """Return one action a slot for ``observations`` [slots, D], adapting if there is a plug-in."""
         x = torch.as_tensor(observations, dtype=torch.float32)
         action, self.state = self.controller(x, self.state, adapt=True, noise=self._draw())
+        if self.state.plugin is not None:
+            self._guard()
         result: np.ndarray = action.numpy()
         return result
+
+    def _guard(self) -> None:
+        """Roll back adaptations that went wrong.
+
+        Matrices are looked at after a slot's first decision, when an absurd parameter shows and before its change
+        acts, and then once in `LOOK_EVERY` of the slot's own decisions: its fate does not depend on other slots.
+        """
+        state, plugin = self.state, self.state.plugin
+        assert plugin is not None
+        self._ages = [age + 1 for age in self._ages]
+        wrong = not_finite(state.adaptation)
+        due = [slot for slot, age in enumerate(self._ages) if age % LOOK_EVERY == 1]
+        if due:
+            wrong = sorted({*wrong, *out_of_bounds(plugin, state.references, state.adaptation, due)})
+        if wrong:
+            ended = torch.zeros(self.slots, dtype=torch.bool)
+            ended[wrong] = True
+            for scope in SCOPES:  # membranes too: what went wrong may have charged them
+                self.state = self.network.forget(self.state, ended, scope)
+            for slot in wrong:
+                self._ages[slot], self.rolled_back[slot] = 0, self.rolled_back[slot] + 1
 
     @torch.inference_mode()
     def keep(self, slots: Sequence[int]) -> None:
@@ -127,6 +161,8 @@ class Session:
             state.reflex = self.reflex.network.keep(state.reflex, rows)
         state.batch = len(rows)
         self._noise = [self._noise[int(row)] for row in rows]
+        self._ages = [self._ages[int(row)] for row in rows]
+        self.rolled_back = [self.rolled_back[int(row)] for row in rows]
 
     def reflexes(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Events [slots, lines] and spikes [slots, outputs] of the reflex in the last decision; None without one."""

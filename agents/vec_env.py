@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from homeo_rl.errors import NumericalFault, UsageError
+from homeo_rl.finite import LIMIT, wrong_entry
 
 
 class GymVecEnv(VecEnv):
@@ -22,7 +23,7 @@ class GymVecEnv(VecEnv):
 
     Raises:
         UsageError: the environment resets at another time.
-        NumericalFault: an observation, a reward or an action is not finite.
+        NumericalFault: an observation, a reward or an action is not finite, or beyond `homeo_rl.finite.LIMIT`.
     """
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> None:
@@ -33,6 +34,7 @@ class GymVecEnv(VecEnv):
             )
         self.env = env
         self._actions = np.zeros(0)
+        self._steps = np.zeros(env.num_envs, dtype=np.int64)  # of each robot's episode
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> VecEnvObs:
@@ -43,26 +45,30 @@ class GymVecEnv(VecEnv):
         self.reset_infos = [_row(infos, i) for i in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
+        self._steps[:] = 0
         self._check("observation", observations)
         return observations  # type: ignore[no-any-return]  # an array, as the space says
 
     def step_async(self, actions: np.ndarray) -> None:
         """Remember the actions."""
+        self._steps += 1
         self._check("action", actions)
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
         """Take the step."""
         observations, rewards, terminated, truncated, infos = self.env.step(self._actions)
-        self._check("observation", observations)
         self._check("reward", rewards)
         dones = terminated | truncated
         told: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for i in (int(row) for row in np.flatnonzero(dones)):
+            self._check("observation", np.asarray(infos["final_obs"][i])[None], first=i)
+            self._steps[i] = 0  # what follows is another episode's
             told[i] = _row(infos["final_info"], i)
             told[i]["terminal_observation"] = infos["final_obs"][i]
             told[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
             self.reset_infos[i] = _row(infos, i)
+        self._check("observation", observations)
         return observations, rewards.astype(np.float32), dones, told
 
     def close(self) -> None:
@@ -93,13 +99,16 @@ class GymVecEnv(VecEnv):
         pictures = self.env.render()
         return [None] * self.num_envs if pictures is None else [np.asarray(picture) for picture in pictures]
 
-    def _check(self, what: str, values: np.ndarray) -> None:
-        if not np.isfinite(values).all():
-            row = int(np.argwhere(~np.isfinite(values))[0][0])
+    def _check(self, what: str, values: np.ndarray, *, first: int = 0) -> None:
+        """Check the numbers of robots from ``first`` on, one a row."""
+        found = wrong_entry(values)
+        if found is not None:
+            place, number = found
             name = self.env.spec.id if self.env.spec is not None else type(self.env.unwrapped).__name__
+            robot, entry = first + place[0], f", entry {place[1]}," if len(place) == 2 else ""
             raise NumericalFault(
-                f"{name}: {what} of robot {row} is not finite; expected finite numbers; "
-                "stopped before it reached the policy"
+                f"{name}: step {self._steps[robot]}: {what} of robot {robot}{entry} is {number}; "
+                f"expected finite numbers within {LIMIT:g}; stopped before it reached the policy"
             )
 
 

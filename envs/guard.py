@@ -1,22 +1,21 @@
-"""Stop at the first number that is not finite, before it can spread into weights or averages."""
+"""Stop at the first number that nothing real gives, before it can spread into weights or averages."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
 from homeo_rl.errors import NumericalFault
+from homeo_rl.finite import LIMIT, wrong_entry
 
 
 class FiniteGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Check every observation, reward and action.
+    """Check every observation, reward and action: finite, and within `homeo_rl.finite.LIMIT`.
 
     Raises:
-        NumericalFault: naming the environment, the step of the episode and the entry.
+        NumericalFault: naming the environment, the step of the episode, the entry and its value.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
@@ -41,14 +40,12 @@ class FiniteGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return observation, reward, terminated, truncated, info
 
     def _check(self, what: str, value: Any) -> None:
-        if isinstance(value, float) and math.isfinite(value):
-            return
-        array = np.asarray(value)
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            bad = int(np.flatnonzero(~np.isfinite(array.ravel()))[0])
+        found = wrong_entry(value)
+        if found is not None:
+            place, number = found
             name = self.spec.id if self.spec is not None else type(self.unwrapped).__name__
-            entry = f"{what} entry {bad}" if array.ndim else what
+            where = "" if place == () else f" entry {place[0] if len(place) == 1 else place}"
             raise NumericalFault(
-                f"{name}: step {self._step}: {entry} is {array.ravel()[bad]}; expected finite numbers; "
-                "stopped before it reached the policy"
+                f"{name}: step {self._step}: {what}{where} is {number}; expected finite "
+                f"numbers within {LIMIT:g}; stopped before it reached the policy"
             )

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 
 from homeo_rl.envs.guard import FiniteGuard
 from homeo_rl.envs.registration import register_environments
+from homeo_rl.envs.stability import StabilityGuard, has_simulation
 from homeo_rl.errors import EnvironmentFault, HomeoError, UsageError, unknown
 
 Env = gym.Env[Any, Any]
@@ -35,7 +36,7 @@ def load_modules(names: Sequence[str]) -> None:
 
 
 def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mode: str | None = None) -> Env:
-    """Make an environment whose observations and rewards are checked to be finite.
+    """Make an environment whose numbers are checked, and whose episode ends where a simulation becomes unstable.
 
     Args:
         env_id: a Gymnasium id; ``module:Id-v0`` imports the module first.
@@ -64,7 +65,7 @@ def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mod
             raise EnvironmentFault(
                 f"environment {env_id!r}: cannot be made ({type(error).__name__}: {error})"
             ) from error
-    return FiniteGuard(env)
+    return FiniteGuard(StabilityGuard(env) if has_simulation(env) else env)
 
 
 def arguments_for(env_id: str, made_for: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:

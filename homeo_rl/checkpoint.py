@@ -8,24 +8,30 @@ reader finds the old bundle or the new one, never half of one.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
-import stat
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
+from homeo_rl import files, strict_json, tensor_file
 from homeo_rl.errors import StorageFault
 
 MAX_BYTES = 2 << 30
 """A bundle file larger than this is refused before it is read."""
 
-MAX_JSON_BYTES = 64 << 20
+MAX_JSON_BYTES = strict_json.LARGE.size
+
+_SMALL = ("run.json", "manifest.json", "document.json", "evaluation.json")
+"""Files whose size does not grow with the length of a run; what strangers send is among them."""
+
+_MAX_MANIFEST, _QUICKLY_HASHED = 64 << 10, 64 << 20
 
 _FORMAT = "homeo-rl bundle 1"
 _TENSORS, _DOCUMENT, _MANIFEST = "tensors.safetensors", "document.json", "manifest.json"
@@ -40,7 +46,7 @@ def save(folder: Path, tensors: Mapping[str, np.ndarray], document: Mapping[str,
         document: plain JSON data without NaN.
 
     Raises:
-        StorageFault: an array is not finite, or the disk refused.
+        StorageFault: an array is not finite, of a kind or number that `load` refuses, or the disk refused.
     """
     for name, array in tensors.items():
         if not np.all(np.isfinite(array)):
@@ -48,17 +54,20 @@ def save(folder: Path, tensors: Mapping[str, np.ndarray], document: Mapping[str,
     fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     try:
         shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
         blobs = {
             _TENSORS: safetensors.numpy.save({k: np.asarray(v, order="C") for k, v in tensors.items()}),
             _DOCUMENT: _encode(document),
         }
+        # What could not be loaded again must not replace what can.
+        tensor_file.read_table(io.BytesIO(blobs[_TENSORS]), len(blobs[_TENSORS]), folder / _TENSORS)
+        strict_json.decode(blobs[_DOCUMENT], folder / _DOCUMENT)
         manifest = {
             "format": _FORMAT,
             "files": {
                 name: {"bytes": len(blob), "sha256": hashlib.sha256(blob).hexdigest()} for name, blob in blobs.items()
             },
         }
+        fresh.mkdir()
         for name, blob in {**blobs, _MANIFEST: _encode(manifest)}.items():
             write_synced(fresh / name, blob)
         _sync_folder(fresh)
@@ -76,43 +85,67 @@ def save(folder: Path, tensors: Mapping[str, np.ndarray], document: Mapping[str,
 def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a bundle and check every byte of it against its manifest.
 
+    Whatever lies there, a refusal costs less than 100 MB, and no more time than hashing the file takes.
+
     Returns:
-        the arrays by name, and the document.
+        the arrays by name, which own their memory and can be written to, and the document.
 
     Raises:
         StorageFault: naming the file and the reason.
     """
-    if not folder.exists() and folder.with_name(folder.name + ".old").exists():
+    if not os.path.lexists(folder) and folder.with_name(folder.name + ".old").exists():
         folder = folder.with_name(folder.name + ".old")
-    manifest = read_json(folder / _MANIFEST)
-    files = manifest.get("files")
-    if manifest.get("format") != _FORMAT or not isinstance(files, dict) or set(files) != {_TENSORS, _DOCUMENT}:
-        raise StorageFault(f"{folder / _MANIFEST}: expected the manifest of a {_FORMAT!r}; was it written by homeo-rl?")
-    blobs = {}
-    for name, entry in files.items():
-        blob = _read(folder / name, MAX_BYTES)
-        if not isinstance(entry, dict) or hashlib.sha256(blob).hexdigest() != entry.get("sha256"):
-            raise StorageFault(
-                f"{folder / name}: its SHA-256 differs from the manifest's; the file was damaged or edited"
-            )
-        blobs[name] = blob
-    try:
-        tensors = safetensors.numpy.load(blobs[_TENSORS])
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise StorageFault(f"{folder / _TENSORS}: not a readable safetensors file ({error})") from None
-    for name, array in tensors.items():
-        if not np.all(np.isfinite(array)):
-            raise StorageFault(f"{folder / _TENSORS}: tensor {name!r} holds NaN or infinity")
-    return tensors, _decode(blobs[_DOCUMENT], folder / _DOCUMENT)
+    with ExitStack() as stack:
+        # All are opened before one is read: a training that replaces the bundle meanwhile cannot mix old and new.
+        inside = stack.enter_context(files.opened_folder(folder))
+        parts = {
+            name: stack.enter_context(files.opened(folder / name, limit, folder=inside))
+            for name, limit in ((_MANIFEST, _MAX_MANIFEST), (_DOCUMENT, strict_json.SMALL.size), (_TENSORS, MAX_BYTES))
+        }
+        before = [_state(part) for part in parts.values()]
+        found = read_bundle(parts, folder)
+        if [_state(part) for part in parts.values()] != before:
+            raise StorageFault(f"{folder}: was changed while it was read; read it again when nobody writes there")
+        return found
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; refuse links, oversized files, duplicate keys and NaN.
+def read_bundle(
+    parts: Mapping[str, tensor_file.Readable], folder: Path
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read a bundle from its open files, by name; ``folder`` is for messages only.
 
     Raises:
         StorageFault: naming the file and the reason.
     """
-    return _decode(_read(path, MAX_JSON_BYTES), path)
+    told = _files_of(strict_json.decode(parts[_MANIFEST].read(_MAX_MANIFEST) or b"", folder / _MANIFEST), folder)
+    for name, entry in told.items():
+        size = parts[name].seek(0, os.SEEK_END)
+        parts[name].seek(0)
+        if size != entry["bytes"]:
+            raise StorageFault(
+                f"{folder / name}: {size} bytes, its manifest says {entry['bytes']}; the file was damaged or edited"
+            )
+    blob = parts[_DOCUMENT].read(told[_DOCUMENT]["bytes"]) or b""
+    if hashlib.sha256(blob).hexdigest() != told[_DOCUMENT]["sha256"]:
+        raise _damaged(folder / _DOCUMENT)
+    document = strict_json.decode(blob, folder / _DOCUMENT)
+    size, digest = told[_TENSORS]["bytes"], told[_TENSORS]["sha256"]
+    return _tensors(parts[_TENSORS], size, digest, folder / _TENSORS), document
+
+
+def read_json(path: Path, limits: strict_json.Limits | None = None) -> dict[str, Any]:
+    """Read a JSON object; refuse links, oversized files, duplicate keys, NaN and deep nesting.
+
+    Args:
+        path: the file.
+        limits: how much is accepted; by default little of what is written once, and `MAX_JSON_BYTES` of the rest.
+
+    Raises:
+        StorageFault: naming the file and the reason.
+    """
+    limits = limits or (strict_json.SMALL if path.name in _SMALL else strict_json.LARGE)
+    with files.opened(path, limits.size) as file:
+        return strict_json.decode(file.readall(), path, limits)
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -147,36 +180,59 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            raise StorageFault(f"{path}: expected a regular file, found a link or a special file")
-        if status.st_size > limit:
-            raise StorageFault(f"{path}: {status.st_size} bytes; more than the {limit} that are accepted")
-        return path.read_bytes()
-    except OSError as error:
-        raise StorageFault(f"{path}: cannot be read ({error.strerror})") from None
-
-
 def _encode(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def _decode(blob: bytes, path: Path) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) != len(keys):
-            raise ValueError("a key appears twice")
-        return dict(pairs)
+def _files_of(manifest: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+    """Return size and SHA-256 of the two files that a manifest has to tell of.
 
-    def refuse(constant: str) -> Any:
-        raise ValueError(f"{constant} is not a number")
+    Raises:
+        StorageFault: it tells of others, or of something else.
+    """
+    told = manifest.get("files")
+    if (
+        set(manifest) == {"format", "files"}
+        and manifest["format"] == _FORMAT
+        and isinstance(told, dict)
+        and set(told) == {_TENSORS, _DOCUMENT}
+        and all(isinstance(entry, dict) and set(entry) == {"bytes", "sha256"} for entry in told.values())
+        and all(type(entry["bytes"]) is int and isinstance(entry["sha256"], str) for entry in told.values())
+    ):
+        return told
+    raise StorageFault(f"{folder / _MANIFEST}: expected the manifest of a {_FORMAT!r}; was it written by homeo-rl?")
 
+
+def _tensors(file: tensor_file.Readable, size: int, sha256: str, where: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file whose size was compared; it is read twice, so that a bad one never fills memory.
+
+    Raises:
+        StorageFault: saying what is wrong; damage comes first, since it explains the rest.
+    """
     try:
-        document = json.loads(blob, object_pairs_hook=unique, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise StorageFault(f"{path}: not readable as JSON ({error})") from None
-    if not isinstance(document, dict):
-        raise StorageFault(f"{path}: expected a JSON object, found a {type(document).__name__}")
-    return document
+        entries = tensor_file.read_table(file, size, where)
+    except StorageFault:
+        if size <= _QUICKLY_HASHED:
+            file.seek(0)
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                raise _damaged(where) from None
+        raise
+    begin = file.tell()
+    file.seek(0)
+    digest = hashlib.sha256(file.read(begin) or b"")
+    fault = tensor_file.check(file, where, entries, digest)
+    if digest.hexdigest() != sha256:
+        raise _damaged(where)
+    if fault is not None:
+        raise fault
+    file.seek(begin)
+    return tensor_file.read(file, entries, where)
+
+
+def _damaged(path: Path) -> StorageFault:
+    return StorageFault(f"{path}: its SHA-256 differs from the manifest's; the file was damaged or edited")
+
+
+def _state(file: io.FileIO) -> tuple[int, int]:
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns

@@ -69,6 +69,9 @@ class Train(Common):
     """cpu, cuda or auto."""
     num_threads: int = 1
     """Threads of torch; results are repeatable for a given number."""
+    vec_env: str = "dummy"
+    """Where environments without a compiled form run: dummy (in turn) or workers (a process each, which is started
+    again when it dies or hangs); does not change the results."""
     progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
     """Show progress."""
 

@@ -156,3 +156,13 @@ def test_streams_are_named() -> None:
     seeds = {derive(s, *n) for s in range(20) for n in (("a",), ("b",), ("a", "b"), ("ab",), ("a", 1), ())}
     assert len(seeds) == 120
     assert generator(1, "a").random() != generator(1, "b").random()
+
+
+def test_a_few_bytes_cannot_ask_for_all_memory(make_run: Callable[..., Run]) -> None:
+    """A sound bundle whose specification speaks of layers that it does not hold is refused before they are built."""
+    run = make_run()
+    tensors, document = run.load_policy()
+    document["controller"]["network"]["hidden"] = [65536] * 64
+    run.save_policy(tensors, document)
+    with pytest.raises(StorageFault, match="weights or more"):
+        load_controller(run)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from homeo_rl.errors import StorageFault
+from homeo_rl.errors import HomeoError, StorageFault
 from homeo_rl.files import printable
 from homeo_rl.flags import Inspect
 
@@ -18,11 +18,15 @@ def run(args: Inspect, words: list[str]) -> dict[str, Any]:
     """Tell what lies at a path.
 
     Raises:
-        StorageFault: a part of a run is damaged; the others were told before.
+        UsageError: it is nothing that we know.
+        StorageFault: it, or a part of a run, is damaged; the others were told before.
     """
     from homeo_rl.inspecting import describe
 
-    found = describe(args.path)
+    try:
+        found = describe(args.path)
+    except HomeoError as error:
+        raise type(error)(printable(error, 1000)) from None  # names in a file must not control the terminal
     for line in _LINES[found["kind"]](found):
         print(line)
     faults = found.get("faults") or []
@@ -37,7 +41,8 @@ def _run_lines(found: dict[str, Any]) -> Iterator[str]:
     spec = found["spec"]
     yield f"run: {printable(found['path'])}"
     yield f"origin: {spec['origin']}, {_words(spec, 'env', 'agent', 'algo', 'source', 'homeostasis_in_training')}"
-    yield f"trained: {spec['steps']} of {spec['planned']} steps, seed {spec['seed']}"
+    of = f" of {spec['planned']}" if spec["planned"] else ""
+    yield f"trained: {spec['steps']}{of} steps, seed {spec['seed']}"
     if spec["command"]:
         yield f"command: {printable(spec['command'], 400)}"
     if spec["versions"]:

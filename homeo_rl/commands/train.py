@@ -41,6 +41,7 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         fresh=args.fresh,
         device=args.device,
         num_threads=args.num_threads,
+        vec_env=args.vec_env,
         command=shlex.join(["homeo-rl", *words]),
     )
     with Bars(enabled=args.progress).shown() as bars:

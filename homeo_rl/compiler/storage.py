@@ -62,10 +62,10 @@ def load_compiled(run: Run) -> tuple[RecurrentNetwork, Document, dict[str, Any]]
         raise UsageError(f"{run.path}: expected a compiled network, found none; make one with homeo-rl compile")
     tensors, told = checkpoint.load(folder)
     spec = parse(RecurrentSpec, told.get("network"), where=str(folder))
+    weight, shape = tensors.get("weight"), (spec.neurons, len(spec.taps))
+    if weight is None or len(tensors) != 1 or weight.shape != shape or weight.dtype != "float32":
+        raise StorageFault(f"{folder}: expected a float32 weight of shape {shape}, got another")
     network = RecurrentNetwork(spec)
-    weight = tensors.get("weight")
-    if weight is None or len(tensors) != 1 or weight.shape != tuple(network.weight.shape) or weight.dtype != "float32":
-        raise StorageFault(f"{folder}: expected a float32 weight of shape {tuple(network.weight.shape)}, got another")
     with torch.no_grad():
         network.weight.copy_(torch.from_numpy(weight.copy()))
     return network.eval().requires_grad_(False), parse(Document, told.get("document"), where=str(folder)), told

@@ -18,6 +18,7 @@ import torch
 
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition, NetworkDamage
+from homeo_rl.envs.stability import KEY, is_watched
 from homeo_rl.homeostasis.statistics import RateMoments
 from homeo_rl.seeding import derive, generator
 
@@ -36,7 +37,9 @@ class Episode:
 
     Where the environment's info tells: ``outcome`` "success", "collision" or "overtime", ``path_length`` (m), ``time``
     (s), ``goal`` [x, y] and ``path``, points [x, y] once in `PATH_EVERY` decisions and at the end. Where a reflex acts:
-    ``reflex``, the events [lines], its spikes [outputs] and the action of every decision.
+    ``reflex``, the events [lines], its spikes [outputs] and the action of every decision. Where there is a MuJoCo
+    simulation: ``unstable``, whether MuJoCo gave it up, which ended the episode. Where a plug-in adapts:
+    ``rolled_back``, how often its adaptation went wrong and was started again.
     """
 
     index: int
@@ -54,6 +57,8 @@ class Episode:
     drift: list[float] = field(default_factory=list)
     trace: list[dict[str, list[float]]] = field(default_factory=list)
     reflex: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
+    unstable: bool | None = None
+    rolled_back: int | None = None
 
 
 class Step(NamedTuple):
@@ -168,6 +173,7 @@ def _begin(
     slot = _Slot(env, episode, observation, condition.network_damage(episode.seed))
     if session.reflex is not None:  # a chip of its own: the policy's damage is the same with and without it
         slot.reflex_damage = condition.network_damage(derive(episode.seed, "reflex", 0))
+    episode.unstable = False if is_watched(env) else None
     if "pose" in info:
         episode.goal = _point(info["goal"])
         episode.path.append(_point(info["pose"]))
@@ -228,6 +234,10 @@ def _advance(
             if "collision" in info:
                 episode.outcome = "success" if success else "collision" if info["collision"] else "overtime"
             episode.path_length, episode.time = info.get("path_length"), info.get("time")
+            if episode.unstable is not None:
+                episode.unstable = KEY in info
+            if session.state.plugin is not None:
+                episode.rolled_back = session.rolled_back[place]
             ended.append(place)
     if ended:
         last = session.drift()

@@ -30,6 +30,8 @@ class Score:
         reflex: share of the decisions in which an output of the reflex was on.
         violations: decisions that its specification forbids: judged by the reference machine on the events that were
         seen.
+        unstable: whether MuJoCo gave the simulation up, which ended the episode (None without a simulation).
+        rolled_back: how often an adaptation went wrong and was started again (None where nothing adapts).
     """
 
     run: str
@@ -50,6 +52,8 @@ class Score:
     time: float | None
     reflex: float | None = None
     violations: int | None = None
+    unstable: bool | None = None
+    rolled_back: int | None = None
 
 
 _HEADERS = {"total": "return"}
@@ -105,6 +109,8 @@ def score(
         time=episode.time,
         reflex=float(np.mean([on.any() for _, on, _ in episode.reflex])) if episode.reflex else None,
         violations=violations,
+        unstable=episode.unstable,
+        rolled_back=episode.rolled_back,
     )
 
 

@@ -103,6 +103,7 @@ def _page(
         "Return per episode: interquartile mean [95 % stratified bootstrap interval]; r is retention, the mean return "
         "divided by the same arm's clean mean return; s is success.",
         markdown(*cell_rows(found)),
+        *_incidents(found),
     ]
     if compared:
         parts += [
@@ -149,3 +150,20 @@ def _page(
         ]
     parts += ["![returns](returns.png)", f"Versions: {versions}."]
     return "\n\n".join(parts) + "\n"
+
+
+def _incidents(found: Sequence[Cell]) -> list[str]:
+    """Return a line on unstable simulations and one on adaptations that were rolled back, where there were any."""
+    lines = []
+    unstable = [(f"{cell.arm} {cell.label}", cell.unstable) for cell in found if cell.unstable]
+    if unstable:
+        cells = ", ".join(f"{name} {count}" for name, count in unstable)
+        lines.append(
+            f"Unstable simulations: {sum(count for _, count in unstable)} of {sum(c.episodes for c in found)} episodes "
+            f"ended where MuJoCo gave the simulation up, with the return they had until then ({cells})."
+        )
+    rolled_back = [(f"{cell.arm} {cell.label}", cell.rolled_back) for cell in found if cell.rolled_back]
+    if rolled_back:
+        cells = ", ".join(f"{name} {count}" for name, count in rolled_back)
+        lines.append(f"Adaptations that went wrong and were started again: {cells}.")
+    return lines

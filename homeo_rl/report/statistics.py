@@ -21,9 +21,13 @@ from homeo_rl.seeding import generator
 
 RESAMPLES = 2000
 
+_OLDER = (18, 16)
+"""Numbers of columns of tables from before there were these figures: unstable and rolled_back, reflexes."""
+
 COLUMNS = (
     "run", "arm", "condition", "severity", "episode", "seed", "return", "length", "success",
     "firing_rate", "rate_deviation", "weight_drift", "synops", "outcome", "path_length", "time", "reflex", "violations",
+    "unstable", "rolled_back",
 )  # fmt: skip
 
 
@@ -48,6 +52,8 @@ class Row:
     time: float
     reflex: float
     violations: float
+    unstable: float
+    rolled_back: float
 
     @property
     def label(self) -> str:
@@ -62,6 +68,7 @@ class Cell:
     ``success``, ``collision`` and ``overtime`` are shares of the episodes; ``path_length`` (m) and ``time`` (s) are
     means over the successful ones; ``collision_interval`` is the Wilson score interval (95 %). ``reflex`` is the share
     of the decisions that a reflex acted on, ``violations`` those against its specification, of ``decisions`` in all.
+    ``unstable`` counts episodes that ended with the simulation, ``rolled_back`` adaptations that were started again.
     """
 
     arm: str
@@ -84,6 +91,8 @@ class Cell:
     time: float | None
     reflex: float | None
     violations: int | None
+    unstable: int | None
+    rolled_back: int | None
     decisions: int
     collision_interval: tuple[float, float] | None
 
@@ -113,7 +122,7 @@ def read_scores(path: Path) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) not in (COLUMNS, COLUMNS[:-2]):  # before there were reflexes
+            if tuple(reader.fieldnames or ()) not in (COLUMNS, *(COLUMNS[:count] for count in _OLDER)):
                 raise UsageError(
                     f"{path}: expected the columns {', '.join(COLUMNS)}; was it written by homeo-rl evaluate?"
                 )
@@ -183,6 +192,8 @@ def cells(rows: Sequence[Row]) -> list[Cell]:
                     time=_mean([row.time for row in mine if row.success == 1.0]),
                     reflex=_mean([row.reflex for row in mine]),
                     violations=_total([row.violations for row in mine]),
+                    unstable=_total([row.unstable for row in mine]),
+                    rolled_back=_total([row.rolled_back for row in mine]),
                     decisions=sum(row.length for row in mine),
                     collision_interval=_share_interval(mine, "collision"),
                 )
@@ -274,6 +285,8 @@ def _row(entry: dict[str, str]) -> Row:
         time=number("time"),
         reflex=number("reflex"),
         violations=number("violations"),
+        unstable=number("unstable"),
+        rolled_back=number("rolled_back"),
     )
 
 

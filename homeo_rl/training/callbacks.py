@@ -1,4 +1,4 @@
-"""What happens beside the learning: normaliser, spike logs, finite weights, best policy, progress."""
+"""What happens beside the learning: normaliser, spike logs, best policy, progress."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from homeo_rl.agents.controller import save_controller
 from homeo_rl.agents.policies import SpikingPolicyMixin
-from homeo_rl.errors import NumericalFault
 from homeo_rl.run import Run
 from homeo_rl.seeding import derive
 from homeo_rl.snn.network import SpikingNetwork
@@ -63,7 +62,7 @@ class NormaliserCallback(BaseCallback):
 
 
 class SpikeCallback(BaseCallback):
-    """Log ``snn/*``, and ``homeo/*`` where a plug-in adapts in training; stop at a weight that is not finite.
+    """Log ``snn/*``, and ``homeo/*`` where a plug-in adapts in training.
 
     Rates are those of the last observations, once every ``every`` environment steps.
     """
@@ -87,7 +86,6 @@ class SpikeCallback(BaseCallback):
             online.end(torch.as_tensor(np.array(self.locals["dones"], dtype=bool)))
         if self.num_timesteps >= self._next:
             self._next = self.num_timesteps + self.every
-            self._check_finite()
             self._log_rates()
         return True
 
@@ -126,14 +124,6 @@ class SpikeCallback(BaseCallback):
             ):
                 for index, value in enumerate(values):
                     self.logger.record(f"homeo/{name}/{index}", value)
-
-    def _check_finite(self) -> None:
-        for name, parameter in self.model.policy.named_parameters():
-            if not bool(torch.isfinite(parameter).all()):
-                raise NumericalFault(
-                    f"step {self.num_timesteps}: parameter {name} is not finite; expected finite weights; "
-                    "lower learning_rate; the last saved policy is kept"
-                )
 
 
 class EvaluationCallback(EvalCallback):

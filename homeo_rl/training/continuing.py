@@ -20,8 +20,10 @@ _MAY_DIFFER = ("command", "versions", "steps", "digest", "source")
 def unfinished(plan: TrainingPlan, spec: RunSpec) -> Run | None:
     """Return the interrupted training of the same plan: in ``plan.out``, or the newest among the numbered runs.
 
+    In ``plan.out`` it may also be finished: a command that was killed as it ended, given again, has nothing left to do.
+
     Raises:
-        UsageError: there is a run in ``plan.out`` that is another one, or finished.
+        UsageError: there is a run in ``plan.out`` that is another one.
     """
     if plan.out is not None:
         if not (plan.out / "run.json").exists():
@@ -32,11 +34,6 @@ def unfinished(plan: TrainingPlan, spec: RunSpec) -> Run | None:
             raise UsageError(
                 f"{plan.out}: holds a run of another plan ({differing[0]}); expected the same plan to go on with, or a "
                 "new folder; choose another --out, or --fresh to begin anew"
-            )
-        if run.spec.steps >= run.spec.planned:
-            raise UsageError(
-                f"{plan.out}: this training is finished; expected a new or empty folder; choose another --out, or "
-                "--fresh to begin anew"
             )
         return run
     folder = plan.log_folder / plan.algo

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,12 @@ from homeo_rl import homeostasis
 from homeo_rl.agents.controller import save_controller
 from homeo_rl.agents.policies import SpikingPolicyMixin
 from homeo_rl.agents.presets import controller_spec
+from homeo_rl.agents.supervised import SupervisedVecEnv
 from homeo_rl.agents.vec_env import GymVecEnv
 from homeo_rl.envs.making import load_modules, make_env, make_vector
+from homeo_rl.envs.recipe import Recipe
 from homeo_rl.envs.recording import Recorded
-from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.errors import StorageFault, UsageError, unknown
 from homeo_rl.run import Run, slug, versions
 from homeo_rl.seeding import derive
 from homeo_rl.spec import RunSpec, dump
@@ -40,8 +42,14 @@ from homeo_rl.training.callbacks import (
     SpikeCallback,
 )
 from homeo_rl.training.continuing import forget_later_events, set_aside, unfinished
+from homeo_rl.training.estimate import estimate, require
 from homeo_rl.training.hyperparams import ALGORITHMS, OURS, SCHEDULED, resolve, schedule, tuned
+from homeo_rl.training.incidents import IncidentCallback
 from homeo_rl.training.keeper import Keeper
+from homeo_rl.training.update_guard import BadUpdate, UpdateGuard
+
+VEC_ENVS = ("dummy", "workers")
+"""Where environments without a compiled vector form run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +78,7 @@ class TrainingPlan:
     stop_at: int | None = None
     device: str = "cpu"
     num_threads: int = 1
+    vec_env: str = "dummy"
     command: str = ""
 
 
@@ -123,7 +132,12 @@ def train(
         versions=versions(),
         modules=plan.modules,
     )
+    assert spec.controller is not None
+    require(estimate(plan.algo, hyperparams, spaces, spec.controller), plan.out or plan.log_folder)
     found = None if plan.fresh else unfinished(plan, spec)
+    if found is not None and found.spec.digest:
+        note(f"{found.path}: finished before, nothing is left to do; --fresh begins anew")
+        return found
     model = _model(plan, spec)
     policy = model.policy
     assert isinstance(policy, SpikingPolicyMixin)
@@ -173,10 +187,10 @@ def _learn(
         forget_later_events(Path(model.tensorboard_log), model.num_timesteps)
     model.at_boundary = keeper  # type: ignore[attr-defined]  # of `boundary.resumable`
     try:
-        with keeper.signals.listening():
+        with keeper.signals.listening(), _closing(callbacks):
             left = max(run.spec.planned - model.num_timesteps, 0)
             model.learn(left, callback=callbacks, reset_num_timesteps=not resumed)
-    except Stopped:
+    except (Stopped, BadUpdate):  # what was saved is better than what there is now
         raise
     except BaseException:
         run = Run(run.path, replace(run.spec, steps=model.num_timesteps))
@@ -229,6 +243,8 @@ def _check(plan: TrainingPlan) -> None:
         )
     if plan.num_threads < 1:
         raise UsageError(f"--num-threads: expected at least 1, got {plan.num_threads}")
+    if plan.vec_env not in VEC_ENVS:
+        raise unknown("--vec-env", plan.vec_env, VEC_ENVS)
     try:
         device = torch.device("cpu" if plan.device == "auto" else plan.device)
     except RuntimeError:
@@ -242,7 +258,7 @@ def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
     hyperparams = dict(spec.hyperparams)
     ours = {name: hyperparams.pop(name) for name in OURS if name in hyperparams}
     count = int(ours.get("n_envs", 1))
-    envs = _environments(plan.env, {**plan.env_kwargs, **ours.get("train_env_kwargs", {})}, count, count)
+    envs = _environments(plan, {**plan.env_kwargs, **ours.get("train_env_kwargs", {})}, count, count)
     if ours.get("normalize_reward"):
         envs = VecNormalize(envs, norm_obs=False, gamma=float(hyperparams.get("gamma", 0.99)))
     envs.seed(derive(plan.seed, "training") % 2**31)
@@ -271,17 +287,33 @@ def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
         ) from None
 
 
-def _environments(env: str, kwargs: dict[str, Any], together: int, apart: int) -> VecEnv:
-    """Make environments for SB3: ``together`` of them in compiled loops where there are any, else ``apart`` in turn."""
-    vector = make_vector(env, together, kwargs)
+def _environments(plan: TrainingPlan, kwargs: dict[str, Any], together: int, apart: int) -> VecEnv:
+    """Make environments for SB3: ``together`` of them in compiled loops where there are any, else ``apart``.
+
+    Those apart take their turns in this process or, as the plan says, have one each; the numbers are the same.
+    """
+    vector = make_vector(plan.env, together, kwargs)
     if vector is not None:
         return VecMonitor(GymVecEnv(vector))
-    return DummyVecEnv([lambda: Recorded(Monitor(make_env(env, kwargs)))] * apart)
+    if plan.vec_env == "workers":
+        return SupervisedVecEnv(Recipe(plan.env, kwargs, plan.modules), apart)
+    return DummyVecEnv([lambda: Recorded(Monitor(make_env(plan.env, kwargs)))] * apart)
 
 
 def _close(model: BaseAlgorithm) -> None:
     if model.env is not None:
         model.env.close()
+
+
+@contextlib.contextmanager
+def _closing(callbacks: list[BaseCallback]) -> Iterator[None]:
+    """Close the environments of evaluations at the end of a with block: they may have processes."""
+    try:
+        yield
+    finally:
+        for callback in callbacks:
+            if isinstance(callback, EvaluationCallback):
+                callback.eval_env.close()
 
 
 def _write_monitors(model: BaseAlgorithm, run: Run, sizes: dict[str, int] | None) -> None:
@@ -290,30 +322,34 @@ def _write_monitors(model: BaseAlgorithm, run: Run, sizes: dict[str, int] | None
     ``sizes`` are those of files to go on with: what was written after the checkpoint happens again.
     """
     envs = model.env.venv if isinstance(model.env, VecNormalize) else model.env
+    monitors: list[Any] = []  # in this process
     if isinstance(envs, VecMonitor):
-        monitors: list[Any] = [envs]
-    else:
-        assert isinstance(envs, DummyVecEnv)
+        monitors = [envs]
+    elif isinstance(envs, DummyVecEnv):
         monitors = [env.env for env in envs.envs if isinstance(env, Recorded)]
-    for index, monitor in enumerate(monitors):
+    assert envs is not None
+    starts = [monitor.t_start for monitor in monitors] or envs.get_attr("t_start")
+    for index, start in enumerate(starts):
         path = run.path / f"{index}.monitor.csv"
-        header: dict[str, float | str] = {"t_start": monitor.t_start, "env_id": run.spec.env}
+        header: dict[str, float | str] = {"t_start": start, "env_id": run.spec.env}
         going_on = sizes is not None and path.name in sizes and path.exists()
         if going_on and sizes is not None:
             os.truncate(path, min(sizes[path.name], path.stat().st_size))
-        name = str(run.path / str(index))
-        monitor.results_writer = ResultsWriter(name, header=header, override_existing=not going_on)
+        if isinstance(envs, SupervisedVecEnv):
+            envs.monitor_to(index, str(path.absolute()), header, append=going_on)
+        else:
+            monitors[index].results_writer = ResultsWriter(str(path), header=header, override_existing=not going_on)
 
 
 def _callbacks(
     plan: TrainingPlan, run: Run, model: BaseAlgorithm, report: Callable[[int, float | None], None] | None
 ) -> list[BaseCallback]:
     # The normaliser comes last: the others see the statistics that the rollout was collected with.
-    callbacks: list[BaseCallback] = [SpikeCallback()]
+    callbacks: list[BaseCallback] = [UpdateGuard(), SpikeCallback(), IncidentCallback()]
     per_step = model.n_envs
     if plan.eval_freq > 0:
         # Side by side where that is cheap; SB3 takes care that environments with short episodes do not count more.
-        envs = _environments(plan.env, plan.env_kwargs, plan.eval_episodes, 1)
+        envs = _environments(plan, plan.env_kwargs, plan.eval_episodes, 1)
         if isinstance(model.env, VecNormalize):  # SB3 wants both wrapped alike; evaluations see plain rewards
             envs = VecNormalize(envs, norm_obs=False, norm_reward=False, training=False)
         callbacks.append(

@@ -1,0 +1,85 @@
+"""What the worker of an environment can be told to do, and how arrays are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.env_util import is_wrapped
+from stable_baselines3.common.monitor import Monitor, ResultsWriter
+
+Env = gym.Env[Any, Any]
+
+Packed = tuple[str, tuple[int, ...], Any]
+"""An array as type, shape and bytes, which is sent in a third of the time; no type: something else as it is."""
+
+
+def packed(value: Any) -> Packed:
+    """Make an array of numbers ready to be sent."""
+    if type(value) is np.ndarray and value.dtype.kind in "fiub":
+        return value.dtype.str, value.shape, value.tobytes()
+    return "", (), value
+
+
+def unpacked(value: Packed) -> Any:
+    """Return what `packed` was given; an array can be written to."""
+    kind, shape, data = value
+    return np.frombuffer(bytearray(data), kind).reshape(shape) if kind else data
+
+
+class Monitored(Monitor[Any, Any]):
+    """SB3's Monitor, whose file can be chosen later and gone on with."""
+
+    def monitor_to(self, path: str, header: dict[str, float | str], append: bool) -> None:
+        """Write episodes to the file ``path`` from now on; times count from the header's ``t_start``."""
+        self.t_start = float(header["t_start"])
+        self.results_writer = ResultsWriter(path, header=header, override_existing=not append)
+
+
+class Missing(Exception):
+    """No wrapper has this attribute."""
+
+
+def _step(env: Env, action: Packed) -> tuple[Any, ...]:
+    """Take a step, and start anew where it ends the episode, as SB3's vectorised environments do."""
+    observation, reward, terminated, truncated, info = env.step(unpacked(action))
+    info["TimeLimit.truncated"] = truncated and not terminated
+    if not (terminated or truncated):
+        return packed(observation), reward, False, info, None
+    info["terminal_observation"] = observation
+    observation, first = env.reset()
+    return packed(observation), reward, True, info, first
+
+
+def _reset(env: Env, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+    return env.reset(seed=seed, options=options) if options else env.reset(seed=seed)
+
+
+def _get(env: Env, name: str) -> Any:
+    try:
+        return env.get_wrapper_attr(name)
+    except AttributeError as error:
+        raise Missing(str(error)) from None
+
+
+def _has(env: Env, name: str) -> bool:
+    return bool(env.has_wrapper_attr(name))
+
+
+def _method(env: Env, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return _get(env, name)(*arguments, **keywords)
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "step": _step,
+    "reset": _reset,
+    "get": _get,
+    "has": _has,
+    "set": setattr,
+    "method": _method,
+    "wrapped": is_wrapped,
+    "render": lambda env: env.render(),
+}
+"""By name; each takes the environment and what was sent along, and returns what is sent back."""
