@@ -37,7 +37,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit with its code: 0 done, 2 usage, 3 environment, 4 numbers, 5 storage, 128 + n signal n."""
+    """Run a command and exit: 0 done, 1 finding, 2 usage, 3 environment, 4 numbers, 5 storage, 128 + n signal n."""
     words = sys.argv[1:] if arguments is None else arguments
     command = _parse(words)
     with contextlib.suppress(ValueError):  # not in the main thread: whoever called us owns the signals

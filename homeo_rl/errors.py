@@ -34,7 +34,7 @@ class EnvironmentFault(HomeoError):
 
 
 class NumericalFault(HomeoError):
-    """A NaN or infinity appeared in an observation, a reward, an action or a parameter."""
+    """A number that cannot be, NaN, infinite or absurdly large: observation, reward, action or parameter."""
 
     exit_code = 4
 

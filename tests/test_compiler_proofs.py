@@ -24,8 +24,8 @@ from spike_functions import (
 
 from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.build import compile_function
-from homeo_rl.compiler.certify import certify, mutated
-from homeo_rl.compiler.lowering import Neurons
+from homeo_rl.compiler.certify import certify
+from homeo_rl.compiler.lowering import Neurons, SpikingCircuit
 from homeo_rl.compiler.simulate import outputs
 
 
@@ -62,6 +62,16 @@ def test_the_shortest_counterexample():
         # No train of four steps tells them apart.
         short = all_trains(right, 4)
         assert np.array_equal(right.run(short), wrong.run(short))
+
+
+def mutated(circuit: SpikingCircuit, place: int, change: Fraction | None) -> SpikingCircuit:
+    """The network with one synapse changed by ``change``, or without it (None)."""
+    synapses = list(circuit.synapses)
+    if change is None:
+        synapses.pop(place)
+    else:
+        synapses[place] = replace(synapses[place], weight=synapses[place].weight + change)
+    return replace(circuit, synapses=tuple(synapses))
 
 
 def test_every_mutation_of_a_synapse_is_caught():

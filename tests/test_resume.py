@@ -242,7 +242,7 @@ def test_whatever_is_forgotten_is_noticed(what: str, tmp_path: Path, monkeypatch
 def words(out: Path, *more: str) -> list[str]:
     small = ["-params", "n_steps:64", "n_envs:1", "batch_size:64", "agent_kwargs:{hidden: [8, 8]}"]
     return [
-        "train", "--algo", "ppo", "--env", "Pendulum-v1", "--agent", "mlp", "-n", "6000", "--eval-freq", "-1",
+        "train", "--algo", "ppo", "--env", "Pendulum-v1", "--agent", "mlp", "-n", "12000", "--eval-freq", "-1",
         "--save-freq", "100000", "--out", str(out), "--json", *more, *small,
     ]  # fmt: skip
 
@@ -258,8 +258,6 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
     process.send_signal(number)
     begin = time.monotonic()
     _, said = process.communicate(timeout=60)
-    if process.returncode == 0:
-        pytest.skip("the training was over before the signal came")
     assert process.returncode == 128 + number, said
     assert "the same command goes on" in said
     assert time.monotonic() - begin < 30

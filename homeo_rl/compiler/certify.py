@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -228,13 +227,3 @@ def _keys(u: np.ndarray, past: np.ndarray, memory: np.ndarray, queue: np.ndarray
         heads = [row.tobytes() for row in np.ascontiguousarray(u)]
     stamp = bytes([min(age, 255)])
     return [stamp + a + b.tobytes() + c.tobytes() for a, b, c in zip(heads, tail, numbers, strict=True)]
-
-
-def mutated(circuit: SpikingCircuit, place: int, change: Fraction | None) -> SpikingCircuit:
-    """Return the network with synapse ``place`` changed by ``change``, or without it (None): for testing proofs."""
-    synapses = list(circuit.synapses)
-    if change is None:
-        synapses.pop(place)
-    else:
-        synapses[place] = replace(synapses[place], weight=synapses[place].weight + change)
-    return replace(circuit, synapses=tuple(synapses))

@@ -37,8 +37,8 @@ class Latch(Node):
 
 
 @dataclass(frozen=True)
-class Toggle(Node):
-    """Changes at every spike of its part."""
+class _OfOne(Node):
+    """Base of signals that remember one number, 0 at first, about one part."""
 
     of: Node
 
@@ -49,8 +49,13 @@ class Toggle(Node):
 
     @property
     def start(self) -> tuple[int, ...]:
-        """Off."""
+        """Nothing has happened."""
         return (0,)
+
+
+@dataclass(frozen=True)
+class Toggle(_OfOne):
+    """Changes at every spike of its part."""
 
     def step(self, memory: Ints, parts: Bools) -> tuple[Ints, Bools]:
         """Exclusive or."""
@@ -59,24 +64,13 @@ class Toggle(Node):
 
 
 @dataclass(frozen=True)
-class Refractory(Node):
+class Refractory(_OfOne):
     """Passes a spike if it has passed none in the last ``steps`` steps."""
 
-    of: Node
     steps: int
 
     def __post_init__(self) -> None:
         require(1 <= self.steps <= MOST_REMEMBERED, "refractory", f"1 to {MOST_REMEMBERED} steps", self.steps)
-
-    @property
-    def parts(self) -> tuple[Node, ...]:
-        """The one part."""
-        return (self.of,)
-
-    @property
-    def start(self) -> tuple[int, ...]:
-        """Ready."""
-        return (0,)
 
     def step(self, memory: Ints, parts: Bools) -> tuple[Ints, Bools]:
         """Count down from the last spike that passed."""
@@ -85,10 +79,9 @@ class Refractory(Node):
 
 
 @dataclass(frozen=True)
-class Every(Node):
+class Every(_OfOne):
     """Keeps the k-th spike (k = 1, 2, ...) where (k - 1) mod ``modulus`` is among ``kept``."""
 
-    of: Node
     modulus: int
     kept: tuple[int, ...]
 
@@ -96,16 +89,6 @@ class Every(Node):
         require(self.modulus >= 1, "every", "a modulus of at least 1", self.modulus)
         inside = bool(self.kept) and all(0 <= k < self.modulus for k in self.kept)
         require(inside, "every", f"places of 0 to {self.modulus - 1} to keep", self.kept)
-
-    @property
-    def parts(self) -> tuple[Node, ...]:
-        """The one part."""
-        return (self.of,)
-
-    @property
-    def start(self) -> tuple[int, ...]:
-        """No spike yet."""
-        return (0,)
 
     def step(self, memory: Ints, parts: Bools) -> tuple[Ints, Bools]:
         """Count the spikes."""

@@ -11,7 +11,7 @@ import copy
 import random
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, Ve
 from homeo_rl.agents.policies import SpikingPolicyMixin
 from homeo_rl.agents.vec_env import GymVecEnv
 from homeo_rl.errors import StorageFault
+from homeo_rl.training.update_guard import optimisers
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,16 +33,6 @@ class Moment:
 
     tensors: Arrays
     document: dict[str, Any]
-
-
-class Remembers(Protocol):
-    """A callback with a memory that goes along."""
-
-    def memory(self) -> tuple[dict[str, Any], Arrays]:
-        """Return what it remembers."""
-
-    def recall(self, told: dict[str, Any], arrays: Arrays) -> None:
-        """Take it back."""
 
 
 COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_current_progress_remaining")
@@ -56,7 +47,7 @@ def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Moment:
     for name, value in model.policy.state_dict().items():
         tensors[f"policy/{name}"] = _array(value)
     document["optimisers"] = {}
-    for name, optimiser in _optimisers(model).items():
+    for name, optimiser in optimisers(model):
         told, arrays = _optimiser_state(optimiser)
         document["optimisers"][name] = told
         tensors |= {f"optimiser/{name}/{key}": value for key, value in arrays.items()}
@@ -124,7 +115,7 @@ def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], moment: Moment)
             raise StorageFault(f"checkpoint: expected policy tensor {name!r} of shape {shape}, got another")
         loaded[name] = torch.as_tensor(array.copy())
     model.policy.load_state_dict(loaded)
-    for name, optimiser in _optimisers(model).items():
+    for name, optimiser in optimisers(model):
         told = document["optimisers"].get(name)
         if told is None:
             raise StorageFault(f"checkpoint: expected the state of optimiser {name!r}, found none")
@@ -172,16 +163,6 @@ def restore_generators(model: BaseAlgorithm, moment: Moment) -> None:
 
 
 # Optimisers.
-
-
-def _optimisers(model: BaseAlgorithm) -> dict[str, torch.optim.Optimizer]:
-    found: dict[str, Any] = {
-        "policy": getattr(model.policy, "optimizer", None),
-        "actor": getattr(getattr(model, "actor", None), "optimizer", None),
-        "critic": getattr(getattr(model, "critic", None), "optimizer", None),
-        "entropy": getattr(model, "ent_coef_optimizer", None),
-    }
-    return {name: one for name, one in found.items() if isinstance(one, torch.optim.Optimizer)}
 
 
 def _optimiser_state(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Any], Arrays]:
