@@ -14,22 +14,8 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from homeo_rl.errors import HomeoError
-from homeo_rl.flags import (
-    Ablate,
-    Compile,
-    Compose,
-    Convert,
-    Distill,
-    Enjoy,
-    Evaluate,
-    Import,
-    Inspect,
-    Report,
-    Train,
-    VerifyResume,
-    Vision,
-)
+from homeo_rl import flags
+from homeo_rl.errors import HomeoError, StorageFault
 
 
 class Terminated(KeyboardInterrupt):
@@ -43,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     with contextlib.suppress(ValueError):  # not in the main thread: whoever called us owns the signals
         signal.signal(signal.SIGTERM, _terminate)
     try:
-        result = import_module(_COMMANDS[type(command)]).run(command, words)
+        result = import_module(_MODULES[type(command)]).run(command, words)
     except HomeoError as error:
         if command.debug:
             raise
@@ -60,6 +46,12 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it leaves
         sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        if command.debug:
+            raise
+        told = f"{error.filename or 'a file'}: {error.strerror or error}; free space or permission? --debug shows where"
+        print(f"homeo-rl: {told}", file=sys.stderr)
+        sys.exit(StorageFault.exit_code)
     if command.json:
         print(json.dumps(result, allow_nan=False))
 
@@ -69,21 +61,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _parse(words: list[str]) -> Any:
-    kinds = Union[  # noqa: UP007  # tyro reads the annotations of a Union's members
-        Annotated[Train, tyro.conf.subcommand("train")],
-        Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
-        Annotated[Report, tyro.conf.subcommand("report")],
-        Annotated[Import, tyro.conf.subcommand("import")],
-        Annotated[Convert, tyro.conf.subcommand("convert")],
-        Annotated[Distill, tyro.conf.subcommand("distill")],
-        Annotated[Compile, tyro.conf.subcommand("compile")],
-        Annotated[Compose, tyro.conf.subcommand("compose")],
-        Annotated[Ablate, tyro.conf.subcommand("ablate")],
-        Annotated[Vision, tyro.conf.subcommand("vision")],
-        Annotated[Enjoy, tyro.conf.subcommand("enjoy")],
-        Annotated[VerifyResume, tyro.conf.subcommand("verify-resume")],
-        Annotated[Inspect, tyro.conf.subcommand("inspect")],
-    ]
+    named = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, (kind, _) in _COMMANDS.items())
+    kinds: Any = Union[named]  # noqa: UP007  # of a table
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -102,22 +81,24 @@ def _parse(words: list[str]) -> Any:
 
 _ABOUT = "Reinforcement learning with homeostatic spiking agents that stay alive when they are damaged."
 
-_COMMANDS: dict[type[Any], str] = {
-    Train: "homeo_rl.commands.train",
-    Evaluate: "homeo_rl.commands.evaluate",
-    Report: "homeo_rl.commands.report",
-    Import: "homeo_rl.commands.importing",
-    Convert: "homeo_rl.commands.convert",
-    Distill: "homeo_rl.commands.distill",
-    Compile: "homeo_rl.commands.compiling",
-    Compose: "homeo_rl.commands.compose",
-    Ablate: "homeo_rl.commands.ablate",
-    Vision: "homeo_rl.commands.vision",
-    Enjoy: "homeo_rl.commands.enjoy",
-    VerifyResume: "homeo_rl.commands.verifying",
-    Inspect: "homeo_rl.commands.inspect",
+_COMMANDS: dict[str, tuple[type[Any], str]] = {
+    "train": (flags.Train, "train"),
+    "evaluate": (flags.Evaluate, "evaluate"),
+    "report": (flags.Report, "report"),
+    "import": (flags.Import, "importing"),
+    "convert": (flags.Convert, "convert"),
+    "distill": (flags.Distill, "distill"),
+    "compile": (flags.Compile, "compiling"),
+    "compose": (flags.Compose, "compose"),
+    "ablate": (flags.Ablate, "ablate"),
+    "vision": (flags.Vision, "vision"),
+    "enjoy": (flags.Enjoy, "enjoy"),
+    "verify-resume": (flags.VerifyResume, "verifying"),
+    "inspect": (flags.Inspect, "inspect"),
 }
-"""Modules that are loaded once the words were understood."""
+"""Flags of each command, and the module of `homeo_rl.commands` that is loaded once the words were understood."""
+
+_MODULES = {kind: f"homeo_rl.commands.{module}" for kind, module in _COMMANDS.values()}
 
 if __name__ == "__main__":
     main()

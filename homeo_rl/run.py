@@ -17,17 +17,21 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from homeo_rl import checkpoint
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.spec import RunSpec, dump, parse
+
+_GLANCE = 0.5
+"""Seconds for which a lock may be held by a command that only looks whether somebody else holds it."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,11 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{path}: cannot make the run folder ({error.strerror}); choose another --out") from None
-        if any(path.iterdir()):
-            raise UsageError(f"{path}: expected a new or empty folder, found files; choose another --out")
         run = cls(path, spec)
-        run.write_spec()
+        with run.held():
+            if any(not _left_by_a_kill(entry) for entry in path.iterdir()):
+                raise UsageError(f"{path}: expected a new or empty folder, found files; choose another --out")
+            run.write_spec()
         return run
 
     @classmethod
@@ -88,14 +93,13 @@ class Run:
             UsageError: another process holds it.
         """
         with (self.path / ".lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                who = file.read().strip() or "another process"
-                raise UsageError(
-                    f"{self.path}: is being written by {who}; wait for it, or choose another --out"
-                ) from None
+            deadline = time.monotonic() + _GLANCE
+            while not _locked(file):
+                if time.monotonic() > deadline:
+                    file.seek(0)
+                    who = file.read().strip() or "another process"
+                    raise UsageError(f"{self.path}: is being written by {who}; wait for it, or choose another --out")
+                time.sleep(0.01)
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}\n")
             file.flush()
@@ -154,6 +158,20 @@ class Run:
         """All finished evaluations, oldest first."""
         found = (self.path / "evaluations").glob("*/scores.csv")
         return sorted((p.parent for p in found), key=lambda p: ((p / "scores.csv").stat().st_mtime_ns, p.name))
+
+
+def _locked(file: IO[str]) -> bool:
+    """Take the lock if it is free."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _left_by_a_kill(entry: Path) -> bool:
+    """Whether a file is what a command leaves that was killed before its ``run.json`` was there."""
+    return entry.name == ".lock" or entry.name.startswith("run.json.")
 
 
 def make_numbered(folder: Path, stem: str) -> Path:

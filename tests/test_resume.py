@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import starts
 import torch
 
 from homeo_rl import checkpoint
@@ -303,6 +306,27 @@ def test_one_of_two_commands_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     train(mine)
 
 
+def test_a_thousand_starts_share_no_folder(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        made = [path for paths in pool.map(starts.numbered, [tmp_path] * 20, [50] * 20) for path in paths]
+    assert len(set(made)) == 1000
+
+
+def test_of_commands_started_together_one_has_the_folder(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for trial in range(25):
+            won = list(pool.map(starts.claims, [tmp_path / str(trial)] * 4, range(4)))
+            assert won.count(True) == 1
+            assert Run.open(tmp_path / str(trial)).spec.seed == won.index(True)
+
+
+def test_a_folder_of_a_command_that_was_killed_before_it_began(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").write_text("process 1 on elsewhere\n")
+    (tmp_path / "run" / "run.json.new").write_text('{"form')
+    assert train(replace(CASES["a2c"], out=tmp_path / "run")).spec.digest
+
+
 def test_too_much_is_refused_before_it_starts(tmp_path: Path, capsys: Any) -> None:
     """A buffer larger than the memory, a disk that is full, a folder that cannot be written to."""
     with pytest.raises(SystemExit) as stopped:
@@ -400,11 +424,7 @@ def crash_points(name: str, tmp_path: Path, points: list[int]) -> int:
             break  # there are no more
         assert code == 9, code
         met += 1
-        if out.exists() and not (out / "run.json").exists():
-            mine_now = replace(mine, out=out, fresh=True)
-        else:
-            mine_now = replace(mine, out=out)
-        assert train(mine_now).spec.digest == whole.spec.digest, point
+        assert train(replace(mine, out=out)).spec.digest == whole.spec.digest, point
     return met
 
 

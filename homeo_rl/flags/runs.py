@@ -1,0 +1,95 @@
+"""Flags of the commands that look at runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from homeo_rl.flags.common import Common, Flag
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Common):
+    """Evaluate a run under a suite of degradations, all arms on the same episodes and the same damage."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder, or the name of an agent that comes with the package (navigation-san)."""
+    suite: str = "quick"
+    """clean, quick, paper-mujoco, standard, navigation-paper, navigation-standard, or a YAML file."""
+    env: str = ""
+    """Gymnasium id in place of the run's own, where the suite names none."""
+    routes: Path | None = None
+    """JSON file of fixed starts and goals: {"routes": [{"start": [x, y, heading], "goal": [x, y]}, ...]}."""
+    homeostasis: str = "none,dwam"
+    """Arms, separated by commas: none, dwam, linear, bdett; parameters after colons (dwam:eta=5e-5:zeta=none)."""
+    episodes: int | None = None
+    """Episodes of each arm and condition; by default 20, or one a route."""
+    time_steps: str = ""
+    """Spike steps after which decisions are cut, 1,2,3,4: one evaluation each, and a picture of return against them."""
+    seed: int = 0
+    """Root of episode seeds and damage."""
+    num_envs: int = 10
+    """Episodes side by side in a process; does not change the scores."""
+    workers: int | None = None
+    """Processes, by default one a core; does not change the scores."""
+    calibration_episodes: int = 5
+    """Clean episodes that teach the plug-ins the normal firing rates."""
+    best: Flag = False
+    """Evaluate the best policy seen in training instead of the last one."""
+    tensorboard_log: Annotated[Path | None, tyro.conf.arg(aliases=["-tb"])] = None
+    """TensorBoard folder; by default tb inside the run."""
+    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    """Show progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Common):
+    """Join the latest evaluations of one or more runs into a Markdown page and a picture."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders; several training seeds become strata of one table."""
+    suite: str | None = None
+    """Suite to report; by default that of the latest evaluation."""
+    conditions: str | None = None
+    """Conditions, separated by commas, that the paired comparison is restricted to."""
+    out: Path | None = None
+    """Folder for report.md and returns.png; by default report inside the first run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enjoy(Common):
+    """Watch a run, on the screen or as a video file."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder, or the name of an agent that comes with the package (navigation-san)."""
+    video: Path | None = None
+    """File to write: .gif, .webp, .png or .mp4; by default a window opens."""
+    suite: str = "quick"
+    """Suite that --condition is looked up in."""
+    env: str = ""
+    """Gymnasium id in place of the run's own, where the suite names none."""
+    routes: Path | None = None
+    """JSON file of fixed starts and goals; episode i follows route i."""
+    condition: str = "clean"
+    """What is damaged."""
+    homeostasis: str = "none"
+    """One arm."""
+    episodes: int = 1
+    """How many episodes."""
+    steps: int | None = None
+    """Most steps of an episode of a video; by default 300, or 1000 in navigation."""
+    seed: int = 0
+    """Root of the episodes' seeds."""
+    best: Flag = False
+    """Watch the best policy seen in training instead of the last one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect(Common):
+    """Tell what a run, a policy bundle, a Stable-Baselines3 zip or an .npz holds; nothing in it is executed."""
+
+    path: tyro.conf.Positional[Path]
+    """Folder or file."""
