@@ -51,7 +51,7 @@ def attempt(command: list[str], life: float) -> Attempt:
 
 
 def killed_at_random(command_for: list[str], out: Path, kills: int, seed: int) -> tuple[int, int]:
-    """Kill trainings ``kills`` times in all, each going on until it ends; return how many there were, and mismatches."""
+    """Kill trainings ``kills`` times in all, each going on until its end; return trainings and mismatches."""
     rng = random.Random(seed)
     begin = time.monotonic()
     whole = attempt([str(out / "whole") if word == "OUT" else word for word in command_for], life=3600).digest
