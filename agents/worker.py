@@ -74,7 +74,8 @@ def work(pipe: Connection, lifeline: Connection, family: Family, recipe: Makes, 
     # Not before: they take seconds to load where there is no fork server, and the parent may die then.
     import torch
 
-    from homeo_rl.agents.worker_commands import COMMANDS, Monitored
+    from homeo_rl.agents.monitored import Monitored
+    from homeo_rl.agents.worker_commands import COMMANDS
 
     torch.set_num_threads(1)
     random.seed(seed)

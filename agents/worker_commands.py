@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.env_util import is_wrapped
-from stable_baselines3.common.monitor import Monitor, ResultsWriter
 
 Env = gym.Env[Any, Any]
 
@@ -27,15 +26,6 @@ def unpacked(value: Packed) -> Any:
     """Return what `packed` was given; an array can be written to."""
     kind, shape, data = value
     return np.frombuffer(bytearray(data), kind).reshape(shape) if kind else data
-
-
-class Monitored(Monitor[Any, Any]):
-    """SB3's Monitor, whose file can be chosen later and gone on with."""
-
-    def monitor_to(self, path: str, header: dict[str, float | str], append: bool) -> None:
-        """Write episodes to the file ``path`` from now on; times count from the header's ``t_start``."""
-        self.t_start = float(header["t_start"])
-        self.results_writer = ResultsWriter(path, header=header, override_existing=not append)
 
 
 class Missing(Exception):

@@ -39,6 +39,10 @@ class NumericalFault(HomeoError):
     exit_code = 4
 
 
+class BadUpdate(NumericalFault):
+    """An update gave weights, gradients or a loss that are not finite, or absurd; the policy is not worth storing."""
+
+
 class StorageFault(HomeoError):
     """A file of ours is missing, damaged or cannot be written."""
 

@@ -28,7 +28,7 @@ from homeo_rl.agents.vec_env import GymVecEnv
 from homeo_rl.cli import main
 from homeo_rl.degradations import load_suite
 from homeo_rl.envs.making import make_env, make_vector
-from homeo_rl.errors import NumericalFault
+from homeo_rl.errors import BadUpdate, NumericalFault
 from homeo_rl.evaluation import Plan, Result, evaluate
 from homeo_rl.finite import LIMIT, wrong_entry
 from homeo_rl.homeostasis import LayerReference, make
@@ -36,8 +36,8 @@ from homeo_rl.report import build, read_scores
 from homeo_rl.report.statistics import COLUMNS
 from homeo_rl.run import Run
 from homeo_rl.training.hyperparams import ALGORITHMS
+from homeo_rl.training.logger import TrainingLogger
 from homeo_rl.training.train import TrainingPlan, train
-from homeo_rl.training.update_guard import BadUpdate, FiniteLogger
 
 SMALL = {"agent_kwargs": {"hidden": [8, 8]}, "net_arch": [8]}
 ON = {**SMALL, "n_steps": 32, "batch_size": 32, "n_epochs": 2, "n_envs": 2}
@@ -391,7 +391,7 @@ def test_losses_and_other_figures(tmp_path: Path) -> None:
     class Model:
         num_timesteps = 7
 
-    logger = FiniteLogger(Model(), Logger(None, []))  # type: ignore[arg-type]
+    logger = TrainingLogger(Model(), Logger(None, []), planned=10)  # type: ignore[arg-type]
     for value in (float("nan"), np.float32("inf")):
         logger.record("rollout/ep_rew_mean", value)
         with pytest.raises(BadUpdate, match="step 7: train/value_loss is"):

@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 import starts
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from homeo_rl import checkpoint
 from homeo_rl.cli import main
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.run import Run
 from homeo_rl.training import estimate as estimates
-from homeo_rl.training import keeper, resume
+from homeo_rl.training import keeper, logger, resume
 from homeo_rl.training.boundary import Stopped
 from homeo_rl.training.train import TrainingPlan, train
 
@@ -105,6 +106,33 @@ def test_cut_and_gone_on_is_never_cut(name: str, tmp_path: Path, monkeypatch: py
     assert done.policy_digest() == whole.policy_digest()
     assert files_of(done) == files_of(whole)
     assert not (done.path / "checkpoints").exists()
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return steps and values of everything but clocks."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    (own,) = (path for path in folder.iterdir() if path.is_dir())
+    told = EventAccumulator(str(own)).Reload()
+    for tag in told.Tags()["scalars"]:
+        if tag != "time/fps":
+            found[tag] = [(event.step, event.value) for event in told.Scalars(tag)]
+    return found
+
+
+@pytest.mark.parametrize("points", [2, 500])
+def test_curves_go_on_as_one(points: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorBoard shows what it would have shown; points are not closer to each other than useful."""
+    monkeypatch.setattr(logger, "POINTS", points)
+    mine = replace(plan("ppo", "Pendulum-v1", steps=640), eval_freq=-1)
+    whole = train(replace(mine, out=tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        cut_at(patch, 330)
+        with pytest.raises(Cut):
+            train(replace(mine, out=tmp_path / "cut"))
+    done = train(replace(mine, out=tmp_path / "cut"))
+    assert curves(done.path / "tb") == curves(whole.path / "tb")
+    steps = [step for step, _ in curves(whole.path / "tb")["train/loss"]]
+    assert steps == ([384] if points == 2 else list(range(128, 641, 64)))
 
 
 def test_the_same_command_finds_its_numbered_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,13 @@ import torch
 import yaml
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.monitor import Monitor, ResultsWriter
+from stable_baselines3.common.monitor import ResultsWriter
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from homeo_rl import homeostasis
 from homeo_rl.agents.controller import save_controller
+from homeo_rl.agents.monitored import Monitored
 from homeo_rl.agents.policies import SpikingPolicyMixin
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.supervised import SupervisedVecEnv
@@ -30,7 +31,7 @@ from homeo_rl.agents.vec_env import GymVecEnv
 from homeo_rl.envs.making import load_modules, make_env, make_vector
 from homeo_rl.envs.recipe import Recipe
 from homeo_rl.envs.recording import Recorded
-from homeo_rl.errors import StorageFault, UsageError, unknown
+from homeo_rl.errors import BadUpdate, StorageFault, UsageError, unknown
 from homeo_rl.run import Run, slug, versions
 from homeo_rl.seeding import derive
 from homeo_rl.spec import RunSpec, dump
@@ -46,7 +47,8 @@ from homeo_rl.training.estimate import estimate, require
 from homeo_rl.training.hyperparams import ALGORITHMS, OURS, SCHEDULED, resolve, schedule, tuned
 from homeo_rl.training.incidents import IncidentCallback
 from homeo_rl.training.keeper import Keeper
-from homeo_rl.training.update_guard import BadUpdate, UpdateGuard
+from homeo_rl.training.logger import LoggerCallback
+from homeo_rl.training.update_guard import UpdateGuard
 
 VEC_ENVS = ("dummy", "workers")
 """Where environments without a compiled vector form run."""
@@ -297,7 +299,7 @@ def _environments(plan: TrainingPlan, kwargs: dict[str, Any], together: int, apa
         return VecMonitor(GymVecEnv(vector))
     if plan.vec_env == "workers":
         return SupervisedVecEnv(Recipe(plan.env, kwargs, plan.modules), apart)
-    return DummyVecEnv([lambda: Recorded(Monitor(make_env(plan.env, kwargs)))] * apart)
+    return DummyVecEnv([lambda: Recorded(Monitored(make_env(plan.env, kwargs)))] * apart)
 
 
 def _close(model: BaseAlgorithm) -> None:
@@ -322,30 +324,32 @@ def _write_monitors(model: BaseAlgorithm, run: Run, sizes: dict[str, int] | None
     ``sizes`` are those of files to go on with: what was written after the checkpoint happens again.
     """
     envs = model.env.venv if isinstance(model.env, VecNormalize) else model.env
-    monitors: list[Any] = []  # in this process
-    if isinstance(envs, VecMonitor):
-        monitors = [envs]
-    elif isinstance(envs, DummyVecEnv):
-        monitors = [env.env for env in envs.envs if isinstance(env, Recorded)]
     assert envs is not None
-    starts = [monitor.t_start for monitor in monitors] or envs.get_attr("t_start")
+    starts = [envs.t_start] if isinstance(envs, VecMonitor) else envs.get_attr("t_start")
     for index, start in enumerate(starts):
         path = run.path / f"{index}.monitor.csv"
         header: dict[str, float | str] = {"t_start": start, "env_id": run.spec.env}
         going_on = sizes is not None and path.name in sizes and path.exists()
         if going_on and sizes is not None:
             os.truncate(path, min(sizes[path.name], path.stat().st_size))
-        if isinstance(envs, SupervisedVecEnv):
+        if isinstance(envs, SupervisedVecEnv):  # a worker that is started again has to be told again
             envs.monitor_to(index, str(path.absolute()), header, append=going_on)
+        elif isinstance(envs, VecMonitor):
+            envs.results_writer = ResultsWriter(str(path), header=header, override_existing=not going_on)
         else:
-            monitors[index].results_writer = ResultsWriter(str(path), header=header, override_existing=not going_on)
+            envs.env_method("monitor_to", str(path), header, going_on, indices=index)
 
 
 def _callbacks(
     plan: TrainingPlan, run: Run, model: BaseAlgorithm, report: Callable[[int, float | None], None] | None
 ) -> list[BaseCallback]:
     # The normaliser comes last: the others see the statistics that the rollout was collected with.
-    callbacks: list[BaseCallback] = [UpdateGuard(), SpikeCallback(), IncidentCallback()]
+    callbacks: list[BaseCallback] = [
+        LoggerCallback(run.spec.planned),
+        UpdateGuard(),
+        SpikeCallback(),
+        IncidentCallback(),
+    ]
     per_step = model.n_envs
     if plan.eval_freq > 0:
         # Side by side where that is cheap; SB3 takes care that environments with short episodes do not count more.

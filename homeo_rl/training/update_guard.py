@@ -2,34 +2,27 @@
 
 Every optimiser of the algorithm is looked at after each of its steps: one norm over all its weights and gradients. A
 gradient that is finite and huge counts too: squared, it makes Adam's second moment infinite, and the weights would
-then never move again. Losses are looked at where they are logged, once in an algorithm's ``train``.
+then never move again. Losses are looked at where they are logged (`homeo_rl.training.logger`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Logger
 
-from homeo_rl.errors import NumericalFault
+from homeo_rl.errors import BadUpdate
 from homeo_rl.finite import LIMIT
-
-
-class BadUpdate(NumericalFault):
-    """An update gave weights, gradients or a loss that are not finite, or absurd; the policy is not worth storing."""
 
 
 class UpdateGuard(BaseCallback):
     """Check every update of the model that learns.
 
     Raises:
-        BadUpdate: naming the environment step, the optimiser and the parameter, or the loss.
+        BadUpdate: naming the environment step, the optimiser and the parameter.
     """
 
     def __init__(self) -> None:
@@ -39,7 +32,6 @@ class UpdateGuard(BaseCallback):
     def _on_training_start(self) -> None:
         for name, optimiser in optimisers(self.model):
             self._hooks.append(optimiser.register_step_post_hook(_check_of(self.model, name)))
-        self.model.set_logger(FiniteLogger(self.model, self.model.logger))
 
     def _on_training_end(self) -> None:
         while self._hooks:
@@ -47,29 +39,6 @@ class UpdateGuard(BaseCallback):
 
     def _on_step(self) -> bool:
         return True
-
-
-class FiniteLogger(Logger):
-    """A model's logger without the figures that are not finite: a mean over nothing is not logged.
-
-    Raises:
-        BadUpdate: such a figure is a loss of a gradient step.
-    """
-
-    def __init__(self, model: BaseAlgorithm, logger: Logger) -> None:
-        super().__init__(logger.dir, logger.output_formats)
-        self._model = model
-
-    def record(self, key: str, value: Any, exclude: str | tuple[str, ...] | None = None) -> None:
-        """Take a figure down for the next dump."""
-        if isinstance(value, float | np.floating) and not math.isfinite(value):
-            if key.startswith("train/") and key.endswith("loss"):
-                raise BadUpdate(
-                    f"step {self._model.num_timesteps}: {key} is {value}; expected a finite loss; "
-                    "lower learning_rate; the last saved policy is kept"
-                )
-            return
-        super().record(key, value, exclude)
 
 
 def optimisers(model: BaseAlgorithm) -> Iterator[tuple[str, torch.optim.Optimizer]]:

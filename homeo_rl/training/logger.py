@@ -1,0 +1,91 @@
+"""What of a training reaches TensorBoard: figures that are finite, and no more of them than a curve can show."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+
+from homeo_rl.errors import BadUpdate
+
+POINTS = 500
+"""Points of a curve, at least, where the algorithm tells so many."""
+
+SPACING = 1000
+"""Environment steps between two points of a long training: some 2 MB a million steps with 30 figures."""
+
+
+class TrainingLogger(Logger):
+    """A model's logger without the figures that are not finite (a mean over nothing), and not more often than useful.
+
+    Algorithms tell their figures once an iteration or every few episodes, which may be every few steps. What is told in
+    between is kept for the next point, as means where they are means.
+
+    Args:
+        model: the algorithm that logs.
+        logger: its logger, with SB3's outputs.
+        planned: environment steps of the whole training.
+
+    Attributes:
+        last: environment step of the last point.
+
+    Raises:
+        BadUpdate: a figure that is not finite is a loss of a gradient step.
+    """
+
+    def __init__(self, model: BaseAlgorithm, logger: Logger, *, planned: int) -> None:
+        super().__init__(logger.dir, logger.output_formats)
+        self._model = model
+        self._spacing = min(SPACING, planned // POINTS)
+        self.last = -self._spacing
+
+    def record(self, key: str, value: Any, exclude: str | tuple[str, ...] | None = None) -> None:
+        """Take a figure down for the next dump."""
+        if isinstance(value, float | np.floating) and not math.isfinite(value):
+            if key.startswith("train/") and key.endswith("loss"):
+                raise BadUpdate(
+                    f"step {self._model.num_timesteps}: {key} is {value}; expected a finite loss; "
+                    "lower learning_rate; the last saved policy is kept"
+                )
+            return
+        super().record(key, value, exclude)
+
+    def dump(self, step: int = 0) -> None:
+        """Write a point if it is time for one; evaluations, which are rare, always are."""
+        if step - self.last >= self._spacing or any(name.startswith("eval/") for name in self.name_to_value):
+            self.last = step
+            super().dump(step)
+
+
+class LoggerCallback(BaseCallback):
+    """Give the model a `TrainingLogger`, which remembers its last point when the training is gone on with.
+
+    Args:
+        planned: environment steps of the whole training.
+    """
+
+    def __init__(self, planned: int) -> None:
+        super().__init__()
+        self._planned = planned
+        self._last: int | None = None
+
+    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what a training that is gone on with has to know."""
+        return {"last": self.model.logger.last}, {}  # type: ignore[attr-defined]  # ours, from the start of training
+
+    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take it back."""
+        self._last = told["last"]
+
+    def _on_training_start(self) -> None:
+        logger = TrainingLogger(self.model, self.model.logger, planned=self._planned)
+        if self._last is not None:
+            logger.last = self._last
+        self.model.set_logger(logger)
+
+    def _on_step(self) -> bool:
+        return True
