@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from homeo_rl.degradations.protocol import NetworkDegradation
-from homeo_rl.snn.state import LayerWeights, Weights
+
+if TYPE_CHECKING:  # torch takes seconds to load, which a wrong suite should not wait for
+    from torch import Tensor
+
+    from homeo_rl.snn.state import LayerWeights, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +40,7 @@ class ZeroWeights(NetworkDegradation):
         for layer in weights:
             weight = layer.weight.clone()
             lost = rng.choice(weight.numel(), int(severity * self.fraction * weight.numel()), replace=False)
-            neurons, inputs = (torch.as_tensor(part) for part in np.divmod(lost, weight.shape[1]))
-            weight[neurons, inputs] = 0.0
+            weight[np.divmod(lost, weight.shape[1])] = 0.0
             layers.append(layer._replace(weight=weight))
         return tuple(layers)
 
@@ -135,12 +136,12 @@ class StuckNeurons(NetworkDegradation):
 
 
 def _normal(rng: np.random.Generator, like: Tensor, std: float) -> Tensor:
-    return torch.as_tensor(rng.standard_normal(tuple(like.shape), dtype=np.float32) * np.float32(std)).to(like)
+    return like.new_tensor(rng.standard_normal(tuple(like.shape), dtype=np.float32) * np.float32(std))
 
 
 def _chosen(layer: LayerWeights, fraction: float, rng: np.random.Generator) -> Tensor:
     """Return 1 for exactly int(fraction * N) neurons of a layer, else 0."""
-    flags = torch.zeros_like(layer.bias)
     size = layer.bias.shape[0]
-    flags[torch.as_tensor(rng.choice(size, int(fraction * size), replace=False))] = 1.0
+    flags = layer.bias.new_zeros(size)
+    flags[rng.choice(size, int(fraction * size), replace=False)] = 1.0
     return flags

@@ -12,14 +12,16 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
 from homeo_rl.seeding import generator
-from homeo_rl.snn.state import Weights
+
+if TYPE_CHECKING:
+    from homeo_rl.snn.state import Weights
 
 Env = gym.Env[Any, Any]
 

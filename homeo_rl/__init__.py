@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from homeo_rl.run import Run
     from homeo_rl.snn.network import SpikingNetwork
     from homeo_rl.spec import ControllerSpec, NetworkSpec
-    from homeo_rl.training.train import TrainingPlan, train
+    from homeo_rl.training.plan import TrainingPlan
+    from homeo_rl.training.train import train
 
 __version__ = "0.1.0"
 
@@ -52,7 +53,7 @@ _HOME = {
     "SpikingSACPolicy": "agents.policies",
     "SpikingTD3Policy": "agents.policies",
     "Suite": "degradations",
-    "TrainingPlan": "training.train",
+    "TrainingPlan": "training.plan",
     "calibration_of": "evaluation.calibrate",
     "evaluate": "evaluation.evaluate",
     "load_controller": "agents.controller",

@@ -13,7 +13,9 @@ from homeo_rl import checkpoint
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.degradations import DEGRADATIONS, Condition, Suite, build, load_suite
 from homeo_rl.errors import EnvironmentFault, NumericalFault, UsageError
-from homeo_rl.evaluation import Plan, Result, calibration_of, evaluate
+from homeo_rl.evaluation.calibrate import calibration_of
+from homeo_rl.evaluation.evaluate import Result, evaluate
+from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.scores import COLUMNS
 from homeo_rl.homeostasis import MECHANISMS
 from homeo_rl.report import statistics

@@ -29,7 +29,8 @@ from homeo_rl.cli import main
 from homeo_rl.degradations import load_suite
 from homeo_rl.envs.making import make_env, make_vector
 from homeo_rl.errors import BadUpdate, NumericalFault
-from homeo_rl.evaluation import Plan, Result, evaluate
+from homeo_rl.evaluation.evaluate import Result, evaluate
+from homeo_rl.evaluation.plan import Plan
 from homeo_rl.finite import LIMIT, wrong_entry
 from homeo_rl.homeostasis import LayerReference, make
 from homeo_rl.report import build, read_scores
@@ -37,7 +38,8 @@ from homeo_rl.report.statistics import COLUMNS
 from homeo_rl.run import Run
 from homeo_rl.training.hyperparams import ALGORITHMS
 from homeo_rl.training.logger import TrainingLogger
-from homeo_rl.training.train import TrainingPlan, train
+from homeo_rl.training.plan import TrainingPlan
+from homeo_rl.training.train import train
 
 SMALL = {"agent_kwargs": {"hidden": [8, 8]}, "net_arch": [8]}
 ON = {**SMALL, "n_steps": 32, "batch_size": 32, "n_epochs": 2, "n_envs": 2}

@@ -27,7 +27,8 @@ from homeo_rl.cli import main
 from homeo_rl.degradations import load_suite
 from homeo_rl.envs.making import arguments_for, make_env, make_vector
 from homeo_rl.errors import NumericalFault, UsageError
-from homeo_rl.evaluation import Plan, evaluate
+from homeo_rl.evaluation.evaluate import evaluate
+from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import Route, read_routes
 from homeo_rl.report import build
 from homeo_rl.run import Run
@@ -35,7 +36,8 @@ from homeo_rl.snn import neurons
 from homeo_rl.snn.network import half_rate_current
 from homeo_rl.spec import NeuronSpec
 from homeo_rl.training.hyperparams import ALGORITHMS, resolve, tuned
-from homeo_rl.training.train import TrainingPlan, train
+from homeo_rl.training.plan import TrainingPlan
+from homeo_rl.training.train import train
 
 TRAIN, STATIC, MOVING = "homeo_rl/NavigationTrain-v0", "homeo_rl/Navigation-v0", "homeo_rl/NavigationDynamic-v0"
 ROUTES = [{"start": [-8.0, -9.0, 0.5], "goal": [-7.0, -9.0]}, {"start": [8.5, 9.0, 3.1], "goal": [8.0, 2.0]}]

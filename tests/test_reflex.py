@@ -19,7 +19,8 @@ from homeo_rl.compiler.build import compile_function
 from homeo_rl.compiler.specification import REFLEXES, Document, read_document
 from homeo_rl.degradations import load_suite
 from homeo_rl.errors import UsageError
-from homeo_rl.evaluation import Plan, evaluate
+from homeo_rl.evaluation.evaluate import evaluate
+from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.reflexes import violations
 from homeo_rl.evaluation.rollout import Episode
 from homeo_rl.report.build import build

@@ -28,7 +28,8 @@ from homeo_rl.run import Run
 from homeo_rl.training import estimate as estimates
 from homeo_rl.training import keeper, logger, resume
 from homeo_rl.training.boundary import Stopped
-from homeo_rl.training.train import TrainingPlan, train
+from homeo_rl.training.plan import TrainingPlan
+from homeo_rl.training.train import train
 
 SMALL = {"agent_kwargs": {"hidden": [8, 8]}, "net_arch": [8]}
 ON = {**SMALL, "n_steps": 32, "batch_size": 32, "n_epochs": 2, "n_envs": 2}

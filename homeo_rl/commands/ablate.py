@@ -20,7 +20,7 @@ def run(args: Ablate, words: list[str]) -> dict[str, Any]:
     from homeo_rl.report.statistics import cells, read_scores
     from homeo_rl.training.ablate import ARMS, AblationPlan, ablate
     from homeo_rl.training.params import parse_params
-    from homeo_rl.training.train import TrainingPlan
+    from homeo_rl.training.plan import TrainingPlan
 
     arms = tuple(arm.strip() for arm in args.arms.split(","))
     for arm in arms:

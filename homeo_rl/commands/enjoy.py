@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from homeo_rl.commands.common import open_run
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import UsageError, unknown
 from homeo_rl.flags import Enjoy
 
 
 def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
     """Watch a run."""
-    run = open_run(args.run)
-
     from homeo_rl.degradations import load_suite
-    from homeo_rl.errors import unknown
-    from homeo_rl.evaluation.enjoy import enjoy
-    from homeo_rl.evaluation.routes import read_routes
 
+    run = open_run(args.run)
     suite = load_suite(args.suite)
     conditions = {condition.label: condition for condition in suite.conditions}
     if args.condition not in conditions:
         raise unknown(f"condition of suite {args.suite}", args.condition, conditions)
     if args.episodes < 1 or (args.steps is not None and args.steps < 1):
         raise UsageError(f"--episodes and --steps: expected at least 1, got {args.episodes} and {args.steps}")
+
+    from homeo_rl.evaluation.enjoy import enjoy
+    from homeo_rl.evaluation.routes import read_routes
+
     episodes = enjoy(
         run,
         video=args.video,

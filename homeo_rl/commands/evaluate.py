@@ -11,11 +11,15 @@ from homeo_rl.flags import Evaluate
 
 def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
     """Evaluate a run under a suite, whole or cut short."""
+    from homeo_rl.degradations import load_suite
+
     run = open_run(args.run)
+    suite = load_suite(args.suite)
+    arms = tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip())
 
     from homeo_rl.console import Bars
-    from homeo_rl.degradations import load_suite
-    from homeo_rl.evaluation import Plan, evaluate
+    from homeo_rl.evaluation.evaluate import evaluate
+    from homeo_rl.evaluation.plan import Plan
     from homeo_rl.evaluation.routes import read_routes
     from homeo_rl.evaluation.tensorboard import log_evaluation
     from homeo_rl.report import build
@@ -23,8 +27,8 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
 
     routes = () if args.routes is None else read_routes(args.routes)
     plan = Plan(
-        suite=load_suite(args.suite),
-        arms=tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip()),
+        suite=suite,
+        arms=arms,
         episodes=(len(routes) or 20) if args.episodes is None else args.episodes,
         seed=args.seed,
         which="best" if args.best else "policy",

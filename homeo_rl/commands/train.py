@@ -13,7 +13,7 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
     """Train an agent."""
     from homeo_rl.console import Bars
     from homeo_rl.training.params import parse_params, read_config
-    from homeo_rl.training.train import TrainingPlan, planned_steps, train
+    from homeo_rl.training.plan import TrainingPlan, prepare
 
     hyperparams = read_config(args.conf, args.env) if args.conf is not None else {}
     hyperparams |= parse_params(args.hyperparams)
@@ -44,8 +44,12 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         vec_env=args.vec_env,
         command=shlex.join(["homeo-rl", *words]),
     )
+    _, spec = prepare(plan)  # what is wrong is told before torch is loaded, which takes seconds
+
+    from homeo_rl.training.train import train
+
     with Bars(enabled=args.progress).shown() as bars:
-        bars.start(f"{args.algo} {args.agent} on {args.env}", planned_steps(plan))
+        bars.start(f"{args.algo} {args.agent} on {args.env}", spec.planned)
         run = train(
             plan,
             report=lambda done, mean: bars.reach(done, "" if mean is None else f"return {mean:.1f}"),

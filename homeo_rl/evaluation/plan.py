@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from homeo_rl.agents.controller import Controller, load_controller
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite
 from homeo_rl.envs.making import arguments_for
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.routes import Route
-from homeo_rl.homeostasis import make
 from homeo_rl.run import Run
+
+if TYPE_CHECKING:  # torch takes seconds to load, which somebody with a typing error should not wait for
+    from homeo_rl.agents.controller import Controller
 
 NO_REFLEX = "no-reflex"
 """The arm in which a composed policy acts without its reflex."""
@@ -42,6 +43,8 @@ class Plan:
         Raises:
             UsageError: the run has none, or it cannot be cut to so many time steps.
         """
+        from homeo_rl.agents.controller import load_controller
+
         controller = load_controller(run, which=self.which)
         return controller if self.time_steps is None else controller.cut(self.time_steps)
 
@@ -60,6 +63,9 @@ class Plan:
         twice = next((arm for arm in self.arms if self.arms.count(arm) > 1), None)
         if twice:
             raise UsageError(f"--homeostasis: arm {twice!r} is given twice; give each once")
-        for arm in self.arms:
-            if arm != NO_REFLEX:
-                make(arm)  # raises where an arm is not known
+        if any(arm not in ("none", NO_REFLEX) for arm in self.arms):
+            from homeo_rl.homeostasis import make
+
+            for arm in self.arms:
+                if arm != NO_REFLEX:
+                    make(arm)  # raises where an arm is not known

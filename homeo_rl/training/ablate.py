@@ -7,7 +7,6 @@ initial potential, but a constant current that is learned just as freely.
 from __future__ import annotations
 
 import multiprocessing
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -17,8 +16,10 @@ from typing import Any, NamedTuple
 from homeo_rl import checkpoint
 from homeo_rl.degradations import load_suite
 from homeo_rl.errors import UsageError
-from homeo_rl.evaluation import Plan, evaluate
-from homeo_rl.training.train import TrainingPlan, train
+from homeo_rl.evaluation.evaluate import evaluate
+from homeo_rl.evaluation.plan import Plan
+from homeo_rl.training.plan import TrainingPlan
+from homeo_rl.training.train import train
 
 ARMS: dict[str, dict[str, Any]] = {
     "baseline": {"initial": "rest", "readout": {"kind": "mean"}},
@@ -103,9 +104,7 @@ def _one(plan: AblationPlan, arm: str, seed: int) -> Done:
         if {key: known.get(key) for key in told} != told:
             raise UsageError(f"{plan.out}: holds another ablation (arm {arm}, seed {seed}); choose another --out")
         return Done(arm, seed, tuple(folder / name for name in known["folders"]))
-    if folder.exists():  # a training that was cut off
-        shutil.rmtree(folder)
-    run = train(training)
+    run = train(training)  # which goes on where it was cut off
     base = Plan(suite=load_suite("clean"), arms=("none",), episodes=plan.episodes, seed=0)
     results = [evaluate(run, replace(base, time_steps=cut), workers=1) for cut in plan.cuts or (None,)]
     names = [str(result.folder.relative_to(folder)) for result in results]

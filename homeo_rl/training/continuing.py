@@ -11,7 +11,7 @@ from homeo_rl.run import Run, slug
 from homeo_rl.spec import RunSpec, dump
 
 if TYPE_CHECKING:
-    from homeo_rl.training.train import TrainingPlan
+    from homeo_rl.training.plan import TrainingPlan
 
 _MAY_DIFFER = ("command", "versions", "steps", "digest", "source")
 """Fields of a run that another command of the same plan may have otherwise."""

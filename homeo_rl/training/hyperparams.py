@@ -1,32 +1,23 @@
-"""Hyper-parameters of the presets, and the checking of those a user gives.
+"""Hyper-parameters of the presets, and the checking of those a user gives; nothing here loads torch.
 
-Stable-Baselines3's own defaults hold where nothing is written here.
+Stable-Baselines3's own defaults hold where nothing is written here. Which arguments its algorithms take is read from
+its source, because importing it takes seconds that somebody with a typing error should not wait.
 """
 
 from __future__ import annotations
 
-import inspect
+import ast
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.utils import LinearSchedule
 
-from homeo_rl.agents.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
 from homeo_rl.errors import UsageError, unknown
 
-ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], type[Any]]] = {
-    "a2c": (A2C, SpikingActorCriticPolicy),
-    "ddpg": (DDPG, SpikingTD3Policy),
-    "ppo": (PPO, SpikingActorCriticPolicy),
-    "sac": (SAC, SpikingSACPolicy),
-    "td3": (TD3, SpikingTD3Policy),
-}
-"""Algorithms by name, with the policy that carries a spiking actor into each."""
+ALGORITHMS = ("a2c", "ddpg", "ppo", "sac", "td3")
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     # The rate falls to 0: at a constant 1e-3 the policy goes on jumping between 200 and 1000 on InvertedPendulum.
@@ -77,9 +68,28 @@ def known(algo: str) -> list[str]:
     """
     if algo not in ALGORITHMS:
         raise unknown("algorithm", algo, ALGORITHMS)
-    arguments = set(inspect.signature(ALGORITHMS[algo][0].__init__).parameters) - _RESERVED
+    names = set(arguments(algo)) - _RESERVED
     ours = set(OURS) - ({"noise_std"} if algo not in ("td3", "ddpg") else set())
-    return sorted(arguments | (ours - ({"log_std_init"} if algo not in ("ppo", "a2c") else set())))
+    return sorted(names | (ours - ({"log_std_init"} if algo not in ("ppo", "a2c") else set())))
+
+
+def arguments(algo: str) -> dict[str, str]:
+    """Return the arguments of SB3's algorithm with their annotations, as they are written.
+
+    Args:
+        algo: one of `ALGORITHMS`.
+    """
+    package = importlib.util.find_spec("stable_baselines3")
+    assert package is not None
+    assert package.origin is not None
+    source = (Path(package.origin).parent / algo / f"{algo}.py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef) and node.name == algo.upper():
+            for part in node.body:
+                if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+                    own = [*part.args.args, *part.args.kwonlyargs]
+                    return {arg.arg: ast.unparse(arg.annotation) if arg.annotation else "" for arg in own}
+    raise AssertionError(f"stable_baselines3/{algo}/{algo}.py: no class {algo.upper()} with an __init__")
 
 
 @dataclass(frozen=True)
@@ -109,15 +119,17 @@ def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: an unknown name, or a value of the wrong type.
     """
     names = known(algo)
-    arguments = inspect.signature(ALGORITHMS[algo][0].__init__).parameters
+    kinds = {name: _KINDS.get(text) for name, text in arguments(algo).items()} | OURS
     for name, value in given.items():
         if name not in names:
             raise unknown(f"hyper-parameter of {algo}", name, names)
         if name in SCHEDULED and isinstance(value, str):
             schedule(name, value)
             continue
-        kind = OURS[name] if name in OURS else arguments[name].annotation
-        if isinstance(kind, type) and not _fits(value, kind):
+        if name == "train_freq":
+            _check_train_freq(value)
+        kind = kinds[name]
+        if kind is not None and not _fits(value, kind):
             raise UsageError(f"hyper-parameter {name}: expected {kind.__name__}, got {value!r}; correct it")
     return {**DEFAULTS[algo], **given}
 
@@ -126,8 +138,8 @@ SCHEDULED = ("learning_rate", "clip_range")
 """Hyper-parameters that may fall linearly to 0 over the training, written ``lin_3e-4`` as in rl-zoo's files."""
 
 
-def schedule(name: str, text: str) -> LinearSchedule:
-    """Return the schedule that ``text`` stands for.
+def schedule(name: str, text: str) -> float:
+    """Return where the schedule that ``text`` stands for begins.
 
     Raises:
         UsageError: it is not ``lin_`` and a number.
@@ -136,9 +148,23 @@ def schedule(name: str, text: str) -> LinearSchedule:
     try:
         if kind != "lin":
             raise ValueError
-        return LinearSchedule(float(start), 0.0, 1.0)
+        return float(start)
     except ValueError:
         raise UsageError(f"hyper-parameter {name}: expected a number or lin_NUMBER, got {text!r}; correct it") from None
+
+
+_KINDS = {"int": int, "float": float, "bool": bool}
+"""Annotations that a value of a file or a command line can be compared with."""
+
+
+def _check_train_freq(value: Any) -> None:
+    """Check what SB3 would refuse much later."""
+    several = isinstance(value, list | tuple) and len(value) == 2 and value[1] in ("step", "episode")
+    count = value[0] if several else value
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise UsageError(
+            f'hyper-parameter train_freq: expected a number of steps, [N, "step"] or [N, "episode"], got {value!r}'
+        )
 
 
 def _fits(value: Any, kind: type) -> bool:

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,23 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import ResultsWriter
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from homeo_rl import homeostasis
 from homeo_rl.agents.controller import save_controller
 from homeo_rl.agents.monitored import Monitored
 from homeo_rl.agents.policies import SpikingPolicyMixin
-from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.supervised import SupervisedVecEnv
 from homeo_rl.agents.vec_env import GymVecEnv
-from homeo_rl.envs.making import load_modules, make_env, make_vector
+from homeo_rl.envs.making import make_env, make_vector
 from homeo_rl.envs.recipe import Recipe
 from homeo_rl.envs.recording import Recorded
-from homeo_rl.errors import BadUpdate, StorageFault, UsageError, unknown
-from homeo_rl.run import Run, slug, versions
+from homeo_rl.errors import BadUpdate, StorageFault, UsageError
+from homeo_rl.run import Run, slug
 from homeo_rl.seeding import derive
 from homeo_rl.spec import RunSpec, dump
+from homeo_rl.training.algorithms import CLASSES
 from homeo_rl.training.boundary import Stopped, resumable
 from homeo_rl.training.callbacks import (
     EvaluationCallback,
@@ -43,45 +44,12 @@ from homeo_rl.training.callbacks import (
     SpikeCallback,
 )
 from homeo_rl.training.continuing import forget_later_events, set_aside, unfinished
-from homeo_rl.training.estimate import estimate, require
-from homeo_rl.training.hyperparams import ALGORITHMS, OURS, SCHEDULED, resolve, schedule, tuned
+from homeo_rl.training.hyperparams import OURS, SCHEDULED, schedule
 from homeo_rl.training.incidents import IncidentCallback
 from homeo_rl.training.keeper import Keeper
 from homeo_rl.training.logger import LoggerCallback
+from homeo_rl.training.plan import TrainingPlan, prepare
 from homeo_rl.training.update_guard import UpdateGuard
-
-VEC_ENVS = ("dummy", "workers")
-"""Where environments without a compiled vector form run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingPlan:
-    """What is to be trained, and where it goes. See the flags of ``homeo-rl train`` for each field.
-
-    ``stop_at`` stops it after so many steps as a signal does.
-    """
-
-    algo: str
-    env: str
-    agent: str = "popsan"
-    steps: int | None = None
-    seed: int = 0
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
-    hyperparams: dict[str, Any] = field(default_factory=dict)
-    homeostasis_in_training: str = "none"
-    modules: tuple[str, ...] = ()
-    log_folder: Path = Path("runs")
-    out: Path | None = None
-    tensorboard: Path | None = None
-    eval_freq: int = 10_000
-    eval_episodes: int = 5
-    save_freq: int = 10_000
-    fresh: bool = False
-    stop_at: int | None = None
-    device: str = "cpu"
-    num_threads: int = 1
-    vec_env: str = "dummy"
-    command: str = ""
 
 
 def train(
@@ -109,33 +77,9 @@ def train(
         StorageFault: a checkpoint could not be written; the earlier one is kept.
         Stopped: a signal; the same plan goes on.
     """
-    _check(plan)
-    load_modules(plan.modules)
-    plan = _with_tuned(plan)
-    steps = planned_steps(plan)
-    hyperparams = resolve(plan.algo, plan.hyperparams)
+    plan, spec = prepare(plan)
     plugin = homeostasis.make(plan.homeostasis_in_training)
     torch.set_num_threads(plan.num_threads)
-    probe = make_env(plan.env, plan.env_kwargs)
-    spaces = probe.observation_space, probe.action_space
-    probe.close()
-    spec = RunSpec(
-        origin="train",
-        env=plan.env,
-        env_kwargs=plan.env_kwargs,
-        agent=plan.agent,
-        algo=plan.algo,
-        seed=plan.seed,
-        planned=steps,
-        hyperparams=hyperparams,
-        homeostasis_in_training="" if plugin is None else plan.homeostasis_in_training,
-        controller=controller_spec(plan.agent, *spaces, algo=plan.algo, overrides=hyperparams.get("agent_kwargs")),
-        command=plan.command,
-        versions=versions(),
-        modules=plan.modules,
-    )
-    assert spec.controller is not None
-    require(estimate(plan.algo, hyperparams, spaces, spec.controller), plan.out or plan.log_folder)
     found = None if plan.fresh else unfinished(plan, spec)
     if found is not None and found.spec.digest:
         note(f"{found.path}: finished before, nothing is left to do; --fresh begins anew")
@@ -217,46 +161,8 @@ def parameter_digest(model: BaseAlgorithm) -> str:
     return found.hexdigest()
 
 
-def planned_steps(plan: TrainingPlan) -> int:
-    """Return how many environment steps ``plan`` takes: as given, else as tuned for its environment, else 100,000."""
-    if plan.steps is not None:
-        return plan.steps
-    return tuned(plan.algo, plan.env, plan.agent).steps or 100_000
-
-
-def _with_tuned(plan: TrainingPlan) -> TrainingPlan:
-    """Lay the plan over the defaults of its algorithm, environment and agent."""
-    known = tuned(plan.algo, plan.env, plan.agent)
-    return replace(
-        plan,
-        env_kwargs={**known.env_kwargs, **plan.env_kwargs},
-        hyperparams={**known.hyperparams, **plan.hyperparams},
-    )
-
-
-def _check(plan: TrainingPlan) -> None:
-    if plan.steps is not None and plan.steps < 1:
-        raise UsageError(f"--n-timesteps: expected at least 1, got {plan.steps}")
-    if plan.seed < 0 or plan.seed >= 2**32:
-        raise UsageError(f"--seed: expected 0 to 4294967295, got {plan.seed}")
-    if plan.eval_episodes < 1:
-        raise UsageError(
-            f"--eval-episodes: expected at least 1, got {plan.eval_episodes}; --eval-freq -1 switches it off"
-        )
-    if plan.num_threads < 1:
-        raise UsageError(f"--num-threads: expected at least 1, got {plan.num_threads}")
-    if plan.vec_env not in VEC_ENVS:
-        raise unknown("--vec-env", plan.vec_env, VEC_ENVS)
-    try:
-        device = torch.device("cpu" if plan.device == "auto" else plan.device)
-    except RuntimeError:
-        raise UsageError(f"--device: expected auto, cpu or cuda, got {plan.device!r}") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device: expected a GPU for {plan.device!r}, found none; use --device cpu")
-
-
 def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
-    kind, policy = ALGORITHMS[plan.algo]
+    kind, policy = CLASSES[plan.algo]
     hyperparams = dict(spec.hyperparams)
     ours = {name: hyperparams.pop(name) for name in OURS if name in hyperparams}
     count = int(ours.get("n_envs", 1))
@@ -268,7 +174,7 @@ def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
     policy_kwargs |= {name: ours[name] for name in ("agent_kwargs", "net_arch", "log_std_init") if name in ours}
     for name in SCHEDULED:
         if isinstance(hyperparams.get(name), str):
-            hyperparams[name] = schedule(name, hyperparams[name])
+            hyperparams[name] = LinearSchedule(schedule(name, hyperparams[name]), 0.0, 1.0)
     if ours.get("noise_std"):
         size = int(np.prod(envs.action_space.shape or (1,)))
         hyperparams["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, float(ours["noise_std"])))
@@ -393,7 +299,7 @@ def _write_configuration(plan: TrainingPlan, run: Run) -> None:
         "homeostasis_in_training": plan.homeostasis_in_training,
     }
     hyperparams = dump(run.spec)["hyperparams"]
-    policy_class = ALGORITHMS[plan.algo][1]
+    policy_class = CLASSES[plan.algo][1]
     config = {**hyperparams, "policy": f"homeo_rl.agents.{policy_class.__name__}"}
     (folder / "args.yml").write_text(yaml.safe_dump(arguments), encoding="utf-8")
     (folder / "config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")

@@ -12,7 +12,8 @@ from pathlib import Path
 from homeo_rl.errors import UsageError
 from homeo_rl.run import Run
 from homeo_rl.training.boundary import Stopped
-from homeo_rl.training.train import TrainingPlan, train
+from homeo_rl.training.plan import TrainingPlan
+from homeo_rl.training.train import train
 
 
 @dataclass(frozen=True)

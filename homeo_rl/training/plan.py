@@ -1,0 +1,126 @@
+"""What is to be trained, and everything that can be known of it before torch is loaded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from homeo_rl.agents.presets import controller_spec
+from homeo_rl.envs.making import load_modules, make_env
+from homeo_rl.errors import UsageError, unknown
+from homeo_rl.run import versions
+from homeo_rl.spec import RunSpec
+from homeo_rl.training.estimate import OFF_POLICY, estimate, require
+from homeo_rl.training.hyperparams import resolve, tuned
+
+VEC_ENVS = ("dummy", "workers")
+"""Where environments without a compiled vector form run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """What is to be trained, and where it goes. See the flags of ``homeo-rl train`` for each field.
+
+    ``stop_at`` stops it after so many steps as a signal does.
+    """
+
+    algo: str
+    env: str
+    agent: str = "popsan"
+    steps: int | None = None
+    seed: int = 0
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    hyperparams: dict[str, Any] = field(default_factory=dict)
+    homeostasis_in_training: str = "none"
+    modules: tuple[str, ...] = ()
+    log_folder: Path = Path("runs")
+    out: Path | None = None
+    tensorboard: Path | None = None
+    eval_freq: int = 10_000
+    eval_episodes: int = 5
+    save_freq: int = 10_000
+    fresh: bool = False
+    stop_at: int | None = None
+    device: str = "cpu"
+    num_threads: int = 1
+    vec_env: str = "dummy"
+    command: str = ""
+
+
+def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
+    """Check everything about a plan that can be wrong before a training begins.
+
+    Returns:
+        the plan with what is tuned for its environment filled in, and the specification of its run.
+
+    Raises:
+        UsageError: the plan does not fit, or needs more memory or disk than there is; nothing was written.
+    """
+    _check(plan)
+    load_modules(plan.modules)
+    plan = _with_tuned(plan)
+    hyperparams = resolve(plan.algo, plan.hyperparams)
+    if plan.homeostasis_in_training != "none":
+        from homeo_rl import homeostasis  # loads torch, which most trainings need not wait for here
+
+        homeostasis.make(plan.homeostasis_in_training)
+    probe = make_env(plan.env, plan.env_kwargs)
+    spaces = probe.observation_space, probe.action_space
+    probe.close()
+    controller = controller_spec(plan.agent, *spaces, algo=plan.algo, overrides=hyperparams.get("agent_kwargs"))
+    if plan.algo in OFF_POLICY and not isinstance(spaces[1], gym.spaces.Box):
+        raise UsageError(f"{plan.algo}: expected a continuous action space, {plan.env} has {spaces[1]}; use ppo or a2c")
+    require(estimate(plan.algo, hyperparams, spaces, controller), plan.out or plan.log_folder)
+    spec = RunSpec(
+        origin="train",
+        env=plan.env,
+        env_kwargs=plan.env_kwargs,
+        agent=plan.agent,
+        algo=plan.algo,
+        seed=plan.seed,
+        planned=plan.steps or 0,
+        hyperparams=hyperparams,
+        homeostasis_in_training="" if plan.homeostasis_in_training == "none" else plan.homeostasis_in_training,
+        controller=controller,
+        command=plan.command,
+        versions=versions(),
+        modules=plan.modules,
+    )
+    return plan, spec
+
+
+def _with_tuned(plan: TrainingPlan) -> TrainingPlan:
+    """Lay the plan over the defaults of its algorithm, environment and agent; 100,000 steps where none are named."""
+    known = tuned(plan.algo, plan.env, plan.agent)
+    return replace(
+        plan,
+        steps=known.steps or 100_000 if plan.steps is None else plan.steps,
+        env_kwargs={**known.env_kwargs, **plan.env_kwargs},
+        hyperparams={**known.hyperparams, **plan.hyperparams},
+    )
+
+
+def _check(plan: TrainingPlan) -> None:
+    if plan.steps is not None and plan.steps < 1:
+        raise UsageError(f"--n-timesteps: expected at least 1, got {plan.steps}")
+    if plan.seed < 0 or plan.seed >= 2**32:
+        raise UsageError(f"--seed: expected 0 to 4294967295, got {plan.seed}")
+    if plan.eval_episodes < 1:
+        raise UsageError(
+            f"--eval-episodes: expected at least 1, got {plan.eval_episodes}; --eval-freq -1 switches it off"
+        )
+    if plan.num_threads < 1:
+        raise UsageError(f"--num-threads: expected at least 1, got {plan.num_threads}")
+    if plan.vec_env not in VEC_ENVS:
+        raise unknown("--vec-env", plan.vec_env, VEC_ENVS)
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", plan.device):
+        raise UsageError(f"--device: expected auto, cpu or cuda, got {plan.device!r}")
+    if plan.device.startswith("cuda"):
+        import torch  # a second and a half, for those who have a GPU only
+
+        if not torch.cuda.is_available():
+            raise UsageError(f"--device: expected a GPU for {plan.device!r}, found none; use --device cpu")
