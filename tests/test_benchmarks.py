@@ -18,6 +18,7 @@ RATIOS = {
     "gpu_step": {"forward_vs_reference", "training_vs_reference", "forward_vs_limit", "training_vs_limit"},
     "evaluation_suite": {"vs_limit"},
     "conversion_digits": {"equal"},
+    "checkpoint_cost": {"share_of_training_percent", "vs_stable_baselines3"},
     "compiler_sizes": {"upper_over_gates_4", "gates_over_lower_4", "upper_over_gates_6", "gates_over_lower_6"},
     "spike_trains": {"agreement"},
     "sweep": {"speedup", "efficiency"},

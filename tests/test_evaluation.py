@@ -49,12 +49,12 @@ def rows(result: Result) -> list[dict[str, str]]:
 def test_scores_do_not_depend_on_how_many_run_side_by_side(
     make_run: Callable[..., Run], agent: str, overrides: dict[str, Any]
 ) -> None:
-    """1, 3 and 8 environments, 1 and 2 processes, one command twice: the same scores.csv, byte for byte."""
+    """1, 2, 3, 4 and 8 environments, 1 and 2 processes, one command twice: the same scores.csv, byte for byte."""
     run = make_run(agent=agent, overrides=overrides)
     what = plan(suite("obs-gaussian", "weights-drift", "dead-neurons", "stuck-neurons"), ARMS, episodes=7)
     texts = {
         text(evaluate(run, what, num_envs=num_envs, workers=workers))
-        for num_envs, workers in ((1, 1), (3, 1), (8, 1), (8, 2), (8, 1))
+        for num_envs, workers in ((1, 1), (2, 1), (4, 1), (8, 1), (8, 2), (3, 1), (8, 1))
     }
     assert len(texts) == 1
     assert len(texts.pop().splitlines()) == 1 + len(ARMS) * 5 * 7

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import random
+import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -166,3 +171,41 @@ def test_a_few_bytes_cannot_ask_for_all_memory(make_run: Callable[..., Run]) -> 
     run.save_policy(tensors, document)
     with pytest.raises(StorageFault, match="weights or more"):
         load_controller(run)
+
+
+def _saves_for_ever(folder: Path) -> None:
+    for number in itertools.count():
+        checkpoint.save(folder, {"w": np.full(20_000, number, np.float32)}, {"number": number})
+
+
+def killed_while_it_saves(folder: Path, kills: int) -> int:
+    """Kill a process that saves one bundle over and over; return how many of the kills left more than one folder."""
+    rng = random.Random(0)
+    checkpoint.save(folder, {"w": np.zeros(20_000, np.float32)}, {"number": 0})
+    within = 0
+    for _ in range(kills):
+        child = os.fork()
+        if child == 0:
+            try:
+                _saves_for_ever(folder)
+            finally:
+                os._exit(1)
+        time.sleep(rng.uniform(0.0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        within += len(list(folder.parent.iterdir())) > 1
+        tensors, document = checkpoint.load(folder)
+        assert (tensors["w"] == document["number"]).all()
+    return within
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+def test_a_kill_during_a_save_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+    assert killed_while_it_saves(tmp_path / "bundle", 60) > 10
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+def test_a_thousand_kills_during_saves(tmp_path: Path) -> None:
+    within = killed_while_it_saves(tmp_path / "bundle", 1000)
+    print(f"1,000 kills, {within} of them in the middle of a save: every bundle readable")
