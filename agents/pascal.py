@@ -17,6 +17,7 @@ from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulatio
 from homeo_rl.snn.accumulation import INPUT_GRID, burst, fire, integrate_and_fire, on_grid
 from homeo_rl.snn.layers import modulated_currents
 from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.operations import Operations, operations
 from homeo_rl.snn.qcfs import ladder_level, level_of
 from homeo_rl.snn.state import LayerWeights, NetworkState
 from homeo_rl.spec import NetworkSpec
@@ -109,10 +110,11 @@ class PascalNetwork(SpikingNetwork):
                 state.adaptation[index] = state.plugin.step(state.adaptation[index], layer, tick)
         return y.to(x.dtype), replace(state, measured=tuple(rates))
 
-    def synops(self, rates: Sequence[Tensor]) -> Tensor:
-        """Return synaptic operations per decision [B]; the analogue input is multiplied once, where it is not 0."""
-        counts = [(rates[0] != 0).to(rates[0]), *self.counts(rates)]
-        return torch.cat([count.double() for count in counts], 1) @ self.reached.double()
+    def operations(self, rates: Sequence[Tensor]) -> Operations:
+        """Return what a decision cost [B]; the analogue input is multiplied once, where it is not 0."""
+        silent = torch.zeros_like(rates[-1])  # the last layer gives numbers
+        counts = [(rates[0] != 0).to(rates[0]), *self.counts(rates), silent]
+        return operations(torch.cat([count.double() for count in counts], 1), self.costs)
 
     def counts(self, rates: Sequence[Tensor]) -> list[Tensor]:
         """Return how many spikes every hidden neuron sent [B, N], from the rates of a decision."""

@@ -175,9 +175,10 @@ class Session:
         return [rate.numpy() for rate in self.state.rates[1:]]
 
     @torch.inference_mode()
-    def synops(self) -> np.ndarray:
-        """Synaptic operations [slots] of the last decision (multiply-accumulates for an MLP)."""
-        return np.broadcast_to(self.network.synops(self.state.rates).numpy(), (self.slots,))
+    def operations(self) -> np.ndarray:
+        """What the last decision cost, [slots, 3]: spikes, additions at synapses, products (all that an MLP has)."""
+        found = torch.stack(tuple(self.network.operations(self.state.rates)), 1).numpy()
+        return np.broadcast_to(found, (self.slots, 3))
 
     @torch.inference_mode()
     def drift(self) -> np.ndarray:

@@ -132,7 +132,7 @@ def test_tensorboard_tags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     training = tags(next((run / "tb").glob("PPO_*")))
     assert {"rollout/ep_rew_mean", "train/loss", "time/fps", "eval/mean_reward"} <= training
-    assert {"snn/rate/0", "snn/rate/1", "snn/rate/2", "snn/synops"} <= training
+    assert {"snn/rate/0", "snn/rate/1", "snn/rate/2", "snn/synops", "snn/spikes", "snn/energy_nJ"} <= training
     assert {f"homeo/{name}/{layer}" for name in ("drift", "theta", "rate_error") for layer in range(3)} <= training
     assert "homeo/ratio_gap" in training
     evaluation = tags(run / "tb" / "evaluation")

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MULTIPLY_ACCUMULATE = 4.6e-12
-"""Joules of a 32-bit floating-point multiplication and addition in 45 nm (Horowitz, ISSCC 2014: 3.7 + 0.9 pJ)."""
-
-ACCUMULATE = 0.9e-12
-"""Joules of a 32-bit floating-point addition in 45 nm (Horowitz, ISSCC 2014); a spike costs one a synapse."""
+from homeo_rl.energy import joules
 
 
 @dataclass(frozen=True)
@@ -89,10 +85,7 @@ class Certificate:
         The analogue input is multiplied once, so the first layer's products count as such.
         """
         added = self.synaptic_operations - self.analogue_operations
-        return (
-            self.multiply_accumulates * MULTIPLY_ACCUMULATE,
-            self.analogue_operations * MULTIPLY_ACCUMULATE + added * ACCUMULATE,
-        )
+        return joules(0.0, self.multiply_accumulates), joules(added, self.analogue_operations)
 
     def markdown(self) -> str:
         """Return one page."""

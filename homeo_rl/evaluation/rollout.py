@@ -39,7 +39,8 @@ class Episode:
     (s), ``goal`` [x, y] and ``path``, points [x, y] once in `PATH_EVERY` decisions and at the end. Where a reflex acts:
     ``reflex``, the events [lines], its spikes [outputs] and the action of every decision. Where there is a MuJoCo
     simulation: ``unstable``, whether MuJoCo gave it up, which ended the episode. Where a plug-in adapts:
-    ``rolled_back``, how often its adaptation went wrong and was started again.
+    ``rolled_back``, how often its adaptation went wrong and was started again. ``operations``: spikes, additions at
+    synapses and products [3] of all decisions.
     """
 
     index: int
@@ -53,7 +54,7 @@ class Episode:
     goal: list[float] = field(default_factory=list)
     path: list[list[float]] = field(default_factory=list)
     rates: RateMoments = field(default_factory=RateMoments)
-    synops: float = 0.0
+    operations: np.ndarray = field(default_factory=lambda: np.zeros(3))
     drift: list[float] = field(default_factory=list)
     trace: list[dict[str, list[float]]] = field(default_factory=list)
     reflex: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
@@ -198,7 +199,7 @@ def _advance(
             if reflex is not None:
                 session.set_reflex(place, reflex)
     actions = session.act(np.stack([slot.observation for slot in slots]))
-    rates, synops = session.rates(), session.synops()
+    rates, operations = session.rates(), session.operations()
     reflexes = session.reflexes()
     tracing = [place for place, slot in enumerate(slots) if slot.episode.length % TRACE_EVERY == 0]
     drift = session.drift() if tracing else None
@@ -214,7 +215,7 @@ def _advance(
             episode.reflex.append((reflexes[0][place].copy(), reflexes[1][place].copy(), np.copy(actions[place])))
         if rates:
             episode.rates.add([layer[place] for layer in rates])
-        episode.synops += float(synops[place])
+        episode.operations += operations[place]
         if drift is not None and place in tracing:
             entry = {"drift": drift[place].tolist(), "rate": [float(layer[place].mean()) for layer in rates]}
             if thetas is not None:

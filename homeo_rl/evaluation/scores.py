@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from homeo_rl import checkpoint
+from homeo_rl.energy import joules
 from homeo_rl.evaluation.rollout import Episode
 
 
@@ -32,6 +33,8 @@ class Score:
         seen.
         unstable: whether MuJoCo gave the simulation up, which ended the episode (None without a simulation).
         rolled_back: how often an adaptation went wrong and was started again (None where nothing adapts).
+        spikes: of inputs and neurons, a decision (None for an MLP).
+        energy: joules a decision, of its arithmetic (`homeo_rl.energy`).
     """
 
     run: str
@@ -54,6 +57,8 @@ class Score:
     violations: int | None = None
     unstable: bool | None = None
     rolled_back: int | None = None
+    spikes: float | None = None
+    energy: float | None = None
 
 
 _HEADERS = {"total": "return"}
@@ -90,6 +95,7 @@ def score(
         deviation = float(np.abs(np.concatenate(means) - np.concatenate(list(normal))).mean())
     norms = np.asarray(layer_norms)
     moved = np.asarray(episode.drift) * norms
+    spikes, additions, products = episode.operations
     return Score(
         run=run,
         arm=arm,
@@ -103,7 +109,7 @@ def score(
         firing_rate=rate,
         rate_deviation=deviation,
         weight_drift=float(np.sqrt((moved**2).sum() / (norms**2).sum())),
-        synops=episode.synops / episode.length,
+        synops=float(additions + products) / episode.length,
         outcome=episode.outcome,
         path_length=episode.path_length,
         time=episode.time,
@@ -111,6 +117,8 @@ def score(
         violations=violations,
         unstable=episode.unstable,
         rolled_back=episode.rolled_back,
+        spikes=float(spikes) / episode.length if normal else None,
+        energy=joules(float(additions), float(products)) / episode.length,
     )
 
 

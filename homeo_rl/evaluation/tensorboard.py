@@ -50,6 +50,8 @@ def log_evaluation(
                 "rate_deviation": [s.rate_deviation for s in mine if s.rate_deviation is not None],
                 "weight_drift": [s.weight_drift for s in mine],
                 "synops": [s.synops for s in mine],
+                "spikes": [s.spikes for s in mine if s.spikes is not None],
+                "energy_nJ": [1e9 * s.energy for s in mine if s.energy is not None],
                 "unstable": [float(s.unstable) for s in mine if s.unstable is not None],
                 "rolled_back": [float(s.rolled_back) for s in mine if s.rolled_back is not None],
             }

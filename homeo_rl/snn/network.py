@@ -20,6 +20,7 @@ from homeo_rl.snn.encoders import REGULAR_THRESHOLD, CurrentEncoder, Encoder, bu
 from homeo_rl.snn.kernels import encoding, stack
 from homeo_rl.snn.kernels.decider import Frame, can_decide, decider_of
 from homeo_rl.snn.neurons import Membrane
+from homeo_rl.snn.operations import Operations, costs_of, operations
 from homeo_rl.snn.potentials import InitialPotentials, initial_potential
 from homeo_rl.snn.readouts import build_readout
 from homeo_rl.snn.state import LayerWeights, Measured, NetworkState, Weights, by_input, map_weights
@@ -36,7 +37,7 @@ class SpikingNetwork(nn.Module):
     change only where ``adapt=True`` is written, and only inside the state: the parameters are never touched.
     """
 
-    reached: Tensor
+    costs: Tensor
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
@@ -60,9 +61,7 @@ class SpikingNetwork(nn.Module):
         if spec.neuron.kind == "plif":
             start = -math.log(max(spec.neuron.tau - 1.0, 1e-3))
             self.leaks = nn.ParameterList(nn.Parameter(torch.tensor(start)) for _ in spec.widths[1:])
-        # How many neurons a spike reaches, for every sender in a row.
-        reached = [torch.full((i,), float(o)) for i, o in zip(spec.widths, spec.widths[1:], strict=False)]
-        self.register_buffer("reached", torch.cat(reached), persistent=False)
+        self.register_buffer("costs", costs_of(spec, output_fires=self.readout.spiking), persistent=False)
         if spec.readout.kind == "mean":
             # An output neuron that is silent or saturated at the start has no surrogate gradient to leave by.
             last = self.layers[-1]
@@ -286,14 +285,12 @@ class SpikingNetwork(nn.Module):
                 state.adaptation[index] = plugin.offline(state.adaptation[index], layer, Tick(pre, post), k)
         return state
 
-    def synops(self, rates: Sequence[Tensor]) -> Tensor:
-        """Return synaptic operations per decision [B]: spikes times the neurons that each reaches."""
-        first, *others = rates[:-1]
+    def operations(self, rates: Sequence[Tensor]) -> Operations:
+        """Return what a decision cost [B], from the rates that it left in the state."""
+        first, *others = rates
         if self.spec.encoder.kind == "current":  # a constant input is multiplied once, not once a step
             first = (first != 0).to(first) / self.spec.steps
-        # Whole numbers, so the order of the sum does not matter to the last bit.
-        spikes = (torch.cat([first, *others], 1) * self.spec.steps).round_()
-        return spikes.double() @ self.reached.double()
+        return operations((torch.cat([first, *others], 1) * self.spec.steps).round_(), self.costs)
 
     def _fires(self, index: int) -> bool:
         return self.readout.spiking or index < len(self.layers) - 1

@@ -12,6 +12,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from homeo_rl.agents.controller import save_controller
 from homeo_rl.agents.policies import SpikingPolicyMixin
+from homeo_rl.energy import joules
 from homeo_rl.run import Run
 from homeo_rl.seeding import derive
 from homeo_rl.snn.network import SpikingNetwork
@@ -114,7 +115,10 @@ class SpikeCallback(BaseCallback):
             _, state = network(policy.normaliser()(observations))
         for index, rate in enumerate(state.rates[1:]):
             self.logger.record(f"snn/rate/{index}", float(rate.mean()))
-        self.logger.record("snn/synops", float(network.synops(state.rates).mean()))
+            spikes, additions, products = (float(count.mean()) for count in network.operations(state.rates))
+        self.logger.record("snn/spikes", spikes)
+        self.logger.record("snn/synops", additions + products)
+        self.logger.record("snn/energy_nJ", 1e9 * joules(additions, products))
         online = policy.head().online
         if online is not None:
             for name, values in (

@@ -64,10 +64,8 @@ def certify(
         error = (after.double() - before.double()).abs().reshape(len(seen), -1)
         levels = _levels(source, trained.normaliser(seen))
         counts = [(rate * most).round() for rate, most in zip(state[1:-1], spiking.spec.levels_of_layers, strict=True)]
-        analogue = float((state[0] != 0).double().sum(1).mean()) * widths[1]
-        spikes = float(sum(sent.sum(1).mean() for sent in spiking.counts(state)))
+        spikes, added, analogue = (float(count.mean()) for count in spiking.operations(state))
         flipped = sum(int((a != b).sum()) for a, b in zip(levels, counts, strict=True))
-        synops = float(spiking.synops(state).mean())
     return Certificate(
         source=str(run.path), form=spiking.spec.form, neuron=spiking.spec.accumulator, widths=widths,
         levels=spiking.spec.levels_of_layers, time_steps=spiking.spec.steps, step_seconds=step_seconds,
@@ -77,7 +75,7 @@ def certify(
         rms_action_error=float(error.square().mean().sqrt()), flipped_counts=flipped,
         hidden_counts=sum(count.numel() for count in counts),
         multiply_accumulates=float(sum(i * o for i, o in pairwise(widths))),
-        synaptic_operations=synops, analogue_operations=analogue, spikes=spikes,
+        synaptic_operations=added + analogue, analogue_operations=analogue, spikes=spikes,
         diverged_at=tuple(_first_difference(a, b) for a, b in zip(first, second, strict=True)),
         returns=tuple(_returns(name, [one.total for one in several]) for name, several in played.items()),
     )  # fmt: skip
