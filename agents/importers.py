@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import zipfile
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 
+from homeo_rl import archives
 from homeo_rl.agents.controller import Controller, controller_from
 from homeo_rl.agents.presets import controller_spec
-from homeo_rl.errors import UsageError
+from homeo_rl.agents.sb3_zip import import_sb3_zip
+from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.files import printable
+from homeo_rl.inspecting_archives import array_head
 
 
 def import_popsan(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controller:
@@ -42,9 +47,12 @@ def import_popsan(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controlle
     }
     missing = sorted(set(named.values()) - set(arrays))
     if missing:
-        raise UsageError(f"{path}: expected PopSAN's array {missing[0]!r}, found {', '.join(sorted(arrays)[:4])}, ...")
-    hidden = [int(arrays[f"{layer}.weight"].shape[0]) for layer in layers[:2]]
+        raise UsageError(f"{path}: expected PopSAN's array {missing[0]!r}, found {_some(arrays)}")
+    hidden = [len(arrays[f"{layer}.bias"]) if arrays[f"{layer}.bias"].ndim == 1 else 0 for layer in layers[:2]]
     spec = controller_spec("popsan", env.observation_space, env.action_space, algo="td3", overrides={"hidden": hidden})
+    for layer, (inputs, outputs) in zip(layers, pairwise(spec.network.widths), strict=True):
+        # Before a network is built that has as many weights as two short arrays say.
+        _require_floats(arrays, f"{layer}.weight", (outputs, inputs), path)
     tensors = {"normaliser.running_count": np.zeros(())}
     for name, value in Controller(spec).state_dict().items():
         if name in named:
@@ -59,9 +67,8 @@ def import_popsan(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controlle
                     f"{path}: {named[name]}: expected {shape} floats for this environment, "
                     f"found {array.dtype} {array.shape}; check --env"
                 )
-            if not np.all(np.isfinite(array)):
-                raise UsageError(f"{path}: {named[name]} holds NaN or infinity; export the policy again")
-            tensors[name] = array.reshape(shape).astype(np.float64 if "normaliser" in name else np.float32)
+            kept = np.float64 if "normaliser" in name else np.float32
+            tensors[name] = _finite(arrays, named[name], kept, path).reshape(shape)
     return controller_from(spec, tensors, where=str(path))
 
 
@@ -81,52 +88,112 @@ def import_san(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controller:
     count = sum(name.startswith("w") for name in arrays)
     names = [f"{kind}{i}" for i in range(count) for kind in "wb"]
     if count < 2 or set(names) != set(arrays):
-        raise UsageError(f"{path}: expected the arrays w0, b0, w1, b1, ..., found {', '.join(sorted(arrays)[:6])}")
+        raise UsageError(f"{path}: expected the arrays w0, b0, w1, b1, ..., found {_some(arrays)}")
     inputs, outputs = (int(np.prod(space.shape or ())) for space in (env.observation_space, env.action_space))
     hidden = [len(arrays[f"b{i}"]) if arrays[f"b{i}"].ndim == 1 else 0 for i in range(count - 1)]
     widths = [inputs, *hidden, outputs]
     for i in range(count):
         for name, shape in ((f"w{i}", (widths[i + 1], widths[i])), (f"b{i}", (widths[i + 1],))):
-            array = arrays[name]
-            if array.dtype.kind != "f" or array.shape != shape:
-                raise UsageError(
-                    f"{path}: {name}: expected {shape} floats for this environment, "
-                    f"found {array.dtype} {array.shape}; check --env"
-                )
-            if not np.all(np.isfinite(array)):
-                raise UsageError(f"{path}: {name} holds NaN or infinity; export the policy again")
+            _require_floats(arrays, name, shape, path)
     spec = controller_spec("san", env.observation_space, env.action_space, algo="ddpg", overrides={"hidden": hidden})
     tensors = {
         name: value.numpy() for name, value in Controller(spec).normaliser.state_dict(prefix="normaliser.").items()
     }
     for i in range(count):
-        tensors[f"network.layers.{i}.weight"] = arrays[f"w{i}"].astype(np.float32)
-        tensors[f"network.layers.{i}.bias"] = arrays[f"b{i}"].astype(np.float32)
+        tensors[f"network.layers.{i}.weight"] = _finite(arrays, f"w{i}", np.float32, path)
+        tensors[f"network.layers.{i}.bias"] = _finite(arrays, f"b{i}", np.float32, path)
     return controller_from(spec, tensors, where=str(path))
 
 
+MAX_ARRAYS, MAX_ARRAY_BYTES = 100, 32 << 20
+"""Of an ``.npz``; the published PopSAN actor has 12 arrays and 0.5 MB."""
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read an ``.npz`` without unpickling anything.
+    """Read an ``.npz`` without unpickling anything; sizes are compared with limits and heads before it is unpacked.
+
+    The arrays cannot be written to.
 
     Raises:
-        UsageError: the file is missing or not such an archive.
+        UsageError: the file is missing, damaged or hostile, or not such an archive.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UsageError(f"{path}: expected an .npz file, found none; check the path")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path}: expected an .npz of plain arrays, cannot read it ({error})") from None
+        with archives.opened(path) as archive:
+            infos = archive.infolist()
+            size = sum(info.file_size for info in infos)
+            if not 1 <= len(infos) <= MAX_ARRAYS or size > MAX_ARRAY_BYTES:
+                raise StorageFault(
+                    f"{path}: expected 1 to {MAX_ARRAYS} arrays of {MAX_ARRAY_BYTES} bytes in all, found {len(infos)} "
+                    f"of {size}"
+                )
+            heads = [array_head(archive, info, path) for info in infos]
+            found = {}
+            for info, head in zip(infos, heads, strict=True):
+                where = f"{path}: array {printable(head.name)}"
+                if head.dtype.kind not in "fiub" or 0 in head.shape:
+                    raise StorageFault(f"{where}: expected numbers, found {printable(head.dtype)} {head.shape}")
+                blob = archives.whole(archive, info, MAX_ARRAY_BYTES, where)
+                order: Literal["F", "C"] = "F" if head.by_columns else "C"
+                found[head.name] = np.ndarray(head.shape, head.dtype, blob, head.begin, order=order)
+    except StorageFault as fault:
+        raise UsageError(f"{fault}; expected an .npz of plain arrays") from None
+    return found
+
+
+def _require_floats(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], path: Path) -> None:
+    array = arrays[name]
+    if array.dtype.kind != "f" or array.shape != shape:
+        raise UsageError(
+            f"{path}: {name}: expected {shape} floats for this environment, "
+            f"found {array.dtype} {array.shape}; check --env"
+        )
+
+
+def _finite(arrays: dict[str, np.ndarray], name: str, kept: type[np.floating[Any]], path: Path) -> np.ndarray:
+    """Return an array in the type that it is kept in."""
+    with np.errstate(over="ignore"):
+        found = arrays[name].astype(kept)
+    if not np.all(np.isfinite(found)):
+        raise UsageError(f"{path}: {name} holds NaN or infinity as a {found.dtype}; export the policy again")
+    return found
+
+
+def _some(arrays: dict[str, np.ndarray]) -> str:
+    """Return the first few names of a file."""
+    names = [printable(name, 40) for name in sorted(arrays)]
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
 
 
 @dataclass(frozen=True)
 class Importer:
-    """How a kind of published policy is read, and the environment arguments that it needs (a user's own come first)."""
+    """How a kind of published policy is read.
 
-    read: Callable[[Path, gym.Env[np.ndarray, np.ndarray]], Controller]
+    Attributes:
+        read: takes the file and the environment, and where ``chosen`` the keywords ``agent`` and ``overrides`` too.
+        env_kwargs: arguments that the environment needs; a user's own come first.
+        chosen: whether the file leaves it to the user which architecture its weights are for.
+        suite: where such a policy is tried first.
+        note: what the user has to know.
+    """
+
+    read: Callable[..., Controller]
     env_kwargs: dict[str, Any] = field(default_factory=dict)
+    chosen: bool = False
+    suite: str = "paper-mujoco"
+    note: str = ""
 
 
-IMPORTERS = {"popsan": Importer(import_popsan), "san": Importer(import_san, {"spike_coded": True})}
+IMPORTERS = {
+    "popsan": Importer(import_popsan),
+    "san": Importer(import_san, {"spike_coded": True}),
+    "sb3-zip": Importer(
+        import_sb3_zip,
+        chosen=True,
+        suite="quick",
+        note="observations go in as the environment gives them; the statistics of a VecNormalize that the policy was "
+        "trained behind lie in another file, a pickled one, which is not read",
+    ),
+}
 """Kinds of published policies that `homeo-rl import` knows."""

@@ -1,21 +1,23 @@
-"""Networks without spikes, with the same interface as the spiking one: the ReLU control arm, and QCFS networks."""
+"""Networks without spikes, with the same interface as the spiking one: the ReLU control arm, QCFS and tanh networks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor, nn
 
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Scope
 from homeo_rl.snn.layers import currents
+from homeo_rl.snn.operations import Operations
 from homeo_rl.snn.qcfs import QCFS, fit_thetas
 from homeo_rl.snn.state import LayerWeights, NetworkState, Weights, trained
 from homeo_rl.spec import NetworkSpec
 
 
 class MLPNetwork(nn.Module):
-    """Linear layers with ReLU or QCFS between them; no spikes, so no homeostasis either."""
+    """Linear layers with ReLU, tanh or QCFS between them; no spikes, so no homeostasis either."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
@@ -64,12 +66,16 @@ class MLPNetwork(nn.Module):
             x = currents(x.unsqueeze(1), own.weight, own.bias).squeeze(1)
             if index < len(self.layers) - 1:
                 activation = self.activations[index] if self.activations else None
-                x = torch.relu(x) if activation is None else activation(x)
+                if activation is not None:
+                    x = activation(x)
+                else:
+                    x = torch.tanh(x) if self.spec.activation == "tanh" else torch.relu(x)
                 x = x if own.alive is None else x * own.alive
                 most = activation.theta if isinstance(activation, QCFS) else 1.0
                 x = x if own.stuck is None else torch.where(own.stuck > 0, most, x)
         return x, state
 
-    def synops(self, rates: Sequence[Tensor]) -> Tensor:
-        """Return multiply-accumulates per decision, as a scalar."""
-        return torch.tensor(float(sum(i * o for i, o in zip(self.spec.widths, self.spec.widths[1:], strict=False))))
+    def operations(self, rates: Sequence[Tensor]) -> Operations:
+        """Return what any decision costs [1]: products alone."""
+        products = float(sum(i * o for i, o in pairwise(self.spec.widths)))
+        return Operations(torch.zeros(1), torch.zeros(1), torch.tensor([products], dtype=torch.float64))

@@ -123,7 +123,7 @@ def describe(spec: ControllerSpec) -> str:
     network = spec.network
     shape = "-".join(str(width) for width in network.widths)
     if network.body == "mlp":
-        levels = f", QCFS {network.levels_of_layers}" if network.activation == "qcfs" else ""
-        return f"MLP {shape}{levels}"
+        activation = {"relu": "", "tanh": ", tanh", "qcfs": f", QCFS {network.levels_of_layers}"}[network.activation]
+        return f"MLP {shape}{activation}"
     plain = dump(network)
     return f"{plain['neuron']['kind']} {shape}, T = {network.steps}, encoder {network.encoder.kind}"

@@ -6,6 +6,7 @@ import io
 import math
 import warnings
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,19 @@ def _sb3(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     return told
 
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> dict[str, Any]:
-    """Return name, dtype and shape of an array from the head of its member.
+@dataclass(frozen=True)
+class ArrayHead:
+    """What the head of an array in a numpy archive says; ``begin`` bytes of its member come before the numbers."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    by_columns: bool
+    begin: int
+
+
+def array_head(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> ArrayHead:
+    """Return what the head of a member says, after it was compared with the member's size.
 
     Raises:
         StorageFault: it is not an array, holds Python objects, or its size is not what its head says.
@@ -85,7 +97,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> dict[
             reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             if version not in ((1, 0), (2, 0)):
                 raise ValueError(f"format {version}")
-            shape, _, dtype = reader(head, max_header_size=_MAX_HEADER)
+            shape, by_columns, dtype = reader(head, max_header_size=_MAX_HEADER)
     except Exception as error:  # numpy reads it as a Python literal, in which anything can be wrong
         raise StorageFault(f"{where}: not the head of an array ({printable(error)})") from None
     if dtype.hasobject:
@@ -93,7 +105,12 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> dict[
     size = head.tell() + math.prod(shape) * dtype.itemsize
     if any(type(axis) is not int or axis < 0 for axis in shape) or size != info.file_size:
         raise StorageFault(f"{where}: {dtype} {printable(shape)} needs other than the {info.file_size} bytes it has")
-    return {"name": name, "dtype": str(dtype), "shape": list(shape)}
+    return ArrayHead(name, dtype, shape, by_columns, head.tell())
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> dict[str, Any]:
+    head = array_head(archive, info, path)
+    return {"name": head.name, "dtype": str(head.dtype), "shape": list(head.shape)}
 
 
 def brief(value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, cast
 import pydantic
 
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.files import printable
 
 T = TypeVar("T")
 
@@ -58,12 +59,16 @@ class EncoderSpec:
         return inputs * (2 if self.kind == "bernoulli" and self.signed else 1)
 
 
+NEURON_KINDS = ["current-lif", "lif", "plif", "if"]
+"""Names of neuron models; `homeo_rl.snn.neurons.register` adds to them."""
+
+
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
 class NeuronSpec:
     """A neuron model and its constants (see `homeo_rl.snn.neurons`)."""
 
-    kind: Literal["current-lif", "lif", "plif", "if"] = "current-lif"
+    kind: str = "current-lif"
     threshold: float = 0.5
     current_decay: float = 0.5
     voltage_decay: float = 0.75
@@ -73,6 +78,7 @@ class NeuronSpec:
     surrogate: Surrogate = "rectangle"
 
     def __post_init__(self) -> None:
+        _require(self.kind in NEURON_KINDS, "neuron kind", f"one of {', '.join(NEURON_KINDS)}", repr(self.kind))
         _require(self.threshold > 0, "neuron threshold", "> 0", self.threshold)
         _require(0 <= self.current_decay < 1, "neuron current_decay", "in [0, 1)", self.current_decay)
         _require(0 <= self.voltage_decay <= 1, "neuron voltage_decay", "in [0, 1]", self.voltage_decay)
@@ -106,12 +112,13 @@ class NetworkSpec:
     """A feed-forward network from ``inputs`` numbers to ``outputs`` numbers.
 
     ``body`` "spiking" runs ``steps`` spike steps a decision; "mlp" is the ReLU control arm of the same widths.
-    ``activation`` "qcfs" gives the MLP QCFS activations of ``levels`` (one a hidden layer, or one for all), which
-    become spiking neurons exactly (`homeo_rl.conversion`). ``membrane`` says how long membrane potentials live: a
-    decision (the default of both host papers) or an episode. ``initial`` says what they begin with: 0 ("rest"), or a
-    learnable potential of each "neuron" or "layer" (`homeo_rl.snn.potentials`); "constant" is the control, 0 and a
-    learnable constant current into each neuron. ``body`` "pascal" is a network converted from one with
-    QCFS: ``form`` and ``accumulator`` say how its neurons count (`homeo_rl.agents.pascal`).
+    ``activation`` "tanh" is for MLPs that others trained with it; "qcfs" gives the MLP QCFS activations of ``levels``
+    (one a hidden layer, or one for all), which become spiking neurons exactly (`homeo_rl.conversion`). ``membrane``
+    says how long membrane potentials live: a decision (the default of both host papers) or an episode. ``initial``
+    says what they begin with: 0 ("rest"), or a learnable potential of each "neuron" or "layer"
+    (`homeo_rl.snn.potentials`); "constant" is the control, 0 and a learnable constant current into each neuron.
+    ``body`` "pascal" is a network converted from one with QCFS: ``form`` and ``accumulator`` say how its neurons count
+    (`homeo_rl.agents.pascal`).
     """
 
     inputs: int
@@ -124,7 +131,7 @@ class NetworkSpec:
     readout: ReadoutSpec = ReadoutSpec()
     membrane: Literal["decision", "episode"] = "decision"
     initial: Initial = "rest"
-    activation: Literal["relu", "qcfs"] = "relu"
+    activation: Literal["relu", "tanh", "qcfs"] = "relu"
     levels: tuple[int, ...] = (8,)
     form: Literal["counts", "dyadic", "stepwise", "rate"] = "counts"
     accumulator: Literal["pascal", "gated"] = "pascal"
@@ -139,6 +146,8 @@ class NetworkSpec:
             "rest: an MLP has no membranes, and neurons that were converted begin every decision at half a threshold, "
             "which their theorem needs", self.initial,
         )  # fmt: skip
+        mlp = self.activation != "tanh" or self.body == "mlp"
+        _require(mlp, "activation tanh", "body mlp: spiking neurons have none", self.body)
         plain = self.encoder.kind == "current" and self.readout.kind == "membrane"
         _require(self.body != "pascal" or plain, "body pascal", "encoder current and read-out membrane", self.encoder)
         _require(self.inputs >= 1, "network inputs", ">= 1", self.inputs)
@@ -366,12 +375,12 @@ def parse(kind: type[T], data: object, *, where: str) -> T:
         # A misspelt key shows up twice, as missing and as unexpected; the second says what the user wrote.
         found = sorted(error.errors(), key=lambda one: one["type"] not in _UNEXPECTED)
         first = found[0]
-        path = ".".join(str(part) for part in first["loc"]) or "the document"
+        # Keys and values may be those of a stranger's file: they are not to control the terminal, nor to fill it.
+        path = printable(".".join(str(part) for part in first["loc"]) or "the document")
         if first["type"] in _UNEXPECTED and len(first["loc"]) == 1:
             raise unknown(f"key in {where}", path, [f.name for f in dataclasses.fields(cast(Any, kind))]) from None
-        message = first["msg"].removeprefix("Value error, ")
-        got = repr(first["input"])
-        got = got if len(got) <= 60 else got[:57] + "..."
+        message = printable(first["msg"].removeprefix("Value error, "), 300)
+        got = printable(repr(first["input"]), 60)
         raise UsageError(f"{where}: {path}: {message} (got {got}); correct it and run again") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import struct
 import warnings
@@ -112,11 +113,11 @@ def objects(path: Path) -> None:
         np.savez(file, x=np.array([{}, os.mkdir], dtype=object))
 
 
-_DEEP = b'{"a":' * 1_000_000 + b"1" + b"}" * 1_000_000
+DEEP = b'{"a":' * 1_000_000 + b"1" + b"}" * 1_000_000
 
 ARCHIVES: dict[str, Maker] = {
     # Stable-Baselines3 zips whose data are hostile.
-    "sb3: deep data": sb3(_DEEP),
+    "sb3: deep data": sb3(DEEP),
     "sb3: a key twice": sb3(b'{"gamma": 1, "gamma": 2}'),
     "sb3: NaN": sb3(b'{"gamma": NaN}'),
     "sb3: list": sb3(b"[]"),
@@ -174,3 +175,50 @@ ARCHIVES: dict[str, Maker] = {
     "npz: unknown version": npz(x=npy(head(), bytes(4), version=(9, 9))),
 }
 """Archives that `homeo-rl inspect` refuses."""
+
+ARRAYS: dict[str, Maker] = {
+    "200 MB of zeros": npz(x=npy(head(shape=(50_000_000,)), bytes(200_000_000))),
+    "40 MB": zipped({"x.npy": npy(head(shape=(10_000_000,)), bytes(40_000_000))}, method=zipfile.ZIP_STORED),
+    "900 arrays": npz(**{f"x{i}": npy(head(), bytes(4)) for i in range(900)}),
+    "signs in a name": npz(**{"\x1b[2J": npy(head(), bytes(4))}),
+    "numbers for a weight": npz(w0=npy(head("<i4"), bytes(4)), b0=npy(head("<i4"), bytes(4))),
+    "a shape of 2^62 and 0": npz(w0=npy(head(shape=(2**62, 0)))),
+    "a damaged array": zipped({"w0.npy": npy(head(), bytes(4))}, change=flipped),
+    **ARCHIVES,
+}
+"""Files that `homeo-rl import san` refuses."""
+
+
+def popsan(**changes: np.ndarray) -> Maker:
+    """Write a small PopSAN actor for HalfCheetah with some other arrays; a dot in a name is written ``__``."""
+    widths, arrays = (170, 8, 6, 60), {}
+    for layer, (inputs, outputs) in zip(
+        ("hidden_layers.0", "hidden_layers.1", "out_pop_layer"), itertools.pairwise(widths), strict=True
+    ):
+        arrays |= {f"snn.{layer}.weight": np.ones((outputs, inputs)), f"snn.{layer}.bias": np.ones(outputs)}
+    arrays |= {f"encoder.{name}": np.ones((1, 17, 10)) for name in ("mean", "std")}
+    arrays |= {"decoder.decoder.weight": np.ones((6, 1, 10)), "decoder.decoder.bias": np.ones(6)}
+    arrays |= {"obs_mean": np.zeros(17), "obs_var": np.ones(17)}
+    arrays |= {name.replace("__", "."): array for name, array in changes.items()}
+    return lambda path: path.write_bytes(_npz(arrays))
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, **arrays)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+_WIDE = {f"snn__hidden_layers__{i}__bias": np.ones(65_536, np.float32) for i in (0, 1)}
+
+POPSAN: dict[str, Maker] = {
+    "a network of 17 GB": popsan(**_WIDE),
+    "and its weights of one column": popsan(**_WIDE, snn__hidden_layers__1__weight=np.ones((65_536, 1), np.float32)),
+    "a bias without axes": popsan(snn__hidden_layers__0__bias=np.array(1.0)),
+    "weights without axes": popsan(snn__hidden_layers__0__weight=np.array(1.0)),
+    "too large for float32": popsan(decoder__decoder__bias=np.full(6, 1e300)),
+    "NaN": popsan(obs_mean=np.full(17, np.nan)),
+    "whole numbers": popsan(snn__hidden_layers__0__weight=np.ones((8, 170), int)),
+    "texts": popsan(obs_mean=np.array(["x"] * 17)),
+}
+"""Files that `homeo-rl import popsan` refuses."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import pickle
@@ -23,12 +24,17 @@ import archive_bombs
 import bombs
 import mutants
 import numpy as np
+import policy_bombs
 import pytest
 import safetensors.numpy
+import torch
 from test_package import sources
 
 from homeo_rl import checkpoint
 from homeo_rl.agents.controller import load_controller
+from homeo_rl.agents.importers import import_popsan, import_san
+from homeo_rl.agents.sb3_zip import import_sb3_zip
+from homeo_rl.envs.making import make_env
 from homeo_rl.errors import HomeoError, StorageFault, UsageError
 from homeo_rl.inspecting import describe
 from homeo_rl.run import Run
@@ -138,6 +144,63 @@ def test_archives(name: str, tmp_path: Path) -> None:
     there = listing(tmp_path)
     refused(lambda: describe(path), (StorageFault, UsageError), traced=True)
     assert listing(tmp_path) == there
+
+
+@pytest.mark.parametrize("name", policy_bombs.POLICIES)
+def test_policies_in_zips(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, env = tmp_path / "file.zip", make_env("CartPole-v1")
+    policy_bombs.POLICIES[name](path)
+    there = listing(tmp_path)
+    said = refused(lambda: import_sb3_zip(path, env), UsageError, traced=True)
+    assert said.startswith(str(path))
+    assert listing(tmp_path) == there, "nothing was executed, nothing written"
+
+
+@pytest.mark.parametrize("name", archive_bombs.ARRAYS)
+def test_arrays(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, env = tmp_path / "file.npz", make_env("homeo_rl/Navigation-v0", {"spike_coded": True})
+    archive_bombs.ARRAYS[name](path)
+    there = listing(tmp_path)
+    said = refused(lambda: import_san(path, env), UsageError, traced=True)
+    assert said.startswith(str(path))
+    assert listing(tmp_path) == there
+
+
+@pytest.mark.parametrize("name", archive_bombs.POPSAN)
+def test_popsan_arrays(name: str, tmp_path: Path) -> None:
+    path, env = tmp_path / "file.npz", make_env("HalfCheetah-v5")
+    archive_bombs.popsan()(path)
+    assert import_popsan(path, env).spec.network.hidden == (8, 6)
+    archive_bombs.POPSAN[name](path)
+    refused(lambda: import_popsan(path, env), UsageError, traced=True)
+
+
+def test_policies_here_are_what_they_say(tmp_path: Path) -> None:
+    """Without its damage a hostile zip is taken, and torch reads the same weights of it."""
+    pickled = f'{{"policy_class": {{":serialized:": "{bombs.canary(tmp_path / "run").hex()}"}}}}'.encode()
+    policy_bombs.saved(policy_bombs.torch_zip(), data=pickled)(tmp_path / "file.zip")
+    there = listing(tmp_path)
+    found = import_sb3_zip(tmp_path / "file.zip", make_env("CartPole-v1"))
+    assert listing(tmp_path) == there
+    theirs = torch.load(io.BytesIO(policy_bombs.torch_zip()), weights_only=True)
+    names = ("mlp_extractor.policy_net.0.", "action_net.")
+    for index, layer in enumerate(found.network.parameters_of_layers()):
+        assert torch.equal(layer.weight, theirs[names[index] + "weight"])
+        assert torch.equal(layer.bias, theirs[names[index] + "bias"])
+    assert found.spec.network.hidden == (8,)
+    trained_elsewhere = policy_bombs.SOUND.replace(policy_bombs.text("cpu"), policy_bombs.text("cuda:0"))
+    policy_bombs.saved(policy_bombs.torch_zip(trained_elsewhere))(tmp_path / "gpu.zip")
+    again = import_sb3_zip(tmp_path / "gpu.zip", make_env("CartPole-v1")).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in found.state_dict().items())
+
+
+def test_the_canaries_of_programs_sing(tmp_path: Path) -> None:
+    """Were such a program ever run, the tests above would see it."""
+    made = policy_bombs.program({"x": policy_bombs.executing(tmp_path / "file.zip")})
+    pickle.loads(made)
+    assert (tmp_path / "executed").is_dir()
 
 
 def test_inspect_refuses_the_whole_corpus(sound: Path, tmp_path: Path) -> None:
@@ -354,6 +417,34 @@ def test_mutants(tmp_path: Path) -> None:
     assert found["repaired, accepted, other content"] > 50, "repaired ones are not all refused for one trivial reason"
 
 
+def fuzz_policies(folder: Path, count: int, seed: int) -> Counter[str]:
+    """Damage a zip of Stable-Baselines3, mostly inside its program, ``count`` times; return how often what happened."""
+    blob, env = policy_bombs.torch_zip(), make_env("CartPole-v1")
+    rng, found = random.Random(seed), Counter[str]()
+    for number in range(count):
+        changed = policy_bombs.SOUND if number % 3 else blob
+        for _ in range(rng.choice((1, 1, 2, 5))):
+            changed = rng.choice(mutants.CHANGES)(changed, rng)
+        policy_bombs.saved(policy_bombs.torch_zip(changed) if number % 3 else changed)(folder / "mutant.zip")
+        try:
+            controller = import_sb3_zip(folder / "mutant.zip", env)
+        except UsageError as error:
+            check_message(str(error))
+            found["refused"] += 1
+            continue
+        except Exception as error:  # what the fuzzer is for
+            raise AssertionError(f"mutant {number} of seed {seed}: {error!r}: {changed!r}") from error
+        assert all(bool(value.isfinite().all()) for value in controller.state_dict().values()), number
+        found["accepted"] += 1
+    return found
+
+
+def test_mutants_of_policies(tmp_path: Path) -> None:
+    found = fuzz_policies(tmp_path, 600, seed=0)
+    assert found["refused"] > 300
+    assert found["accepted"] > 5, "they are not all refused for one trivial reason"
+
+
 def test_mutants_of_archives(tmp_path: Path) -> None:
     """Damaged archives are told of or refused, and nothing else happens."""
     fuzz_archives(tmp_path, 150, seed=0)
@@ -385,9 +476,11 @@ def test_a_million_mutants(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     found = fuzz(tmp_path, 1_000_000, seed=1)
     took = time.monotonic() - began
     archives = fuzz_archives(tmp_path, 30_000, seed=1)
+    policies = fuzz_policies(tmp_path, 30_000, seed=1)
     with capsys.disabled():
         print(f"\n{sum(found.values())} mutants of a bundle in {took:.0f} s, {1e6 / took:.0f} a second; {dict(found)}")
         print(f"{sum(archives.values())} mutants of archives; {dict(archives)}")
+        print(f"{sum(policies.values())} mutants of policies in zips; {dict(policies)}")
     assert found["damaged, accepted, other content"] == 0
 
 
@@ -399,6 +492,10 @@ BANNED_CALLS = {
     "yaml.full_load", "yaml.load_all", "torch.load", "th.load", "joblib.load", "os.system", "os.popen",
     "subprocess.getoutput",
 }  # fmt: skip
+UNPICKLING = {"load_from_zip_file", "load_from_pkl", "load_replay_buffer", "set_parameters"}
+"""Names by which Stable-Baselines3 reads its own files back."""
+LOADERS = {"checkpoint", "self.checkpoints", "self.segments", "tl", "np", "numpy"}
+"""Everything whose ``load`` may be called: bundles, checkpoints, ring segments, Triton, and numpy (below)."""
 
 
 def dangers(text: str) -> list[str]:
@@ -418,6 +515,9 @@ def dangers(text: str) -> list[str]:
             return isinstance(given[word], ast.Constant) and given[word].value is value  # type: ignore[attr-defined]
 
         if name in BANNED_CALLS or name.split(".")[0] in BANNED_MODULES:
+            found.append(name)
+        owner, _, method = name.rpartition(".")
+        if method in UNPICKLING or (method == "load" and owner not in LOADERS):
             found.append(name)
         if name in ("np.load", "numpy.load") and "allow_pickle" not in given:
             found.append(f"{name} without allow_pickle=False")
@@ -440,6 +540,8 @@ def test_nothing_in_the_package_runs_what_a_file_says() -> None:
         "import pickle", "from pickle import loads", "import os, joblib", "eval('1')", "exec('1')", "torch.load(f)",
         "yaml.load(f)", "np.load(f)", "np.load(f, allow_pickle=True)", "np.load(f, allow_pickle=x)", "marshal.loads(b)",
         "subprocess.run('x', shell=True)", "np.lib.format.read_array(f, allow_pickle=True)", "os.system('x')",
+        "PPO.load('x.zip')", "kind.load(path)", "VecNormalize.load(f, env)", "load_from_zip_file(f)",
+        "model.set_parameters('x.zip')", "model.load_replay_buffer(f)", "torch.load(f, weights_only=True)",
     ],
 )  # fmt: skip
 def test_dangers_are_found(code: str) -> None:

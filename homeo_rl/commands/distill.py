@@ -12,8 +12,8 @@ from homeo_rl.flags import Distill
 
 def run(args: Distill, words: list[str]) -> dict[str, Any]:
     """Teach a spiking student."""
-    best = args.best or args.teacher.name == "best_model.zip"
-    run = open_run(args.teacher.parent if args.teacher.suffix == ".zip" else args.teacher)
+    zipped = args.teacher.suffix == ".zip"
+    run = open_run(args.teacher.parent if zipped else args.teacher)
 
     from homeo_rl.console import Bars
     from homeo_rl.training.distill import DistillationPlan, Round, distill
@@ -31,7 +31,7 @@ def run(args: Distill, words: list[str]) -> dict[str, Any]:
         steps=args.steps,
         learning_rate=args.learning_rate,
         seed=args.seed,
-        which="best" if best else "policy",
+        which=args.teacher.name if zipped else "best" if args.best else "policy",
     )
     rounds: list[Round] = []
     with Bars(enabled=args.progress).shown() as bars:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import closing
 from typing import Any
 
 from homeo_rl.commands.common import next_flags
@@ -13,25 +14,34 @@ def run(args: Import, words: list[str]) -> dict[str, Any]:
     """Make a run of a published policy."""
     from homeo_rl.agents.controller import save_controller
     from homeo_rl.agents.importers import IMPORTERS
+    from homeo_rl.agents.presets import describe
+    from homeo_rl.agents.sb3_zip import DEFAULT_AGENT
     from homeo_rl.envs import load_modules, make_env
-    from homeo_rl.errors import unknown
+    from homeo_rl.errors import UsageError, unknown
+    from homeo_rl.exchange.nir_import import with_nir
     from homeo_rl.run import Run, versions
     from homeo_rl.spec import RunSpec
     from homeo_rl.training.params import parse_params
 
-    if args.kind not in IMPORTERS:
-        raise unknown("kind of policy to import", args.kind, IMPORTERS)
+    importers = with_nir(IMPORTERS, args.kind, parse_params(args.reading, "--reading"))
+    if args.kind not in importers:
+        raise unknown("kind of policy to import", args.kind, importers)
     load_modules(args.gym_packages)
-    importer = IMPORTERS[args.kind]
+    importer = importers[args.kind]
+    if not importer.chosen and (args.agent or args.agent_kwargs):
+        raise UsageError(f"import {args.kind}: its architecture is known; leave --agent and --agent-kwargs out")
+    overrides = parse_params(args.agent_kwargs, "--agent-kwargs")
+    chosen = {"agent": args.agent, "overrides": overrides} if importer.chosen else {}
     env_kwargs = {**importer.env_kwargs, **parse_params(args.env_kwargs, "--env-kwargs")}
     env = make_env(args.env, env_kwargs)
-    controller = importer.read(args.file, env)
-    env.close()
+    with closing(env):
+        controller = importer.read(args.file, env, **chosen)
     spec = RunSpec(
         origin="import",
         env=args.env,
         env_kwargs=env_kwargs,
-        agent=args.kind,
+        agent=(args.agent or DEFAULT_AGENT) if importer.chosen else args.kind,
+        hyperparams={"agent_kwargs": overrides} if overrides else {},
         controller=controller.spec,
         source=args.file.name,
         command=shlex.join(["homeo-rl", *words]),
@@ -40,6 +50,11 @@ def run(args: Import, words: list[str]) -> dict[str, Any]:
     )
     run = Run.create(args.out, spec)
     save_controller(run, controller)
+    print(f"policy: {describe(controller.spec)}")
+    if importer.note:
+        print(f"note: {importer.note}")
     print(f"run: {run.path}")
-    print(f"next: homeo-rl evaluate {run.path} {next_flags(args.env, 'paper-mujoco')}")
+    spiking = controller.spec.network.body == "spiking"
+    flags = next_flags(args.env, importer.suite) if spiking else f"--suite {importer.suite} --homeostasis none"
+    print(f"next: homeo-rl evaluate {run.path} {flags}")
     return {"run": str(run.path), "env": args.env, "kind": args.kind}

@@ -16,13 +16,19 @@ class Import(Common):
     """Make a run of a policy that somebody published."""
 
     kind: tyro.conf.Positional[str]
-    """popsan or san."""
+    """popsan, san, nir (a graph of spiking neurons), or sb3-zip: what Stable-Baselines3 saved, or train left beside a run."""
     file: tyro.conf.Positional[Path]
-    """The published weights (.npz)."""
+    """The published weights (.npz), the graph, or the zip; nothing in it is unpickled."""
     env: str
     """Environment that it drives."""
     out: Path
     """Where the run goes."""
+    agent: str = ""
+    """Architecture that the weights of a zip are for: mlp (the default), or the --agent that train was given."""
+    agent_kwargs: Words = ()
+    """Fields of its network, name:value (activation:relu steps:8); hidden widths are by default the weights'."""
+    reading: Words = ()
+    """What a NIR graph of others does not say, name:value: steps dt decay flavour encoder squash gain."""
     env_kwargs: Words = ()
     """Arguments of the environment, name:value."""
     gym_packages: Words = ()

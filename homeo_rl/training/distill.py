@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from homeo_rl import checkpoint
 from homeo_rl.agents.controller import Controller, load_controller, save_controller
 from homeo_rl.agents.presets import controller_spec
+from homeo_rl.agents.sb3_zip import read_sb3_zip
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import load_modules, make_env
@@ -37,7 +38,10 @@ BATCH = 256
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationPlan:
-    """How a student is taught. See the flags of ``homeo-rl distill`` for each field."""
+    """How a student is taught. See the flags of ``homeo-rl distill`` for each field.
+
+    ``which`` is the teacher: a policy bundle of the run, or the name of a Stable-Baselines3 zip that lies in it.
+    """
 
     student: str = "anytime"
     student_kwargs: dict[str, Any] = field(default_factory=dict)
@@ -105,7 +109,7 @@ def distill(
             ``out`` is taken; nothing was written.
     """
     load_modules(run.spec.modules)
-    teacher = load_controller(run, which=plan.which)
+    teacher = _teacher(run, plan.which)
     _require_memoryless(teacher, "teacher")
     torch.manual_seed(derive(plan.seed, "student") % 2**63)
     student = _student(run, teacher, plan)
@@ -135,6 +139,15 @@ def distill(
         )
         on_round(rounds[-1])
     return made
+
+
+def _teacher(run: Run, which: str) -> Controller:
+    """Return a policy of the run, of a zip its weights alone."""
+    if not which.endswith(".zip"):
+        return load_controller(run, which=which)
+    if run.spec.controller is None:
+        raise UsageError(f"{run.path}: expected a run that says what its policy is, found none; name the run instead")
+    return read_sb3_zip(run.path / which, run.spec.controller)
 
 
 def _student(run: Run, teacher: Controller, plan: DistillationPlan) -> Controller:
