@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from homeo_rl.errors import UsageError
 
 
-def open_run(path: Path) -> Any:
-    """Open a run folder, or a copy of an agent that comes with the package."""
+def open_run(path: Path, modules: tuple[str, ...] = ()) -> Any:
+    """Open a run folder, or a copy of an agent that comes with the package.
+
+    Its modules and ``modules`` are loaded: they may register environments, degradations and plug-ins.
+    """
+    from homeo_rl.envs.making import load_modules
     from homeo_rl.run import Run
 
+    run = None
     if not (path / "run.json").exists():
         from homeo_rl.agents.shipped import copy_pretrained, pretrained_names
 
         if str(path) in pretrained_names():
-            return copy_pretrained(str(path), Path("runs"))
-    return Run.open(path)
+            run = copy_pretrained(str(path), Path("runs"))
+    run = run or Run.open(path)
+    run = Run(run.path, replace(run.spec, modules=tuple(dict.fromkeys((*run.spec.modules, *modules)))))
+    load_modules(run.spec.modules)
+    return run
 
 
 def next_flags(env: str, suite: str) -> str:

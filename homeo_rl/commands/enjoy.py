@@ -13,7 +13,7 @@ def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
     """Watch a run."""
     from homeo_rl.degradations import load_suite
 
-    run = open_run(args.run)
+    run = open_run(args.run, args.gym_packages)
     suite = load_suite(args.suite)
     conditions = {condition.label: condition for condition in suite.conditions}
     if args.condition not in conditions:

@@ -13,7 +13,7 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
     """Evaluate a run under a suite, whole or cut short."""
     from homeo_rl.degradations import load_suite
 
-    run = open_run(args.run)
+    run = open_run(args.run, args.gym_packages)
     suite = load_suite(args.suite)
     arms = tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip())
 

@@ -48,7 +48,7 @@ def run(
     """
     change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
     received = modulated_currents(train, own, change)
-    before, kernel = state.membranes[index], kernels.serving(received)
+    before, kernel = state.membranes[index], kernels.serving(received, neuron)
     if before is None and initial is not None:
         before = neurons.rest(received[:, 0], initial)
     if tau is not None and not tau.requires_grad:

@@ -191,7 +191,7 @@ class SpikingNetwork(nn.Module):
 
     def _compiled(self, x: Tensor, state: NetworkState | None) -> bool:
         """Whether this decision is one for `homeo_rl.snn.kernels.decision`: no gradient, and few rows or rows apart."""
-        if torch.is_grad_enabled() or kernels.serving(x) != "numba":
+        if torch.is_grad_enabled() or kernels.serving(x, self.spec.neuron) != "numba":
             return False
         if self.leaks is not None or self.constants is not None:
             return False
@@ -247,7 +247,7 @@ class SpikingNetwork(nn.Module):
     def _plain(self, x: Tensor, state: NetworkState) -> bool:
         """Whether `homeo_rl.snn.kernels.stack` covers this pass: trained weights, at rest, on a CPU."""
         return (
-            kernels.serving(x) == "numba"
+            kernels.serving(x, self.spec.neuron) == "numba"
             and state.weights is None
             and state.plugin is None
             and self.spec.membrane == "decision"

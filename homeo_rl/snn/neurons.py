@@ -21,13 +21,15 @@ Soft reset subtracts the threshold, hard reset sets the potential to 0. Shapes: 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from homeo_rl.errors import UsageError
 from homeo_rl.snn.surrogates import spike
-from homeo_rl.spec import NeuronSpec
+from homeo_rl.spec import NEURON_KINDS, NeuronSpec
 
 
 class Membrane(NamedTuple):
@@ -42,6 +44,40 @@ ThresholdRule = Callable[[Tensor, Tensor], Tensor]
 """(potential before, potential after integration) -> threshold, each [B, N]."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A neuron model of one's own.
+
+    Attributes:
+        integrate: (spec, input current [B, N], state before) -> synaptic current and membrane potential before firing,
+            each [B, N].
+        reset: (spec, potential, spikes, threshold) -> the potential after the spikes; None: soft or hard, as the spec
+            says.
+        inclusive: whether it fires at v >= threshold, or only above.
+    """
+
+    integrate: Callable[[NeuronSpec, Tensor, Membrane], tuple[Tensor, Tensor]]
+    reset: Callable[[NeuronSpec, Tensor, Tensor, Tensor | float], Tensor] | None = None
+    inclusive: bool = True
+
+
+MODELS: dict[str, Model] = {}
+"""Models that were registered; torch's operations run them, kernels know ours only."""
+
+
+def register(kind: str, model: Model) -> None:
+    """Let ``neuron: {kind: ...}`` name a model of one's own.
+
+    Raises:
+        UsageError: the name is taken by another model.
+    """
+    if kind in NEURON_KINDS and MODELS.get(kind) != model:
+        raise UsageError(f"neuron kind {kind!r}: expected a new name, there is one already; choose another")
+    MODELS[kind] = model
+    if kind not in NEURON_KINDS:
+        NEURON_KINDS.append(kind)
+
+
 def rest(x: Tensor, initial: Tensor | None = None) -> Membrane:
     """Return the state at rest for input currents ``x`` [B, N]; ``initial`` [N] is a potential other than 0."""
     zero = torch.zeros_like(x)
@@ -52,6 +88,8 @@ def integrate(
     neuron: NeuronSpec, x: Tensor, state: Membrane, tau: Tensor | float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return synaptic current and membrane potential after the input ``x`` [B, N], before firing."""
+    if neuron.kind in MODELS:
+        return MODELS[neuron.kind].integrate(neuron, x, state)
     if neuron.kind == "current-lif":
         current = neuron.current_decay * state.current + x
         return current, neuron.voltage_decay * state.potential * (1.0 - state.spikes) + current
@@ -65,11 +103,16 @@ def integrate(
 
 def fire(neuron: NeuronSpec, potential: Tensor, threshold: Tensor | float) -> Tensor:
     """Return the spikes [B, N] of integrated potentials."""
-    return spike(potential - threshold, neuron.surrogate, inclusive=neuron.kind != "current-lif")
+    own = MODELS.get(neuron.kind)
+    inclusive = neuron.kind != "current-lif" if own is None else own.inclusive
+    return spike(potential - threshold, neuron.surrogate, inclusive=inclusive)
 
 
 def reset(neuron: NeuronSpec, potential: Tensor, spikes: Tensor, threshold: Tensor | float) -> Tensor:
     """Return the potential after the spikes; the current-based neuron gates it at the next step instead."""
+    own = MODELS.get(neuron.kind)
+    if own is not None and own.reset is not None:
+        return own.reset(neuron, potential, spikes, threshold)
     if neuron.kind == "current-lif":
         return potential
     if neuron.reset == "soft":
