@@ -164,6 +164,19 @@ def test_decisions_are_cut(make_run: Callable[..., Run], tmp_path: Path, capsys:
         assert torch.equal(cut(x)[0], plain(x)[0])
 
 
+def test_weights_that_run_away(
+    make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The step is told in which it happened, and nothing of it is stored."""
+    teacher = make_run("InvertedPendulum-v5", "mlp", overrides={"hidden": [16]})
+    with pytest.raises(SystemExit) as left:
+        main(["distill", str(teacher.path), "--out", str(tmp_path / "none"), *SHORT, "--learning-rate", "1e30"])
+    assert left.value.code == 4
+    said = capsys.readouterr().err
+    assert "round 1, gradient step 1: update of the student: parameter" in said
+    assert not list(tmp_path.glob("none/**/*.safetensors"))
+
+
 def test_what_is_refused(make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is written."""
     teacher = make_run("InvertedPendulum-v5", "mlp", overrides={"hidden": [16]})

@@ -18,7 +18,7 @@ from torch import nn
 from homeo_rl import checkpoint
 from homeo_rl.cli import main
 from homeo_rl.conversion import Converted, fit_thetas
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import BadUpdate, UsageError
 from homeo_rl.snn import kernels
 from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.spec import NeuronSpec
@@ -249,6 +249,14 @@ def vision(*words: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, An
     main(["vision", *words, "--no-progress", "--json"])
     epochs: list[dict[str, Any]] = json.loads(capsys.readouterr().out.splitlines()[-1])["epochs"]
     return epochs
+
+
+def test_weights_that_run_away(tmp_path: Path) -> None:
+    data = recordings(tmp_path / "data")
+    plan = VisionPlan(recipe="vgg11-dvs128", data=data, width=8, steps=3, batch=4, learning_rate=1e30, epochs=1)
+    with pytest.raises(BadUpdate, match="batch 1: update of the classifier: parameter"):
+        train_vision(plan, tmp_path / "out")
+    assert not list(tmp_path.glob("out/**/*.safetensors"))
 
 
 def test_a_recipe_learns_recordings_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,7 @@ from homeo_rl.snn.losses import LOSSES, regression
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.potentials import parameter_groups
 from homeo_rl.spec import RunSpec
+from homeo_rl.training.updates import guard
 
 BATCH = 256
 
@@ -241,6 +242,7 @@ def _teach(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, plan.steps)
     rng = torch.Generator().manual_seed(derive(plan.seed, "teach", index) % 2**63)
     losses: list[float] = []
+    guard(optimiser, network, name="student", where=lambda: f"round {index + 1}, gradient step {len(losses) + 1}")
     for _ in range(plan.steps):
         rows = torch.randint(len(z), (BATCH,), generator=rng)
         optimiser.zero_grad()

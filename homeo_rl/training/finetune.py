@@ -16,6 +16,7 @@ from homeo_rl.conversion.levels import CANDIDATES, Choice, activity_level, choos
 from homeo_rl.seeding import derive
 from homeo_rl.snn.accumulation import Neuron
 from homeo_rl.snn.qcfs import QCFS
+from homeo_rl.training.updates import guard
 
 BATCH = 256
 
@@ -63,6 +64,8 @@ def finetune(
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, max(steps, 1))
     order = torch.Generator().manual_seed(derive(seed, "finetune") % 2**63)
     first = _loss(student.network, z, target)
+    taken = 0
+    guard(optimiser, student.network, name="network", where=lambda: f"fine-tuning, gradient step {taken + 1}")
     for _ in range(steps):
         rows = torch.randint(len(z), (BATCH,), generator=order)
         optimiser.zero_grad()
@@ -70,6 +73,7 @@ def finetune(
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships backward untyped
         optimiser.step()
         schedule.step()
+        taken += 1
         on_step()
     last = _loss(student.network, z, target)
     return FineTuned(student.eval().requires_grad_(False), first, last)

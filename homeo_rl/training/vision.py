@@ -17,6 +17,7 @@ from homeo_rl.errors import UsageError, unknown
 from homeo_rl.seeding import derive, generator
 from homeo_rl.snn.losses import LOSSES
 from homeo_rl.snn.potentials import parameter_groups
+from homeo_rl.training.updates import guard
 from homeo_rl.vision.events import EventFolder, divide
 from homeo_rl.vision.images import Cifar, ImageFolder
 from homeo_rl.vision.recipes import DATA, RECIPES
@@ -97,6 +98,7 @@ def train_vision(
     batch = plan.batch or recipe.batch
     total = (epochs - len(known)) * -(-len(training) // batch)  # type: ignore[arg-type]  # both have a length
     done = 0
+    guard(optimiser, network, name="classifier", where=lambda: f"batch {done + 1}", kept="the last epoch is kept")
     for index in range(len(known), epochs):
         for group in optimiser.param_groups:
             group["lr"] = (plan.learning_rate or recipe.learning_rate) * 0.5 * (1 + np.cos(np.pi * index / epochs))
