@@ -50,6 +50,7 @@ BAD = [
     (["enjoy", "RUN", "--video", "film.avi"], "expected a name that ends in"),
     (["enjoy", "RUN", "--video", "nowhere/film.gif"], "expected an existing folder"),
     (["train", "--algo", "td3", "-params", "train_freq:[2, days]"], "train_freq: expected"),
+    (["train", "--worker-timeout", "0"], "--worker-timeout"),
     (["train", "--vec-env", "workerz"], "did you mean 'workers'"),
     (["train", "--algo", "sac", "-params", "buffer_size:10000000000"], "GB"),
     (["train", "--imp", "neuronn"], "initial"),

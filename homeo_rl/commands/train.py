@@ -42,6 +42,7 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         device=args.device,
         num_threads=args.num_threads,
         vec_env=args.vec_env,
+        worker_timeout=args.worker_timeout,
         command=shlex.join(["homeo-rl", *words]),
     )
     _, spec = prepare(plan)  # what is wrong is told before torch is loaded, which takes seconds

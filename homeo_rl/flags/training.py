@@ -61,6 +61,8 @@ class Train(Common):
     vec_env: str = "dummy"
     """Where environments without a compiled form run: dummy (in turn) or workers (a process each, which is started
     again when it dies or hangs); does not change the results."""
+    worker_timeout: float = 60.0
+    """Seconds after which a worker that does not answer counts as hung."""
     progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
     """Show progress."""
 

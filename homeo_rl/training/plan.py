@@ -48,6 +48,7 @@ class TrainingPlan:
     device: str = "cpu"
     num_threads: int = 1
     vec_env: str = "dummy"
+    worker_timeout: float = 60.0
     command: str = ""
 
 
@@ -117,6 +118,8 @@ def _check(plan: TrainingPlan) -> None:
         raise UsageError(f"--num-threads: expected at least 1, got {plan.num_threads}")
     if plan.vec_env not in VEC_ENVS:
         raise unknown("--vec-env", plan.vec_env, VEC_ENVS)
+    if not plan.worker_timeout > 0:
+        raise UsageError(f"--worker-timeout: expected seconds above 0, got {plan.worker_timeout}")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", plan.device):
         raise UsageError(f"--device: expected auto, cpu or cuda, got {plan.device!r}")
     if plan.device.startswith("cuda"):

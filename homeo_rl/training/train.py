@@ -204,7 +204,7 @@ def _environments(plan: TrainingPlan, kwargs: dict[str, Any], together: int, apa
     if vector is not None:
         return VecMonitor(GymVecEnv(vector))
     if plan.vec_env == "workers":
-        return SupervisedVecEnv(Recipe(plan.env, kwargs, plan.modules), apart)
+        return SupervisedVecEnv(Recipe(plan.env, kwargs, plan.modules), apart, timeout=plan.worker_timeout)
     return DummyVecEnv([lambda: Recorded(Monitored(make_env(plan.env, kwargs)))] * apart)
 
 
