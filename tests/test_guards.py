@@ -36,7 +36,7 @@ from homeo_rl.homeostasis import LayerReference, make
 from homeo_rl.report import build, read_scores
 from homeo_rl.report.statistics import COLUMNS
 from homeo_rl.run import Run
-from homeo_rl.training.hyperparams import ALGORITHMS
+from homeo_rl.training.algorithms import ALGORITHMS
 from homeo_rl.training.logger import TrainingLogger
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.training.train import train

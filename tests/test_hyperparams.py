@@ -7,25 +7,24 @@ import subprocess
 import sys
 
 import pytest
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from homeo_rl.training.algorithms import CLASSES
-from homeo_rl.training.hyperparams import ALGORITHMS, arguments, resolve
+from homeo_rl.training.algorithms import ALGORITHMS
+from homeo_rl.training.hyperparams import known, resolve
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_arguments_are_those_of_the_installed_version(algo: str) -> None:
-    own = list(inspect.signature(CLASSES[algo][0].__init__).parameters)
-    assert list(arguments(algo)) == own
-    kinds = {name: getattr(p.annotation, "__name__", "") for name, p in
-             inspect.signature(CLASSES[algo][0].__init__).parameters.items()}  # fmt: skip
-    for name, text in arguments(algo).items():
+    kind, policy = ALGORITHMS[algo].classes()
+    own = inspect.signature(kind.__init__).parameters
+    read = ALGORITHMS[algo].arguments()
+    assert list(read) == list(own)
+    for name, text in read.items():
         if text in ("int", "float", "bool"):
-            assert kinds[name] == text
-
-
-def test_every_algorithm_has_a_class() -> None:
-    assert tuple(CLASSES) == ALGORITHMS
-    assert all(resolve(algo, {}) for algo in ALGORITHMS)
+            assert getattr(own[name].annotation, "__name__", "") == text
+    assert policy.__name__.startswith("Spiking")
+    assert issubclass(kind, OffPolicyAlgorithm) == ALGORITHMS[algo].off_policy
+    assert set(resolve(algo, {})) <= set(known(algo))
 
 
 def test_plans_are_checked_without_torch() -> None:

@@ -35,7 +35,8 @@ from homeo_rl.run import Run
 from homeo_rl.snn import neurons
 from homeo_rl.snn.network import half_rate_current
 from homeo_rl.spec import NeuronSpec
-from homeo_rl.training.hyperparams import ALGORITHMS, resolve, tuned
+from homeo_rl.training.algorithms import ALGORITHMS
+from homeo_rl.training.hyperparams import resolve, tuned
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.training.train import train
 

@@ -14,11 +14,10 @@ import numpy as np
 
 from homeo_rl.errors import UsageError
 from homeo_rl.spec import ControllerSpec
+from homeo_rl.training.algorithms import ALGORITHMS
 
 BASE = 600 * 2**20
 """Memory of the packages and of an environment, about (bytes)."""
-
-OFF_POLICY = ("sac", "td3", "ddpg")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ def estimate(algo: str, hyperparams: dict[str, Any], spaces: tuple[Any, Any], co
     envs = int(hyperparams.get("n_envs", 1))
     observation = _bytes(seen)
     action = _bytes(done)
-    if algo in OFF_POLICY:
+    off_policy = ALGORITHMS[algo].off_policy
+    if off_policy:
         rows = int(hyperparams.get("buffer_size", 1_000_000))
         buffer = rows * (2 * observation + action + 3 * 4)
     else:
@@ -56,7 +56,7 @@ def estimate(algo: str, hyperparams: dict[str, Any], spaces: tuple[Any, Any], co
     critic = sum(i * o + o for i, o in pairwise(sizes))
     weights = 4 * (actor + 4 * critic)
     state = 3 * weights  # the weights and Adam's two moments
-    return Estimate(BASE + buffer + 4 * weights, 3 * state + buffer * (algo in OFF_POLICY), buffer)
+    return Estimate(BASE + buffer + 4 * weights, 3 * state + buffer * off_policy, buffer)
 
 
 def require(needed: Estimate, folder: Path) -> None:

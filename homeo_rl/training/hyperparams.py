@@ -1,13 +1,10 @@
 """Hyper-parameters of the presets, and the checking of those a user gives; nothing here loads torch.
 
-Stable-Baselines3's own defaults hold where nothing is written here. Which arguments its algorithms take is read from
-its source, because importing it takes seconds that somebody with a typing error should not wait.
+Stable-Baselines3's own defaults hold where neither `homeo_rl.training.algorithms` nor ``tuned.yaml`` says otherwise.
 """
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,29 +13,7 @@ from typing import Any
 import yaml
 
 from homeo_rl.errors import UsageError, unknown
-
-ALGORITHMS = ("a2c", "ddpg", "ppo", "sac", "td3")
-
-DEFAULTS: dict[str, dict[str, Any]] = {
-    # The rate falls to 0: at a constant 1e-3 the policy goes on jumping between 200 and 1000 on InvertedPendulum.
-    "ppo": {"n_envs": 4, "n_steps": 512, "batch_size": 256, "learning_rate": "lin_1e-3", "n_epochs": 10},
-    "a2c": {"n_envs": 8, "n_steps": 16, "learning_rate": "lin_1e-3"},
-    "sac": {"batch_size": 256, "learning_rate": 1e-3, "learning_starts": 1000, "buffer_size": 200_000},
-    "td3": {
-        "batch_size": 100,
-        "learning_rate": 1e-3,
-        "learning_starts": 10_000,
-        "buffer_size": 200_000,
-        "noise_std": 0.1,
-    },
-    "ddpg": {
-        "batch_size": 100,
-        "learning_rate": 1e-3,
-        "learning_starts": 10_000,
-        "buffer_size": 200_000,
-        "noise_std": 0.1,
-    },
-}
+from homeo_rl.training.algorithms import algorithm
 
 OURS = {
     "n_envs": int,
@@ -53,6 +28,9 @@ OURS = {
 and DDPG, fields of the policy, arguments that the environment gets in training only (a curriculum), and whether
 rewards are divided by the running standard deviation of returns while learning (SB3's VecNormalize)."""
 
+_SOME = {"noise_std", "log_std_init"}
+"""Those of them that an algorithm has to name (`Algorithm.ours`)."""
+
 _RESERVED = {
     "self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "policy_kwargs", "action_noise",
     "use_sde", "sde_sample_freq", "use_sde_at_warmup", "_init_setup_model",
@@ -66,30 +44,8 @@ def known(algo: str) -> list[str]:
     Raises:
         UsageError: there is no such algorithm.
     """
-    if algo not in ALGORITHMS:
-        raise unknown("algorithm", algo, ALGORITHMS)
-    names = set(arguments(algo)) - _RESERVED
-    ours = set(OURS) - ({"noise_std"} if algo not in ("td3", "ddpg") else set())
-    return sorted(names | (ours - ({"log_std_init"} if algo not in ("ppo", "a2c") else set())))
-
-
-def arguments(algo: str) -> dict[str, str]:
-    """Return the arguments of SB3's algorithm with their annotations, as they are written.
-
-    Args:
-        algo: one of `ALGORITHMS`.
-    """
-    package = importlib.util.find_spec("stable_baselines3")
-    assert package is not None
-    assert package.origin is not None
-    source = (Path(package.origin).parent / algo / f"{algo}.py").read_text(encoding="utf-8")
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.ClassDef) and node.name == algo.upper():
-            for part in node.body:
-                if isinstance(part, ast.FunctionDef) and part.name == "__init__":
-                    own = [*part.args.args, *part.args.kwonlyargs]
-                    return {arg.arg: ast.unparse(arg.annotation) if arg.annotation else "" for arg in own}
-    raise AssertionError(f"stable_baselines3/{algo}/{algo}.py: no class {algo.upper()} with an __init__")
+    own = algorithm(algo)
+    return sorted(set(own.arguments()) - _RESERVED | set(OURS) - _SOME | own.ours)
 
 
 @dataclass(frozen=True)
@@ -119,7 +75,7 @@ def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: an unknown name, or a value of the wrong type.
     """
     names = known(algo)
-    kinds = {name: _KINDS.get(text) for name, text in arguments(algo).items()} | OURS
+    kinds = {name: _KINDS.get(text) for name, text in algorithm(algo).arguments().items()} | OURS
     for name, value in given.items():
         if name not in names:
             raise unknown(f"hyper-parameter of {algo}", name, names)
@@ -131,7 +87,7 @@ def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:
         kind = kinds[name]
         if kind is not None and not _fits(value, kind):
             raise UsageError(f"hyper-parameter {name}: expected {kind.__name__}, got {value!r}; correct it")
-    return {**DEFAULTS[algo], **given}
+    return {**algorithm(algo).defaults, **given}
 
 
 SCHEDULED = ("learning_rate", "clip_range")

@@ -14,7 +14,8 @@ from homeo_rl.envs.making import load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.run import versions
 from homeo_rl.spec import RunSpec
-from homeo_rl.training.estimate import OFF_POLICY, estimate, require
+from homeo_rl.training.algorithms import algorithm
+from homeo_rl.training.estimate import estimate, require
 from homeo_rl.training.hyperparams import resolve, tuned
 
 VEC_ENVS = ("dummy", "workers")
@@ -73,7 +74,7 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
     spaces = probe.observation_space, probe.action_space
     probe.close()
     controller = controller_spec(plan.agent, *spaces, algo=plan.algo, overrides=hyperparams.get("agent_kwargs"))
-    if plan.algo in OFF_POLICY and not isinstance(spaces[1], gym.spaces.Box):
+    if algorithm(plan.algo).off_policy and not isinstance(spaces[1], gym.spaces.Box):
         raise UsageError(f"{plan.algo}: expected a continuous action space, {plan.env} has {spaces[1]}; use ppo or a2c")
     require(estimate(plan.algo, hyperparams, spaces, controller), plan.out or plan.log_folder)
     spec = RunSpec(

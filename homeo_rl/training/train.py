@@ -35,7 +35,7 @@ from homeo_rl.errors import BadUpdate, StorageFault, UsageError
 from homeo_rl.run import Run, slug
 from homeo_rl.seeding import derive
 from homeo_rl.spec import RunSpec, dump
-from homeo_rl.training.algorithms import CLASSES
+from homeo_rl.training.algorithms import ALGORITHMS
 from homeo_rl.training.boundary import Stopped, resumable
 from homeo_rl.training.callbacks import (
     EvaluationCallback,
@@ -162,7 +162,7 @@ def parameter_digest(model: BaseAlgorithm) -> str:
 
 
 def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
-    kind, policy = CLASSES[plan.algo]
+    kind, policy = ALGORITHMS[plan.algo].classes()
     hyperparams = dict(spec.hyperparams)
     ours = {name: hyperparams.pop(name) for name in OURS if name in hyperparams}
     count = int(ours.get("n_envs", 1))
@@ -299,7 +299,7 @@ def _write_configuration(plan: TrainingPlan, run: Run) -> None:
         "homeostasis_in_training": plan.homeostasis_in_training,
     }
     hyperparams = dump(run.spec)["hyperparams"]
-    policy_class = CLASSES[plan.algo][1]
+    policy_class = ALGORITHMS[plan.algo].classes()[1]
     config = {**hyperparams, "policy": f"homeo_rl.agents.{policy_class.__name__}"}
     (folder / "args.yml").write_text(yaml.safe_dump(arguments), encoding="utf-8")
     (folder / "config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
