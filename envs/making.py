@@ -54,7 +54,9 @@ def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mod
         warnings.filterwarnings("ignore", message=".*is out of date.*", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=".*is out of date.*", category=UserWarning)
         try:
-            env = gym.make(name, render_mode=render_mode, **dict(kwargs or {}))
+            # An environment that draws nothing need not know the word.
+            drawn: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
+            env = gym.make(name, **drawn, **dict(kwargs or {}))
         except TypeError as error:
             raise UsageError(f"environment {env_id!r}: {error}; check --env-kwargs") from None
         except HomeoError:

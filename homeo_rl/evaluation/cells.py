@@ -33,9 +33,12 @@ from homeo_rl.spec import dump
 
 @dataclass(frozen=True)
 class Job:
-    """What every process is told: the run's folder, the plan, its cells (arm, condition) and what is normal."""
+    """What every process is told: the run's folder, packages to import, the plan, its cells (arm, condition) and what
+    is normal.
+    """
 
     path: Path
+    modules: tuple[str, ...]
     plan: Plan
     cells: list[tuple[str, Condition]]
     num_envs: int
@@ -48,7 +51,7 @@ class _Worker:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.run = Run.open(job.path)
-        load_modules(self.run.spec.modules)
+        load_modules(job.modules)
         self.controller: Controller = job.plan.policy_of(self.run)
 
     def cell(self, index: int, advance: Callable[[], None]) -> dict[str, Any]:

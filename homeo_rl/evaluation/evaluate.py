@@ -134,7 +134,7 @@ def evaluate(
         if len(missing) < len(cells):
             progress.note(f"{folder}: going on after {len(cells) - len(missing)} of {len(cells)} finished cells")
             progress.advance((len(cells) - len(missing)) * plan.episodes)
-        job = Job(run.path, plan, cells, num_envs, calibration)
+        job = Job(run.path, run.spec.modules, plan, cells, num_envs, calibration)
         for index, outcome in run_cells(job, missing, workers or os.cpu_count() or 1, progress.advance):
             checkpoint.write_json(stored[index], outcome)
         outcomes = [checkpoint.read_json(path) for path in stored.values()]
