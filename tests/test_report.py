@@ -22,7 +22,8 @@ def table(path: Path, *, episodes: int = 40, gain: float = 300.0, run: str = "a/
         for condition, severity, base in (("clean", 0.0, 1000.0), ("noisy", 1.0, 400.0), ("dead", 0.5, 400.0)):
             for e in range(episodes):
                 total = base + noise[condition, e] + (gain + rng.normal(0, 10) if arm == "dwam" and severity else 0)
-                lines.append(f"{run},{arm},{condition},{severity!r},{e},{e},{total!r},100,,0.1,0.02,0.0,500.0,,,,,,,")
+                known = f"{run},{arm},{condition},{severity!r},{e},{e},{total!r},100,,0.1,0.02,0.0,500.0"
+                lines.append(known + "," * (len(COLUMNS) - 1 - known.count(",")))
     (path / "scores.csv").write_text("\n".join(lines) + "\n")
     document = {"suite": "t", "suite_version": 1, "suite_hash": hash_, "episodes": episodes, "seed": 0, "versions": {}}
     checkpoint.write_json(path / "evaluation.json", document)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from homeo_rl.commands.common import print_report
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import HomeoError, UsageError
+from homeo_rl.files import printable
 from homeo_rl.flags import Report
 
 
 def run(args: Report, words: list[str]) -> dict[str, Any]:
-    """Join evaluations into a page."""
+    """Join evaluations into a folder with a Markdown page, or into one HTML file."""
     from homeo_rl.report import build, latest_evaluation
     from homeo_rl.run import Run
 
     if not args.runs:
         raise UsageError("report: expected at least one run folder, got none; give the runs to report")
     runs = [Run.open(path) for path in args.runs]
+    conditions = [part.strip() for part in args.conditions.split(",")] if args.conditions else None
+    if args.out is not None and args.out.suffix.lower() == ".html":
+        return _page(args, runs, args.out, conditions)
     folders = [latest_evaluation(run, args.suite) for run in runs]
     out = args.out or runs[0].path / "report"
-    conditions = [part.strip() for part in args.conditions.split(",")] if args.conditions else None
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -36,3 +41,97 @@ def run(args: Report, words: list[str]) -> dict[str, Any]:
         "cells": [asdict(cell) for cell in report.cells],
         "differences": [asdict(difference) for difference in report.differences],
     }
+
+
+def _page(args: Report, runs: list[Any], out: Path, conditions: list[str] | None) -> dict[str, Any]:
+    """Write one file of HTML."""
+    from homeo_rl.console import Bars
+    from homeo_rl.report.page import gather, wishes, write_page
+
+    if out.is_dir():
+        raise UsageError(f"--out {out}: expected a file's name, found a folder; give another name")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be made ({error.strerror}); choose another folder") from None
+    given = _suite(args.suite) if args.suite and Path(args.suite).suffix in (".yaml", ".yml") else None
+    material = gather(runs, suite=args.suite if given is None else given.name, conditions=conditions)
+    suites = dict(_suites(material, given))
+    specimens: list[Any] = []
+    damages = {key: _damages(suite) for key, suite in suites.items()}
+    wanted, unplayed = wishes(material, damages) if args.play else ([], [])
+    with Bars(enabled=args.progress).shown() as bars:
+        bars.start("episodes", len(wanted))
+        for wish in wanted:
+            try:
+                specimens.append(_played(wish, suites.get(str(wish.document.get("suite_hash")))))
+            except HomeoError as error:
+                unplayed.append(f"{wish.member.name}: episodes were not played: {printable(error, 300)}.")
+            bars.advance()
+    notes = list(dict.fromkeys(unplayed))
+    page = write_page(material, out, suites=damages, specimens=specimens, notes=notes)
+    for note in (*material.notes, *notes):
+        print(f"left out: {printable(note, 400)}")
+    print(f"page: {page.path} ({page.size / 1e6:.2f} MB, {len(page.sections)} sections)")
+    return {"page": str(page.path), "bytes": page.size, "sections": list(page.sections)}
+
+
+def _suite(name: str) -> Any:
+    from homeo_rl.degradations import load_suite
+
+    return load_suite(name)
+
+
+def _suites(material: Any, given: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the suites that evaluations were made with, by content hash, where they are at hand."""
+    from homeo_rl.degradations.suites import suite_names
+
+    for one in material.comparisons:
+        name, digest = str(one.documents[0].get("suite")), one.suite_hash
+        suite = given if given is not None and given.name == name else _suite(name) if name in suite_names() else None
+        if suite is not None and suite.hash == digest:
+            yield digest, suite
+
+
+def _played(wish: Any, suite: Any) -> Any:
+    """Play an episode that the page would like to show.
+
+    Raises:
+        HomeoError: the policy, the environment or the condition is not at hand.
+    """
+    from homeo_rl.evaluation.specimen import CLEAN, plan_of, play
+
+    conditions = {c.label: c for c in suite.conditions} if suite is not None else {}
+    condition = conditions.get(wish.condition)
+    if not wish.document:
+        condition = CLEAN  # never evaluated: no suite says what clean means
+    if condition is None:
+        raise UsageError("the suite is not at hand; give its YAML file as --suite")
+    plan = plan_of(wish.document, suite)
+    return play(wish.member.run, plan, wish.arm, condition, name=wish.member.name, film=wish.film)
+
+
+def _damages(suite: Any) -> dict[str, Any]:
+    """Return what a suite does in each of its conditions, in words."""
+    from homeo_rl.degradations.protocol import fields_of
+    from homeo_rl.report.page import Damage
+
+    found = {}
+    for condition in suite.conditions:
+        parts = []
+        for degradation in condition.degradations:
+            fields = fields_of(degradation)
+            kind = fields.pop("kind")
+            parts.append(f"{kind}: {', '.join(f'{name} {_brief(value)}' for name, value in fields.items())}")
+        if condition.severity not in (0.0, 1.0):
+            parts.append(f"times {condition.severity:g}")
+        if condition.onset:
+            parts.append(f"from step {condition.onset} on")
+        if condition.env and condition.env != suite.conditions[0].env:
+            parts.append(f"in {condition.env}")
+        found[condition.label] = Damage(condition.onset, "; ".join(parts))
+    return found
+
+
+def _brief(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("(", "").replace(")", "")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from homeo_rl.flags.common import Common, Flag
+from homeo_rl.flags.common import Common, Flag, Words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class Evaluate(Common):
     """Spike steps after which decisions are cut, 1,2,3,4: one evaluation each, and a picture of return against them."""
     seed: int = 0
     """Root of episode seeds and damage."""
+    gym_packages: Words = ()
+    """Packages that register environments, degradations or plug-ins, besides those that the run was trained with."""
     num_envs: int = 10
     """Episodes side by side in a process; does not change the scores."""
     workers: int | None = None
@@ -47,16 +49,20 @@ class Evaluate(Common):
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Common):
-    """Join the latest evaluations of one or more runs into a Markdown page and a picture."""
+    """Join runs into a page: a folder with report.md and pictures, or one HTML file that needs nothing else."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Run folders; several training seeds become strata of one table."""
     suite: str | None = None
-    """Suite to report; by default that of the latest evaluation."""
+    """Suite to report, for HTML also its YAML file; by default that of the latest evaluation."""
     conditions: str | None = None
     """Conditions, separated by commas, that the paired comparison is restricted to."""
     out: Path | None = None
-    """Folder for report.md and returns.png; by default report inside the first run."""
+    """A name that ends in .html, or a folder for report.md and returns.png; by default report inside the first run."""
+    play: bool = True
+    """HTML: play a few episodes again for spikes and films; this imports the packages that the runs name."""
+    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    """Show progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +89,8 @@ class Enjoy(Common):
     """Most steps of an episode of a video; by default 300, or 1000 in navigation."""
     seed: int = 0
     """Root of the episodes' seeds."""
+    gym_packages: Words = ()
+    """Packages that register environments, degradations or plug-ins, besides those that the run was trained with."""
     best: Flag = False
     """Watch the best policy seen in training instead of the last one."""
 

@@ -21,13 +21,14 @@ from homeo_rl.seeding import generator
 
 RESAMPLES = 2000
 
-_OLDER = (18, 16)
-"""Numbers of columns of tables from before there were these figures: unstable and rolled_back, reflexes."""
+_OLDER = (20, 18, 16)
+"""Numbers of columns of tables from before there were these figures: spikes and energy, unstable and rolled_back,
+reflexes."""
 
 COLUMNS = (
     "run", "arm", "condition", "severity", "episode", "seed", "return", "length", "success",
     "firing_rate", "rate_deviation", "weight_drift", "synops", "outcome", "path_length", "time", "reflex", "violations",
-    "unstable", "rolled_back",
+    "unstable", "rolled_back", "spikes", "energy",
 )  # fmt: skip
 
 
@@ -54,6 +55,8 @@ class Row:
     violations: float
     unstable: float
     rolled_back: float
+    spikes: float
+    energy: float
 
     @property
     def label(self) -> str:
@@ -102,7 +105,7 @@ class Difference:
     """An arm minus the reference arm, paired by episode, with a 95 % interval.
 
     ``what`` is "retention" (both returns are divided by the reference arm's own clean mean return, so harm done to the
-    healthy policy counts), "success" or "collision" (share of episodes).
+    healthy policy counts), "success" or "collision" (share of episodes), or "return" as it is.
     """
 
     what: str
@@ -202,7 +205,11 @@ def cells(rows: Sequence[Row]) -> list[Cell]:
 
 
 def differences(
-    rows: Sequence[Row], *, reference: str = "none", conditions: Sequence[str] | None = None
+    rows: Sequence[Row],
+    *,
+    reference: str = "none",
+    conditions: Sequence[str] | None = None,
+    measures: Sequence[str] = ("retention", "success", "collision"),
 ) -> list[Difference]:
     """Compare every arm with ``reference`` over damaged conditions, episode by episode.
 
@@ -210,6 +217,7 @@ def differences(
         rows: episodes of the arms.
         reference: the arm that the others are compared with; without it there is nothing to compare.
         conditions: labels to average over, each with the same weight; None is all but the clean one.
+        measures: what is compared (`Difference.what`).
 
     Returns:
         one difference of retention an arm (none where the reference's clean return is not positive), and one of
@@ -219,7 +227,7 @@ def differences(
     chosen = found if conditions is None else [label for label in found if label in conditions]
     clean = _mean([row.total for row in rows if row.arm == reference and row.severity == 0.0])
     result = []
-    for what in ("retention", "success", "collision"):
+    for what in measures:
         if what == "retention" and (clean is None or clean <= 0):
             continue
         scale = clean if what == "retention" and clean is not None else 1.0
@@ -234,7 +242,7 @@ def differences(
 def _value(row: Row, what: str) -> float:
     if what == "collision":
         return float(row.outcome == "collision") if row.outcome else math.nan
-    return row.total if what == "retention" else row.success
+    return row.success if what == "success" else row.total
 
 
 def _paired(
@@ -287,6 +295,8 @@ def _row(entry: dict[str, str]) -> Row:
         violations=number("violations"),
         unstable=number("unstable"),
         rolled_back=number("rolled_back"),
+        spikes=number("spikes"),
+        energy=number("energy"),
     )
 
 
