@@ -119,6 +119,16 @@ class _SuiteText:
     env: str = ""
 
 
+@pydantic.with_config(pydantic.ConfigDict(extra="forbid", allow_inf_nan=False))
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    name: str
+    severity: float
+    onset: int
+    env: str
+    degradations: tuple[dict[str, Any], ...]
+
+
 def suite_names() -> list[str]:
     """Names of the suites that come with the package."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -176,6 +186,44 @@ def build(fields: dict[str, Any], *, where: str) -> Degradation:
         if key not in known:
             raise unknown(f"parameter of {kind} in {where}", key, known)
     return parse(DEGRADATIONS[kind], values, where=f"{where}: {kind}")
+
+
+def plain(suite: Suite) -> list[dict[str, Any]]:
+    """Return the conditions of a suite as plain data, from which `rebuilt` makes it again."""
+    return [
+        {
+            "name": c.name,
+            "severity": c.severity,
+            "onset": c.onset,
+            "env": c.env,
+            "degradations": [fields_of(d) for d in c.degradations],
+        }
+        for c in suite.conditions
+    ]
+
+
+def rebuilt(name: str, version: int, conditions: list[dict[str, Any]], *, where: str) -> Suite:
+    """Return the suite whose conditions `plain` told.
+
+    Raises:
+        UsageError: they are not such conditions, or a degradation is not known here.
+    """
+    told = [parse(_Told, entry, where=where) for entry in conditions]
+    return Suite(
+        name=name,
+        version=version,
+        description="",
+        conditions=tuple(
+            Condition(
+                name=one.name,
+                severity=one.severity,
+                onset=one.onset,
+                env=one.env,
+                degradations=tuple(build(fields, where=f"{where}: {one.name}") for fields in one.degradations),
+            )
+            for one in told
+        ),
+    )
 
 
 def _conditions(entry: _ConditionText, where: str) -> list[Condition]:

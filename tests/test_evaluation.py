@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from homeo_rl import checkpoint
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.degradations import DEGRADATIONS, Condition, Suite, build, load_suite
+from homeo_rl.degradations.suites import rebuilt
 from homeo_rl.errors import EnvironmentFault, NumericalFault, UsageError
 from homeo_rl.evaluation.calibrate import calibration_of
 from homeo_rl.evaluation.evaluate import Result, evaluate
@@ -239,3 +241,22 @@ def test_bad_plans_are_refused(change: dict[str, Any], said: str) -> None:
 
 def test_the_report_reads_what_evaluation_writes() -> None:
     assert statistics.COLUMNS == COLUMNS
+
+
+def test_rewards_along_an_episode_and_what_was_asked_for(make_run: Callable[..., Run]) -> None:
+    """A trace tells rewards and how many episodes still run; a suite can be rebuilt from the evaluation's folder."""
+    run = make_run()
+    what = plan(suite("weights-drift"), ("none",), episodes=4)
+    result = evaluate(run, what, command="homeo-rl evaluate it")
+    told = json.loads((result.folder / "evaluation.json").read_text())
+    assert told["command"] == "homeo-rl evaluate it"
+    again = rebuilt(told["suite"], told["suite_version"], told["conditions"], where="test")
+    assert again.hash == what.suite.hash == told["suite_hash"]
+    clean = [score for score in result.scores if score.condition == "clean"]
+    trace = result.traces["none", "clean"]
+    assert trace[0]["episodes"] == [4.0]
+    assert trace[-1]["episodes"][0] >= 1
+    lengths = [score.length for score in clean]
+    windows = [sum(min(max(length - 20 * place, 0), 20) for length in lengths) for place in range(len(trace))]
+    earned = sum(entry["reward"][0] * count for entry, count in zip(trace, windows, strict=True))
+    assert earned == pytest.approx(sum(score.total for score in clean))

@@ -132,7 +132,7 @@ def test_traces_are_those_that_were_logged(make_run: Callable[..., Run]) -> None
     entries = result.traces["dwam:eta=1e-3", "late"]
     expected = {place * TRACE_EVERY: np.mean(entry["drift"]) for place, entry in enumerate(entries)}
     assert trace.series["homeo/drift"] == pytest.approx(expected, rel=1e-5)
-    assert set(trace.series) == {"homeo/drift", "homeo/rate_error", "snn/rate"}
+    assert set(trace.series) == {"homeo/drift", "homeo/rate_error", "snn/rate", "episode/reward"}
     assert read_trace(run.path / "tb", "test", "late", "linear") is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -43,7 +44,12 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
     with Bars(enabled=args.progress).shown() as bars:
         for steps in cuts:
             result = evaluate(
-                run, replace(plan, time_steps=steps), num_envs=args.num_envs, workers=args.workers, progress=bars
+                run,
+                replace(plan, time_steps=steps),
+                num_envs=args.num_envs,
+                workers=args.workers,
+                progress=bars,
+                command=shlex.join(["homeo-rl", *words]),
             )
             results.append(result)
             reports.append(build([result.folder], result.folder))

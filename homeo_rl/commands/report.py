@@ -84,11 +84,19 @@ def _suite(name: str) -> Any:
 
 def _suites(material: Any, given: Any) -> Iterator[tuple[str, Any]]:
     """Yield the suites that evaluations were made with, by content hash, where they are at hand."""
-    from homeo_rl.degradations.suites import suite_names
+    from homeo_rl.degradations.suites import rebuilt, suite_names
 
     for one in material.comparisons:
-        name, digest = str(one.documents[0].get("suite")), one.suite_hash
-        suite = given if given is not None and given.name == name else _suite(name) if name in suite_names() else None
+        told, digest = one.documents[0], one.suite_hash
+        name = str(told.get("suite"))
+        if isinstance(conditions := told.get("conditions"), list):  # evaluations of earlier versions do not tell them
+            try:
+                suite = rebuilt(name, int(told.get("suite_version", 0)), conditions, where=f"suite {name}")
+            except (HomeoError, TypeError, ValueError):  # a degradation of a package that is not here
+                suite = None
+        else:
+            own = given is not None and given.name == name
+            suite = given if own else _suite(name) if name in suite_names() else None
         if suite is not None and suite.hash == digest:
             yield digest, suite
 

@@ -178,12 +178,17 @@ def _drain(ticks: multiprocessing.queues.Queue[int], advance: Callable[[], None]
 
 
 def _mean_trace(traces: list[list[dict[str, list[float]]]]) -> list[dict[str, Any]]:
-    """Average traces entry by entry over the episodes that lasted so long."""
+    """Average traces entry by entry over the episodes that lasted so long, and count these.
+
+    ``reward`` is the mean over all decisions until the next entry.
+    """
     merged = []
     for place in range(max((len(trace) for trace in traces), default=0)):
         entries = [trace[place] for trace in traces if place < len(trace)]
-        merged.append(
-            {key: [sum(column) / len(entries) for column in zip(*(e[key] for e in entries), strict=True)]
-             for key in entries[0]}
-        )  # fmt: skip
+        means = {
+            key: [sum(column) / len(entries) for column in zip(*(e[key] for e in entries), strict=True)]
+            for key in entries[0]
+        }
+        earned, decisions = means["reward"]
+        merged.append({**means, "reward": [earned / decisions], "episodes": [float(len(entries))]})
     return merged

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from homeo_rl import checkpoint
 from homeo_rl.agents.controller import Controller, require_spiking
 from homeo_rl.degradations.protocol import Condition
+from homeo_rl.degradations.suites import plain
 from homeo_rl.envs.making import load_modules, make_env
 from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.calibrate import calibration_of
@@ -84,6 +85,7 @@ def evaluate(
     num_envs: int = 10,
     workers: int | None = None,
     progress: Progress | None = None,
+    command: str = "",
 ) -> Result:
     """Evaluate ``run`` as ``plan`` says and write the scores into the run's folder.
 
@@ -93,6 +95,7 @@ def evaluate(
         num_envs: episodes side by side in a process; the scores do not depend on it.
         workers: processes; None is one a core. The scores do not depend on it.
         progress: where to report.
+        command: what was asked for, to be kept beside the scores.
 
     Raises:
         UsageError: the plan does not fit the run.
@@ -127,7 +130,7 @@ def evaluate(
             num_envs=num_envs,
             on_episode=lambda _: progress.advance(),
         )
-    with _folder_of(run, plan) as folder:
+    with _folder_of(run, plan, command) as folder:
         stored = {index: folder / "cells" / f"{index:04d}.json" for index in range(len(cells))}
         missing = [index for index, path in stored.items() if not path.exists()]
         progress.start(f"suite {plan.suite.name}", len(cells) * plan.episodes)
@@ -188,7 +191,7 @@ def _write_paths(
 
 
 @contextmanager
-def _folder_of(run: Run, plan: Plan) -> Iterator[Path]:
+def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
     """Yield the folder to write to: an unfinished one of the same plan, or a new one; locked while it is written."""
     content = {
         "suite": plan.suite.name,
@@ -218,7 +221,8 @@ def _folder_of(run: Run, plan: Plan) -> Iterator[Path]:
                 return
     folder = run.new_evaluation(plan.suite.name)
     (folder / "cells").mkdir()
-    checkpoint.write_json(folder / "evaluation.json", {**content, "key": key})
+    told = {**content, "key": key, "conditions": plain(plan.suite), "command": command}
+    checkpoint.write_json(folder / "evaluation.json", told)
     with (folder / "evaluation.json").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:

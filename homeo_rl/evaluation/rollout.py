@@ -217,13 +217,20 @@ def _advance(
             episode.rates.add([layer[place] for layer in rates])
         episode.operations += operations[place]
         if drift is not None and place in tracing:
-            entry = {"drift": drift[place].tolist(), "rate": [float(layer[place].mean()) for layer in rates]}
+            entry = {
+                "reward": [0.0, 0.0],
+                "drift": drift[place].tolist(),
+                "rate": [float(layer[place].mean()) for layer in rates],
+            }
             if thetas is not None:
                 entry["theta"] = thetas[place].tolist()
             if normal:
                 means, _ = episode.rates.means()
                 entry["rate_error"] = [float(np.abs(m - c0).mean()) for m, c0 in zip(means, normal, strict=True)]
             episode.trace.append(entry)
+        earned = episode.trace[-1]["reward"]  # there is an entry from the first decision on
+        earned[0] += float(reward)
+        earned[1] += 1.0
         episode.total += float(reward)
         episode.length += 1
         over = bool(terminated or truncated)

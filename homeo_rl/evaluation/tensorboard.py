@@ -12,7 +12,10 @@ from homeo_rl.evaluation.rollout import TRACE_EVERY
 from homeo_rl.evaluation.scores import Score
 from homeo_rl.run import slug
 
-_TAGS = {"drift": "homeo/drift", "theta": "homeo/theta", "rate_error": "homeo/rate_error", "rate": "snn/rate"}
+_TAGS = {
+    "drift": "homeo/drift", "theta": "homeo/theta", "rate_error": "homeo/rate_error", "rate": "snn/rate",
+    "reward": "episode/reward", "episodes": "episode/running",
+}  # fmt: skip
 
 
 def log_evaluation(

@@ -55,21 +55,25 @@ def recovery(
         material: the comparisons.
         traces: reader.
         suites: where conditions begin.
-        specimens: single episodes, of which rewards are known.
+        specimens: single episodes, whose rewards stand in where an evaluation of an earlier version stored none.
         place: colour of an arm, by its name.
     """
     blocks = []
     for one in material.comparisons:
         late = _late(one, suites)
         parts = [_part(one, traces, tag, late, place) for tag in reversed(FIGURES)]
-        parts = [part for part in [_rewards(one, late, specimens, place), *parts] if part["charts"]]
+        rewarded = bool(parts[0]["charts"])
+        alone = [] if rewarded else [_rewards(one, late, specimens, place)]
+        parts = [part for part in [*alone, *parts] if part["charts"]]
         if late:
-            said = (
-                "Evaluations do not store rewards by decision: rewards are those of one episode, and recovery is "
-                "shown in firing rates and weights; what it did to the returns of all episodes is under Robustness."
-                if parts
-                else "Traces of this evaluation were not found in the run's TensorBoard folder."
-            )
+            said = ""
+            if not parts:
+                said = "Traces of this evaluation were not found in the run's TensorBoard folder."
+            elif not rewarded:
+                said = (
+                    "This evaluation did not store rewards by decision: they are those of one episode, and recovery "
+                    "is shown in firing rates and weights; what it did to all returns is under Robustness."
+                )
             blocks.append({"name": one.name, "parts": parts, "legend": _legend(one, place), "said": said})
     if not blocks:
         return None

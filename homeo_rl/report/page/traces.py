@@ -25,6 +25,7 @@ FIGURES = {
         "spikes a step",
     ),
     "snn/rate": ("Firing rate", "mean over neurons and layers at that decision", "spikes a step"),
+    "episode/reward": ("Reward", "mean of all decisions until the next point", "reward a decision"),
 }
 """Tags of TensorBoard: what they are, how they are measured, and their unit."""
 
