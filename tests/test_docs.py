@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -32,3 +33,27 @@ def test_page(page: str, tmp_path: Path) -> None:
                 assert done.returncode == 0, (line, done.stderr[-2000:])
                 commands += 1
     assert commands >= 3
+
+
+def test_site(tmp_path: Path) -> None:
+    """It is built, every name in the reference is found, no link is broken, and pages fetch nothing from elsewhere."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    own = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 10
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r'<(?:script|img|iframe)[^>]*src="https?:|<link[^>]*stylesheet[^>]*href="https?:', text)
+    reference = (tmp_path / "site" / "reference" / "python" / "index.html").read_text(encoding="utf-8")
+    assert "homeo_rl.training.train.train" in reference
+    assert "Raises" in reference
+
+
+def test_figures(tmp_path: Path) -> None:
+    """The pictures of the pages can be drawn again."""
+    found = runpy.run_path(str(ROOT / "docs" / "figures.py"))
+    for name in ("rule", "course"):
+        found[name](tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000

@@ -1,0 +1,118 @@
+"""Draw the pictures of docs/dwam.md: `python docs/figures.py` (seconds; no run is needed)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from homeo_rl import DWAM, NetworkSpec, SpikingNetwork
+from homeo_rl.homeostasis import LayerReference
+from homeo_rl.seeding import generator
+from homeo_rl.spec import EncoderSpec, ReadoutSpec
+
+HERE = Path(__file__).parent
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a8a8a"
+DECISIONS, BROKEN = 400, 100
+
+
+def rule(path: Path) -> None:
+    """Draw what a rate does to the weights of its neuron, for three sliding thresholds."""
+    c = np.linspace(0.0, 1.0, 201)
+    figure, axes = plt.subplots(figsize=(6.0, 3.2), layout="constrained")
+    for theta, colour, told, height in (
+        (0.2, BLUE, "was quiet", 0.2), (0.5, GREY, "as ever", 0.5), (0.8, ORANGE, "was loud", 0.72),
+    ):  # fmt: skip
+        axes.plot(c, c * (c - theta), color=colour, lw=2)
+        axes.plot(theta, 0.0, "o", color=colour)
+        axes.annotate(f"$\\theta_M$ = {theta}\n{told}", (theta, 0.0), (theta - 0.02, height), ha="center", fontsize=9,
+                      color=colour, arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6})  # fmt: skip
+    axes.axhline(0.0, color="black", lw=0.6)
+    axes.set(xlabel="firing rate c of the neuron", ylabel="c (c - $\\theta_M$)", xlim=(0, 1))
+    axes.set_title("above 0 its synapses grow, below 0 they shrink", loc="left", fontsize=9)
+    _save(figure, path)
+
+
+def course(path: Path) -> None:
+    """Draw rates, thresholds and drift of a layer that loses 30 % of its synapses after 100 decisions."""
+    torch.manual_seed(0)
+    network, references, normal = _calibrated()
+    rng = generator(0, "figure", "damage")
+    weights = network.parameters_of_layers()
+    lost = rng.random(tuple(weights[0].weight.shape)) < 0.3
+    broken = (weights[0]._replace(weight=weights[0].weight.masked_fill(torch.as_tensor(lost), 0.0)), *weights[1:])
+    found = {}
+    for name, plugin in (("frozen", None), ("DWAM", DWAM(eta=2e-3, zeta=3.0, tau=30.0))):
+        inputs = generator(0, "figure", "inputs")
+        state = network.initial_state(1, plugin=plugin, references=references if plugin else ())
+        rows = []
+        for decision in range(DECISIONS):
+            state.weights = broken if decision >= BROKEN else None
+            x = torch.as_tensor(inputs.random((1, 40)), dtype=torch.float32)
+            with torch.no_grad():
+                _, state = network(x, state, adapt=plugin is not None)
+            rate = state.rates[1][0].numpy()
+            theta = drift = np.nan
+            if plugin is not None:
+                adaptation = state.adaptation[0]
+                theta = float(plugin.theta(adaptation, references[0]).mean())
+                drift = float(adaptation["delta"].norm() / weights[0].weight.norm())
+            rows.append((rate.mean(), theta, drift))
+        found[name] = np.array(rows)
+    figure, axes = plt.subplots(3, 1, figsize=(6.4, 5.6), sharex=True, layout="constrained")
+    kernel = np.ones(15) / 15
+    for name, colour in (("frozen", GREY), ("DWAM", BLUE)):
+        smooth = np.convolve(found[name][:, 0], kernel, mode="valid")
+        axes[0].plot(np.arange(len(smooth)) + 14, smooth, color=colour, lw=2, label=name)
+    axes[0].axhline(normal, color=ORANGE, lw=1, ls="--", label="healthy (c0)")
+    axes[0].set_ylabel("mean firing rate")
+    axes[0].legend(fontsize=8, frameon=False, loc="center right")
+    axes[1].plot(found["DWAM"][:, 1], color=BLUE, lw=2)
+    axes[1].set_ylabel("mean $\\theta_M$")
+    axes[2].plot(100 * found["DWAM"][:, 2], color=BLUE, lw=2)
+    axes[2].set(ylabel="weights moved by (%)", xlabel="decision")
+    for one in axes:
+        one.axvline(BROKEN, color=ORANGE, lw=1)
+    axes[0].annotate("30 % of the synapses die", (BROKEN, axes[0].get_ylim()[1]), xytext=(6, -4),
+                     textcoords="offset points", va="top", fontsize=9, color=ORANGE)  # fmt: skip
+    _save(figure, path)
+
+
+def _calibrated() -> tuple[SpikingNetwork, tuple[LayerReference, ...], float]:
+    """Return a network of random weights, what its layers do when they are healthy, and the first one's mean rate."""
+    spec = NetworkSpec(
+        inputs=40, hidden=(60,), outputs=4, steps=8, encoder=EncoderSpec(kind="current"),
+        readout=ReadoutSpec(kind="mean"),
+    )  # fmt: skip
+    network = SpikingNetwork(spec)
+    with torch.no_grad():
+        network.layers[0].weight.abs_()
+        network.layers[0].bias -= 1.3
+    seen = generator(0, "figure", "calibration").random((500, 40))
+    with torch.no_grad():
+        _, state = network(torch.as_tensor(seen, dtype=torch.float32))
+    rates = [rate.mean(0) for rate in state.rates[1:]]
+    squares = [(rate * rate).mean(0) for rate in state.rates[1:]]
+    return network, network.references(rates, squares), float(rates[0].mean())
+
+
+def _save(figure: mpl.figure.Figure, path: Path) -> None:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130, metadata={"Software": None})
+    plt.close(figure)
+    print(path)
+
+
+def main() -> None:
+    """Draw all of them."""
+    mpl.use("agg")
+    rule(HERE / "dwam-rule.png")
+    course(HERE / "dwam-course.png")
+
+
+if __name__ == "__main__":
+    main()
