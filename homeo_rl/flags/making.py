@@ -16,7 +16,7 @@ class Import(Common):
     """Make a run of a policy that somebody published."""
 
     kind: tyro.conf.Positional[str]
-    """popsan, san, nir (a graph of spiking neurons), or sb3-zip: what Stable-Baselines3 saved, or train left beside a run."""
+    """popsan, san, nir (a graph of neurons), or sb3-zip: what Stable-Baselines3 saved, or train left beside a run."""
     file: tyro.conf.Positional[Path]
     """The published weights (.npz), the graph, or the zip; nothing in it is unpickled."""
     env: str

@@ -1,0 +1,168 @@
+"""A policy's deterministic decision as an ONNX model, from the raw observation to the action in its own units."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from homeo_rl.agents.controller import EPSILON, Controller
+from homeo_rl.agents.pascal import PascalNetwork
+from homeo_rl.errors import Finding, UsageError
+from homeo_rl.exchange.decision import Decision
+from homeo_rl.exchange.peers import needed
+from homeo_rl.exchange.written import Written, fingerprint
+from homeo_rl.run import versions
+from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.spec import dump
+
+FORMAT = "homeo-rl onnx 1"
+MOST_STEPS = 64
+"""Every spike step is a part of the graph; beyond this many it grows out of hand."""
+
+CHECKED = 256
+"""Observations on which a model is compared with the policy, two decisions each."""
+
+TOLERANCE, MOST_FLIPPED = 1e-4, 0.05
+"""Of an action's range, what sums in another order may change; and the share of decisions in which they may flip a
+spike, which changes more. A model that is wrong differs everywhere."""
+
+
+def onnx_of(controller: Controller, *, spikes: bool = False) -> Written:
+    """Return the model.
+
+    Inputs are ``observation`` [batch, D] and, where something outlives a decision, ``episode_start`` [batch] and one
+    input a state tensor; outputs are ``action``, the state after (``next_...``) and, if asked for, ``spikes_k``
+    [batch, T, N] of each layer.
+
+    Args:
+        controller: the policy.
+        spikes: whether the layers' spikes are outputs.
+
+    Raises:
+        UsageError: the policy draws its spikes, takes too many steps, or a package is not installed.
+        Finding: the model, run by onnxruntime, does not do what the policy does.
+    """
+    _expressible(controller, spikes)
+    for module in ("onnx", "onnxscript"):
+        needed(module, "onnx")
+    decision = Decision(controller, spikes=spikes).eval()
+    names = [held.name for held in decision.held]
+    inputs = ["observation", *(["episode_start", *names] if names else [])]
+    network = controller.network
+    firing = 0
+    if spikes and isinstance(network, SpikingNetwork):
+        firing = len(network.layers) - (0 if network.readout.spiking else 1)
+    outputs = ["action", *(f"next_{name}" for name in names), *(f"spikes_{k}" for k in range(firing))]
+    batch = torch.export.Dim("batch")
+    given = (_observations(controller, 3, np.random.default_rng(0)), *_state(decision, 3))
+    shapes: dict[str, Any] = {"observation": {0: batch}}
+    if names:
+        shapes["state"] = tuple({0: batch} for _ in given[1:])
+    with _quietly(), torch.no_grad():
+        program = torch.onnx.export(
+            decision, given, dynamo=True, input_names=inputs, output_names=outputs, dynamic_shapes=shapes, verbose=False
+        )
+    assert program is not None
+    state = {held.name: list(held.shape) for held in decision.held}
+    program.model.metadata_props.update(
+        {
+            "format": FORMAT,
+            "controller": json.dumps(dump(controller.spec), sort_keys=True),
+            "spec_sha256": fingerprint(controller.spec),
+            "state": json.dumps(state, sort_keys=True),
+            "versions": json.dumps(versions(), sort_keys=True),
+        }
+    )
+    blob = program.model_proto.SerializeToString()
+    told = [f"inputs {', '.join(inputs)}; outputs {', '.join(outputs)}"]
+    if names:
+        told.append("the state begins with anything of its shape where episode_start is True, zeros will do")
+    told.append(_checked(decision, blob, inputs))
+    return Written(blob, tuple(told))
+
+
+def _expressible(controller: Controller, spikes: bool) -> None:
+    network = controller.network
+    spiking = isinstance(network, SpikingNetwork) and not isinstance(network, PascalNetwork)
+    if spikes and not spiking:
+        raise UsageError("--spikes: expected a policy of spiking neurons over time, this one has none; leave it out")
+    if not spiking:
+        return
+    assert isinstance(network, SpikingNetwork)
+    if network.encoder.stochastic:
+        raise UsageError(
+            f"--to onnx: the encoder {network.spec.encoder.kind} draws its spikes, and every runtime of ONNX has "
+            "random numbers of its own: no two would act alike; take --to safetensors, or --to nir for the network "
+            "behind it"
+        )
+    if network.spec.steps > MOST_STEPS:
+        raise UsageError(f"--to onnx: expected at most {MOST_STEPS} spike steps a decision, got {network.spec.steps}")
+
+
+def _observations(controller: Controller, count: int, rng: np.random.Generator) -> torch.Tensor:
+    """Draw observations [count, D] as the normaliser knows them."""
+    normaliser = controller.normaliser
+    size = normaliser.running_mean.shape[0]
+    drawn = rng.uniform(0.0, 1.0, (count, size))
+    if normaliser.active:
+        spread = np.sqrt(normaliser.running_var.numpy() + EPSILON)
+        drawn = normaliser.running_mean.numpy() + spread * rng.normal(size=(count, size))
+    return torch.as_tensor(drawn, dtype=torch.float32)
+
+
+def _state(decision: Decision, count: int) -> tuple[torch.Tensor, ...]:
+    """Return ``episode_start`` and zeros for what outlives a decision; nothing where nothing does."""
+    zeros = [torch.zeros(count, *held.shape) for held in decision.held]
+    return (torch.ones(count, dtype=torch.bool), *zeros) if zeros else ()
+
+
+@torch.no_grad()
+def _checked(decision: Decision, blob: bytes, inputs: list[str]) -> str:
+    """Compare the model with the policy itself on random observations; return a line about it.
+
+    Raises:
+        Finding: they act differently.
+    """
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "not checked: onnxruntime is not installed"
+    session: Any = needed("onnxruntime", "onnx").InferenceSession(blob, providers=["CPUExecutionProvider"])
+    controller, rng, held = decision.controller, np.random.default_rng(1), len(decision.held)
+    spec = controller.spec
+    span = 1.0 if spec.discrete else np.maximum(np.array(spec.high, dtype=np.float64) - np.array(spec.low), 1e-30)
+    given, state, apart = [value.numpy() for value in _state(decision, CHECKED)], None, []
+    for _ in range(2):
+        x = _observations(controller, CHECKED, rng)
+        expected, state = controller(x, state)
+        got = session.run(None, dict(zip(inputs, [x.numpy(), *given], strict=True)))
+        apart.append(np.abs((got[0].astype(np.float64) - expected.numpy()) / span).reshape(CHECKED, -1).max(1))
+        given = [np.zeros(CHECKED, dtype=bool), *got[1 : 1 + held]] if held else []
+    flipped = float((~(np.concatenate(apart) <= TOLERANCE)).mean())  # NaN is no action either
+    if flipped > MOST_FLIPPED:
+        raise Finding(
+            f"--to onnx: {flipped:.1%} of {2 * CHECKED} actions differ from the policy's by more than {TOLERANCE:g} of "
+            "their range; the model is not written"
+        )
+    same = f"{1.0 - flipped:.1%} of {2 * CHECKED} actions equal to {TOLERANCE:g} of their range"
+    return f"checked with onnxruntime: {same}, greatest difference {max(map(np.max, apart)):.1e}"
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep torch's exporter from warning of its own internals and of packages that we do not use."""
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)
