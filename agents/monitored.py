@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.monitor import Monitor, ResultsWriter
 
-KEPT = 1000
+KEPT = 100
 """Episodes that a monitor remembers; SB3's own remembers all of them, 100 bytes each. The file has them all."""
 
 
