@@ -16,11 +16,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-# The GPU's kernels are tested in Triton's interpreter where there is no GPU; compiled networks also run in two other
-# packages, of which the neurons alone are needed, not what else they install.
+# The GPU's kernels are tested in Triton's interpreter where there is no GPU; compiled networks and NIR graphs also run
+# in three other packages, of which the neurons alone are needed, not what else they install.
 $(TESTABLE): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,triton]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps snntorch spikingjelly loguru
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,nir,onnx,triton]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps snntorch spikingjelly loguru nirtorch norse
 	touch $@
 
 # A spiking robot: trained among obstacles, damaged, adapted. About five minutes on two cores, after installation.

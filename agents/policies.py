@@ -28,6 +28,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
 from homeo_rl.agents.controller import Controller, Normaliser, PolicyNetwork, Squasher, build_network
+from homeo_rl.agents.net_arch import Widths, split_net_arch
 from homeo_rl.agents.online import OnlineAdaptation
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.errors import UsageError
@@ -39,9 +40,11 @@ _FIXED = {
     "use_sde": "state-dependent exploration needs a latent layer that a spiking actor does not have",
     "features_extractor_class": "the observation normaliser takes its place",
     "features_extractor_kwargs": "the observation normaliser takes its place",
-    "share_features_extractor": "actor and critic share the normaliser",
-    "squash_output": "the actor squashes its own outputs",
 }
+"""Arguments that are refused unless they are false or None."""
+
+_OWN = {*_FIXED, "share_features_extractor"}
+"""Arguments that a policy gives to SB3's itself."""
 
 
 class NormaliserExtractor(BaseFeaturesExtractor):
@@ -138,7 +141,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
         lr_schedule: SB3's.
         agent: preset.
         agent_kwargs: network fields that replace the preset's.
-        net_arch: hidden widths of the value function.
+        net_arch: hidden widths of the value function, or SB3's ``{"pi": [...], "vf": [...]}``.
         log_std_init: start of the log standard deviation, in units of the action.
         kwargs: SB3's remaining arguments; those that make no sense here are refused by name.
 
@@ -154,11 +157,12 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
         *,
         agent: str = "popsan",
         agent_kwargs: dict[str, Any] | None = None,
-        net_arch: list[int] | None = None,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
         log_std_init: float = -0.5,
         **kwargs: Any,
     ) -> None:
         _refuse(kwargs)
+        agent_kwargs, critic = _widths(agent_kwargs, net_arch)
         self.agent, self.agent_kwargs = agent, agent_kwargs
         self.controller_spec = controller_spec(
             agent, observation_space, action_space, algo="ppo", overrides=agent_kwargs
@@ -167,7 +171,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
             observation_space,
             action_space,
             lr_schedule,
-            net_arch={"pi": [], "vf": [64, 64] if net_arch is None else net_arch},
+            net_arch={"pi": [], "vf": [64, 64] if critic is None else critic},
             log_std_init=log_std_init,
             features_extractor_class=NormaliserExtractor,
             features_extractor_kwargs=_extractor_kwargs(self.controller_spec),
@@ -215,12 +219,13 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         *,
         agent: str = "popsan",
         agent_kwargs: dict[str, Any] | None = None,
-        net_arch: list[int] | None = None,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
         **kwargs: Any,
     ) -> None:
         _refuse(kwargs)
+        agent_kwargs, critic = _widths(agent_kwargs, net_arch)
         self.agent, self.agent_kwargs = agent, agent_kwargs
-        self.critic_arch = [256, 256] if net_arch is None else net_arch
+        self.critic_arch = [256, 256] if critic is None else critic
         self.controller_spec = controller_spec(
             agent, observation_space, action_space, algo=self.algo, overrides=agent_kwargs
         )
@@ -270,7 +275,7 @@ class SpikingSACActor(SACActor):
         super().__init__(*args, **kwargs)
         actions = controller_spec.network.outputs
         self.mu = Head(controller_spec, "raw")
-        self.log_std = nn.Sequential(*create_mlp(self.features_dim, actions, log_std_arch))  # type: ignore[assignment]  # SB3 types it as a Linear
+        self.log_std = nn.Sequential(*create_mlp(self.features_dim, actions, log_std_arch, self.activation_fn))  # type: ignore[assignment]  # SB3 types it as a Linear
 
 
 class SpikingTD3Actor(TD3Actor):
@@ -282,7 +287,8 @@ class SpikingTD3Actor(TD3Actor):
 
 
 class SpikingSACPolicy(_OffPolicyMixin, SACPolicy):
-    """For SAC. ``net_arch`` are the hidden widths of the critics and of the log standard deviation's MLP.
+    """For SAC. ``net_arch`` are the hidden widths of the critics and of the log standard deviation's MLP, or SB3's
+    ``{"pi": [...], "qf": [...]}``.
 
     Raises:
         UsageError: unknown preset or field, unsuited spaces, or a refused argument.
@@ -298,7 +304,7 @@ class SpikingSACPolicy(_OffPolicyMixin, SACPolicy):
 
 
 class SpikingTD3Policy(_OffPolicyMixin, TD3Policy):
-    """For TD3 and DDPG. ``net_arch`` are the hidden widths of the critics.
+    """For TD3 and DDPG. ``net_arch`` are the hidden widths of the critics, or SB3's ``{"pi": [...], "qf": [...]}``.
 
     Raises:
         UsageError: unknown preset or field, unsuited spaces, or a refused argument.
@@ -316,7 +322,15 @@ def _extractor_kwargs(spec: ControllerSpec) -> dict[str, Any]:
     return {"clip": spec.clip, "normalise": spec.normalise}
 
 
+def _widths(agent_kwargs: dict[str, Any] | None, net_arch: Any) -> tuple[dict[str, Any] | None, Widths]:
+    """Return the network's fields with the actor's widths among them, and the critic's widths."""
+    actor, critic = split_net_arch(net_arch, shared=False, where="policy_kwargs")
+    return agent_kwargs if actor is None else {"hidden": actor, **(agent_kwargs or {})}, critic
+
+
 def _refuse(kwargs: dict[str, Any]) -> None:
+    """Refuse what cannot be; nothing in the normaliser is trained, so that sharing it or not is the same."""
+    kwargs.pop("share_features_extractor", None)
     for name, reason in _FIXED.items():
         if kwargs.pop(name, None):
             raise UsageError(f"policy_kwargs: {name} cannot be set: {reason}; leave it out")
@@ -326,5 +340,5 @@ def _own_arguments(
     inherited: dict[str, Any], agent: str, agent_kwargs: dict[str, Any] | None, net_arch: Any
 ) -> dict[str, Any]:
     """Return what `BasePolicy.save` needs to build one of our policies again, from what SB3's own would need."""
-    kept = {name: value for name, value in inherited.items() if name not in _FIXED}
+    kept = {name: value for name, value in inherited.items() if name not in _OWN}
     return kept | {"agent": agent, "agent_kwargs": agent_kwargs, "net_arch": net_arch}

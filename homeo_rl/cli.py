@@ -86,15 +86,20 @@ _COMMANDS: dict[str, tuple[type[Any], str]] = {
     "evaluate": (flags.Evaluate, "evaluate"),
     "report": (flags.Report, "report"),
     "import": (flags.Import, "importing"),
+    "export": (flags.Export, "exporting"),
     "convert": (flags.Convert, "convert"),
     "distill": (flags.Distill, "distill"),
     "compile": (flags.Compile, "compiling"),
     "compose": (flags.Compose, "compose"),
     "ablate": (flags.Ablate, "ablate"),
+    "sweep": (flags.Sweep, "sweep"),
+    "tune": (flags.Tune, "tune"),
     "vision": (flags.Vision, "vision"),
     "enjoy": (flags.Enjoy, "enjoy"),
     "verify-resume": (flags.VerifyResume, "verifying"),
     "inspect": (flags.Inspect, "inspect"),
+    "doctor": (flags.Doctor, "doctor"),
+    "completion": (flags.Completion, "completion"),
 }
 """Flags of each command, and the module of `homeo_rl.commands` that is loaded once the words were understood."""
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import Any
+
+import tyro
 
 from homeo_rl.commands.common import next_flags
 from homeo_rl.flags import Train
@@ -15,7 +18,22 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
     from homeo_rl.training.params import parse_params, read_config
     from homeo_rl.training.plan import TrainingPlan, prepare
 
-    hyperparams = read_config(args.conf, args.env) if args.conf is not None else {}
+    hyperparams: dict[str, Any] = {}
+    env_kwargs: dict[str, Any] = {}
+    under: dict[str, Any] = {}  # what files say in place of the flags' defaults; what the words say wins
+    if args.preset is not None:
+        from homeo_rl.tuning.preset import read_preset
+
+        preset = read_preset(args.preset)
+        under |= preset.flags
+        args = _laid_over(under, words)
+        hyperparams, env_kwargs = dict(preset.hyperparams), dict(preset.env_kwargs)
+    if args.conf is not None:
+        told = read_config(args.conf, args.env, args.algo)
+        under |= told.flags
+        args = _laid_over(under, words)
+        hyperparams |= told.hyperparams
+        env_kwargs |= told.env_kwargs
     hyperparams |= parse_params(args.hyperparams)
     changes: dict[str, Any] = {"initial": args.imp} if args.imp else {}
     if args.readout:
@@ -28,7 +46,7 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         agent=args.agent,
         steps=args.n_timesteps,
         seed=args.seed,
-        env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
+        env_kwargs=env_kwargs | parse_params(args.env_kwargs, "--env-kwargs"),
         hyperparams=hyperparams,
         homeostasis_in_training=args.homeostasis_in_training,
         modules=args.gym_packages,
@@ -45,7 +63,11 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         worker_timeout=args.worker_timeout,
         command=shlex.join(["homeo-rl", *words]),
     )
-    _, spec = prepare(plan)  # what is wrong is told before torch is loaded, which takes seconds
+    settled, spec = prepare(plan)  # what is wrong is told before torch is loaded, which takes seconds
+    if args.dry_run:
+        from homeo_rl.commands.dry_run import show
+
+        return show(settled, spec)
 
     from homeo_rl.training.train import train
 
@@ -71,3 +93,8 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         "steps": run.spec.steps,
         "digest": run.spec.digest,
     }
+
+
+def _laid_over(under: dict[str, Any], words: list[str]) -> Train:
+    """Read the words again, with ``under`` in place of the flags' defaults."""
+    return tyro.cli(Train, default=replace(Train(), **under), args=words[1:])

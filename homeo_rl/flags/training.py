@@ -40,6 +40,8 @@ class Train(Common):
     """Hyper-parameters, name:value; agent_kwargs:"{hidden: [128, 128], steps: 8}" changes the network."""
     conf: Annotated[Path | None, tyro.conf.arg(aliases=["-conf"])] = None
     """YAML file {env: {name: value}} of hyper-parameters, as rl-zoo has them."""
+    preset: Path | None = None
+    """Training as a file, such as best.yml of homeo-rl tune; what the command line says wins."""
     env_kwargs: Words = ()
     """Arguments of the environment, name:value."""
     gym_packages: Words = ()
@@ -54,6 +56,8 @@ class Train(Common):
     """Environment steps between checkpoints, from which the same command goes on; -1 for none but at a signal."""
     fresh: Flag = False
     """Begin anew instead of going on; what lies at --out is renamed."""
+    dry_run: Flag = False
+    """Check everything, show the configuration and what it will need, write nothing."""
     device: str = "cpu"
     """cpu, cuda or auto."""
     num_threads: int = 1

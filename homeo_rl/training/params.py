@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from homeo_rl.errors import UsageError
+from homeo_rl.training.zoo_reading import Section, translated
 
 
 def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
@@ -26,11 +28,13 @@ def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
     return values
 
 
-def read_config(path: Path, env: str) -> dict[str, Any]:
-    """Read hyper-parameters for ``env`` from a YAML file in rl-zoo's form, ``{env: {name: value}}`` (``-conf``).
+def read_config(path: Path, env: str, algo: str) -> Section:
+    """Read what a YAML file in rl-zoo's form, ``{env: {name: value}}``, says about ``env`` (``-conf``).
+
+    A section ``default`` stands for environments without one of their own.
 
     Raises:
-        UsageError: the file is missing, malformed, or does not mention ``env``.
+        UsageError: the file is missing, malformed, does not mention ``env``, or says what has no counterpart here.
     """
     if not path.is_file():
         raise UsageError(f"--conf {path}: expected a YAML file, found none; check the path")
@@ -38,12 +42,18 @@ def read_config(path: Path, env: str) -> dict[str, Any]:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"--conf {path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(document, dict) or not isinstance(document.get(env), dict):
+    sections = document if isinstance(document, dict) else {}
+    section = sections.get(env, sections.get(env.rpartition(":")[2], sections.get("default")))
+    if not isinstance(section, dict):
         raise UsageError(f"--conf {path}: expected a section {env!r} with hyper-parameters, found none; add it")
-    return {
-        name: _scalar(value, f"--conf {name}") if isinstance(value, str) else value
-        for name, value in document[env].items()
-    }
+    told = translated(section, algo=algo, env=env, where=f"--conf {path}")
+    return replace(
+        told,
+        hyperparams={
+            name: _scalar(value, f"--conf {name}") if isinstance(value, str) else value
+            for name, value in told.hyperparams.items()
+        },
+    )
 
 
 def _scalar(text: str, where: str) -> Any:

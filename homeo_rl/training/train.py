@@ -202,7 +202,8 @@ def _environments(plan: TrainingPlan, kwargs: dict[str, Any], together: int, apa
     """
     vector = make_vector(plan.env, together, kwargs)
     if vector is not None:
-        return VecMonitor(GymVecEnv(vector))
+        _, infos = vector.reset(seed=0)  # SB3 seeds and resets it again before the first step
+        return VecMonitor(GymVecEnv(vector), info_keywords=("is_success",) if "is_success" in infos else ())
     if plan.vec_env == "workers":
         return SupervisedVecEnv(Recipe(plan.env, kwargs, plan.modules), apart, timeout=plan.worker_timeout)
     return DummyVecEnv([lambda: Recorded(Monitored(make_env(plan.env, kwargs)))] * apart)
@@ -241,7 +242,9 @@ def _write_monitors(model: BaseAlgorithm, run: Run, sizes: dict[str, int] | None
         if isinstance(envs, SupervisedVecEnv):  # a worker that is started again has to be told again
             envs.monitor_to(index, str(path.absolute()), header, append=going_on)
         elif isinstance(envs, VecMonitor):
-            envs.results_writer = ResultsWriter(str(path), header=header, override_existing=not going_on)
+            envs.results_writer = ResultsWriter(
+                str(path), header=header, extra_keys=envs.info_keywords, override_existing=not going_on
+            )
         else:
             envs.env_method("monitor_to", str(path), header, going_on, indices=index)
 

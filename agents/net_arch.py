@@ -1,0 +1,33 @@
+"""What Stable-Baselines3's ``net_arch`` says about an actor and a critic; nothing here loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from homeo_rl.errors import UsageError
+
+Widths = list[int] | None
+
+
+def split_net_arch(arch: Any, *, shared: bool, where: str) -> tuple[Widths, Widths]:
+    """Return the hidden widths of actor and critic; None where nothing is said.
+
+    Args:
+        arch: a list of widths, or ``{pi: [...], vf: [...]}`` (``qf`` off-policy).
+        shared: whether a list is meant for both, as SB3's own policies mean it, or for the critic alone.
+        where: what is being read, for messages.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if arch is None:
+        return None, None
+    parts = arch if shared else None, arch
+    if isinstance(arch, Mapping) and set(arch) in ({"pi"}, {"vf"}, {"qf"}, {"pi", "vf"}, {"pi", "qf"}):
+        parts = arch.get("pi"), arch.get("vf", arch.get("qf"))
+    for part in parts:
+        if part is not None and (not isinstance(part, list | tuple) or any(type(width) is not int for width in part)):
+            raise UsageError(f"{where}: net_arch: expected widths [64, 64] or {{pi: [...], vf: [...]}}, got {arch!r}")
+    actor, critic = (None if part is None else list(part) for part in parts)
+    return actor, critic

@@ -1,0 +1,57 @@
+"""``homeo-rl doctor``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from homeo_rl.flags import Doctor
+
+
+def run(args: Doctor, words: list[str]) -> dict[str, Any]:
+    """Look at everything, and say what to do."""
+    from homeo_rl.errors import Finding, UsageError
+    from homeo_rl.health.examine import Found, examine
+    from homeo_rl.training.params import parse_params
+    from homeo_rl.training.plan import TrainingPlan
+
+    if not 0 <= args.seconds <= 600:
+        raise UsageError(f"--seconds: expected 0 to 600, got {args.seconds:g}")
+    done = 0
+    if args.run is not None:
+        from homeo_rl.health.rehearsal import plan_of
+
+        plan, done = plan_of(args.run)
+    else:
+        plan = TrainingPlan(
+            algo=args.algo,
+            env=args.env,
+            agent=args.agent,
+            steps=args.n_timesteps,
+            env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
+            hyperparams=parse_params(args.hyperparams),
+            modules=args.gym_packages,
+            log_folder=args.log_folder,
+        )
+    found = Found()
+    for check in examine(plan, found, seconds=args.seconds, done=done):
+        for line in check.lines:
+            print(line, flush=True)
+    if found.time is not None:
+        print(f"time: {found.time.text}, evaluations included, checkpoints not")
+    wrong = [check for check in found.checks if check.state == "fails"]
+    told = {
+        "ok": not wrong,
+        "checks": [asdict(check) for check in found.checks],
+        "rates": {name: list(rate) for name, rate in found.rates.items()},
+        "seconds": None if found.time is None else asdict(found.time),
+    }
+    if wrong:
+        if args.json:
+            print(json.dumps(told, allow_nan=False))
+        names = ", ".join(check.name for check in wrong)
+        raise Finding(
+            f"{len(wrong)} of {len(found.checks)} checks failed ({names}); expected none; do what stands there"
+        )
+    return told

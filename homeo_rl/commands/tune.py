@@ -1,0 +1,118 @@
+"""``homeo-rl tune``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from homeo_rl.flags import Tune
+
+
+def run(args: Tune, words: list[str]) -> dict[str, Any]:
+    """Look for hyper-parameters."""
+    from homeo_rl.tuning.library import require_optuna
+
+    require_optuna()
+
+    from homeo_rl.errors import Finding
+    from homeo_rl.run import slug
+    from homeo_rl.training.params import parse_params
+    from homeo_rl.training.plan import TrainingPlan
+    from homeo_rl.tuning.plan import TuningPlan, checked
+    from homeo_rl.tuning.space import default_space, read_space
+
+    if args.out is not None:
+        out = args.out
+    elif args.storage is not None:
+        out = args.storage.with_suffix("") if args.storage.suffix else args.storage.with_name(f"{args.storage.name}.d")
+    else:
+        out = Path("runs/tune") / f"{args.algo}-{args.agent}-{slug(args.env)}"
+    training = TrainingPlan(
+        algo=args.algo,
+        env=args.env,
+        agent=args.agent,
+        steps=args.n_timesteps,
+        seed=args.seed,
+        env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
+        hyperparams=parse_params(args.hyperparams),
+        modules=args.gym_packages,
+        eval_freq=args.eval_freq,
+        eval_episodes=args.eval_episodes,
+        command=shlex.join(["homeo-rl", *words]),
+    )
+    plan = checked(
+        TuningPlan(
+            training=training,
+            space=default_space(args.algo, args.agent) if args.space is None else read_space(args.space),
+            out=out,
+            storage=out / "study.journal" if args.storage is None else args.storage,
+            trials=args.n_trials,
+            seeds=args.seeds,
+            episodes=args.episodes,
+            pruner=args.pruner,
+            sampler=args.sampler,
+            keep=args.keep_runs,
+        )
+    )  # what is wrong is told before anything is written or heavy is loaded
+
+    from homeo_rl.console import Bars, print_table
+    from homeo_rl.report.tables import number
+    from homeo_rl.sweeps.cells import text
+    from homeo_rl.tuning.space import lookup
+    from homeo_rl.tuning.tune import executor_of, missing_slots, tune, written
+    from homeo_rl.tuning.watch import Watch
+
+    missing = missing_slots(plan)
+    if missing:
+        bars = Bars(enabled=args.progress)
+        before = plan.trials - len(missing)
+        watch = Watch(bars, before=before, verbose=args.progress)
+        with executor_of(args.workers, len(missing), watch) as executor, bars.shown():
+            ended = f" ({before} trials ended before)" if before else ""
+            bars.start(f"{args.algo} {args.agent} on {args.env}{ended}", len(missing))
+            found = tune(plan, missing, executor, watch)
+    else:
+        found = written(plan)
+    best = found.best
+    told: dict[str, Any] = {
+        "out": str(out),
+        "storage": str(plan.storage),
+        "trials": len(found.rows),
+        "states": {s: sum(row.state == s for row in found.rows) for s in ("complete", "pruned", "diverged")},
+        "ran": found.ran,
+        "failed": found.failed,
+        "importances": found.importances,
+        "best": None,
+    }
+    if best is not None and best.value is not None:
+        lines = [
+            [name, text(lookup(best.hyperparams, name))]
+            + ([f"{found.importances.get(name, 0.0):.2f}"] if found.importances else [])
+            for name in plan.space
+        ]
+        title = f"trial {best.slot}: {number(best.value)} (seeds: {', '.join(number(mean) for mean in best.means)})"
+        print_table(title, ["hyper-parameter", "best", *(["importance"] if found.importances else [])], lines)
+        print(f"preset: {out / 'best.yml'}")
+        print(f"summary: {out / 'summary.md'}, {out / 'history.png'}")
+        print(f"next: homeo-rl train --preset {out / 'best.yml'} --seed {plan.seed_numbers[-1] + 1}")
+        told["best"] = {
+            "trial": best.slot,
+            "value": best.value,
+            "means": list(best.means),
+            "digests": list(best.digests),
+            "hyperparams": best.hyperparams,
+            "preset": str(out / "best.yml"),
+        }
+    if best is None or found.failed:
+        if args.json:
+            print(json.dumps(told, allow_nan=False))
+        if found.failed:
+            key, why = next(iter(found.failed.items()))
+            raise Finding(
+                f"{len(found.failed)} of {plan.trials} trials failed; expected none; trial {int(key)}: {why}; the same "
+                "command tries them again"
+            )
+        raise Finding(f"no trial of {plan.trials} was completed; expected one at least; look at {out / 'summary.md'}")
+    return told

@@ -1,0 +1,176 @@
+"""Versions of the packages that matter: what we ask for, what they ask of each other, and what is known not to work."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from homeo_rl.health.check import Check, State
+
+PACKAGE = "homeo-rl"
+
+NEEDED_FOR = {
+    "gymnasium": "environments, and vectors of them that start anew at the step that ends an episode",
+    "imageio": "films",
+    "jinja2": "HTML reports",
+    "matplotlib": "pictures",
+    "mujoco": "robots, and rendering them without a screen",
+    "numba": "the compiled loops",
+    "numpy": "everything",
+    "packaging": "comparing versions",
+    "pillow": "films",
+    "pydantic": "specifications",
+    "pyyaml": "suites, spaces and presets",
+    "rich": "progress and tables",
+    "safetensors": "policies and checkpoints",
+    "scipy": "statistics",
+    "stable-baselines3": "training",
+    "tensorboard": "curves",
+    "torch": "networks and training",
+    "tyro": "the command line",
+}
+"""What does not work without a package."""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Two packages that their own metadata lets live together, and that do not.
+
+    ``versions`` and ``beside_versions`` say which ones.
+    """
+
+    package: str
+    versions: str
+    beside: str
+    beside_versions: str
+    why: str
+    do: str
+    state: State = "note"
+
+
+CONFLICTS = (
+    Conflict(
+        "tensorboard", "<2.21", "setuptools", ">=82",
+        "it imports pkg_resources, which setuptools 82 no longer has, so the command tensorboard does not start",
+        "pip install 'tensorboard>=2.21'",
+    ),
+    Conflict(
+        "gymnasium", "<1.0", "mujoco", ">=3",
+        "MuJoCo 3 renamed what it draws with (solver_iter)", "pip install 'gymnasium>=1.2'", "fails",
+    ),
+    Conflict(
+        "gym", ">=0", "numpy", ">=2",
+        "the old gym has ended and does not know NumPy 2; environments made for it may fail",
+        "use a version of the environment for gymnasium, and pip uninstall gym",
+    ),
+)  # fmt: skip
+
+ADVICE = {
+    "moviepy": "nothing here needs it, films are written with imageio: pip uninstall moviepy",
+}
+"""For packages whose metadata forbids what is installed."""
+
+
+def installed() -> dict[str, importlib.metadata.Distribution]:
+    """Return what is installed, by canonical name."""
+    found: dict[str, importlib.metadata.Distribution] = {}
+    for distribution in importlib.metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:  # a folder that was left behind has none
+            found.setdefault(canonicalize_name(name), distribution)
+    return found
+
+
+def package_checks(found: Mapping[str, importlib.metadata.Distribution]) -> list[Check]:
+    """Compare what is installed with what is needed.
+
+    Args:
+        found: by canonical name, as `installed` returns it.
+    """
+    checks = [Check("Python", "ok", platform.python_version())]
+    own = found.get(PACKAGE)
+    if own is None:
+        return [
+            *checks,
+            Check(PACKAGE, "note", "runs from its sources, not installed", "pip install -e . in its folder"),
+        ]
+    required = [one for one in _requirements(own.requires or ()) if _applies(one)]
+    checks += [_required(one, found) for one in required]
+    names: set[str] = {canonicalize_name(one.name) for one in required}
+    checks += _asked_of_each_other(found, names)
+    checks += [one for conflict in CONFLICTS for one in _known(conflict, found)]
+    checks.append(_extras(own, found))
+    return checks
+
+
+def _required(wanted: Requirement, found: Mapping[str, importlib.metadata.Distribution]) -> Check:
+    name = canonicalize_name(wanted.name)
+    do = f"pip install '{wanted.name}{wanted.specifier}'"
+    why = f"needed for {NEEDED_FOR.get(name, PACKAGE)}"
+    if name not in found:
+        return Check(wanted.name, "fails", f"not installed; {why}", do)
+    version = found[name].version
+    if not wanted.specifier.contains(version, prereleases=True):
+        return Check(wanted.name, "fails", f"{version}, expected {wanted.specifier}; {why}", do)
+    return Check(wanted.name, "ok", f"{version} ({wanted.specifier})")
+
+
+def _asked_of_each_other(found: Mapping[str, importlib.metadata.Distribution], ours: set[str]) -> list[Check]:
+    """Return where an installed package forbids the version of one of ``ours``."""
+    checks = []
+    for name, distribution in sorted(found.items()):
+        if name == PACKAGE:
+            continue
+        for wanted in _requirements(distribution.requires or ()):
+            other = canonicalize_name(wanted.name)
+            if other not in ours or other not in found or not _applies(wanted):
+                continue
+            version = found[other].version
+            if not wanted.specifier.contains(version, prereleases=True):
+                told = f"{distribution.version} expects {wanted.name}{wanted.specifier}, {version} is installed"
+                do = ADVICE.get(name, f"pip install --upgrade {name} '{wanted.name}{wanted.specifier}'")
+                checks.append(Check(name, "fails" if name in ours else "note", told, do))
+    return checks
+
+
+def _known(conflict: Conflict, found: Mapping[str, importlib.metadata.Distribution]) -> list[Check]:
+    sides = ((conflict.package, conflict.versions), (conflict.beside, conflict.beside_versions))
+    for name, versions in sides:
+        if name not in found or not SpecifierSet(versions).contains(found[name].version, prereleases=True):
+            return []
+    told = f"{found[conflict.package].version} beside {conflict.beside} {found[conflict.beside].version}"
+    return [Check(conflict.package, conflict.state, f"{told}: {conflict.why}", conflict.do)]
+
+
+def _extras(own: importlib.metadata.Distribution, found: Mapping[str, importlib.metadata.Distribution]) -> Check:
+    """Return which extras are there."""
+    told = []
+    for extra in sorted(own.metadata.get_all("Provides-Extra") or ()):
+        wanted = [one for one in _requirements(own.requires or ()) if not _applies(one) and _applies(one, extra)]
+        there = all(
+            canonicalize_name(one.name) in found
+            and one.specifier.contains(found[canonicalize_name(one.name)].version, prereleases=True)
+            for one in wanted
+        )
+        told.append(f"{extra} {'yes' if there else 'no'}")
+    return Check("extras", "ok", f"{', '.join(told)} (pip install 'homeo-rl[NAME]')")
+
+
+def _requirements(texts: Iterable[str]) -> list[Requirement]:
+    found = []
+    for text in texts:
+        try:
+            found.append(Requirement(text))
+        except InvalidRequirement:  # an old package's own way of writing
+            continue
+    return found
+
+
+def _applies(wanted: Requirement, extra: str = "") -> bool:
+    return wanted.marker is None or wanted.marker.evaluate({"extra": extra})

@@ -1,0 +1,43 @@
+"""A finished run as one archive, for machines that share no folder; unpacked where nothing else is."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from pathlib import Path
+
+from homeo_rl.errors import StorageFault
+
+_LEFT = ("checkpoints", ".lock")
+"""What a finished run does not need."""
+
+
+def packed(folder: Path) -> bytes:
+    """Return a folder as an uncompressed archive of regular files."""
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w") as archive:
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder)
+            if path.is_file() and not path.is_symlink() and name.parts[0] not in _LEFT:
+                archive.add(path, arcname=str(name), recursive=False)
+    return held.getvalue()
+
+
+def unpack(archive: bytes, folder: Path) -> None:
+    """Make ``folder`` of an archive, in place of one that is there.
+
+    Raises:
+        StorageFault: a member would lie elsewhere, or is no regular file; nothing is left of it.
+    """
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as members:
+            members.extractall(fresh, filter="data")
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+    except (tarfile.TarError, OSError) as error:
+        raise StorageFault(f"{folder}: could not be unpacked ({error}); free space or permission?") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

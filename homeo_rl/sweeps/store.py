@@ -1,0 +1,193 @@
+"""The folder of a sweep, which several drivers and machines may share: claims, results, a journal.
+
+sweep.json           which sweep's folder it is
+cells/<key>.json     results; made by a link, so the first one stands and is never half of one
+claims/<key>.lock    held (flock) by whoever works on the cell; the lock dies with its process
+runs/<key>/          the run: where a cell that was interrupted goes on
+failures/<key>.txt   why a cell failed, with the traceback
+log/<host>-<pid>.jsonl   what each process did when; nothing reads it but people and benchmarks
+summary.csv, summary.md, cells.csv
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from homeo_rl import checkpoint
+from homeo_rl.errors import Finding, StorageFault, UsageError
+from homeo_rl.sweeps.cells import Cell
+
+_FORMAT = "homeo-rl sweep 1"
+_FOLDERS = ("cells", "claims", "runs", "failures", "log")
+
+
+class DeterminismAlarm(Finding):
+    """The same code gave two results for the same cell."""
+
+
+class Store:
+    """The folder ``path`` of a sweep."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def open(self) -> str:
+        """Make the folder, or take one that is a sweep's; return its identity.
+
+        Raises:
+            UsageError: something else is there.
+            StorageFault: it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if self.identity() is None:
+                strange = any(not entry.name.startswith(".sweep.json") for entry in self.path.iterdir())
+                if strange and self.identity() is None:  # no other driver has made it one meanwhile
+                    raise UsageError(
+                        f"{self.path}: expected a new folder, or a sweep's, found other files; choose another --out"
+                    )
+                self._link("sweep.json", _encode({"format": _FORMAT, "id": uuid.uuid4().hex}))
+            for name in _FOLDERS:
+                (self.path / name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise StorageFault(
+                f"{self.path}: cannot be a sweep's folder ({error.strerror}); expected a file system that can be "
+                "written to and has hard links; choose another --out"
+            ) from error
+        identity = self.identity()
+        assert identity is not None
+        return identity
+
+    def identity(self) -> str | None:
+        """Return what tells this folder from every other, wherever it is mounted; None if it is not a sweep's."""
+        if not (self.path / "sweep.json").exists():
+            return None
+        told = checkpoint.read_json(self.path / "sweep.json")
+        if told.get("format") != _FORMAT:
+            raise StorageFault(f"{self.path / 'sweep.json'}: expected {_FORMAT!r}, got {told.get('format')!r}")
+        return str(told.get("id"))
+
+    def run_folder(self, key: str) -> Path:
+        """Where the run of a cell lies."""
+        return self.path / "runs" / key
+
+    def result(self, cell: Cell) -> dict[str, Any] | None:
+        """Return the result of a cell; None if there is none yet.
+
+        Raises:
+            StorageFault: the file is damaged, or tells of another cell.
+        """
+        path = self.path / "cells" / f"{cell.key}.json"
+        if not path.exists():
+            return None
+        told = checkpoint.read_json(path)
+        if told.get("config") != cell.config or told.get("code") != cell.code:
+            raise StorageFault(f"{path}: expected the result of {cell.title}, found another one's; was it edited?")
+        return told
+
+    def commit(self, cell: Cell, document: Mapping[str, Any]) -> bool:
+        """Put a result in its place, unless there is one already; return whether it was this one.
+
+        Args:
+            cell: which.
+            document: plain data without anything that another execution would have otherwise, such as times.
+
+        Raises:
+            DeterminismAlarm: there is a result, and it is another one; both are kept.
+            StorageFault: the disk refused.
+        """
+        blob = _encode(document)
+        name = f"cells/{cell.key}.json"
+        try:
+            if self._link(name, blob):
+                return True
+            if (self.path / name).read_bytes() == blob:
+                return False
+            other = f"cells/{cell.key}.differs-{platform.node()}-{os.getpid()}.json"
+            self._link(other, blob)
+        except OSError as error:
+            raise StorageFault(f"{self.path / name}: could not be written ({error.strerror}); free space?") from error
+        raise DeterminismAlarm(
+            f"determinism alarm: cell {cell.key} ({cell.title}) was executed twice with the same code and gave two "
+            f"results: expected {name}, got {other} in {self.path}; different processors, or an environment that draws "
+            "from a generator of its own?"
+        )
+
+    @contextlib.contextmanager
+    def claimed(self, key: str) -> Iterator[bool]:
+        """Hold a cell inside a with block; yields whether it is ours, or somebody else is at it."""
+        with (self.path / "claims" / f"{key}.lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            except OSError as error:
+                raise StorageFault(
+                    f"{file.name}: cannot be locked ({error.strerror}); expected a file system with flock, on all nodes"
+                ) from error
+            yield True
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Let one process at a time write summaries."""
+        with (self.path / "claims" / "summary.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def log(self, event: str, key: str, **fields: Any) -> None:
+        """Append a line to this process's journal."""
+        entry = {"time": round(time.time(), 3), "event": event, "cell": key, "process": os.getpid(), **fields}
+        with (self.path / "log" / f"{platform.node()}-{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def failed(self, key: str, message: str, trace: str) -> None:
+        """Keep why a cell failed; a result makes it void."""
+        checkpoint.replace(self.path / "failures" / f"{key}.txt", f"{message}\n\n{trace}".encode())
+
+    def forgive(self, key: str) -> None:
+        """Forget that a cell failed."""
+        (self.path / "failures" / f"{key}.txt").unlink(missing_ok=True)
+
+    def _link(self, name: str, blob: bytes) -> bool:
+        """Make the file ``name`` with this content, whole or not at all; False if there is one."""
+        path = self.path / name
+        fresh = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+        try:
+            checkpoint.write_synced(fresh, blob)
+            try:
+                os.link(fresh, path)
+            except FileExistsError:
+                # Over a network the answer to a link that was made can be lost, and asking again finds it there.
+                return fresh.stat().st_nlink == 2
+        finally:
+            fresh.unlink(missing_ok=True)
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        return True
+
+
+def journal(folder: Path) -> list[dict[str, Any]]:
+    """Return what all processes wrote into their journals, in the order of time; halves of lines are passed over."""
+    found = []
+    for path in sorted((folder / "log").glob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+    return sorted(found, key=lambda entry: entry["time"])
+
+
+def _encode(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()

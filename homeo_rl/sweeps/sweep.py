@@ -1,0 +1,199 @@
+"""A sweep from its file to its tables."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from homeo_rl.degradations.suites import Suite, load_suite
+from homeo_rl.errors import HomeoError, UsageError
+from homeo_rl.evaluation.routes import Route, read_routes
+from homeo_rl.spec import dump
+from homeo_rl.sweeps.cells import Cell, cells_of
+from homeo_rl.sweeps.code import modules_of, own_sources
+from homeo_rl.sweeps.combinations import read_sweep
+from homeo_rl.sweeps.drive import State, Watcher, drive
+from homeo_rl.sweeps.executor import Answer, Executor
+from homeo_rl.sweeps.grid import Combination, Sweep
+from homeo_rl.sweeps.jobs import Delivery, Job, check, run_cell
+from homeo_rl.sweeps.local import LocalExecutor
+from homeo_rl.sweeps.luggage import unpack
+from homeo_rl.sweeps.on_ray import RayExecutor, ray_module
+from homeo_rl.sweeps.places import local_places
+from homeo_rl.sweeps.store import Store
+
+if TYPE_CHECKING:  # scipy takes seconds to load
+    from homeo_rl.sweeps.table import Row
+
+_ALL_CHECKED = 200
+"""Combinations up to which every one is tried before the first is trained; each takes a fraction of a second."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep whose file was read, and its cells in the order of work."""
+
+    title: str
+    sweep: Sweep
+    combinations: tuple[Combination, ...]
+    suite: Suite
+    routes: tuple[Route, ...]
+    cells: tuple[Cell, ...]
+
+    def missing(self, store: Store) -> list[Cell]:
+        """Return the cells without a result in a folder, which need not be there."""
+        return [cell for cell in self.cells if store.result(cell) is None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a driver leaves: the summary's rows, cells that it ended, and why others failed, by key."""
+
+    rows: list[Row]
+    ran: int
+    failed: dict[str, str]
+
+
+def plan_of(path: Path) -> Plan:
+    """Read the file of a sweep.
+
+    Raises:
+        UsageError: it does not fit; the message names line and entry.
+    """
+    sweep, combinations = read_sweep(path)
+    evaluation = sweep.evaluate
+    for combination in combinations:
+        if combination.training.num_threads > sweep.resources.cpus:
+            raise UsageError(
+                f"{path}: resources: expected at least as many cpus as num_threads, got {sweep.resources.cpus:g} and "
+                f"{combination.training.num_threads}; correct one of them"
+            )
+        if combination.training.device not in ("cpu", "auto") and sweep.resources.gpus == 0:
+            raise UsageError(
+                f"{path}: resources: expected gpus > 0 for device {combination.training.device}; write "
+                "resources: {gpus: 1}, or a fraction that cells share"
+            )
+    routes = read_routes(path.parent / evaluation.routes) if evaluation.routes else ()
+    suite = load_suite(evaluation.suite)
+    told = dump(evaluation)
+    judged = {**told, "suite": [suite.name, suite.version, suite.hash], "routes": [dump(route) for route in routes]}
+    cells = tuple(cells_of(combinations, sweep.seeds, judged))
+    return Plan(path.stem, sweep, combinations, suite, routes, cells)
+
+
+def check_all(plan: Plan, missing: list[Cell], store: Store) -> None:
+    """Find out whether missing cells can be trained and judged, before the first of them is.
+
+    Of a large sweep, those combinations are tried that hold a value which none before them held.
+
+    Raises:
+        UsageError: naming the combination that cannot.
+    """
+    first: dict[str, Cell] = {}
+    for cell in missing:
+        first.setdefault(json.dumps(cell.choice, sort_keys=True), cell)
+    met: set[str] = set()
+    for cell in first.values():
+        values = {f"{name} {json.dumps(value)}" for name, value in cell.choice.items()}
+        if len(first) > _ALL_CHECKED and values <= met:
+            continue
+        met |= values
+        try:
+            check(cell.training, plan.sweep.evaluate, plan.suite, plan.routes, store.path, cell.seed)
+        except HomeoError as error:
+            raise UsageError(f"{cell.label or 'train'}: {error}") from None
+
+
+@contextlib.contextmanager
+def executor_of(plan: Plan, *, workers: int | None, ray: str, watcher: Watcher) -> Iterator[Executor]:
+    """Yield what carries out the cells: processes of this machine, or a Ray cluster.
+
+    Args:
+        plan: the sweep.
+        workers: cells side by side; None is what fits.
+        ray: address of a cluster; "" for this machine's processes.
+        watcher: is told what limits the number.
+
+    Raises:
+        UsageError: there is no room for a cell, or no cluster.
+    """
+    resources = plan.sweep.resources
+    if ray:
+        ray_module()
+        modules = sorted({name for cell in plan.cells for name in _modules(cell)})
+        packages = () if ray == "local" else own_sources(tuple(modules))
+        with RayExecutor(run_cell, ray, workers=workers, resources=resources, packages=packages) as cluster:
+            yield cluster
+        return
+    notes: list[str] = []
+    places, devices = local_places(workers, resources, notes)
+    for text in notes:
+        watcher.note(text)
+    with LocalExecutor(run_cell, min(places, max(len(plan.cells), 1)), devices=devices) as processes:
+        yield processes
+
+
+def run(plan: Plan, store: Store, executor: Executor, watcher: Watcher, *, command: str = "") -> Outcome:
+    """Carry out what is missing, and write the tables.
+
+    Args:
+        plan: the sweep.
+        store: its folder.
+        executor: what carries out cells.
+        watcher: is told.
+        command: for run.json.
+
+    Raises:
+        Stopped: a signal; the same command goes on.
+        StorageFault: the folder cannot be written, or a result is damaged.
+    """
+    missing = plan.missing(store)
+    check_all(plan, missing, store)
+    importlib.import_module("homeo_rl.sweeps.table")  # loads scipy, while other processes load torch
+    identity = store.open()
+    folder = store.path.resolve()
+    jobs = {
+        cell.key: Job(cell, plan.sweep.evaluate, plan.suite, plan.routes, folder, identity, command) for cell in missing
+    }
+    state = State(len(plan.cells), executor.places, done=len(plan.cells) - len(missing))
+    cells = {cell.key: cell for cell in plan.cells}
+
+    def settle(key: str, answer: Answer) -> None:
+        if answer.state == "failed":
+            store.failed(key, answer.message, answer.trace)
+            return
+        if isinstance(answer.result, Delivery):
+            with store.claimed(key) as mine:
+                if mine and store.result(cells[key]) is None:
+                    unpack(answer.result.archive, store.run_folder(key))
+                store.commit(cells[key], answer.result.document)
+        store.forgive(key)
+
+    try:
+        drive(jobs, executor, state, watcher, settle)
+    finally:
+        rows = summarise(plan, store)
+    return Outcome(rows, state.done - (len(plan.cells) - len(missing)), dict(state.failed))
+
+
+def summarise(plan: Plan, store: Store) -> list[Row]:
+    """Write the tables of the results that are there."""
+    from homeo_rl.sweeps.table import write
+
+    found = {cell.key: store.result(cell) for cell in plan.cells}
+    results = {key: result for key, result in found.items() if result is not None}
+    groups: dict[str, list[Cell]] = {}
+    for cell in plan.cells:
+        groups.setdefault(json.dumps(cell.choice, sort_keys=True), []).append(cell)
+    ordered = [cell for group in groups.values() for cell in group]
+    with store.writing():
+        return write(store.path, f"Sweep {plan.title}", ordered, results)
+
+
+def _modules(cell: Cell) -> tuple[str, ...]:
+    return modules_of(cell.training.env, cell.training.gym_packages)

@@ -1,0 +1,1 @@
+"""Search for hyper-parameters with Optuna: many trainings, one journal."""

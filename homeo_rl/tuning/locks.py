@@ -1,0 +1,37 @@
+"""Locks that die with the process that holds them, so that nobody has to guess who is still alive."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from homeo_rl.errors import StorageFault
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock file inside a with block.
+
+    Args:
+        path: the file; it is made if it is not there, and stays.
+        wait: whether to wait for another holder.
+
+    Yields:
+        whether the lock is held.
+
+    Raises:
+        StorageFault: the file system has no locks.
+    """
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        except OSError as error:
+            raise StorageFault(
+                f"{path}: cannot be locked ({error.strerror}); expected a file system with flock; choose another --out"
+            ) from error
+        yield True

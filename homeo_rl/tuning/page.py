@@ -1,0 +1,72 @@
+"""The summary of a tuning in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from homeo_rl.report.tables import markdown, number
+from homeo_rl.sweeps.cells import text
+from homeo_rl.tuning.plan import TuningPlan
+from homeo_rl.tuning.space import lookup
+from homeo_rl.tuning.trials import FEWEST, Row, best_of
+
+
+def page(plan: TuningPlan, rows: Sequence[Row], shares: Mapping[str, float], failed: Mapping[str, str]) -> str:
+    """Return ``summary.md``.
+
+    Args:
+        plan: what was tuned.
+        rows: trials that ended.
+        shares: importances by name.
+        failed: why others failed, by key.
+    """
+    training, seeds = plan.training, plan.seed_numbers
+    counts = [f"{sum(row.state == state for row in rows)} {state}" for state in ("complete", "pruned", "diverged")]
+    parts = [
+        f"# Tuning of {training.algo} with {training.agent} on {training.env}",
+        f"{len(rows)} of {plan.trials} trials ended: {', '.join(counts)}"
+        f"{f', {len(failed)} failed' if failed else ''}. A trial is {plan.seeds} trainings of {training.steps:,} steps "
+        f"(seeds {seeds[0]} to {seeds[-1]}), each judged by the mean return of {plan.episodes} episodes; its value is "
+        "their interquartile mean"
+        f"{' (of fewer than four, the mean)' if plan.seeds < 4 else ''}. Sampler {plan.sampler}, pruner {plan.pruner}.",
+    ]
+    best = best_of(rows)
+    if best is not None:
+        parts += [_told(plan, rows, best), _best(plan, best)]
+    if shares:
+        header, lines = ["hyper-parameter", "importance"], [[name, f"{share:.2f}"] for name, share in shares.items()]
+        parts.append("What tells good trials from others (PED-ANOVA; shares of 1):\n\n" + markdown(header, lines))
+    else:
+        parts.append(f"With fewer than {FEWEST} completed trials nothing is said about importances.")
+    parts += ["![Values of the trials](history.png)", _all(plan, rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _told(plan: TuningPlan, rows: Sequence[Row], best: Row) -> str:
+    assert best.value is not None
+    means = ", ".join(number(mean) for mean in best.means)
+    told = f"Best: trial {best.slot} with **{number(best.value)}** (seeds: {means})."
+    default = plan.first().keys() == plan.space.keys()
+    begun = next((row for row in rows if default and row.slot == 0 and row.state == "complete"), None)
+    if begun is not None and begun.value is not None and begun is not best:
+        told += f" Trial 0, the defaults as far as the space holds them, had {number(begun.value)}."
+    complete = sum(row.state == "complete" for row in rows)
+    return (
+        f"{told} It is the largest of {complete} noisy figures, so it flatters: train again with seeds that took no "
+        f"part,\n\n    homeo-rl train --preset {plan.out / 'best.yml'} --seed {plan.seed_numbers[-1] + 1}"
+    )
+
+
+def _best(plan: TuningPlan, best: Row) -> str:
+    lines = [[name, text(lookup(best.hyperparams, name)), entry.text] for name, entry in plan.space.items()]
+    return markdown(["hyper-parameter", "best", "looked for"], lines)
+
+
+def _all(plan: TuningPlan, rows: Sequence[Row]) -> str:
+    ranked = sorted(rows, key=lambda row: (row.state != "complete", -(row.value or 0.0), row.slot))
+    lines = [
+        [str(row.slot), row.state, "" if row.value is None else number(row.value)]
+        + [text(lookup(row.hyperparams, name)) for name in plan.space]
+        for row in ranked
+    ]
+    return markdown(["trial", "state", "value", *(name.rpartition(".")[2] for name in plan.space)], lines)
