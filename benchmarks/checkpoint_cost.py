@@ -4,8 +4,8 @@
 
 Arms, each for 10,000 new transitions: ours (a checkpoint of everything, new transitions as a segment), synced to the
 disk; Stable-Baselines3 (``save`` and ``save_replay_buffer``: the whole ring as a pickle, neither generators nor
-environment, not synced); and the training itself (environment steps and gradient steps, from a shorter stretch). Ratios: our checkpoint's share of the
-training's time, and SB3's time over ours.
+environment, not synced); and the training itself (environment steps and gradient steps, from a shorter stretch).
+Ratios: our checkpoint's share of the training's time, and SB3's time over ours.
 """
 
 from __future__ import annotations

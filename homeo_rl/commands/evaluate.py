@@ -13,23 +13,15 @@ from homeo_rl.flags import Evaluate
 def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
     """Evaluate a run under a suite, whole or cut short."""
     from homeo_rl.degradations import load_suite
-
-    run = open_run(args.run, args.gym_packages)
-    suite = load_suite(args.suite)
-    arms = tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip())
-
-    from homeo_rl.console import Bars
-    from homeo_rl.evaluation.evaluate import evaluate
-    from homeo_rl.evaluation.plan import Plan
+    from homeo_rl.evaluation.plan import Plan, check_sizes
     from homeo_rl.evaluation.routes import read_routes
-    from homeo_rl.evaluation.tensorboard import log_evaluation
-    from homeo_rl.report import build
-    from homeo_rl.report.figures import draw_anytime
 
+    check_sizes(args.num_envs, args.workers)
+    run = open_run(args.run, args.gym_packages)
     routes = () if args.routes is None else read_routes(args.routes)
     plan = Plan(
-        suite=suite,
-        arms=arms,
+        suite=load_suite(args.suite),
+        arms=tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip()),
         episodes=(len(routes) or 20) if args.episodes is None else args.episodes,
         seed=args.seed,
         which="best" if args.best else "policy",
@@ -37,7 +29,16 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
         env=args.env,
         routes=routes,
     )
+    run.load_policy(which=plan.which)  # there is one
     cuts = whole_numbers(args.time_steps, "--time-steps") if args.time_steps else (None,)
+
+    # What is wrong was told before this is loaded, which takes seconds.
+    from homeo_rl.console import Bars
+    from homeo_rl.evaluation.evaluate import evaluate
+    from homeo_rl.evaluation.tensorboard import log_evaluation
+    from homeo_rl.report import build
+    from homeo_rl.report.figures import draw_anytime
+
     for steps in cuts:
         replace(plan, time_steps=steps).policy_of(run)  # all cuts are possible before the first is evaluated
     results, reports = [], []

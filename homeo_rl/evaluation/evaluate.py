@@ -26,7 +26,7 @@ from homeo_rl.envs.making import load_modules, make_env
 from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.calibrate import calibration_of
 from homeo_rl.evaluation.cells import Job, run_cells
-from homeo_rl.evaluation.plan import NO_REFLEX, Plan
+from homeo_rl.evaluation.plan import NO_REFLEX, Plan, check_sizes
 from homeo_rl.evaluation.scores import Score, write_scores
 from homeo_rl.homeostasis import make
 from homeo_rl.run import Run, versions
@@ -102,10 +102,7 @@ def evaluate(
         NumericalFault: an environment gave a number that is not finite.
     """
     progress = progress or Silence()
-    if num_envs < 1:
-        raise UsageError(f"--num-envs: expected at least 1, got {num_envs}")
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers: expected at least 1, got {workers}")
+    check_sizes(num_envs, workers)
     load_modules(run.spec.modules)
     controller = plan.policy_of(run)
     spiking = isinstance(controller.network, SpikingNetwork)

@@ -19,6 +19,18 @@ NO_REFLEX = "no-reflex"
 """The arm in which a composed policy acts without its reflex."""
 
 
+def check_sizes(num_envs: int, workers: int | None) -> None:
+    """Check what says how an evaluation is done, and not what is done.
+
+    Raises:
+        UsageError: there would be nobody to do it.
+    """
+    if num_envs < 1:
+        raise UsageError(f"--num-envs: expected at least 1, got {num_envs}")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers: expected at least 1, got {workers}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is to be evaluated; equal plans give equal scores.
