@@ -1,12 +1,12 @@
 """Hyper-parameters as rl-zoo's files write them, in our names; nothing is evaluated and nothing here loads torch.
 
-    n_timesteps                     -n
-    policy                          checked: one of ours for this algorithm, or the MlpPolicy that ours stands in for
-    policy_kwargs                   agent, agent_kwargs, net_arch, log_std_init
-    normalize                       normalize_reward; the policy normalises observations itself
-    noise_type, noise_std           noise_std
-    env_kwargs, env_wrapper         env_kwargs, and train_env_kwargs where they make the task
-    learning_rate: lin_1e-3, ...    as they are
+n_timesteps                     -n
+policy                          checked: one of ours for this algorithm, or the MlpPolicy that ours stands in for
+policy_kwargs                   agent, agent_kwargs, net_arch, log_std_init
+normalize                       normalize_reward; the policy normalises observations itself
+noise_type, noise_std           noise_std
+env_kwargs, env_wrapper         env_kwargs, and train_env_kwargs where they make the task
+learning_rate: lin_1e-3, ...    as they are
 """
 
 from __future__ import annotations

@@ -67,7 +67,9 @@ def zoo_section(algo: str, env: str) -> dict[str, Any]:
 def zoo_text(algo: str) -> str:
     """Return the file of an algorithm: a section for each environment, and ``default`` for all others."""
     document = {"default": zoo_section(algo, "")} | {env: zoo_section(algo, env) for env in environments()}
-    same = {env: document["default"] if section == document["default"] else section for env, section in document.items()}
+    same = {
+        env: document["default"] if section == document["default"] else section for env, section in document.items()
+    }
     head = (
         f"# {algo.upper()} with spiking actors, in rl-zoo's form, for its own script or ours:\n"
         f"#   python -m rl_zoo3.train --algo {algo} --env HalfCheetah-v5 --gym-packages homeo_rl -conf {algo}.yml\n"
