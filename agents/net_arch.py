@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +24,11 @@ def split_net_arch(arch: Any, *, shared: bool, where: str) -> tuple[Widths, Widt
     """
     if arch is None:
         return None, None
+    if isinstance(arch, list) and len(arch) == 1 and isinstance(arch[0], Mapping):
+        warnings.warn("net_arch=[dict(...)] is SB3's old form; write net_arch=dict(...)", UserWarning, stacklevel=2)
+        arch = arch[0]
     parts = arch if shared else None, arch
-    if isinstance(arch, Mapping) and set(arch) in ({"pi"}, {"vf"}, {"qf"}, {"pi", "vf"}, {"pi", "qf"}):
+    if isinstance(arch, Mapping) and set(arch) <= {"pi", "vf", "qf"} and not {"vf", "qf"} <= set(arch):
         parts = arch.get("pi"), arch.get("vf", arch.get("qf"))
     for part in parts:
         if part is not None and (not isinstance(part, list | tuple) or any(type(width) is not int for width in part)):

@@ -104,8 +104,6 @@ def test_refused_arguments_are_named() -> None:
     ):
         with pytest.raises(UsageError, match=said):
             PPO(SpikingActorCriticPolicy, gym.make("worlds:Point-v0"), policy_kwargs=kwargs)
-    with pytest.raises(UsageError, match="use_sde cannot be set"):
-        PPO(SpikingActorCriticPolicy, gym.make("worlds:Point-v0"), use_sde=True)
 
 
 def test_unsuited_spaces_are_refused() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import logging
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,27 +74,27 @@ class RayExecutor:
         if self.packages:
             paths = [str(path) for path in self.packages]
             words["runtime_env"] = {"py_modules": paths, "excludes": ["**/__pycache__", "**/__pycache__/**"]}
-        try:
-            self._ray.init(**words)
-        except (ConnectionError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UsageError(
-                f"--ray {self.address}: expected a cluster, cannot reach one ({reason}); start it with `ray start "
-                "--head`, give this command the RAY_AUTH_MODE and the token of its nodes, or give --ray local"
-            ) from None
-        board = self._ray.remote(num_cpus=0, max_restarts=-1)(_Board)
-        self._board = board.remote()
-        needs: dict[str, Any] = {"num_cpus": self.resources.cpus, "num_gpus": self.resources.gpus}
-        if self.resources.memory_gb is not None:
-            needs["memory"] = int(self.resources.memory_gb * 2**30)
-        self._remote = self._ray.remote(max_retries=AGAIN, **needs)(_carry_out)
+        with contextlib.ExitStack() as leaving:
+            # Ray tells of lost nodes on standard output, which belongs to the command's result.
+            leaving.enter_context(contextlib.redirect_stdout(sys.stderr))
+            try:
+                self._ray.init(**words)
+            except (ConnectionError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise UsageError(
+                    f"--ray {self.address}: expected a cluster, cannot reach one ({reason}); start it with `ray start "
+                    "--head`, give this command the RAY_AUTH_MODE and the token of its nodes, or give --ray local"
+                ) from None
+            leaving.callback(self._ray.shutdown)
+            self._prepare()
+            self._leaving = leaving.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the cluster; a local one ends, and tasks that still run end with their driver."""
-        self._ray.shutdown()
+        self._leaving.close()
 
     @property
     def places(self) -> int:
@@ -137,6 +138,15 @@ class RayExecutor:
         self._stopping = True
         for ref in self._refs:
             self._ray.cancel(ref, force=False, recursive=False)
+
+    def _prepare(self) -> None:
+        """Make what is given out: the board, and the task with its needs."""
+        board = self._ray.remote(num_cpus=0, max_restarts=-1)(_Board)
+        self._board = board.remote()
+        needs: dict[str, Any] = {"num_cpus": self.resources.cpus, "num_gpus": self.resources.gpus}
+        if self.resources.memory_gb is not None:
+            needs["memory"] = int(self.resources.memory_gb * 2**30)
+        self._remote = self._ray.remote(max_retries=AGAIN, **needs)(_carry_out)
 
     def _ended(self, timeout: float) -> list[Any]:
         """Return the tasks that have ended, after at most ``timeout`` seconds."""

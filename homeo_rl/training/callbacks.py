@@ -58,7 +58,7 @@ class NormaliserCallback(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self._seen:
             batch = torch.as_tensor(np.concatenate(self._seen))
-            policy_of(self).normaliser().update(batch)
+            policy_of(self).observe(batch)
             self._seen = []
 
 
