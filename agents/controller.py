@@ -273,10 +273,6 @@ def load_controller(run: Run, *, which: str = "policy") -> Controller:
         StorageFault: the bundle does not fit its own specification.
         UsageError: the run has no such policy.
     """
-    if run.spec.origin == "compile":
-        raise UsageError(
-            f"{run.path}: expected a policy, found a compiled network; homeo-rl compose puts one beside a policy"
-        )
     tensors, document = run.load_policy(which=which)
     where = str(run.path / which)
     spec = parse(ControllerSpec, document.get("controller"), where=where)

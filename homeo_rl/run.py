@@ -132,6 +132,9 @@ class Run:
         """
         folder = self.path / which
         if not folder.exists() and not folder.with_name(which + ".old").exists():
+            if self.spec.origin == "compile":
+                message = "expected a policy, found a compiled network; homeo-rl compose puts one beside a policy"
+                raise UsageError(f"{self.path}: {message}")
             raise UsageError(f"{folder}: this run has no such policy; was training stopped before the first save?")
         return checkpoint.load(folder)
 

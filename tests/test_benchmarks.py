@@ -21,6 +21,7 @@ RATIOS = {
     "checkpoint_cost": {"share_of_training_percent", "vs_stable_baselines3"},
     "compiler_sizes": {"upper_over_gates_4", "gates_over_lower_4", "upper_over_gates_6", "gates_over_lower_6"},
     "spike_trains": {"agreement"},
+    "sweep_overhead": {"vs_cells"},
     "sweep": {"speedup", "efficiency"},
     "navigation_world": {"steps_per_second", "vs_shapely", "330_obstacles_vs_33", "resident_mb"},
 }

@@ -128,7 +128,7 @@ def test_training_in_compiled_loops(tmp_path: Path, algo: str, agent: str) -> No
     assert "curriculum" not in run.spec.env_kwargs
     header, columns, *_ = (run.path / "0.monitor.csv").read_text().splitlines()
     assert '"env_id": "homeo_rl/NavigationTrain-v0"' in header
-    assert columns == "r,l,t"
+    assert columns == "r,l,t,is_success"
     controller = load_controller(run)
     spiking_inputs = run.spec.env_kwargs.get("spike_coded", False)
     assert controller.spec.network.inputs == (24 if spiking_inputs else 22)

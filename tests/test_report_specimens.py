@@ -166,22 +166,36 @@ def test_event_files_that_end_early_hold_what_was_written(make_run: Callable[...
 
 def test_recovery_is_drawn_from_the_onset_on(make_run: Callable[..., Run]) -> None:
     run = make_run()
-    plan, result = an_evaluation(run)
+    _, result = an_evaluation(run)
     log_evaluation(run.path / "tb", "test", 0, result.scores, result.traces)
     material = gather([run])
     suites = {SUITE.hash: {"late": Damage(12, "")}}
-    played = play(run, plan, "dwam:eta=1e-3", LATE, name=run.name)
-    long = replace(played, rewards=np.arange(60.0))
-    section = recovery(material, Traces(), suites, [long], lambda arm: ARMS.index(arm))
+    section = recovery(material, Traces(), suites, [], lambda arm: ARMS.index(arm))
     assert section is not None
     parts = {part["title"]: part["charts"] for part in section.data["blocks"][0]["parts"]}
-    assert set(parts) == {"Reward in one episode", "Firing rate", "Distance from calibrated rates", "Weight drift"}
+    assert set(parts) == {"Reward", "Firing rate", "Distance from calibrated rates", "Weight drift"}
     assert all(chart.rules[0].x == 12.0 for charts in parts.values() for chart in charts)
-    assert parts["Reward in one episode"][0].lines[0].points[0] == (25.0, 12.0), "mean of 25 rewards 0, 1, 2, ..."
     assert recovery(material, Traces(), {}, [], lambda arm: 0) is None
     rest = homeostasis(material, Traces(), suites, lambda arm: ARMS.index(arm))
     assert rest is not None
     assert [chart.title for part in rest.data["blocks"][0]["parts"] for chart in part["charts"]] == ["clean"] * 2
+
+
+def test_an_evaluation_without_rewards_shows_those_of_one_episode(make_run: Callable[..., Run]) -> None:
+    """Versions before this one stored none."""
+    run = make_run()
+    plan, result = an_evaluation(run)
+    stripped = {
+        cell: [{name: value for name, value in entry.items() if name != "reward"} for entry in trace]
+        for cell, trace in result.traces.items()
+    }
+    log_evaluation(run.path / "tb", "test", 0, result.scores, stripped)
+    long = replace(play(run, plan, ARMS[1], LATE, name=run.name), rewards=np.arange(60.0))
+    section = recovery(gather([run]), Traces(), {SUITE.hash: {"late": Damage(12, "")}}, [long], ARMS.index)
+    assert section is not None
+    parts = {part["title"]: part["charts"] for part in section.data["blocks"][0]["parts"]}
+    assert set(parts) == {"Reward in one episode", "Firing rate", "Distance from calibrated rates", "Weight drift"}
+    assert parts["Reward in one episode"][0].lines[0].points[0] == (25.0, 12.0), "mean of 25 rewards 0, 1, 2, ..."
 
 
 def test_the_most_telling_damage_is_wished_for(tmp_path: Path) -> None:

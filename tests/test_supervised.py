@@ -27,7 +27,6 @@ from homeo_rl.envs.recipe import Recipe
 from homeo_rl.errors import EnvironmentFault, NumericalFault, UsageError
 from homeo_rl.run import Run
 from homeo_rl.training import keeper
-from homeo_rl.training import train as training
 from homeo_rl.training.train import train
 
 FAULTY = Recipe("Faulty-v0", modules=("faulty_envs",))
@@ -507,4 +506,3 @@ def test_a_cut_between_a_loss_and_the_next_step(tmp_path: Path, monkeypatch: pyt
     assert found == ["1/lost"]
     assert not any("did not come back" in note for note in notes)
     assert files_of(Run.open(mine.out)) == files_of(whole)
-    assert training.VEC_ENVS == ("dummy", "workers")

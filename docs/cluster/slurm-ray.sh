@@ -20,7 +20,7 @@ export RAY_AUTH_MODE=token
 "$bin/ray" get-auth-token --generate > /dev/null # in the home folder, which the nodes share
 export RAY_USAGE_STATS_ENABLED=0
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p) # reads all: head would end the script with SIGPIPE now and then
 port=$((10000 + SLURM_JOB_ID % 20000)) # jobs of others may share the node
 
 # The same command on every node: they find each other, the head runs the sweep, all leave when it has ended.
