@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
@@ -78,7 +79,7 @@ class Handle:
         self._process = context.Process(target=work, args=arguments, daemon=True)
         try:
             with _one_thread():
-                self._process.start()
+                _start(self._process)
         finally:
             theirs.close()  # or a dead worker's pipe would not end
             their_lifeline.close()
@@ -187,6 +188,23 @@ class Handle:
         with socket.socket(fileno=os.dup(self.pipe.fileno())) as end:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, time)
             end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, time)
+
+
+def _start(process: Any) -> None:
+    """Start a process, again where the fork server was just ending: it takes a moment until that can be seen.
+
+    Raises:
+        OSError, EOFError: it cannot be started.
+    """
+    patient_until = time.monotonic() + _GRACE
+    while True:
+        try:
+            process.start()
+            return
+        except (ConnectionError, EOFError):
+            if time.monotonic() > patient_until:
+                raise
+            time.sleep(0.02)
 
 
 @contextlib.contextmanager

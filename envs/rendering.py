@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -93,26 +94,33 @@ class Filmed(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._sink(frame)
 
 
+def check_film(path: Path) -> None:
+    """Check that a film of this name can be written.
+
+    Raises:
+        UsageError: a suffix that is not one of `SUFFIXES`, a folder that is not there, or MP4 without its encoder.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--video {path}: expected a name that ends in {', '.join(SUFFIXES)}, got {path.suffix!r}")
+    if not path.parent.is_dir():
+        raise UsageError(f"--video {path}: expected an existing folder, found none; make {path.parent}")
+    if path.suffix.lower() == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
+        raise UsageError(f"--video {path}: MP4 needs an encoder; pip install 'homeo-rl[video]'")
+
+
 class Film:
     """A video file that is written frame by frame; the format follows from the suffix.
 
     Raises:
-        UsageError: a suffix that is not one of `SUFFIXES`, or MP4 without its encoder.
+        UsageError: see `check_film`.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
-        if path.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"--video {path}: expected a name that ends in {', '.join(SUFFIXES)}, got {path.suffix!r}")
-        if not path.parent.is_dir():
-            raise UsageError(f"--video {path}: expected an existing folder, found none; make {path.parent}")
+        check_film(path)
         self.path, self.fps = path, fps
         self._frames: list[np.ndarray] = []
         self._writer: Any = None
         if path.suffix.lower() == ".mp4":
-            try:
-                import imageio_ffmpeg  # noqa: F401  # only asked whether it is there
-            except ImportError:
-                raise UsageError(f"--video {path}: MP4 needs an encoder; pip install 'homeo-rl[video]'") from None
             import imageio.v2
 
             self._writer = imageio.v2.get_writer(path, fps=fps, macro_block_size=1)

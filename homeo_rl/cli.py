@@ -72,6 +72,7 @@ def _parse(words: list[str]) -> Any:
             raise
         lines = (line.strip("│╭╮╰╯─ ") for line in said.getvalue().splitlines())
         text = " ".join(" ".join(line for line in lines if line).split())
+        text = text.replace("Invalid choice invalid choice", "invalid choice")
         text = text.replace(" For full helptext, run", "; for help run").replace(
             " For full helptext, see", "; for help run"
         )

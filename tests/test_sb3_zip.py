@@ -359,7 +359,7 @@ def test_words_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert spec.controller is not None
     assert spec.controller.network.activation == "relu"
     _, err = call(
-        "import", "san", tmp_path / "x.npz", "--env", "Pendulum-v1", "--out", tmp_path / "san", "--agent", "mlp",
+        "import", "san", tmp_path / "model.zip", "--env", "Pendulum-v1", "--out", tmp_path / "san", "--agent", "mlp",
         code=2, capsys=capsys,
     )  # fmt: skip
     assert "leave --agent" in err

@@ -324,6 +324,26 @@ def test_the_fork_server_may_die(workers: Callable[..., SupervisedVecEnv]) -> No
     assert not env.step(at(env))[2].any()
 
 
+def test_a_fork_server_that_is_ending_is_waited_for(
+    workers: Callable[..., SupervisedVecEnv], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its last connection and its end it refuses, or hangs up."""
+    refusals: list[Exception] = [ConnectionRefusedError(111, "refused"), EOFError("unexpected end of data")]
+    start = multiprocessing.process.BaseProcess.start
+
+    def reluctant(process: multiprocessing.process.BaseProcess) -> None:
+        if refusals:
+            raise refusals.pop()
+        start(process)
+
+    env = workers()
+    env.reset()
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", reluctant)
+    assert env.step(at(env, w0=faulty.KILL))[2].tolist() == [True, False, False]
+    assert not refusals
+    assert not env.step(at(env))[2].any()
+
+
 # The end.
 
 

@@ -76,9 +76,10 @@ class Site:
             fits = np.flatnonzero(far & (goal_parts == start_parts[first]))
             if len(fits):
                 return np.array([*starts[first], heading]), goals[int(rng.choice(fits))]
+        given = f"start {starts[0].tolist()}" if start is not None else f"goal {goals[0].tolist()}"
         raise UsageError(
             f"world {self.world.name!r}: nothing {self.world.least_distance} m or more away can be reached from "
-            f"{'start' if start is not None else 'goal'} {tuple(starts[0] if start is not None else goals[0])}; move it"
+            f"{given}; move it"
         )
 
     def route(
@@ -91,12 +92,14 @@ class Site:
         """
         name = f"world {self.world.name!r}"
         if start is not None and not self.free(start[None, :2], ROBOT)[0]:
-            raise UsageError(f"{name}: start {tuple(start[:2])}: expected {ROBOT} m or more from every obstacle")
+            raise UsageError(f"{name}: start {start[:2].tolist()}: expected {ROBOT} m or more from every obstacle")
         if start is None or goal is None:
             return self.draw(rng, start, goal)
         here, there = self.part_of(start[:2], 0.5), self.part_of(goal, 0.5)
         if here != there or here == 0:
-            raise UsageError(f"{name}: goal {tuple(goal)} cannot be reached from {tuple(start[:2])}; move one of them")
+            raise UsageError(
+                f"{name}: goal {goal.tolist()} cannot be reached from {start[:2].tolist()}; move one of them"
+            )
         return start, goal
 
     def free(self, points: np.ndarray, clearance: float) -> np.ndarray:

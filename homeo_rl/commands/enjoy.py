@@ -12,6 +12,8 @@ from homeo_rl.flags import Enjoy
 def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
     """Watch a run."""
     from homeo_rl.degradations import load_suite
+    from homeo_rl.envs.rendering import check_film
+    from homeo_rl.homeostasis import make
 
     run = open_run(args.run, args.gym_packages)
     suite = load_suite(args.suite)
@@ -20,6 +22,10 @@ def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
         raise unknown(f"condition of suite {args.suite}", args.condition, conditions)
     if args.episodes < 1 or (args.steps is not None and args.steps < 1):
         raise UsageError(f"--episodes and --steps: expected at least 1, got {args.episodes} and {args.steps}")
+
+    make(args.homeostasis)
+    if args.video is not None:
+        check_film(args.video)
 
     from homeo_rl.evaluation.enjoy import enjoy
     from homeo_rl.evaluation.routes import read_routes

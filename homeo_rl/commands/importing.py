@@ -12,20 +12,22 @@ from homeo_rl.flags import Import
 
 def run(args: Import, words: list[str]) -> dict[str, Any]:
     """Make a run of a published policy."""
+    from homeo_rl.errors import UsageError
+
+    if not args.file.exists():
+        raise UsageError(f"{args.file}: expected a file, found none")
+
     from homeo_rl.agents.controller import save_controller
     from homeo_rl.agents.importers import IMPORTERS
     from homeo_rl.agents.presets import describe
     from homeo_rl.agents.sb3_zip import DEFAULT_AGENT
     from homeo_rl.envs import load_modules, make_env
-    from homeo_rl.errors import UsageError, unknown
     from homeo_rl.exchange.nir_import import with_nir
     from homeo_rl.run import Run, versions
     from homeo_rl.spec import RunSpec
     from homeo_rl.training.params import parse_params
 
     importers = with_nir(IMPORTERS, args.kind, parse_params(args.reading, "--reading"))
-    if args.kind not in importers:
-        raise unknown("kind of policy to import", args.kind, importers)
     load_modules(args.gym_packages)
     importer = importers[args.kind]
     if not importer.chosen and (args.agent or args.agent_kwargs):

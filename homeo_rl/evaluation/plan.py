@@ -10,6 +10,7 @@ from homeo_rl.degradations.suites import Suite
 from homeo_rl.envs.making import arguments_for
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.routes import Route
+from homeo_rl.homeostasis import make
 from homeo_rl.run import Run
 
 if TYPE_CHECKING:  # torch takes seconds to load, which somebody with a typing error should not wait for
@@ -75,9 +76,6 @@ class Plan:
         twice = next((arm for arm in self.arms if self.arms.count(arm) > 1), None)
         if twice:
             raise UsageError(f"--homeostasis: arm {twice!r} is given twice; give each once")
-        if any(arm not in ("none", NO_REFLEX) for arm in self.arms):
-            from homeo_rl.homeostasis import make
-
-            for arm in self.arms:
-                if arm != NO_REFLEX:
-                    make(arm)  # raises where an arm is not known
+        for arm in self.arms:
+            if arm != NO_REFLEX:
+                make(arm)  # raises where an arm is not known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -15,7 +15,7 @@ from homeo_rl.flags.common import Common, Flag, Words
 class Import(Common):
     """Make a run of a policy that somebody published."""
 
-    kind: tyro.conf.Positional[str]
+    kind: tyro.conf.Positional[Literal["popsan", "san", "nir", "sb3-zip"]]
     """popsan, san, nir (a graph of neurons), or sb3-zip: what Stable-Baselines3 saved, or train left beside a run."""
     file: tyro.conf.Positional[Path]
     """The published weights (.npz), the graph, or the zip; nothing in it is unpickled."""

@@ -9,12 +9,12 @@ normal activity c0 are not public; theta_M = E[c^2] / c0 follows Bienenstock, Co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, State, Tick, finite_rows
+
+if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,5 +108,5 @@ class DWAM(Homeostasis):
     def normal_rate(self, layer: LayerReference) -> Tensor:
         """Return c0, shape [N_out]."""
         if self.c0 is not None:
-            return torch.full_like(layer.rate, self.c0)
+            return layer.rate.new_full(layer.rate.shape, self.c0)
         return layer.rate.clamp_min(self.floor)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, State
+
+if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +46,11 @@ class BDETT(Homeostasis):
 
     def threshold(self, state: State, before: Tensor, potential: Tensor) -> tuple[Tensor, State]:
         """One spike step of the equations above."""
-        temporal = torch.exp(((before - potential) / 3.0).clamp_max(_EXP_MAX)) - 1.0
+        temporal = ((before - potential) / 3.0).clamp_max(_EXP_MAX).exp() - 1.0
         threshold = 0.5 * state["energy"] + 0.5 * temporal
         rise = potential - _lowered_mean(potential)
         # ln(1 + exp(z)) written out: torch's softplus rounds differently at different places of a batch.
-        energy = 0.01 * rise + _lowered_mean(threshold) + torch.log1p(torch.exp((rise / self.psi).clamp_max(_EXP_MAX)))
+        energy = 0.01 * rise + _lowered_mean(threshold) + (rise / self.psi).clamp_max(_EXP_MAX).exp().log1p()
         return threshold, {"energy": energy}
 
     def theta(self, state: State, layer: LayerReference) -> Tensor:

@@ -8,17 +8,17 @@ the network bit for bit. Shapes: B batch, N_in / N_out inputs / neurons of one l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # torch takes seconds to load, which a wrong arm should not wait for
+    from torch import Tensor
 
 Scope = Literal["decision", "episode", "run"]
 """How long a state lives before it starts again from `Homeostasis.init`."""
 
 SCOPES: tuple[Scope, ...] = ("decision", "episode", "run")
 
-State = dict[str, Tensor]
+State: TypeAlias = "dict[str, Tensor]"
 """Named tensors [B, ...] of one layer. `step`, `threshold` and `offline` may reuse the memory of the one passed in."""
 
 
@@ -119,4 +119,4 @@ def restart(state: State, fresh: State, ended: Tensor) -> State:
 
 def finite_rows(value: Tensor) -> Tensor:
     """Return ``value`` with NaN and infinities replaced by 0: the guard that keeps a fault out of the weights."""
-    return torch.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)
+    return value.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from homeo_rl import homeostasis
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.envs.making import load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
@@ -66,14 +67,15 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
     load_modules(plan.modules)
     plan = _with_tuned(plan)
     hyperparams = resolve(plan.algo, plan.hyperparams)
-    if plan.homeostasis_in_training != "none":
-        from homeo_rl import homeostasis  # loads torch, which most trainings need not wait for here
-
-        homeostasis.make(plan.homeostasis_in_training)
+    adapting = homeostasis.make(plan.homeostasis_in_training) is not None
     probe = make_env(plan.env, plan.env_kwargs)
     spaces = probe.observation_space, probe.action_space
     probe.close()
     controller = controller_spec(plan.agent, *spaces, algo=plan.algo, overrides=hyperparams.get("agent_kwargs"))
+    if adapting and controller.network.body == "mlp":
+        raise UsageError(
+            f"--homeostasis-in-training needs spiking neurons, agent {plan.agent!r} is an MLP; use --agent popsan"
+        )
     if algorithm(plan.algo).off_policy and not isinstance(spaces[1], gym.spaces.Box):
         raise UsageError(f"{plan.algo}: expected a continuous action space, {plan.env} has {spaces[1]}; use ppo or a2c")
     require(estimate(plan.algo, hyperparams, spaces, controller), plan.out or plan.log_folder)
