@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from homeo_rl.agents.controller import Controller
+from homeo_rl.agents.sleeper import Sleeper
 from homeo_rl.homeostasis.guard import not_finite, out_of_bounds
+from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import SCOPES, Homeostasis, LayerReference
+from homeo_rl.homeostasis.sleep import SleepHomeostat
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.state import LayerWeights, Weights, map_weights
 
@@ -37,9 +40,14 @@ class Session:
         *,
         plugin: Homeostasis | None = None,
         references: tuple[LayerReference, ...] = (),
+        memory: Memory | None = None,
         reflex: bool = True,
     ) -> None:
-        """Begin at rest; ``reflex`` False leaves the reflex of a composed policy out."""
+        """Begin at rest; ``reflex`` False leaves the reflex of a composed policy out.
+
+        Raises:
+            ValueError: a mechanism that adapts without one reference a layer, or that sleeps without a memory.
+        """
         self.controller = controller if reflex or controller.reflex is None else controller.bare()
         self.network = controller.network
         self.trained = self.network.parameters_of_layers()
@@ -47,6 +55,13 @@ class Session:
         self._noise: list[np.random.Generator | None] = [None] * slots
         self._ages = [0] * slots  # decisions since each slot's adaptation began
         self.rolled_back = [0] * slots
+        self._sleeper: Sleeper | None = None
+        if isinstance(plugin, SleepHomeostat):
+            if memory is None or not isinstance(self.network, SpikingNetwork):
+                raise ValueError(
+                    f"plug-in {plugin.name}: expected a spiking network and its memory (a calibration has it)"
+                )
+            self._sleeper, plugin = Sleeper(self.network, plugin, memory, slots), plugin.awake
         self.state = self.network.initial_state(
             slots, plugin=plugin, references=references, weights=_expand(self.trained, slots)
         )
@@ -67,8 +82,10 @@ class Session:
         """
         self._noise[slot] = noise
         self._ages[slot] = self.rolled_back[slot] = 0
+        if self._sleeper is not None:
+            self._sleeper.begin(slot)
         if self._own:
-            self.set_weights(slot, self.trained)
+            self._put(slot, self.trained)
         ended = torch.zeros(self.slots, dtype=torch.bool)
         ended[slot] = True
         self.state = self.network.forget(self.state, ended, "episode")
@@ -89,6 +106,9 @@ class Session:
     @torch.inference_mode()
     def set_weights(self, slot: int, weights: Weights) -> None:
         """Let ``slot`` run with ``weights`` (shapes as the trained ones, without a batch dimension)."""
+        self._put(slot, weights if self._sleeper is None else self._sleeper.worn(slot, weights))
+
+    def _put(self, slot: int, weights: Weights) -> None:
         if not self._own:
             self._own = True
             self.state.weights = tuple(map_weights(layer, Tensor.clone) for layer in _expand(self.trained, self.slots))
@@ -113,13 +133,28 @@ class Session:
 
     @torch.inference_mode()
     def act(self, observations: np.ndarray) -> np.ndarray:
-        """Return one action a slot for ``observations`` [slots, D], adapting if there is a plug-in."""
+        """Return one action a slot for ``observations`` [slots, D], adapting if there is a plug-in.
+
+        Where the plug-in sleeps, slots whose self-test is due and fails sleep first.
+        """
+        if self._sleeper is not None:
+            self._sleep(self._sleeper)
         x = torch.as_tensor(observations, dtype=torch.float32)
         action, self.state = self.controller(x, self.state, adapt=True, noise=self._draw())
         if self.state.plugin is not None:
             self._guard()
         result: np.ndarray = action.numpy()
         return result
+
+    def _sleep(self, sleeper: Sleeper) -> None:
+        for slot in range(self.slots):
+            mended = sleeper.tend(slot)
+            if mended is not None:
+                self._put(slot, mended)
+                if self.state.plugin is not None:  # what adapted to the damage would mend it a second time
+                    ended = torch.zeros(self.slots, dtype=torch.bool)
+                    ended[slot] = True
+                    self.state = self.network.forget(self.state, ended, self.state.plugin.scope)
 
     def _guard(self) -> None:
         """Roll back adaptations that went wrong.
@@ -160,6 +195,8 @@ class Session:
         if self.reflex is not None and state.reflex is not None:
             state.reflex = self.reflex.network.keep(state.reflex, rows)
         state.batch = len(rows)
+        if self._sleeper is not None:
+            self._sleeper.keep(slots)
         self._noise = [self._noise[int(row)] for row in rows]
         self._ages = [self._ages[int(row)] for row in rows]
         self.rolled_back = [self.rolled_back[int(row)] for row in rows]
@@ -191,7 +228,15 @@ class Session:
                     size = float(layer.weight.double().norm())
                     # Row by row, so that a slot's figure does not depend on its neighbours.
                     result[:, index] = [float(own.double().norm()) / size for own in delta]
+        if self._sleeper is not None:
+            sizes = np.array([float(layer.weight.double().norm()) for layer in self.trained])
+            result += np.array([self._sleeper.drift(slot) for slot in range(self.slots)]) / sizes
         return result
+
+    @property
+    def sleeps(self) -> list[int] | None:
+        """How often each slot slept in its episode; None where the plug-in does not."""
+        return None if self._sleeper is None else self._sleeper.sleeps
 
     @torch.inference_mode()
     def thetas(self) -> np.ndarray | None:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
 
 import pytest
 import torch
 
 from homeo_rl.errors import UsageError
-from homeo_rl.homeostasis import BDETT, DWAM, MECHANISMS, Homeostasis, LayerReference, LinearHomeostat, Tick, make
+from homeo_rl.homeostasis import (
+    BDETT,
+    DWAM,
+    MECHANISMS,
+    Both,
+    Homeostasis,
+    LayerReference,
+    LinearHomeostat,
+    SleepHomeostat,
+    Tick,
+    make,
+)
 from homeo_rl.homeostasis.protocol import State, restart
 from homeo_rl.snn import SpikingNetwork
 from homeo_rl.spec import EncoderSpec, NetworkSpec, ReadoutSpec
@@ -195,7 +204,7 @@ def test_rates_per_layer() -> None:
         plugin.step(plugin.init(third, 1), third, tick)
 
 
-@pytest.mark.parametrize("name", list(MECHANISMS))
+@pytest.mark.parametrize("name", [name for name, kind in MECHANISMS.items() if kind is not SleepHomeostat])
 @pytest.mark.parametrize("scope", ["decision", "episode", "run"])
 def test_scopes(name: str, scope: str) -> None:
     """A state restarts with its own scope and with no other; rows of a batch restart alone."""
@@ -224,59 +233,14 @@ def test_restart_keeps_other_rows() -> None:
     assert state["a"].tolist() == [[1, 1], [0, 0], [1, 1]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sleeper(Homeostasis):
-    """A toy of what an offline phase does: move biases until rates on the replay are the remembered ones."""
-
-    name: ClassVar[str] = "sleeper"
-    passes: ClassVar[int] = 60
-
-    def init(self, layer: LayerReference, batch: int) -> State:
-        return {
-            "bias": layer.rate.new_zeros(batch, layer.rate.shape[0]),
-            "gain": layer.rate.new_ones(batch, layer.rate.shape[0]),
-        }
-
-    def modulation(self, state: State):  # type: ignore[no-untyped-def]
-        from homeo_rl.homeostasis import Modulation
-
-        return Modulation(bias=state["bias"], gain=state["gain"])
-
-    def offline(self, state: State, layer: LayerReference, tick: Tick, k: int) -> State:
-        return {**state, "bias": state["bias"] - 0.3 / (1 + k / 8) * (tick.post - layer.rate)}
-
-
-def test_offline_phase_brings_rates_back_layer_by_layer() -> None:
-    """The protocol's room for sleep works: after damage, replay restores the remembered rates of every layer."""
-    torch.manual_seed(0)
-    net = SpikingNetwork(NetworkSpec(inputs=3, outputs=2, hidden=(16, 12)))
-    with torch.no_grad():
-        for layer in net.layers:
-            layer.weight.mul_(3.0)  # type: ignore[operator,union-attr]
-    x = torch.randn(50, 3)
-    with torch.no_grad():
-        _, clean = net(x)
-    refs = net.references([r.mean(0) for r in clean.rates[1:]], [r.square().mean(0) for r in clean.rates[1:]])
-    damaged = tuple(w._replace(weight=(w.weight * 0.5).expand(2, -1, -1)) for w in net.parameters_of_layers())
-    state = net.initial_state(2, plugin=Sleeper(), references=refs, weights=damaged)
-
-    def errors(current: object) -> list[float]:
-        found = [net._replay(current, 0, x)[i + 1].mean(0) for i in range(3)]  # type: ignore[arg-type]
-        return [float((rate - ref.rate).abs().mean()) for rate, ref in zip(found, refs, strict=True)]
-
-    with torch.no_grad():
-        before = errors(state)
-        state = net.rest(state, x)
-        after = errors(state)
-    assert all(late < 0.4 * early for early, late in zip(before, after, strict=True)), (before, after)
-    assert torch.equal(state.adaptation[0]["bias"][0], state.adaptation[0]["bias"][1])
-
-
 def test_arms_are_parsed() -> None:
     assert make("none") is None
     assert make("dwam") == DWAM()
     assert make("dwam:eta=1e-3/0:zeta=none:scope=run") == DWAM(eta=(1e-3, 0.0), zeta=None, scope="run")
     assert make("linear:target=bias") == LinearHomeostat(target="bias")
+    assert make("sleep:form=bias:every=20") == SleepHomeostat(form="bias", every=20)
+    assert make("sleep+dwam:eta=1e-5") == make("dwam:eta=1e-5+sleep") == SleepHomeostat(awake=DWAM(eta=1e-5))
+    assert make("dwam+bdett:psi=4") == Both(thresholds=BDETT(psi=4), weights=DWAM())
 
 
 @pytest.mark.parametrize(
@@ -292,6 +256,17 @@ def test_arms_are_parsed() -> None:
         ("linear:target=gain", "weights or bias"),
         ("bdett:psi=0", "expected > 0"),
         ("none:eta=1", "takes no parameters"),
+        ("none+sleep", "leave it out"),
+        ("sleep+sleep", "at most one sleep"),
+        ("dwam+linear", "one mechanism that moves thresholds"),
+        ("bdett+dwam:scope=run", "the same for both"),
+        ("bdett+sleep", "constant thresholds"),
+        ("dwam:scope=run+sleep", "begins anew"),
+        ("sleep:scope=run", "begins anew"),
+        ("sleep:form=deep", "delta, bias, gain, bcm"),
+        ("sleep:every=0.5", "a whole number"),
+        ("sleep:tolerance=2", "0 to 1"),
+        ("sleep:awake=1", "unknown parameter"),
     ],
 )
 def test_bad_arms_say_what_to_do(arm: str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""Calibration: what the firing rates of a healthy policy are, from a few clean episodes.
+"""Calibration: what is normal for a healthy policy, from a few clean episodes.
 
 The plug-in observes and does not write; no weight is touched, no return is used, no gradient taken. The episodes'
 seeds belong to a purpose of their own, so no evaluation ever meets them.
@@ -6,7 +6,7 @@ seeds belong to a purpose of their own, so no evaluation ever meets them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,23 +18,75 @@ from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import make_env
 from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout
-from homeo_rl.homeostasis.protocol import LayerReference
+from homeo_rl.homeostasis.memory import Memory
+from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
+from homeo_rl.homeostasis.sleep import SleepHomeostat
 from homeo_rl.homeostasis.statistics import RateMoments
 from homeo_rl.run import Run
+from homeo_rl.seeding import generator
 from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.replay import is_replayable, packed, recall, remember, require_replayable
+
+OBSERVATIONS = 200
+"""Clean observations that are remembered; `homeo_rl.homeostasis.sleep` replays them."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Mean rates and mean squared rates [N] of each spiking layer over clean decisions."""
+    """What is normal: rates and squared rates over clean decisions, and a memory of single ones.
+
+    Attributes:
+        rates: mean rates [N] of each spiking layer.
+        squares: mean squared rates [N].
+        decisions: how many clean decisions.
+        inputs: remembered observations as the network sees them [M, inputs], in random order.
+        answers: what each layer answered to them (`homeo_rl.snn.replay.packed`); () of a converted network.
+    """
 
     rates: tuple[np.ndarray, ...]
     squares: tuple[np.ndarray, ...]
     decisions: int
+    inputs: np.ndarray
+    answers: tuple[np.ndarray, ...]
 
     def references(self, network: SpikingNetwork) -> tuple[LayerReference, ...]:
         """Join with the trained weights of ``network``."""
         return network.references([torch.tensor(r) for r in self.rates], [torch.tensor(s) for s in self.squares])
+
+    def memory(self, network: SpikingNetwork) -> Memory:
+        """Return the memory that sleep replays.
+
+        Raises:
+            UsageError: a converted network has none.
+        """
+        require_replayable(network)
+        return recall(network, self.inputs, self.answers)
+
+
+def session_of(
+    controller: Controller,
+    slots: int,
+    *,
+    plugin: Homeostasis | None = None,
+    calibration: Calibration | None = None,
+    reflex: bool = True,
+) -> Session:
+    """Return a session whose plug-in knows what is normal.
+
+    Raises:
+        UsageError: a plug-in that sleeps, of a converted network.
+    """
+    network = controller.network
+    if plugin is None or calibration is None or not isinstance(network, SpikingNetwork):
+        return Session(controller, slots, reflex=reflex)
+    return Session(
+        controller,
+        slots,
+        plugin=plugin,
+        references=calibration.references(network),
+        memory=calibration.memory(network) if isinstance(plugin, SleepHomeostat) else None,
+        reflex=reflex,
+    )
 
 
 def calibration_of(
@@ -61,33 +113,53 @@ def calibration_of(
         num_envs: episodes side by side.
         on_episode: told of each episode that ended.
     """
+    network = controller.network
+    assert isinstance(network, SpikingNetwork)
     name, kwargs = env or (run.spec.env, run.spec.env_kwargs)
     document: dict[str, Any] = {"policy": run.policy_digest(which=which), "episodes": episodes, "env": name}
-    document["steps"] = controller.spec.network.steps  # of a policy that may be cut
+    document |= {"steps": controller.spec.network.steps, "observations": OBSERVATIONS}  # steps: it may be cut
     stored = run.load_calibration()
     if stored is not None and {**stored[1], "decisions": None} == {**document, "decisions": None}:
-        tensors, found = stored
-        layers = range(len(tensors) // 2)
-        return Calibration(
-            tuple(tensors[f"rate.{i}"] for i in layers),
-            tuple(tensors[f"square.{i}"] for i in layers),
-            int(found["decisions"]),
-        )
+        return _read(*stored)
+    seen: dict[int, list[np.ndarray]] = {}
     done = rollout(
         lambda slots: Session(controller, slots),
         lambda: make_env(name, kwargs),
         [episode_seed(0, "calibration", index) for index in range(episodes)],
         condition=Condition(name="clean"),
         num_envs=num_envs,
+        on_step=lambda step: seen.setdefault(step.episode, []).append(np.array(step.observation, dtype=np.float32)),
         on_episode=on_episode,
     )
     moments = RateMoments()
     for episode in done:
         moments.merge(episode.rates)
     rates, squares = moments.means()
-    calibration = Calibration(tuple(rates), tuple(squares), moments.decisions)
-    run.save_calibration(
-        {f"rate.{i}": rate for i, rate in enumerate(rates)} | {f"square.{i}": sq for i, sq in enumerate(squares)},
-        {**document, "decisions": moments.decisions},
-    )
+    inputs = _chosen(controller, [observation for index in sorted(seen) for observation in seen[index]])
+    answers: tuple[np.ndarray, ...] = ()
+    if is_replayable(network):
+        answers = packed(network, remember(network, torch.as_tensor(inputs)))
+    calibration = Calibration(tuple(rates), tuple(squares), moments.decisions, inputs, answers)
+    run.save_calibration(_tensors(calibration), {**document, "decisions": moments.decisions})
     return calibration
+
+
+@torch.inference_mode()
+def _chosen(controller: Controller, observations: Sequence[np.ndarray]) -> np.ndarray:
+    """Return `OBSERVATIONS` of all observations, drawn without replacement, as the network sees them."""
+    draws = generator(0, "reservoir").permutation(len(observations))[:OBSERVATIONS]
+    chosen: np.ndarray = controller.normaliser(torch.as_tensor(np.stack([observations[i] for i in draws]))).numpy()
+    return chosen
+
+
+def _tensors(calibration: Calibration) -> dict[str, np.ndarray]:
+    groups = {"rate": calibration.rates, "square": calibration.squares, "answer": calibration.answers}
+    listed = {f"{name}.{i}": array for name, arrays in groups.items() for i, array in enumerate(arrays)}
+    return {**listed, "inputs": calibration.inputs}
+
+
+def _read(tensors: dict[str, np.ndarray], document: dict[str, Any]) -> Calibration:
+    def group(name: str) -> tuple[np.ndarray, ...]:
+        return tuple(tensors[f"{name}.{i}"] for i in range(len(tensors)) if f"{name}.{i}" in tensors)
+
+    return Calibration(group("rate"), group("square"), int(document["decisions"]), tensors["inputs"], group("answer"))

@@ -16,18 +16,16 @@ from typing import Any
 import torch
 
 from homeo_rl.agents.controller import Controller
-from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import load_modules, make_env
 from homeo_rl.errors import EnvironmentFault
-from homeo_rl.evaluation.calibrate import Calibration
+from homeo_rl.evaluation.calibrate import Calibration, session_of
 from homeo_rl.evaluation.plan import NO_REFLEX, Plan
 from homeo_rl.evaluation.reflexes import violations
 from homeo_rl.evaluation.rollout import episode_seed, rollout
 from homeo_rl.evaluation.scores import score
-from homeo_rl.homeostasis import LayerReference, make
+from homeo_rl.homeostasis import make
 from homeo_rl.run import Run
-from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import dump
 
 
@@ -60,14 +58,11 @@ class _Worker:
         calibration = self.job.calibration
         plugin = None if arm == NO_REFLEX else make(arm)
         normal = () if calibration is None else calibration.rates
-        references: tuple[LayerReference, ...] = ()
-        if plugin is not None and calibration is not None and isinstance(network, SpikingNetwork):
-            references = calibration.references(network)
         name, kwargs = plan.env_of(condition, self.run)
         before = [tensor.clone() for tensor in self.controller.state_dict().values()]
         episodes = rollout(
-            lambda slots: Session(
-                self.controller, slots, plugin=plugin, references=references, reflex=arm != NO_REFLEX
+            lambda slots: session_of(
+                self.controller, slots, plugin=plugin, calibration=calibration, reflex=arm != NO_REFLEX
             ),
             lambda: make_env(name, kwargs),
             [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],

@@ -10,11 +10,10 @@ from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import arguments_for, load_modules, make_env
 from homeo_rl.envs.rendering import Env, Film, Filmed, camera, choose_backend
-from homeo_rl.evaluation.calibrate import calibration_of
+from homeo_rl.evaluation.calibrate import calibration_of, session_of
 from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout
 from homeo_rl.evaluation.routes import Route
 from homeo_rl.homeostasis import make
-from homeo_rl.homeostasis.protocol import LayerReference
 from homeo_rl.run import Run
 
 
@@ -55,17 +54,17 @@ def enjoy(
     name = condition.env or env or run.spec.env
     kwargs = arguments_for(name, run.spec.env, run.spec.env_kwargs)
     plugin = make(arm)
-    references: tuple[LayerReference, ...] = ()
+    calibration = None
     if plugin is not None:
-        network = require_spiking(controller, "homeostasis")
+        require_spiking(controller, "homeostasis")
         place = healthy or env or run.spec.env
         normal = place, arguments_for(place, run.spec.env, run.spec.env_kwargs)
-        references = calibration_of(run, controller, which=which, episodes=5, env=normal).references(network)
+        calibration = calibration_of(run, controller, which=which, episodes=5, env=normal)
     options = [route.options for route in routes]
     seeds = [episode_seed(seed, "evaluation", index) for index in range(episodes)]
 
     def new_session(slots: int) -> Session:
-        return Session(controller, slots, plugin=plugin, references=references)
+        return session_of(controller, slots, plugin=plugin, calibration=calibration)
 
     if video is None:
         return rollout(

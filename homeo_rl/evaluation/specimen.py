@@ -22,12 +22,11 @@ from homeo_rl.degradations.suites import Suite
 from homeo_rl.envs.making import load_modules, make_env
 from homeo_rl.envs.rendering import camera, choose_backend
 from homeo_rl.errors import EnvironmentFault, HomeoError
-from homeo_rl.evaluation.calibrate import calibration_of
+from homeo_rl.evaluation.calibrate import calibration_of, session_of
 from homeo_rl.evaluation.plan import NO_REFLEX, Plan
 from homeo_rl.evaluation.rollout import Step, episode_seed, rollout
 from homeo_rl.evaluation.routes import Route
 from homeo_rl.homeostasis import make
-from homeo_rl.homeostasis.protocol import LayerReference
 from homeo_rl.run import Run
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import parse
@@ -164,20 +163,19 @@ def play(run: Run, plan: Plan, arm: str, condition: Condition, *, name: str, fil
     controller = plan.policy_of(run)
     network = controller.network
     plugin = None if arm == NO_REFLEX else make(arm)
-    references: tuple[LayerReference, ...] = ()
+    calibration = None
     if plugin is not None and isinstance(network, SpikingNetwork):
         healthy = plan.env_of(plan.suite.conditions[0], run)
         calibration = calibration_of(
             run, controller, which=plan.which, episodes=plan.calibration_episodes, env=healthy, num_envs=10
         )
-        references = calibration.references(network)
     env, kwargs = plan.env_of(condition, run)
     sessions: list[Session] = []
     rates: list[list[np.ndarray]] = []
     steps: list[Step] = []
 
     def session(slots: int) -> Session:
-        sessions.append(Session(controller, slots, plugin=plugin, references=references, reflex=arm != NO_REFLEX))
+        sessions.append(session_of(controller, slots, plugin=plugin, calibration=calibration, reflex=arm != NO_REFLEX))
         return sessions[-1]
 
     def on_step(step: Step) -> None:

@@ -3,41 +3,67 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.homeostasis.both import Both
 from homeo_rl.homeostasis.dwam import DWAM
 from homeo_rl.homeostasis.dynamic_threshold import BDETT
 from homeo_rl.homeostasis.linear import LinearHomeostat
+from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, Scope, State, Tick
+from homeo_rl.homeostasis.sleep import SleepHomeostat
 
 __all__ = [
     "BDETT",
     "DWAM",
     "MECHANISMS",
+    "Both",
     "Homeostasis",
     "LayerReference",
     "LinearHomeostat",
+    "Memory",
     "Modulation",
     "Scope",
+    "SleepHomeostat",
     "State",
     "Tick",
     "make",
 ]
 
-MECHANISMS: dict[str, type[Homeostasis]] = {kind.name: kind for kind in (DWAM, BDETT, LinearHomeostat)}
+MECHANISMS: dict[str, type[Homeostasis]] = {kind.name: kind for kind in (DWAM, BDETT, LinearHomeostat, SleepHomeostat)}
 """All mechanisms by name; a new one is offered by the command line and walked by the tests once it is here."""
 
 
 def make(arm: str) -> Homeostasis | None:
     """Build the mechanism of an arm such as ``none``, ``dwam`` or ``dwam:eta=5e-5:zeta=1``.
 
-    Several values of one parameter, a layer each, are separated by slashes: ``dwam:eta=1e-4/1e-5/0``.
+    Several values of one parameter, a layer each, are separated by slashes: ``dwam:eta=1e-4/1e-5/0``. Mechanisms that
+    work together are joined by a plus: ``dwam+sleep``, ``bdett+dwam``.
 
     Raises:
-        UsageError: the name or a parameter is not known, or a value does not fit.
+        UsageError: a name or a parameter is not known, a value does not fit, or mechanisms do not go together.
     """
-    name, *settings = arm.split(":")
+    parts = [_one(arm, part) for part in re.split(r"\+(?=[a-z])", arm)]
+    if len(parts) == 1:
+        return parts[0]
+    asleep = [part for part in parts if isinstance(part, SleepHomeostat)]
+    awake = [part for part in parts if not isinstance(part, SleepHomeostat)]
+    if None in awake:
+        raise UsageError(f"arm {arm!r}: none does nothing beside others; leave it out")
+    if len(asleep) > 1 or not 1 <= len(awake) <= 2:
+        raise UsageError(f"arm {arm!r}: expected at most one sleep, one that moves thresholds and one other")
+    try:
+        online = sorted((part for part in awake if part is not None), key=lambda part: not part.adapts_threshold)
+        joined = online[0] if len(online) == 1 else Both(thresholds=online[0], weights=online[1])
+        return dataclasses.replace(asleep[0], awake=joined) if asleep else joined
+    except ValueError as error:
+        raise UsageError(f"arm {arm!r}: {error}") from None
+
+
+def _one(arm: str, text: str) -> Homeostasis | None:
+    name, *settings = text.split(":")
     if name == "none":
         if settings:
             raise UsageError(f"arm {arm!r}: none takes no parameters; write none")
@@ -45,15 +71,15 @@ def make(arm: str) -> Homeostasis | None:
     if name not in MECHANISMS:
         raise unknown("homeostasis arm", name, ["none", *MECHANISMS])
     kind = MECHANISMS[name]
-    known = [field.name for field in dataclasses.fields(kind)]
+    known = [field.name for field in dataclasses.fields(kind) if field.metadata.get("words", True)]
     values: dict[str, Any] = {}
     for setting in settings:
-        key, equals, text = setting.partition("=")
+        key, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"arm {arm!r}: expected name=value after the colon, got {setting!r}")
         if key not in known:
             raise unknown(f"parameter of {name}", key, known)
-        values[key] = _value(text)
+        values[key] = _value(value)
     try:
         return kind(**values)
     except (ValueError, TypeError) as error:

@@ -19,7 +19,7 @@ Scope = Literal["decision", "episode", "run"]
 SCOPES: tuple[Scope, ...] = ("decision", "episode", "run")
 
 State: TypeAlias = "dict[str, Tensor]"
-"""Named tensors [B, ...] of one layer. `step`, `threshold` and `offline` may reuse the memory of the one passed in."""
+"""Named tensors [B, ...] of one layer. `step` and `threshold` may reuse the memory of the one passed in."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,12 @@ class Tick(NamedTuple):
 class Homeostasis:
     """Base of all mechanisms; each overrides the parts it needs and leaves the rest neutral.
 
-    Two clocks are served: `threshold` is asked at every spike step, `step` once after every decision. A third,
-    `offline`, serves a phase between episodes: stored observations are replayed through the network, layer by layer
-    from the input, ``passes`` times a layer (see `homeo_rl.snn.network.SpikingNetwork.rest`).
+    Two clocks are served: `threshold` is asked at every spike step, `step` once after every decision. A third, between
+    episodes, is `homeo_rl.homeostasis.sleep`.
     """
 
     name: ClassVar[str] = ""
     adapts_threshold: ClassVar[bool] = False
-    passes: ClassVar[int] = 0
 
     scope: Scope = "episode"
 
@@ -98,10 +96,6 @@ class Homeostasis:
 
     def step(self, state: State, layer: LayerReference, tick: Tick) -> State:
         """Advance the state by the rates of one decision."""
-        return state
-
-    def offline(self, state: State, layer: LayerReference, tick: Tick, k: int) -> State:
-        """Advance the state by the mean rates of replay pass ``k`` (0, 1, ...)."""
         return state
 
     def theta(self, state: State, layer: LayerReference) -> Tensor | None:

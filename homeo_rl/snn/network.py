@@ -181,12 +181,12 @@ class SpikingNetwork(nn.Module):
         rates = [train.detach().mean(1)]
         for index in range(len(self.layers)):
             train, membrane = layers.run(
-                self.spec.neuron, index, self.weights_of(index, state), state, train, fires=self._fires(index),
+                self.spec.neuron, index, self.weights_of(index, state), state, train, fires=self.fires(index),
                 initial=None if self.initial is None else self.initial.of(index), tau=self.leak_of(index),
             )  # fmt: skip
             if self.spec.membrane == "episode":
                 state.membranes[index] = Membrane(*(part.detach() for part in membrane))
-            rates.append(membrane.spikes.detach() if not self._fires(index) else train.detach().mean(1))
+            rates.append(membrane.spikes.detach() if not self.fires(index) else train.detach().mean(1))
         return train, tuple(rates)
 
     def _compiled(self, x: Tensor, state: NetworkState | None) -> bool:
@@ -269,22 +269,6 @@ class SpikingNetwork(nn.Module):
 
         return out, rates
 
-    def rest(self, state: NetworkState, x: Tensor) -> NetworkState:
-        """Run the plug-in's offline phase on stored observations ``x`` [M, inputs], between episodes.
-
-        For every layer from the input on, and ``plugin.passes`` times a layer, the observations are replayed through
-        the network as it is now (damaged and adapted), and the plug-in advances its state by the mean rates.
-        """
-        plugin = state.plugin
-        if plugin is None:
-            return state
-        for index, layer in enumerate(state.references):
-            for k in range(plugin.passes):
-                rows = [self._replay(state, row, x) for row in range(state.batch)]
-                pre, post = (torch.stack([rates[i].mean(0) for rates in rows]) for i in (index, index + 1))
-                state.adaptation[index] = plugin.offline(state.adaptation[index], layer, Tick(pre, post), k)
-        return state
-
     def operations(self, rates: Sequence[Tensor]) -> Operations:
         """Return what a decision cost [B], from the rates that it left in the state."""
         first, *others = rates
@@ -292,7 +276,8 @@ class SpikingNetwork(nn.Module):
             first = (first != 0).to(first) / self.spec.steps
         return operations((torch.cat([first, *others], 1) * self.spec.steps).round_(), self.costs)
 
-    def _fires(self, index: int) -> bool:
+    def fires(self, index: int) -> bool:
+        """Whether layer ``index`` spikes; a read-out may only integrate."""
         return self.readout.spiking or index < len(self.layers) - 1
 
     def weights_of(self, index: int, state: NetworkState) -> LayerWeights:
@@ -301,7 +286,7 @@ class SpikingNetwork(nn.Module):
             return state.weights[index]
         layer = self.layers[index]
         assert isinstance(layer, nn.Linear)
-        if self.constants is None or not self._fires(index):
+        if self.constants is None or not self.fires(index):
             return LayerWeights(layer.weight, layer.bias)
         return LayerWeights(layer.weight, layer.bias + self.constants[index])
 
@@ -315,35 +300,8 @@ class SpikingNetwork(nn.Module):
 
     def _advance(self, state: NetworkState, rates: Sequence[Tensor]) -> None:
         for index in range(len(self.layers)):
-            if self._fires(index):
+            if self.fires(index):
                 layers.advance(state, index, Tick(rates[index], rates[index + 1]))
-
-    def _replay(self, state: NetworkState, row: int, x: Tensor) -> tuple[Tensor, ...]:
-        count = x.shape[0]
-
-        def repeat(value: Tensor, single: int) -> Tensor:
-            """Give row ``row`` of a per-environment tensor to every stored observation."""
-            own = value if value.dim() == single else value[row]
-            return own.expand(count, *own.shape)
-
-        weights = tuple(
-            LayerWeights(
-                repeat(own.weight, 2),
-                repeat(own.bias, 1),
-                None if own.alive is None else repeat(own.alive, 1),
-                None if own.stuck is None else repeat(own.stuck, 1),
-            )
-            for own in (self.weights_of(i, state) for i in range(len(self.layers)))
-        )
-        asleep = NetworkState(
-            batch=count,
-            weights=weights,
-            plugin=state.plugin,
-            references=state.references,
-            adaptation=[{k: v[row].expand(count, *v[row].shape) for k, v in s.items()} for s in state.adaptation],
-            membranes=[None] * len(self.layers),
-        )
-        return self.forward(x, asleep)[1].rates
 
 
 def spikes_of(

@@ -1,0 +1,75 @@
+"""Two mechanisms at once: one that moves thresholds, and one that changes weights, biases or gains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, State, Tick
+
+if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Both(Homeostasis):
+    """Run ``thresholds`` and ``weights`` side by side; neither knows of the other.
+
+    State: the entries of both, their names behind ``thresholds.`` and ``weights.``.
+    """
+
+    name: ClassVar[str] = "both"
+    adapts_threshold: ClassVar[bool] = True
+
+    thresholds: Homeostasis
+    weights: Homeostasis
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scope", self.weights.scope)
+        super().__post_init__()
+        if not self.thresholds.adapts_threshold or self.weights.adapts_threshold:
+            raise ValueError(
+                f"expected one mechanism that moves thresholds and one that does not, got {self.thresholds.name} and "
+                f"{self.weights.name}"
+            )
+        if self.thresholds.scope != self.weights.scope:
+            raise ValueError(
+                f"scope: expected the same for both, got {self.thresholds.scope!r} and {self.weights.scope!r}"
+            )
+
+    def init(self, layer: LayerReference, batch: int) -> State:
+        """Start both."""
+        return _joined(self.thresholds.init(layer, batch), self.weights.init(layer, batch))
+
+    def modulation(self, state: State) -> Modulation:
+        """Return what the second adds."""
+        return self.weights.modulation(_part(state, _WEIGHTS))
+
+    def threshold(self, state: State, before: Tensor, potential: Tensor) -> tuple[Tensor, State]:
+        """Ask the first."""
+        level, after = self.thresholds.threshold(_part(state, _THRESHOLDS), before, potential)
+        return level, _joined(after, _part(state, _WEIGHTS))
+
+    def step(self, state: State, layer: LayerReference, tick: Tick) -> State:
+        """Advance both."""
+        return _joined(
+            self.thresholds.step(_part(state, _THRESHOLDS), layer, tick),
+            self.weights.step(_part(state, _WEIGHTS), layer, tick),
+        )
+
+    def theta(self, state: State, layer: LayerReference) -> Tensor | None:
+        """Return the sliding threshold of the second."""
+        return self.weights.theta(_part(state, _WEIGHTS), layer)
+
+
+_THRESHOLDS, _WEIGHTS = "thresholds.", "weights."
+
+
+def _part(state: State, prefix: str) -> State:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _joined(thresholds: State, weights: State) -> State:
+    return {_THRESHOLDS + key: value for key, value in thresholds.items()} | {
+        _WEIGHTS + key: value for key, value in weights.items()
+    }

@@ -1,0 +1,214 @@
+"""Sleep, or rehearsal homeostasis: a damaged network replays what it remembers until its neurons answer as they did.
+
+Online, a rate that differs from the normal one may be damage, or just another situation. Asleep there is no such
+doubt: the observations are the remembered ones, so whatever differs is damage. Nothing else is used: no return, no
+gradient through the network, no copy of the weights. Layers are mended one after the other from the input, each by a
+rule that is local to a neuron and its synapses. Shapes: M remembered observations, T spike steps, N neurons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+
+from homeo_rl.homeostasis.protocol import Homeostasis
+
+if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
+    from torch import Tensor
+
+Form = Literal["delta", "bias", "gain", "bcm"]
+
+
+@dataclass(frozen=True)
+class Sleeping:
+    """One layer asleep: what it has, what it hears and what it remembers to have answered.
+
+    Attributes:
+        weight: incoming weights [N, N_in] as they are now.
+        bias: biases [N] as they are now.
+        train: what the layers before send now, [M, T, N_in].
+        target: remembered mean outputs [M, N].
+        answer: mean outputs [M, N] with other weights and biases.
+        settle: mean outputs [M, N] for currents [M, T, N], with biases [N] added.
+        alive: 0 for neurons that can do nothing about their output, [N].
+        intact: 0 for synapses that are gone (a weight of exactly 0), which stay gone, [N, N_in].
+        slope: what a mean output gains by a bias of 1, roughly.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    train: Tensor
+    target: Tensor
+    answer: Callable[[Tensor, Tensor], Tensor]
+    settle: Callable[[Tensor], Callable[[Tensor], Tensor]]
+    alive: Tensor
+    intact: Tensor
+    slope: float = 1.0
+
+    def error(self, weight: Tensor, bias: Tensor) -> float:
+        """Return the mean distance of the outputs from the remembered ones."""
+        return float((self.answer(weight, bias) - self.target).abs().mean())
+
+    def offset(self, weight: Tensor, bias: Tensor) -> float:
+        """Return the mean distance of the neurons' mean outputs from the remembered means."""
+        return float((self.answer(weight, bias).mean(0) - self.target.mean(0)).abs().mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SleepHomeostat(Homeostasis):
+    """Sleep at the start of an episode, and within it whenever a self-test on the memory says that something changed.
+
+    Forms, applied ``passes`` times to each layer, with c the mean outputs on the replay, r the remembered ones and x
+    the inputs, all per observation::
+
+        bias     b_i += (mean r_i - mean c_i) / (2 + k/4)           k = 0, 1, ...
+        gain     bias, and every other pass W_i *= clip(s.d. r_i / s.d. c_i, 0.8, 1.25)^0.3
+        bcm      W_ij += eta mean(c_i (c_i - q_i / mean r_i) x_j)   q_i = mean c_i^2, then bias: DWAM's rule, asleep
+        delta    bias, then D_ij = 0.8 D_ij + cov(r_i - c_i, x_j) / 2L and W_ij += D_ij
+                                                                    L: largest eigenvalue of the inputs' covariance
+
+    ``delta`` is the Widrow-Hoff rule on covariances: it needs the remembered spikes, the others their means only. It
+    multiplies a layer by one factor first where that alone halves the distance, as after an error of scale. Dead and
+    stuck neurons and deleted synapses stay so; others make up for them. A layer is left as it was where the rule did
+    not bring its outputs closer. Where the self-test passes nothing is touched: a healthy network is bit-identical.
+
+    Attributes:
+        form: the rule.
+        observations: how many remembered observations are replayed.
+        passes: times that a layer is gone through.
+        every: decisions between two self-tests in an episode.
+        tolerance: mean absolute change of a layer's rates, driven by what it remembers to have heard, from which on the
+            self-test fails. Sums in another order move a rate once in a million.
+        awake: the mechanism that adapts between sleeps, of an arm such as ``dwam+sleep``; it starts again after each.
+    """
+
+    name: ClassVar[str] = "sleep"
+
+    form: Form = "delta"
+    observations: int = 200
+    passes: int = 20
+    every: int = 50
+    tolerance: float = 0.002
+    awake: Homeostasis | None = field(default=None, metadata={"words": False})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form not in get_args(Form):
+            raise ValueError(f"form: expected one of {', '.join(get_args(Form))}, got {self.form!r}")
+        for name in ("observations", "passes", "every"):
+            value = getattr(self, name)
+            if value != int(value) or value < 1:
+                raise ValueError(f"{name}: expected a whole number from 1 on, got {value!r}")
+            object.__setattr__(self, name, int(value))  # words of an arm are read as floats
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"tolerance: expected 0 to 1, got {self.tolerance!r}")
+        if self.scope != "episode" or (self.awake is not None and self.awake.scope == "run"):
+            raise ValueError("scope: sleep mends what is broken in an episode, and begins anew with the next")
+        if self.awake is not None and self.awake.adapts_threshold:
+            raise ValueError(f"{self.awake.name}: expected constant thresholds, which the memory was made with")
+
+    def mended(self, layer: Sleeping) -> tuple[Tensor, Tensor]:
+        """Return weights and biases after sleep; those of before where it did not help."""
+        weight, bias = _RULES[self.form](layer, self.passes)
+        if not bool(weight.isfinite().all() and bias.isfinite().all()):
+            return layer.weight, layer.bias
+        distance = layer.error if self.form == "delta" else layer.offset  # what the form remembers
+        helped = distance(weight, bias) < distance(layer.weight, layer.bias)
+        return (weight, bias) if helped else (layer.weight, layer.bias)
+
+
+def _bias(
+    layer: Sleeping, passes: int, weight: Tensor | None = None, bias: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    weight, bias = layer.weight if weight is None else weight, layer.bias if bias is None else bias
+    outputs = layer.settle(weight)
+    wanted = layer.target.mean(0)
+    for k in range(passes):
+        bias = bias + (wanted - outputs(bias).mean(0)) * layer.alive / (2.0 + k / 4.0) / layer.slope
+    return weight, bias
+
+
+def _gain(layer: Sleeping, passes: int) -> tuple[Tensor, Tensor]:
+    weight, bias = layer.weight, layer.bias
+    spread = layer.target.std(0)
+    for k in range(0, passes, 2):
+        weight, bias = _bias(layer, 2, weight, bias) if k else _bias(layer, passes, weight, bias)
+        now = layer.answer(weight, bias).std(0)
+        factor = (spread / now.clamp_min(1e-3)).clamp(0.8, 1.25) ** 0.3
+        weight = weight * factor.where((now > 1e-3) & (layer.alive > 0), factor.new_ones(())).unsqueeze(1)
+    return _bias(layer, passes, weight, bias)
+
+
+def _bcm(layer: Sleeping, passes: int) -> tuple[Tensor, Tensor]:
+    weight, bias = layer.weight, layer.bias
+    inputs, normal = layer.train.mean(1), layer.target.mean(0).clamp_min(0.02)
+    bound = 0.5 * float(layer.weight.square().mean().sqrt())
+    eta = 1e-4 * len(inputs)
+    for _ in range(passes):
+        c = layer.answer(weight, bias)
+        phi = c * (c - c.square().mean(0) / normal) * layer.alive
+        change = weight + eta * layer.intact * (phi.T @ inputs) / len(inputs) - layer.weight
+        weight = layer.weight + change.clamp(-bound, bound)
+    return _bias(layer, passes, weight, bias)
+
+
+def _scaled(layer: Sleeping) -> tuple[Tensor, Tensor]:
+    """Return weights and biases times the factor, from 1/1024 to 4, that brings the outputs closest.
+
+    Only where that halves their distance: damage that is not a matter of scale is better mended neuron by neuron.
+    """
+    errors = {1.0: layer.error(layer.weight, layer.bias)}
+
+    def attempt(factor: float) -> None:
+        if factor not in errors:
+            errors[factor] = layer.error(layer.weight * factor, layer.bias * factor)
+
+    for power in range(-10, 3):
+        attempt(2.0**power)
+    for step in (0.5, 0.25, 0.125, 0.0625):
+        best = min(errors, key=lambda factor: errors[factor])
+        attempt(best * 2.0**step)
+        attempt(best * 2.0**-step)
+    best = min(errors, key=lambda factor: errors[factor])
+    if errors[best] > 0.5 * errors[1.0]:
+        return layer.weight, layer.bias
+    return layer.weight * best, layer.bias * best
+
+
+def _delta(layer: Sleeping, passes: int) -> tuple[Tensor, Tensor]:
+    weight, bias = _bias(layer, 25, *_scaled(layer))
+    inputs = layer.train.mean(1)
+    varied = inputs - inputs.mean(0)
+    largest = _largest(varied)
+    if largest <= 0:
+        return weight, bias
+    push = weight.new_zeros(())
+    for _ in range(passes):
+        missing = (layer.target - layer.answer(weight, bias)) * layer.alive / layer.slope
+        mean = missing.mean(0)
+        push = 0.8 * push + ((missing - mean).T @ varied) * (0.5 / (largest * len(inputs)))
+        weight = weight + layer.intact * push
+        bias = bias + 0.25 * mean
+    return _bias(layer, 10, weight, bias)
+
+
+def _largest(varied: Tensor) -> float:
+    """Return the largest eigenvalue of the covariance of centred inputs [M, N_in], by power iteration."""
+    direction = varied.square().sum(0)
+    value = 0.0
+    for _ in range(30):
+        image = varied.T @ (varied @ direction) / len(varied)
+        value = float(image.norm())
+        if value <= 0.0:
+            return 0.0
+        direction = image / value
+    return value
+
+
+_RULES: dict[str, Callable[[Sleeping, int], tuple[Tensor, Tensor]]] = {
+    "bias": _bias,
+    "gain": _gain,
+    "bcm": _bcm,
+    "delta": _delta,
+}

@@ -1,0 +1,204 @@
+"""Replaying a memory through a network: what a self-test compares, and what sleep mends by.
+
+Shapes: M remembered observations, T spike steps, N neurons of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from homeo_rl.errors import UsageError
+from homeo_rl.homeostasis.memory import Memory
+from homeo_rl.homeostasis.sleep import SleepHomeostat, Sleeping
+from homeo_rl.seeding import generator
+from homeo_rl.snn import kernels, neurons
+from homeo_rl.snn.kernels import layer as compiled
+from homeo_rl.snn.layers import currents
+from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.state import LayerWeights, Weights
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """What a replay of the memory showed, each layer alone, driven by what it remembers to have heard.
+
+    Attributes:
+        change: mean absolute change of the outputs of each layer.
+        neurons: the same for every neuron, [N] a layer.
+        silent: neurons that fired and are silent now, by layer.
+        stuck: neurons that fire at every step now and did not, by layer.
+    """
+
+    change: tuple[float, ...]
+    neurons: tuple[Tensor, ...]
+    silent: tuple[int, ...]
+    stuck: tuple[int, ...]
+
+    def passed(self, tolerance: float) -> bool:
+        """Whether no layer changed by more than ``tolerance``."""
+        return max(self.change) <= tolerance
+
+
+class Replay:
+    """A network and its memory.
+
+    Raises:
+        UsageError: networks whose neurons are not run here (converted ones).
+    """
+
+    def __init__(self, network: SpikingNetwork, memory: Memory) -> None:
+        require_replayable(network)
+        self.network, self.memory = network, memory
+
+    @torch.inference_mode()
+    def answers(self, weights: Weights) -> tuple[Tensor, ...]:
+        """Return what each layer of a network with these weights answers, alone: [M, T, N] a layer."""
+        trains = self.memory.trains
+        return tuple(self._run(index, trains[index], own) for index, own in enumerate(weights))
+
+    @torch.inference_mode()
+    def test(self, weights: Weights, normal: Sequence[Tensor] | None = None) -> SelfTest:
+        """Compare with what is remembered, or with ``normal``, the answers of another time."""
+        normal = self.memory.trains[1:] if normal is None else normal
+        pairs = list(zip(self.answers(weights), normal, strict=True))
+        change = tuple((now.mean(1) - before.mean(1)).abs().mean(0) for now, before in pairs)
+        return SelfTest(
+            change=tuple(float(part.mean()) for part in change),
+            neurons=change,
+            silent=tuple(int(((now.amax((0, 1)) <= 0) & (before.amax((0, 1)) > 0)).sum()) for now, before in pairs),
+            stuck=tuple(int(((now.amin((0, 1)) >= 1) & (before.amin((0, 1)) < 1)).sum()) for now, before in pairs),
+        )
+
+    @torch.inference_mode()
+    def mended(self, plugin: SleepHomeostat, weights: Weights, intact: Weights | None = None) -> Weights:
+        """Return the weights after sleep, layer by layer from the input.
+
+        Args:
+            plugin: how.
+            weights: as they are now.
+            intact: weights of which those that are exactly 0 are gone; by default the same.
+        """
+        train = self.memory.trains[0]
+        layers = []
+        for index, (own, whole) in enumerate(zip(weights, weights if intact is None else intact, strict=True)):
+            weight, bias = plugin.mended(self._sleeping(index, train, own, whole))
+            layers.append(own._replace(weight=weight, bias=bias))
+            train = self._run(index, train, layers[-1])
+        return tuple(layers)
+
+    @torch.inference_mode()
+    def errors(self, weights: Weights) -> list[float]:
+        """Return the mean distance of each layer's outputs from the remembered ones, in the network as a whole."""
+        train, found = self.memory.trains[0], []
+        for index, own in enumerate(weights):
+            train = self._run(index, train, own)
+            found.append(float((train.mean(1) - self.memory.trains[index + 1].mean(1)).abs().mean()))
+        return found
+
+    def _sleeping(self, index: int, train: Tensor, own: LayerWeights, whole: LayerWeights) -> Sleeping:
+        alive = torch.ones_like(own.bias) if own.alive is None else own.alive
+        if own.stuck is not None:
+            alive = alive * (1.0 - own.stuck)
+
+        def settle(weight: Tensor) -> Callable[[Tensor], Tensor]:
+            received = currents(train, weight, torch.zeros_like(own.bias))
+            return lambda bias: self._fire(index, received + bias, own).mean(1)
+
+        return Sleeping(
+            weight=own.weight,
+            bias=own.bias,
+            train=train,
+            target=self.memory.trains[index + 1].mean(1),
+            answer=lambda weight, bias: self._fire(index, currents(train, weight, bias), own).mean(1),
+            settle=settle,
+            alive=alive,
+            intact=(whole.weight != 0).to(own.weight),
+            slope=1.0 if self.network.fires(index) else float(train.shape[1]),
+        )
+
+    def _run(self, index: int, train: Tensor, own: LayerWeights) -> Tensor:
+        return self._fire(index, currents(train, own.weight, own.bias), own)
+
+    def _fire(self, index: int, received: Tensor, own: LayerWeights) -> Tensor:
+        """Return the outputs [M, T, N] of a layer for its currents, which are used up."""
+        return fired(self.network, index, received, own)
+
+
+def is_replayable(network: SpikingNetwork) -> bool:
+    """Whether a network's layers can be replayed."""
+    return type(network) is SpikingNetwork
+
+
+def require_replayable(network: SpikingNetwork) -> None:
+    """Check that a network's layers can be replayed.
+
+    Raises:
+        UsageError: it was converted.
+    """
+    if not is_replayable(network):
+        raise UsageError("sleep: expected a network of spiking layers, this one was converted; use other arms")
+
+
+@torch.inference_mode()
+def remember(network: SpikingNetwork, inputs: Tensor) -> Memory:
+    """Let a healthy network answer to ``inputs`` [M, inputs]; a stochastic encoder's draws are fixed numbers."""
+    require_replayable(network)
+    train = network.encoder(inputs, network.spec.steps, noise=replay_noise(network, len(inputs)))
+    trains = [train]
+    for index, own in enumerate(network.parameters_of_layers()):
+        train = fired(network, index, currents(train, own.weight, own.bias), own)
+        trains.append(train)
+    return Memory(inputs, tuple(trains))
+
+
+def packed(network: SpikingNetwork, memory: Memory) -> tuple[np.ndarray, ...]:
+    """Return the answers of every layer for storage: spikes as bits [M, bytes], potentials as they are."""
+    return tuple(
+        np.packbits(train.numpy().astype(bool).reshape(len(train), -1), axis=1)
+        if network.fires(index)
+        else train.numpy()
+        for index, train in enumerate(memory.trains[1:])
+    )
+
+
+@torch.inference_mode()
+def recall(network: SpikingNetwork, inputs: np.ndarray, answers: Sequence[np.ndarray]) -> Memory:
+    """Return a memory from its observations [M, inputs] and what `packed` made of its answers."""
+    x, steps = torch.as_tensor(inputs), network.spec.steps
+    trains = [network.encoder(x, steps, noise=replay_noise(network, len(x)))]
+    for index, (width, answer) in enumerate(zip(network.spec.widths[1:], answers, strict=True)):
+        if network.fires(index):
+            bits = np.unpackbits(answer, axis=1, count=steps * width)
+            trains.append(torch.as_tensor(bits.reshape(len(x), steps, width)).to(x))
+        else:
+            trains.append(torch.as_tensor(answer))
+    return Memory(x, tuple(trains))
+
+
+def replay_noise(network: SpikingNetwork, count: int) -> Tensor | None:
+    """Return the uniform numbers [M, T, N] of a stochastic encoder in every replay; None for others."""
+    if not network.encoder.stochastic:
+        return None
+    shape = (count, network.spec.steps, network.spec.widths[0])
+    return torch.as_tensor(generator(0, "replay").random(shape, dtype=np.float32))
+
+
+def fired(network: SpikingNetwork, index: int, received: Tensor, own: LayerWeights) -> Tensor:
+    """Return the outputs [M, T, N] of layer ``index`` for its input currents [M, T, N], from rest; they are used up."""
+    neuron, fires = network.spec.neuron, network.fires(index)
+    start = network.rest_of(index, received[:, 0])
+    leak = network.leak_of(index)
+    if leak is None and kernels.serving(received, neuron) != "reference":
+        out, _ = compiled.scan(neuron, received, start, fires=fires)
+    else:
+        out, _ = neurons.scan(neuron, received, start, fires=fires, tau=leak)
+    if fires and own.alive is not None:  # neurons of a layer do not hear each other: the rest is as it was
+        out = out * own.alive
+    if fires and own.stuck is not None:
+        out = torch.maximum(out, own.stuck.expand_as(out))
+    return out
