@@ -86,6 +86,8 @@ _COMMANDS: dict[str, tuple[type[Any], str]] = {
     "train": (flags.Train, "train"),
     "evaluate": (flags.Evaluate, "evaluate"),
     "report": (flags.Report, "report"),
+    "calibrate": (flags.Calibrate, "calibrate"),
+    "sleep": (flags.Sleep, "sleep"),
     "import": (flags.Import, "importing"),
     "export": (flags.Export, "exporting"),
     "convert": (flags.Convert, "convert"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from homeo_rl.agents.controller import Controller, load_controller
 from homeo_rl.agents.session import Session
+from homeo_rl.cli import main
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite, build
 from homeo_rl.errors import UsageError
@@ -72,11 +74,8 @@ def damaged(net: SpikingNetwork, kind: str, **fields: Any) -> Weights:
 @torch.inference_mode()
 def offsets(replay: Replay, weights: Weights) -> list[float]:
     """Return how far the mean outputs of each layer are from those of the healthy network, in the whole network."""
-    train, found = replay.memory.trains[0], []
-    for index, own in enumerate(weights):
-        train = replay._run(index, train, own)
-        found.append(float((train.mean((0, 1)) - replay.memory.trains[index + 1].mean((0, 1))).abs().mean()))
-    return found
+    pairs = zip(replay.through(weights), replay.memory.trains[1:], strict=True)
+    return [float((now.mean((0, 1)) - before.mean((0, 1))).abs().mean()) for now, before in pairs]
 
 
 # What is remembered.
@@ -407,10 +406,70 @@ def test_evaluations_do_not_depend_on_how_they_run(make_run: Callable[..., Run])
 
 
 def test_a_converted_policy_says_what_to_do(make_run: Callable[..., Run], tmp_path: Path) -> None:
-    from homeo_rl.cli import main
-
     run = make_run("CartPole-v1", "qcfs")
     main(["convert", str(run.path), "--out", str(tmp_path / "snn"), "--episodes", "0", "--no-progress"])
     plan = Plan(suite=SUITE, arms=("none", "sleep"), episodes=1, seed=0, calibration_episodes=1)
     with pytest.raises(UsageError, match="this one was converted"):
         evaluate(Run.open(tmp_path / "snn"), plan, workers=1)
+
+
+# The commands.
+
+
+def call(*words: object, code: int = 0, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str, str]:
+    ended = 0
+    try:
+        main([*map(str, words), "--json"])
+    except SystemExit as error:
+        ended = int(error.code or 0)
+    out, err = capsys.readouterr()
+    assert ended == code, err
+    return json.loads(out.splitlines()[-1]) if code == 0 else {}, out, err
+
+
+def test_calibrate_and_sleep(make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures agree with what the library says; the run's policy is not touched."""
+    run = make_run(overrides={"hidden": [40, 30]})
+    digest = run.policy_digest()
+    told, out, _ = call("calibrate", run.path, "--episodes", 8, capsys=capsys)
+    assert told["observations"] <= OBSERVATIONS
+    assert told["memory_bytes"] > 0
+    assert len(told["rates"]) == 3
+    assert "firing rates when healthy" in out
+    picture = tmp_path / "neurons.png"
+    words = ["sleep", run.path, "--damage", "weights-gaussian@0.67", "--suite", "standard", "--picture", picture]
+    slept, out, _ = call(*words, capsys=capsys)
+    assert slept["passed"] is False
+    assert sum(slept["after"]) < sum(slept["before"])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert run.policy_digest() == digest
+    calm, out, _ = call(*words[:-2], "--homeostasis", "sleep:tolerance=0.9", capsys=capsys)
+    assert calm["passed"] is True
+    assert calm["after"] == calm["before"] == slept["before"]
+    assert "nothing to mend" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--damage", "weights-zerro"], "did you mean 'weights-zero'"),
+        (["--damage", "obs-gaussian"], "expected damage of the network"),
+        (["--damage", "clean"], "expected damage of the network"),
+        (["--damage", "weights-zero", "--homeostasis", "dwam"], "expected sleep"),
+        (["--damage", "weights-zero", "--picture", "x.bmp"], "x.bmp"),
+    ],
+)
+def test_wrong_words(
+    words: list[str], said: str, make_run: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run()
+    _, _, err = call("sleep", run.path, *words, code=2, capsys=capsys)
+    assert said in err
+    assert not (run.path / "calibration").exists()
+
+
+def test_an_mlp_has_no_rates(make_run: Callable[..., Run], capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(agent="mlp")
+    for words in (["calibrate", run.path], ["sleep", run.path, "--damage", "weights-zero"]):
+        _, _, err = call(*words, code=2, capsys=capsys)
+        assert "is an MLP" in err

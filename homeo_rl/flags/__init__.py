@@ -1,6 +1,7 @@
 """Flags of the commands, as data; `homeo_rl.cli` parses them."""
 
 from homeo_rl.flags.exchange import Export
+from homeo_rl.flags.health import Calibrate, Sleep
 from homeo_rl.flags.making import Compile, Compose, Convert, Import
 from homeo_rl.flags.runs import Enjoy, Evaluate, Inspect, Report
 from homeo_rl.flags.sweeps import Sweep
@@ -10,6 +11,7 @@ from homeo_rl.flags.tuning import Tune
 
 __all__ = [
     "Ablate",
+    "Calibrate",
     "Compile",
     "Completion",
     "Compose",
@@ -22,6 +24,7 @@ __all__ = [
     "Import",
     "Inspect",
     "Report",
+    "Sleep",
     "Sweep",
     "Train",
     "Tune",

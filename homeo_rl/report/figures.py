@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -55,6 +56,49 @@ def draw_returns(cells: Sequence[Cell], path: Path, *, title: str) -> None:
         axes.spines[side].set_visible(False)
     figure.legend(loc="outside lower center", ncols=min(len(arms), 4), frameon=False)
     figure.savefig(path, dpi=130)
+
+
+def draw_neurons(
+    remembered: Sequence[np.ndarray], now: Mapping[str, Sequence[np.ndarray]], path: Path, *, title: str
+) -> Path:
+    """Draw every neuron's mean rate against the remembered one, a panel a layer, and write a picture.
+
+    Args:
+        remembered: rates [N] of each layer when it was healthy.
+        now: the same of later times, by name; the last is drawn on top.
+        path: where the picture goes.
+        title: a line above it.
+    """
+    figure = Figure(figsize=(2.9 * len(remembered), 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    for index, (axes, wanted) in enumerate(
+        zip(np.atleast_1d(figure.subplots(1, len(remembered))), remembered, strict=True)
+    ):
+        every = np.concatenate([wanted, *(rates[index] for rates in now.values())])
+        low, high = min(0.0, float(every.min())), max(1.0, float(every.max()))
+        axes.plot([low, high], [low, high], color="0.75", linewidth=0.8, zorder=0)
+        said = []
+        for place, (name, rates) in enumerate(now.items()):
+            style = {"markersize": 3.0, "alpha": 0.45 if place == 0 else 0.75, "markeredgewidth": 0}
+            axes.plot(
+                wanted,
+                rates[index],
+                "o",
+                color=("#d55e00", "#0072b2")[place % 2],
+                label=name if index == 0 else None,
+                **style,
+            )
+            said.append(f"{np.abs(rates[index] - wanted).mean():.3f}")
+        axes.set_title(f"layer {index}: mean distance {' to '.join(said)}", loc="left", fontsize=8)
+        axes.set_xlabel("remembered rate")
+        axes.set_aspect("equal")
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    figure.axes[0].set_ylabel("rate now")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+    figure.legend(loc="outside lower center", ncols=len(now), frameon=False, fontsize=8)
+    figure.savefig(path, dpi=130)
+    return path
 
 
 def draw_anytime(cells: Mapping[int | None, Sequence[Cell]], path: Path, title: str) -> Path:

@@ -92,13 +92,18 @@ class Replay:
         return tuple(layers)
 
     @torch.inference_mode()
+    def through(self, weights: Weights) -> tuple[Tensor, ...]:
+        """Return what each layer answers in the network as a whole: [M, T, N] a layer."""
+        trains = [self.memory.trains[0]]
+        for index, own in enumerate(weights):
+            trains.append(self._run(index, trains[-1], own))
+        return tuple(trains[1:])
+
+    @torch.inference_mode()
     def errors(self, weights: Weights) -> list[float]:
         """Return the mean distance of each layer's outputs from the remembered ones, in the network as a whole."""
-        train, found = self.memory.trains[0], []
-        for index, own in enumerate(weights):
-            train = self._run(index, train, own)
-            found.append(float((train.mean(1) - self.memory.trains[index + 1].mean(1)).abs().mean()))
-        return found
+        pairs = zip(self.through(weights), self.memory.trains[1:], strict=True)
+        return [float((now.mean(1) - before.mean(1)).abs().mean()) for now, before in pairs]
 
     def _sleeping(self, index: int, train: Tensor, own: LayerWeights, whole: LayerWeights) -> Sleeping:
         alive = torch.ones_like(own.bias) if own.alive is None else own.alive
