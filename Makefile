@@ -6,7 +6,7 @@ TESTABLE := .venv/.testable
 # One thread per process: results do not depend on the number of cores, and processes do not fight for them.
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup demo test test-long lint clean
+.PHONY: setup demo test test-long test-compat zoo lint clean
 
 setup: $(INSTALLED)
 
@@ -43,5 +43,21 @@ test: lint $(TESTABLE)
 test-long: setup
 	$(BIN)/python -m pytest -m long -s
 
+# What others test: rl-zoo's scripts, Stable-Baselines3's own tests, Gymnasium's checkers, pip, all on the wheel and away
+# from the checkout. About half an hour on two cores, after installation.
+COMPAT := .venv-compat/.ready
+$(COMPAT): constraints.txt tests_compat/prepare.py
+	$(PYTHON) -m venv --clear .venv-compat
+	.venv-compat/bin/python tests_compat/prepare.py .venv-compat
+	touch $@
+
+test-compat: $(COMPAT)
+	.venv-compat/bin/python tests_compat/prepare.py .venv-compat --wheel
+	.venv-compat/bin/pytest tests_compat -n 2 --dist loadfile
+
+# Hyper-parameters as files for rl-zoo, from the presets and tuned.yaml.
+zoo: setup
+	$(BIN)/python -c 'from homeo_rl.training.zoo_writing import write_all; write_all()'
+
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-compat build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -400,6 +400,13 @@ def test_evaluations_do_not_depend_on_how_they_run(make_run: Callable[..., Run])
     three = evaluate(run, plan, workers=2, num_envs=3)
     assert (one.folder / "scores.csv").read_bytes() == (three.folder / "scores.csv").read_bytes()
     totals = {(s.arm, s.condition, s.episode): s.total for s in one.scores}
+    slept = {(s.arm, s.condition): s.sleeps for s in one.scores}
+    assert slept["none", "late"] is None
+    assert (slept["sleep:every=5", "clean"], slept["sleep:every=5", "late"], slept["sleep:every=5", "early"]) == (
+        0,
+        1,
+        1,
+    )
     for episode in range(3):
         assert totals["sleep:every=5", "clean", episode] == totals["none", "clean", episode]
         assert totals["sleep:every=5", "early", episode] != totals["none", "early", episode]

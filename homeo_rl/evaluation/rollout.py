@@ -39,7 +39,8 @@ class Episode:
     (s), ``goal`` [x, y] and ``path``, points [x, y] once in `PATH_EVERY` decisions and at the end. Where a reflex acts:
     ``reflex``, the events [lines], its spikes [outputs] and the action of every decision. Where there is a MuJoCo
     simulation: ``unstable``, whether MuJoCo gave it up, which ended the episode. Where a plug-in adapts:
-    ``rolled_back``, how often its adaptation went wrong and was started again. ``operations``: spikes, additions at
+    ``rolled_back``, how often its adaptation went wrong and was started again; where it sleeps: ``sleeps``, how often.
+    ``operations``: spikes, additions at
     synapses and products [3] of all decisions.
     """
 
@@ -60,6 +61,7 @@ class Episode:
     reflex: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
     unstable: bool | None = None
     rolled_back: int | None = None
+    sleeps: int | None = None
 
 
 class Step(NamedTuple):
@@ -246,6 +248,8 @@ def _advance(
                 episode.unstable = KEY in info
             if session.state.plugin is not None:
                 episode.rolled_back = session.rolled_back[place]
+            if session.sleeps is not None:
+                episode.sleeps = session.sleeps[place]
             ended.append(place)
     if ended:
         last = session.drift()

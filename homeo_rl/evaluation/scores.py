@@ -35,6 +35,7 @@ class Score:
         rolled_back: how often an adaptation went wrong and was started again (None where nothing adapts).
         spikes: of inputs and neurons, a decision (None for an MLP).
         energy: joules a decision, of its arithmetic (`homeo_rl.energy`).
+        sleeps: how often it slept (None where nothing sleeps).
     """
 
     run: str
@@ -59,6 +60,7 @@ class Score:
     rolled_back: int | None = None
     spikes: float | None = None
     energy: float | None = None
+    sleeps: int | None = None
 
 
 _HEADERS = {"total": "return"}
@@ -119,6 +121,7 @@ def score(
         rolled_back=episode.rolled_back,
         spikes=float(spikes) / episode.length if normal else None,
         energy=joules(float(additions), float(products)) / episode.length,
+        sleeps=episode.sleeps,
     )
 
 

@@ -57,6 +57,7 @@ def log_evaluation(
                 "energy_nJ": [1e9 * s.energy for s in mine if s.energy is not None],
                 "unstable": [float(s.unstable) for s in mine if s.unstable is not None],
                 "rolled_back": [float(s.rolled_back) for s in mine if s.rolled_back is not None],
+                "sleeps": [float(s.sleeps) for s in mine if s.sleeps is not None],
             }
             for name, values in figures.items():
                 if values:

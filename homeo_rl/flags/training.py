@@ -38,7 +38,7 @@ class Train(Common):
     """TensorBoard folder; by default tb inside the run."""
     hyperparams: Annotated[Words, tyro.conf.arg(aliases=["-params"])] = ()
     """Hyper-parameters, name:value; agent_kwargs:"{hidden: [128, 128], steps: 8}" changes the network."""
-    conf: Annotated[Path | None, tyro.conf.arg(aliases=["-conf"])] = None
+    conf: Annotated[Path | None, tyro.conf.arg(aliases=["-conf", "--conf-file"])] = None
     """YAML file {env: {name: value}} of hyper-parameters, as rl-zoo has them."""
     preset: Path | None = None
     """Training as a file, such as best.yml of homeo-rl tune; what the command line says wins."""

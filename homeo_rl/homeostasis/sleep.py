@@ -79,7 +79,7 @@ class SleepHomeostat(Homeostasis):
         passes: times that a layer is gone through.
         every: decisions between two self-tests in an episode.
         tolerance: mean absolute change of a layer's rates, driven by what it remembers to have heard, from which on the
-            self-test fails. Sums in another order move a rate once in a million.
+            self-test fails. Sums in another order move rates by some 0.000004.
         awake: the mechanism that adapts between sleeps, of an arm such as ``dwam+sleep``; it starts again after each.
     """
 
@@ -89,7 +89,7 @@ class SleepHomeostat(Homeostasis):
     observations: int = 200
     passes: int = 20
     every: int = 50
-    tolerance: float = 0.002
+    tolerance: float = 0.0005
     awake: Homeostasis | None = field(default=None, metadata={"words": False})
 
     def __post_init__(self) -> None:

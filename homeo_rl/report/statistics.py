@@ -21,14 +21,14 @@ from homeo_rl.seeding import generator
 
 RESAMPLES = 2000
 
-_OLDER = (20, 18, 16)
-"""Numbers of columns of tables from before there were these figures: spikes and energy, unstable and rolled_back,
-reflexes."""
+_OLDER = (22, 20, 18, 16)
+"""Numbers of columns of tables from before there were these figures: sleeps, spikes and energy, unstable and
+rolled_back, reflexes."""
 
 COLUMNS = (
     "run", "arm", "condition", "severity", "episode", "seed", "return", "length", "success",
     "firing_rate", "rate_deviation", "weight_drift", "synops", "outcome", "path_length", "time", "reflex", "violations",
-    "unstable", "rolled_back", "spikes", "energy",
+    "unstable", "rolled_back", "spikes", "energy", "sleeps",
 )  # fmt: skip
 
 
@@ -57,6 +57,7 @@ class Row:
     rolled_back: float
     spikes: float
     energy: float
+    sleeps: float
 
     @property
     def label(self) -> str:
@@ -297,6 +298,7 @@ def _row(entry: dict[str, str]) -> Row:
         rolled_back=number("rolled_back"),
         spikes=number("spikes"),
         energy=number("energy"),
+        sleeps=number("sleeps"),
     )
 
 
