@@ -32,6 +32,7 @@ BAD = [
     (["train", "--env", "nowhere:X-v0"], "cannot be imported"),
     (["train", "--env-kwargs", "stepz:3", "--env", "worlds:Point-v0"], "check --env-kwargs"),
     (["train", "--homeostasis-in-training", "dwann"], "did you mean 'dwam'"),
+    (["train", "--homeostasis-in-training", "dwam+sleep"], "mends what was trained"),
     (["train", "--homeostasis-in-training", "dwam", "--agent", "mlp"], "agent 'mlp' is an MLP"),
     (["evaluate", "nowhere"], "expected a run folder"),
     (["evaluate"], "run"),

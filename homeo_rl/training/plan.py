@@ -67,12 +67,17 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
     load_modules(plan.modules)
     plan = _with_tuned(plan)
     hyperparams = resolve(plan.algo, plan.hyperparams)
-    adapting = homeostasis.make(plan.homeostasis_in_training) is not None
+    mechanism = homeostasis.make(plan.homeostasis_in_training)
+    if isinstance(mechanism, homeostasis.SleepHomeostat):
+        raise UsageError(
+            f"--homeostasis-in-training {plan.homeostasis_in_training}: expected a mechanism that adapts online; sleep "
+            "mends what was trained, use it in evaluate"
+        )
     probe = make_env(plan.env, plan.env_kwargs)
     spaces = probe.observation_space, probe.action_space
     probe.close()
     controller = controller_spec(plan.agent, *spaces, algo=plan.algo, overrides=hyperparams.get("agent_kwargs"))
-    if adapting and controller.network.body == "mlp":
+    if mechanism is not None and controller.network.body == "mlp":
         raise UsageError(
             f"--homeostasis-in-training needs spiking neurons, agent {plan.agent!r} is an MLP; use --agent popsan"
         )
