@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -15,28 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import wrong_commands
+from calls import call, last
 from PIL import Image
 
 from homeo_rl.cli import main
 from homeo_rl.run import Run
 
 SMALL = ["-params", "agent_kwargs:{hidden: [12, 10]}", "--no-progress"]
-
-
-def call(*words: str | Path, code: int = 0, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    """Run a command in this process; return what it printed."""
-    try:
-        main([str(word) for word in words])
-        left = 0
-    except SystemExit as leaving:
-        left = int(leaving.code or 0)
-    out, err = capsys.readouterr()
-    assert left == code, (left, out, err)
-    return out, err
-
-
-def last(text: str) -> Any:
-    return json.loads(text.strip().splitlines()[-1])
 
 
 def train(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> Any:

@@ -15,6 +15,7 @@ import nir_readers
 import numpy as np
 import pytest
 import torch
+from calls import call
 
 from homeo_rl.agents.controller import Controller, load_controller, save_controller
 from homeo_rl.cli import main
@@ -50,17 +51,6 @@ nir = pytest.importorskip("nir", reason="nir: not installed; pip install 'homeo-
 PAGE = Path(__file__).parent.parent / "docs" / "exchange.md"
 HARD = {"kind": "lif", "reset": "hard"}
 POINT = "worlds:Point-v0"
-
-
-def call(*words: str | Path, code: int = 0, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    try:
-        main([str(word) for word in words])
-        left = 0
-    except SystemExit as leaving:
-        left = int(leaving.code or 0)
-    out, err = capsys.readouterr()
-    assert left == code, (left, out, err)
-    return out, err
 
 
 def drawn(*, seed: int = 0, low: tuple[float, ...] = (-1.0, -1.0), **fields: Any) -> Controller:

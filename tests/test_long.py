@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from calls import call, last
 from conftest import published
-from test_cli import call, last
 
 from homeo_rl.degradations import load_suite
 from homeo_rl.report import cells, differences, read_scores

@@ -245,7 +245,7 @@ def test_inspect_refuses_the_whole_corpus(sound: Path, tmp_path: Path) -> None:
 
 
 def test_inspect_tells_what_is_odd_and_opens_no_pickle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from test_cli import call, last
+    from calls import call, last
 
     pickled = {":type:": "<class 'x'>\x1b[2J", ":serialized:": bombs.canary(tmp_path / "run").hex(), "n": 1}
     members = {
@@ -278,8 +278,8 @@ def test_inspect_tells_what_is_odd_and_opens_no_pickle(tmp_path: Path, capsys: p
 def test_inspect_reads_what_stable_baselines3_and_numpy_write(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from calls import call, last
     from stable_baselines3 import PPO
-    from test_cli import call, last
 
     PPO("MlpPolicy", "CartPole-v1", n_steps=8, batch_size=8).save(tmp_path / "model.zip")
     np.savez_compressed(tmp_path / "arrays.npz", a=np.zeros((2, 3), np.float32), b=np.array(1.5), c=np.zeros((0, 4)))
@@ -297,7 +297,7 @@ def test_inspect_reads_what_stable_baselines3_and_numpy_write(
 def test_inspect_tells_of_a_run_and_of_what_is_damaged_in_it(
     sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from test_cli import call, last
+    from calls import call, last
 
     run = made(lambda run: None, sound, tmp_path)
     shutil.copytree(run / "policy", run / "best")

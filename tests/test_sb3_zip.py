@@ -14,9 +14,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from calls import call, last
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from test_cli import call, last
 
 from homeo_rl import archives, torch_archive
 from homeo_rl.agents.controller import Controller, load_controller

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from calls import call, last
 from torch import Tensor
 
 from homeo_rl.agents.controller import Controller, load_controller
@@ -423,34 +423,26 @@ def test_a_converted_policy_says_what_to_do(make_run: Callable[..., Run], tmp_pa
 # The commands.
 
 
-def call(*words: object, code: int = 0, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str, str]:
-    ended = 0
-    try:
-        main([*map(str, words), "--json"])
-    except SystemExit as error:
-        ended = int(error.code or 0)
-    out, err = capsys.readouterr()
-    assert ended == code, err
-    return json.loads(out.splitlines()[-1]) if code == 0 else {}, out, err
-
-
 def test_calibrate_and_sleep(make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Figures agree with what the library says; the run's policy is not touched."""
     run = make_run(overrides={"hidden": [40, 30]})
     digest = run.policy_digest()
-    told, out, _ = call("calibrate", run.path, "--episodes", 8, capsys=capsys)
+    out, _ = call("calibrate", run.path, "--episodes", 8, "--json", capsys=capsys)
+    told = last(out)
     assert told["observations"] <= OBSERVATIONS
     assert told["memory_bytes"] > 0
     assert len(told["rates"]) == 3
     assert "firing rates when healthy" in out
     picture = tmp_path / "neurons.png"
-    words = ["sleep", run.path, "--damage", "weights-gaussian@0.67", "--suite", "standard", "--picture", picture]
-    slept, out, _ = call(*words, capsys=capsys)
+    words = ["sleep", run.path, "--damage", "weights-gaussian@0.67", "--suite", "standard", "--json"]
+    out, _ = call(*words, "--picture", picture, capsys=capsys)
+    slept = last(out)
     assert slept["passed"] is False
     assert sum(slept["after"]) < sum(slept["before"])
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert run.policy_digest() == digest
-    calm, out, _ = call(*words[:-2], "--homeostasis", "sleep:tolerance=0.9", capsys=capsys)
+    out, _ = call(*words, "--homeostasis", "sleep:tolerance=0.9", capsys=capsys)
+    calm = last(out)
     assert calm["passed"] is True
     assert calm["after"] == calm["before"] == slept["before"]
     assert "nothing to mend" in out
@@ -470,7 +462,7 @@ def test_wrong_words(
     words: list[str], said: str, make_run: Callable[..., Run], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run()
-    _, _, err = call("sleep", run.path, *words, code=2, capsys=capsys)
+    _, err = call("sleep", run.path, *words, code=2, capsys=capsys)
     assert said in err
     assert not (run.path / "calibration").exists()
 
@@ -478,5 +470,5 @@ def test_wrong_words(
 def test_an_mlp_has_no_rates(make_run: Callable[..., Run], capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(agent="mlp")
     for words in (["calibrate", run.path], ["sleep", run.path, "--damage", "weights-zero"]):
-        _, _, err = call(*words, code=2, capsys=capsys)
+        _, err = call(*words, code=2, capsys=capsys)
         assert "is an MLP" in err
