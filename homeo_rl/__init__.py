@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from homeo_rl.degradations.suites import Suite, load_suite
     from homeo_rl.envs.making import make_env
     from homeo_rl.errors import HomeoError
-    from homeo_rl.evaluation.calibrate import calibration_of
+    from homeo_rl.evaluation.calibrate import calibration_of, session_of
     from homeo_rl.evaluation.evaluate import evaluate
     from homeo_rl.evaluation.plan import Plan
-    from homeo_rl.homeostasis import BDETT, DWAM, Homeostasis, LinearHomeostat
+    from homeo_rl.homeostasis import BDETT, DWAM, Homeostasis, LinearHomeostat, SleepHomeostat
     from homeo_rl.run import Run
     from homeo_rl.snn.network import SpikingNetwork
     from homeo_rl.spec import ControllerSpec, NetworkSpec
@@ -48,6 +48,7 @@ _HOME = {
     "Plan": "evaluation.plan",
     "Run": "run",
     "Session": "agents.session",
+    "SleepHomeostat": "homeostasis",
     "SpikingActorCriticPolicy": "agents.policies",
     "SpikingNetwork": "snn",
     "SpikingSACPolicy": "agents.policies",
@@ -60,6 +61,7 @@ _HOME = {
     "load_suite": "degradations",
     "make_env": "envs",
     "save_controller": "agents.controller",
+    "session_of": "evaluation.calibrate",
     "train": "training.train",
 }
 
@@ -79,6 +81,7 @@ __all__ = [
     "Plan",
     "Run",
     "Session",
+    "SleepHomeostat",
     "SpikingActorCriticPolicy",
     "SpikingNetwork",
     "SpikingSACPolicy",
@@ -91,6 +94,7 @@ __all__ = [
     "load_suite",
     "make_env",
     "save_controller",
+    "session_of",
     "train",
 ]
 

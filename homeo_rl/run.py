@@ -67,12 +67,13 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: Path) -> Run:
+    def open(cls, path: Path | str) -> Run:
         """Open an existing run.
 
         Raises:
             UsageError: there is no run at ``path``, or its specification is not valid.
         """
+        path = Path(path)
         if not (path / "run.json").exists():
             near = sorted(str(p.parent) for p in path.parent.glob("*/run.json"))[:3] if path.parent.is_dir() else []
             hint = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -472,3 +473,13 @@ def test_an_mlp_has_no_rates(make_run: Callable[..., Run], capsys: pytest.Captur
     for words in (["calibrate", run.path], ["sleep", run.path, "--damage", "weights-zero"]):
         _, err = call(*words, code=2, capsys=capsys)
         assert "is an MLP" in err
+
+
+def test_the_page_s_program(make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(name="pole").path.rename(tmp_path / "moved")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "moved").rename(tmp_path / "runs" / "pole")
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parent.parent / "docs" / "sleep.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    exec(compile(program, "sleep.md", "exec"), {})
