@@ -29,16 +29,14 @@ def run(args: Sleep, words: list[str]) -> dict[str, Any]:
     if args.picture is not None:
         check_suffix(args.picture)
 
-    import torch
-
     from homeo_rl.agents.controller import load_controller, require_spiking
     from homeo_rl.console import Bars, print_table
     from homeo_rl.envs.making import arguments_for
     from homeo_rl.evaluation.calibrate import calibration_of
+    from homeo_rl.evaluation.rollout import one_thread
     from homeo_rl.report.figures import draw_neurons
     from homeo_rl.snn.replay import Replay
 
-    torch.set_num_threads(1)  # these products are small: threads would wait for each other
     which, env = "best" if args.best else "policy", args.env or run.spec.env
     controller = load_controller(run, which=which)
     network = require_spiking(controller, "sleep")
@@ -54,7 +52,8 @@ def run(args: Sleep, words: list[str]) -> dict[str, Any]:
     test = replay.test(broken)
     passed = test.passed(plugin.tolerance)
     began = time.perf_counter()
-    mended = broken if passed else replay.mended(plugin, broken)
+    with one_thread():
+        mended = broken if passed else replay.mended(plugin, broken)
     seconds = time.perf_counter() - began
     before, after = replay.errors(broken), replay.errors(mended)
     rows = [

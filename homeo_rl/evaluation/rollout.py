@@ -88,7 +88,7 @@ def episode_seed(seed: int, purpose: str, index: int) -> int:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Run torch on one thread: results do not depend on the machine, and tiny products do not wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -98,7 +98,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@_one_thread()
+@one_thread()
 def rollout(
     new_session: Callable[[int], Session],
     new_env: Callable[[], Env],

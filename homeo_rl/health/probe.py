@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.session import Session
 from homeo_rl.envs.making import make_env
+from homeo_rl.evaluation.rollout import one_thread
 from homeo_rl.health.eta import Measured, Pace, Point, iterations, pace, stretches
 from homeo_rl.seeding import generator
 from homeo_rl.snn import kernels
@@ -56,7 +56,7 @@ def decisions(spec: ControllerSpec, seconds: float) -> tuple[Rate, str]:
     rng = generator(0, "doctor", "observations")
     session.begin(0, generator(0, "doctor", "encoder"))
     seen = rng.normal(size=(256, 1, spec.network.inputs)).astype(np.float32)
-    with _one_thread():
+    with one_thread():
         session.act(seen[0])  # compiles
         rate = _timed(lambda index: session.act(seen[index % 256]), seconds)
     if not isinstance(controller.network, SpikingNetwork):
@@ -180,13 +180,3 @@ def _timed(act: Callable[[int], object], seconds: float, stretches: int = 5) -> 
 
 def _rate(learning: Pace) -> Rate:
     return Rate(1 / learning.seconds, 1 / learning.high, 1 / learning.low)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
