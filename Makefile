@@ -28,7 +28,7 @@ demo: setup
 	rm -rf runs/demo
 	$(BIN)/homeo-rl train --algo sac --env homeo_rl/NavigationTrain-v0 --agent san -n 25000 --out runs/demo --eval-freq 5000 \
 	  -params learning_rate:lin_1e-3 learning_starts:2000 train_env_kwargs:{} 'agent_kwargs:{hidden: [128, 128]}'
-	$(BIN)/homeo-rl evaluate runs/demo --suite navigation-paper --homeostasis none,dwam:eta=1e-5:tau=200 --episodes 20
+	$(BIN)/homeo-rl evaluate runs/demo --suite navigation-paper --homeostasis none,dwam,sleep --episodes 20
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -17,7 +17,7 @@ from homeo_rl.agents.sleeper import Sleeper
 from homeo_rl.homeostasis.guard import not_finite, out_of_bounds
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import SCOPES, Homeostasis, LayerReference
-from homeo_rl.homeostasis.sleep import SleepHomeostat
+from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.state import LayerWeights, Weights, map_weights
 
@@ -56,12 +56,15 @@ class Session:
         self._ages = [0] * slots  # decisions since each slot's adaptation began
         self.rolled_back = [0] * slots
         self._sleeper: Sleeper | None = None
-        if isinstance(plugin, SleepHomeostat):
+        if plugin is not None and needs_memory(plugin):
             if memory is None or not isinstance(self.network, SpikingNetwork):
                 raise ValueError(
                     f"plug-in {plugin.name}: expected a spiking network and its memory (a calibration has it)"
                 )
-            self._sleeper, plugin = Sleeper(self.network, plugin, memory, slots), plugin.awake
+            asleep = plugin if isinstance(plugin, SleepHomeostat) else SleepHomeostat(form="none", awake=plugin)
+            self._sleeper, plugin = Sleeper(self.network, asleep, memory, references, slots), asleep.awake
+            if self._sleeper.rehearsal is not None:
+                references = self._sleeper.rehearsal.references
         self.state = self.network.initial_state(
             slots, plugin=plugin, references=references, weights=_expand(self.trained, slots)
         )
@@ -148,13 +151,18 @@ class Session:
 
     def _sleep(self, sleeper: Sleeper) -> None:
         for slot in range(self.slots):
-            mended = sleeper.tend(slot)
-            if mended is not None:
-                self._put(slot, mended)
-                if self.state.plugin is not None:  # what adapted to the damage would mend it a second time
-                    ended = torch.zeros(self.slots, dtype=torch.bool)
-                    ended[slot] = True
-                    self.state = self.network.forget(self.state, ended, self.state.plugin.scope)
+            woken = sleeper.tend(slot)
+            if woken is None:
+                continue
+            self._put(slot, woken.weights)
+            if self.state.plugin is not None:  # what adapted to the damage would mend it a second time
+                ended = torch.zeros(self.slots, dtype=torch.bool)
+                ended[slot] = True
+                self.state = self.network.forget(self.state, ended, self.state.plugin.scope)
+            if woken.adaptation is not None:
+                for mine, learned in zip(self.state.adaptation, woken.adaptation, strict=True):
+                    for name, value in mine.items():
+                        value[slot] = learned[name][0]
 
     def _guard(self) -> None:
         """Roll back adaptations that went wrong.

@@ -1,16 +1,20 @@
-"""Who sleeps when: self-tests of the slots of a session, and what sleep changed in each."""
+"""Who sleeps when: self-tests of the slots of a session, what sleep changed in each, and what was rehearsed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from homeo_rl.homeostasis.memory import Memory
+from homeo_rl.homeostasis.protocol import LayerReference, State
+from homeo_rl.homeostasis.rehearsing import rehearsing
 from homeo_rl.homeostasis.sleep import SleepHomeostat
 from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.rehearsal import Rehearsal
 from homeo_rl.snn.replay import Replay
 from homeo_rl.snn.state import Weights
 
@@ -32,19 +36,41 @@ class _Bed:
     normal: tuple[Tensor, ...] | None = None
 
 
+class Woken(NamedTuple):
+    """What a slot acts with after it slept.
+
+    ``adaptation`` is what its mechanism learned in a rehearsal, a state of one row a layer, with the rate that the
+    rehearsal found; None where it begins anew.
+    """
+
+    weights: Weights
+    adaptation: tuple[State, ...] | None
+
+
 class Sleeper:
-    """Self-test and sleep for every slot on its own.
+    """Self-test, sleep and rehearsal for every slot on its own.
 
     Args:
         network: whose layers are replayed.
         plugin: how it sleeps.
         memory: what it remembers.
+        references: what is normal for the mechanism that adapts awake.
         slots: how many.
     """
 
-    def __init__(self, network: SpikingNetwork, plugin: SleepHomeostat, memory: Memory, slots: int) -> None:
+    def __init__(
+        self,
+        network: SpikingNetwork,
+        plugin: SleepHomeostat,
+        memory: Memory,
+        references: tuple[LayerReference, ...],
+        slots: int,
+    ) -> None:
         self.plugin = plugin
-        self.replay = Replay(network, memory.first(plugin.observations))
+        memory = memory.first(plugin.observations)
+        self.replay, self.rehearsal = Replay(network, memory), None
+        if plugin.awake is not None and rehearsing(plugin.awake) is not None:
+            self.rehearsal = Rehearsal(network, memory, plugin.awake, references)
         self._trained = network.parameters_of_layers()
         self._passes: bool | None = None  # of the trained weights: asked once
         self._beds = [_Bed(self._trained, self._trained) for _ in range(slots)]
@@ -61,8 +87,8 @@ class Sleeper:
         return bed.worn
 
     @torch.inference_mode()
-    def tend(self, slot: int) -> Weights | None:
-        """Test ``slot`` if it is time to, before a decision; return the weights after a sleep, or None without one."""
+    def tend(self, slot: int) -> Woken | None:
+        """Test ``slot`` if it is time to, before a decision; return what it woke with, or None: it did not sleep."""
         bed = self._beds[slot]
         due = bed.decisions == 0 or bed.decisions % self.plugin.every == self.plugin.every - 1
         bed.decisions += 1
@@ -74,7 +100,7 @@ class Sleeper:
         bed.worn = self.replay.mended(self.plugin, bed.worn, bed.weights)
         bed.normal = self.replay.answers(bed.worn)
         bed.sleeps += 1
-        return bed.worn
+        return Woken(bed.worn, None if self.rehearsal is None else self.rehearsal(bed.worn).adaptation)
 
     def keep(self, slots: Sequence[int]) -> None:
         """Drop all slots but these."""

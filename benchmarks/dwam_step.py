@@ -26,19 +26,19 @@ def main() -> None:
     with torch.inference_mode():
         arms: dict[str, Arm] = {
             "batch 1, no plug-in": _acting(network, inputs(1), "none"),
-            "batch 1, DWAM": _acting(network, inputs(1), "dwam"),
+            "batch 1, DWAM": _acting(network, inputs(1), "dwam-paper"),
             "batch 1, BDETT": _acting(network, inputs(1), "bdett"),
         }
         arms |= {name: (lambda peer=peer: peer(given)) for name, (peer, _) in peers.items()}
         found = alternate(arms, rounds=3 if told.tiny else 40, inner=1 if told.tiny else 100)
         crowd: dict[str, Arm] = {
             f"batch {many}, no plug-in": _acting(network, inputs(many), "none"),
-            f"batch {many}, DWAM": _acting(network, inputs(many), "dwam"),
-            f"batch {many}, DWAM, {cores} threads": _threaded(_acting(network, inputs(many), "dwam"), cores),
+            f"batch {many}, DWAM": _acting(network, inputs(many), "dwam-paper"),
+            f"batch {many}, DWAM, {cores} threads": _threaded(_acting(network, inputs(many), "dwam-paper"), cores),
         }
         found |= alternate(crowd, rounds=3 if told.tiny else 60)
     weights = sum(layer.weight.numel() + layer.bias.numel() for layer in network.parameters_of_layers())
-    state = _state(network, "dwam", many)
+    state = _state(network, "dwam-paper", many)
     held = sum(value.numel() for adaptation in state.adaptation for value in adaptation.values())
     one, crowded = found["batch 1, DWAM"], found[f"batch {many}, DWAM"]
     ratios = {

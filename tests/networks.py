@@ -20,7 +20,7 @@ NEURONS = [
         ("lif", False, "soft"), ("lif", True, "hard"), ("lif", False, "hard"),
     ]
 ]  # fmt: skip
-ARMS = ["none", "dwam", "dwam:zeta=none:scope=run", "bdett", "linear", "linear:target=bias"]
+ARMS = ["none", "dwam-paper", "dwam-paper:zeta=none:scope=run", "bdett", "linear", "linear:target=bias"]
 
 
 def network(dtype: torch.dtype = torch.float64, seed: int = 0, **fields: Any) -> SpikingNetwork:

@@ -103,7 +103,7 @@ def test_tensorboard_tags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     said = train(
-        tmp_path, capsys, "--algo", "ppo", "--homeostasis-in-training", "dwam", "-n", "1500",
+        tmp_path, capsys, "--algo", "ppo", "--homeostasis-in-training", "dwam-paper", "-n", "1500",
         "-params", "n_steps:64", "batch_size:64", "n_envs:2", "agent_kwargs:{hidden: [12, 10]}",
     )  # fmt: skip
     run = Path(said["run"])

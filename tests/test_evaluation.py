@@ -23,7 +23,7 @@ from homeo_rl.homeostasis import MECHANISMS
 from homeo_rl.report import statistics
 from homeo_rl.run import Run
 
-ARMS = ("none", "dwam:eta=1e-3", "linear:target=bias", "linear", "bdett", "dwam:scope=run:eta=1e-3")
+ARMS = ("none", "dwam-paper:eta=1e-3", "linear:target=bias", "linear", "bdett", "dwam-paper:scope=run:eta=1e-3")
 
 
 def suite(*kinds: str, severity: float = 1.0, onset: int = 0) -> Suite:
@@ -34,7 +34,9 @@ def suite(*kinds: str, severity: float = 1.0, onset: int = 0) -> Suite:
     return Suite(name="test", version=1, description="", conditions=(Condition(name="clean"), *damaged))
 
 
-def plan(chosen: Suite, arms: tuple[str, ...] = ("none", "dwam:eta=1e-3"), episodes: int = 3, **more: Any) -> Plan:
+def plan(
+    chosen: Suite, arms: tuple[str, ...] = ("none", "dwam-paper:eta=1e-3"), episodes: int = 3, **more: Any
+) -> Plan:
     return Plan(suite=chosen, arms=arms, episodes=episodes, calibration_episodes=2, **{"seed": 0, **more})
 
 
@@ -82,7 +84,7 @@ def test_severity_zero_is_clean_to_the_bit(make_run: Callable[..., Run], env: st
     by_cell: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     for row in rows(result):
         by_cell.setdefault((row["arm"], row["condition"]), []).append(tuple(row[column] for column in COLUMNS[4:]))
-    for arm in ("none", "dwam:eta=1e-3"):
+    for arm in ("none", "dwam-paper:eta=1e-3"):
         for kind in kinds:
             assert by_cell[arm, kind] == by_cell[arm, "clean"], (arm, kind)
 
@@ -104,9 +106,11 @@ def test_parameters_are_the_same_bits_after_any_evaluation(make_run: Callable[..
 def test_a_mechanism_that_does_nothing_scores_as_none(make_run: Callable[..., Run]) -> None:
     """The adapting path with eta 0 is the frozen policy bit for bit: the arms differ by the mechanism only."""
     run = make_run()
-    result = evaluate(run, plan(suite("weights-gaussian"), ("none", "dwam:eta=0", "linear:eta=0"), 5), workers=1)
-    found = {arm: [s.total for s in result.scores if s.arm == arm] for arm in ("none", "dwam:eta=0", "linear:eta=0")}
-    assert found["none"] == found["dwam:eta=0"] == found["linear:eta=0"]
+    result = evaluate(run, plan(suite("weights-gaussian"), ("none", "dwam-paper:eta=0", "linear:eta=0"), 5), workers=1)
+    found = {
+        arm: [s.total for s in result.scores if s.arm == arm] for arm in ("none", "dwam-paper:eta=0", "linear:eta=0")
+    }
+    assert found["none"] == found["dwam-paper:eta=0"] == found["linear:eta=0"]
 
 
 def test_arms_meet_the_same_episodes(make_run: Callable[..., Run]) -> None:
@@ -136,7 +140,7 @@ def test_scores_are_what_they_say(make_run: Callable[..., Run]) -> None:
         assert s.synops > 0
     assert len(calibration.rates) == 3
     assert all(np.all(sq >= r * r - 1e-12) for r, sq in zip(calibration.rates, calibration.squares, strict=True))
-    assert result.traces["dwam:eta=1e-3", "clean"][1]["drift"][0] > 0
+    assert result.traces["dwam-paper:eta=1e-3", "clean"][1]["drift"][0] > 0
 
 
 def test_control_arm_is_evaluated_too(make_run: Callable[..., Run]) -> None:

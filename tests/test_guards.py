@@ -46,7 +46,7 @@ ON = {**SMALL, "n_steps": 32, "batch_size": 32, "n_epochs": 2, "n_envs": 2}
 A2C = {**SMALL, "n_steps": 8, "n_envs": 2}
 OFF = {**SMALL, "learning_starts": 40, "batch_size": 16, "buffer_size": 150}
 
-ABSURD = "dwam:eta=1e30:trust=1e30"
+ABSURD = "dwam-paper:eta=1e30:trust=1e30"
 """A mechanism without bounds of its own, but for the guard."""
 
 
@@ -426,7 +426,9 @@ def actions(acting: Session, steps: int = 200, hook: Callable[[int], None] = lam
     return np.stack(done)
 
 
-@pytest.mark.parametrize("arm", [ABSURD, "dwam:tau=nan", "linear:eta=1e30:trust=1e30:target=bias", "linear:trust=nan"])
+@pytest.mark.parametrize(
+    "arm", [ABSURD, "dwam-paper:tau=nan", "linear:eta=1e30:trust=1e30:target=bias", "linear:trust=nan"]
+)
 def test_an_absurd_mechanism_is_rolled_back(make_run: Callable[..., Run], arm: str) -> None:
     controller = load_controller(make_run())
     before = [value.clone() for value in controller.state_dict().values()]
@@ -442,13 +444,15 @@ def test_an_absurd_mechanism_is_rolled_back(make_run: Callable[..., Run], arm: s
 
 
 def test_the_trust_region_holds_an_absurd_rate_by_itself(make_run: Callable[..., Run]) -> None:
-    acting = session(load_controller(make_run()), "dwam:eta=1e30", 2)
+    acting = session(load_controller(make_run()), "dwam-paper:eta=1e30", 2)
     assert np.isfinite(actions(acting)).all()
     assert acting.rolled_back == [0, 0]
     assert 0 < acting.drift().max() <= 0.5
 
 
-@pytest.mark.parametrize("arm", ["dwam", "dwam:eta=1e-2:scope=run", "linear", "linear:target=bias", "bdett"])
+@pytest.mark.parametrize(
+    "arm", ["dwam-paper", "dwam-paper:eta=1e-2:scope=run", "linear", "linear:target=bias", "bdett"]
+)
 @pytest.mark.parametrize("overrides", [{}, {"membrane": "episode"}])
 def test_the_guard_changes_nothing_where_nothing_is_wrong(
     make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, arm: str, overrides: dict[str, Any]
@@ -465,8 +469,8 @@ def test_the_guard_changes_nothing_where_nothing_is_wrong(
 def test_one_slot_is_rolled_back_and_the_others_do_not_notice(make_run: Callable[..., Run], key: str) -> None:
     """A neuron's own state is looked at in every decision, matrices once in `LOOK_EVERY`."""
     controller = load_controller(make_run())
-    whole = actions(session(controller, "dwam:eta=1e-2", 3))
-    acting, seen = session(controller, "dwam:eta=1e-2", 3), []
+    whole = actions(session(controller, "dwam-paper:eta=1e-2", 3))
+    acting, seen = session(controller, "dwam-paper:eta=1e-2", 3), []
 
     @torch.inference_mode()
     def spoil(index: int) -> None:

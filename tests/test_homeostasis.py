@@ -16,9 +16,11 @@ from homeo_rl.homeostasis import (
     Homeostasis,
     LayerReference,
     LinearHomeostat,
+    RehearsedDWAM,
     SleepHomeostat,
     Tick,
     make,
+    needs_memory,
 )
 from homeo_rl.homeostasis.protocol import State, restart
 from homeo_rl.snn import SpikingNetwork
@@ -204,7 +206,7 @@ def test_rates_per_layer() -> None:
         plugin.step(plugin.init(third, 1), third, tick)
 
 
-@pytest.mark.parametrize("name", [name for name, kind in MECHANISMS.items() if kind is not SleepHomeostat])
+@pytest.mark.parametrize("name", [name for name, kind in MECHANISMS.items() if not needs_memory(kind())])
 @pytest.mark.parametrize("scope", ["decision", "episode", "run"])
 def test_scopes(name: str, scope: str) -> None:
     """A state restarts with its own scope and with no other; rows of a batch restart alone."""
@@ -235,12 +237,16 @@ def test_restart_keeps_other_rows() -> None:
 
 def test_arms_are_parsed() -> None:
     assert make("none") is None
-    assert make("dwam") == DWAM()
-    assert make("dwam:eta=1e-3/0:zeta=none:scope=run") == DWAM(eta=(1e-3, 0.0), zeta=None, scope="run")
+    assert make("dwam") == RehearsedDWAM()
+    assert make("dwam:rates=1e-3:passes=2") == RehearsedDWAM(rates=1e-3, passes=2)
+    assert make("dwam-paper") == DWAM()
+    assert make("dwam-paper:eta=1e-3/0:zeta=none:scope=run") == DWAM(eta=(1e-3, 0.0), zeta=None, scope="run")
     assert make("linear:target=bias") == LinearHomeostat(target="bias")
     assert make("sleep:form=bias:every=20") == SleepHomeostat(form="bias", every=20)
-    assert make("sleep+dwam:eta=1e-5") == make("dwam:eta=1e-5+sleep") == SleepHomeostat(awake=DWAM(eta=1e-5))
-    assert make("dwam+bdett:psi=4") == Both(thresholds=BDETT(psi=4), weights=DWAM())
+    assert (
+        make("sleep+dwam-paper:eta=1e-5") == make("dwam-paper:eta=1e-5+sleep") == SleepHomeostat(awake=DWAM(eta=1e-5))
+    )
+    assert make("dwam-paper+bdett:psi=4") == Both(thresholds=BDETT(psi=4), weights=DWAM())
 
 
 @pytest.mark.parametrize(
@@ -259,11 +265,18 @@ def test_arms_are_parsed() -> None:
         ("none+sleep", "leave it out"),
         ("sleep+sleep", "at most one sleep"),
         ("dwam+linear", "one mechanism that moves thresholds"),
-        ("bdett+dwam:scope=run", "the same for both"),
-        ("bdett+sleep", "constant thresholds"),
-        ("dwam:scope=run+sleep", "begins anew"),
+        ("bdett+dwam-paper:scope=run", "the same for both"),
+        ("dwam:rates=0", "expected numbers above 0"),
+        ("dwam:rates=1e-4/-1", "expected numbers above 0"),
+        ("dwam:passes=1.5", "a whole number from 1 on"),
+        ("dwam:least=1", "expected 0 to 1"),
+        ("dwam:scope=run", "scope episode only"),
+        ("dwam:eta=1e-4/1e-5", "one rate for all layers"),
+        ("dwam-control:phi=random", "shuffled, flipped or own"),
+        ("dwam-control:cv=space", "time or neurons"),
+        ("dwam-paper:scope=run+sleep", "begins anew"),
         ("sleep:scope=run", "begins anew"),
-        ("sleep:form=deep", "delta, bias, gain, bcm"),
+        ("sleep:form=deep", "delta, bias, gain, none"),
         ("sleep:every=0.5", "a whole number"),
         ("sleep:tolerance=2", "0 to 1"),
         ("sleep:awake=1", "unknown parameter"),

@@ -363,7 +363,7 @@ def test_rows_do_not_depend_on_their_neighbours_or_on_threads() -> None:
     """A row's outputs and adaptation are the same bits alone, among others, and on several threads."""
     net = network(torch.float32, hidden=(64, 64))
     x = torch.randn(4, 48, 3)
-    plugin = make("dwam:eta=1e-3")
+    plugin = make("dwam-paper:eta=1e-3")
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -438,7 +438,7 @@ def test_the_decision_is_compiled_where_it_should_be(monkeypatch: pytest.MonkeyP
         assert len(calls) == 1
         net(torch.randn(100, 3))
         assert len(calls) == 1
-        net(torch.randn(100, 3), fresh(net, make("dwam"), 100), adapt=True)
+        net(torch.randn(100, 3), fresh(net, make("dwam-paper"), 100), adapt=True)
         assert len(calls) == 2
         with kernels.use("reference"):
             net(torch.randn(1, 3))

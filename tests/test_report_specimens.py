@@ -35,7 +35,7 @@ from homeo_rl.report.page.spikes import INK, raster
 from homeo_rl.report.page.traces import Traces, read_events, read_trace
 from homeo_rl.run import Run
 
-ARMS = ("none", "dwam:eta=1e-3", "bdett")
+ARMS = ("none", "dwam-paper:eta=1e-3", "bdett")
 
 
 class Blind(worlds.Point):
@@ -127,9 +127,9 @@ def test_traces_are_those_that_were_logged(make_run: Callable[..., Run]) -> None
     run = make_run()
     _, result = an_evaluation(run)
     log_evaluation(run.path / "tb", "test", 0, result.scores, result.traces)
-    trace = read_trace(run.path / "tb", "test", "late", "dwam:eta=1e-3")
+    trace = read_trace(run.path / "tb", "test", "late", "dwam-paper:eta=1e-3")
     assert trace is not None
-    entries = result.traces["dwam:eta=1e-3", "late"]
+    entries = result.traces["dwam-paper:eta=1e-3", "late"]
     expected = {place * TRACE_EVERY: np.mean(entry["drift"]) for place, entry in enumerate(entries)}
     assert trace.series["homeo/drift"] == pytest.approx(expected, rel=1e-5)
     assert set(trace.series) == {"homeo/drift", "homeo/rate_error", "snn/rate", "episode/reward"}

@@ -54,7 +54,7 @@ CASES: dict[str, TrainingPlan] = {
         "ppo", "Pendulum-v1", hyperparams={"normalize_reward": True, "learning_rate": "lin_1e-3"}
     ),
     "ppo, homeostasis in training": plan(
-        "ppo", "Pendulum-v1", "popsan", homeostasis_in_training="dwam", steps=1400, hyperparams={"n_steps": 64}
+        "ppo", "Pendulum-v1", "popsan", homeostasis_in_training="dwam-paper", steps=1400, hyperparams={"n_steps": 64}
     ),
     "ppo, navigation": plan("ppo", "homeo_rl/NavigationTrain-v0", "san", hyperparams={"normalize_reward": True}),
     "a2c": plan("a2c", "Pendulum-v1"),

@@ -34,7 +34,7 @@ from homeo_rl.snn.replay import Replay, packed, recall, remember
 from homeo_rl.snn.state import Weights
 from homeo_rl.spec import EncoderSpec, NetworkSpec, NeuronSpec, ReadoutSpec
 
-FORMS = ("bias", "gain", "bcm", "delta")
+FORMS = ("bias", "gain", "delta")
 NETWORKS = {
     "population": NetworkSpec(inputs=4, outputs=2, hidden=(40, 30)),
     "bernoulli": NetworkSpec(
@@ -396,7 +396,7 @@ SUITE = Suite(
 
 def test_evaluations_do_not_depend_on_how_they_run(make_run: Callable[..., Run]) -> None:
     run = make_run()
-    arms = ("none", "sleep:every=5", "dwam:eta=1e-3+sleep:every=5")
+    arms = ("none", "sleep:every=5", "dwam-paper:eta=1e-3+sleep:every=5")
     plan = Plan(suite=SUITE, arms=arms, episodes=3, seed=4, calibration_episodes=8)
     one = evaluate(run, plan, workers=1, num_envs=1)
     three = evaluate(run, plan, workers=2, num_envs=3)

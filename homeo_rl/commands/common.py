@@ -30,9 +30,9 @@ def open_run(path: Path, modules: tuple[str, ...] = ()) -> Any:
 
 
 def next_flags(env: str, suite: str) -> str:
-    """Return flags that suit an environment; navigation wants slower adaptation than DWAM's defaults."""
+    """Return flags that suit an environment."""
     if env.startswith("homeo_rl/Navigation"):
-        return "--suite navigation-paper --homeostasis none,dwam:eta=1e-5:tau=200"
+        return "--suite navigation-paper --homeostasis none,dwam"
     return f"--suite {suite} --homeostasis none,dwam"
 
 

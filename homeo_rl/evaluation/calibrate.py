@@ -20,7 +20,7 @@ from homeo_rl.envs.making import make_env
 from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
-from homeo_rl.homeostasis.sleep import SleepHomeostat
+from homeo_rl.homeostasis.sleep import needs_memory
 from homeo_rl.homeostasis.statistics import RateMoments
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator
@@ -74,7 +74,7 @@ def session_of(
     """Return a session whose plug-in knows what is normal.
 
     Raises:
-        UsageError: a plug-in that sleeps, of a converted network.
+        UsageError: a plug-in that sleeps or rehearses, of a converted network.
     """
     network = controller.network
     if plugin is None or calibration is None or not isinstance(network, SpikingNetwork):
@@ -84,7 +84,7 @@ def session_of(
         slots,
         plugin=plugin,
         references=calibration.references(network),
-        memory=calibration.memory(network) if isinstance(plugin, SleepHomeostat) else None,
+        memory=calibration.memory(network) if needs_memory(plugin) else None,
         reflex=reflex,
     )
 

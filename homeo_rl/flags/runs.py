@@ -24,7 +24,7 @@ class Evaluate(Common):
     routes: Path | None = None
     """JSON file of fixed starts and goals: {"routes": [{"start": [x, y, heading], "goal": [x, y]}, ...]}."""
     homeostasis: str = "none,dwam"
-    """Arms, separated by commas: none, dwam, linear, bdett; parameters after colons (dwam:eta=5e-5:zeta=none)."""
+    """Arms, separated by commas: none, dwam, sleep, dwam+sleep, dwam-paper:eta=5e-5, linear, bdett, ..."""
     episodes: int | None = None
     """Episodes of each arm and condition; by default 20, or one a route."""
     time_steps: str = ""

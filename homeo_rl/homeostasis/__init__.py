@@ -8,39 +8,49 @@ from typing import Any
 
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.homeostasis.both import Both
+from homeo_rl.homeostasis.control import ControlDWAM
 from homeo_rl.homeostasis.dwam import DWAM
 from homeo_rl.homeostasis.dynamic_threshold import BDETT
 from homeo_rl.homeostasis.linear import LinearHomeostat
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, Scope, State, Tick
-from homeo_rl.homeostasis.sleep import SleepHomeostat
+from homeo_rl.homeostasis.rehearsing import RehearsedDWAM, RehearsedLinear, Rehearsing
+from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
 
 __all__ = [
     "BDETT",
     "DWAM",
     "MECHANISMS",
     "Both",
+    "ControlDWAM",
     "Homeostasis",
     "LayerReference",
     "LinearHomeostat",
     "Memory",
     "Modulation",
+    "RehearsedDWAM",
+    "RehearsedLinear",
+    "Rehearsing",
     "Scope",
     "SleepHomeostat",
     "State",
     "Tick",
     "make",
+    "needs_memory",
 ]
 
-MECHANISMS: dict[str, type[Homeostasis]] = {kind.name: kind for kind in (DWAM, BDETT, LinearHomeostat, SleepHomeostat)}
+MECHANISMS: dict[str, type[Homeostasis]] = {
+    kind.name: kind
+    for kind in (RehearsedDWAM, DWAM, ControlDWAM, BDETT, LinearHomeostat, RehearsedLinear, SleepHomeostat)
+}
 """All mechanisms by name; a new one is offered by the command line and walked by the tests once it is here."""
 
 
 def make(arm: str) -> Homeostasis | None:
-    """Build the mechanism of an arm such as ``none``, ``dwam`` or ``dwam:eta=5e-5:zeta=1``.
+    """Build the mechanism of an arm such as ``none``, ``dwam`` or ``dwam-paper:eta=5e-5:zeta=1``.
 
-    Several values of one parameter, a layer each, are separated by slashes: ``dwam:eta=1e-4/1e-5/0``. Mechanisms that
-    work together are joined by a plus: ``dwam+sleep``, ``bdett+dwam``.
+    Several values of one parameter are separated by slashes: ``dwam-paper:eta=1e-4/1e-5/0``, one a layer. Mechanisms
+    that work together are joined by a plus: ``dwam+sleep``, ``bdett+dwam``.
 
     Raises:
         UsageError: a name or a parameter is not known, a value does not fit, or mechanisms do not go together.

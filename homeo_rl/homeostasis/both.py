@@ -57,6 +57,10 @@ class Both(Homeostasis):
             self.weights.step(_part(state, _WEIGHTS), layer, tick),
         )
 
+    def weights_name(self, name: str) -> str:
+        """Return how an entry of the second's state is called here."""
+        return _WEIGHTS + name
+
     def theta(self, state: State, layer: LayerReference) -> Tensor | None:
         """Return the sliding threshold of the second."""
         return self.weights.theta(_part(state, _WEIGHTS), layer)

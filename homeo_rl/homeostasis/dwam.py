@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, State, Tick, finite_rows
+from homeo_rl.homeostasis.protocol import RATE, Homeostasis, LayerReference, Modulation, State, Tick, finite_rows
 
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
     from torch import Tensor
@@ -39,7 +39,7 @@ class DWAM(Homeostasis):
         trust: bound of abs(delta), as a multiple of the layer's root mean square trained weight.
     """
 
-    name: ClassVar[str] = "dwam"
+    name: ClassVar[str] = "dwam-paper"
 
     eta: float | tuple[float, ...] = 1e-4
     zeta: float | None = 3.0
@@ -78,7 +78,7 @@ class DWAM(Homeostasis):
         """One BCM update; the delta is advanced in place."""
         moments, rise, bound = self.rise(state, layer, tick)
         delta = state["delta"].addcmul_(rise.unsqueeze(2), finite_rows(tick.pre).unsqueeze(1)).clamp_(-bound, bound)
-        return {"delta": delta, **moments}
+        return {**state, "delta": delta, **moments}
 
     def rise(self, state: State, layer: LayerReference, tick: Tick) -> tuple[State, Tensor, float]:
         """Return the moments after a decision, eta phi [B, N_out] (times x_j it is dW) and the bound of the delta."""
@@ -87,9 +87,18 @@ class DWAM(Homeostasis):
         q = state["q"] + (c * c - state["q"]) / self.tau
         phi = c * (c - q / self.normal_rate(layer))
         if self.zeta is not None:
-            deviation = (q - m * m).clamp_min(0.0).sqrt()
-            phi = phi * (self.zeta * deviation / m.clamp_min(1e-3)).clamp(0.0, 1.0)
-        return {"m": m, "q": q}, finite_rows(self.rate_of(layer) * phi), self.trust * layer.weight_scale
+            phi = phi * self.gain(c, m, q)
+        return (
+            {"m": m, "q": q},
+            finite_rows(state.get(RATE, self.rate_of(layer)) * phi),
+            self.trust * layer.weight_scale,
+        )
+
+    def gain(self, rate: Tensor, mean: Tensor, square: Tensor) -> Tensor:
+        """Return g [B, N_out] for the rates of a decision and the moments after it; asked where zeta is a number."""
+        assert self.zeta is not None
+        deviation = (square - mean * mean).clamp_min(0.0).sqrt()
+        return (self.zeta * deviation / mean.clamp_min(1e-3)).clamp(0.0, 1.0)
 
     def theta(self, state: State, layer: LayerReference) -> Tensor:
         """Return theta_M."""
@@ -110,3 +119,9 @@ class DWAM(Homeostasis):
         if self.c0 is not None:
             return layer.rate.new_full(layer.rate.shape, self.c0)
         return layer.rate.clamp_min(self.floor)
+
+
+def is_bcm(plugin: Homeostasis | None) -> bool:
+    """Whether a mechanism moves weights by exactly the rule above, which is what compiled code does."""
+    rule = ("step", "rise", "gain", "normal_rate")
+    return isinstance(plugin, DWAM) and all(getattr(type(plugin), name) is getattr(DWAM, name) for name in rule)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, State, Tick, finite_rows
+from homeo_rl.homeostasis.protocol import RATE, Homeostasis, LayerReference, Modulation, State, Tick, finite_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +51,10 @@ class LinearHomeostat(Homeostasis):
     def step(self, state: State, layer: LayerReference, tick: Tick) -> State:
         """One update; the delta is advanced in place."""
         m = state["m"] + (tick.post - state["m"]) / self.tau
-        rise = finite_rows(self.eta * (layer.rate - m))
+        rise = finite_rows(state.get(RATE, self.eta) * (layer.rate - m))
         bound = self.trust * layer.weight_scale
         if self.target == "weights":
             delta = state["delta"].addcmul_(rise.unsqueeze(2), finite_rows(tick.pre).unsqueeze(1))
         else:
             delta, bound = state["delta"].add_(rise), bound * layer.inputs
-        return {"delta": delta.clamp_(-bound, bound), "m": m}
+        return {**state, "delta": delta.clamp_(-bound, bound), "m": m}

@@ -21,6 +21,9 @@ SCOPES: tuple[Scope, ...] = ("decision", "episode", "run")
 State: TypeAlias = "dict[str, Tensor]"
 """Named tensors [B, ...] of one layer. `step` and `threshold` may reuse the memory of the one passed in."""
 
+RATE = "eta"
+"""Entry [B, 1] of a state whose environments adapt at rates of their own (`homeo_rl.homeostasis.rehearsing`)."""
+
 
 @dataclass(frozen=True)
 class LayerReference:

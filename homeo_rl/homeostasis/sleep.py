@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from homeo_rl.homeostasis.protocol import Homeostasis
+from homeo_rl.homeostasis.rehearsing import rehearsing
 
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
     from torch import Tensor
 
-Form = Literal["delta", "bias", "gain", "bcm"]
+Form = Literal["delta", "bias", "gain", "none"]
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ class SleepHomeostat(Homeostasis):
 
         bias     b_i += (mean r_i - mean c_i) / (2 + k/4)           k = 0, 1, ...
         gain     bias, and every other pass W_i *= clip(s.d. r_i / s.d. c_i, 0.8, 1.25)^0.3
-        bcm      W_ij += eta mean(c_i (c_i - q_i / mean r_i) x_j)   q_i = mean c_i^2, then bias: DWAM's rule, asleep
         delta    bias, then D_ij = 0.8 D_ij + cov(r_i - c_i, x_j) / 2L and W_ij += D_ij
                                                                     L: largest eigenvalue of the inputs' covariance
+        none     leaves everything to what adapts awake, which may rehearse (`homeo_rl.homeostasis.rehearsing`)
 
     ``delta`` is the Widrow-Hoff rule on covariances: it needs the remembered spikes, the others their means only. It
     multiplies a layer by one factor first where that alone halves the distance, as after an error of scale. Dead and
@@ -105,8 +106,6 @@ class SleepHomeostat(Homeostasis):
             raise ValueError(f"tolerance: expected 0 to 1, got {self.tolerance!r}")
         if self.scope != "episode" or (self.awake is not None and self.awake.scope == "run"):
             raise ValueError("scope: sleep mends what is broken in an episode, and begins anew with the next")
-        if self.awake is not None and self.awake.adapts_threshold:
-            raise ValueError(f"{self.awake.name}: expected constant thresholds, which the memory was made with")
 
     def mended(self, layer: Sleeping) -> tuple[Tensor, Tensor]:
         """Return weights and biases after sleep; those of before where it did not help."""
@@ -137,19 +136,6 @@ def _gain(layer: Sleeping, passes: int) -> tuple[Tensor, Tensor]:
         now = layer.answer(weight, bias).std(0)
         factor = (spread / now.clamp_min(1e-3)).clamp(0.8, 1.25) ** 0.3
         weight = weight * factor.where((now > 1e-3) & (layer.alive > 0), factor.new_ones(())).unsqueeze(1)
-    return _bias(layer, passes, weight, bias)
-
-
-def _bcm(layer: Sleeping, passes: int) -> tuple[Tensor, Tensor]:
-    weight, bias = layer.weight, layer.bias
-    inputs, normal = layer.train.mean(1), layer.target.mean(0).clamp_min(0.02)
-    bound = 0.5 * float(layer.weight.square().mean().sqrt())
-    eta = 1e-4 * len(inputs)
-    for _ in range(passes):
-        c = layer.answer(weight, bias)
-        phi = c * (c - c.square().mean(0) / normal) * layer.alive
-        change = weight + eta * layer.intact * (phi.T @ inputs) / len(inputs) - layer.weight
-        weight = layer.weight + change.clamp(-bound, bound)
     return _bias(layer, passes, weight, bias)
 
 
@@ -206,9 +192,14 @@ def _largest(varied: Tensor) -> float:
     return value
 
 
+def needs_memory(plugin: Homeostasis) -> bool:
+    """Whether a mechanism replays what is remembered: it sleeps, or it rehearses."""
+    return isinstance(plugin, SleepHomeostat) or rehearsing(plugin) is not None
+
+
 _RULES: dict[str, Callable[[Sleeping, int], tuple[Tensor, Tensor]]] = {
+    "none": lambda layer, _: (layer.weight, layer.bias),
     "bias": _bias,
     "gain": _gain,
-    "bcm": _bcm,
     "delta": _delta,
 }

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from homeo_rl.homeostasis import BDETT, DWAM
+from homeo_rl.homeostasis.dwam import is_bcm
 from homeo_rl.homeostasis.protocol import Modulation, Tick
 from homeo_rl.snn import kernels, neurons
 from homeo_rl.snn.kernels import layer as compiled
@@ -77,12 +78,13 @@ def advance(state: NetworkState, index: int, tick: Tick) -> None:
     plugin = state.plugin
     assert plugin is not None
     layer, adaptation = state.references[index], state.adaptation[index]
-    if type(plugin) is DWAM and kernels.serving(tick.post) == "triton":
+    if is_bcm(plugin) and kernels.serving(tick.post) == "triton":
         from homeo_rl.snn.kernels import triton_scans
 
+        assert isinstance(plugin, DWAM)
         after, rise, bound = plugin.rise(adaptation, layer, tick)
         triton_scans.grow(adaptation["delta"], rise, tick.pre.contiguous(), bound)
-        state.adaptation[index] = {"delta": adaptation["delta"], **after}
+        state.adaptation[index] = {**adaptation, **after}
     else:
         state.adaptation[index] = plugin.step(adaptation, layer, tick)
 

@@ -146,7 +146,10 @@ def require_replayable(network: SpikingNetwork) -> None:
         UsageError: it was converted.
     """
     if not is_replayable(network):
-        raise UsageError("sleep: expected a network of spiking layers, this one was converted; use other arms")
+        raise UsageError(
+            "sleep and dwam: expected a network of spiking layers, this one was converted and cannot be replayed; use "
+            "dwam-paper"
+        )
 
 
 @torch.inference_mode()

@@ -68,10 +68,10 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
     plan = _with_tuned(plan)
     hyperparams = resolve(plan.algo, plan.hyperparams)
     mechanism = homeostasis.make(plan.homeostasis_in_training)
-    if isinstance(mechanism, homeostasis.SleepHomeostat):
+    if mechanism is not None and homeostasis.needs_memory(mechanism):
         raise UsageError(
-            f"--homeostasis-in-training {plan.homeostasis_in_training}: expected a mechanism that adapts online; sleep "
-            "mends what was trained, use it in evaluate"
+            f"--homeostasis-in-training {plan.homeostasis_in_training}: expected a mechanism that needs no memory of a "
+            "trained network, such as dwam-paper; use sleep and dwam in evaluate"
         )
     probe = make_env(plan.env, plan.env_kwargs)
     spaces = probe.observation_space, probe.action_space

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from homeo_rl.homeostasis import BDETT, DWAM
-from homeo_rl.homeostasis.protocol import Modulation
+from homeo_rl.homeostasis.dwam import is_bcm
+from homeo_rl.homeostasis.protocol import RATE, Modulation
 from homeo_rl.snn.encoders import PopulationEncoder
 from homeo_rl.snn.kernels import decision, packed
 from homeo_rl.snn.kernels.layer import constants_of, kind_of
@@ -226,7 +227,7 @@ class Decider:
         plugin = self._plugin = state.plugin
         self._references = state.references  # kept, so that nothing else can come to have its identity
         self._rule = decision.NOTHING
-        if type(plugin) is DWAM and adapt and all(_by_input(change.weight) for change in changes):
+        if is_bcm(plugin) and adapt and all(_by_input(change.weight) for change in changes):
             self._rule = decision.BCM
         elif type(plugin) is BDETT:
             self._rule = decision.ENERGY
@@ -253,6 +254,7 @@ class Decider:
                 layer, adaptation = state.references[i], state.adaptation[i]
                 self._point(i, decision.FIRST, adaptation["m"])
                 self._point(i, decision.SECOND, adaptation["q"])
+                self._point(i, decision.RATE, adaptation.get(RATE))
                 self._point(i, decision.NORMAL, plugin.normal_rate(layer).to(dtype))
                 zeta = -1.0 if plugin.zeta is None else plugin.zeta
                 self._numbers[i] = plugin.rate_of(layer), zeta, plugin.tau, plugin.trust * layer.weight_scale

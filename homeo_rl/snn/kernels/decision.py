@@ -18,8 +18,10 @@ from homeo_rl.snn.kernels.pointers import Ints, at
 from homeo_rl.snn.kernels.scans import CURRENT, IF, LIF, Floats
 
 # Columns of the table of a layer: addresses, 0 for what is not there, and beside them numbers from row to row.
-WEIGHT, BIAS, ALIVE, STUCK, DELTA, EXTRA, GAIN, SYNAPSE, POTENTIAL, SPIKED, FIRST, SECOND, NORMAL, INITIAL = range(14)
-COLUMNS = 14
+WEIGHT, BIAS, ALIVE, STUCK, DELTA, EXTRA, GAIN, SYNAPSE, POTENTIAL, SPIKED, FIRST, SECOND, NORMAL, INITIAL, RATE = (
+    range(15)
+)
+COLUMNS = 15
 ENCODER_MEAN, ENCODER_STD, READOUT_WEIGHT, READOUT_BIAS = range(4)
 
 REGULAR, POISSON, BERNOULLI, CONSTANT = range(4)
@@ -387,6 +389,8 @@ def decide(
                 rate[n] = rate[n] / x.dtype.type(steps) if fires else s[n]
             if rule == BCM and fires:
                 eta, zeta, tau, bound = numbers[i, 0], numbers[i, 1], numbers[i, 2], numbers[i, 3]
+                if place[RATE] != 0:
+                    eta = at(place[RATE] + r * step[RATE] * x.itemsize, 1, x)[0]
                 _bcm(eta, zeta, tau, bound, one, two, normal, pre, rate, rest[:size], delta)
             pre = rate
 
