@@ -189,6 +189,11 @@ class Controller(nn.Module):
         return self.act(y), state
 
     @property
+    def spread(self) -> np.ndarray | None:
+        """Standard deviation of each entry of the observation [D], as training saw it; None where it did not look."""
+        return torch.sqrt(self.normaliser.running_var).numpy() if self.normaliser.active else None
+
+    @property
     def _framed_raw(self) -> bool:
         """Whether a compiled decision leaves outputs as they are: an action is then a choice among them."""
         return self.spec.discrete or self.bins is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,6 +35,40 @@ class GaussianObservation(SensorDegradation):
     kind: ClassVar[str] = "obs-gaussian"
     wrapper: ClassVar[type[DegradationWrapper]] = _Gaussian
     std: float = 0.1
+
+
+class _Normalised(DegradationWrapper):
+    degradation: NormalisedGaussianObservation
+
+    def observe(self, observation: Any) -> Any:
+        spread = np.asarray(self.degradation.spread or 1.0)
+        noise = self.rng.normal(0.0, self.severity * self.degradation.std, observation.shape) * spread
+        return (observation + noise).astype(observation.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalisedGaussianObservation(SensorDegradation):
+    """Every entry += N(0, severity * std) standard deviations of its own, as the policy's normaliser knows them.
+
+    ``spread`` is the deviation of each entry; () takes the policy's, or 1 where there is no policy or no normaliser.
+    """
+
+    kind: ClassVar[str] = "obs-gaussian-normalised"
+    wrapper: ClassVar[type[DegradationWrapper]] = _Normalised
+    std: float = 0.2
+    spread: tuple[float, ...] = ()
+
+    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+        """Refuse a spread of another length than the observation's."""
+        reason = super().reason_against(env, spiking=spiking)
+        if reason is None and self.spread and (len(self.spread),) != env.observation_space.shape:
+            entries = int(np.prod(env.observation_space.shape or ()))
+            return f"spread: expected {entries} entries, got {len(self.spread)}"
+        return reason
+
+    def knowing(self, spread: np.ndarray) -> EnvDegradation:
+        """Take ``spread``, where the suite does not say."""
+        return self if self.spread else replace(self, spread=tuple(float(value) for value in spread))
 
 
 class _Stuck(DegradationWrapper):

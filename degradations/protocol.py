@@ -43,6 +43,10 @@ class EnvDegradation(Degradation):
 
     wrapper: ClassVar[type[DegradationWrapper]]
 
+    def knowing(self, spread: np.ndarray) -> EnvDegradation:
+        """Return this degradation for a policy whose sensors usually deviate by ``spread`` [D] from their means."""
+        return self
+
     def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
         """Return ``env`` degraded from step ``onset`` of every episode on; severity 0 returns ``env`` itself."""
         return self.wrapper(env, self, severity, onset) if severity > 0 else env
@@ -82,11 +86,17 @@ class Condition:
         """Name for tables: the severity is shown where it is neither 0 nor 1."""
         return self.name if self.severity in (0.0, 1.0) else f"{self.name}@{self.severity:g}"
 
-    def wrap(self, env: Env) -> Env:
-        """Return ``env`` with all environment degradations around it, the first one innermost."""
+    def wrap(self, env: Env, spread: np.ndarray | None = None) -> Env:
+        """Return ``env`` with all environment degradations around it, the first one innermost.
+
+        Args:
+            env: the healthy environment.
+            spread: standard deviation of each entry of the observation, as the policy knows it; None where it does not.
+        """
         for degradation in self.degradations:
             if isinstance(degradation, EnvDegradation) and self.severity > 0:
-                env = degradation.wrap(env, self.severity, self.onset)
+                known = degradation if spread is None else degradation.knowing(spread)
+                env = known.wrap(env, self.severity, self.onset)
         return env
 
     def network_damage(self, seed: int) -> NetworkDamage | None:

@@ -29,6 +29,7 @@ from homeo_rl.degradations.observation import (
     DelayedSensors,
     DroppedSensors,
     GaussianObservation,
+    NormalisedGaussianObservation,
     PoseFault,
     StuckSensors,
     VelocityFault,
@@ -40,8 +41,8 @@ from homeo_rl.spec import parse
 DEGRADATIONS: dict[str, type[Degradation]] = {
     kind.kind: kind
     for kind in (
-        GaussianObservation, StuckSensors, DroppedSensors, DelayedSensors, PoseFault, VelocityFault,
-        LidarStuck, LidarGaussian,
+        GaussianObservation, NormalisedGaussianObservation, StuckSensors, DroppedSensors, DelayedSensors, PoseFault,
+        VelocityFault, LidarStuck, LidarGaussian,
         ActionNoise, ActionDelay, ActionGain,
         BodyMass, GroundFriction, ActuatorGain,
         GaussianWeights, ZeroWeights, EightBitWeights, ScaledWeights, DriftingWeights, DeadNeurons, StuckNeurons,

@@ -112,6 +112,22 @@ def test_damage_begins_at_its_onset(kind: str) -> None:
     assert not same(late, healthy)
 
 
+def test_noise_in_the_units_of_each_sensor() -> None:
+    """The policy's normaliser says what is usual; a suite may say it itself; with neither, the units are raw."""
+    noise = build({"kind": "obs-gaussian-normalised", "std": 0.5}, where="test")
+    condition = Condition(name="x", severity=0.4, degradations=(noise,))
+    spread = np.linspace(0.1, 10.0, 17)
+    first = {"policy": condition.wrap(cheetah(), spread), "raw": condition.wrap(cheetah())}
+    told = build({"kind": "obs-gaussian-normalised", "std": 0.5, "spread": [2.0] * 17}, where="test")
+    first["suite"] = dataclasses.replace(condition, degradations=(told,)).wrap(cheetah(), spread)
+    for name, unit in (("policy", spread), ("raw", np.ones(17)), ("suite", np.full(17, 2.0))):
+        errors = np.stack([first[name].reset(seed=seed)[0] - cheetah().reset(seed=seed)[0] for seed in range(300)])
+        np.testing.assert_allclose(errors.std(0), 0.2 * unit, rtol=0.2)
+        np.testing.assert_allclose(errors.mean(0), 0.0, atol=0.06 * unit.max())
+    short = build({"kind": "obs-gaussian-normalised", "spread": [1.0]}, where="test")
+    assert "17 entries, got 1" in str(short.reason_against(cheetah(), spiking=True))
+
+
 @pytest.mark.parametrize("kind", ["body-mass", "friction", "actuator-gain"])
 def test_the_model_is_restored_to_the_bit(kind: str) -> None:
     from homeo_rl.degradations.dynamics import _arrays
@@ -427,9 +443,9 @@ def test_suites_load_and_their_hash_holds(name: str) -> None:
 
 
 def test_standard_suites_try_everything() -> None:
-    suites = [load_suite(name) for name in ("standard", "navigation-standard")]
+    suites = [load_suite(name) for name in ("standard", "navigation-standard", "homeostasis")]
     kinds = [{part.kind for c in suite.conditions for part in c.degradations} for suite in suites]
-    assert kinds[0] | kinds[1] == set(DEGRADATIONS)
+    assert set().union(*kinds) == set(DEGRADATIONS)
     assert set(DEGRADATIONS) - kinds[0] == {"lidar-stuck", "lidar-gaussian"}
     severities: dict[str, set[float]] = {}
     for condition in load_suite("standard").conditions[1:]:

@@ -134,7 +134,7 @@ def rollout(
     envs: list[Env] = []
     try:
         for place in range(count):
-            envs.append(condition.wrap(new_env()))
+            envs.append(condition.wrap(new_env(), session.controller.spread))
             slots.append(_begin(session, place, envs[-1], waiting.pop(0), condition, options, fresh=True))
         while slots:
             ended = _advance(session, slots, normal, on_step)
