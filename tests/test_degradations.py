@@ -446,7 +446,7 @@ def test_standard_suites_try_everything() -> None:
     suites = [load_suite(name) for name in ("standard", "navigation-standard", "homeostasis")]
     kinds = [{part.kind for c in suite.conditions for part in c.degradations} for suite in suites]
     assert set().union(*kinds) == set(DEGRADATIONS)
-    assert set(DEGRADATIONS) - kinds[0] == {"lidar-stuck", "lidar-gaussian"}
+    assert set(DEGRADATIONS) - kinds[0] == {"lidar-stuck", "lidar-gaussian", "obs-gaussian-normalised"}
     severities: dict[str, set[float]] = {}
     for condition in load_suite("standard").conditions[1:]:
         severities.setdefault(condition.name, set()).add(condition.severity)
