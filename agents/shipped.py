@@ -16,6 +16,13 @@ def pretrained_names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/run.json"))
 
 
+def copy_run(source: Run, target: Path) -> None:
+    """Make ``target`` a run with the policy of ``source`` and nothing else."""
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source.path / "policy", target / "policy", dirs_exist_ok=True)
+    shutil.copy(source.path / "run.json", target / "run.json")  # last: without it, it is not a run yet
+
+
 def copy_pretrained(name: str, folder: Path) -> Run:
     """Return the run ``folder/name``, made from the agent that comes with the package if it is not there yet.
 
@@ -28,9 +35,7 @@ def copy_pretrained(name: str, folder: Path) -> Run:
         if target.exists() and any(target.iterdir()):
             raise UsageError(f"{target}: expected a new or empty folder for the agent {name!r}, found files; move them")
         try:
-            target.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source.path / "policy", target / "policy", dirs_exist_ok=True)
-            shutil.copy(source.path / "run.json", target / "run.json")  # last: without it, it is not a run yet
+            copy_run(source, target)
         except OSError as error:
             raise UsageError(f"{target}: cannot be written ({error.strerror}); run this in another folder") from None
     run = Run.open(target)

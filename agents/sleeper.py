@@ -24,13 +24,15 @@ class _Bed:
     """What is known of one slot.
 
     ``weights`` are those that it was given, ``worn`` those that it acts with; ``normal`` is what its layers answered
-    after it slept (None: it never did, what is remembered holds). ``tested`` says whether the weights are those of the
-    last self-test: without a change its outcome would be the same.
+    after it slept (None: it never did, what is remembered holds), ``awake`` counts the decisions since
+    then. ``tested`` says whether the weights are those of the last self-test: without a change its outcome would be the
+    same.
     """
 
     weights: Weights
     worn: Weights
     decisions: int = 0
+    awake: int = 0
     sleeps: int = 0
     tested: bool = False
     normal: tuple[Tensor, ...] | None = None
@@ -92,14 +94,15 @@ class Sleeper:
         bed = self._beds[slot]
         due = bed.decisions == 0 or bed.decisions % self.plugin.every == self.plugin.every - 1
         bed.decisions += 1
-        if not due or bed.tested:
+        bed.awake += 1
+        if not due or bed.tested or (bed.sleeps and bed.awake < self.plugin.rest):
             return None
         bed.tested = True
         if self._passed(bed):
             return None
         bed.worn = self.replay.mended(self.plugin, bed.worn, bed.weights)
         bed.normal = self.replay.answers(bed.worn)
-        bed.sleeps += 1
+        bed.sleeps, bed.awake = bed.sleeps + 1, 0
         return Woken(bed.worn, None if self.rehearsal is None else self.rehearsal(bed.worn).adaptation)
 
     def keep(self, slots: Sequence[int]) -> None:

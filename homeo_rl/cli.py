@@ -95,6 +95,7 @@ _COMMANDS: dict[str, tuple[type[Any], str]] = {
     "compile": (flags.Compile, "compiling"),
     "compose": (flags.Compose, "compose"),
     "ablate": (flags.Ablate, "ablate"),
+    "study": (flags.Study, "study"),
     "sweep": (flags.Sweep, "sweep"),
     "tune": (flags.Tune, "tune"),
     "vision": (flags.Vision, "vision"),

@@ -330,7 +330,7 @@ def test_slots_sleep_alone_and_when_it_is_time(make_run: Callable[..., Run]) -> 
 def test_drifting_weights_are_slept_on_again(make_run: Callable[..., Run]) -> None:
     """What sleep changed stays when the weights change further; deleted synapses do not come back."""
     run = make_run()
-    sleeping, controller, calibration = session(SleepHomeostat(every=2), run=run)
+    sleeping, controller, calibration = session(SleepHomeostat(every=2, rest=1), run=run)
     net = controller.network
     assert isinstance(net, SpikingNetwork)
     replay = Replay(net, calibration.memory(net))
@@ -352,6 +352,23 @@ def test_drifting_weights_are_slept_on_again(make_run: Callable[..., Run]) -> No
     sleeping.act(x)
     for layer, lost in zip(sleeping.state.weights, gone, strict=True):
         assert not bool(layer.weight[0][lost.weight == 0].any())
+
+
+def test_after_a_sleep_it_rests(make_run: Callable[..., Run]) -> None:
+    """Weights that change at every decision: the first test comes at once, each sleep at least ``rest`` after another."""
+    sleeping, controller, _ = session(SleepHomeostat(every=2, rest=7), run=make_run())
+    x, slept = np.zeros((1, controller.spec.network.inputs)), []
+    weights, draws = controller.network.parameters_of_layers(), torch.Generator().manual_seed(0)
+    for decision in range(20):
+        weights = tuple(
+            w._replace(weight=w.weight + 0.2 * torch.randn(w.weight.shape, generator=draws)) for w in weights
+        )
+        sleeping.set_weights(0, weights)
+        before = (sleeping.sleeps or [0])[0]
+        sleeping.act(x)
+        if (sleeping.sleeps or [0])[0] > before:
+            slept.append(decision)
+    assert slept == [0, 7, 15]
 
 
 def test_what_adapted_to_the_damage_starts_again_after_sleep(make_run: Callable[..., Run]) -> None:

@@ -27,6 +27,7 @@ from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.calibrate import calibration_of
 from homeo_rl.evaluation.cells import Job, run_cells
 from homeo_rl.evaluation.plan import NO_REFLEX, Plan, check_sizes
+from homeo_rl.evaluation.rollout import TRACE_EVERY
 from homeo_rl.evaluation.scores import Score, write_scores
 from homeo_rl.homeostasis import make
 from homeo_rl.run import Run, versions
@@ -139,8 +140,15 @@ def evaluate(
             checkpoint.write_json(stored[index], outcome)
         outcomes = [checkpoint.read_json(path) for path in stored.values()]
         scores = tuple(Score(**row) for outcome in outcomes for row in outcome["scores"])
-        write_scores(folder / "scores.csv", scores)
         paths = _write_paths(folder, plan, cells, outcomes)
+        if any(c.onset for c in plan.suite.conditions):
+            told = [
+                {"arm": arm, "condition": c.label, "onset": c.onset, "every": TRACE_EVERY, "trace": out["trace"]}
+                for (arm, c), out in zip(cells, outcomes, strict=True)
+                if c.onset or c.severity == 0.0
+            ]
+            checkpoint.write_json(folder / "courses.json", {"episodes": plan.episodes, "courses": told})
+        write_scores(folder / "scores.csv", scores)  # last: with it the evaluation is finished
         shutil.rmtree(folder / "cells")
     traces = {(arm, c.label): outcome["trace"] for (arm, c), outcome in zip(cells, outcomes, strict=True)}
     return Result(folder, scores, skipped, traces, paths)
@@ -187,9 +195,17 @@ def _write_paths(
     return folder / "paths.json"
 
 
-@contextmanager
-def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
-    """Yield the folder to write to: an unfinished one of the same plan, or a new one; locked while it is written."""
+def finished(run: Run, plan: Plan) -> Path | None:
+    """Return the folder of a finished evaluation of the same plan, policy and versions; None if there is none."""
+    _, key = _content(run, plan)
+    for path in run.evaluations():
+        if checkpoint.read_json(path / "evaluation.json").get("key") == key:
+            return path
+    return None
+
+
+def _content(run: Run, plan: Plan) -> tuple[dict[str, Any], str]:
+    """Return everything that decides an evaluation's scores, and its SHA-256."""
     content = {
         "suite": plan.suite.name,
         "suite_version": plan.suite.version,
@@ -205,7 +221,13 @@ def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
         "routes": [route.options for route in plan.routes],
         "versions": versions(),
     }
-    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return content, hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
+    """Yield the folder to write to: an unfinished one of the same plan, or a new one; locked while it is written."""
+    content, key = _content(run, plan)
     for path in sorted((run.path / "evaluations").glob("*/evaluation.json")):
         if not (path.parent / "scores.csv").exists() and checkpoint.read_json(path).get("key") == key:
             with path.open() as file:

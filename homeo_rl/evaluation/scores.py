@@ -35,7 +35,8 @@ class Score:
         rolled_back: how often an adaptation went wrong and was started again (None where nothing adapts).
         spikes: of inputs and neurons, a decision (None for an MLP).
         energy: joules a decision, of its arithmetic (`homeo_rl.energy`).
-        sleeps: how often it slept (None where nothing sleeps).
+        sleeps: how often it slept or rehearsed (None where nothing does).
+        rate_spread: standard deviation over neurons of their mean rates.
     """
 
     run: str
@@ -61,6 +62,7 @@ class Score:
     spikes: float | None = None
     energy: float | None = None
     sleeps: int | None = None
+    rate_spread: float | None = None
 
 
 _HEADERS = {"total": "return"}
@@ -90,10 +92,10 @@ def score(
         layer_norms: Frobenius norms of the trained weights.
         violations: decisions against the reflex's specification, where there is a reflex.
     """
-    rate = deviation = None
+    rate = deviation = spread = None
     if normal:
         means, _ = episode.rates.means()
-        rate = float(np.concatenate(means).mean())
+        rate, spread = float(np.concatenate(means).mean()), float(np.concatenate(means).std())
         deviation = float(np.abs(np.concatenate(means) - np.concatenate(list(normal))).mean())
     norms = np.asarray(layer_norms)
     moved = np.asarray(episode.drift) * norms
@@ -122,6 +124,7 @@ def score(
         spikes=float(spikes) / episode.length if normal else None,
         energy=joules(float(additions), float(products)) / episode.length,
         sleeps=episode.sleeps,
+        rate_spread=spread,
     )
 
 

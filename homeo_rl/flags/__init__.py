@@ -4,6 +4,7 @@ from homeo_rl.flags.exchange import Export
 from homeo_rl.flags.health import Calibrate, Sleep
 from homeo_rl.flags.making import Compile, Compose, Convert, Import
 from homeo_rl.flags.runs import Enjoy, Evaluate, Inspect, Report
+from homeo_rl.flags.studies import Study
 from homeo_rl.flags.sweeps import Sweep
 from homeo_rl.flags.tools import Completion, Doctor
 from homeo_rl.flags.training import Ablate, Distill, Train, VerifyResume, Vision
@@ -25,6 +26,7 @@ __all__ = [
     "Inspect",
     "Report",
     "Sleep",
+    "Study",
     "Sweep",
     "Train",
     "Tune",

@@ -79,6 +79,7 @@ class SleepHomeostat(Homeostasis):
         observations: how many remembered observations are replayed.
         passes: times that a layer is gone through.
         every: decisions between two self-tests in an episode.
+        rest: least decisions between two sleeps: a damage that goes on growing is not slept on all the time.
         tolerance: mean absolute change of a layer's rates, driven by what it remembers to have heard, from which on the
             self-test fails. Sums in another order move rates by some 0.000004.
         awake: the mechanism that adapts between sleeps, of an arm such as ``dwam+sleep``; it starts again after each.
@@ -89,7 +90,8 @@ class SleepHomeostat(Homeostasis):
     form: Form = "delta"
     observations: int = 200
     passes: int = 20
-    every: int = 50
+    every: int = 10
+    rest: int = 50
     tolerance: float = 0.0005
     awake: Homeostasis | None = field(default=None, metadata={"words": False})
 
@@ -97,7 +99,7 @@ class SleepHomeostat(Homeostasis):
         super().__post_init__()
         if self.form not in get_args(Form):
             raise ValueError(f"form: expected one of {', '.join(get_args(Form))}, got {self.form!r}")
-        for name in ("observations", "passes", "every"):
+        for name in ("observations", "passes", "every", "rest"):
             value = getattr(self, name)
             if value != int(value) or value < 1:
                 raise ValueError(f"{name}: expected a whole number from 1 on, got {value!r}")

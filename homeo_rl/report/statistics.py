@@ -21,14 +21,15 @@ from homeo_rl.seeding import generator
 
 RESAMPLES = 2000
 
-_OLDER = (22, 20, 18, 16)
-"""Numbers of columns of tables from before there were these figures: sleeps, spikes and energy, unstable and
-rolled_back, reflexes."""
+_OLDER = (23, 22, 20, 18, 16)
+"""Numbers of columns of tables from before there were these figures: rate_spread, sleeps, spikes and energy,
+unstable and rolled_back, reflexes."""
 
 COLUMNS = (
     "run", "arm", "condition", "severity", "episode", "seed", "return", "length", "success",
     "firing_rate", "rate_deviation", "weight_drift", "synops", "outcome", "path_length", "time", "reflex", "violations",
     "unstable", "rolled_back", "spikes", "energy", "sleeps",
+    "rate_spread",
 )  # fmt: skip
 
 
@@ -58,6 +59,7 @@ class Row:
     spikes: float
     energy: float
     sleeps: float
+    rate_spread: float
 
     @property
     def label(self) -> str:
@@ -299,6 +301,7 @@ def _row(entry: dict[str, str]) -> Row:
         spikes=number("spikes"),
         energy=number("energy"),
         sleeps=number("sleeps"),
+        rate_spread=number("rate_spread"),
     )
 
 

@@ -109,7 +109,7 @@ def _refuse(
     error: Any, document: Document, sections: Mapping[Place, type[Any]], way: Place, origin: Place | None
 ) -> NoReturn:
     if error["type"] == "unexpected_keyword_argument" and way[:-1] in sections:
-        section = ".".join(str(part) for part in way[:-1]) or "a sweep"
+        section = ".".join(str(part) for part in way[:-1]) or f"a {sections[()].__name__.lower()}"
         known = unknown(f"key of {section}", str(way[-1]), names_of(sections[way[:-1]]))
         raise UsageError(f"{document.at(way)}: {known}")
     got = repr(error["input"])

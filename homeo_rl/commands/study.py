@@ -1,0 +1,52 @@
+"""``homeo-rl study``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from homeo_rl.flags import Study
+
+
+def run(args: Study, words: list[str]) -> dict[str, Any]:
+    """Carry out a study, or write the page of one that was carried out."""
+    from homeo_rl.console import Bars, print_table
+    from homeo_rl.evaluation.plan import check_sizes
+    from homeo_rl.studies.study import read_study
+
+    check_sizes(1, args.workers)
+    done = total = 0
+    if not (Path(args.study) / "study.json").exists():
+        study, base = read_study(args.study)  # a mistake in the file is told before anything heavy is loaded
+
+        from homeo_rl.evaluation.evaluate import finished
+        from homeo_rl.studies.carry_out import carry_out, tasks_of
+
+        if args.dry_run:
+            tasks, missing = tasks_of(study, base, args.out)
+            lines = [
+                [t.group.name, t.host, t.plan.suite.name, ",".join(t.plan.arms), str(t.plan.episodes),
+                 "missing" if finished(t.run, t.plan) is None else "done"]
+                for t in tasks
+            ]  # fmt: skip
+            print_table(f"{study.name}: {len(tasks)} hosts", ["group", "host", "suite", "arms", "episodes", ""], lines)
+            return {"hosts": len(tasks), "missing": sum(line[-1] == "missing" for line in lines), "left_out": missing}
+        with Bars(enabled=args.progress).shown() as bars:
+            done, total = carry_out(
+                study, base, args.out, workers=args.workers, progress=bars, command=shlex.join(["homeo-rl", *words])
+            )
+        source = args.out
+    else:
+        source = Path(args.study)
+        args.out.mkdir(parents=True, exist_ok=True)
+
+    from homeo_rl.studies.page import table_of, write_page
+    from homeo_rl.studies.results import read_results
+
+    results = read_results(source)
+    page = write_page(results, args.out)
+    for group in results.groups:
+        print_table(group, *table_of(results, group))
+    print(f"page: {page}")
+    return {"out": str(args.out), "page": str(page), "evaluated": done, "hosts": total}

@@ -1,0 +1,209 @@
+"""The page of a study: tables in Markdown, with the pictures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from homeo_rl import checkpoint
+from homeo_rl.report.tables import markdown
+from homeo_rl.studies import pictures
+from homeo_rl.studies.results import (
+    CLEAN,
+    DAMAGED,
+    NETWORK,
+    SURROUNDINGS,
+    Cell,
+    Estimate,
+    Results,
+    chance_of,
+    difference_of,
+    harms_of,
+    mean_of,
+    recoveries_of,
+)
+
+PAGE = "results.md"
+
+
+def write_page(results: Results, out: Path) -> Path:
+    """Write ``results.md`` and its pictures into an existing folder; the same results give the same text."""
+    study = results.document["study"]
+    parts = [
+        f"# {study['name']}",
+        study["description"].strip(),
+        f"{study['episodes']} episodes a cell, seed {study['seed']}; the arms share episode seeds and damage draws. "
+        "Means with 95 % stratified bootstrap intervals.",
+        "    " + (results.document["command"] or "homeo-rl study"),
+    ]
+    if results.document["missing"]:
+        parts.append(f"Left out, because they were not there: {', '.join(results.document['missing'])}.")
+    parts += ["## Hosts", *_hosts(results), "## What the arms keep", *_kept(results, out)]
+    parts += ["## Condition by condition", *_conditions(results, out), "## Harm", *_harm(results)]
+    parts += [*_recovery(results, out), "## Homeostasis", *_homeostasis(results)]
+    versions = ", ".join(f"{name} {version}" for name, version in results.document["versions"].items())
+    parts.append(f"Versions: {versions}.")
+    path = out / PAGE
+    checkpoint.replace(path, ("\n\n".join(parts) + "\n").encode())
+    return path
+
+
+def _hosts(results: Results) -> list[str]:
+    rows = []
+    for group in results.groups:
+        for host in dict.fromkeys(cell.host for cell in results.of(group)):
+            clean = results.of(group, "none", host=host, kinds=CLEAN)
+            kept = results.of(group, "none", host=host, kinds=DAMAGED)
+            rows.append([
+                group, kept[0].role if kept else "", host, results.document["envs"][host],
+                f"{clean[0].figures['return'].mean():,.0f}" if clean else "",
+                told(mean_of(kept)) if kept else "",
+            ])  # fmt: skip
+    header = ["group", "role", "host", "environment", "clean return", "kept under damage, none"]
+    return [markdown(header, rows)]
+
+
+def _kept(results: Results, out: Path) -> list[str]:
+    parts = [
+        "Over all damaged cells of a group: the mean (of the cells' means), the interquartile mean over episodes, the "
+        "difference to none's, paired by episode, apart for damage of the network and of its surroundings, the chance "
+        "that an episode goes better than none's (ties count half), and what a healthy policy loses.",
+    ]
+    for group in results.groups:
+        hosts = len({cell.host for cell in results.of(group)})
+        about = f"{pictures.measure_of(results, group)}, {hosts} host{'s' * (hosts != 1)}"
+        parts += [f"### {group}", about, markdown(*table_of(results, group))]
+    pictures.draw_arms(results, out / "arms.png")
+    parts.append("![What the arms keep](arms.png)")
+    if any(pictures.measure_of(results, group) == "retention" for group in results.groups):
+        pictures.draw_profiles(results, out / "profiles.png")
+        parts.append("![Performance profiles](profiles.png)")
+    return parts
+
+
+def table_of(results: Results, group: str) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of what the arms of a group keep."""
+    rows = []
+    for arm in results.arms(group):
+        mine = results.of(group, arm, kinds=DAMAGED)
+        if not mine:
+            continue
+        row = [arm, told(mean_of(mine)), f"{mean_of(mine, middle=True).mean:.3f}"]
+        for kinds in (DAMAGED, NETWORK, SURROUNDINGS):
+            pairs = results.pairs(results.of(group, arm, kinds=kinds), "none")
+            row.append(signed(difference_of(pairs)) if pairs and arm != "none" else "")
+        clean = results.pairs(results.of(group, arm, kinds=CLEAN), "none")
+        row.append(f"{chance_of(results.pairs(mine, 'none')):.2f}" if arm != "none" else "")
+        row.append(signed(difference_of(clean)) if clean and arm != "none" else "")
+        rows.append(row)
+    measure = pictures.measure_of(results, group)
+    return ["arm", measure, "IQM", "minus none's", "network damage", "surroundings", "chance", "clean"], rows
+
+
+def _conditions(results: Results, out: Path) -> list[str]:
+    parts = []
+    for group in results.groups:
+        arms = results.arms(group)
+        labels = list(dict.fromkeys(cell.condition for cell in results.of(group)))
+        rows = []
+        for label in labels:
+            found = [results.of(group, arm, condition=label) for arm in arms]
+            rows.append([label, *(f"{mean_of(cells).mean:.2f}" if cells else "" for cells in found)])
+        parts += [
+            f"### {group}: {pictures.measure_of(results, group)}, mean over hosts",
+            markdown(["condition", *arms], rows),
+        ]
+    if any(len(results.arms(group)) > 1 for group in results.groups):
+        pictures.draw_conditions(results, out / "conditions.png")
+        parts.append("![Differences to none, condition by condition](conditions.png)")
+    return parts
+
+
+def _harm(results: Results) -> list[str]:
+    rows = []
+    for group in results.groups:
+        for arm in results.arms(group)[1:]:
+            harms = harms_of(results.pairs(results.of(group, arm), "none"))
+            if not harms:
+                continue
+            worst = min(harms, key=lambda harm: (harm.corrected, harm.difference))
+            bad = [harm for harm in harms if harm.corrected < 0.05]
+            same = sum(harm.p == 1.0 and harm.difference == 0.0 for harm in harms)
+            rows.append([
+                group, arm, str(len(harms)), str(same), str(len(bad)),
+                f"{worst.cell.host}, {worst.cell.condition}: {worst.difference:+.3f}, p = {worst.corrected:.2g}",
+            ])  # fmt: skip
+    return [
+        "Cells (host and condition, the clean one too) in which an arm is worse than none at the 5 % level: paired "
+        "sign flips, one-sided, corrected by Holm for all cells of the group and arm. Equal cells are those in which "
+        "no episode differs.",
+        markdown(["group", "arm", "cells", "equal", "worse", "the worst"], rows),
+    ]
+
+
+def _recovery(results: Results, out: Path) -> list[str]:
+    recoveries = recoveries_of(results)
+    if not recoveries:
+        return []
+    rows = [
+        [
+            r.group,
+            r.condition,
+            r.arm,
+            f"{r.regained:.2f}",
+            f"{r.lost:.2f}",
+            "never" if r.decisions is None else str(r.decisions),
+        ]
+        for r in recoveries
+    ]
+    pictures.draw_recovery(recoveries, out / "recovery.png")
+    return [
+        "## Damage in mid-episode",
+        "Reward as a share of that of none's clean episodes, robots that fell earning nothing: over the last fifth of "
+        "the episode, what is missing from the damage to the end, and decisions until nine tenths are back for good.",
+        markdown(["group", "condition", "arm", "regained", "lost", "decisions"], rows),
+        "![Reward around a damage in mid-episode](recovery.png)",
+    ]
+
+
+def _homeostasis(results: Results) -> list[str]:
+    parts = [
+        "Over all damaged cells, against the arm none's clean episodes: mean firing rate, its standard deviation over "
+        "neurons and over episodes, mean distance of a neuron's rate from the calibrated one (below it, the same where "
+        "nothing is damaged), drift of the weights (median over cells), and arithmetic energy of a decision.",
+    ]
+    for group in results.groups:
+        clean = results.of(group, "none", kinds=CLEAN)
+        if not clean or np.isnan(_mean(clean, "firing_rate")):
+            continue
+        rows = [["none, clean", *_metrics(clean)]]
+        rows += [[arm, *_metrics(results.of(group, arm, kinds=DAMAGED))] for arm in results.arms(group)]
+        header = ["arm", "rate", "s.d. over neurons", "s.d. over episodes", "distance", "drift", "energy (nJ)"]
+        parts += [f"### {group}", markdown(header, rows)]
+    return parts
+
+
+def _metrics(cells: Sequence[Cell]) -> list[str]:
+    drift = float(np.median([cell.figures["weight_drift"].mean() for cell in cells]))
+    trials = float(np.mean([cell.figures["firing_rate"].std() for cell in cells]))
+    return [
+        f"{_mean(cells, 'firing_rate'):.4f}", f"{_mean(cells, 'rate_spread'):.4f}", f"{trials:.4f}",
+        f"{_mean(cells, 'rate_deviation'):.4f}", f"{drift:.3f}",
+        f"{1e9 * _mean(cells, 'energy'):.1f}",
+    ]  # fmt: skip
+
+
+def _mean(cells: Sequence[Cell], figure: str) -> float:
+    return float(np.mean([cell.figures[figure].mean() for cell in cells]))
+
+
+def told(found: Estimate) -> str:
+    """Return an estimate as text."""
+    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def signed(found: Estimate) -> str:
+    """Return a difference as text."""
+    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"

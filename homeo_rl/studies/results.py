@@ -1,0 +1,298 @@
+"""The episodes of a study as arrays, and what they say: means, differences, chances, harm, recovery.
+
+Statistics after Agarwal et al. (NeurIPS 2021): every (host, condition) is a stratum, resampled with its number of
+episodes; arms are paired by episode, whose seed and damage they share. Retention is a return divided by the mean clean
+return of the same host's arm ``none``, so harm done to the healthy policy counts. Shapes: E episodes.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import permutation_test
+
+from homeo_rl import checkpoint, files
+from homeo_rl.errors import UsageError
+from homeo_rl.report.statistics import bootstrap, interval, iqm
+from homeo_rl.seeding import generator
+from homeo_rl.studies.study import Group
+
+FLIPS = 20_000
+"""Sign flips of a permutation test: the least p-value is 1 / (1 + FLIPS)."""
+
+CLEAN, NETWORK, SURROUNDINGS = ("",), ("network",), ("surroundings",)
+DAMAGED = (*NETWORK, *SURROUNDINGS)
+EVERY = (*CLEAN, *DAMAGED)
+"""Kinds of cells."""
+
+_LARGEST = 1 << 28
+_FIGURES = ("return", "success", "firing_rate", "rate_deviation", "rate_spread", "weight_drift", "energy", "sleeps")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm of one host under one condition, episode by episode.
+
+    Attributes:
+        value: retention of each episode, or success [E].
+        figures: other columns of the table by name, [E], NaN where they do not exist.
+        kind: "" where nothing is damaged, else "network" or "surroundings".
+    """
+
+    group: str
+    role: str
+    host: str
+    arm: str
+    condition: str
+    kind: str
+    value: np.ndarray
+    figures: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Harm:
+    """A cell that is worse than none's: mean paired difference, one-sided p-value, and Holm's correction of it."""
+
+    cell: Cell
+    difference: float
+    p: float
+    corrected: float
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What became of a damage in mid-episode. Reward is that of all robots that started; those that fell earn nothing.
+
+    Attributes:
+        regained: reward over the last fifth of the episode, as a share of that of none's clean episodes.
+        lost: share of none's clean reward that is missing from the damage to the end.
+        decisions: until the reward is nine tenths of none's clean one for good; None: never.
+        course: reward over time, one figure in ``every`` decisions, 1 is the mean of none's clean one after the damage.
+    """
+
+    group: str
+    arm: str
+    condition: str
+    onset: int
+    every: int
+    regained: float
+    lost: float
+    decisions: int | None
+    course: np.ndarray
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a study left behind."""
+
+    document: dict[str, Any]
+    cells: tuple[Cell, ...]
+    courses: tuple[dict[str, Any], ...]
+
+    @property
+    def groups(self) -> list[str]:
+        """Names of the groups, in the order of the file."""
+        return _ordered(cell.group for cell in self.cells)
+
+    def arms(self, group: str) -> list[str]:
+        """Arms of a group, in the order of the file."""
+        return _ordered(cell.arm for cell in self.cells if cell.group == group)
+
+    def of(
+        self,
+        group: str | None = None,
+        arm: str | None = None,
+        *,
+        host: str | None = None,
+        condition: str | None = None,
+        kinds: Sequence[str] = EVERY,
+    ) -> list[Cell]:
+        """Return the cells of a group, an arm, ..., of some kinds of damage; None is all."""
+        wanted = (group, arm, host, condition)
+        return [
+            cell
+            for cell in self.cells
+            if cell.kind in kinds
+            and all(
+                want in (None, has)
+                for want, has in zip(wanted, (cell.group, cell.arm, cell.host, cell.condition), strict=True)
+            )
+        ]
+
+    def beside(self, cell: Cell, arm: str) -> Cell | None:
+        """Return what another arm did on the same host, under the same condition."""
+        same = (cell.group, cell.host, cell.condition, arm)
+        return next((c for c in self.cells if (c.group, c.host, c.condition, c.arm) == same), None)
+
+    def pairs(self, cells: Iterable[Cell], reference: str) -> list[tuple[Cell, np.ndarray]]:
+        """Return each cell that ``reference`` is there for too, with the difference of every episode [E]."""
+        beside = [(cell, self.beside(cell, reference)) for cell in cells]
+        return [(cell, cell.value - other.value) for cell, other in beside if other is not None]
+
+
+def read_results(folder: Path) -> Results:
+    """Read what `homeo_rl.studies.carry_out` wrote.
+
+    Raises:
+        UsageError: it is missing, or something else.
+    """
+    try:
+        document = checkpoint.read_json(folder / "study.json")
+        courses = checkpoint.read_json(folder / "courses.json")["courses"]
+        with files.opened((folder / "scores.csv.gz").resolve(), _LARGEST) as file:
+            text = gzip.decompress(file.readall()).decode("utf-8")
+        rows = list(csv.DictReader(io.StringIO(text)))
+        return Results(document, tuple(_cells(document, rows)), tuple(courses))
+    except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UsageError(
+            f"{folder}: expected the results of a study (scores.csv.gz, study.json, courses.json), cannot read them "
+            f"({error}); run homeo-rl study again"
+        ) from None
+
+
+def mean_of(cells: Sequence[Cell], *, middle: bool = False) -> Estimate:
+    """Return the mean over cells of their mean value, or the interquartile mean over all their episodes."""
+    samples = bootstrap([cell.value for cell in cells], "study")
+    values = np.concatenate([cell.value for cell in cells])
+    if middle:
+        return Estimate(float(iqm(values)), *interval(iqm(samples, axis=1)))
+    weights = np.concatenate([np.full(len(cell.value), 1 / len(cell.value)) for cell in cells]) / len(cells)
+    return Estimate(float(values @ weights), *interval(samples @ weights))
+
+
+def difference_of(pairs: Sequence[tuple[Cell, np.ndarray]]) -> Estimate:
+    """Return the mean over cells of their mean paired difference."""
+    samples = np.mean([bootstrap([gap], f"{c.host} {c.condition}").mean(1) for c, gap in pairs], axis=0)
+    return Estimate(float(np.mean([gap.mean() for _, gap in pairs])), *interval(samples))
+
+
+def chance_of(pairs: Sequence[tuple[Cell, np.ndarray]]) -> float:
+    """Return the share of paired episodes in which the arm did better; ties count half."""
+    gaps = np.concatenate([gap for _, gap in pairs])
+    return float((gaps > 0).mean() + 0.5 * (gaps == 0).mean())
+
+
+def harms_of(pairs: Sequence[tuple[Cell, np.ndarray]]) -> list[Harm]:
+    """Test every cell for harm (paired sign flips, one-sided) and correct by Holm for all cells together."""
+    found = [(cell, float(gap.mean()), _p_of_harm(gap, cell)) for cell, gap in pairs]
+    corrected = holm([p for _, _, p in found])
+    return [Harm(cell, mean, p, c) for (cell, mean, p), c in zip(found, corrected, strict=True)]
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values after Holm's step-down correction (Scandinavian Journal of Statistics, 1979)."""
+    order = sorted(range(len(p)), key=lambda place: p[place])
+    corrected, so_far = [1.0] * len(p), 0.0
+    for rank, place in enumerate(order):
+        so_far = max(so_far, min(1.0, (len(p) - rank) * p[place]))
+        corrected[place] = so_far
+    return corrected
+
+
+def profile_of(cells: Sequence[Cell], levels: np.ndarray) -> np.ndarray:
+    """Return the share of episodes that reach each level, cells with equal weight."""
+    return np.asarray(np.mean([(cell.value[:, None] >= levels).mean(0) for cell in cells], axis=0))
+
+
+def recoveries_of(results: Results) -> list[Recovery]:
+    """Return how every arm of every group did after each damage that began in mid-episode, averaged over hosts."""
+    entries = [Group(**entry) for entry in results.document["study"]["groups"]]
+    found: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+    for course in results.courses:
+        key = (entries[course["entry"]].name, course["arm"], course["condition"])
+        found.setdefault(key, {})[course["host"]] = course
+    clean = {key[0]: told for key, told in found.items() if key[1] == "none" and not next(iter(told.values()))["onset"]}
+    return [
+        _recovery(key, told, clean[key[0]])
+        for key, told in found.items()
+        if next(iter(told.values()))["onset"] and key[0] in clean
+    ]
+
+
+def _recovery(key: tuple[str, str, str], told: dict[str, dict[str, Any]], clean: dict[str, dict[str, Any]]) -> Recovery:
+    group, arm, label = key
+    first = next(iter(told.values()))
+    onset, every = int(first["onset"]), int(first["every"])
+    begin, hosts = -(-onset // every), [host for host in told if host in clean]
+    length = max(len(clean[host]["trace"]) for host in hosts)
+    wanted = np.stack([_rewards(clean[host], length) for host in hosts])
+    scale = wanted[:, begin:].mean(1, keepdims=True)
+    usual, mean = (wanted / scale).mean(0), (np.stack([_rewards(told[h], length) for h in hosts]) / scale).mean(0)
+    last = max(1, length // 5)
+    back = mean[begin:] >= 0.9 * usual[begin:]
+    steady = next((place for place in range(len(back)) if back[place:].all()), None)
+    return Recovery(
+        group, arm, label, onset, every, float(mean[-last:].mean() / usual[-last:].mean()),
+        float(1.0 - mean[begin:].sum() / usual[begin:].sum()), None if steady is None else steady * every, mean,
+    )  # fmt: skip
+
+
+def _rewards(course: dict[str, Any], length: int) -> np.ndarray:
+    """Return the mean reward a decision of all robots that started [length]; a trace's is of those that still act."""
+    rates = np.array([entry["reward"][0] * entry["episodes"][0] for entry in course["trace"]]) / course["episodes"]
+    return np.pad(rates, (0, length - len(rates)))
+
+
+def _p_of_harm(gap: np.ndarray, cell: Cell) -> float:
+    if not gap.any():
+        return 1.0
+    rng = generator(0, "sign flips", cell.host, cell.arm, cell.condition)
+    tested = permutation_test(
+        (gap,), lambda x, axis: x.mean(axis), permutation_type="samples", alternative="less", n_resamples=FLIPS - 1,
+        vectorized=True, rng=rng,
+    )  # fmt: skip
+    return float(tested.pvalue)
+
+
+def _cells(document: dict[str, Any], rows: Sequence[dict[str, str]]) -> Iterable[Cell]:
+    groups = [Group(**entry) for entry in document["study"]["groups"]]
+    sorted_rows: dict[tuple[int, str, str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        severity = float(row["severity"])
+        label = row["condition"] if severity in (0.0, 1.0) else f"{row['condition']}@{severity:g}"
+        sorted_rows.setdefault((int(row["entry"]), row["host"], row["arm"], label), []).append(row)
+    clean: dict[tuple[str, str], float] = {}
+    seen: set[tuple[str, str, str, str]] = set()
+    for (entry, host, arm, label), mine in sorted_rows.items():
+        group = groups[entry]
+        name = (group.name, host, arm, label)
+        if name in seen:  # a host may be in a second entry with other arms; none is there twice
+            continue
+        seen.add(name)
+        mine.sort(key=lambda row: int(row["episode"]))
+        figures = {figure: np.array([_number(row.get(figure, "")) for row in mine]) for figure in _FIGURES}
+        kinds = document["suites"][group.suite]["conditions"]
+        if arm == "none" and label not in kinds:
+            clean[group.name, host] = float(figures["return"].mean())
+        success = not np.isnan(figures["success"]).any()
+        if not success and not clean.get((group.name, host), 0.0) > 0:
+            raise UsageError(
+                f"{host}: expected a clean mean return above 0, which retention is measured by; leave it out"
+            )
+        value = figures["success"] if success else figures["return"] / clean[group.name, host]
+        yield Cell(group.name, group.role, host, arm, label, kinds.get(label, ""), value, figures)
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))

@@ -1,0 +1,105 @@
+"""What the file of a study may say, as validated frozen data.
+
+name: robustness
+episodes: 20
+groups:
+  - {name: walkers, suite: homeostasis, arms: [none, dwam, sleep], hosts: [popsan-hopper-0, runs/mine]}
+  - {name: robots, suite: navigation-paper, arms: [none, dwam], hosts: [navigation-san], routes: routes.json}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from homeo_rl.errors import UsageError
+from homeo_rl.sweeps.reading import parse, read_yaml
+
+FOLDER = Path(__file__).parent
+
+_STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@pydantic.with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Hosts that are evaluated alike. Entries of one name are drawn and averaged together.
+
+    Attributes:
+        name: what they are called.
+        hosts: run folders, relative to the file, or names of agents that come with the package.
+        suite: name of a suite, or its file.
+        arms: of `homeo-rl evaluate`; policies without spikes are given ``none`` only.
+        env: environment in place of the hosts' own.
+        routes: file of fixed starts and goals, relative to the file.
+        episodes: in place of the study's.
+        role: "development" hosts are those that settings were chosen on; their figures are told apart.
+        optional: hosts that are not there are left out, and the page says so.
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    suite: str
+    arms: tuple[str, ...]
+    env: str = ""
+    routes: str = ""
+    episodes: int | None = None
+    role: Literal["test", "development"] = "test"
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.hosts or not self.arms:
+            raise ValueError("expected at least one host and one arm")
+        if self.arms[0] != "none":
+            raise ValueError(f"arms: expected none first, which the others are compared with, got {self.arms[0]!r}")
+
+
+@pydantic.with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A whole file."""
+
+    name: str
+    groups: tuple[Group, ...]
+    description: str = ""
+    episodes: int = 20
+    seed: int = 0
+    calibration_episodes: int = 5
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            raise ValueError("expected at least one group, got none")
+        alike: dict[str, Group] = {}
+        for group in self.groups:
+            first = alike.setdefault(group.name, group)
+            if (group.suite, group.episodes, group.env, group.routes, group.role) != (
+                first.suite, first.episodes, first.env, first.routes, first.role,
+            ):  # fmt: skip
+                raise ValueError(f"groups of one name, {group.name!r}: expected one suite, env, routes, role, episodes")
+
+
+def study_names() -> list[str]:
+    """Names of the studies that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read_study(name: str) -> tuple[Study, Path]:
+    """Read a study by its name or from a YAML file; nothing heavy is imported.
+
+    Returns:
+        what it says, and the folder that its paths are relative to.
+
+    Raises:
+        UsageError: naming the file, the line and what was expected there.
+    """
+    path = FOLDER / f"{name}.yaml" if name in study_names() else Path(name)
+    document = read_yaml(path)
+    if not isinstance(document.data, dict):
+        raise UsageError(f"{path}: expected name, groups, ...; got {document.data!r}; see docs/studies.md")
+    groups: Any = document.data.get("groups")
+    sections: dict[tuple[str | int, ...], type[Any]] = {(): Study}
+    sections |= {("groups", index): Group for index in range(len(groups) if isinstance(groups, list) else 0)}
+    return parse(Study, document.data, document, sections), path.parent

@@ -1,0 +1,283 @@
+"""Studies: what the file says, that every cell is done once, statistics worked by hand, and the page."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from calls import call, last
+
+from homeo_rl import checkpoint
+from homeo_rl.cli import main
+from homeo_rl.errors import UsageError
+from homeo_rl.evaluation import evaluate as evaluation
+from homeo_rl.evaluation.evaluate import Silence
+from homeo_rl.run import Run
+from homeo_rl.studies import carry_out as carrying
+from homeo_rl.studies.carry_out import carry_out
+from homeo_rl.studies.page import write_page
+from homeo_rl.studies.results import (
+    DAMAGED,
+    NETWORK,
+    Cell,
+    Results,
+    chance_of,
+    difference_of,
+    harms_of,
+    holm,
+    mean_of,
+    profile_of,
+    read_results,
+    recoveries_of,
+)
+from homeo_rl.studies.study import read_study, study_names
+
+SUITE = """
+name: small
+version: 1
+conditions:
+  - {name: clean}
+  - {name: noise, degradations: [{kind: weights-gaussian, std: 0.5}]}
+  - {name: blind, degradations: [{kind: obs-gaussian, std: 0.5}]}
+  - {name: late, onset: 40, degradations: [{kind: weights-gaussian, std: 0.5}]}
+"""
+STUDY = """
+name: trial
+description: two policies
+episodes: 3
+calibration_episodes: 2
+groups:
+  - {name: poles, suite: suite.yaml, arms: [none, sleep], hosts: [a, b]}
+  - {name: poles, suite: suite.yaml, arms: [none, linear], hosts: [b]}
+  - {name: more, suite: suite.yaml, role: development, optional: true, arms: [none], hosts: [a, nowhere]}
+"""
+
+
+@pytest.fixture
+def folder(make_run: Callable[..., Run], tmp_path: Path) -> Path:
+    """Return a folder with a study, its suite and two runs."""
+    home = tmp_path / "study"
+    home.mkdir()
+    for name in ("a", "b"):
+        made = make_run("InvertedPendulum-v5", name=name)
+        made.path.rename(home / name)
+    (home / "suite.yaml").write_text(SUITE)
+    (home / "study.yaml").write_text(STUDY)
+    return home
+
+
+def carried(folder: Path, out: Path, workers: int = 1) -> tuple[int, int]:
+    study, base = read_study(str(folder / "study.yaml"))
+    return carry_out(study, base, out, workers=workers, progress=Silence())
+
+
+def test_every_cell_is_done_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut in the middle, it goes on with the cells that are missing; the tables are the same to the last byte."""
+    out, whole, done = tmp_path / "out", tmp_path / "whole", []
+    run_cells = evaluation.run_cells
+
+    def counted(job: Any, indices: list[int], *rest: Any) -> Any:
+        for index, outcome in run_cells(job, indices, *rest):
+            done.append((job.path.name, job.plan.arms, job.cells[index]))
+            yield index, outcome
+            if len(done) == 5:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "run_cells", counted)
+    with pytest.raises(KeyboardInterrupt):
+        carried(folder, out)
+    assert carried(folder, out) == (4, 4)
+    assert carried(folder, out) == (0, 4), "nothing is left to do"
+    assert len(done) == 8 + 8 + 8 + 4
+    assert len({str(one) for one in done}) == len(done)
+    monkeypatch.undo()
+    assert carried(folder, whole, workers=2) == (4, 4)
+    for name in ("scores.csv.gz", "courses.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    for run in ("a", "b"):
+        assert not (folder / run / "evaluations").exists(), "the runs themselves are left alone"
+    results = read_results(out)
+    assert results.document["missing"] == ["nowhere"]
+    assert results.document["suites"]["suite.yaml"]["conditions"] == {
+        "noise": "network", "blind": "surroundings", "late": "network",
+    }  # fmt: skip
+    assert [(c.host, c.arm) for c in results.of("poles", condition="noise")] == [
+        ("a", "none"), ("a", "sleep"), ("b", "none"), ("b", "sleep"), ("b", "linear"),
+    ]  # fmt: skip
+    for cell in results.of("poles", "sleep", condition="blind"):
+        assert not results.pairs([cell], "none")[0][1].any()
+    clean = results.of("poles", "none", condition="clean")
+    assert all(cell.value.mean() == pytest.approx(1.0) for cell in clean)
+
+
+def test_the_page(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, again = tmp_path / "out", tmp_path / "again"
+    listed = last(call("study", folder / "study.yaml", "--out", out, "--dry-run", "--json", capsys=capsys))
+    assert (listed["hosts"], listed["missing"], listed["left_out"]) == (4, 4, ["nowhere"])
+    told = last(call("study", folder / "study.yaml", "--out", out, "--json", "--no-progress", capsys=capsys))
+    assert (told["evaluated"], told["hosts"]) == (4, 4)
+    page = (out / "results.md").read_text()
+    for text in ("## Hosts", "### poles", "## Harm", "## Damage in mid-episode", "development", "nowhere", "late"):
+        assert text in page, text
+    for picture in ("arms.png", "conditions.png", "profiles.png", "recovery.png"):
+        assert (out / picture).stat().st_size > 5_000
+        assert f"({picture})" in page
+    call("study", out, "--out", again, capsys=capsys)
+    assert (again / "results.md").read_text() == page
+    assert not (again / "hosts").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("episodes: 3", "episods: 3", "line 4: .*did you mean 'episodes'"),
+        ("arms: [none, linear]", "arms: [linear]", "expected none first"),
+        ("hosts: [b]", "hosts: []", "at least one host"),
+        ("hosts: [a, b]", "hosts: [a, c]", "host 'c' of group 'poles'"),
+        ("hosts: [b]}", "hosts: [b], episodes: 4}", "expected one suite, env, routes, role, episodes"),
+        ("role: development", "role: dev", "'test' or 'development'"),
+        ("optional: true", "optinal: true", "did you mean 'optional'"),
+        ("arms: [none, sleep]", "arms: [none, slep]", "did you mean 'sleep'"),
+    ],
+)
+def test_mistakes_are_told(folder: Path, tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in STUDY
+    (folder / "study.yaml").write_text(STUDY.replace(old, new))
+    with pytest.raises(UsageError, match=said):
+        carried(folder, tmp_path / "out")
+    assert not (tmp_path / "out" / "scores.csv.gz").exists()
+
+
+def test_two_at_once_are_refused(folder: Path, tmp_path: Path) -> None:
+    with carrying._held(tmp_path / "out"), pytest.raises(UsageError, match="another process"):
+        carried(folder, tmp_path / "out")
+
+
+def test_shipped_studies_can_be_read() -> None:
+    assert {"quick", "robustness"} <= set(study_names())
+    for name in study_names():
+        study, _ = read_study(name)
+        assert study.name == name
+
+
+def test_what_is_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "study.json").write_text("{}")
+    with pytest.raises(SystemExit) as stopped:
+        main(["study", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert "expected the results of a study" in capsys.readouterr().err
+
+
+# Statistics.
+
+
+def cell(
+    value: list[float], *, host: str = "h", arm: str = "none", condition: str = "x", kind: str = "network"
+) -> Cell:
+    return Cell("g", "test", host, arm, condition, kind, np.array(value), {"success": np.full(len(value), np.nan)})
+
+
+def test_means_by_hand() -> None:
+    cells = [cell([0.0, 1.0]), cell([1.0, 1.0, 1.0, 0.2], condition="y")]
+    assert mean_of(cells).mean == pytest.approx((0.5 + 0.8) / 2)
+    assert mean_of(cells, middle=True).mean == pytest.approx(
+        (0.2 + 1 + 1 + 1) / 4 if False else np.mean([0.2, 1, 1, 1])
+    )
+    steady = mean_of([cell([0.3] * 4)])
+    assert (steady.mean, steady.low, steady.high) == pytest.approx((0.3, 0.3, 0.3))
+    assert profile_of(cells, np.array([0.1, 0.9])).tolist() == [0.75, 0.625]
+
+
+def test_differences_are_paired() -> None:
+    """Draws differ by 100, arms by 1: the interval knows only of the arms."""
+    draws = [0.0, 100.0, 200.0, 300.0]
+    table = (cell(draws), cell([d + 1.0 for d in draws], arm="good"), cell([0.0, 101.0, 200.0, 299.0], arm="even"))
+    results = Results({}, table, ())
+    good = results.pairs(results.of("g", "good", kinds=DAMAGED), "none")
+    found = difference_of(good)
+    assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0)
+    assert chance_of(good) == 1.0
+    assert chance_of(results.pairs(results.of("g", "even", kinds=NETWORK), "none")) == 0.5
+
+
+def test_holm_by_hand() -> None:
+    """0.01 x 4, 0.02 x 3, then never less than before: 0.03 x 2, 0.9 x 1."""
+    assert holm([0.9, 0.01, 0.03, 0.02]) == pytest.approx([0.9, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_harm_is_found_and_chance_is_not() -> None:
+    """Four pairs that are all worse: one of 16 sign patterns. Twenty: beyond doubt after correction."""
+    none, few = [1.0] * 4, [0.9, 0.8, 0.7, 0.6]
+    rng = np.random.default_rng(0)
+    many = [cell([1.0] * 20, condition=f"c{i}") for i in range(10)]
+    even = [cell(list(1.0 + 0.1 * rng.normal(size=20)), arm="even", condition=f"c{i}") for i in range(10)]
+    bad = [cell(list(0.9 + 0.1 * rng.normal(size=20)), arm="bad", condition=f"c{i}") for i in range(10)]
+    results = Results({}, (cell(none), cell(few, arm="few"), *many, *even, *bad), ())
+    assert harms_of(results.pairs(results.of("g", "few"), "none"))[0].p == pytest.approx(1 / 16)
+    assert all(harm.corrected > 0.05 for harm in harms_of(results.pairs(results.of("g", "even"), "none")))
+    assert sum(harm.corrected < 0.05 for harm in harms_of(results.pairs(results.of("g", "bad"), "none"))) >= 8
+    same = harms_of([(cell([1.0]), np.zeros(1))])[0]
+    assert (same.p, same.corrected) == (1.0, 1.0)
+
+
+def test_recovery_by_hand() -> None:
+    """Damage at 4, a figure in 2 decisions: 1 1 | 0 .5 1 1 against 1 everywhere; in the second host half of it fell."""
+
+    def course(arm: str, label: str, onset: int, rewards: list[float], alive: list[int], host: str) -> dict[str, Any]:
+        trace = [{"reward": [r], "episodes": [float(n)]} for r, n in zip(rewards, alive, strict=True)]
+        named = {"entry": 0, "host": host, "episodes": 2, "arm": arm, "condition": label, "onset": onset, "every": 2}
+        return {**named, "trace": trace}
+
+    group = {"name": "g", "hosts": ["h", "k"], "suite": "s", "arms": ["none", "fix"]}
+    whole = [2] * 6
+    courses = (
+        course("none", "clean", 0, [1.0] * 6, whole, "h"), course("none", "clean", 0, [10.0] * 6, whole, "k"),
+        course("fix", "late", 4, [1.0, 1.0, 0.0, 0.5, 1.0, 1.0], whole, "h"),
+        course("fix", "late", 4, [10.0, 10.0, 0.0, 10.0, 10.0], [2, 2, 2, 1, 1], "k"),
+    )  # fmt: skip
+    found = recoveries_of(Results({"study": {"groups": [group]}}, (), courses))
+    assert [(r.arm, r.condition, r.onset) for r in found] == [("fix", "late", 4)]
+    assert found[0].course == pytest.approx([1.0, 1.0, 0.0, 0.5, 0.75, 0.5])
+    assert found[0].regained == pytest.approx(0.5)
+    assert found[0].lost == pytest.approx(1.0 - 1.75 / 4)
+    assert found[0].decisions is None
+
+
+def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
+    """Of a table written here: groups of success and of retention, one without damage in mid-episode."""
+    header = "entry,host,arm,condition,severity,episode,seed,return,length,success,firing_rate,rate_deviation,weight_drift,energy,rate_spread"
+    lines = [header]
+    rng = np.random.default_rng(0)
+    for entry, host in ((0, "h"), (1, "k")):
+        for arm in ("none", "sleep"):
+            for condition, severity in (("clean", 0.0), ("noise", 1.0)):
+                for episode in range(4):
+                    success = str(int(rng.random() < 0.7)) if entry else ""
+                    lines.append(
+                        f"{entry},{host},{arm},{condition},{severity},{episode},0,{10 + rng.normal()},5,{success},0.2,0.1,0.0,1e-8,0.1"
+                    )
+    groups = [
+        {"name": n, "hosts": [h], "suite": "s", "arms": ["none", "sleep"]}
+        for n, h in (("walkers", "h"), ("drivers", "k"))
+    ]
+    document = {
+        "study": {"name": "t", "description": "", "episodes": 4, "seed": 0, "groups": groups}, "command": "", "missing": [],
+        "hosts": {}, "envs": {"h": "H", "k": "K"}, "suites": {"s": {"conditions": {"noise": "network"}}}, "versions": {},
+    }  # fmt: skip
+    (tmp_path / "scores.csv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    checkpoint.write_json(tmp_path / "study.json", document)
+    checkpoint.write_json(tmp_path / "courses.json", {"courses": []})
+    texts = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        texts.append(write_page(read_results(tmp_path), tmp_path / name).read_text())
+    assert texts[0] == texts[1]
+    assert "success, 1 host" in texts[0]
+    assert "mid-episode" not in texts[0]
+    assert json.dumps(document)
