@@ -355,7 +355,7 @@ def test_drifting_weights_are_slept_on_again(make_run: Callable[..., Run]) -> No
 
 
 def test_after_a_sleep_it_rests(make_run: Callable[..., Run]) -> None:
-    """Weights that change at every decision: the first test comes at once, each sleep at least ``rest`` after another."""
+    """Weights that change at every decision: a test comes at once, a sleep at least ``rest`` after another."""
     sleeping, controller, _ = session(SleepHomeostat(every=2, rest=7), run=make_run())
     x, slept = np.zeros((1, controller.spec.network.inputs)), []
     weights, draws = controller.network.parameters_of_layers(), torch.Generator().manual_seed(0)

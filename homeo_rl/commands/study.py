@@ -39,12 +39,12 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
         source = args.out
     else:
         source = Path(args.study)
-        args.out.mkdir(parents=True, exist_ok=True)
 
     from homeo_rl.studies.page import table_of, write_page
     from homeo_rl.studies.results import read_results
 
     results = read_results(source)
+    args.out.mkdir(parents=True, exist_ok=True)
     page = write_page(results, args.out)
     for group in results.groups:
         print_table(group, *table_of(results, group))

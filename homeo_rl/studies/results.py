@@ -20,7 +20,7 @@ import numpy as np
 from scipy.stats import permutation_test
 
 from homeo_rl import checkpoint, files
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.report.statistics import bootstrap, interval, iqm
 from homeo_rl.seeding import generator
 from homeo_rl.studies.study import Group
@@ -160,7 +160,7 @@ def read_results(folder: Path) -> Results:
             text = gzip.decompress(file.readall()).decode("utf-8")
         rows = list(csv.DictReader(io.StringIO(text)))
         return Results(document, tuple(_cells(document, rows)), tuple(courses))
-    except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (StorageFault, OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UsageError(
             f"{folder}: expected the results of a study (scores.csv.gz, study.json, courses.json), cannot read them "
             f"({error}); run homeo-rl study again"
