@@ -15,6 +15,7 @@ from homeo_rl import checkpoint
 from homeo_rl.cli import main
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation import evaluate as evaluation
+from homeo_rl.evaluation import rollout
 from homeo_rl.evaluation.evaluate import Silence
 from homeo_rl.run import Run
 from homeo_rl.studies import carry_out as carrying
@@ -43,7 +44,7 @@ conditions:
   - {name: clean}
   - {name: noise, degradations: [{kind: weights-gaussian, std: 0.5}]}
   - {name: blind, degradations: [{kind: obs-gaussian, std: 0.5}]}
-  - {name: late, onset: 40, degradations: [{kind: weights-gaussian, std: 0.5}]}
+  - {name: late, onset: 3, degradations: [{kind: weights-gaussian, std: 0.5}]}
 """
 STUDY = """
 name: trial
@@ -114,11 +115,17 @@ def test_every_cell_is_done_once(folder: Path, tmp_path: Path, monkeypatch: pyte
     assert all(cell.value.mean() == pytest.approx(1.0) for cell in clean)
 
 
-def test_the_page(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (evaluation, rollout):
+        monkeypatch.setattr(module, "TRACE_EVERY", 2)  # these poles fall soon
     out, again = tmp_path / "out", tmp_path / "again"
     listed = last(call("study", folder / "study.yaml", "--out", out, "--dry-run", "--json", capsys=capsys)[0])
     assert (listed["hosts"], listed["missing"], listed["left_out"]) == (4, 4, ["nowhere"])
-    told = last(call("study", folder / "study.yaml", "--out", out, "--json", "--no-progress", capsys=capsys)[0])
+    told = last(
+        call("study", folder / "study.yaml", "--out", out, "--workers", 1, "--json", "--no-progress", capsys=capsys)[0]
+    )
     assert (told["evaluated"], told["hosts"]) == (4, 4)
     page = (out / "results.md").read_text()
     for text in ("## Hosts", "### poles", "## Harm", "## Damage in mid-episode", "development", "nowhere", "late"):
@@ -245,6 +252,8 @@ def test_recovery_by_hand() -> None:
     assert found[0].regained == pytest.approx(0.5)
     assert found[0].lost == pytest.approx(1.0 - 1.75 / 4)
     assert found[0].decisions is None
+    early = (course("none", "clean", 0, [1.0] * 2, [2] * 2, "h"), course("fix", "late", 4, [1.0] * 2, [2] * 2, "h"))
+    assert recoveries_of(Results({"study": {"groups": [group]}}, (), early)) == []
 
 
 def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
@@ -264,7 +273,8 @@ def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
     groups = [{"name": "walkers", "hosts": ["h"], **shared}, {"name": "drivers", "hosts": ["k"], **shared}]
     document = {
         "study": {"name": "t", "description": "", "episodes": 4, "seed": 0, "groups": groups},
-        "command": "", "missing": [], "hosts": {}, "envs": {"h": "H", "k": "K"}, "suites": {"s": {"conditions": {"noise": "network"}}}, "versions": {},
+        "command": "", "missing": [], "hosts": {}, "envs": {"h": "H", "k": "K"}, "versions": {},
+        "suites": {"s": {"conditions": {"noise": "network"}}},
     }  # fmt: skip
     (tmp_path / "scores.csv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
     checkpoint.write_json(tmp_path / "study.json", document)

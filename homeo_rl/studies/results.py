@@ -212,25 +212,34 @@ def profile_of(cells: Sequence[Cell], levels: np.ndarray) -> np.ndarray:
 
 
 def recoveries_of(results: Results) -> list[Recovery]:
-    """Return how every arm of every group did after each damage that began in mid-episode, averaged over hosts."""
+    """Return how every arm of every group did after each damage that began in mid-episode, averaged over hosts.
+
+    Hosts whose clean episodes end before the damage begins, or earn nothing after it, tell nothing and are left out.
+    """
     entries = [Group(**entry) for entry in results.document["study"]["groups"]]
     found: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
     for course in results.courses:
         key = (entries[course["entry"]].name, course["arm"], course["condition"])
         found.setdefault(key, {})[course["host"]] = course
     clean = {key[0]: told for key, told in found.items() if key[1] == "none" and not next(iter(told.values()))["onset"]}
-    return [
+    recoveries = (
         _recovery(key, told, clean[key[0]])
         for key, told in found.items()
         if next(iter(told.values()))["onset"] and key[0] in clean
-    ]
+    )
+    return [recovery for recovery in recoveries if recovery is not None]
 
 
-def _recovery(key: tuple[str, str, str], told: dict[str, dict[str, Any]], clean: dict[str, dict[str, Any]]) -> Recovery:
+def _recovery(
+    key: tuple[str, str, str], told: dict[str, dict[str, Any]], clean: dict[str, dict[str, Any]]
+) -> Recovery | None:
     group, arm, label = key
     first = next(iter(told.values()))
     onset, every = int(first["onset"]), int(first["every"])
-    begin, hosts = -(-onset // every), [host for host in told if host in clean]
+    begin = -(-onset // every)
+    hosts = [h for h in told if h in clean and _rewards(clean[h], len(clean[h]["trace"]))[begin:].sum() > 0]
+    if not hosts:
+        return None
     length = max(len(clean[host]["trace"]) for host in hosts)
     wanted = np.stack([_rewards(clean[host], length) for host in hosts])
     scale = wanted[:, begin:].mean(1, keepdims=True)
@@ -247,7 +256,7 @@ def _recovery(key: tuple[str, str, str], told: dict[str, dict[str, Any]], clean:
 def _rewards(course: dict[str, Any], length: int) -> np.ndarray:
     """Return the mean reward a decision of all robots that started [length]; a trace's is of those that still act."""
     rates = np.array([entry["reward"][0] * entry["episodes"][0] for entry in course["trace"]]) / course["episodes"]
-    return np.pad(rates, (0, length - len(rates)))
+    return np.pad(rates, (0, max(0, length - len(rates))))[:length]
 
 
 def _p_of_harm(gap: np.ndarray, cell: Cell) -> float:
