@@ -44,7 +44,7 @@ conditions:
   - {name: clean}
   - {name: noise, degradations: [{kind: weights-gaussian, std: 0.5}]}
   - {name: blind, degradations: [{kind: obs-gaussian, std: 0.5}]}
-  - {name: late, onset: 3, degradations: [{kind: weights-gaussian, std: 0.5}]}
+  - {name: late, onset: 2, degradations: [{kind: weights-gaussian, std: 0.5}]}
 """
 STUDY = """
 name: trial
@@ -119,7 +119,7 @@ def test_the_page(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (evaluation, rollout):
-        monkeypatch.setattr(module, "TRACE_EVERY", 2)  # these poles fall soon
+        monkeypatch.setattr(module, "TRACE_EVERY", 1)  # these poles fall soon
     out, again = tmp_path / "out", tmp_path / "again"
     listed = last(call("study", folder / "study.yaml", "--out", out, "--dry-run", "--json", capsys=capsys)[0])
     assert (listed["hosts"], listed["missing"], listed["left_out"]) == (4, 4, ["nowhere"])
