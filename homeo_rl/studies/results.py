@@ -240,7 +240,7 @@ def _recovery(
     hosts = [h for h in told if h in clean and _rewards(clean[h], len(clean[h]["trace"]))[begin:].sum() > 0]
     if not hosts:
         return None
-    length = max(len(clean[host]["trace"]) for host in hosts)
+    length = max(int(np.flatnonzero(_rewards(clean[host], len(clean[host]["trace"])))[-1]) + 1 for host in hosts)
     wanted = np.stack([_rewards(clean[host], length) for host in hosts])
     scale = wanted[:, begin:].mean(1, keepdims=True)
     usual, mean = (wanted / scale).mean(0), (np.stack([_rewards(told[h], length) for h in hosts]) / scale).mean(0)
