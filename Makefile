@@ -6,7 +6,7 @@ TESTABLE := .venv/.testable
 # One thread per process: results do not depend on the number of cores, and processes do not fight for them.
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup demo test test-long test-compat zoo lint clean
+.PHONY: setup demo results-quick test test-long test-compat zoo lint clean
 
 setup: $(INSTALLED)
 
@@ -29,6 +29,10 @@ demo: setup
 	$(BIN)/homeo-rl train --algo sac --env homeo_rl/NavigationTrain-v0 --agent san -n 25000 --out runs/demo --eval-freq 5000 \
 	  -params learning_rate:lin_1e-3 learning_starts:2000 train_env_kwargs:{} 'agent_kwargs:{hidden: [128, 128]}'
 	$(BIN)/homeo-rl evaluate runs/demo --suite navigation-paper --homeostasis none,dwam,sleep --episodes 20
+
+# The table of docs/results.md, small: less than a quarter of an hour on two cores.
+results-quick: setup
+	$(BIN)/homeo-rl study quick --out runs/results-quick
 
 lint: setup
 	$(BIN)/ruff format --check .

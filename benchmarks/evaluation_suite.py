@@ -30,7 +30,7 @@ from homeo_rl.run import Run, versions
 from homeo_rl.spec import RunSpec
 
 ENV = "HalfCheetah-v5"
-ARMS = ("none", "dwam")
+ARMS = ("none", "dwam-paper")
 LENGTH = 1000
 
 
