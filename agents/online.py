@@ -8,6 +8,9 @@ For PPO and A2C the collected log-probabilities are those of the adapted policy,
 passes see the trained weights alone. The importance ratio is therefore right but not 1 before the first gradient
 step; its mean distance from 1 is logged as ``homeo/ratio_gap``. Nothing adapts in gradient passes, value
 bootstraps or evaluations.
+
+Thresholds that move within a decision and start again with the next (scope "decision") are part of the neuron: PPO and
+A2C then train the network with them, through them, and evaluations have them too.
 """
 
 from __future__ import annotations
@@ -40,10 +43,22 @@ class OnlineAdaptation:
         self.rolled_back = 0
         self._moments = RateMoments()
 
+    @property
+    def inside(self) -> bool:
+        """Whether the mechanism begins and ends within a decision, and is part of the neuron."""
+        return self.plugin.adapts_threshold and self.plugin.scope == "decision"
+
+    def fresh(self, batch: int) -> NetworkState:
+        """Return the state of so many decisions of the mechanism; what it learns of rates is nothing to thresholds."""
+        rates = [torch.zeros(width) for width in self.network.spec.widths[1:]]
+        return self.network.initial_state(batch, plugin=self.plugin, references=self.network.references(rates, rates))
+
     @torch.no_grad()
     def decide(self, features: Tensor) -> Tensor:
         """Return the network's outputs for normalised observations [B, D], and adapt."""
         y: Tensor
+        if self.inside and self.state is None:
+            self.state = self.fresh(len(features))
         y, state = self.network(features, self.state, adapt=True)
         for row in range(features.shape[0]):
             self._moments.add([rate[row].cpu() for rate in state.rates[1:]])

@@ -74,6 +74,8 @@ class Head(nn.Module):
         """Map features [B, D] to [B, K]; only a policy that is collecting a rollout adapts."""
         if self.collecting and self.online is not None:
             y = self.online.decide(features)
+        elif self.online is not None and self.online.inside:
+            y, _ = self.network(features, self.online.fresh(len(features)))
         else:
             y, _ = self.network(features)
         if self.output == "action":

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from calls import call
 from networks import drive, fresh
+from stable_baselines3 import PPO
 from test_sleep import damaged, network, observations
 
+from homeo_rl.agents import SpikingActorCriticPolicy
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite, build
@@ -232,3 +235,45 @@ def test_controls_break_one_part_each() -> None:
     gains = rise(ControlDWAM(phi="own", cv="neurons", zeta=0.5)) / bare
     spread = tick.post.std(1, correction=0) / tick.post.mean(1)
     assert torch.allclose(gains, (0.5 * spread).unsqueeze(1).expand_as(gains), rtol=1e-4)
+
+
+def test_thresholds_of_a_decision_are_part_of_the_neuron() -> None:
+    """PPO trains through them: log-probabilities of rollouts and gradient passes agree, gradients reach all layers."""
+    env = gym.make("InvertedPendulum-v5")
+    model = PPO(
+        SpikingActorCriticPolicy, env, n_steps=64, batch_size=64, seed=0,
+        policy_kwargs={"agent": "popsan", "agent_kwargs": {"hidden": [20, 16]}},
+    )  # fmt: skip
+    policy = model.policy
+    assert isinstance(policy, SpikingActorCriticPolicy)
+    online = policy.adapt_online(BDETT(scope="decision"))
+    x = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), policy._collecting():
+        actions, _, collected = policy(x)
+    _, again, _ = policy.evaluate_actions(x, actions)
+    assert torch.allclose(collected, again, atol=1e-5)
+    online.plugin, plain = BDETT(scope="episode"), online.plugin
+    assert not torch.allclose(policy.evaluate_actions(x, actions)[1], again, atol=1e-3), "thresholds make a difference"
+    online.plugin = plain
+    policy.evaluate_actions(x, actions)[1].sum().backward()
+    network = policy.head().network
+    assert isinstance(network, SpikingNetwork)
+    assert all(float(layer.weight.grad.abs().sum()) > 0 for layer in network.layers)  # type: ignore[union-attr,operator]
+    policy.adapt_online(plain)
+    model.learn(128)
+
+
+def test_a_network_trained_with_thresholds_is_healthy_with_them(make_run: Callable[..., Run]) -> None:
+    """Its normal rates are those under its own thresholds, and each decision starts from the same ones."""
+    run = make_run("Pendulum-v1")
+    own = Run(run.path, replace(run.spec, homeostasis_in_training="bdett:scope=decision"))
+    controller = load_controller(run)
+    plain = calibration_of(run, controller, which="policy", episodes=1)
+    (run.path / "calibration").rename(run.path / "away")
+    found = calibration_of(own, controller, which="policy", episodes=1)
+    assert not np.allclose(plain.rates[0], found.rates[0])
+    plan = Plan(suite=SUITE, arms=("none", "bdett:scope=decision", f"bdett:scope=decision+{ARM}"), episodes=1, seed=0)
+    totals = {(s.arm, s.condition): s.total for s in evaluate(own, plan, workers=1).scores}
+    alone, both = plan.arms[1:]
+    assert totals[both, "clean"] == pytest.approx(totals[alone, "clean"])
+    assert totals[both, "early"] != pytest.approx(totals[alone, "early"])

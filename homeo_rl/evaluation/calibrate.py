@@ -18,6 +18,7 @@ from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import make_env
 from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout
+from homeo_rl.homeostasis import Both, make
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
 from homeo_rl.homeostasis.sleep import needs_memory
@@ -101,8 +102,9 @@ def calibration_of(
 ) -> Calibration:
     """Return the stored calibration of a run, or make and store it.
 
-    It is made anew when the policy, the environment or the number of episodes is another than the stored one's. It
-    belongs to the policy, not to an experiment: its episodes are the same for every seed of an evaluation.
+    A policy that was trained with thresholds that move is healthy with them. It is made anew when the policy, the
+    environment or the number of episodes is another than the stored one's. It belongs to the policy, not to an
+    experiment: its episodes are the same for every seed of an evaluation.
 
     Args:
         run: the run.
@@ -123,7 +125,7 @@ def calibration_of(
         return _read(*stored)
     seen: dict[int, list[np.ndarray]] = {}
     done = rollout(
-        lambda slots: Session(controller, slots),
+        lambda slots: _healthy(run, controller, slots),
         lambda: make_env(name, kwargs),
         [episode_seed(0, "calibration", index) for index in range(episodes)],
         condition=Condition(name="clean"),
@@ -142,6 +144,16 @@ def calibration_of(
     calibration = Calibration(tuple(rates), tuple(squares), moments.decisions, inputs, answers)
     run.save_calibration(_tensors(calibration), {**document, "decisions": moments.decisions})
     return calibration
+
+
+def _healthy(run: Run, controller: Controller, slots: int) -> Session:
+    """Return a session of the policy as it was trained: with the thresholds that moved in its training, if any did."""
+    network, own = controller.network, make(run.spec.homeostasis_in_training or "none")
+    if own is None or not own.adapts_threshold or not isinstance(network, SpikingNetwork) or needs_memory(own):
+        return Session(controller, slots)
+    plugin = own.thresholds if isinstance(own, Both) else own
+    rates = [torch.zeros(width) for width in network.spec.widths[1:]]  # thresholds know nothing of rates
+    return Session(controller, slots, plugin=plugin, references=network.references(rates, rates))
 
 
 @torch.inference_mode()

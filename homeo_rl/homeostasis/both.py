@@ -32,9 +32,10 @@ class Both(Homeostasis):
                 f"expected one mechanism that moves thresholds and one that does not, got {self.thresholds.name} and "
                 f"{self.weights.name}"
             )
-        if self.thresholds.scope != self.weights.scope:
+        if self.thresholds.scope not in ("decision", self.weights.scope):
             raise ValueError(
-                f"scope: expected the same for both, got {self.thresholds.scope!r} and {self.weights.scope!r}"
+                f"scope: expected the same for both, or decision for thresholds, got {self.thresholds.scope!r} and "
+                f"{self.weights.scope!r}"
             )
 
     def init(self, layer: LayerReference, batch: int) -> State:
@@ -53,9 +54,14 @@ class Both(Homeostasis):
     def step(self, state: State, layer: LayerReference, tick: Tick) -> State:
         """Advance both."""
         return _joined(
-            self.thresholds.step(_part(state, _THRESHOLDS), layer, tick),
+            self._thresholds_after(state, layer, tick),
             self.weights.step(_part(state, _WEIGHTS), layer, tick),
         )
+
+    def _thresholds_after(self, state: State, layer: LayerReference, tick: Tick) -> State:
+        if self.thresholds.scope == "decision":
+            return self.thresholds.init(layer, len(tick.post))
+        return self.thresholds.step(_part(state, _THRESHOLDS), layer, tick)
 
     def weights_name(self, name: str) -> str:
         """Return how an entry of the second's state is called here."""
