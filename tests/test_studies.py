@@ -126,6 +126,7 @@ def test_the_page(
     out, again = tmp_path / "out", tmp_path / "again"
     listed = last(call("study", folder / "study.yaml", "--out", out, "--dry-run", "--json", capsys=capsys)[0])
     assert (listed["hosts"], listed["missing"], listed["left_out"]) == (4, 4, ["nowhere"])
+    assert not out.exists()
     told = last(
         call("study", folder / "study.yaml", "--out", out, "--workers", 1, "--json", "--no-progress", capsys=capsys)[0]
     )
@@ -159,7 +160,7 @@ def test_mistakes_are_told(folder: Path, tmp_path: Path, old: str, new: str, sai
     (folder / "study.yaml").write_text(STUDY.replace(old, new))
     with pytest.raises(UsageError, match=said):
         carried(folder, tmp_path / "out")
-    assert not (tmp_path / "out" / "scores.csv.gz").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_at_once_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
         from homeo_rl.studies.carry_out import carry_out, tasks_of
 
         if args.dry_run:
-            tasks, missing = tasks_of(study, base, args.out)
+            tasks, missing = tasks_of(study, base, args.out, copy=False)
             lines = [
                 [t.group.name, t.host, t.plan.suite.name, ",".join(t.plan.arms), str(t.plan.episodes),
                  "missing" if finished(t.run, t.plan) is None else "done"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from homeo_rl import checkpoint
 from homeo_rl.agents.controller import load_controller
-from homeo_rl.agents.shipped import copy_pretrained, copy_run, pretrained_names
+from homeo_rl.agents.shipped import FOLDER, copy_run, pretrained_names
 from homeo_rl.degradations.protocol import NetworkDegradation
 from homeo_rl.degradations.suites import Suite, load_suite
 from homeo_rl.errors import UsageError
@@ -39,10 +39,11 @@ class Task:
     plan: Plan
 
 
-def tasks_of(study: Study, base: Path, out: Path) -> tuple[list[Task], list[str]]:
+def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> tuple[list[Task], list[str]]:
     """Return every host with its plan, in the order of the file, and the optional ones that are not there.
 
-    Hosts are copied to ``out/hosts``, so that a study leaves the runs alone.
+    Hosts are copied to ``out/hosts``, so that a study leaves the runs alone; without ``copy`` nothing is written, and
+    those that are not there yet are the originals.
 
     Raises:
         UsageError: a host is missing, two are called the same, or a group does not fit its hosts.
@@ -53,13 +54,11 @@ def tasks_of(study: Study, base: Path, out: Path) -> tuple[list[Task], list[str]
         routes = read_routes(base / group.routes) if group.routes else ()
         for host in group.hosts:
             name = Path(host).name
+            target = out / "hosts" / name
             if host in pretrained_names():
-                run = copy_pretrained(host, out / "hosts")
+                source = Run.open(FOLDER / host)
             elif (base / host / "run.json").exists():
                 source = Run.open(base / host)
-                if sources.setdefault(name, source.path) != source.path:
-                    raise UsageError(f"hosts: {sources[name]} and {source.path} are both called {name!r}; rename one")
-                run = _copied(source, out / "hosts" / name)
             elif group.optional:
                 missing.append(host)
                 continue
@@ -68,6 +67,9 @@ def tasks_of(study: Study, base: Path, out: Path) -> tuple[list[Task], list[str]
                     f"host {host!r} of group {group.name!r}: expected a run folder beside the file ({base / host}) or "
                     f"one of {', '.join(pretrained_names())}; correct it, or set optional: true"
                 )
+            if sources.setdefault(name, source.path) != source.path:
+                raise UsageError(f"hosts: {sources[name]} and {source.path} are both called {name!r}; rename one")
+            run = _copied(source, target) if copy else Run.open(target if target.exists() else source.path)
             spiking = isinstance(load_controller(run).network, SpikingNetwork)
             plan = Plan(
                 suite=suite,
@@ -101,6 +103,7 @@ def carry_out(
     Raises:
         UsageError: the study does not fit its hosts, or another process is at it.
     """
+    tasks_of(study, base, out, copy=False)  # a mistake is told before anything is written
     with _held(out):
         tasks, missing = tasks_of(study, base, out)
         for host in missing:
