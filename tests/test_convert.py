@@ -62,7 +62,7 @@ def test_converted_episodes_are_the_same(trained: Run, tmp_path: Path, capsys: p
     """Evaluated, with DWAM, damaged: like any other run; undamaged, the trained network's returns to the last bit."""
     run, _ = converted(trained, tmp_path / "snn", capsys=capsys)
     scores = {}
-    for name, one, arms in (("before", trained, "none"), ("after", run, "none,dwam")):
+    for name, one, arms in (("before", trained, "none"), ("after", run, "none,dwam-paper")):
         main(["evaluate", str(one.path), "--suite", "quick", "--homeostasis", arms, "--episodes", "2", "--no-progress",
               "--json", "--workers", "1"])  # fmt: skip
         cells = json.loads(capsys.readouterr().out.splitlines()[-1])["cells"]
