@@ -21,6 +21,7 @@ from homeo_rl.evaluation import rollout
 from homeo_rl.evaluation.evaluate import Silence
 from homeo_rl.run import Run
 from homeo_rl.studies import carry_out as carrying
+from homeo_rl.studies import results as results_of_studies
 from homeo_rl.studies.carry_out import carry_out
 from homeo_rl.studies.page import write_page
 from homeo_rl.studies.results import (
@@ -149,6 +150,7 @@ def test_the_page(
         ("arms: [none, linear]", "arms: [linear]", "expected none first"),
         ("hosts: [b]", "hosts: []", "at least one host"),
         ("hosts: [a, b]", "hosts: [a, c]", "host 'c' of group 'poles'"),
+        ("hosts: [a, b]", "hosts: [a, a]", "got 'a' twice"),
         ("hosts: [b]}", "hosts: [b], episodes: 4}", "expected one suite, env, routes, role, episodes"),
         ("role: development", "role: dev", "'test' or 'development'"),
         ("optional: true", "optinal: true", "did you mean 'optional'"),
@@ -182,6 +184,15 @@ def test_what_is_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert stopped.value.code == 2
     assert "expected the results of a study" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_tables_that_unpack_to_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results_of_studies, "_LARGEST", 10_000)
+    checkpoint.write_json(tmp_path / "study.json", {})
+    checkpoint.write_json(tmp_path / "courses.json", {"courses": []})
+    (tmp_path / "scores.csv.gz").write_bytes(gzip.compress(bytes(1_000_000)))
+    with pytest.raises(UsageError, match="unpacks to more than"):
+        read_results(tmp_path)
 
 
 # Statistics.

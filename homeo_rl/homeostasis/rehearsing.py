@@ -7,8 +7,8 @@ does while acting; the rate after which the network answers most as it used to i
 none brings the answers closer the mechanism stays shut, and where the self-test passes it is never opened, so a healthy
 network acts as if there were no mechanism, to the last bit. No return, label or gradient is used.
 
-The observations come in random order, so that successive ones are different situations. That matters more than the
-rate: successive observations of an episode are alike, and the same rule takes a long curve for a broken network.
+The observations come in random order, so that successive ones are different situations: the rule's moments then run
+over what the robot meets in general, and not over the curve that it is in.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsing(Homeostasis):
-    """Base of mechanisms that rehearse; ``eta`` is the rate at which they go on awake, once rehearsal opened them.
+    """Base of mechanisms that rehearse.
 
     State: what the mechanism has, and ``eta`` [B, 1], which starts at 0: shut.
 
     Attributes:
+        eta: the rate at which they go on awake, once rehearsal opened them.
         rates: learning rates that are tried.
         passes: times that the memory is gone through with each.
         least: share by which the answers must come closer for a rate to be kept.
     """
 
+    eta: float = 1e-5
     rates: tuple[float, ...] | float = (1e-4, 3e-4, 1e-3)
     passes: int = 5
     least: float = 0.1
@@ -52,18 +54,13 @@ class Rehearsing(Homeostasis):
             raise ValueError(f"least: expected 0 to 1, got {self.least!r}")
         if self.scope != "episode":
             raise ValueError(f"{self.name}: a rehearsal is for what is broken in an episode; scope episode only")
-        if not isinstance(getattr(self, "eta", 0.0), float):
+        if not isinstance(self.eta, float):
             raise ValueError("eta: expected one rate for all layers; rehearsal finds one")
 
     @property
     def tried(self) -> tuple[float, ...]:
         """The rates, also where only one was given."""
         return self.rates if isinstance(self.rates, tuple) else (self.rates,)
-
-    @property
-    def awake(self) -> float:
-        """The rate at which the mechanism goes on once rehearsal opened it."""
-        return float(getattr(self, "eta", 0.0))
 
     def init(self, layer: LayerReference, batch: int) -> State:
         """Start shut."""
@@ -76,16 +73,12 @@ class RehearsedDWAM(Rehearsing, DWAM):
 
     name: ClassVar[str] = "dwam"
 
-    eta: float | tuple[float, ...] = 1e-5
-
 
 @dataclass(frozen=True, kw_only=True)
 class RehearsedLinear(Rehearsing, LinearHomeostat):
     """The linear homeostat whose learning rate is found by rehearsal: what BCM's form is worth beside a plainer one."""
 
     name: ClassVar[str] = "linear-rehearsed"
-
-    eta: float = 1e-5
 
 
 def rehearsing(plugin: Homeostasis | None) -> Rehearsing | None:

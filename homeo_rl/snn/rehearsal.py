@@ -78,7 +78,7 @@ class Rehearsal:
             return Rehearsed(rates, distances, 0, None)
         rows = tuple({name: value[chosen : chosen + 1].clone() for name, value in s.items()} for s in adaptation)
         for row in rows:
-            open_at(self.plugin, row, part.awake)
+            open_at(self.plugin, row, part.eta)
         return Rehearsed(rates, distances, chosen, rows)
 
     @torch.inference_mode()

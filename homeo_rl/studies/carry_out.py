@@ -24,15 +24,16 @@ from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import read_routes
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
-from homeo_rl.studies.study import Group, Study, study_names
+from homeo_rl.studies.study import Group, Study
 
 TABLE, DOCUMENT, COURSES = "scores.csv.gz", "study.json", "courses.json"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One host of a group, and how it is evaluated."""
+    """One host of a group, and how it is evaluated; ``entry`` is the group's place in the file."""
 
+    entry: int
     group: Group
     host: str
     run: Run
@@ -49,7 +50,7 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> tuple
         UsageError: a host is missing, two are called the same, or a group does not fit its hosts.
     """
     tasks, missing, sources = [], [], dict[str, Path]()
-    for group in study.groups:
+    for entry, group in enumerate(study.groups):
         suite = load_suite(group.suite if not (base / group.suite).is_file() else str(base / group.suite))
         routes = read_routes(base / group.routes) if group.routes else ()
         for host in group.hosts:
@@ -80,7 +81,7 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> tuple
                 env=group.env,
                 routes=routes,
             )
-            tasks.append(Task(group, name, run, plan))
+            tasks.append(Task(entry, group, name, run, plan))
     return tasks, missing
 
 
@@ -131,10 +132,10 @@ def _write(study: Study, tasks: list[Task], missing: list[str], out: Path, comma
             if not number:
                 header = columns
                 writer.writerow(["entry", "host", *header[1:]])
-            writer.writerows([str(_entry(study, task)), task.host, *row[1:]] for row in rows)
+            writer.writerows([str(task.entry), task.host, *row[1:]] for row in rows)
         if (folder / COURSES).exists():
             found = checkpoint.read_json(folder / COURSES)
-            told = {"entry": _entry(study, task), "host": task.host, "episodes": found["episodes"]}
+            told = {"entry": task.entry, "host": task.host, "episodes": found["episodes"]}
             courses += [{**told, **course} for course in found["courses"]]
     with io.BytesIO() as packed:
         with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
@@ -152,10 +153,6 @@ def _write(study: Study, tasks: list[Task], missing: list[str], out: Path, comma
         "versions": versions(),
     }
     checkpoint.write_json(out / DOCUMENT, document)
-
-
-def _entry(study: Study, task: Task) -> int:
-    return study.groups.index(task.group)
 
 
 def _kinds(suite: Suite) -> dict[str, Any]:
@@ -187,6 +184,3 @@ def _held(out: Path) -> Iterator[None]:
         except OSError:
             raise UsageError(f"{out}: another process is at this study; wait for it, or choose another --out") from None
         yield
-
-
-__all__ = ["COURSES", "DOCUMENT", "TABLE", "Task", "carry_out", "study_names", "tasks_of"]

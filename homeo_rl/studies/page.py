@@ -69,7 +69,8 @@ def _kept(results: Results, out: Path) -> list[str]:
     parts = [
         "Over all damaged cells of a group: the mean (of the cells' means), the interquartile mean over episodes, the "
         "difference to none's, paired by episode, apart for damage of the network and of its surroundings, the chance "
-        "that an episode goes better than none's (ties count half), and what a healthy policy loses.",
+        "that an episode goes better than none's (ties count half), and what a healthy policy loses. An arm with fewer "
+        "cells was tried on fewer hosts: compare it with none only.",
     ]
     for group in results.groups:
         hosts = len({cell.host for cell in results.of(group)})
@@ -90,7 +91,7 @@ def table_of(results: Results, group: str) -> tuple[list[str], list[list[str]]]:
         mine = results.of(group, arm, kinds=DAMAGED)
         if not mine:
             continue
-        row = [arm, told(mean_of(mine)), f"{mean_of(mine, middle=True).mean:.3f}"]
+        row = [arm, str(len(mine)), told(mean_of(mine)), f"{mean_of(mine, middle=True).mean:.3f}"]
         for kinds in (DAMAGED, NETWORK, SURROUNDINGS):
             pairs = results.pairs(results.of(group, arm, kinds=kinds), "none")
             row.append(signed(difference_of(pairs)) if pairs and arm != "none" else "")
@@ -99,7 +100,7 @@ def table_of(results: Results, group: str) -> tuple[list[str], list[list[str]]]:
         row.append(signed(difference_of(clean)) if clean and arm != "none" else "")
         rows.append(row)
     measure = pictures.measure_of(results, group)
-    return ["arm", measure, "IQM", "minus none's", "network damage", "surroundings", "chance", "clean"], rows
+    return ["arm", "cells", measure, "IQM", "minus none's", "network damage", "surroundings", "chance", "clean"], rows
 
 
 def _conditions(results: Results, out: Path) -> list[str]:

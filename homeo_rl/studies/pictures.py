@@ -31,6 +31,8 @@ def draw_arms(results: Results, path: Path) -> Path:
         arms = results.arms(group)
         for row, arm in enumerate(arms):
             cells = results.of(group, arm, kinds=DAMAGED)
+            if not cells:
+                continue
             found = mean_of(cells)
             axes.hlines(row, found.low, found.high, color=colour_of(arm), linewidth=2.5, alpha=0.55)
             axes.plot(found.mean, row, "o", color=colour_of(arm), markersize=5.5)
@@ -61,7 +63,7 @@ def draw_conditions(results: Results, path: Path, arms: Sequence[str] = MAIN[1:4
         axes.set_yticks(range(len(labels[group])), labels[group], fontsize=8)
         axes.set_ylim(len(labels[group]) - 0.4, -0.6)
         axes.set_xlabel(f"{measure_of(results, group)}, minus none's", fontsize=8)
-    _legend(figure, panels[0])
+    _legend(figure, panels)
     return _saved(figure, path)
 
 
@@ -78,7 +80,7 @@ def draw_profiles(results: Results, path: Path, arms: Sequence[str] = MAIN) -> P
         axes.set_xlabel("retention of at least", fontsize=8)
         axes.set_ylim(0, 1)
     panels[0].set_ylabel("share of damaged episodes", fontsize=8)
-    _legend(figure, panels[0])
+    _legend(figure, panels)
     return _saved(figure, path)
 
 
@@ -95,7 +97,7 @@ def draw_recovery(recoveries: Sequence[Recovery], path: Path, arms: Sequence[str
         axes.set_xlabel("decision", fontsize=8)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     panels[0].set_ylabel("reward, 1 is clean", fontsize=8)
-    _legend(figure, panels[0])
+    _legend(figure, panels)
     return _saved(figure, path)
 
 
@@ -121,9 +123,9 @@ def _panels(titles: Sequence[str], width: float, height: float) -> tuple[Figure,
     return figure, panels[: len(titles)]
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    found = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=6, frameon=False, fontsize=8)
 
 
 def _saved(figure: Figure, path: Path) -> Path:

@@ -26,7 +26,7 @@ from homeo_rl.seeding import generator
 from homeo_rl.studies.study import Group
 
 FLIPS = 20_000
-"""Sign flips of a permutation test: the least p-value is 1 / (1 + FLIPS)."""
+"""Sign flips of a permutation test: the least p-value is 1 / FLIPS."""
 
 CLEAN, NETWORK, SURROUNDINGS = ("",), ("network",), ("surroundings",)
 DAMAGED = (*NETWORK, *SURROUNDINGS)
@@ -157,7 +157,10 @@ def read_results(folder: Path) -> Results:
         document = checkpoint.read_json(folder / "study.json")
         courses = checkpoint.read_json(folder / "courses.json")["courses"]
         with files.opened((folder / "scores.csv.gz").resolve(), _LARGEST) as file:
-            text = gzip.decompress(file.readall()).decode("utf-8")
+            unpacked = gzip.GzipFile(fileobj=io.BytesIO(file.readall())).read(_LARGEST + 1)
+        if len(unpacked) > _LARGEST:
+            raise ValueError(f"scores.csv.gz unpacks to more than the {_LARGEST} bytes that are accepted")
+        text = unpacked.decode("utf-8")
         rows = list(csv.DictReader(io.StringIO(text)))
         return Results(document, tuple(_cells(document, rows)), tuple(courses))
     except (StorageFault, OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:

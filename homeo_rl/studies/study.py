@@ -53,6 +53,9 @@ class Group:
     def __post_init__(self) -> None:
         if not self.hosts or not self.arms:
             raise ValueError("expected at least one host and one arm")
+        twice = [name for names in (self.hosts, self.arms) for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"expected different hosts and arms, got {twice[0]!r} twice")
         if self.arms[0] != "none":
             raise ValueError(f"arms: expected none first, which the others are compared with, got {self.arms[0]!r}")
 
