@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from homeo_rl.evaluation import rollout
 from homeo_rl.evaluation.evaluate import Silence
 from homeo_rl.run import Run
 from homeo_rl.studies import carry_out as carrying
-from homeo_rl.studies import results as results_of_studies
+from homeo_rl.studies import tables
 from homeo_rl.studies.carry_out import carry_out
 from homeo_rl.studies.page import write_page
 from homeo_rl.studies.results import (
@@ -119,6 +120,29 @@ def test_every_cell_is_done_once(folder: Path, tmp_path: Path, monkeypatch: pyte
     assert all(cell.value.mean() == pytest.approx(1.0) for cell in clean)
 
 
+def test_a_study_grows(folder: Path, make_run: Callable[..., Run], tmp_path: Path) -> None:
+    """From its tables alone: other hosts and entries are added, what is known stays, also of hosts that are gone."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert carried(folder, out) == (4, 4)
+    shutil.rmtree(out / "hosts")
+    assert carried(folder, out) == (0, 4)
+    (folder / "a").rename(folder / "c")
+    more = "  - {name: new, suite: suite.yaml, arms: [none, bdett], hosts: [b]}\n"
+    (folder / "study.yaml").write_text(
+        STUDY.replace("groups:\n", "groups:\n" + more).replace("[a, b]}", "[a, c, b], optional: true}")
+    )
+    shutil.rmtree(out / "hosts")
+    assert carried(folder, out) == (2, 6)
+    (folder / "a").symlink_to("c")
+    assert carried(folder, whole) == (6, 6)
+    for name in ("scores.csv.gz", "courses.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    shutil.rmtree(out / "hosts")
+    shutil.rmtree(folder / "b")
+    make_run("InvertedPendulum-v5", name="b", seed=1).path.rename(folder / "b")
+    assert carried(folder, out) == (3, 6), "another policy is evaluated anew"
+
+
 def test_the_page(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +211,7 @@ def test_what_is_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_tables_that_unpack_to_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results_of_studies, "_LARGEST", 10_000)
+    monkeypatch.setattr(tables, "_LARGEST", 10_000)
     checkpoint.write_json(tmp_path / "study.json", {})
     checkpoint.write_json(tmp_path / "courses.json", {"courses": []})
     (tmp_path / "scores.csv.gz").write_bytes(gzip.compress(bytes(1_000_000)))
@@ -288,7 +312,7 @@ def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
     groups = [{"name": "walkers", "hosts": ["h"], **shared}, {"name": "drivers", "hosts": ["k"], **shared}]
     document = {
         "study": {"name": "t", "description": "", "episodes": 4, "seed": 0, "groups": groups},
-        "command": "", "missing": [], "hosts": {}, "envs": {"h": "H", "k": "K"}, "versions": {},
+        "command": "", "missing": [], "unfinished": [], "envs": {"h": "H", "k": "K"}, "versions": {},
         "suites": {"s": {"conditions": {"noise": "network"}}},
     }  # fmt: skip
     (tmp_path / "scores.csv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))

@@ -21,14 +21,19 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
         study, base = read_study(args.study)  # a mistake in the file is told before anything heavy is loaded
 
         from homeo_rl.evaluation.evaluate import finished
-        from homeo_rl.studies.carry_out import carry_out, tasks_of
+        from homeo_rl.studies.carry_out import carry_out, known_parts, tasks_of
 
         if args.dry_run:
-            tasks, missing = tasks_of(study, base, args.out, copy=False)
+            everything = tasks_of(study, base, args.out, copy=False)
+            _, known = known_parts(args.out, everything)
+            missing = [t.host for number, t in enumerate(everything) if t.run is None and number not in known]
+            tasks = [
+                (number in known, t) for number, t in enumerate(everything) if number in known or t.run is not None
+            ]
             lines = [
                 [t.group.name, t.host, t.plan.suite.name, ",".join(t.plan.arms), str(t.plan.episodes),
-                 "missing" if finished(t.run, t.plan) is None else "done"]
-                for t in tasks
+                 "done" if done or (t.run is not None and finished(t.run, t.plan)) else "missing"]
+                for done, t in tasks
             ]  # fmt: skip
             print_table(f"{study.name}: {len(tasks)} hosts", ["group", "host", "suite", "arms", "episodes", ""], lines)
             return {"hosts": len(tasks), "missing": sum(line[-1] == "missing" for line in lines), "left_out": missing}

@@ -204,9 +204,19 @@ def finished(run: Run, plan: Plan) -> Path | None:
     return None
 
 
+def digest_of(plan: Plan) -> str:
+    """Return the SHA-256 of everything but the policy that decides an evaluation's scores."""
+    return hashlib.sha256(json.dumps(_settings(plan), sort_keys=True).encode()).hexdigest()
+
+
 def _content(run: Run, plan: Plan) -> tuple[dict[str, Any], str]:
     """Return everything that decides an evaluation's scores, and its SHA-256."""
-    content = {
+    content = {**_settings(plan), "policy_digest": run.policy_digest(which=plan.which)}
+    return content, hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    return {
         "suite": plan.suite.name,
         "suite_version": plan.suite.version,
         "suite_hash": plan.suite.hash,
@@ -214,14 +224,12 @@ def _content(run: Run, plan: Plan) -> tuple[dict[str, Any], str]:
         "episodes": plan.episodes,
         "seed": plan.seed,
         "policy": plan.which,
-        "policy_digest": run.policy_digest(which=plan.which),
         "calibration_episodes": plan.calibration_episodes,
         "env": plan.env,
         "time_steps": plan.time_steps,
         "routes": [route.options for route in plan.routes],
         "versions": versions(),
     }
-    return content, hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

@@ -19,29 +19,57 @@ from homeo_rl.agents.shipped import FOLDER, copy_run, pretrained_names
 from homeo_rl.degradations.protocol import NetworkDegradation
 from homeo_rl.degradations.suites import Suite, load_suite
 from homeo_rl.errors import UsageError
-from homeo_rl.evaluation.evaluate import Progress, evaluate, finished
+from homeo_rl.evaluation.evaluate import Progress, digest_of, evaluate, finished
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import read_routes
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.studies.study import Group, Study
-
-TABLE, DOCUMENT, COURSES = "scores.csv.gz", "study.json", "courses.json"
+from homeo_rl.studies.tables import COURSES, DOCUMENT, TABLE, read_tables, unreadable
 
 
 @dataclass(frozen=True)
 class Task:
-    """One host of a group, and how it is evaluated; ``entry`` is the group's place in the file."""
+    """One host of a group, and how it is evaluated; ``entry`` is the group's place in the file.
+
+    ``run`` is None where an optional host is not there: its scores can only be earlier ones.
+    """
 
     entry: int
     group: Group
     host: str
-    run: Run
+    run: Run | None
     plan: Plan
 
 
-def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> tuple[list[Task], list[str]]:
-    """Return every host with its plan, in the order of the file, and the optional ones that are not there.
+@dataclass(frozen=True)
+class Part:
+    """The scores of one task, as they lie in the tables.
+
+    Attributes:
+        host: name of the host.
+        plan: digest of everything but the policy that decides the scores.
+        policy: digest of the policy.
+        env: the host's environment.
+        rows: of scores.csv, without the name of the run.
+        courses: for courses.json, without the host.
+    """
+
+    host: str
+    plan: str
+    policy: str
+    env: str
+    rows: tuple[tuple[str, ...], ...]
+    courses: tuple[dict[str, Any], ...]
+
+    def answers(self, task: Task) -> bool:
+        """Tell whether evaluating the task again would give these scores."""
+        policy = self.policy if task.run is None else task.run.policy_digest()
+        return (self.host, self.plan, self.policy) == (task.host, digest_of(task.plan), policy)
+
+
+def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[Task]:
+    """Return every host with its plan, in the order of the file.
 
     Hosts are copied to ``out/hosts``, so that a study leaves the runs alone; without ``copy`` nothing is written, and
     those that are not there yet are the originals.
@@ -49,32 +77,34 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> tuple
     Raises:
         UsageError: a host is missing, two are called the same, or a group does not fit its hosts.
     """
-    tasks, missing, sources = [], [], dict[str, Path]()
+    tasks, sources = [], dict[str, Path]()
     for entry, group in enumerate(study.groups):
         suite = load_suite(group.suite if not (base / group.suite).is_file() else str(base / group.suite))
         routes = read_routes(base / group.routes) if group.routes else ()
         for host in group.hosts:
             name = Path(host).name
             target = out / "hosts" / name
+            run, arms = None, group.arms
             if host in pretrained_names():
                 source = Run.open(FOLDER / host)
             elif (base / host / "run.json").exists():
                 source = Run.open(base / host)
             elif group.optional:
-                missing.append(host)
-                continue
+                source = None
             else:
                 raise UsageError(
                     f"host {host!r} of group {group.name!r}: expected a run folder beside the file ({base / host}) or "
                     f"one of {', '.join(pretrained_names())}; correct it, or set optional: true"
                 )
-            if sources.setdefault(name, source.path) != source.path:
-                raise UsageError(f"hosts: {sources[name]} and {source.path} are both called {name!r}; rename one")
-            run = _copied(source, target) if copy else Run.open(target if target.exists() else source.path)
-            spiking = isinstance(load_controller(run).network, SpikingNetwork)
+            if source is not None:
+                if sources.setdefault(name, source.path) != source.path:
+                    raise UsageError(f"hosts: {sources[name]} and {source.path} are both called {name!r}; rename one")
+                run = _copied(source, target) if copy else Run.open(target if target.exists() else source.path)
+                if not isinstance(load_controller(run).network, SpikingNetwork):
+                    arms = ("none",)
             plan = Plan(
                 suite=suite,
-                arms=group.arms if spiking else ("none",),
+                arms=arms,
                 episodes=group.episodes or study.episodes,
                 seed=study.seed,
                 calibration_episodes=study.calibration_episodes,
@@ -82,13 +112,16 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> tuple
                 routes=routes,
             )
             tasks.append(Task(entry, group, name, run, plan))
-    return tasks, missing
+    return tasks
 
 
 def carry_out(
     study: Study, base: Path, out: Path, *, workers: int | None, progress: Progress, command: str = ""
 ) -> tuple[int, int]:
-    """Evaluate what is missing and write the tables; a study that was cut goes on cell by cell.
+    """Evaluate what is missing and write the tables after every host; a study that was cut goes on cell by cell.
+
+    What the tables in ``out`` say already, of the same policy, plan and versions, is not evaluated again, so that a
+    study grows: from published tables alone, by hosts or groups that its file did not have before.
 
     Args:
         study: what to do.
@@ -102,56 +135,111 @@ def carry_out(
         how many hosts were evaluated now, and of how many.
 
     Raises:
-        UsageError: the study does not fit its hosts, or another process is at it.
+        UsageError: the study does not fit its hosts, the tables cannot be read, or another process is at it.
     """
     tasks_of(study, base, out, copy=False)  # a mistake is told before anything is written
     with _held(out):
-        tasks, missing = tasks_of(study, base, out)
-        for host in missing:
-            progress.note(f"left out, not there: {host}")
+        tasks = tasks_of(study, base, out)
+        header, parts = known_parts(out, tasks)
+        missing = [task for number, task in enumerate(tasks) if task.run is None and number not in parts]
+        for task in missing:
+            progress.note(f"left out, not there: {task.host}")
+        tasks_here = {number: task for number, task in enumerate(tasks) if task not in missing}
         done = 0
-        for number, task in enumerate(tasks, start=1):
-            if finished(task.run, task.plan) is None:
-                progress.note(f"{number} of {len(tasks)}: {task.group.name}, {task.host}")
-                evaluate(task.run, task.plan, workers=workers, progress=progress, command=command)
+        for number, task in tasks_here.items():
+            if number in parts:
+                continue
+            assert task.run is not None
+            folder = finished(task.run, task.plan)
+            if folder is None:
+                progress.note(
+                    f"{list(tasks_here).index(number) + 1} of {len(tasks_here)}: {task.group.name}, {task.host}"
+                )
+                folder = evaluate(task.run, task.plan, workers=workers, progress=progress, command=command).folder
                 done += 1
-        _write(study, tasks, missing, out, command)
-    return done, len(tasks)
+            header, parts[number] = _part_of(task, folder)
+            _write(study, tasks, header, parts, out, command)
+        if header:
+            _write(study, tasks, header, parts, out, command)
+    return done, len(tasks_here)
 
 
-def _write(study: Study, tasks: list[Task], missing: list[str], out: Path, command: str) -> None:
+def known_parts(out: Path, tasks: list[Task]) -> tuple[list[str], dict[int, Part]]:
+    """Return the columns of the tables in ``out``, and what they say of the tasks, by their place.
+
+    Raises:
+        UsageError: there are tables, but they cannot be read.
+    """
+    if not (out / DOCUMENT).exists():
+        return [], {}
+    document, (header, *rows), courses = read_tables(out)
+    try:
+        known = [_known(told, document["envs"], rows, courses) for told in document["parts"]]
+    except (KeyError, TypeError) as error:
+        raise unreadable(out, error) from None
+    found = ((number, next((part for part in known if part.answers(task)), None)) for number, task in enumerate(tasks))
+    return header[2:], {number: part for number, part in found if part is not None}
+
+
+def _known(told: dict[str, Any], envs: dict[str, str], rows: list[list[str]], courses: list[dict[str, Any]]) -> Part:
+    """Return what the tables hold of one host in one entry."""
+    entry, host = told["entry"], told["host"]
+    mine = [course for course in courses if (course["entry"], course["host"]) == (entry, host)]
+    return Part(
+        host,
+        told["plan"],
+        told["policy"],
+        envs[host],
+        tuple(tuple(row[2:]) for row in rows if (row[0], row[1]) == (str(entry), host)),
+        tuple({key: value for key, value in course.items() if key not in ("entry", "host")} for course in mine),
+    )
+
+
+def _part_of(task: Task, folder: Path) -> tuple[list[str], Part]:
+    """Return the columns and the scores of an evaluation."""
+    assert task.run is not None
+    with (folder / "scores.csv").open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    courses = []
+    if (folder / COURSES).exists():
+        found = checkpoint.read_json(folder / COURSES)
+        courses = [{"episodes": found["episodes"], **course} for course in found["courses"]]
+    env = task.group.env or task.run.spec.env
+    policy = task.run.policy_digest()
+    told = Part(task.host, digest_of(task.plan), policy, env, tuple(tuple(row[1:]) for row in rows), tuple(courses))
+    return header[1:], told
+
+
+def _write(study: Study, tasks: list[Task], header: list[str], parts: dict[int, Part], out: Path, command: str) -> None:
     """Join the scores of all hosts; those of equal content are the same bytes."""
-    text, header, courses = io.StringIO(), list[str](), []
+    text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    for number, task in enumerate(tasks):
-        folder = finished(task.run, task.plan)
-        assert folder is not None
-        with (folder / "scores.csv").open(newline="", encoding="utf-8") as file:
-            rows = csv.reader(file)
-            columns = next(rows)
-            if not number:
-                header = columns
-                writer.writerow(["entry", "host", *header[1:]])
-            writer.writerows([str(task.entry), task.host, *row[1:]] for row in rows)
-        if (folder / COURSES).exists():
-            found = checkpoint.read_json(folder / COURSES)
-            told = {"entry": task.entry, "host": task.host, "episodes": found["episodes"]}
-            courses += [{**told, **course} for course in found["courses"]]
+    writer.writerow(["entry", "host", *header])
+    present = [(tasks[number], parts[number]) for number in sorted(parts)]
+    for task, part in present:
+        writer.writerows([str(task.entry), task.host, *row] for row in part.rows)
+    courses = [{"entry": task.entry, "host": task.host, **course} for task, part in present for course in part.courses]
     with io.BytesIO() as packed:
         with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
             file.write(text.getvalue().encode())
-        checkpoint.replace(out / TABLE, packed.getvalue())
-    checkpoint.write_json(out / COURSES, {"courses": courses})
-    suites = {task.group.suite: _kinds(task.plan.suite) for task in tasks}
+        table = packed.getvalue()
+    absent = [task for number, task in enumerate(tasks) if number not in parts]
     document: dict[str, Any] = {
         "study": dataclasses.asdict(study),
         "command": command,
-        "missing": missing,
-        "hosts": {task.host: task.run.policy_digest() for task in tasks},
-        "envs": {task.host: task.group.env or task.run.spec.env for task in tasks},
-        "suites": suites,
+        "missing": [task.host for task in absent if task.run is None],
+        "unfinished": [task.host for task in absent if task.run is not None],
+        "parts": [
+            {"entry": task.entry, "host": part.host, "plan": part.plan, "policy": part.policy} for task, part in present
+        ],
+        "envs": {part.host: part.env for _, part in present},
+        "suites": {task.group.suite: _kinds(task.plan.suite) for task in tasks},
         "versions": versions(),
     }
+    # The document says what the tables hold: there is none while they are written.
+    (out / DOCUMENT).unlink(missing_ok=True)
+    checkpoint.replace(out / TABLE, table)
+    checkpoint.write_json(out / COURSES, {"courses": courses})
     checkpoint.write_json(out / DOCUMENT, document)
 
 

@@ -40,6 +40,8 @@ def write_page(results: Results, out: Path) -> Path:
     ]
     if results.document["missing"]:
         parts.append(f"Left out, because they were not there: {', '.join(results.document['missing'])}.")
+    if results.document["unfinished"]:
+        parts.append(f"Not evaluated yet: {', '.join(results.document['unfinished'])}.")
     parts += ["## Hosts", *_hosts(results), "## What the arms keep", *_kept(results, out)]
     parts += ["## Condition by condition", *_conditions(results, out), "## Harm", *_harm(results)]
     parts += [*_recovery(results, out), "## Homeostasis", *_homeostasis(results)]

@@ -7,9 +7,6 @@ return of the same host's arm ``none``, so harm done to the healthy policy count
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,11 +16,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import permutation_test
 
-from homeo_rl import checkpoint, files
-from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.errors import UsageError
 from homeo_rl.report.statistics import bootstrap, interval, iqm
 from homeo_rl.seeding import generator
 from homeo_rl.studies.study import Group
+from homeo_rl.studies.tables import read_tables, unreadable
 
 FLIPS = 20_000
 """Sign flips of a permutation test: the least p-value is 1 / FLIPS."""
@@ -33,7 +30,6 @@ DAMAGED = (*NETWORK, *SURROUNDINGS)
 EVERY = (*CLEAN, *DAMAGED)
 """Kinds of cells."""
 
-_LARGEST = 1 << 28
 _FIGURES = ("return", "success", "firing_rate", "rate_deviation", "rate_spread", "weight_drift", "energy", "sleeps")
 
 
@@ -153,21 +149,12 @@ def read_results(folder: Path) -> Results:
     Raises:
         UsageError: it is missing, or something else.
     """
+    document, (header, *rows), courses = read_tables(folder)
     try:
-        document = checkpoint.read_json(folder / "study.json")
-        courses = checkpoint.read_json(folder / "courses.json")["courses"]
-        with files.opened((folder / "scores.csv.gz").resolve(), _LARGEST) as file:
-            unpacked = gzip.GzipFile(fileobj=io.BytesIO(file.readall())).read(_LARGEST + 1)
-        if len(unpacked) > _LARGEST:
-            raise ValueError(f"scores.csv.gz unpacks to more than the {_LARGEST} bytes that are accepted")
-        text = unpacked.decode("utf-8")
-        rows = list(csv.DictReader(io.StringIO(text)))
-        return Results(document, tuple(_cells(document, rows)), tuple(courses))
-    except (StorageFault, OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise UsageError(
-            f"{folder}: expected the results of a study (scores.csv.gz, study.json, courses.json), cannot read them "
-            f"({error}); run homeo-rl study again"
-        ) from None
+        named = [dict(zip(header, row, strict=True)) for row in rows]
+        return Results(document, tuple(_cells(document, named)), tuple(courses))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise unreadable(folder, error) from None
 
 
 def mean_of(cells: Sequence[Cell], *, middle: bool = False) -> Estimate:
