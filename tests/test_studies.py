@@ -56,6 +56,8 @@ name: trial
 description: two policies
 episodes: 3
 calibration_episodes: 2
+subsets:
+  - {name: Noise alone, group: poles, conditions: [noise]}
 groups:
   - {name: poles, suite: suite.yaml, arms: [none, sleep], hosts: [a, b]}
   - {name: poles, suite: suite.yaml, arms: [none, linear], hosts: [b]}
@@ -157,7 +159,15 @@ def test_the_page(
     )
     assert (told["evaluated"], told["hosts"]) == (4, 4)
     page = (out / "results.md").read_text()
-    for text in ("## Hosts", "### poles", "## Harm", "## Damage in mid-episode", "development", "nowhere", "late"):
+    for text in (
+        "## Hosts",
+        "### poles",
+        "## Harm",
+        "## Damage in mid-episode",
+        "development",
+        "nowhere",
+        "### Noise alone",
+    ):
         assert text in page, text
     for picture in ("arms.png", "conditions.png", "profiles.png", "recovery.png"):
         assert (out / picture).stat().st_size > 5_000
@@ -179,6 +189,8 @@ def test_the_page(
         ("role: development", "role: dev", "'test' or 'development'"),
         ("optional: true", "optinal: true", "did you mean 'optional'"),
         ("arms: [none, sleep]", "arms: [none, slep]", "did you mean 'sleep'"),
+        ("group: poles,", "group: pols,", "expected one of the groups poles, more, got 'pols'"),
+        ("conditions: [noise]", "conditions: [noize]", "did you mean 'noise'"),
     ],
 )
 def test_mistakes_are_told(folder: Path, tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -311,7 +323,7 @@ def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
     shared = {"suite": "s", "arms": ["none", "sleep"]}
     groups = [{"name": "walkers", "hosts": ["h"], **shared}, {"name": "drivers", "hosts": ["k"], **shared}]
     document = {
-        "study": {"name": "t", "description": "", "episodes": 4, "seed": 0, "groups": groups},
+        "study": {"name": "t", "description": "", "episodes": 4, "seed": 0, "groups": groups, "subsets": []},
         "command": "", "missing": [], "unfinished": [], "envs": {"h": "H", "k": "K"}, "versions": {},
         "suites": {"s": {"conditions": {"noise": "network"}}},
     }  # fmt: skip

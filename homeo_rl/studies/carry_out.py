@@ -18,7 +18,7 @@ from homeo_rl.agents.controller import load_controller
 from homeo_rl.agents.shipped import FOLDER, copy_run, pretrained_names
 from homeo_rl.degradations.protocol import NetworkDegradation
 from homeo_rl.degradations.suites import Suite, load_suite
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import UsageError, unknown
 from homeo_rl.evaluation.evaluate import Progress, digest_of, evaluate, finished
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import read_routes
@@ -81,6 +81,11 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[
     for entry, group in enumerate(study.groups):
         suite = load_suite(group.suite if not (base / group.suite).is_file() else str(base / group.suite))
         routes = read_routes(base / group.routes) if group.routes else ()
+        labels = [condition.label for condition in suite.conditions if condition.severity > 0]
+        for subset in study.subsets:
+            wrong = [c for c in subset.conditions if c not in labels] if subset.group == group.name else []
+            if wrong:
+                raise unknown(f"condition of subset {subset.name!r}", wrong[0], labels)
         for host in group.hosts:
             name = Path(host).name
             target = out / "hosts" / name

@@ -78,6 +78,11 @@ def _kept(results: Results, out: Path) -> list[str]:
         hosts = len({cell.host for cell in results.of(group)})
         about = f"{pictures.measure_of(results, group)}, {hosts} host{'s' * (hosts != 1)}"
         parts += [f"### {group}", about, markdown(*table_of(results, group))]
+    for subset in results.document["study"]["subsets"]:
+        group, among = subset["group"], subset["conditions"]
+        if group in results.groups:
+            about = f"{pictures.measure_of(results, group)}, group {group}, conditions {', '.join(among)}"
+            parts += [f"### {subset['name']}", about, markdown(*table_of(results, group, among=among))]
     pictures.draw_arms(results, out / "arms.png")
     parts.append("![What the arms keep](arms.png)")
     if any(pictures.measure_of(results, group) == "retention" for group in results.groups):
@@ -86,16 +91,16 @@ def _kept(results: Results, out: Path) -> list[str]:
     return parts
 
 
-def table_of(results: Results, group: str) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of what the arms of a group keep."""
+def table_of(results: Results, group: str, *, among: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of what the arms of a group keep, over all damaged conditions or over some."""
     rows = []
     for arm in results.arms(group):
-        mine = results.of(group, arm, kinds=DAMAGED)
+        mine = results.of(group, arm, kinds=DAMAGED, among=among)
         if not mine:
             continue
         row = [arm, str(len(mine)), told(mean_of(mine)), f"{mean_of(mine, middle=True).mean:.3f}"]
         for kinds in (DAMAGED, NETWORK, SURROUNDINGS):
-            pairs = results.pairs(results.of(group, arm, kinds=kinds), "none")
+            pairs = results.pairs(results.of(group, arm, kinds=kinds, among=among), "none")
             row.append(signed(difference_of(pairs)) if pairs and arm != "none" else "")
         clean = results.pairs(results.of(group, arm, kinds=CLEAN), "none")
         row.append(f"{chance_of(results.pairs(mine, 'none')):.2f}" if arm != "none" else "")

@@ -119,13 +119,15 @@ class Results:
         host: str | None = None,
         condition: str | None = None,
         kinds: Sequence[str] = EVERY,
+        among: Sequence[str] = (),
     ) -> list[Cell]:
-        """Return the cells of a group, an arm, ..., of some kinds of damage; None is all."""
+        """Return the cells of a group, an arm, ..., of some kinds of damage, of some conditions; None or () is all."""
         wanted = (group, arm, host, condition)
         return [
             cell
             for cell in self.cells
             if cell.kind in kinds
+            and (not among or cell.condition in among)
             and all(
                 want in (None, has)
                 for want, has in zip(wanted, (cell.group, cell.arm, cell.host, cell.condition), strict=True)

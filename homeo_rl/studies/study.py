@@ -62,11 +62,22 @@ class Group:
 
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
+class Subset:
+    """Some damaged conditions of a group that are told apart, such as those of an earlier table."""
+
+    name: str
+    group: str
+    conditions: tuple[str, ...]
+
+
+@pydantic.with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """A whole file."""
 
     name: str
     groups: tuple[Group, ...]
+    subsets: tuple[Subset, ...] = ()
     description: str = ""
     episodes: int = 20
     seed: int = 0
@@ -82,6 +93,11 @@ class Study:
                 first.suite, first.episodes, first.env, first.routes, first.role,
             ):  # fmt: skip
                 raise ValueError(f"groups of one name, {group.name!r}: expected one suite, env, routes, role, episodes")
+        for subset in self.subsets:
+            if subset.group not in alike:
+                raise ValueError(
+                    f"subset {subset.name!r}: expected one of the groups {', '.join(alike)}, got {subset.group!r}"
+                )
 
 
 def study_names() -> list[str]:
@@ -102,7 +118,8 @@ def read_study(name: str) -> tuple[Study, Path]:
     document = read_yaml(path)
     if not isinstance(document.data, dict):
         raise UsageError(f"{path}: expected name, groups, ...; got {document.data!r}; see docs/studies.md")
-    groups: Any = document.data.get("groups")
     sections: dict[tuple[str | int, ...], type[Any]] = {(): Study}
-    sections |= {("groups", index): Group for index in range(len(groups) if isinstance(groups, list) else 0)}
+    for key, kind in (("groups", Group), ("subsets", Subset)):
+        found: Any = document.data.get(key)
+        sections |= {(key, index): kind for index in range(len(found) if isinstance(found, list) else 0)}
     return parse(Study, document.data, document, sections), path.parent
