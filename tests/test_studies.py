@@ -117,7 +117,7 @@ def test_every_cell_is_done_once(folder: Path, tmp_path: Path, monkeypatch: pyte
         ("a", "none"), ("a", "sleep"), ("b", "none"), ("b", "sleep"), ("b", "linear"),
     ]  # fmt: skip
     for cell in results.of("poles", "sleep", condition="blind"):
-        assert not results.pairs([cell], "none")[0][1].any()
+        assert not results.pairs([cell])[0][1].any()
     clean = results.of("poles", "none", condition="clean")
     assert all(cell.value.mean() == pytest.approx(1.0) for cell in clean)
 
@@ -181,11 +181,11 @@ def test_the_page(
     ("old", "new", "said"),
     [
         ("episodes: 3", "episods: 3", "line 4: .*did you mean 'episodes'"),
-        ("arms: [none, linear]", "arms: [linear]", "expected none first"),
+        ("arms: [none, linear]", "arms: [linear]", "expected one suite, .* first arm"),
         ("hosts: [b]", "hosts: []", "at least one host"),
         ("hosts: [a, b]", "hosts: [a, c]", "host 'c' of group 'poles'"),
         ("hosts: [a, b]", "hosts: [a, a]", "got 'a' twice"),
-        ("hosts: [b]}", "hosts: [b], episodes: 4}", "expected one suite, env, routes, role, episodes"),
+        ("hosts: [b]}", "hosts: [b], episodes: 4}", "expected one suite, env, routes, role, episodes, first arm"),
         ("role: development", "role: dev", "'test' or 'development'"),
         ("optional: true", "optinal: true", "did you mean 'optional'"),
         ("arms: [none, sleep]", "arms: [none, slep]", "did you mean 'sleep'"),
@@ -254,11 +254,19 @@ def test_differences_are_paired() -> None:
     draws = [0.0, 100.0, 200.0, 300.0]
     table = (cell(draws), cell([d + 1.0 for d in draws], arm="good"), cell([0.0, 101.0, 200.0, 299.0], arm="even"))
     results = Results({}, table, ())
-    good = results.pairs(results.of("g", "good", kinds=DAMAGED), "none")
+    good = results.pairs(results.of("g", "good", kinds=DAMAGED))
     found = difference_of(good)
     assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0)
     assert chance_of(good) == 1.0
-    assert chance_of(results.pairs(results.of("g", "even", kinds=NETWORK), "none")) == 0.5
+    assert chance_of(results.pairs(results.of("g", "even", kinds=NETWORK))) == 0.5
+
+
+def test_the_first_arm_is_the_reference() -> None:
+    table = (cell([1.0, 2.0], arm="bdett"), cell([0.5, 0.5]), cell([1.5, 2.0], arm="bdett+dwam"))
+    results = Results({}, table, ())
+    assert results.reference("g") == "bdett"
+    assert difference_of(results.pairs(results.of("g", "bdett+dwam"))).mean == pytest.approx(0.25)
+    assert difference_of(results.pairs(results.of("g", "none"))).mean == pytest.approx(-1.0)
 
 
 def test_holm_by_hand() -> None:
@@ -275,9 +283,9 @@ def test_harm_is_found_and_chance_is_not() -> None:
     even = [cell(list(1.0 + 0.1 * rng.normal(size=20)), arm="even", condition=f"c{i}") for i in range(10)]
     bad = [cell(list(0.9 + 0.1 * rng.normal(size=20)), arm="bad", condition=f"c{i}") for i in range(10)]
     results = Results({}, (cell(none), cell(few, arm="few"), *many, *even, *bad), ())
-    assert harms_of(results.pairs(results.of("g", "few"), "none"))[0].p == pytest.approx(1 / 16)
-    assert all(harm.corrected > 0.05 for harm in harms_of(results.pairs(results.of("g", "even"), "none")))
-    assert sum(harm.corrected < 0.05 for harm in harms_of(results.pairs(results.of("g", "bad"), "none"))) >= 8
+    assert harms_of(results.pairs(results.of("g", "few")))[0].p == pytest.approx(1 / 16)
+    assert all(harm.corrected > 0.05 for harm in harms_of(results.pairs(results.of("g", "even"))))
+    assert sum(harm.corrected < 0.05 for harm in harms_of(results.pairs(results.of("g", "bad")))) >= 8
     same = harms_of([(cell([1.0]), np.zeros(1))])[0]
     assert (same.p, same.corrected) == (1.0, 1.0)
 

@@ -31,7 +31,7 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
                 (number in known, t) for number, t in enumerate(everything) if number in known or t.run is not None
             ]
             lines = [
-                [t.group.name, t.host, t.plan.suite.name, ",".join(t.plan.arms), str(t.plan.episodes),
+                [t.group.name, t.host, t.plan.suite.name, _arms(t.plan.arms), str(t.plan.episodes),
                  "done" if done or (t.run is not None and finished(t.run, t.plan)) else "missing"]
                 for done, t in tasks
             ]  # fmt: skip
@@ -55,3 +55,8 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
         print_table(group, *table_of(results, group))
     print(f"page: {page}")
     return {"out": str(args.out), "page": str(page), "evaluated": done, "hosts": total}
+
+
+def _arms(arms: tuple[str, ...]) -> str:
+    text = ", ".join(arms)
+    return text if len(text) <= 60 else f"{len(arms)} arms"

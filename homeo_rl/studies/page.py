@@ -56,23 +56,23 @@ def _hosts(results: Results) -> list[str]:
     rows = []
     for group in results.groups:
         for host in dict.fromkeys(cell.host for cell in results.of(group)):
-            clean = results.of(group, "none", host=host, kinds=CLEAN)
-            kept = results.of(group, "none", host=host, kinds=DAMAGED)
+            clean = results.of(group, results.reference(group), host=host, kinds=CLEAN)
+            kept = results.of(group, results.reference(group), host=host, kinds=DAMAGED)
             rows.append([
                 group, kept[0].role if kept else "", host, results.document["envs"][host],
                 f"{clean[0].figures['return'].mean():,.0f}" if clean else "",
                 told(mean_of(kept)) if kept else "",
             ])  # fmt: skip
-    header = ["group", "role", "host", "environment", "clean return", "kept under damage, none"]
+    header = ["group", "role", "host", "environment", "clean return", "kept under damage"]
     return [markdown(header, rows)]
 
 
 def _kept(results: Results, out: Path) -> list[str]:
     parts = [
         "Over all damaged cells of a group: the mean (of the cells' means), the interquartile mean over episodes, the "
-        "difference to none's, paired by episode, apart for damage of the network and of its surroundings, the chance "
-        "that an episode goes better than none's (ties count half), and what a healthy policy loses. An arm with fewer "
-        "cells was tried on fewer hosts: compare it with none only.",
+        "difference to the reference, the first arm, paired by episode, apart for damage of the network and of its "
+        "surroundings, the chance that an episode goes better than the reference's (ties count half), and what a "
+        "healthy policy loses. An arm with fewer cells was tried on fewer hosts: compare it with the reference only.",
     ]
     for group in results.groups:
         hosts = len({cell.host for cell in results.of(group)})
@@ -93,21 +93,31 @@ def _kept(results: Results, out: Path) -> list[str]:
 
 def table_of(results: Results, group: str, *, among: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of what the arms of a group keep, over all damaged conditions or over some."""
-    rows = []
+    rows, reference = [], results.reference(group)
     for arm in results.arms(group):
         mine = results.of(group, arm, kinds=DAMAGED, among=among)
         if not mine:
             continue
         row = [arm, str(len(mine)), told(mean_of(mine)), f"{mean_of(mine, middle=True).mean:.3f}"]
         for kinds in (DAMAGED, NETWORK, SURROUNDINGS):
-            pairs = results.pairs(results.of(group, arm, kinds=kinds, among=among), "none")
-            row.append(signed(difference_of(pairs)) if pairs and arm != "none" else "")
-        clean = results.pairs(results.of(group, arm, kinds=CLEAN), "none")
-        row.append(f"{chance_of(results.pairs(mine, 'none')):.2f}" if arm != "none" else "")
-        row.append(signed(difference_of(clean)) if clean and arm != "none" else "")
+            pairs = results.pairs(results.of(group, arm, kinds=kinds, among=among))
+            row.append(signed(difference_of(pairs)) if pairs and arm != reference else "")
+        clean = results.pairs(results.of(group, arm, kinds=CLEAN))
+        row.append(f"{chance_of(results.pairs(mine)):.2f}" if arm != reference else "")
+        row.append(signed(difference_of(clean)) if clean and arm != reference else "")
         rows.append(row)
     measure = pictures.measure_of(results, group)
-    return ["arm", "cells", measure, "IQM", "minus none's", "network damage", "surroundings", "chance", "clean"], rows
+    return [
+        "arm",
+        "cells",
+        measure,
+        "IQM",
+        f"minus {reference}",
+        "network damage",
+        "surroundings",
+        "chance",
+        "clean",
+    ], rows
 
 
 def _conditions(results: Results, out: Path) -> list[str]:
@@ -125,7 +135,7 @@ def _conditions(results: Results, out: Path) -> list[str]:
         ]
     if any(len(results.arms(group)) > 1 for group in results.groups):
         pictures.draw_conditions(results, out / "conditions.png")
-        parts.append("![Differences to none, condition by condition](conditions.png)")
+        parts.append("![Differences to the reference, condition by condition](conditions.png)")
     return parts
 
 
@@ -133,7 +143,7 @@ def _harm(results: Results) -> list[str]:
     rows = []
     for group in results.groups:
         for arm in results.arms(group)[1:]:
-            harms = harms_of(results.pairs(results.of(group, arm), "none"))
+            harms = harms_of(results.pairs(results.of(group, arm)))
             if not harms:
                 continue
             worst = min(harms, key=lambda harm: (harm.corrected, harm.difference))
@@ -144,9 +154,9 @@ def _harm(results: Results) -> list[str]:
                 f"{worst.cell.host}, {worst.cell.condition}: {worst.difference:+.3f}, p = {worst.corrected:.2g}",
             ])  # fmt: skip
     return [
-        "Cells (host and condition, the clean one too) in which an arm is worse than none at the 5 % level: paired "
-        "sign flips, one-sided, corrected by Holm for all cells of the group and arm. Equal cells are those in which "
-        "no episode differs.",
+        "Cells (host and condition, the clean one too) in which an arm is worse than the reference at the 5 % level: "
+        "paired sign flips, one-sided, corrected by Holm for all cells of the group and arm. Equal cells are those in "
+        "which no episode differs.",
         markdown(["group", "arm", "cells", "equal", "worse", "the worst"], rows),
     ]
 
@@ -169,8 +179,9 @@ def _recovery(results: Results, out: Path) -> list[str]:
     pictures.draw_recovery(recoveries, out / "recovery.png")
     return [
         "## Damage in mid-episode",
-        "Reward as a share of that of none's clean episodes, robots that fell earning nothing: over the last fifth of "
-        "the episode, what is missing from the damage to the end, and decisions until nine tenths are back for good.",
+        "Reward as a share of that of the reference's clean episodes, robots that fell earning nothing: over the last "
+        "fifth of the episode, what is missing from the damage to the end, and decisions until nine tenths are back "
+        "for good.",
         markdown(["group", "condition", "arm", "regained", "lost", "decisions"], rows),
         "![Reward around a damage in mid-episode](recovery.png)",
     ]
@@ -178,15 +189,15 @@ def _recovery(results: Results, out: Path) -> list[str]:
 
 def _homeostasis(results: Results) -> list[str]:
     parts = [
-        "Over all damaged cells, against the arm none's clean episodes: mean firing rate, its standard deviation over "
+        "Over all damaged cells, against the reference's clean episodes: mean firing rate, its standard deviation over "
         "neurons and over episodes, mean distance of a neuron's rate from the calibrated one (below it, the same where "
         "nothing is damaged), drift of the weights (median over cells), and arithmetic energy of a decision.",
     ]
     for group in results.groups:
-        clean = results.of(group, "none", kinds=CLEAN)
+        clean = results.of(group, results.reference(group), kinds=CLEAN)
         if not clean or np.isnan(_mean(clean, "firing_rate")):
             continue
-        rows = [["none, clean", *_metrics(clean)]]
+        rows = [[f"{results.reference(group)}, clean", *_metrics(clean)]]
         rows += [[arm, *_metrics(results.of(group, arm, kinds=DAMAGED))] for arm in results.arms(group)]
         header = ["arm", "rate", "s.d. over neurons", "s.d. over episodes", "distance", "drift", "energy (nJ)"]
         parts += [f"### {group}", markdown(header, rows)]

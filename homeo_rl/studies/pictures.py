@@ -45,15 +45,15 @@ def draw_arms(results: Results, path: Path) -> Path:
 
 
 def draw_conditions(results: Results, path: Path, arms: Sequence[str] = MAIN[1:4]) -> Path:
-    """Draw the paired difference to none under each condition, averaged over hosts, a panel a group."""
+    """Draw the paired difference to the reference under each condition, averaged over hosts, a panel a group."""
     groups = [group for group in results.groups if len(results.arms(group)) > 1]
     labels = {g: list(dict.fromkeys(c.condition for c in results.of(g))) for g in groups}
     figure, panels = _panels(groups, 3.6, 1.0 + 0.3 * max(len(found) for found in labels.values()))
     for axes, group in zip(panels, groups, strict=True):
-        shown = [arm for arm in arms if arm in results.arms(group)]
+        shown = [arm for arm in arms if arm in results.arms(group)] or results.arms(group)[1 : 1 + len(arms)]
         for place, arm in enumerate(shown):
             for row, label in enumerate(labels[group]):
-                pairs = results.pairs(results.of(group, arm, condition=label), "none")
+                pairs = results.pairs(results.of(group, arm, condition=label))
                 if not pairs:
                     continue
                 found, at = difference_of(pairs), row + 0.22 * (place - (len(shown) - 1) / 2)
@@ -62,7 +62,7 @@ def draw_conditions(results: Results, path: Path, arms: Sequence[str] = MAIN[1:4
         axes.axvline(0.0, color="0.3", linewidth=0.8, zorder=0)
         axes.set_yticks(range(len(labels[group])), labels[group], fontsize=8)
         axes.set_ylim(len(labels[group]) - 0.4, -0.6)
-        axes.set_xlabel(f"{measure_of(results, group)}, minus none's", fontsize=8)
+        axes.set_xlabel(f"{measure_of(results, group)}, minus {results.reference(group)}", fontsize=8)
     _legend(figure, panels)
     return _saved(figure, path)
 

@@ -2,7 +2,8 @@
 
 Statistics after Agarwal et al. (NeurIPS 2021): every (host, condition) is a stratum, resampled with its number of
 episodes; arms are paired by episode, whose seed and damage they share. Retention is a return divided by the mean clean
-return of the same host's arm ``none``, so harm done to the healthy policy counts. Shapes: E episodes.
+return of the same host's reference (the group's first arm), so harm done to the healthy policy counts. Shapes: E
+episodes.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Harm:
-    """A cell that is worse than none's: mean paired difference, one-sided p-value, and Holm's correction of it."""
+    """A cell that is worse than the reference's: mean paired difference, one-sided p-value, and Holm's correction."""
 
     cell: Cell
     difference: float
@@ -77,10 +78,10 @@ class Recovery:
     """What became of a damage in mid-episode. Reward is that of all robots that started; those that fell earn nothing.
 
     Attributes:
-        regained: reward over the last fifth of the episode, as a share of that of none's clean episodes.
-        lost: share of none's clean reward that is missing from the damage to the end.
-        decisions: until the reward is nine tenths of none's clean one for good; None: never.
-        course: reward over time, one figure in ``every`` decisions, 1 is the mean of none's clean one after the damage.
+        regained: reward over the last fifth of the episode, as a share of that of the reference's clean episodes.
+        lost: share of the reference's clean reward that is missing from the damage to the end.
+        decisions: until the reward is nine tenths of the reference's clean one for good; None: never.
+        course: reward over time, one figure in ``every`` decisions, 1 is the mean of the reference's clean one.
     """
 
     group: str
@@ -111,6 +112,10 @@ class Results:
         """Arms of a group, in the order of the file."""
         return _ordered(cell.arm for cell in self.cells if cell.group == group)
 
+    def reference(self, group: str) -> str:
+        """Arm that the others of a group are compared with."""
+        return self.arms(group)[0]
+
     def of(
         self,
         group: str | None = None,
@@ -139,9 +144,9 @@ class Results:
         same = (cell.group, cell.host, cell.condition, arm)
         return next((c for c in self.cells if (c.group, c.host, c.condition, c.arm) == same), None)
 
-    def pairs(self, cells: Iterable[Cell], reference: str) -> list[tuple[Cell, np.ndarray]]:
-        """Return each cell that ``reference`` is there for too, with the difference of every episode [E]."""
-        beside = [(cell, self.beside(cell, reference)) for cell in cells]
+    def pairs(self, cells: Iterable[Cell]) -> list[tuple[Cell, np.ndarray]]:
+        """Return each cell that the reference is there for too, with the difference of every episode [E]."""
+        beside = [(cell, self.beside(cell, self.reference(cell.group))) for cell in cells]
         return [(cell, cell.value - other.value) for cell, other in beside if other is not None]
 
 
@@ -209,11 +214,16 @@ def recoveries_of(results: Results) -> list[Recovery]:
     Hosts whose clean episodes end before the damage begins, or earn nothing after it, tell nothing and are left out.
     """
     entries = [Group(**entry) for entry in results.document["study"]["groups"]]
+    first = {entry.name: entry.arms[0] for entry in entries}
     found: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
     for course in results.courses:
         key = (entries[course["entry"]].name, course["arm"], course["condition"])
         found.setdefault(key, {})[course["host"]] = course
-    clean = {key[0]: told for key, told in found.items() if key[1] == "none" and not next(iter(told.values()))["onset"]}
+    clean = {
+        key[0]: told
+        for key, told in found.items()
+        if key[1] == first[key[0]] and not next(iter(told.values()))["onset"]
+    }
     recoveries = (
         _recovery(key, told, clean[key[0]])
         for key, told in found.items()
@@ -274,13 +284,13 @@ def _cells(document: dict[str, Any], rows: Sequence[dict[str, str]]) -> Iterable
     for (entry, host, arm, label), mine in sorted_rows.items():
         group = groups[entry]
         name = (group.name, host, arm, label)
-        if name in seen:  # a host may be in a second entry with other arms; none is there twice
+        if name in seen:  # a host may be in a second entry with other arms; the reference is there twice
             continue
         seen.add(name)
         mine.sort(key=lambda row: int(row["episode"]))
         figures = {figure: np.array([_number(row.get(figure, "")) for row in mine]) for figure in _FIGURES}
         kinds = document["suites"][group.suite]["conditions"]
-        if arm == "none" and label not in kinds:
+        if arm == group.arms[0] and label not in kinds:
             clean[group.name, host] = float(figures["return"].mean())
         success = not np.isnan(figures["success"]).any()
         if not success and not clean.get((group.name, host), 0.0) > 0:

@@ -32,7 +32,8 @@ class Group:
         name: what they are called.
         hosts: run folders, relative to the file, or names of agents that come with the package.
         suite: name of a suite, or its file.
-        arms: of `homeo-rl evaluate`; policies without spikes are given ``none`` only.
+        arms: of `homeo-rl evaluate`, the first being the reference: ``none``, or what the hosts were trained with.
+            Policies without spikes are given ``none`` only.
         env: environment in place of the hosts' own.
         routes: file of fixed starts and goals, relative to the file.
         episodes: in place of the study's.
@@ -56,8 +57,6 @@ class Group:
         twice = [name for names in (self.hosts, self.arms) for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(f"expected different hosts and arms, got {twice[0]!r} twice")
-        if self.arms[0] != "none":
-            raise ValueError(f"arms: expected none first, which the others are compared with, got {self.arms[0]!r}")
 
 
 @pydantic.with_config(_STRICT)
@@ -89,10 +88,12 @@ class Study:
         alike: dict[str, Group] = {}
         for group in self.groups:
             first = alike.setdefault(group.name, group)
-            if (group.suite, group.episodes, group.env, group.routes, group.role) != (
-                first.suite, first.episodes, first.env, first.routes, first.role,
+            if (group.suite, group.episodes, group.env, group.routes, group.role, group.arms[0]) != (
+                first.suite, first.episodes, first.env, first.routes, first.role, first.arms[0],
             ):  # fmt: skip
-                raise ValueError(f"groups of one name, {group.name!r}: expected one suite, env, routes, role, episodes")
+                raise ValueError(
+                    f"groups of one name, {group.name!r}: expected one suite, env, routes, role, episodes, first arm"
+                )
         for subset in self.subsets:
             if subset.group not in alike:
                 raise ValueError(
@@ -109,7 +110,8 @@ def read_study(name: str) -> tuple[Study, Path]:
     """Read a study by its name or from a YAML file; nothing heavy is imported.
 
     Returns:
-        what it says, and the folder that its paths are relative to.
+        what it says, and the folder that its paths are relative to: for a study that comes with the package, the one
+        in which the command is given.
 
     Raises:
         UsageError: naming the file, the line and what was expected there.
@@ -122,4 +124,4 @@ def read_study(name: str) -> tuple[Study, Path]:
     for key, kind in (("groups", Group), ("subsets", Subset)):
         found: Any = document.data.get(key)
         sections |= {(key, index): kind for index in range(len(found) if isinstance(found, list) else 0)}
-    return parse(Study, document.data, document, sections), path.parent
+    return parse(Study, document.data, document, sections), Path() if path.parent == FOLDER else path.parent
