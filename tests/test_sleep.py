@@ -17,7 +17,7 @@ from torch import Tensor
 
 from homeo_rl.agents.controller import Controller, load_controller
 from homeo_rl.agents.session import Session
-from homeo_rl.agents.shipped import copy_pretrained
+from homeo_rl.agents.shipped import copy_pretrained, pretrained_names
 from homeo_rl.cli import main
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite, build
@@ -504,34 +504,37 @@ def test_the_page_s_program(make_run: Callable[..., Run], tmp_path: Path, monkey
 
 
 @pytest.mark.long
-def test_how_much_the_self_test_sees(tmp_path: Path, popsan_file: Path) -> None:
-    """Hundred draws of slight damage on two trained policies: nearly all are found, and a healthy network never is."""
-    main(["import", "popsan", str(popsan_file), "--env", "HalfCheetah-v5", "--out", str(tmp_path / "popsan")])
-    copy_pretrained("navigation-san", tmp_path)
-    for name in ("popsan", "navigation-san"):
-        run = Run.open(tmp_path / name)
-        controller = load_controller(run)
-        net = controller.network
-        assert isinstance(net, SpikingNetwork)
-        env = ("homeo_rl/Navigation-v0", run.spec.env_kwargs) if name == "navigation-san" else None
-        calibration = calibration_of(run, controller, which="policy", episodes=5, env=env)
-        replay, tolerance = Replay(net, calibration.memory(net)), SleepHomeostat().tolerance
-        for kind, fields, least in (
-            ("weights-zero", {"fraction": 0.1}, 95),
-            ("dead-neurons", {"fraction": 0.05}, 95),
-            ("dead-neurons", {"fraction": 0.01}, 1),  # many neurons are silent anyway
-            ("weights-gaussian", {"std": 0.03}, 95),
-        ):
-            found = sum(not replay.test(damaged(net, kind, seed=i, **fields)).passed(tolerance) for i in range(100))
-            print(f"{name}, {kind} {fields}: {found} of 100 found")
-            assert found >= least
-        draws = torch.Generator().manual_seed(0)
-        largest = 0.0
-        for _ in range(100):
-            rounded = tuple(
-                w._replace(weight=w.weight * (1 + 1e-6 * torch.randn(w.weight.shape, generator=draws)))
-                for w in net.parameters_of_layers()
-            )
-            largest = max(largest, *replay.test(rounded).change)
-        print(f"{name}, healthy but for the sixth digit of each weight: largest change {largest:.7f}")
-        assert largest <= tolerance
+@pytest.mark.parametrize("name", ["popsan", *(name for name in pretrained_names() if not name.startswith("mlp"))])
+def test_how_much_the_self_test_sees(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Hundred draws of slight damage on each trained policy: nearly all are found, and a healthy network never is."""
+    if name == "popsan":
+        published = request.getfixturevalue("popsan_file")
+        main(["import", "popsan", str(published), "--env", "HalfCheetah-v5", "--out", str(tmp_path / name)])
+    else:
+        copy_pretrained(name, tmp_path)
+    run = Run.open(tmp_path / name)
+    controller = load_controller(run)
+    net = controller.network
+    assert isinstance(net, SpikingNetwork)
+    env = ("homeo_rl/Navigation-v0", run.spec.env_kwargs) if name == "navigation-san" else None
+    calibration = calibration_of(run, controller, which="policy", episodes=5, env=env)
+    replay, tolerance = Replay(net, calibration.memory(net)), SleepHomeostat().tolerance
+    for kind, fields, least in (
+        ("weights-zero", {"fraction": 0.1}, 95),
+        ("dead-neurons", {"fraction": 0.05}, 95),
+        ("dead-neurons", {"fraction": 0.01}, 1),  # many neurons are silent anyway
+        ("weights-gaussian", {"std": 0.03}, 95),
+    ):
+        found = sum(not replay.test(damaged(net, kind, seed=i, **fields)).passed(tolerance) for i in range(100))
+        print(f"{name}, {kind} {fields}: {found} of 100 found")
+        assert found >= least
+    draws = torch.Generator().manual_seed(0)
+    largest = 0.0
+    for _ in range(100):
+        rounded = tuple(
+            w._replace(weight=w.weight * (1 + 1e-6 * torch.randn(w.weight.shape, generator=draws)))
+            for w in net.parameters_of_layers()
+        )
+        largest = max(largest, *replay.test(rounded).change)
+    print(f"{name}, healthy but for the sixth digit of each weight: largest change {largest:.7f}")
+    assert largest <= tolerance

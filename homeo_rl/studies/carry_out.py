@@ -7,7 +7,7 @@ import dataclasses
 import fcntl
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,8 +147,8 @@ def carry_out(
         tasks = tasks_of(study, base, out)
         header, parts = known_parts(out, tasks)
         missing = [task for number, task in enumerate(tasks) if task.run is None and number not in parts]
-        for task in missing:
-            progress.note(f"left out, not there: {task.host}")
+        if missing:
+            progress.note(f"left out, not there: {', '.join(_names(missing))}")
         tasks_here = {number: task for number, task in enumerate(tasks) if task not in missing}
         done = 0
         for number, task in tasks_here.items():
@@ -232,8 +232,8 @@ def _write(study: Study, tasks: list[Task], header: list[str], parts: dict[int, 
     document: dict[str, Any] = {
         "study": dataclasses.asdict(study),
         "command": command,
-        "missing": [task.host for task in absent if task.run is None],
-        "unfinished": [task.host for task in absent if task.run is not None],
+        "missing": _names(task for task in absent if task.run is None),
+        "unfinished": _names(task for task in absent if task.run is not None),
         "parts": [
             {"entry": task.entry, "host": part.host, "plan": part.plan, "policy": part.policy} for task, part in present
         ],
@@ -246,6 +246,10 @@ def _write(study: Study, tasks: list[Task], header: list[str], parts: dict[int, 
     checkpoint.replace(out / TABLE, table)
     checkpoint.write_json(out / COURSES, {"courses": courses})
     checkpoint.write_json(out / DOCUMENT, document)
+
+
+def _names(tasks: Iterable[Task]) -> list[str]:
+    return list(dict.fromkeys(task.host for task in tasks))
 
 
 def _kinds(suite: Suite) -> dict[str, Any]:
