@@ -56,6 +56,7 @@ name: trial
 description: two policies
 episodes: 3
 calibration_episodes: 2
+contrasts: [[sleep, linear]]
 subsets:
   - {name: Noise alone, group: poles, conditions: [noise]}
 groups:
@@ -167,6 +168,7 @@ def test_the_page(
         "development",
         "nowhere",
         "### Noise alone",
+        "| sleep minus linear ",
     ):
         assert text in page, text
     for picture in ("arms.png", "conditions.png", "profiles.png", "recovery.png"):
@@ -189,6 +191,7 @@ def test_the_page(
         ("role: development", "role: dev", "'test' or 'development'"),
         ("optional: true", "optinal: true", "did you mean 'optional'"),
         ("arms: [none, sleep]", "arms: [none, slep]", "did you mean 'sleep'"),
+        ("[[sleep, linear]]", "[[sleep, linaer]]", "got 'linaer'"),
         ("group: poles,", "group: pols,", "expected one of the groups poles, more, got 'pols'"),
         ("conditions: [noise]", "conditions: [noize]", "did you mean 'noise'"),
     ],
@@ -331,7 +334,7 @@ def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
     shared = {"suite": "s", "arms": ["none", "sleep"]}
     groups = [{"name": "walkers", "hosts": ["h"], **shared}, {"name": "drivers", "hosts": ["k"], **shared}]
     document = {
-        "study": {"name": "t", "description": "", "episodes": 4, "seed": 0, "groups": groups, "subsets": []},
+        "study": {"name": "t", "description": "", "episodes": 4, "seed": 0, "groups": groups, "subsets": [], "contrasts": []},
         "command": "", "missing": [], "unfinished": [], "envs": {"h": "H", "k": "K"}, "versions": {},
         "suites": {"s": {"conditions": {"noise": "network"}}},
     }  # fmt: skip

@@ -83,6 +83,7 @@ def _kept(results: Results, out: Path) -> list[str]:
         if group in results.groups:
             about = f"{pictures.measure_of(results, group)}, group {group}, conditions {', '.join(among)}"
             parts += [f"### {subset['name']}", about, markdown(*table_of(results, group, among=among))]
+    parts += _contrasts(results)
     pictures.draw_arms(results, out / "arms.png")
     parts.append("![What the arms keep](arms.png)")
     if any(pictures.measure_of(results, group) == "retention" for group in results.groups):
@@ -118,6 +119,24 @@ def table_of(results: Results, group: str, *, among: Sequence[str] = ()) -> tupl
         "chance",
         "clean",
     ], rows
+
+
+def _contrasts(results: Results) -> list[str]:
+    rows = []
+    for arm, other in results.document["study"]["contrasts"]:
+        for group in results.groups:
+            pairs = results.pairs(results.of(group, arm, kinds=DAMAGED), other)
+            hosts = list(dict.fromkeys(cell.host for cell, _ in pairs))
+            name = f"{arm} minus {other}"
+            rows += [
+                [name, group, host, signed(difference_of([p for p in pairs if p[0].host == host]))] for host in hosts
+            ]
+            if len(hosts) > 1:
+                rows.append([name, group, f"all {len(hosts)}", signed(difference_of(pairs))])
+    if not rows:
+        return []
+    about = "Over all damaged cells of a host, paired by episode:"
+    return ["### One arm against another", about, markdown(["arms", "group", "host", "difference"], rows)]
 
 
 def _conditions(results: Results, out: Path) -> list[str]:

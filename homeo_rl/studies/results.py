@@ -144,9 +144,9 @@ class Results:
         same = (cell.group, cell.host, cell.condition, arm)
         return next((c for c in self.cells if (c.group, c.host, c.condition, c.arm) == same), None)
 
-    def pairs(self, cells: Iterable[Cell]) -> list[tuple[Cell, np.ndarray]]:
-        """Return each cell that the reference is there for too, with the difference of every episode [E]."""
-        beside = [(cell, self.beside(cell, self.reference(cell.group))) for cell in cells]
+    def pairs(self, cells: Iterable[Cell], against: str = "") -> list[tuple[Cell, np.ndarray]]:
+        """Return each cell that the other arm, by default the reference, is there for too, with the differences [E]."""
+        beside = [(cell, self.beside(cell, against or self.reference(cell.group))) for cell in cells]
         return [(cell, cell.value - other.value) for cell, other in beside if other is not None]
 
 

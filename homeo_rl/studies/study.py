@@ -72,11 +72,15 @@ class Subset:
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A whole file."""
+    """A whole file.
+
+    ``contrasts`` are pairs of arms that are compared with one another, host by host.
+    """
 
     name: str
     groups: tuple[Group, ...]
     subsets: tuple[Subset, ...] = ()
+    contrasts: tuple[tuple[str, str], ...] = ()
     description: str = ""
     episodes: int = 20
     seed: int = 0
@@ -94,6 +98,10 @@ class Study:
                 raise ValueError(
                     f"groups of one name, {group.name!r}: expected one suite, env, routes, role, episodes, first arm"
                 )
+        arms = {arm for group in self.groups for arm in group.arms}
+        strange = [arm for contrast in self.contrasts for arm in contrast if arm not in arms]
+        if strange:
+            raise ValueError(f"contrasts: expected arms of the groups, {', '.join(sorted(arms))}; got {strange[0]!r}")
         for subset in self.subsets:
             if subset.group not in alike:
                 raise ValueError(
