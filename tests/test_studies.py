@@ -190,7 +190,7 @@ def test_the_page(
         ("hosts: [b]}", "hosts: [b], episodes: 4}", "expected one suite, env, routes, role, episodes, first arm"),
         ("role: development", "role: dev", "'test' or 'development'"),
         ("optional: true", "optinal: true", "did you mean 'optional'"),
-        ("arms: [none, sleep]", "arms: [none, slep]", "did you mean 'sleep'"),
+        ("arms: [none], hosts: [a", "arms: [none, slep], hosts: [a", "did you mean 'sleep'"),
         ("[[sleep, linear]]", "[[sleep, linaer]]", "got 'linaer'"),
         ("group: poles,", "group: pols,", "expected one of the groups poles, more, got 'pols'"),
         ("conditions: [noise]", "conditions: [noize]", "did you mean 'noise'"),
@@ -334,7 +334,8 @@ def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
     shared = {"suite": "s", "arms": ["none", "sleep"]}
     groups = [{"name": "walkers", "hosts": ["h"], **shared}, {"name": "drivers", "hosts": ["k"], **shared}]
     document = {
-        "study": {"name": "t", "description": "", "episodes": 4, "seed": 0, "groups": groups, "subsets": [], "contrasts": []},
+        "study": {"name": "t", "description": "", "episodes": 4, "seed": 0, "groups": groups, "subsets": [],
+                  "contrasts": []},
         "command": "", "missing": [], "unfinished": [], "envs": {"h": "H", "k": "K"}, "versions": {},
         "suites": {"s": {"conditions": {"noise": "network"}}},
     }  # fmt: skip
