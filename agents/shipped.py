@@ -16,11 +16,31 @@ def pretrained_names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/run.json"))
 
 
-def copy_run(source: Run, target: Path) -> None:
-    """Make ``target`` a run with the policy of ``source`` and nothing else."""
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(source.path / "policy", target / "policy", dirs_exist_ok=True)
-    shutil.copy(source.path / "run.json", target / "run.json")  # last: without it, it is not a run yet
+def copied(source: Run, target: Path) -> Run:
+    """Return the run ``target``, made with the policy of ``source`` and nothing else if it is not there yet.
+
+    Raises:
+        UsageError: something else is at that place, or it cannot be written.
+    """
+    if not (target / "run.json").exists():
+        if target.exists() and any(target.iterdir()):
+            raise UsageError(
+                f"{target}: expected a new or empty folder for {source.path.name!r}, found files; move them"
+            )
+        try:
+            draft = target.with_name(f".{target.name}.copying")  # of one that was cut nothing is left at the target
+            shutil.rmtree(draft, ignore_errors=True)
+            shutil.copytree(source.path / "policy", draft / "policy")
+            shutil.copy(source.path / "run.json", draft / "run.json")
+            draft.replace(target)
+        except OSError as error:
+            raise UsageError(f"{target}: cannot be written ({error.strerror}); use another folder") from None
+    run = Run.open(target)
+    if run.policy_digest() != source.policy_digest():
+        raise UsageError(
+            f"{target}: expected a copy of {source.path.name!r} as it is now, found another policy; move it away"
+        )
+    return run
 
 
 def copy_pretrained(name: str, folder: Path) -> Run:
@@ -29,19 +49,4 @@ def copy_pretrained(name: str, folder: Path) -> Run:
     Raises:
         UsageError: something else is at that place, or it cannot be written.
     """
-    target = folder / name
-    source = Run.open(FOLDER / name)
-    if not (target / "run.json").exists():
-        if target.exists() and any(target.iterdir()):
-            raise UsageError(f"{target}: expected a new or empty folder for the agent {name!r}, found files; move them")
-        try:
-            copy_run(source, target)
-        except OSError as error:
-            raise UsageError(f"{target}: cannot be written ({error.strerror}); run this in another folder") from None
-    run = Run.open(target)
-    if run.policy_digest() != source.policy_digest():
-        raise UsageError(
-            f"{target}: expected the agent {name!r} that comes with this version, found another policy; "
-            "give the path itself to use it, or move it away"
-        )
-    return run
+    return copied(Run.open(FOLDER / name), folder / name)

@@ -15,7 +15,7 @@ from typing import Any
 
 from homeo_rl import checkpoint
 from homeo_rl.agents.controller import load_controller
-from homeo_rl.agents.shipped import FOLDER, copy_run, pretrained_names
+from homeo_rl.agents.shipped import FOLDER, copied, pretrained_names
 from homeo_rl.degradations.protocol import NetworkDegradation
 from homeo_rl.degradations.suites import Suite, load_suite
 from homeo_rl.errors import UsageError, unknown
@@ -104,7 +104,7 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[
             if source is not None:
                 if sources.setdefault(name, source.path) != source.path:
                     raise UsageError(f"hosts: {sources[name]} and {source.path} are both called {name!r}; rename one")
-                run = _copied(source, target) if copy else Run.open(target if target.exists() else source.path)
+                run = copied(source, target) if copy else Run.open(target if target.exists() else source.path)
                 if not isinstance(load_controller(run).network, SpikingNetwork):
                     arms = ("none",)
             plan = Plan(
@@ -260,15 +260,6 @@ def _kinds(suite: Suite) -> dict[str, Any]:
         if c.severity > 0
     }
     return {"name": suite.name, "version": suite.version, "hash": suite.hash, "conditions": damaged}
-
-
-def _copied(source: Run, target: Path) -> Run:
-    if not (target / "run.json").exists():
-        copy_run(source, target)
-    run = Run.open(target)
-    if run.policy_digest() != source.policy_digest():
-        raise UsageError(f"{target}: is a copy of another policy than {source.path} has now; choose another --out")
-    return run
 
 
 @contextmanager
