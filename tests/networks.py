@@ -20,7 +20,10 @@ NEURONS = [
         ("lif", False, "soft"), ("lif", True, "hard"), ("lif", False, "hard"),
     ]
 ]  # fmt: skip
-ARMS = ["none", "dwam-paper", "dwam-paper:zeta=none:scope=run", "bdett", "linear", "linear:target=bias"]
+ARMS = [
+    "none", "dwam-paper", "dwam-paper:zeta=none:scope=run", "bdett", "linear", "linear:target=bias", "bdett+dwam-paper",
+    "bdett:scope=decision+dwam-paper:zeta=none", "bdett+linear",
+]  # fmt: skip
 
 
 def network(dtype: torch.dtype = torch.float64, seed: int = 0, **fields: Any) -> SpikingNetwork:

@@ -63,6 +63,10 @@ class Both(Homeostasis):
             return self.thresholds.init(layer, len(tick.post))
         return self.thresholds.step(_part(state, _THRESHOLDS), layer, tick)
 
+    def entries_of(self, part: Homeostasis, state: State) -> State:
+        """Return what a state holds of one of both, under its own names."""
+        return _part(state, _THRESHOLDS if part is self.thresholds else _WEIGHTS)
+
     def weights_name(self, name: str) -> str:
         """Return how an entry of the second's state is called here."""
         return _WEIGHTS + name

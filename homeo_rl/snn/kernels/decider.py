@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from homeo_rl.homeostasis import BDETT, DWAM
+from homeo_rl.homeostasis import BDETT, DWAM, Both
 from homeo_rl.homeostasis.dwam import is_bcm
-from homeo_rl.homeostasis.protocol import RATE, Modulation
+from homeo_rl.homeostasis.protocol import RATE, Homeostasis, Modulation, State
 from homeo_rl.snn.encoders import PopulationEncoder
 from homeo_rl.snn.kernels import decision, packed
 from homeo_rl.snn.kernels.layer import constants_of, kind_of
@@ -129,7 +129,11 @@ class Decider:
             self._run(batch, x.contiguous().numpy(), draws, out)
         sizes = self._sizes
         y = torch.from_numpy(out[:, self._length - sizes[-1] :])
-        return y, lambda: torch.split_with_sizes(torch.from_numpy(out), sizes, 1)[:-1], self._rule == decision.BCM
+        advanced = bool(self._rule & decision.BCM)
+        if advanced:
+            for energy, initial in self._renewed:
+                energy.fill_(initial)
+        return y, lambda: torch.split_with_sizes(torch.from_numpy(out), sizes, 1)[:-1], advanced
 
     def _run(self, batch: int, x: np.ndarray, draws: np.ndarray, out: np.ndarray) -> None:
         if batch < 2 * ROWS_A_THREAD or torch.get_num_threads() < 2:
@@ -223,15 +227,17 @@ class Decider:
         layers = len(self.spec.widths) - 1
         self._table = np.zeros((layers + 1, decision.COLUMNS), dtype=np.int64)
         self._strides = np.zeros((layers + 1, decision.COLUMNS), dtype=np.int64)
-        self._numbers = np.zeros((layers, 4), dtype=kind)
+        self._numbers = np.zeros((layers, decision.NUMBERS), dtype=kind)
         plugin = self._plugin = state.plugin
+        moving, adapting = (plugin.thresholds, plugin.weights) if isinstance(plugin, Both) else (plugin, plugin)
         self._references = state.references  # kept, so that nothing else can come to have its identity
         self._rule = decision.NOTHING
-        if is_bcm(plugin) and adapt and all(_by_input(change.weight) for change in changes):
-            self._rule = decision.BCM
-        elif type(plugin) is BDETT:
-            self._rule = decision.ENERGY
-            self._numbers[:, 0] = plugin.psi
+        self._renewed: list[tuple[Tensor, float]] = []  # energies that begin anew with every decision
+        if is_bcm(adapting) and adapt and all(_by_input(change.weight) for change in changes):
+            self._rule |= decision.BCM
+        if type(moving) is BDETT:
+            self._rule |= decision.ENERGY
+            self._numbers[:, 4] = moving.psi
         for i in range(layers):
             own = network.weights_of(i, state)
             self._point(i, decision.WEIGHT, own.weight, matrix=True)
@@ -249,17 +255,21 @@ class Decider:
                 self._point(i, decision.DELTA, changes[i].weight, matrix=True)
                 self._point(i, decision.EXTRA, changes[i].bias)
                 self._point(i, decision.GAIN, changes[i].gain)
-            if self._rule == decision.BCM:
-                assert isinstance(plugin, DWAM)
-                layer, adaptation = state.references[i], state.adaptation[i]
+            if self._rule & decision.BCM:
+                assert isinstance(adapting, DWAM)
+                layer, adaptation = state.references[i], _entries(plugin, adapting, state.adaptation[i])
                 self._point(i, decision.FIRST, adaptation["m"])
                 self._point(i, decision.SECOND, adaptation["q"])
                 self._point(i, decision.RATE, adaptation.get(RATE))
-                self._point(i, decision.NORMAL, plugin.normal_rate(layer).to(dtype))
-                zeta = -1.0 if plugin.zeta is None else plugin.zeta
-                self._numbers[i] = plugin.rate_of(layer), zeta, plugin.tau, plugin.trust * layer.weight_scale
-            elif self._rule == decision.ENERGY:
-                self._point(i, decision.FIRST, state.adaptation[i]["energy"])
+                self._point(i, decision.NORMAL, adapting.normal_rate(layer).to(dtype))
+                zeta = -1.0 if adapting.zeta is None else adapting.zeta
+                self._numbers[i, :4] = adapting.rate_of(layer), zeta, adapting.tau, adapting.trust * layer.weight_scale
+            if self._rule & decision.ENERGY:
+                assert isinstance(moving, BDETT)
+                energy = _entries(plugin, moving, state.adaptation[i])["energy"]
+                self._point(i, decision.LEVEL, energy)
+                if isinstance(plugin, Both) and moving.scope == "decision":
+                    self._renewed.append((energy, moving.initial))
         neuron = self.spec.neuron
         self._constants = np.array(
             [*constants_of(neuron, kind), neuron.threshold, self.spec.encoder.span, self.spec.readout.gain], dtype=kind
@@ -300,7 +310,14 @@ class Decider:
         self._strides[layer, column] = rows.stride(0) if own else 0
 
 
-_WRITTEN = (decision.SYNAPSE, decision.POTENTIAL, decision.SPIKED, decision.FIRST, decision.SECOND)
+_WRITTEN = (
+    decision.SYNAPSE, decision.POTENTIAL, decision.SPIKED, decision.FIRST, decision.SECOND, decision.LEVEL
+)  # fmt: skip
+
+
+def _entries(plugin: Homeostasis | None, part: Homeostasis, state: State) -> State:
+    """Return a layer's state of one mechanism, which may be a part of two."""
+    return plugin.entries_of(part, state) if isinstance(plugin, Both) else state
 
 
 def _by_input(weight: Tensor | None) -> bool:
@@ -322,4 +339,5 @@ def decider_of(network: SpikingNetwork) -> Decider:
 def can_decide(state: NetworkState) -> bool:
     """Whether the compiled decision covers the plug-in of this state."""
     plugin = state.plugin
-    return plugin is None or not plugin.adapts_threshold or type(plugin) is BDETT
+    moving = plugin.thresholds if isinstance(plugin, Both) else plugin
+    return moving is None or not moving.adapts_threshold or type(moving) is BDETT

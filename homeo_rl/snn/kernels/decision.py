@@ -18,10 +18,11 @@ from homeo_rl.snn.kernels.pointers import Ints, at
 from homeo_rl.snn.kernels.scans import CURRENT, IF, LIF, Floats
 
 # Columns of the table of a layer: addresses, 0 for what is not there, and beside them numbers from row to row.
-WEIGHT, BIAS, ALIVE, STUCK, DELTA, EXTRA, GAIN, SYNAPSE, POTENTIAL, SPIKED, FIRST, SECOND, NORMAL, INITIAL, RATE = (
-    range(15)
-)
-COLUMNS = 15
+(
+    WEIGHT, BIAS, ALIVE, STUCK, DELTA, EXTRA, GAIN, SYNAPSE, POTENTIAL, SPIKED, FIRST, SECOND, NORMAL, INITIAL, RATE,
+    LEVEL,
+) = range(16)  # fmt: skip
+COLUMNS = 16
 ENCODER_MEAN, ENCODER_STD, READOUT_WEIGHT, READOUT_BIAS = range(4)
 
 REGULAR, POISSON, BERNOULLI, CONSTANT = range(4)
@@ -36,8 +37,11 @@ RAW, TANH, IDENTITY, CLIP = range(4)
 INITIAL_BOUND = 1.0 - 2.0**-10
 """Thresholds that an initial potential stays within: beyond, a neuron would fire without input."""
 
-NOTHING, BCM, ENERGY = range(3)
-"""Plug-ins that have a compiled rule."""
+NOTHING, BCM, ENERGY = 0, 1, 2
+"""Rules of plug-ins that are compiled, one bit each: both can be at work at once."""
+
+NUMBERS = 5
+"""Numbers of a layer: rate, zeta, tau and bound of BCM, psi of ENERGY."""
 
 
 @compiled
@@ -155,7 +159,7 @@ def _energy_thresholds(psi: float, energy: Floats, before: Floats, potential: Fl
 def _layer(
     kind: int, hard: bool, fires: bool, constants: Floats, steps: int, constant_input: bool, given: Floats,
     weight: Floats, delta: Floats, own: bool, bias: Floats, alive: Floats, stuck: Floats, gain: Floats,
-    rule: int, psi: float, energy: Floats, u: Floats, v: Floats, s: Floats, rate: Floats, scratch: Floats,
+    moves: bool, psi: float, energy: Floats, u: Floats, v: Floats, s: Floats, rate: Floats, scratch: Floats,
     events: Ints, counts: Ints, fired: Ints, fired_counts: Ints,
 ) -> None:  # fmt: skip
     """Run one layer over all steps; ``rate`` holds spike counts, or the last potentials' place is left to v."""
@@ -176,7 +180,7 @@ def _layer(
             if gain.shape[0] > 0:
                 for n in range(size):
                     product[n] = product[n] * gain[n]
-        if rule == ENERGY:
+        if moves:
             for n in range(size):
                 before[n] = v[n]
         # One plain loop a neuron model: a choice inside the loop would keep the compiler from using vectors.
@@ -198,7 +202,7 @@ def _layer(
                 v[n] = v[n] - v[n] / tau + u[n]
         if not fires:
             continue
-        if rule == ENERGY:
+        if moves:
             _energy_thresholds(psi, energy, before, v, threshold)
         if kind == CURRENT:
             for n in range(size):
@@ -300,8 +304,8 @@ def decide(
         squash: what becomes of the outputs.
         amplitude: of a read-out of rates or spikes.
         bounds: middle and half width of each action [2, K] (for CLIP: lowest and highest), or empty [2, 0].
-        rule: compiled plug-in.
-        numbers: its numbers [layers, 4].
+        rule: compiled rules.
+        numbers: their numbers [layers, NUMBERS].
         x: observations [B, D].
         noise: uniform numbers [B, T, N_enc], or empty.
         out: [B, N_enc + all N + K], written: mean rates of the encoder and of every layer, then the outputs.
@@ -342,7 +346,7 @@ def decide(
             bias = at(place[BIAS] + r * step[BIAS] * x.itemsize, size, x)
             rate = out[r, done : done + size]
             done += size
-            alive = stuck = delta = gain = normal = one = two = nothing
+            alive = stuck = delta = gain = normal = one = two = energy = nothing
             if place[ALIVE] != 0:
                 alive = at(place[ALIVE] + r * step[ALIVE] * x.itemsize, size, x)
             if place[STUCK] != 0:
@@ -361,6 +365,8 @@ def decide(
                 one = at(place[FIRST] + r * step[FIRST] * x.itemsize, size, x)
             if place[SECOND] != 0:
                 two = at(place[SECOND] + r * step[SECOND] * x.itemsize, size, x)
+            if place[LEVEL] != 0:
+                energy = at(place[LEVEL] + r * step[LEVEL] * x.itemsize, size, x)
             if place[NORMAL] != 0:
                 normal = at(place[NORMAL], size, x)
             u, v = rest[4 * wide : 4 * wide + size], rest[5 * wide : 5 * wide + size]
@@ -380,14 +386,14 @@ def decide(
             graded = i == 0 and encoder == CONSTANT
             _layer(
                 neuron[0], neuron[1] == 1, fires, constants, steps, graded, encoded, weight, delta,
-                place[DELTA] != 0, bias, alive, stuck, gain, rule, numbers[i, 0], one, u, v, s, rate, rest,
-                events[i % 2], counts[i % 2], events[(i + 1) % 2], counts[(i + 1) % 2],
+                place[DELTA] != 0, bias, alive, stuck, gain, (rule & ENERGY) != 0, numbers[i, 4], energy, u, v, s,
+                rate, rest, events[i % 2], counts[i % 2], events[(i + 1) % 2], counts[(i + 1) % 2],
             )  # fmt: skip
             if i == layers - 1:
                 _read(readout, squash, amplitude, weights, biases, bounds, rate, v, s, steps, out[r, done:])
             for n in range(size):
                 rate[n] = rate[n] / x.dtype.type(steps) if fires else s[n]
-            if rule == BCM and fires:
+            if (rule & BCM) != 0 and fires:
                 eta, zeta, tau, bound = numbers[i, 0], numbers[i, 1], numbers[i, 2], numbers[i, 3]
                 if place[RATE] != 0:
                     eta = at(place[RATE] + r * step[RATE] * x.itemsize, 1, x)[0]

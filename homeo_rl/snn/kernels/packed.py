@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from homeo_rl.compiling import compiled
 from homeo_rl.snn.kernels.decision import COLUMNS, decide
+from homeo_rl.snn.kernels.decision import NUMBERS as EACH
 from homeo_rl.snn.kernels.pointers import Ints, at, whole
 from homeo_rl.snn.kernels.scans import Floats
 
@@ -33,7 +34,7 @@ def decide_packed(first: int, last: int, pack: Ints, counts: Ints, x: Floats, no
         whole(pack[WIDTHS], layers + 1, pack), neuron, constants[:4], pack[ENCODER], constants[4],
         at(pack[SHIFT], normalised, x), at(pack[SCALE], normalised + 1 if normalised > 0 else 0, x),
         pack[READOUT], pack[SQUASH], constants[5], at(pack[BOUNDS], 2 * bounded, x).reshape(2, bounded), pack[RULE],
-        at(pack[NUMBERS], layers * 4, x).reshape(layers, 4), x, noise, out, at(pack[SCRATCH], 9 * wide, x),
+        at(pack[NUMBERS], layers * EACH, x).reshape(layers, EACH), x, noise, out, at(pack[SCRATCH], 9 * wide, x),
         whole(pack[EVENTS], 2 * steps * wide, counts).reshape(2, steps, wide),
         whole(pack[COUNTS], 2 * steps, counts).reshape(2, steps),
     )  # fmt: skip
