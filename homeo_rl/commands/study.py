@@ -20,23 +20,21 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
     if not (Path(args.study) / "study.json").exists():
         study, base = read_study(args.study)  # a mistake in the file is told before anything heavy is loaded
 
-        from homeo_rl.evaluation.evaluate import finished
-        from homeo_rl.studies.carry_out import carry_out, known_parts, tasks_of
+        from homeo_rl.studies.carry_out import carry_out, known_parts, missing_arms, tasks_of
 
         if args.dry_run:
-            everything = tasks_of(study, base, args.out, copy=False)
-            _, known = known_parts(args.out, everything)
-            missing = [t.host for number, t in enumerate(everything) if t.run is None and number not in known]
-            tasks = [
-                (number in known, t) for number, t in enumerate(everything) if number in known or t.run is not None
-            ]
+            tasks = tasks_of(study, base, args.out, copy=False)
+            _, known = known_parts(args.out, tasks)
+            left = [missing_arms(number, task, known) for number, task in enumerate(tasks)]
+            here = [(t, arms) for t, arms in zip(tasks, left, strict=True) if t.run is not None or not arms]
             lines = [
-                [t.group.name, t.host, t.plan.suite.name, _arms(t.plan.arms), str(t.plan.episodes),
-                 "done" if done or (t.run is not None and finished(t.run, t.plan)) else "missing"]
-                for done, t in tasks
-            ]  # fmt: skip
-            print_table(f"{study.name}: {len(tasks)} hosts", ["group", "host", "suite", "arms", "episodes", ""], lines)
-            return {"hosts": len(tasks), "missing": sum(line[-1] == "missing" for line in lines), "left_out": missing}
+                [t.group.name, t.host, t.plan.suite.name, str(t.plan.episodes), str(len(t.plan.arms)), _told(arms)]
+                for t, arms in here
+            ]
+            names = ["group", "host", "suite", "episodes", "arms", "to be done"]
+            print_table(f"{study.name}: {len(here)} hosts", names, lines)
+            absent = [t.host for t, arms in zip(tasks, left, strict=True) if t.run is None and arms]
+            return {"hosts": len(here), "missing": sum(bool(arms) for _, arms in here), "left_out": absent}
         with Bars(enabled=args.progress).shown() as bars:
             done, total = carry_out(
                 study, base, args.out, workers=args.workers, progress=bars, command=shlex.join(["homeo-rl", *words])
@@ -57,6 +55,6 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
     return {"out": str(args.out), "page": str(page), "evaluated": done, "hosts": total}
 
 
-def _arms(arms: tuple[str, ...]) -> str:
+def _told(arms: tuple[str, ...]) -> str:
     text = ", ".join(arms)
-    return text if len(text) <= 60 else f"{len(arms)} arms"
+    return text if len(text) <= 70 else f"{len(arms)} arms"

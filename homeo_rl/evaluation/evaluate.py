@@ -221,6 +221,7 @@ def _settings(plan: Plan) -> dict[str, Any]:
         "suite_version": plan.suite.version,
         "suite_hash": plan.suite.hash,
         "arms": list(plan.arms),
+        "mechanisms": [repr(make(arm)) for arm in plan.arms if arm != NO_REFLEX],  # a default may change
         "episodes": plan.episodes,
         "seed": plan.seed,
         "policy": plan.which,

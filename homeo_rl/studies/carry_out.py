@@ -44,10 +44,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Part:
-    """The scores of one task, as they lie in the tables.
+    """The scores of one arm of one host, as they lie in the tables.
 
     Attributes:
         host: name of the host.
+        arm: name of the arm.
         plan: digest of everything but the policy that decides the scores.
         policy: digest of the policy.
         env: the host's environment.
@@ -56,16 +57,21 @@ class Part:
     """
 
     host: str
+    arm: str
     plan: str
     policy: str
     env: str
     rows: tuple[tuple[str, ...], ...]
     courses: tuple[dict[str, Any], ...]
 
-    def answers(self, task: Task) -> bool:
-        """Tell whether evaluating the task again would give these scores."""
+    def answers(self, task: Task, arm: str) -> bool:
+        """Tell whether evaluating an arm of the task again would give these scores."""
         policy = self.policy if task.run is None else task.run.policy_digest()
-        return (self.host, self.plan, self.policy) == (task.host, digest_of(task.plan), policy)
+        return (self.host, self.plan, self.policy) == (task.host, digest_of(_alone(task.plan, arm)), policy)
+
+
+Parts = dict[tuple[int, str], Part]
+"""What is known, by the task's place and the arm."""
 
 
 def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[Task]:
@@ -126,7 +132,7 @@ def carry_out(
     """Evaluate what is missing and write the tables after every host; a study that was cut goes on cell by cell.
 
     What the tables in ``out`` say already, of the same policy, plan and versions, is not evaluated again, so that a
-    study grows: from published tables alone, by hosts or groups that its file did not have before.
+    study grows: from published tables alone, by hosts, arms or groups that its file did not have before.
 
     Args:
         study: what to do.
@@ -146,31 +152,36 @@ def carry_out(
     with _held(out):
         tasks = tasks_of(study, base, out)
         header, parts = known_parts(out, tasks)
-        missing = [task for number, task in enumerate(tasks) if task.run is None and number not in parts]
-        if missing:
-            progress.note(f"left out, not there: {', '.join(_names(missing))}")
-        tasks_here = {number: task for number, task in enumerate(tasks) if task not in missing}
+        absent = [task for number, task in enumerate(tasks) if task.run is None and missing_arms(number, task, parts)]
+        if absent:
+            progress.note(f"left out, not there: {', '.join(_names(absent))}")
         done = 0
-        for number, task in tasks_here.items():
-            if number in parts:
+        for number, task in enumerate(tasks):
+            arms = missing_arms(number, task, parts)
+            if task.run is None or not arms:
                 continue
-            assert task.run is not None
-            folder = finished(task.run, task.plan)
+            progress.note(f"{number + 1} of {len(tasks)}: {task.group.name}, {task.host}")
+            plan = dataclasses.replace(task.plan, arms=arms)
+            folder = finished(task.run, plan)
             if folder is None:
-                progress.note(
-                    f"{list(tasks_here).index(number) + 1} of {len(tasks_here)}: {task.group.name}, {task.host}"
-                )
-                folder = evaluate(task.run, task.plan, workers=workers, progress=progress, command=command).folder
+                folder = evaluate(task.run, plan, workers=workers, progress=progress, command=command).folder
                 done += 1
-            header, parts[number] = _part_of(task, folder)
+            header, found = _parts_of(task, arms, folder)
+            for place, other in enumerate(tasks):  # another entry may ask for the same
+                parts |= {(place, p.arm): p for p in found if p.arm in other.plan.arms and p.answers(other, p.arm)}
             _write(study, tasks, header, parts, out, command)
         if header:
             _write(study, tasks, header, parts, out, command)
-    return done, len(tasks_here)
+    return done, sum(task.run is not None or not missing_arms(n, task, parts) for n, task in enumerate(tasks))
 
 
-def known_parts(out: Path, tasks: list[Task]) -> tuple[list[str], dict[int, Part]]:
-    """Return the columns of the tables in ``out``, and what they say of the tasks, by their place.
+def missing_arms(number: int, task: Task, parts: Parts) -> tuple[str, ...]:
+    """Return the arms of a task that nothing is known of."""
+    return tuple(arm for arm in task.plan.arms if (number, arm) not in parts)
+
+
+def known_parts(out: Path, tasks: list[Task]) -> tuple[list[str], Parts]:
+    """Return the columns of the tables in ``out``, and what they say of the tasks.
 
     Raises:
         UsageError: there are tables, but they cannot be read.
@@ -179,63 +190,94 @@ def known_parts(out: Path, tasks: list[Task]) -> tuple[list[str], dict[int, Part
         return [], {}
     document, (header, *rows), courses = read_tables(out)
     try:
-        known = [_known(told, document["envs"], rows, courses) for told in document["parts"]]
-    except (KeyError, TypeError) as error:
+        known = [_known(told, document["envs"], header, rows, courses) for told in document["parts"]]
+    except (KeyError, TypeError, ValueError) as error:
         raise unreadable(out, error) from None
-    found = ((number, next((part for part in known if part.answers(task)), None)) for number, task in enumerate(tasks))
-    return header[2:], {number: part for number, part in found if part is not None}
+    return header[2:], {
+        (number, part.arm): part
+        for part in known
+        for number, task in enumerate(tasks)
+        if part.arm in task.plan.arms and part.answers(task, part.arm)
+    }
 
 
-def _known(told: dict[str, Any], envs: dict[str, str], rows: list[list[str]], courses: list[dict[str, Any]]) -> Part:
-    """Return what the tables hold of one host in one entry."""
-    entry, host = told["entry"], told["host"]
-    mine = [course for course in courses if (course["entry"], course["host"]) == (entry, host)]
+def _known(
+    told: dict[str, Any], envs: dict[str, str], header: list[str], rows: list[list[str]], courses: list[dict[str, Any]]
+) -> Part:
+    """Return what the tables hold of one arm of one host in one entry."""
+    place = (told["entry"], told["host"], told["arm"])
+    column = header.index("arm")
     return Part(
-        host,
+        told["host"],
+        told["arm"],
         told["plan"],
         told["policy"],
-        envs[host],
-        tuple(tuple(row[2:]) for row in rows if (row[0], row[1]) == (str(entry), host)),
-        tuple({key: value for key, value in course.items() if key not in ("entry", "host")} for course in mine),
+        envs[told["host"]],
+        tuple(tuple(row[2:]) for row in rows if (int(row[0]), row[1], row[column]) == place),
+        tuple(
+            {key: value for key, value in course.items() if key not in ("entry", "host")}
+            for course in courses
+            if (course["entry"], course["host"], course["arm"]) == place
+        ),
     )
 
 
-def _part_of(task: Task, folder: Path) -> tuple[list[str], Part]:
-    """Return the columns and the scores of an evaluation."""
+def _parts_of(task: Task, arms: tuple[str, ...], folder: Path) -> tuple[list[str], list[Part]]:
+    """Return the columns and the scores of an evaluation, arm by arm."""
     assert task.run is not None
     with (folder / "scores.csv").open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    courses = []
+    courses: list[dict[str, Any]] = []
     if (folder / COURSES).exists():
         found = checkpoint.read_json(folder / COURSES)
         courses = [{"episodes": found["episodes"], **course} for course in found["courses"]]
-    env = task.group.env or task.run.spec.env
-    policy = task.run.policy_digest()
-    told = Part(task.host, digest_of(task.plan), policy, env, tuple(tuple(row[1:]) for row in rows), tuple(courses))
-    return header[1:], told
+    env, policy, column = task.group.env or task.run.spec.env, task.run.policy_digest(), header.index("arm")
+    return header[1:], [
+        Part(
+            task.host,
+            arm,
+            digest_of(_alone(task.plan, arm)),
+            policy,
+            env,
+            tuple(tuple(row[1:]) for row in rows if row[column] == arm),
+            tuple(course for course in courses if course["arm"] == arm),
+        )
+        for arm in arms
+    ]
 
 
-def _write(study: Study, tasks: list[Task], header: list[str], parts: dict[int, Part], out: Path, command: str) -> None:
+def _alone(plan: Plan, arm: str) -> Plan:
+    """Return the plan with one arm: what others are evaluated beside it does not change its scores."""
+    return dataclasses.replace(plan, arms=(arm,))
+
+
+def _write(study: Study, tasks: list[Task], header: list[str], parts: Parts, out: Path, command: str) -> None:
     """Join the scores of all hosts; those of equal content are the same bytes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["entry", "host", *header])
-    present = [(tasks[number], parts[number]) for number in sorted(parts)]
-    for task, part in present:
-        writer.writerows([str(task.entry), task.host, *row] for row in part.rows)
-    courses = [{"entry": task.entry, "host": task.host, **course} for task, part in present for course in part.courses]
+    present = [
+        (task.entry, parts[number, arm])
+        for number, task in enumerate(tasks)
+        for arm in task.plan.arms
+        if (number, arm) in parts
+    ]
+    for entry, part in present:
+        writer.writerows([str(entry), part.host, *row] for row in part.rows)
+    courses = [{"entry": entry, "host": part.host, **course} for entry, part in present for course in part.courses]
     with io.BytesIO() as packed:
         with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
             file.write(text.getvalue().encode())
         table = packed.getvalue()
-    absent = [task for number, task in enumerate(tasks) if number not in parts]
+    absent = [task for number, task in enumerate(tasks) if missing_arms(number, task, parts)]
     document: dict[str, Any] = {
         "study": dataclasses.asdict(study),
         "command": command,
         "missing": _names(task for task in absent if task.run is None),
         "unfinished": _names(task for task in absent if task.run is not None),
         "parts": [
-            {"entry": task.entry, "host": part.host, "plan": part.plan, "policy": part.policy} for task, part in present
+            {"entry": entry, "host": part.host, "arm": part.arm, "plan": part.plan, "policy": part.policy}
+            for entry, part in present
         ],
         "envs": {part.host: part.env for _, part in present},
         "suites": {task.group.suite: _kinds(task.plan.suite) for task in tasks},
