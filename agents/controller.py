@@ -209,6 +209,10 @@ class Controller(nn.Module):
             return action.clamp(self.squasher.low.to(action), self.squasher.high.to(action))
         return action
 
+    def unit(self, y: Tensor) -> Tensor:
+        """Return actions [B, K] for network outputs on one scale, -1 to 1 from bound to bound; choices as outputs."""
+        return y if self.spec.discrete else self.squasher.unscaled(self.act(y))
+
     def bare(self) -> Controller:
         """Return the same policy without its reflex."""
         alone = Controller(replace(self.spec, reflex=None))

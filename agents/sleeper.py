@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,6 +58,7 @@ class Sleeper:
         memory: what it remembers.
         references: what is normal for the mechanism that adapts awake.
         slots: how many.
+        act: from the network's outputs to actions of one scale, which tell how well a rehearsal went.
     """
 
     def __init__(
@@ -67,12 +68,13 @@ class Sleeper:
         memory: Memory,
         references: tuple[LayerReference, ...],
         slots: int,
+        act: Callable[[Tensor], Tensor],
     ) -> None:
         self.plugin = plugin
         memory = memory.first(plugin.observations)
         self.replay, self.rehearsal = Replay(network, memory), None
         if plugin.awake is not None and rehearsing(plugin.awake) is not None:
-            self.rehearsal = Rehearsal(network, memory, plugin.awake, references)
+            self.rehearsal = Rehearsal(network, memory, plugin.awake, references, act)
         self._trained = network.parameters_of_layers()
         self._passes: bool | None = None  # of the trained weights: asked once
         self._beds = [_Bed(self._trained, self._trained) for _ in range(slots)]

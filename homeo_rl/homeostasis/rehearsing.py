@@ -3,8 +3,8 @@
 No learning rate suits every network, and nothing that is seen while acting tells which one does: a rate that differs
 from the normal one may be damage, or just another situation. On remembered observations there is no such doubt. When
 the self-test says that the network is damaged, the mechanism runs over them once for each of a few rates, exactly as it
-does while acting; the rate after which the network answers most as it used to is kept, with what it learned. Where
-none brings the answers closer the mechanism stays shut, and where the self-test passes it is never opened, so a healthy
+does while acting; the rate after which the network acts most as it used to is kept, with what it learned. Where none
+brings the actions much closer the mechanism stays shut, and where the self-test passes it is never opened, so a healthy
 network acts as if there were no mechanism, to the last bit. No return, label or gradient is used.
 
 The observations come in random order, so that successive ones are different situations: the rule's moments then run
@@ -35,13 +35,13 @@ class Rehearsing(Homeostasis):
         eta: the rate at which they go on awake, once rehearsal opened them.
         rates: learning rates that are tried.
         passes: times that the memory is gone through with each.
-        least: share by which the answers must come closer for a rate to be kept.
+        least: share by which the actions must come closer for a rate to be kept.
     """
 
     eta: float = 1e-5
-    rates: tuple[float, ...] | float = (1e-4, 3e-4, 1e-3)
+    rates: tuple[float, ...] | float = (3e-5, 1e-4, 3e-4)
     passes: int = 5
-    least: float = 0.1
+    least: float = 0.2
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,10 +1,11 @@
 """A mechanism goes through the memory at each of a few learning rates; `homeo_rl.homeostasis.rehearsing` says why.
 
-Shapes: M remembered observations, R rates, N neurons of a layer.
+Shapes: M remembered observations, R rates, K actions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,7 +26,9 @@ class Rehearsed:
 
     Attributes:
         rates: learning rates, 0 first.
-        distances: mean distance of the last layer's outputs from the healthy ones in the last pass, one a rate.
+        distances: of the actions from the healthy ones in the last pass, one a rate, as a share of that at rate 0:
+            the mean of two shares, of the mean absolute difference and of the norm of the mean difference. One counts
+            every error; the other what they have in common, which topples a walker that takes scattered errors well.
         chosen: which rate it was; 0 stays shut.
         adaptation: what the mechanism learned at that rate, a state of one row a layer, to go on with awake; None where
             it stays shut.
@@ -48,12 +51,18 @@ class Rehearsal:
         memory: what it remembers.
         plugin: the mechanism, of which a part rehearses.
         references: what calibration found normal.
+        act: from the network's outputs [B, K] to actions of one scale.
     """
 
     def __init__(
-        self, network: SpikingNetwork, memory: Memory, plugin: Homeostasis, references: tuple[LayerReference, ...]
+        self,
+        network: SpikingNetwork,
+        memory: Memory,
+        plugin: Homeostasis,
+        references: tuple[LayerReference, ...],
+        act: Callable[[Tensor], Tensor],
     ) -> None:
-        self.network, self.memory, self.plugin = network, memory, plugin
+        self.network, self.memory, self.plugin, self.act = network, memory, plugin, act
         self.references = references
         self._noise = replay_noise(network, len(memory.inputs))
         moments = RateMoments()
@@ -71,10 +80,9 @@ class Rehearsal:
         assert part is not None
         rates = (0.0, *part.tried)
         answers, adaptation = self._through(weights, rates, part.passes)
-        found = (answers - self._healthy).abs().mean((0, 2))
-        distances = tuple(found.nan_to_num(nan=torch.inf).tolist())
+        distances = _distances(answers - self._healthy)
         chosen = min(range(len(rates)), key=lambda place: distances[place])
-        if not chosen or distances[chosen] > (1.0 - part.least) * distances[0]:
+        if distances[chosen] > 1.0 - part.least:
             return Rehearsed(rates, distances, 0, None)
         rows = tuple({name: value[chosen : chosen + 1].clone() for name, value in s.items()} for s in adaptation)
         for row in rows:
@@ -85,7 +93,7 @@ class Rehearsal:
     def _through(
         self, weights: Weights, rates: tuple[float, ...], passes: int, moments: RateMoments | None = None
     ) -> tuple[Tensor, list[State]]:
-        """Return the last layer's mean outputs in the last pass [M, R, N], and the states after it."""
+        """Return the actions of the last pass [M, R, K], and the states after it."""
         batch = len(rates)
         layers = (own._replace(weight=by_input(own.weight)) for own in weights)
         state = self.network.initial_state(
@@ -101,8 +109,16 @@ class Rehearsal:
             answers.clear()
             for index, inputs in enumerate(self.memory.inputs):
                 noise = None if self._noise is None else self._noise[index].expand(batch, -1, -1)
-                _, state = self.network(inputs.expand(batch, -1), state, adapt=True, noise=noise)
-                answers.append(state.rates[-1])
+                y, state = self.network(inputs.expand(batch, -1), state, adapt=True, noise=noise)
+                answers.append(self.act(y))
                 if moments is not None:
                     moments.add([rate[0] for rate in state.rates[1:]])
         return torch.stack(answers), state.adaptation
+
+
+def _distances(errors: Tensor) -> tuple[float, ...]:
+    """Return what `Rehearsed.distances` is, for differences of actions [M, R, K]; 1 where there is nothing to gain."""
+    parts = torch.stack([errors.abs().mean((0, 2)), errors.mean(0).norm(dim=1)])
+    nothing = torch.where(parts > 0, torch.inf, 1.0)
+    shares = torch.where(parts[:, :1] > 0, parts / parts[:, :1], nothing)
+    return tuple(shares.mean(0).nan_to_num(nan=torch.inf).tolist())
