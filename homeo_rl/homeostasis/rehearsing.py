@@ -39,7 +39,7 @@ class Rehearsing(Homeostasis):
     """
 
     eta: float = 1e-5
-    rates: tuple[float, ...] | float = (3e-5, 1e-4, 3e-4)
+    rates: tuple[float, ...] | float = (1e-4, 3e-4, 1e-3)
     passes: int = 5
     least: float = 0.2
 
