@@ -209,8 +209,8 @@ class Controller(nn.Module):
             return action.clamp(self.squasher.low.to(action), self.squasher.high.to(action))
         return action
 
-    def unit(self, y: Tensor) -> Tensor:
-        """Return actions [B, K] for network outputs on one scale, -1 to 1 from bound to bound; choices as outputs."""
+    def unit_action(self, y: Tensor) -> Tensor:
+        """Return actions [B, K] for network outputs, -1 to 1 from bound to bound; choices as outputs."""
         return y if self.spec.discrete else self.squasher.unscaled(self.act(y))
 
     def bare(self) -> Controller:

@@ -62,10 +62,8 @@ class Session:
                     f"plug-in {plugin.name}: expected a spiking network and its memory (a calibration has it)"
                 )
             asleep = plugin if isinstance(plugin, SleepHomeostat) else SleepHomeostat(form="none", awake=plugin)
-            self._sleeper, plugin = (
-                Sleeper(self.network, asleep, memory, references, slots, controller.unit),
-                asleep.awake,
-            )
+            self._sleeper = Sleeper(self.network, asleep, memory, references, slots, controller.unit_action)
+            plugin = asleep.awake
             if self._sleeper.rehearsal is not None:
                 references = self._sleeper.rehearsal.references
         self.state = self.network.initial_state(

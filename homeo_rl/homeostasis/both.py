@@ -67,10 +67,6 @@ class Both(Homeostasis):
         """Return what a state holds of one of both, under its own names."""
         return _part(state, _THRESHOLDS if part is self.thresholds else _WEIGHTS)
 
-    def weights_name(self, name: str) -> str:
-        """Return how an entry of the second's state is called here."""
-        return _WEIGHTS + name
-
     def theta(self, state: State, layer: LayerReference) -> Tensor | None:
         """Return the sliding threshold of the second."""
         return self.weights.theta(_part(state, _WEIGHTS), layer)

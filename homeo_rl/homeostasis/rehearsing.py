@@ -89,4 +89,5 @@ def rehearsing(plugin: Homeostasis | None) -> Rehearsing | None:
 
 def open_at(plugin: Homeostasis, state: State, rates: Tensor | float) -> None:
     """Let what rehearses adapt at ``rates`` [B] from now on; the state is changed in place."""
-    state[plugin.weights_name(RATE) if isinstance(plugin, Both) else RATE][:, 0] = rates
+    entries = plugin.entries_of(plugin.weights, state) if isinstance(plugin, Both) else state
+    entries[RATE][:, 0] = rates

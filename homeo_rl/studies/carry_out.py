@@ -66,8 +66,9 @@ class Part:
 
     def answers(self, task: Task, arm: str) -> bool:
         """Tell whether evaluating an arm of the task again would give these scores."""
-        policy = self.policy if task.run is None else task.run.policy_digest()
-        return (self.host, self.plan, self.policy) == (task.host, digest_of(_alone(task.plan, arm)), policy)
+        if (self.host, self.arm) != (task.host, arm) or self.plan != digest_of(_alone(task.plan, arm)):
+            return False
+        return task.run is None or self.policy == task.run.policy_digest()
 
 
 Parts = dict[tuple[int, str], Part]
