@@ -24,6 +24,7 @@ from homeo_rl.run import Run
 from homeo_rl.studies import carry_out as carrying
 from homeo_rl.studies import tables
 from homeo_rl.studies.carry_out import carry_out
+from homeo_rl.studies.claims import judge
 from homeo_rl.studies.page import write_page
 from homeo_rl.studies.results import (
     DAMAGED,
@@ -57,6 +58,8 @@ description: two policies
 episodes: 3
 calibration_episodes: 2
 contrasts: [[sleep, linear]]
+claims:
+  - {say: Sleep mends noise, group: poles, arm: sleep, conditions: [noise], gained: 5.0}
 subsets:
   - {name: Noise alone, group: poles, conditions: [noise]}
 groups:
@@ -169,6 +172,8 @@ def test_the_page(
         "nowhere",
         "### Noise alone",
         "| sleep minus linear ",
+        "| Sleep mends noise | at least +5 ",
+        "| **no** |",
     ):
         assert text in page, text
     for picture in ("arms.png", "conditions.png", "profiles.png", "recovery.png"):
@@ -193,7 +198,12 @@ def test_the_page(
         ("arms: [none], hosts: [a", "arms: [none, slep], hosts: [a", "did you mean 'sleep'"),
         ("[[sleep, linear]]", "[[sleep, linaer]]", "got 'linaer'"),
         ("group: poles,", "group: pols,", "expected one of the groups poles, more, got 'pols'"),
-        ("conditions: [noise]", "conditions: [noize]", "did you mean 'noise'"),
+        ("conditions: [noise]}", "conditions: [noize]}", "did you mean 'noise'"),
+        ("conditions: [noise], gained", "conditions: [noize], gained", "condition of claim 'Sleep mends noise'"),
+        ("gained: 5.0", "gained: 5.0, kept: 0.2", "expected one of kept, .*; got kept, gained"),
+        (", gained: 5.0", "", "line 8: .*expected one of kept, .*; got none"),
+        ("gained: 5.0", "kept: 0.5, surely: true", "surely: expected with gained only"),
+        ("arm: sleep, cond", "arm: dwam, cond", "expected arms of its group, none, sleep, linear; got 'dwam'"),
     ],
 )
 def test_mistakes_are_told(folder: Path, tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -272,6 +282,37 @@ def test_the_first_arm_is_the_reference() -> None:
     assert difference_of(results.pairs(results.of("g", "none"))).mean == pytest.approx(-1.0)
 
 
+def claimed(table: tuple[Cell, ...], **asked: Any) -> list[tuple[Any, str, bool]]:
+    entry = {"say": "so", "group": "g", "arm": "good", **asked}
+    results = Results({"study": {"claims": [entry]}}, table, ())
+    return [
+        (found if isinstance(found := v.found, int) else round(found.mean, 9), v.where, v.holds) for v in judge(results)
+    ]
+
+
+def test_claims_are_judged() -> None:
+    """On host h the arm gains .5, on i it gains .1 on the mean, and loses .3 in half of the episodes."""
+    none, twenty, clean = [0.5] * 20, [0.0, 1.0] * 10, {"condition": "clean", "kind": ""}
+    table = (
+        cell(none), cell([1.0] * 20, arm="good"), cell(twenty, arm="other"),
+        cell(none, host="i"), cell([0.2, 1.0] * 10, host="i", arm="good"), cell([0.0] * 20, host="i", arm="bad"),
+        cell([0.4] * 20, host="i", arm="good", **clean), cell(none, host="i", **clean),
+    )  # fmt: skip
+    assert claimed(table, kept=0.8) == [(0.8, "", True)]
+    assert claimed(table, kept=0.81) == [(0.8, "", False)]
+    assert claimed(table, gained=0.29) == [(0.3, "", True)]
+    assert claimed(table, gained=0.29, surely=True) == [(0.3, "", False)], "the interval reaches below"
+    assert claimed(table, gained=0.0, surely=True) == [(0.3, "", True)]
+    assert claimed(table, tied=0.0) == [(0.1, "i", True)]
+    assert claimed(table, tied=0.4) == [(0.1, "i", False)]
+    assert claimed(table, gained=0.5, than="other") == [(0.5, "", True)], "hosts that both were tried on"
+    assert claimed(table, gained=-0.01, under="clean") == [(-0.1, "", False)]
+    assert claimed(table, harmed=0) == [(1, "i clean", False)]
+    assert claimed(table, harmed=1) == [(1, "i clean", True)]
+    assert claimed(table, arm="bad", harmed=0) == [(1, "i x", False)]
+    assert claimed(table, conditions=("y",), gained=0.0) == [], "nothing was evaluated yet"
+
+
 def test_holm_by_hand() -> None:
     """0.01 x 4, 0.02 x 3, then never less than before: 0.03 x 2, 0.9 x 1."""
     assert holm([0.9, 0.01, 0.03, 0.02]) == pytest.approx([0.9, 0.04, 0.06, 0.06])
@@ -335,7 +376,7 @@ def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
     groups = [{"name": "walkers", "hosts": ["h"], **shared}, {"name": "drivers", "hosts": ["k"], **shared}]
     document = {
         "study": {"name": "t", "description": "", "episodes": 4, "seed": 0, "groups": groups, "subsets": [],
-                  "contrasts": []},
+                  "claims": [], "contrasts": []},
         "command": "", "missing": [], "unfinished": [], "envs": {"h": "H", "k": "K"}, "versions": {},
         "suites": {"s": {"conditions": {"noise": "network"}}},
     }  # fmt: skip

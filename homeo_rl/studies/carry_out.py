@@ -89,10 +89,12 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[
         suite = load_suite(group.suite if not (base / group.suite).is_file() else str(base / group.suite))
         routes = read_routes(base / group.routes) if group.routes else ()
         labels = [condition.label for condition in suite.conditions if condition.severity > 0]
-        for subset in study.subsets:
-            wrong = [c for c in subset.conditions if c not in labels] if subset.group == group.name else []
+        named = [(f"subset {subset.name!r}", subset.group, subset.conditions) for subset in study.subsets]
+        named += [(f"claim {claim.say!r}", claim.group, claim.conditions) for claim in study.claims]
+        for what, where, conditions in named:
+            wrong = [c for c in conditions if c not in labels] if where == group.name else []
             if wrong:
-                raise unknown(f"condition of subset {subset.name!r}", wrong[0], labels)
+                raise unknown(f"condition of {what}", wrong[0], labels)
         for host in group.hosts:
             name = Path(host).name
             target = out / "hosts" / name

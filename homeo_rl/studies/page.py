@@ -10,6 +10,7 @@ import numpy as np
 from homeo_rl import checkpoint
 from homeo_rl.report.tables import markdown
 from homeo_rl.studies import pictures
+from homeo_rl.studies.claims import Verdict, judge
 from homeo_rl.studies.results import (
     CLEAN,
     DAMAGED,
@@ -42,7 +43,7 @@ def write_page(results: Results, out: Path) -> Path:
         parts.append(f"Left out, because they were not there: {', '.join(results.document['missing'])}.")
     if results.document["unfinished"]:
         parts.append(f"Not evaluated yet: {', '.join(results.document['unfinished'])}.")
-    parts += ["## Hosts", *_hosts(results), "## What the arms keep", *_kept(results, out)]
+    parts += [*_claims(results), "## Hosts", *_hosts(results), "## What the arms keep", *_kept(results, out)]
     parts += ["## Condition by condition", *_conditions(results, out), "## Harm", *_harm(results)]
     parts += [*_recovery(results, out), "## Homeostasis", *_homeostasis(results)]
     versions = ", ".join(f"{name} {version}" for name, version in results.document["versions"].items())
@@ -50,6 +51,30 @@ def write_page(results: Results, out: Path) -> Path:
     path = out / PAGE
     checkpoint.replace(path, ("\n\n".join(parts) + "\n").encode())
     return path
+
+
+def _claims(results: Results) -> list[str]:
+    verdicts = judge(results)
+    if not verdicts:
+        return []
+    rows = [[v.claim.group, v.claim.say, *_asked_and_found(v), "yes" if v.holds else "**no**"] for v in verdicts]
+    return [
+        "## Claims",
+        "What the study was to show was written into its file.",
+        markdown(["group", "claim", "asked", "found", "holds"], rows),
+    ]
+
+
+def _asked_and_found(verdict: Verdict) -> tuple[str, str]:
+    claim, found = verdict.claim, verdict.found
+    where = f" ({verdict.where})" if verdict.where else ""
+    if isinstance(found, int):
+        return f"at most {claim.harmed} cells worse", f"{found}{where}"
+    if claim.kept is not None:
+        return f"at least {claim.kept:g}", told(found)
+    least = f"at least {claim.gained if claim.tied is None else claim.tied:+g}"
+    how = ", the whole interval" if claim.surely else ", every host's interval" if claim.tied is not None else ""
+    return least + how, signed(found) + where
 
 
 def _hosts(results: Results) -> list[str]:

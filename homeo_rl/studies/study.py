@@ -71,6 +71,43 @@ class Subset:
 
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What the study is to show of an arm; written down before it is carried out. One of the last four is given.
+
+    Attributes:
+        say: in words.
+        under: kind of cells: damaged ones, those with damage of the network or of its surroundings, or the clean ones.
+        conditions: some of them only.
+        than: other arm that differences are to; by default the group's reference.
+        surely: the lower end of the interval has to reach ``gained``, not only the mean.
+        kept: least mean over the cells.
+        gained: least mean difference to the other arm.
+        tied: the same for every host on its own, whose interval has to reach it.
+        harmed: most cells of any kind in which the arm is worse at the 5 % level, after correction.
+    """
+
+    say: str
+    group: str
+    arm: str
+    under: Literal["damaged", "network", "surroundings", "clean"] = "damaged"
+    conditions: tuple[str, ...] = ()
+    than: str = ""
+    surely: bool = False
+    kept: float | None = None
+    gained: float | None = None
+    tied: float | None = None
+    harmed: int | None = None
+
+    def __post_init__(self) -> None:
+        asked = [name for name in ("kept", "gained", "tied", "harmed") if getattr(self, name) is not None]
+        if len(asked) != 1:
+            raise ValueError(f"expected one of kept, gained, tied, harmed; got {', '.join(asked) or 'none'}")
+        if self.surely and self.gained is None:
+            raise ValueError("surely: expected with gained only")
+
+
+@pydantic.with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """A whole file.
 
@@ -81,6 +118,7 @@ class Study:
     groups: tuple[Group, ...]
     subsets: tuple[Subset, ...] = ()
     contrasts: tuple[tuple[str, str], ...] = ()
+    claims: tuple[Claim, ...] = ()
     description: str = ""
     episodes: int = 20
     seed: int = 0
@@ -103,10 +141,20 @@ class Study:
         if strange:
             raise ValueError(f"contrasts: expected arms of the groups, {', '.join(sorted(arms))}; got {strange[0]!r}")
         for subset in self.subsets:
-            if subset.group not in alike:
+            self._check_group(f"subset {subset.name!r}", subset.group)
+        for claim in self.claims:
+            self._check_group(f"claim {claim.say!r}", claim.group)
+            there = dict.fromkeys(arm for group in self.groups if group.name == claim.group for arm in group.arms)
+            strange = [arm for arm in (claim.arm, claim.than) if arm and arm not in there]
+            if strange:
                 raise ValueError(
-                    f"subset {subset.name!r}: expected one of the groups {', '.join(alike)}, got {subset.group!r}"
+                    f"claim {claim.say!r}: expected arms of its group, {', '.join(there)}; got {strange[0]!r}"
                 )
+
+    def _check_group(self, what: str, name: str) -> None:
+        names = list(dict.fromkeys(group.name for group in self.groups))
+        if name not in names:
+            raise ValueError(f"{what}: expected one of the groups {', '.join(names)}, got {name!r}")
 
 
 def study_names() -> list[str]:
@@ -129,7 +177,7 @@ def read_study(name: str) -> tuple[Study, Path]:
     if not isinstance(document.data, dict):
         raise UsageError(f"{path}: expected name, groups, ...; got {document.data!r}; see docs/studies.md")
     sections: dict[tuple[str | int, ...], type[Any]] = {(): Study}
-    for key, kind in (("groups", Group), ("subsets", Subset)):
+    for key, kind in (("groups", Group), ("subsets", Subset), ("claims", Claim)):
         found: Any = document.data.get(key)
         sections |= {(key, index): kind for index in range(len(found) if isinstance(found, list) else 0)}
     return parse(Study, document.data, document, sections), Path() if path.parent == FOLDER else path.parent
