@@ -22,11 +22,11 @@ from optuna.trial import FrozenTrial, TrialState
 from homeo_rl.agents.presets import PRESETS
 from homeo_rl.cli import main
 from homeo_rl.errors import UsageError
+from homeo_rl.locks import locked
 from homeo_rl.training.algorithms import ALGORITHMS
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.tuning.jobs import Job
 from homeo_rl.tuning.journal import JournalLock, distribution, drawn, made_ready, opened, slot_of
-from homeo_rl.tuning.locks import locked
 from homeo_rl.tuning.plan import TuningPlan, checked
 from homeo_rl.tuning.preset import Preset, read_preset, text_of
 from homeo_rl.tuning.space import Entry, default_space, read_space, without

@@ -7,7 +7,6 @@ is given again.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -30,6 +29,7 @@ from homeo_rl.evaluation.plan import NO_REFLEX, Plan, check_sizes
 from homeo_rl.evaluation.rollout import TRACE_EVERY
 from homeo_rl.evaluation.scores import Score, write_scores
 from homeo_rl.homeostasis import make
+from homeo_rl.locks import locked
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
 
@@ -239,10 +239,8 @@ def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
     content, key = _content(run, plan)
     for path in sorted((run.path / "evaluations").glob("*/evaluation.json")):
         if not (path.parent / "scores.csv").exists() and checkpoint.read_json(path).get("key") == key:
-            with path.open() as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
+            with locked(path, wait=False) as mine:
+                if not mine:
                     continue  # another process is at it
                 (path.parent / "cells").mkdir(exist_ok=True)
                 yield path.parent
@@ -251,8 +249,7 @@ def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
     (folder / "cells").mkdir()
     told = {**content, "key": key, "conditions": plain(plan.suite), "command": command}
     checkpoint.write_json(folder / "evaluation.json", told)
-    with (folder / "evaluation.json").open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(folder / "evaluation.json", wait=True):
         try:
             yield folder
         except HomeoError:

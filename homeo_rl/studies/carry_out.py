@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import fcntl
 import gzip
 import io
 from collections.abc import Iterable, Iterator
@@ -22,6 +21,7 @@ from homeo_rl.errors import UsageError, unknown
 from homeo_rl.evaluation.evaluate import Progress, digest_of, evaluate, finished
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import read_routes
+from homeo_rl.locks import locked
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.studies.study import Group, Study
@@ -311,9 +311,7 @@ def _kinds(suite: Suite) -> dict[str, Any]:
 def _held(out: Path) -> Iterator[None]:
     """Keep other processes from carrying out the same study."""
     out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"{out}: another process is at this study; wait for it, or choose another --out") from None
+    with locked(out / ".lock", wait=False) as mine:
+        if not mine:
+            raise UsageError(f"{out}: another process is at this study; wait for it, or choose another --out")
         yield

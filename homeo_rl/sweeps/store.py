@@ -12,7 +12,6 @@ summary.csv, summary.md, cells.csv
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import platform
@@ -24,6 +23,7 @@ from typing import Any
 
 from homeo_rl import checkpoint
 from homeo_rl.errors import Finding, StorageFault, UsageError
+from homeo_rl.locks import locked
 from homeo_rl.sweeps.cells import Cell
 
 _FORMAT = "homeo-rl sweep 1"
@@ -125,23 +125,13 @@ class Store:
     @contextlib.contextmanager
     def claimed(self, key: str) -> Iterator[bool]:
         """Hold a cell inside a with block; yields whether it is ours, or somebody else is at it."""
-        with (self.path / "claims" / f"{key}.lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            except OSError as error:
-                raise StorageFault(
-                    f"{file.name}: cannot be locked ({error.strerror}); expected a file system with flock, on all nodes"
-                ) from error
-            yield True
+        with locked(self.path / "claims" / f"{key}.lock", wait=False) as mine:
+            yield mine
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Let one process at a time write summaries."""
-        with (self.path / "claims" / "summary.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self.path / "claims" / "summary.lock", wait=True):
             yield
 
     def log(self, event: str, key: str, **fields: Any) -> None:

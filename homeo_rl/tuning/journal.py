@@ -22,9 +22,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from homeo_rl import checkpoint
 from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.locks import locked
 from homeo_rl.seeding import derive
 from homeo_rl.tuning.library import quiet
-from homeo_rl.tuning.locks import locked
 from homeo_rl.tuning.plan import TuningPlan
 from homeo_rl.tuning.space import Entry
 

@@ -15,13 +15,13 @@ from homeo_rl.degradations import load_suite
 from homeo_rl.errors import NumericalFault
 from homeo_rl.evaluation.evaluate import evaluate
 from homeo_rl.evaluation.plan import Plan
+from homeo_rl.locks import locked
 from homeo_rl.report.statistics import iqm
 from homeo_rl.run import Run
 from homeo_rl.sweeps.executor import Answer, Tell
 from homeo_rl.training.train import train
 from homeo_rl.tuning.jobs import Job
 from homeo_rl.tuning.journal import drawn, ended_slots, opened
-from homeo_rl.tuning.locks import locked
 from homeo_rl.tuning.plan import TuningPlan
 
 

@@ -32,6 +32,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
             return
         except OSError as error:
             raise StorageFault(
-                f"{path}: cannot be locked ({error.strerror}); expected a file system with flock; choose another --out"
+                f"{path}: cannot be locked ({error.strerror}); expected a file system with flock, on all nodes; "
+                "choose another --out"
             ) from error
         yield True
