@@ -173,6 +173,10 @@ def read_study(name: str) -> tuple[Study, Path]:
         UsageError: naming the file, the line and what was expected there.
     """
     path = FOLDER / f"{name}.yaml" if name in study_names() else Path(name)
+    if path.is_dir():
+        raise UsageError(
+            f"{path}: expected a study's file, or a folder in which a study has written study.json; got another folder"
+        )
     document = read_yaml(path)
     if not isinstance(document.data, dict):
         raise UsageError(f"{path}: expected name, groups, ...; got {document.data!r}; see docs/studies.md")
