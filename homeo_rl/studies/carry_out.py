@@ -233,7 +233,7 @@ def _parts_of(task: Task, arms: tuple[str, ...], folder: Path) -> tuple[list[str
     courses: list[dict[str, Any]] = []
     if (folder / COURSES).exists():
         found = checkpoint.read_json(folder / COURSES)
-        courses = [{"episodes": found["episodes"], **course} for course in found["courses"]]
+        courses = [{"episodes": found["episodes"], **course, "trace": _slim(course)} for course in found["courses"]]
     env, policy, column = task.group.env or task.run.spec.env, task.run.policy_digest(), header.index("arm")
     return header[1:], [
         Part(
@@ -247,6 +247,11 @@ def _parts_of(task: Task, arms: tuple[str, ...], folder: Path) -> tuple[list[str
         )
         for arm in arms
     ]
+
+
+def _slim(course: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return of a course what recovery is told from; rates and thresholds layer by layer are ten times as much."""
+    return [{key: entry[key] for key in ("episodes", "reward")} for entry in course["trace"]]
 
 
 def _alone(plan: Plan, arm: str) -> Plan:
