@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import gzip
-import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from homeo_rl.locks import locked
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.studies.study import Group, Study
-from homeo_rl.studies.tables import COURSES, DOCUMENT, TABLE, read_tables, unreadable
+from homeo_rl.studies.tables import DOCUMENT, read_tables, unreadable, write_tables
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Part:
         policy: digest of the policy.
         env: the host's environment.
         rows: of scores.csv, without the name of the run.
-        courses: for courses.json, without the host.
+        courses: of damage in mid-episode, without the host.
     """
 
     host: str
@@ -231,8 +229,8 @@ def _parts_of(task: Task, arms: tuple[str, ...], folder: Path) -> tuple[list[str
     with (folder / "scores.csv").open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     courses: list[dict[str, Any]] = []
-    if (folder / COURSES).exists():
-        found = checkpoint.read_json(folder / COURSES)
+    if (folder / "courses.json").exists():
+        found = checkpoint.read_json(folder / "courses.json")
         courses = [{"episodes": found["episodes"], **course, "trace": _slim(course)} for course in found["courses"]]
     env, policy, column = task.group.env or task.run.spec.env, task.run.policy_digest(), header.index("arm")
     return header[1:], [
@@ -261,22 +259,14 @@ def _alone(plan: Plan, arm: str) -> Plan:
 
 def _write(study: Study, tasks: list[Task], header: list[str], parts: Parts, out: Path, command: str) -> None:
     """Join the scores of all hosts; those of equal content are the same bytes."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["entry", "host", *header])
     present = [
         (task.entry, parts[number, arm])
         for number, task in enumerate(tasks)
         for arm in task.plan.arms
         if (number, arm) in parts
     ]
-    for entry, part in present:
-        writer.writerows([str(entry), part.host, *row] for row in part.rows)
+    rows = ([str(entry), part.host, *row] for entry, part in present for row in part.rows)
     courses = [{"entry": entry, "host": part.host, **course} for entry, part in present for course in part.courses]
-    with io.BytesIO() as packed:
-        with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
-            file.write(text.getvalue().encode())
-        table = packed.getvalue()
     absent = [task for number, task in enumerate(tasks) if missing_arms(number, task, parts)]
     document: dict[str, Any] = {
         "study": dataclasses.asdict(study),
@@ -291,11 +281,7 @@ def _write(study: Study, tasks: list[Task], header: list[str], parts: Parts, out
         "suites": {task.group.suite: _kinds(task.plan.suite) for task in tasks},
         "versions": versions(),
     }
-    # The document says what the tables hold: there is none while they are written.
-    (out / DOCUMENT).unlink(missing_ok=True)
-    checkpoint.replace(out / TABLE, table)
-    checkpoint.write_json(out / COURSES, {"courses": courses})
-    checkpoint.write_json(out / DOCUMENT, document)
+    write_tables(out, document, [["entry", "host", *header], *rows], courses)
 
 
 def _names(tasks: Iterable[Task]) -> list[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from homeo_rl import checkpoint, files
+from homeo_rl import checkpoint, files, strict_json
 from homeo_rl.errors import StorageFault, UsageError
 
-TABLE, DOCUMENT, COURSES = "scores.csv.gz", "study.json", "courses.json"
+TABLE, DOCUMENT, COURSES = "scores.csv.gz", "study.json", "courses.json.gz"
 
 _LARGEST = 1 << 28
 
@@ -24,17 +26,41 @@ def read_tables(folder: Path) -> tuple[dict[str, Any], list[list[str]], list[dic
     """
     try:
         document = checkpoint.read_json(folder / DOCUMENT)
-        courses = checkpoint.read_json(folder / COURSES)["courses"]
-        with files.opened((folder / TABLE).resolve(), _LARGEST) as file:
-            unpacked = gzip.GzipFile(fileobj=io.BytesIO(file.readall())).read(_LARGEST + 1)
-        if len(unpacked) > _LARGEST:
-            raise ValueError(f"{TABLE} unpacks to more than the {_LARGEST} bytes that are accepted")
-        rows = list(csv.reader(io.StringIO(unpacked.decode("utf-8"))))
+        courses = strict_json.decode(_unpacked(folder / COURSES), folder / COURSES, strict_json.LARGE)["courses"]
+        rows = list(csv.reader(io.StringIO(_unpacked(folder / TABLE).decode("utf-8"))))
         if not rows or any(len(row) != len(rows[0]) for row in rows) or not all(isinstance(c, dict) for c in courses):
             raise ValueError("the tables are damaged")
         return document, rows, courses
     except (StorageFault, OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise unreadable(folder, error) from None
+
+
+def write_tables(
+    folder: Path, document: dict[str, Any], rows: Iterable[Sequence[str]], courses: list[dict[str, Any]]
+) -> None:
+    """Write what `read_tables` reads; the same content is the same bytes."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    # The document says what the tables hold: there is none while they are written.
+    (folder / DOCUMENT).unlink(missing_ok=True)
+    checkpoint.replace(folder / TABLE, _packed(text.getvalue()))
+    checkpoint.replace(folder / COURSES, _packed(json.dumps({"courses": courses}, allow_nan=False)))
+    checkpoint.write_json(folder / DOCUMENT, document)
+
+
+def _packed(text: str) -> bytes:
+    with io.BytesIO() as packed:
+        with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
+            file.write(text.encode())
+        return packed.getvalue()
+
+
+def _unpacked(path: Path) -> bytes:
+    with files.opened(path.resolve(), _LARGEST) as file:
+        unpacked = gzip.GzipFile(fileobj=io.BytesIO(file.readall())).read(_LARGEST + 1)
+    if len(unpacked) > _LARGEST:
+        raise ValueError(f"{path.name} unpacks to more than the {_LARGEST} bytes that are accepted")
+    return unpacked
 
 
 def unreadable(folder: Path, error: Exception) -> UsageError:
