@@ -26,6 +26,7 @@ from homeo_rl.studies import tables
 from homeo_rl.studies.carry_out import carry_out
 from homeo_rl.studies.claims import judge
 from homeo_rl.studies.page import write_page
+from homeo_rl.studies.pictures import colour_of, shown_of
 from homeo_rl.studies.results import (
     DAMAGED,
     NETWORK,
@@ -284,6 +285,14 @@ def test_the_first_arm_is_the_reference() -> None:
     assert difference_of(results.pairs(results.of("g", "none"))).mean == pytest.approx(-1.0)
 
 
+def test_arms_that_are_drawn() -> None:
+    """``bdett+dwam`` looks like dwam; a group without a common arm is drawn all the same."""
+    assert colour_of("bdett:scope=decision+dwam+sleep") == colour_of("dwam+sleep") != colour_of("dwam")
+    assert colour_of("bdett") == colour_of("linear-rehearsed") == "0.6"
+    assert shown_of(["none", "bdett", "dwam"], ["dwam", "none"]) == ["dwam", "none"]
+    assert shown_of(["bdett", "bdett+dwam", "more"], ["dwam", "none"]) == ["bdett", "bdett+dwam"]
+
+
 def claimed(table: tuple[Cell, ...], **asked: Any) -> list[tuple[Any, str, bool]]:
     entry = {"say": "so", "group": "g", "arm": "good", **asked}
     results = Results({"study": {"claims": [entry]}}, table, ())
@@ -353,6 +362,7 @@ def test_recovery_by_hand() -> None:
     )  # fmt: skip
     found = recoveries_of(Results({"study": {"groups": [group]}}, (), courses))
     assert [(r.arm, r.condition, r.onset) for r in found] == [("fix", "late", 4)]
+    assert found[0].usual == pytest.approx([1.0] * 6)
     assert found[0].course == pytest.approx([1.0, 1.0, 0.0, 0.5, 0.75, 0.5])
     assert found[0].regained == pytest.approx(0.5)
     assert found[0].lost == pytest.approx(1.0 - 1.75 / 4)

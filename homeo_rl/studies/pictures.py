@@ -18,8 +18,14 @@ MAIN = ("none", "dwam", "sleep", "dwam+sleep", "dwam-paper", "linear")
 
 
 def colour_of(arm: str) -> str:
-    """Return the colour of an arm."""
-    return COLOURS[MAIN.index(arm)] if arm in MAIN else "0.6"
+    """Return the colour of an arm; ``bdett+dwam`` has that of what was added to what the host was trained with."""
+    added = next((name for name in sorted(MAIN, key=len, reverse=True) if f"+{arm}".endswith(f"+{name}")), None)
+    return "0.6" if added is None else COLOURS[MAIN.index(added)]
+
+
+def shown_of(arms: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Return which arms of a group are drawn: those wanted, or the first ones where none of them is there."""
+    return [arm for arm in wanted if arm in arms] or list(arms[: len(wanted)])
 
 
 def draw_arms(results: Results, path: Path) -> Path:
@@ -50,7 +56,7 @@ def draw_conditions(results: Results, path: Path, arms: Sequence[str] = MAIN[1:4
     labels = {g: list(dict.fromkeys(c.condition for c in results.of(g))) for g in groups}
     figure, panels = _panels(groups, 3.6, 1.0 + 0.3 * max(len(found) for found in labels.values()))
     for axes, group in zip(panels, groups, strict=True):
-        shown = [arm for arm in arms if arm in results.arms(group)] or results.arms(group)[1 : 1 + len(arms)]
+        shown = shown_of(results.arms(group)[1:], arms)
         for place, arm in enumerate(shown):
             for row, label in enumerate(labels[group]):
                 pairs = results.pairs(results.of(group, arm, condition=label))
@@ -73,7 +79,7 @@ def draw_profiles(results: Results, path: Path, arms: Sequence[str] = MAIN) -> P
     levels = np.linspace(0.0, 1.1, 111)
     figure, panels = _panels(groups, 3.6, 3.0)
     for axes, group in zip(panels, groups, strict=True):
-        for arm in arms:
+        for arm in shown_of(results.arms(group), arms):
             cells = results.of(group, arm, kinds=DAMAGED)
             if cells:
                 axes.plot(levels, profile_of(cells, levels), color=colour_of(arm), linewidth=1.6, label=arm)
@@ -89,11 +95,14 @@ def draw_recovery(recoveries: Sequence[Recovery], path: Path, arms: Sequence[str
     places = list(dict.fromkeys((r.group, r.condition) for r in recoveries))
     figure, panels = _panels([f"{group}: {label}" for group, label in places], 3.6, 2.8)
     for axes, place in zip(panels, places, strict=True):
-        for one in (r for arm in arms for r in recoveries if (r.group, r.condition) == place and r.arm == arm):
-            axes.plot(
-                np.arange(len(one.course)) * one.every, one.course, color=colour_of(one.arm), lw=1.4, label=one.arm
-            )
-            axes.axvline(one.onset, color="0.3", linewidth=0.8, linestyle=":", zorder=0)
+        here = {r.arm: r for r in recoveries if (r.group, r.condition) == place}
+        for arm in shown_of(list(here), arms):
+            steps = np.arange(len(here[arm].course)) * here[arm].every
+            axes.plot(steps, here[arm].course, color=colour_of(arm), lw=1.4, label=arm)
+        one = next(iter(here.values()))
+        steps = np.arange(len(one.usual)) * one.every
+        axes.plot(steps, one.usual, color="0.6", lw=1.0, ls="--", zorder=0, label="reference, clean")
+        axes.axvline(one.onset, color="0.3", linewidth=0.8, linestyle=":", zorder=0)
         axes.set_xlabel("decision", fontsize=8)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     panels[0].set_ylabel("reward, 1 is clean", fontsize=8)

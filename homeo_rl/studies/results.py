@@ -82,6 +82,7 @@ class Recovery:
         lost: share of the reference's clean reward that is missing from the damage to the end.
         decisions: until the reward is nine tenths of the reference's clean one for good; None: never.
         course: reward over time, one figure in ``every`` decisions, 1 is the mean of the reference's clean one.
+        usual: that of the reference's clean episodes.
     """
 
     group: str
@@ -93,6 +94,7 @@ class Recovery:
     lost: float
     decisions: int | None
     course: np.ndarray
+    usual: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,7 @@ def _recovery(
     steady = next((place for place in range(len(back)) if back[place:].all()), None)
     return Recovery(
         group, arm, label, onset, every, float(mean[-last:].mean() / usual[-last:].mean()),
-        float(1.0 - mean[begin:].sum() / usual[begin:].sum()), None if steady is None else steady * every, mean,
+        float(1.0 - mean[begin:].sum() / usual[begin:].sum()), None if steady is None else steady * every, mean, usual,
     )  # fmt: skip
 
 
