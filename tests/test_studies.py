@@ -402,6 +402,33 @@ def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
     assert "mid-episode" not in texts[0]
 
 
+@pytest.mark.parametrize("others", [("h",), ()])
+def test_hosts_without_return_have_no_retention(tmp_path: Path, others: tuple[str, ...]) -> None:
+    """They are named; the others' page is there, and without others it is said what is asked for."""
+    lines = ["entry,host,arm,condition,episode,severity,return,success"]
+    for host in ("sinks", *others):
+        for cell, value in (("none,clean", 9.0), ("none,noise", 3.0), ("sleep,clean", 9.0), ("sleep,noise", 8.0)):
+            told = -value if host == "sinks" else value
+            lines += [f"0,{host},{cell},{episode},{int('noise' in cell)},{told + episode}," for episode in range(3)]
+    group = {"name": "walkers", "hosts": ["sinks", *others], "suite": "s", "arms": ["none", "sleep"]}
+    document = {
+        "study": {"name": "t", "description": "", "episodes": 3, "seed": 0, "groups": [group], "subsets": [],
+                  "claims": [], "contrasts": []},
+        "command": "", "missing": [], "unfinished": [], "envs": {"h": "H", "sinks": "S"}, "versions": {},
+        "suites": {"s": {"conditions": {"noise": "network"}}},
+    }  # fmt: skip
+    tables.write_tables(tmp_path, document, [line.split(",") for line in lines], [])
+    if not others:
+        with pytest.raises(UsageError, match="sinks: expected a clean mean return above 0"):
+            read_results(tmp_path)
+        return
+    results = read_results(tmp_path)
+    assert {cell.host for cell in results.cells} == {"h"}
+    page = write_page(results, tmp_path).read_text()
+    assert "needs a clean return above 0: sinks." in page
+    assert "| walkers | test | h | H | 10 | 0.400" in page
+
+
 # Hosts that come with the package.
 
 HOSTS = Path(__file__).parents[1] / "benchmarks" / "hosts"

@@ -41,6 +41,10 @@ def write_page(results: Results, out: Path) -> Path:
     ]
     if results.document["missing"]:
         parts.append(f"Left out, because they were not there: {', '.join(results.document['missing'])}.")
+    if results.unmeasured:
+        parts.append(
+            f"Not on this page, because retention needs a clean return above 0: {', '.join(results.unmeasured)}."
+        )
     if results.document["unfinished"]:
         parts.append(f"Not evaluated yet: {', '.join(results.document['unfinished'])}.")
     parts += [*_claims(results), "## Hosts", *_hosts(results), "## What the arms keep", *_kept(results, out)]

@@ -99,11 +99,16 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a study left behind."""
+    """Everything that a study left behind.
+
+    Attributes:
+        unmeasured: hosts whose cells are not among ``cells``: without a clean return above 0 there is no retention.
+    """
 
     document: dict[str, Any]
     cells: tuple[Cell, ...]
     courses: tuple[dict[str, Any], ...]
+    unmeasured: tuple[str, ...] = ()
 
     @property
     def groups(self) -> list[str]:
@@ -156,14 +161,20 @@ def read_results(folder: Path) -> Results:
     """Read what `homeo_rl.studies.carry_out` wrote.
 
     Raises:
-        UsageError: it is missing, or something else.
+        UsageError: it is missing, or something else; or retention can be measured on none of its hosts.
     """
     document, (header, *rows), courses = read_tables(folder)
+    unmeasured: dict[str, None] = {}
     try:
         named = [dict(zip(header, row, strict=True)) for row in rows]
-        return Results(document, tuple(_cells(document, named)), tuple(courses))
+        cells = tuple(_cells(document, named, unmeasured))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise unreadable(folder, error) from None
+    if unmeasured and not cells:
+        raise UsageError(
+            f"{', '.join(unmeasured)}: expected a clean mean return above 0, which retention is measured by; add hosts"
+        )
+    return Results(document, cells, tuple(courses), tuple(unmeasured))
 
 
 def mean_of(cells: Sequence[Cell], *, middle: bool = False) -> Estimate:
@@ -274,7 +285,7 @@ def _p_of_harm(gap: np.ndarray, cell: Cell) -> float:
     return float(tested.pvalue)
 
 
-def _cells(document: dict[str, Any], rows: Sequence[dict[str, str]]) -> Iterable[Cell]:
+def _cells(document: dict[str, Any], rows: Sequence[dict[str, str]], unmeasured: dict[str, None]) -> Iterable[Cell]:
     groups = [Group(**entry) for entry in document["study"]["groups"]]
     sorted_rows: dict[tuple[int, str, str, str], list[dict[str, str]]] = {}
     for row in rows:
@@ -296,9 +307,8 @@ def _cells(document: dict[str, Any], rows: Sequence[dict[str, str]]) -> Iterable
             clean[group.name, host] = float(figures["return"].mean())
         success = not np.isnan(figures["success"]).any()
         if not success and not clean.get((group.name, host), 0.0) > 0:
-            raise UsageError(
-                f"{host}: expected a clean mean return above 0, which retention is measured by; leave it out"
-            )
+            unmeasured[host] = None
+            continue
         value = figures["success"] if success else figures["return"] / clean[group.name, host]
         yield Cell(group.name, group.role, host, arm, label, kinds.get(label, ""), value, figures)
 
