@@ -41,7 +41,7 @@ lint: setup
 	$(BIN)/lint-imports --no-logo
 
 test: lint $(TESTABLE)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 40 --durations-min 4
 
 # Trainings and whole suites: about five hours on one core. Figures are printed.
 test-long: setup
