@@ -141,8 +141,9 @@ def run_cells(
             "with fewer --workers or --num-envs"
         ) from None
     except BaseException:
+        running = list((getattr(pool, "_processes", None) or {}).values())  # shutdown forgets them
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
+        for process in running:
             process.terminate()
         raise
     pool.shutdown()
