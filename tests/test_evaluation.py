@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,6 +231,36 @@ def test_a_dead_worker_is_reported(make_run: Callable[..., Run]) -> None:
     run = make_run("worlds:Deadly-v0", agent="mlp")
     with pytest.raises(EnvironmentFault, match="a worker process died"):
         evaluate(run, plan(suite("obs-dropped"), ("none",)), workers=2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_evaluation_that_is_told_to_end_leaves_no_process(
+    make_run: Callable[..., Run], tmp_path: Path, workers: int
+) -> None:
+    """It does not wait for what its workers are at: here an hour."""
+    run, at = make_run("worlds:Endless-v0", agent="mlp"), tmp_path / "at"
+    at.mkdir()
+    asked = ["--suite", "quick", "--homeostasis", "none", "--episodes", "1", "--workers", str(workers)]
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "homeo_rl", "evaluate", str(run.path), *asked],
+        env={**os.environ, "ENDLESS": str(at)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while len(list(at.iterdir())) < workers:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.terminate()
+    try:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM, err
+        for worker in at.iterdir():
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(worker.name), 0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(

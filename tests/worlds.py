@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -81,11 +83,22 @@ class Deadly(Point):
         return super().step(action)
 
 
+class Endless(Point):
+    """Never answers at step 3, and leaves a file named after its process in the folder ENDLESS."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self.t == 3:
+            (Path(os.environ["ENDLESS"]) / str(os.getpid())).touch()
+            time.sleep(3600)
+        return super().step(action)
+
+
 for name, kind in {
     "Point": Point,
     "Choice": Choice,
     "Broken": Broken,
     "BadReward": BadReward,
     "Deadly": Deadly,
+    "Endless": Endless,
 }.items():
     gym.register(f"{name}-v0", entry_point=kind)
