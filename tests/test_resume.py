@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -244,16 +247,33 @@ def _online(moment: resume.Moment) -> np.ndarray:
     return max(found, key=lambda value: value.size)
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str, Path]]:
+    """Return a maker of a case's digest and of the folder that it leaves when it is cut; both are trained once."""
+
+    @functools.cache
+    def of(name: str) -> tuple[str, Path]:
+        folder = tmp_path_factory.mktemp("begun")
+        mine = replace(CASES[name], out=folder / "cut", eval_freq=-1)
+        whole = train(replace(mine, out=folder / "whole"))
+        with pytest.MonkeyPatch.context() as patch:
+            cut_at(patch, {560: 280, 320: 128, 1400: 1100}[mine.steps or 0])
+            with pytest.raises(Cut):
+                train(mine)
+        return whole.spec.digest, folder / "cut"
+
+    return of
+
+
 @pytest.mark.parametrize("what", DROPPED)
-def test_whatever_is_forgotten_is_noticed(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_is_forgotten_is_noticed(
+    what: str, begun: Callable[[str], tuple[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The tests above can fail: without this part of a checkpoint the parameters or the check of the world differ."""
     name, drop = DROPPED[what]
+    digest, folder = begun(name)
+    shutil.copytree(folder, tmp_path / "cut")
     mine = replace(CASES[name], out=tmp_path / "cut", eval_freq=-1)
-    whole = train(replace(mine, out=tmp_path / "whole"))
-    with monkeypatch.context() as patch:
-        cut_at(patch, {560: 280, 320: 128, 1400: 1100}[mine.steps or 0])
-        with pytest.raises(Cut):
-            train(mine)
     load = keeper.Checkpoints.load
 
     def loaded(self: Any) -> Any:
@@ -268,7 +288,14 @@ def test_whatever_is_forgotten_is_noticed(what: str, tmp_path: Path, monkeypatch
         done = train(mine, note=notes.append)
     except StorageFault:
         return
-    assert done.spec.digest != whole.spec.digest or any("did not come back" in note for note in notes)
+    assert done.spec.digest != digest or any("did not come back" in note for note in notes)
+
+
+def test_nothing_forgotten_is_nothing_noticed(begun: Callable[[str], tuple[str, Path]], tmp_path: Path) -> None:
+    """And pass: the copy of a run that was cut goes on as it would have gone on itself."""
+    digest, folder = begun("sac")
+    shutil.copytree(folder, tmp_path / "cut")
+    assert train(replace(CASES["sac"], out=tmp_path / "cut", eval_freq=-1)).spec.digest == digest
 
 
 def words(out: Path, *more: str) -> list[str]:
@@ -279,8 +306,17 @@ def words(out: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    main(words(folder))
+    return folder
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp_path: Path, capsys: Any) -> None:
+def test_a_signal_saves_and_the_same_command_goes_on(
+    number: signal.Signals, undisturbed: Path, tmp_path: Path, capsys: Any
+) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "homeo_rl", *words(tmp_path / "cut")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
@@ -296,9 +332,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
     assert list((tmp_path / "cut" / "checkpoints").glob("0*"))
     main(words(tmp_path / "cut"))
     cut = json.loads(capsys.readouterr().out.splitlines()[-1])
-    main(words(tmp_path / "whole"))
-    whole = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert cut["digest"] == whole["digest"]
+    assert cut["digest"] == Run.open(undisturbed).spec.digest
 
 
 def test_a_signal_that_cannot_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -747,7 +747,14 @@ def unsaved(out: Path, process: subprocess.Popen[str]) -> str:
     return str(until(found, alive=process))
 
 
-@pytest.mark.parametrize("how", ["SIGTERM", "as a terminal does Ctrl-C", "as a service manager does SIGTERM"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("SIGTERM", marks=pytest.mark.long),
+        "as a terminal does Ctrl-C",
+        "as a service manager does SIGTERM",
+    ],
+)
 def test_a_signal_saves_and_the_same_command_goes_on(
     how: str, whole: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
