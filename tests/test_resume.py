@@ -492,9 +492,10 @@ def crash_points(name: str, tmp_path: Path, points: list[int]) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
-@pytest.mark.parametrize("name", ["a2c", "sac"])
-def test_killed_at_some_storage_calls(name: str, tmp_path: Path) -> None:
-    assert crash_points(name, tmp_path, [1, 3, 12, 20, 31, 44]) >= 5
+@pytest.mark.parametrize(("name", "calls"), [("a2c", [1, 3, 12, 20, 31, 44]), ("sac", [3, 20, 44])])
+def test_killed_at_some_storage_calls(name: str, calls: list[int], tmp_path: Path) -> None:
+    """What the long test does at every call."""
+    assert crash_points(name, tmp_path, calls) >= len(calls) - 1
 
 
 @pytest.mark.long

@@ -40,6 +40,7 @@ from homeo_rl.studies.results import (
     profile_of,
     read_results,
     recoveries_of,
+    room_of,
 )
 from homeo_rl.studies.study import read_study, study_names
 from homeo_rl.sweeps.combinations import read_sweep
@@ -275,6 +276,18 @@ def test_differences_are_paired() -> None:
     assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0)
     assert chance_of(good) == 1.0
     assert chance_of(results.pairs(results.of("g", "even", kinds=NETWORK))) == 0.5
+
+
+def test_what_there_was_to_gain() -> None:
+    """Two hosts, clean at 1 and .8; networks lose .5, .2 and, made better by the damage, -.1; sensors are left."""
+    clean = {"condition": "clean", "kind": ""}
+    table = (
+        cell([1.0, 1.0], **clean), cell([0.4, 0.6]), cell([0.7, 0.9], condition="y"),
+        cell([0.0, 0.0], kind="surroundings"), cell([0.8, 0.8], host="i", **clean),
+        cell([0.9, 0.9], host="i"), cell([1.0, 1.0], arm="good"),
+    )  # fmt: skip
+    assert room_of(Results({}, table, ()), "g") == pytest.approx((0.5 + 0.2 - 0.1) / 4)
+    assert np.isnan(room_of(Results({}, table[1:2], ()), "g")), "nothing tells what is whole"
 
 
 def test_the_first_arm_is_the_reference() -> None:

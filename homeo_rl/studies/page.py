@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from homeo_rl.studies.results import (
     harms_of,
     mean_of,
     recoveries_of,
+    room_of,
 )
 
 PAGE = "results.md"
@@ -106,7 +108,7 @@ def _kept(results: Results, out: Path) -> list[str]:
     for group in results.groups:
         hosts = len({cell.host for cell in results.of(group)})
         about = f"{pictures.measure_of(results, group)}, {hosts} host{'s' * (hosts != 1)}"
-        parts += [f"### {group}", about, markdown(*table_of(results, group))]
+        parts += [f"### {group}", about + _room(results, group), markdown(*table_of(results, group))]
     for subset in results.document["study"]["subsets"]:
         group, among = subset["group"], subset["conditions"]
         if group in results.groups:
@@ -119,6 +121,13 @@ def _kept(results: Results, out: Path) -> list[str]:
         pictures.draw_profiles(results, out / "profiles.png")
         parts.append("![Performance profiles](profiles.png)")
     return parts
+
+
+def _room(results: Results, group: str) -> str:
+    room = room_of(results, group)
+    if math.isnan(room) or len(results.arms(group)) == 1:
+        return ""
+    return f"; were every damaged network as good as the whole one, {results.reference(group)} would gain {room:+.3f}"
 
 
 def table_of(results: Results, group: str, *, among: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +22,11 @@ def colour_of(arm: str) -> str:
     """Return the colour of an arm; ``bdett+dwam`` has that of what was added to what the host was trained with."""
     added = next((name for name in sorted(MAIN, key=len, reverse=True) if f"+{arm}".endswith(f"+{name}")), None)
     return "0.6" if added is None else COLOURS[MAIN.index(added)]
+
+
+def dashes_of(arm: str) -> Any:
+    """Return how the line of an arm is drawn: joined arms in dashes, as one of the two often does it all."""
+    return (0, (4, 2)) if "+" in arm else "-"
 
 
 def shown_of(arms: Sequence[str], wanted: Sequence[str]) -> list[str]:
@@ -82,7 +88,8 @@ def draw_profiles(results: Results, path: Path, arms: Sequence[str] = MAIN) -> P
         for arm in shown_of(results.arms(group), arms):
             cells = results.of(group, arm, kinds=DAMAGED)
             if cells:
-                axes.plot(levels, profile_of(cells, levels), color=colour_of(arm), linewidth=1.6, label=arm)
+                look = {"color": colour_of(arm), "linestyle": dashes_of(arm)}
+                axes.plot(levels, profile_of(cells, levels), linewidth=1.6, label=arm, **look)
         axes.set_xlabel("retention of at least", fontsize=8)
         axes.set_ylim(0, 1)
     panels[0].set_ylabel("share of damaged episodes", fontsize=8)
@@ -98,10 +105,10 @@ def draw_recovery(recoveries: Sequence[Recovery], path: Path, arms: Sequence[str
         here = {r.arm: r for r in recoveries if (r.group, r.condition) == place}
         for arm in shown_of(list(here), arms):
             steps = np.arange(len(here[arm].course)) * here[arm].every
-            axes.plot(steps, here[arm].course, color=colour_of(arm), lw=1.4, label=arm)
+            axes.plot(steps, here[arm].course, color=colour_of(arm), ls=dashes_of(arm), lw=1.4, label=arm)
         one = next(iter(here.values()))
         steps = np.arange(len(one.usual)) * one.every
-        axes.plot(steps, one.usual, color="0.6", lw=1.0, ls="--", zorder=0, label="reference, clean")
+        axes.plot(steps, one.usual, color="0.6", lw=1.0, ls=":", zorder=0, label="reference, clean")
         axes.axvline(one.onset, color="0.3", linewidth=0.8, linestyle=":", zorder=0)
         axes.set_xlabel("decision", fontsize=8)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))

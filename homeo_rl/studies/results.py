@@ -193,6 +193,18 @@ def difference_of(pairs: Sequence[tuple[Cell, np.ndarray]]) -> Estimate:
     return Estimate(float(np.mean([gap.mean() for _, gap in pairs])), *interval(samples))
 
 
+def room_of(results: Results, group: str) -> float:
+    """Return what the mean over a group's damaged cells would gain if no damage of a network cost anything.
+
+    It is the most that a repair of networks alone can be expected to gain; NaN where no clean cells are.
+    """
+    reference = results.reference(group)
+    damaged = results.of(group, reference, kinds=DAMAGED)
+    clean = {cell.host: cell.value.mean() for cell in results.of(group, reference, kinds=CLEAN)}
+    lost = [clean.get(cell.host, math.nan) - cell.value.mean() for cell in damaged if cell.kind in NETWORK]
+    return float(sum(lost) / len(damaged)) if damaged else math.nan
+
+
 def chance_of(pairs: Sequence[tuple[Cell, np.ndarray]]) -> float:
     """Return the share of paired episodes in which the arm did better; ties count half."""
     gaps = np.concatenate([gap for _, gap in pairs])
