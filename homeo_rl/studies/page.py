@@ -117,7 +117,7 @@ def _kept(results: Results, out: Path) -> list[str]:
     parts += _contrasts(results)
     pictures.draw_arms(results, out / "arms.png")
     parts.append("![What the arms keep](arms.png)")
-    if any(pictures.measure_of(results, group) == "retention" for group in results.groups):
+    if any(pictures.measure_of(results, group) == "retention" for group in pictures.compared_in(results)):
         pictures.draw_profiles(results, out / "profiles.png")
         parts.append("![Performance profiles](profiles.png)")
     return parts

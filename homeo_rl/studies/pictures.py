@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from homeo_rl.studies.results import DAMAGED, Recovery, Results, difference_of, 
 
 MAIN = ("none", "dwam", "sleep", "dwam+sleep", "dwam-paper", "linear")
 """Arms with colours of their own in every picture."""
+
+MARKERS = "osD^v"
+"""What tells those apart that have none."""
 
 
 def colour_of(arm: str) -> str:
@@ -36,7 +40,7 @@ def shown_of(arms: Sequence[str], wanted: Sequence[str]) -> list[str]:
 
 def draw_arms(results: Results, path: Path) -> Path:
     """Draw what every arm keeps, a panel a group: mean over all damaged cells with its interval."""
-    groups = results.groups
+    groups = compared_in(results)
     counts = [len(results.arms(group)) for group in groups]
     figure, panels = _panels(groups, 3.6, 0.9 + 0.24 * max(counts))
     for axes, group in zip(panels, groups, strict=True):
@@ -58,7 +62,7 @@ def draw_arms(results: Results, path: Path) -> Path:
 
 def draw_conditions(results: Results, path: Path, arms: Sequence[str] = MAIN[1:4]) -> Path:
     """Draw the paired difference to the reference under each condition, averaged over hosts, a panel a group."""
-    groups = [group for group in results.groups if len(results.arms(group)) > 1]
+    groups = compared_in(results)
     labels = {g: list(dict.fromkeys(c.condition for c in results.of(g))) for g in groups}
     figure, panels = _panels(groups, 3.6, 1.0 + 0.3 * max(len(found) for found in labels.values()))
     for axes, group in zip(panels, groups, strict=True):
@@ -70,7 +74,8 @@ def draw_conditions(results: Results, path: Path, arms: Sequence[str] = MAIN[1:4
                     continue
                 found, at = difference_of(pairs), row + 0.22 * (place - (len(shown) - 1) / 2)
                 axes.hlines(at, found.low, found.high, color=colour_of(arm), linewidth=2.0, alpha=0.55)
-                axes.plot(found.mean, at, "o", color=colour_of(arm), markersize=4.5, label=arm if row == 0 else None)
+                told, mark = arm if row == 0 else None, MARKERS[place % len(MARKERS)]
+                axes.plot(found.mean, at, mark, color=colour_of(arm), markersize=4.5, label=told)
         axes.axvline(0.0, color="0.3", linewidth=0.8, zorder=0)
         axes.set_yticks(range(len(labels[group])), labels[group], fontsize=8)
         axes.set_ylim(len(labels[group]) - 0.4, -0.6)
@@ -81,7 +86,7 @@ def draw_conditions(results: Results, path: Path, arms: Sequence[str] = MAIN[1:4
 
 def draw_profiles(results: Results, path: Path, arms: Sequence[str] = MAIN) -> Path:
     """Draw performance profiles: the share of damaged episodes that keep at least so much."""
-    groups = [group for group in results.groups if measure_of(results, group) == "retention"]
+    groups = [group for group in compared_in(results) if measure_of(results, group) == "retention"]
     levels = np.linspace(0.0, 1.1, 111)
     figure, panels = _panels(groups, 3.6, 3.0)
     for axes, group in zip(panels, groups, strict=True):
@@ -99,7 +104,8 @@ def draw_profiles(results: Results, path: Path, arms: Sequence[str] = MAIN) -> P
 
 def draw_recovery(recoveries: Sequence[Recovery], path: Path, arms: Sequence[str] = MAIN) -> Path:
     """Draw reward around a damage in mid-episode, relative to clean episodes, a panel a group and condition."""
-    places = list(dict.fromkeys((r.group, r.condition) for r in recoveries))
+    arms_at = Counter((r.group, r.condition) for r in recoveries)
+    places = [place for place, count in arms_at.items() if count > 1] or list(arms_at)
     figure, panels = _panels([f"{group}: {label}" for group, label in places], 3.6, 2.8)
     for axes, place in zip(panels, places, strict=True):
         here = {r.arm: r for r in recoveries if (r.group, r.condition) == place}
@@ -115,6 +121,11 @@ def draw_recovery(recoveries: Sequence[Recovery], path: Path, arms: Sequence[str
     panels[0].set_ylabel("reward, 1 is clean", fontsize=8)
     _legend(figure, panels)
     return _saved(figure, path)
+
+
+def compared_in(results: Results) -> list[str]:
+    """Return the groups in which arms are compared, or all where none are."""
+    return [group for group in results.groups if len(results.arms(group)) > 1] or results.groups
 
 
 def measure_of(results: Results, group: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +111,25 @@ class Results:
     courses: tuple[dict[str, Any], ...]
     unmeasured: tuple[str, ...] = ()
 
+    @cached_property
+    def _of_group(self) -> dict[str, list[Cell]]:
+        found: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.group, []).append(cell)
+        return found
+
+    @cached_property
+    def _at(self) -> dict[tuple[str, str, str, str], Cell]:
+        return {(cell.group, cell.host, cell.condition, cell.arm): cell for cell in self.cells}
+
     @property
     def groups(self) -> list[str]:
         """Names of the groups, in the order of the file."""
-        return _ordered(cell.group for cell in self.cells)
+        return list(self._of_group)
 
     def arms(self, group: str) -> list[str]:
         """Arms of a group, in the order of the file."""
-        return _ordered(cell.arm for cell in self.cells if cell.group == group)
+        return list(dict.fromkeys(cell.arm for cell in self._of_group.get(group, ())))
 
     def reference(self, group: str) -> str:
         """Arm that the others of a group are compared with."""
@@ -137,7 +149,7 @@ class Results:
         wanted = (group, arm, host, condition)
         return [
             cell
-            for cell in self.cells
+            for cell in (self.cells if group is None else self._of_group.get(group, ()))
             if cell.kind in kinds
             and (not among or cell.condition in among)
             and all(
@@ -148,8 +160,7 @@ class Results:
 
     def beside(self, cell: Cell, arm: str) -> Cell | None:
         """Return what another arm did on the same host, under the same condition."""
-        same = (cell.group, cell.host, cell.condition, arm)
-        return next((c for c in self.cells if (c.group, c.host, c.condition, c.arm) == same), None)
+        return self._at.get((cell.group, cell.host, cell.condition, arm))
 
     def pairs(self, cells: Iterable[Cell], against: str = "") -> list[tuple[Cell, np.ndarray]]:
         """Return each cell that the other arm, by default the reference, is there for too, with the differences [E]."""
@@ -327,7 +338,3 @@ def _cells(document: dict[str, Any], rows: Sequence[dict[str, str]], unmeasured:
 
 def _number(text: str) -> float:
     return float(text) if text else math.nan
-
-
-def _ordered(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
