@@ -248,7 +248,7 @@ def _online(moment: resume.Moment) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str, Path]]:
+def whole_and_cut(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str, Path]]:
     """Return a maker of a case's digest and of the folder that it leaves when it is cut; both are trained once."""
 
     @functools.cache
@@ -267,11 +267,11 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str
 
 @pytest.mark.parametrize("what", DROPPED)
 def test_whatever_is_forgotten_is_noticed(
-    what: str, begun: Callable[[str], tuple[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    what: str, whole_and_cut: Callable[[str], tuple[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tests above can fail: without this part of a checkpoint the parameters or the check of the world differ."""
     name, drop = DROPPED[what]
-    digest, folder = begun(name)
+    digest, folder = whole_and_cut(name)
     shutil.copytree(folder, tmp_path / "cut")
     mine = replace(CASES[name], out=tmp_path / "cut", eval_freq=-1)
     load = keeper.Checkpoints.load
@@ -291,9 +291,9 @@ def test_whatever_is_forgotten_is_noticed(
     assert done.spec.digest != digest or any("did not come back" in note for note in notes)
 
 
-def test_nothing_forgotten_is_nothing_noticed(begun: Callable[[str], tuple[str, Path]], tmp_path: Path) -> None:
+def test_nothing_forgotten_is_nothing_noticed(whole_and_cut: Callable[[str], tuple[str, Path]], tmp_path: Path) -> None:
     """And pass: the copy of a run that was cut goes on as it would have gone on itself."""
-    digest, folder = begun("sac")
+    digest, folder = whole_and_cut("sac")
     shutil.copytree(folder, tmp_path / "cut")
     assert train(replace(CASES["sac"], out=tmp_path / "cut", eval_freq=-1)).spec.digest == digest
 

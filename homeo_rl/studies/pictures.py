@@ -19,7 +19,7 @@ MAIN = ("none", "dwam", "sleep", "dwam+sleep", "dwam-paper", "linear")
 """Arms with colours of their own in every picture."""
 
 MARKERS = "osD^v"
-"""What tells those apart that have none."""
+"""Arm by arm: what tells those apart that have no colour of their own."""
 
 
 def colour_of(arm: str) -> str:

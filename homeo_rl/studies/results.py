@@ -207,7 +207,7 @@ def difference_of(pairs: Sequence[tuple[Cell, np.ndarray]]) -> Estimate:
 def room_of(results: Results, group: str) -> float:
     """Return what the mean over a group's damaged cells would gain if no damage of a network cost anything.
 
-    It is the most that a repair of networks alone can be expected to gain; NaN where no clean cells are.
+    Not a limit: what is damaged and mended may do better than what is whole. NaN where no clean cells are.
     """
     reference = results.reference(group)
     damaged = results.of(group, reference, kinds=DAMAGED)
