@@ -76,11 +76,11 @@ class Bars:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to standard output."""
+    """Print a table to standard output: what is too wide for a terminal is wrapped, a file gets the width it needs."""
     table = Table(title=escape(title), title_justify="left")
     for place, name in enumerate(header):
-        table.add_column(escape(name), justify="left" if place == 0 else "right", no_wrap=True)
+        table.add_column(escape(name), justify="left" if place == 0 else "right", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(escape(entry) for entry in row))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
     console.print(table)
