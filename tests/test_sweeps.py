@@ -17,9 +17,9 @@ import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -377,13 +377,17 @@ def test_a_run_travels_whole_and_nowhere_else(tmp_path: Path) -> None:
     assert [path.relative_to(tmp_path / "copy") for path in (tmp_path / "copy").rglob("*") if path.is_file()] == [
         Path("policy/weights")
     ]
-    held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w") as archive:
-        archive.addfile(tarfile.TarInfo("../outside"), io.BytesIO())
-    with pytest.raises(StorageFault, match="could not be unpacked"):
-        unpack(held.getvalue(), tmp_path / "evil")
-    assert not (tmp_path / "outside").exists()
-    assert not (tmp_path / "evil").exists()
+    for name in ("../outside", str(tmp_path / "outside")):
+        held = io.BytesIO()
+        with zipfile.ZipFile(held, mode="w") as archive:
+            archive.writestr("policy/weights", b"w")
+            archive.writestr(name, b"")
+        for evil in (held.getvalue(), held.getvalue()[:-10]):
+            with pytest.raises(StorageFault, match="could not be unpacked"):
+                unpack(evil, tmp_path / "evil")
+        assert not (tmp_path / "outside").exists()
+        assert not (tmp_path / "evil").exists()
+        assert not (tmp_path / ".evil.new").exists()
 
 
 # Executors, with tasks that do next to nothing.

@@ -93,8 +93,11 @@ def unpack_tests(python: Path, name: str, folder: Path) -> None:
     pip(python, "download", "--no-deps", "--no-binary", ":all:", "--dest", str(folder), f"{name}=={version}")
     (archive,) = folder.glob(f"{name}-{version}.tar.gz")
     with tarfile.open(archive) as tar:
-        inside = [m for m in tar if "/".join(m.name.split("/")[1:]).startswith(("tests/", "pyproject.toml"))]
-        tar.extractall(folder, members=inside, filter="data")
+        for member in tar:
+            if member.isfile() and member.name.partition("/")[2].startswith(("tests/", "pyproject.toml")):
+                path = folder / member.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(tar.extractfile(member).read())
     (folder / f"{name}-{version}").replace(folder / name)
 
 

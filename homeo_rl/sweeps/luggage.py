@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-import tarfile
+import zipfile
 from pathlib import Path
 
 from homeo_rl.errors import StorageFault
@@ -16,11 +16,11 @@ _LEFT = ("checkpoints", ".lock")
 def packed(folder: Path) -> bytes:
     """Return a folder as an uncompressed archive of regular files."""
     held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w") as archive:
+    with zipfile.ZipFile(held, mode="w", compression=zipfile.ZIP_STORED) as archive:
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)
             if path.is_file() and not path.is_symlink() and name.parts[0] not in _LEFT:
-                archive.add(path, arcname=str(name), recursive=False)
+                archive.writestr(zipfile.ZipInfo(name.as_posix()), path.read_bytes())
     return held.getvalue()
 
 
@@ -28,16 +28,21 @@ def unpack(archive: bytes, folder: Path) -> None:
     """Make ``folder`` of an archive, in place of one that is there.
 
     Raises:
-        StorageFault: a member would lie elsewhere, or is no regular file; nothing is left of it.
+        StorageFault: a member would lie elsewhere, or the archive is broken; nothing is left of it.
     """
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as members:
-            members.extractall(fresh, filter="data")
+        with zipfile.ZipFile(io.BytesIO(archive)) as members:
+            for name in members.namelist():
+                path = fresh / name
+                if not path.resolve().is_relative_to(fresh.resolve()):
+                    raise zipfile.BadZipFile(f"{name} would lie outside")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(members.read(name))
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
-    except (tarfile.TarError, OSError) as error:
+    except (zipfile.BadZipFile, OSError) as error:
         raise StorageFault(f"{folder}: could not be unpacked ({error}); free space or permission?") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
