@@ -73,7 +73,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
 def listed(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
     """Return name, sizes in bytes and oddities of all members, as plain data."""
     return [
-        {"name": info.orig_filename, "bytes": info.file_size, "compressed": info.compress_size, "odd": _oddity(info)}
+        {"name": info.orig_filename, "bytes": info.file_size, "compressed": info.compress_size, "odd": oddity(info)}
         for info in archive.infolist()
     ]
 
@@ -110,6 +110,16 @@ def whole(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, where: st
     return found
 
 
+def oddity(info: zipfile.ZipInfo) -> str:
+    """Return what would be dangerous about a member if somebody unpacked it, "" if nothing."""
+    name = info.orig_filename.replace("\\", "/")
+    if name.startswith("/") or ".." in PurePosixPath(name).parts or ":" in name.split("/")[0] or "\0" in name:
+        return "lies outside the archive's folder"
+    if stat.S_ISLNK(info.external_attr >> 16):
+        return "a link"
+    return "encrypted" if info.flag_bits & 1 else ""
+
+
 def _check(members: list[zipfile.ZipInfo], size: int, path: Path) -> None:
     """Check what an archive of ``size`` bytes says of its members.
 
@@ -125,13 +135,3 @@ def _check(members: list[zipfile.ZipInfo], size: int, path: Path) -> None:
         raise StorageFault(f"{path}: a member's name comes twice; which of them would be meant?")
     if packed > size or len({one.header_offset for one in members}) != len(members):
         raise StorageFault(f"{path}: its members lie over each other; a zip bomb is not opened")
-
-
-def _oddity(info: zipfile.ZipInfo) -> str:
-    """Return what would be dangerous about a member if somebody unpacked it, "" if nothing."""
-    name = info.orig_filename.replace("\\", "/")
-    if name.startswith("/") or ".." in PurePosixPath(name).parts or ":" in name.split("/")[0] or "\0" in name:
-        return "lies outside the archive's folder"
-    if stat.S_ISLNK(info.external_attr >> 16):
-        return "a link"
-    return "encrypted" if info.flag_bits & 1 else ""

@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from homeo_rl import archives
 from homeo_rl.errors import StorageFault
 
 _LEFT = ("checkpoints", ".lock")
@@ -34,12 +35,12 @@ def unpack(archive: bytes, folder: Path) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as members:
-            for name in members.namelist():
-                path = fresh / name
-                if not path.resolve().is_relative_to(fresh.resolve()):
-                    raise zipfile.BadZipFile(f"{name} would lie outside")
+            for member in members.infolist():
+                if odd := archives.oddity(member):
+                    raise zipfile.BadZipFile(f"{member.filename} {odd}")
+                path = fresh / member.filename
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(members.read(name))
+                path.write_bytes(members.read(member))
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
     except (zipfile.BadZipFile, OSError) as error:
