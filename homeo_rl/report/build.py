@@ -9,6 +9,7 @@ from typing import Any
 
 from homeo_rl import checkpoint
 from homeo_rl.errors import UsageError
+from homeo_rl.report.decimals import fixed
 from homeo_rl.report.figures import draw_returns
 from homeo_rl.report.paths import draw_paths
 from homeo_rl.report.statistics import Cell, Difference, Row, cells, differences, read_scores
@@ -140,9 +141,7 @@ def _page(
                     [
                         c.arm,
                         c.label,
-                        f"{c.firing_rate:.4f}",
-                        f"{c.rate_deviation:.4f}",
-                        f"{c.weight_drift:.4f}",
+                        *(fixed(v, 4) for v in (c.firing_rate, c.rate_deviation, c.weight_drift) if v is not None),
                     ]
                     for c in homeostasis
                 ],

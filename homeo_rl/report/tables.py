@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from homeo_rl.report.decimals import fixed, stable
 from homeo_rl.report.statistics import Cell, Difference
 
 
@@ -19,7 +21,13 @@ def cell_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
 def difference_rows(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the paired comparison."""
     rows = [
-        [d.arm, d.what, f"{d.mean:+.3f}", f"[{d.ci_low:+.3f}, {d.ci_high:+.3f}]", str(len(d.conditions))]
+        [
+            d.arm,
+            d.what,
+            fixed(d.mean, 3, "+"),
+            f"[{fixed(d.ci_low, 3, '+')}, {fixed(d.ci_high, 3, '+')}]",
+            str(len(d.conditions)),
+        ]
         for d in differences
     ]
     return ["arm", "what", "minus none's", "95 % interval", "conditions"], rows
@@ -29,11 +37,11 @@ def drive_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of how drives ended; no rows where nothing drove."""
 
     def percent(share: float | None) -> str:
-        return "" if share is None else f"{100 * share:.1f} %"
+        return "" if share is None else f"{fixed(100 * share, 1)} %"
 
     def collisions(cell: Cell) -> str:
         low, high = cell.collision_interval or (0.0, 0.0)
-        return f"{percent(cell.collision)} [{100 * low:.1f}, {100 * high:.1f}]"
+        return f"{percent(cell.collision)} [{fixed(100 * low, 1)}, {fixed(100 * high, 1)}]"
 
     rows = [
         [
@@ -42,8 +50,8 @@ def drive_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
             percent(cell.success),
             collisions(cell),
             percent(cell.overtime),
-            "" if cell.path_length is None else f"{cell.path_length:.1f} m",
-            "" if cell.time is None else f"{cell.time:.1f} s",
+            "" if cell.path_length is None else f"{fixed(cell.path_length, 1)} m",
+            "" if cell.time is None else f"{fixed(cell.time, 1)} s",
         ]
         for label in dict.fromkeys(cell.label for cell in cells)
         for cell in cells
@@ -55,7 +63,13 @@ def drive_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
 def reflex_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of what a reflex did; no rows where there is none."""
     rows = [
-        [cell.label, cell.arm, f"{100 * (cell.reflex or 0.0):.1f} %", f"{cell.violations:,}", f"{cell.decisions:,}"]
+        [
+            cell.label,
+            cell.arm,
+            f"{fixed(100 * (cell.reflex or 0.0), 1)} %",
+            f"{cell.violations:,}",
+            f"{cell.decisions:,}",
+        ]
         for label in dict.fromkeys(cell.label for cell in cells)
         for cell in cells
         if cell.label == label and cell.violations is not None
@@ -75,14 +89,13 @@ def _entry(cell: Cell | None) -> str:
         return ""
     text = f"{number(cell.iqm)} [{number(cell.ci_low)}, {number(cell.ci_high)}]"
     if cell.retention is not None and cell.severity > 0:
-        text += f" r {cell.retention:.2f}"
+        text += f" r {fixed(cell.retention, 2)}"
     if cell.success is not None:
-        text += f" s {100 * cell.success:.0f} %"
+        text += f" s {fixed(100 * cell.success, 0)} %"
     return text
 
 
 def number(value: float) -> str:
     """Return a figure short enough for a table."""
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    size = abs(stable(value)) if math.isfinite(value) else math.inf
+    return fixed(value, 0, ",") if size >= 1000 else fixed(value, 1) if size >= 10 else fixed(value, 2)
