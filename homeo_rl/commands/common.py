@@ -17,13 +17,7 @@ def open_run(path: Path, modules: tuple[str, ...] = ()) -> Any:
     from homeo_rl.envs.making import load_modules
     from homeo_rl.run import Run
 
-    run = None
-    if not (path / "run.json").exists():
-        from homeo_rl.agents.shipped import copy_pretrained, pretrained_names
-
-        if str(path) in pretrained_names():
-            run = copy_pretrained(str(path), Path("runs"))
-    run = run or Run.open(path)
+    run = Run.open(path)
     run = Run(run.path, replace(run.spec, modules=tuple(dict.fromkeys((*run.spec.modules, *modules)))))
     load_modules(run.spec.modules)
     return run

@@ -6,10 +6,9 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-import tyro
-
 from homeo_rl.commands.common import next_flags
 from homeo_rl.flags import Train
+from homeo_rl.flags.parsing import parse
 
 
 def run(args: Train, words: list[str]) -> dict[str, Any]:
@@ -26,12 +25,12 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
 
         preset = read_preset(args.preset)
         under |= preset.flags
-        args = _laid_over(under, words)
+        args = _laid_over(args, under, words)
         hyperparams, env_kwargs = dict(preset.hyperparams), dict(preset.env_kwargs)
     if args.conf is not None:
         told = read_config(args.conf, args.env, args.algo)
         under |= told.flags
-        args = _laid_over(under, words)
+        args = _laid_over(args, under, words)
         hyperparams |= told.hyperparams
         env_kwargs |= told.env_kwargs
     hyperparams |= parse_params(args.hyperparams)
@@ -95,6 +94,6 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
     }
 
 
-def _laid_over(under: dict[str, Any], words: list[str]) -> Train:
+def _laid_over(args: Train, under: dict[str, Any], words: list[str]) -> Train:
     """Read the words again, with ``under`` in place of the flags' defaults."""
-    return tyro.cli(Train, default=replace(Train(), **under), args=words[1:])
+    return replace(parse(Train, words[1:], under), progress=args.progress)

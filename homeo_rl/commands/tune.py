@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -106,13 +105,14 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
             "preset": str(out / "best.yml"),
         }
     if best is None or found.failed:
-        if args.json:
-            print(json.dumps(told, allow_nan=False))
         if found.failed:
             key, why = next(iter(found.failed.items()))
             raise Finding(
                 f"{len(found.failed)} of {plan.trials} trials failed; expected none; trial {int(key)}: {why}; the same "
-                "command tries them again"
+                "command tries them again",
+                result=told,
             )
-        raise Finding(f"no trial of {plan.trials} was completed; expected one at least; look at {out / 'summary.md'}")
+        raise Finding(
+            f"no trial of {plan.trials} was completed; expected one at least; look at {out / 'summary.md'}", result=told
+        )
     return told

@@ -114,6 +114,7 @@ def drive(
             if signals.number is not None and not state.stopping:
                 state.stopping = True
                 deadline = time.monotonic() + _LEAVING
+                watcher.note(f"stopping: {len(state.running)} running, each saves first; a second signal leaves at once")
                 executor.stop()
             if state.stopping and (not state.running or time.monotonic() > deadline):
                 raise Stopped(signals.number or 0)
