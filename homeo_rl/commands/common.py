@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,15 @@ def open_run(path: Path, modules: tuple[str, ...] = ()) -> Any:
     return run
 
 
-def next_flags(env: str, suite: str) -> str:
-    """Return flags that suit an environment."""
-    if env.startswith("homeo_rl/Navigation"):
-        return "--suite navigation-paper --homeostasis none,dwam"
-    return f"--suite {suite} --homeostasis none,dwam"
+def next_flags(env: str, suite: str) -> list[str]:
+    """Return flags of an evaluation that suit an environment."""
+    suite = "navigation-paper" if env.startswith("homeo_rl/Navigation") else suite
+    return ["--suite", suite, "--homeostasis", "none,dwam"]
+
+
+def print_next(*words: object) -> None:
+    """Print the command that people want next, so that a shell understands it."""
+    print(f"next: {shlex.join(['homeo-rl', *map(str, words)])}")
 
 
 def print_report(report: Any, title: str) -> None:

@@ -30,7 +30,9 @@ def run(args: Conditions, words: list[str]) -> dict[str, Any]:
         [one["name"], f"{one['severity']:g}", str(one["onset"]), one["env"], "; ".join(map(_told, one["degradations"]))]
         for one in listed
     ]
-    print_table(f"suite {suite.name} version {suite.version}", ["condition", "severity", "onset", "env", "damage"], rows)
+    print_table(
+        f"suite {suite.name} version {suite.version}", ["condition", "severity", "onset", "env", "damage"], rows
+    )
     return {"suite": suite.name, "version": suite.version, "hash": suite.hash, "conditions": listed}
 
 

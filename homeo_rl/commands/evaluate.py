@@ -69,7 +69,7 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
     print(f"picture: {picture}")
     if report.paths is not None:
         print(f"paths: {report.paths}")
-    print(f"tensorboard --logdir {tensorboard}")
+    print(shlex.join(["tensorboard", "--logdir", str(tensorboard)]))
     told: dict[str, Any] = {
         "run": str(run.path),
         "suite": plan.suite.name,

@@ -16,7 +16,13 @@ def run(args: Suites, words: list[str]) -> dict[str, Any]:
     rows = [[s.name, str(len(s.conditions)), f"{s.version}", s.hash, s.description] for s in suites]
     print_table("suites", ["name", "conditions", "version", "hash", "description"], rows)
     listed = [
-        {"name": s.name, "version": s.version, "hash": s.hash, "conditions": len(s.conditions), "description": s.description}
+        {
+            "name": s.name,
+            "version": s.version,
+            "hash": s.hash,
+            "conditions": len(s.conditions),
+            "description": s.description,
+        }
         for s in suites
     ]
     return {"suites": listed}

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-from homeo_rl.commands.common import next_flags
+from homeo_rl.commands.common import next_flags, print_next
 from homeo_rl.flags import Train
 from homeo_rl.flags.parsing import parse
 
@@ -79,11 +79,11 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         )
     print(f"run: {run.path}")
     print(f"parameters: {run.spec.digest}")
-    print(f"watch it learn: tensorboard --logdir {args.tensorboard_log or run.path / 'tb'}")
+    print(f"watch it learn: {shlex.join(['tensorboard', '--logdir', str(args.tensorboard_log or run.path / 'tb')])}")
     if args.agent == "qcfs":
-        print(f"next: homeo-rl convert {run.path} --out {run.path}-spiking")
+        print_next("convert", run.path, "--out", f"{run.path}-spiking")
     else:
-        print(f"next: homeo-rl evaluate {run.path} {next_flags(args.env, 'quick')}")
+        print_next("evaluate", run.path, *next_flags(args.env, "quick"))
     return {
         "run": str(run.path),
         "env": run.spec.env,

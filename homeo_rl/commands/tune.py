@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from homeo_rl.commands.common import print_next
 from homeo_rl.flags import Tune
 
 
@@ -95,7 +96,7 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
         print_table(title, ["hyper-parameter", "best", *(["importance"] if found.importances else [])], lines)
         print(f"preset: {out / 'best.yml'}")
         print(f"summary: {out / 'summary.md'}, {out / 'history.png'}")
-        print(f"next: homeo-rl train --preset {out / 'best.yml'} --seed {plan.seed_numbers[-1] + 1}")
+        print_next("train", "--preset", out / "best.yml", "--seed", plan.seed_numbers[-1] + 1)
         told["best"] = {
             "trial": best.slot,
             "value": best.value,

@@ -118,8 +118,14 @@ def _learn(
     assert isinstance(policy, SpikingPolicyMixin)
     model.tensorboard_log = str(plan.tensorboard if plan.tensorboard is not None else run.path / "tb")
 
+    heard = False
+
     def told(done: int, mean: float | None) -> None:
+        nonlocal heard
         try:
+            if keeper.signals.number is not None and not heard:
+                heard = True
+                note("stopping: saving at the end of this iteration (Ctrl-C again to kill)")
             if report is not None:
                 report(done, mean)
         except BrokenPipeError:  # nobody listens any more: as a signal
