@@ -26,8 +26,9 @@ _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Return what lies at ``path``, or in an agent of the package of that name, as plain data; ``kind`` is "run", "bundle", "sb3" or "npz".
+    """Return what lies at ``path``, as plain data; ``kind`` is "run", "bundle", "sb3" or "npz".
 
+    ``path`` may be the name of an agent that comes with the package.
     A damaged part of a run is told under ``faults``, and the others all the same.
 
     Raises:

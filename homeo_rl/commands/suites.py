@@ -15,14 +15,6 @@ def run(args: Suites, words: list[str]) -> dict[str, Any]:
     suites = [load_suite(name) for name in suite_names()]
     rows = [[s.name, str(len(s.conditions)), f"{s.version}", s.hash, s.description] for s in suites]
     print_table("suites", ["name", "conditions", "version", "hash", "description"], rows)
-    listed = [
-        {
-            "name": s.name,
-            "version": s.version,
-            "hash": s.hash,
-            "conditions": len(s.conditions),
-            "description": s.description,
-        }
-        for s in suites
-    ]
+    keys = ("name", "version", "hash", "description")
+    listed = [{**{key: getattr(s, key) for key in keys}, "conditions": len(s.conditions)} for s in suites]
     return {"suites": listed}

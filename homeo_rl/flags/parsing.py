@@ -1,4 +1,4 @@
-"""From the words of a command line to flags, and from flags to help: argparse, built of the dataclasses beside this file.
+"""From the words of a command line to flags, and from flags to help: argparse, built of dataclasses.
 
 A field is a flag: its type says which words it takes, its default whether it may be left out, the string below it is
 its help. Messages are our own, because argparse's change between versions of Python.
@@ -273,7 +273,8 @@ def _texts(kind: type[Any]) -> dict[str, str]:
         body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]
         assert isinstance(body, ast.ClassDef)
         for field, below in zip(body.body, body.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                    found[field.target.id] = " ".join(str(below.value.value).split())
+            if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+                continue
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                found[field.target.id] = " ".join(str(below.value.value).split())
     return found
