@@ -31,6 +31,12 @@ def hush() -> None:
     _hushed = True
 
 
+def print_hint(text: str) -> None:
+    """Print what somebody may want to do next."""
+    if not _hushed:
+        print(text)
+
+
 class Bars:
     """Progress bars on a terminal; where there is none, a line every tenth of the way."""
 

@@ -37,6 +37,8 @@ def exit_of(error: BaseException) -> tuple[int, str]:
         return UsageError.exit_code, f"expected UTF-8 text ({said}); --debug shows where"
     if isinstance(error, ModuleNotFoundError):
         return UsageError.exit_code, f"{said}; install it, or let homeo-rl doctor look at the packages"
+    if isinstance(error, RuntimeError) and "MUJOCO_GL" in said:
+        return UsageError.exit_code, f"{said}; unset it, or set it to egl or osmesa"
     if isinstance(error, RuntimeError) and "CUDA" in said:
         return EnvironmentFault.exit_code, f"the GPU failed ({said}); --device cpu does without"
     name = type(error).__name__

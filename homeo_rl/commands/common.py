@@ -32,7 +32,9 @@ def next_flags(env: str, suite: str) -> list[str]:
 
 def print_next(*words: object) -> None:
     """Print the command that people want next, so that a shell understands it."""
-    print(f"next: {shlex.join(['homeo-rl', *map(str, words)])}")
+    from homeo_rl.console import print_hint
+
+    print_hint(f"next: {shlex.join(['homeo-rl', *map(str, words)])}")
 
 
 def print_report(report: Any, title: str) -> None:

@@ -13,7 +13,7 @@ from homeo_rl.flags.parsing import parse
 
 def run(args: Train, words: list[str]) -> dict[str, Any]:
     """Train an agent."""
-    from homeo_rl.console import Bars
+    from homeo_rl.console import Bars, print_hint
     from homeo_rl.training.params import parse_params, read_config
     from homeo_rl.training.plan import TrainingPlan, prepare
 
@@ -60,6 +60,8 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         num_threads=args.num_threads,
         vec_env=args.vec_env,
         worker_timeout=args.worker_timeout,
+        trained=args.trained_agent,
+        keep_checkpoint=not args.discard_checkpoints,
         command=shlex.join(["homeo-rl", *words]),
     )
     settled, spec = prepare(plan)  # what is wrong is told before torch is loaded, which takes seconds
@@ -79,7 +81,9 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         )
     print(f"run: {run.path}")
     print(f"parameters: {run.spec.digest}")
-    print(f"watch it learn: {shlex.join(['tensorboard', '--logdir', str(args.tensorboard_log or run.path / 'tb')])}")
+    print_hint(
+        f"watch it learn: {shlex.join(['tensorboard', '--logdir', str(args.tensorboard_log or run.path / 'tb')])}"
+    )
     if args.agent == "qcfs":
         print_next("convert", run.path, "--out", f"{run.path}-spiking")
     else:

@@ -166,7 +166,8 @@ def _spelled(parser: Parser, words: Sequence[str], elsewhere: Callable[[], Mappi
     Raises:
         UsageError: one is a flag that there is none of; the nearest of this command is suggested.
     """
-    known, found = spellings(parser), []
+    known = spellings(parser)
+    found: list[str] = []
     for index, word in enumerate(words):
         if word == "--":
             return [*found, *words[index:]]

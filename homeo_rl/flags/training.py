@@ -20,7 +20,8 @@ class Train(Common):
     agent: str = "popsan"
     """popsan, san, anytime (spiking), mlp (the control arm) or qcfs (to be converted)."""
     n_timesteps: Annotated[int | None, Short(("-n",))] = None
-    """Environment steps; by default what is tuned for the environment, else 100000."""
+    """Environment steps; by default what is tuned for the environment, else 100000. With --out, a finished run goes on
+    where it ended if this is more than it was trained for."""
     seed: int = 0
     """Root of all randomness."""
     log_folder: Annotated[Path, Short(("-f",))] = Path("runs")
@@ -52,6 +53,10 @@ class Train(Common):
     """Episodes of each evaluation."""
     save_freq: int = 10_000
     """Environment steps between checkpoints, from which the same command goes on; -1 for none but at a signal."""
+    discard_checkpoints: Flag = False
+    """Keep no checkpoint of the finished training: it saves disk, and a larger -n cannot go on from it."""
+    trained_agent: Annotated[Path | None, Short(("-i",))] = None
+    """Begin with the weights of this run, or of a zip that train left; its algorithm and architecture have to fit."""
     fresh: Flag = False
     """Begin anew instead of going on; what lies at --out is renamed."""
     dry_run: Flag = False
