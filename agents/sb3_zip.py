@@ -82,6 +82,19 @@ def read_sb3_zip(path: Path, spec: ControllerSpec) -> Controller:
         return _controller(actor, archive, spec, path)
 
 
+def read_policy(path: Path) -> dict[str, np.ndarray]:
+    """Return all tensors of the policy in a zip, by their names in it.
+
+    Raises:
+        UsageError: the file is damaged or hostile, or no such zip.
+    """
+    try:
+        with _opened(path) as (archive, _):
+            return archive.read(archive.entries)
+    except StorageFault as fault:
+        raise UsageError(str(fault)) from None
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[TensorArchive, dict[str, Any]]]:
     """Open a zip; yields the policy's tensors, and its arguments as far as they are plain."""

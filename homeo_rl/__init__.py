@@ -7,9 +7,9 @@ does is to register the environments ``homeo_rl/...`` with Gymnasium.
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from homeo_rl.envs.registration import register_environments
 
 if TYPE_CHECKING:
     from homeo_rl.agents.controller import Controller, load_controller, save_controller
@@ -109,4 +109,7 @@ def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
 
 
-register_environments()
+if Path(sys.argv[0]).name != "homeo-rl":  # the command line does it once a command is to be run: it costs .25 s
+    from homeo_rl.envs.registration import register_environments
+
+    register_environments()

@@ -3,111 +3,166 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import os
 import signal
 import sys
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from types import FrameType
-from typing import Annotated, Any, Union
+from typing import Any
 
-import tyro
-
-from homeo_rl import flags
-from homeo_rl.errors import HomeoError, StorageFault
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived."""
+from homeo_rl import __version__, flags
+from homeo_rl.errors import HomeoError, Terminated, UsageError, near
+from homeo_rl.flags.table import COMMANDS, overview
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 finding, 2 usage, 3 environment, 4 numbers, 5 storage, 128 + n signal n."""
-    words = sys.argv[1:] if arguments is None else arguments
-    command = _parse(words)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows ASCII only still shows everything
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # not of every stream
     with contextlib.suppress(ValueError):  # not in the main thread: whoever called us owns the signals
         signal.signal(signal.SIGTERM, _terminate)
+    name = words[0] if words and words[0] in COMMANDS else ""
+    understood = False
     try:
-        result = import_module(_MODULES[type(command)]).run(command, words)
-    except HomeoError as error:
-        if command.debug:
+        if not name or _asks_for_help(words):
+            print(_without_command(words), flush=True)
+            return
+        command = _parse(name, words[1:])
+        understood = True
+        with _alone(command.json):
+            _register()
+            if command.quiet:
+                command = _hushed(command)
+            result = import_module(f"homeo_rl.commands.{COMMANDS[name].module}").run(command, words)
+        if command.json:
+            _print_json(result)
+        sys.stdout.flush()
+    except BaseException as error:
+        if isinstance(error, SystemExit):
             raise
-        print(f"homeo-rl: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except Terminated:
-        print("homeo-rl: terminated; what was finished is kept", file=sys.stderr)
-        sys.exit(128 + signal.SIGTERM)
-    except KeyboardInterrupt as stopped:
-        number = getattr(stopped, "number", signal.SIGINT)
-        told = f"{signal.Signals(number).name}; what was finished is kept, the same command goes on"
-        print(f"homeo-rl: {told}", file=sys.stderr)
-        sys.exit(128 + number)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it leaves
-        sys.exit(128 + signal.SIGPIPE)
-    except OSError as error:
-        if command.debug:
-            raise
-        told = f"{error.filename or 'a file'}: {error.strerror or error}; free space or permission? --debug shows where"
-        print(f"homeo-rl: {told}", file=sys.stderr)
-        sys.exit(StorageFault.exit_code)
-    if command.json:
-        print(json.dumps(result, allow_nan=False))
+        from homeo_rl.exits import exit_of
+
+        code, message = exit_of(error)
+        _leave(code, message, name="" if understood else name, error=error, words=words)
+
+
+def _leave(code: int, message: str, *, name: str, error: BaseException, words: list[str]) -> None:
+    """Say why, and exit."""
+    import traceback
+
+    if "--debug" in words:
+        traceback.print_exception(error)
+    if message:
+        print(f"homeo-rl{' ' if name else ''}{name}: {message}", file=sys.stderr)
+    try:
+        if isinstance(error, HomeoError) and error.result is not None and "--json" in words:
+            _print_json(error.result)
+        sys.stdout.flush()
+    except OSError:  # nobody reads, or the disk is full; Python would complain again when it leaves
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _parse(words: list[str]) -> Any:
-    named = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, (kind, _) in _COMMANDS.items())
-    kinds: Any = Union[named]  # noqa: UP007  # of a table
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(kinds, prog="homeo-rl", description=_ABOUT, args=words)
-    except SystemExit as leaving:
-        if leaving.code in (0, None):
-            raise
-        lines = (line.strip("│╭╮╰╯─ ") for line in said.getvalue().splitlines())
-        text = " ".join(" ".join(line for line in lines if line).split())
-        text = text.replace("Invalid choice invalid choice", "invalid choice")
-        text = text.replace(" For full helptext, run", "; for help run").replace(
-            " For full helptext, see", "; for help run"
-        )
-        print(f"homeo-rl: {text}", file=sys.stderr)
-        sys.exit(2)
+def _asks_for_help(words: list[str]) -> bool:
+    """Whether help is wanted in place of a command."""
+    plain = words[: words.index("--")] if "--" in words else words
+    return "-h" in plain or "--help" in plain
 
 
-_ABOUT = "Reinforcement learning with homeostatic spiking agents that stay alive when they are damaged."
+def _without_command(words: list[str]) -> str:
+    """Return what is printed where no command is to be run: help or the version.
 
-_COMMANDS: dict[str, tuple[type[Any], str]] = {
-    "train": (flags.Train, "train"),
-    "evaluate": (flags.Evaluate, "evaluate"),
-    "report": (flags.Report, "report"),
-    "calibrate": (flags.Calibrate, "calibrate"),
-    "sleep": (flags.Sleep, "sleep"),
-    "import": (flags.Import, "importing"),
-    "export": (flags.Export, "exporting"),
-    "convert": (flags.Convert, "convert"),
-    "distill": (flags.Distill, "distill"),
-    "compile": (flags.Compile, "compiling"),
-    "compose": (flags.Compose, "compose"),
-    "ablate": (flags.Ablate, "ablate"),
-    "study": (flags.Study, "study"),
-    "sweep": (flags.Sweep, "sweep"),
-    "tune": (flags.Tune, "tune"),
-    "vision": (flags.Vision, "vision"),
-    "enjoy": (flags.Enjoy, "enjoy"),
-    "verify-resume": (flags.VerifyResume, "verifying"),
-    "inspect": (flags.Inspect, "inspect"),
-    "doctor": (flags.Doctor, "doctor"),
-    "completion": (flags.Completion, "completion"),
-}
-"""Flags of each command, and the module of `homeo_rl.commands` that is loaded once the words were understood."""
+    Raises:
+        UsageError: the first word is no command.
+    """
+    first, *others = words or ["help"]
+    if first in ("-V", "--version"):
+        return f"homeo-rl {__version__}"
+    if first in COMMANDS:
+        from homeo_rl.flags.parsing import parser_of
 
-_MODULES = {kind: f"homeo_rl.commands.{module}" for kind, module in _COMMANDS.values()}
+        return parser_of(getattr(flags, COMMANDS[first].flags), prog=first).format_help().rstrip()
+    if first in ("-h", "--help", "help"):
+        wanted = next((word for word in others if not word.startswith("-")), "")
+        return _without_command([wanted, "--help"]) if wanted else overview()
+    if first.startswith("-"):
+        raise UsageError(f"expected a command, got {first}; homeo-rl help lists them")
+    like = near(first, [*COMMANDS, "help"])
+    hint = f"did you mean {like!r}?" if like else "homeo-rl help lists them"
+    raise UsageError(f"unknown command {first!r}; {hint}")
+
+
+def _parse(name: str, words: list[str]) -> Any:
+    from homeo_rl.flags.parsing import parse
+
+    return parse(getattr(flags, COMMANDS[name].flags), words, prog=name, elsewhere=_hyperparameters)
+
+
+def _hyperparameters() -> Mapping[str, str]:
+    """Return the names that -params takes, and how: people look for them among the flags."""
+    from homeo_rl.training.algorithms import ALGORITHMS
+    from homeo_rl.training.hyperparams import known
+
+    names = {name for algo in ALGORITHMS for name in known(algo)}
+    return {name.replace("_", "-"): f"-params {name}:VALUE" for name in names}
+
+
+def _register() -> None:
+    """Register our environments, which ``import homeo_rl`` leaves to the command line where it is one."""
+    from homeo_rl.envs.registration import register_environments
+
+    register_environments()
+
+
+def _hushed(command: Any) -> Any:
+    """Return the command without progress, and switch notes off."""
+    from dataclasses import fields, replace
+
+    from homeo_rl import console
+
+    console.hush()
+    progress = "progress" in {field.name for field in fields(command)}
+    return replace(command, progress=False) if progress else command
+
+
+@contextlib.contextmanager
+def _alone(wanted: bool) -> Iterator[None]:
+    """Keep standard output for JSON: inside, what we, libraries and child processes print goes to standard error."""
+    if not wanted:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        if sys.stdout is sys.__stdout__:  # else somebody captures, and descriptor 1 is not ours
+            sys.stdout.flush()
+            kept = os.dup(1)
+            os.dup2(2, 1)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, 1)
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+def _print_json(result: dict[str, Any]) -> None:
+    """Print a result as one line of JSON; what is not a finite number is null."""
+    import json
+    import math
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        if isinstance(value, dict):
+            return {str(key): plain(entry) for key, entry in value.items()}
+        return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+    print(json.dumps(plain(result), allow_nan=False))
+
 
 if __name__ == "__main__":
     main()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +21,20 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+_hushed = False
+
+
+def hush() -> None:
+    """Print no notes any more (``--quiet``)."""
+    global _hushed
+    _hushed = True
+
+
+def print_hint(text: str) -> None:
+    """Print what somebody may want to do next."""
+    if not _hushed:
+        print(text)
 
 
 class Bars:
@@ -72,15 +89,57 @@ class Bars:
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(escape(text), soft_wrap=True)
+        if not _hushed:
+            self._console.print(escape(text), soft_wrap=True)
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to standard output: what is too wide for a terminal is wrapped, a file gets the width it needs."""
-    table = Table(title=escape(title), title_justify="left")
-    for place, name in enumerate(header):
-        table.add_column(escape(name), justify="left" if place == 0 else "right", no_wrap=place == 0)
-    for row in rows:
-        table.add_row(*(escape(entry) for entry in row))
+    """Print a table to standard output; a file gets the width it needs.
+
+    On a terminal, columns that find no room go into a further block that begins with the first column again. Texts are
+    wrapped; numbers never are, as long as one column of them fits.
+    """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
-    console.print(table)
+    console.print(escape(title), style="bold")
+    blocks: list[list[int]] = [[0]]
+    for column in range(1, len(header)):
+        if len(blocks[-1]) > 1 and not _fits(console, _table(header, rows, [*blocks[-1], column])):
+            blocks.append([0])
+        blocks[-1].append(column)
+    for block in blocks:
+        table = _table(header, rows, block)
+        console.print(table if _fits(console, table) else _table(header, rows, block, foldable=True))
+
+
+def _table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int], *, foldable: bool = False
+) -> Table:
+    """Return some columns as a table: texts are wrapped, numbers stand right and whole unless ``foldable``."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in columns:
+        entries = [row[column] for row in rows]
+        text = not any(_NUMBER.match(entry) for entry in entries)
+        longest = max(map(len, (header[column], *entries)))
+        wrapped = text and longest > _LONG and column > 0
+        table.add_column(
+            escape(header[column]),
+            justify="left" if text else "right",
+            no_wrap=not (wrapped or foldable),
+            overflow="fold",
+            min_width=_LONG if wrapped and not foldable else None,
+        )
+    for row in rows:
+        table.add_row(*(escape(row[column]) for column in columns))
+    return table
+
+
+def _fits(console: Console, table: Table) -> bool:
+    """Whether nothing of a table has to be folded."""
+    return Measurement.get(console, console.options.update(max_width=10_000), table).minimum <= console.width
+
+
+_NUMBER = re.compile(r"[-+]?\d")
+"""How an entry begins that is a number."""
+
+_LONG = 24
+"""Characters of a text that is wrapped where there is no room."""

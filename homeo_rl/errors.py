@@ -5,14 +5,23 @@ Every message says what was expected, what was found and what to do, on one line
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class HomeoError(Exception):
-    """Base of all errors that are shown as one line instead of a traceback."""
+    """Base of all errors that are shown as one line instead of a traceback.
+
+    Args:
+        message: one line: what was expected, what was found, what to do.
+        result: what a command found out all the same; ``--json`` prints it.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, result: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class Finding(HomeoError):
@@ -49,6 +58,18 @@ class StorageFault(HomeoError):
     exit_code = 5
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived."""
+
+
+def near(got: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
+    """Return the name in ``known`` that resembles ``got`` most, None where none does."""
+    import difflib  # wanted when something is wrong only
+
+    found = difflib.get_close_matches(got, list(known), n=1, cutoff=cutoff)
+    return found[0] if found else None
+
+
 def unknown(kind: str, got: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name that is not in ``known``, with the nearest one suggested.
 
@@ -58,9 +79,9 @@ def unknown(kind: str, got: str, known: Iterable[str]) -> UsageError:
         known: all names that would have been accepted.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "choose one of these."
+    like = near(got, names)
+    hint = f"did you mean {like!r}?" if like else "choose one of these."
     listed = ", ".join(names) if len(names) <= 30 else ", ".join(names[:12]) + f", ... ({len(names)} in all)"
-    if len(names) > 30 and near:
+    if len(names) > 30 and like:
         return UsageError(f"unknown {kind} {got!r}: {hint}")
     return UsageError(f"unknown {kind} {got!r}; expected one of {listed}; {hint}")

@@ -12,6 +12,7 @@ from homeo_rl import archives, checkpoint, files
 from homeo_rl.errors import HomeoError, StorageFault, UsageError
 from homeo_rl.inspecting_archives import brief, describe_archive
 from homeo_rl.run import Run
+from homeo_rl.shipped import FOLDER, near_runs, pretrained_names
 from homeo_rl.spec import ControllerSpec, dump, parse
 
 _BUNDLES = ("policy", "best", "calibration", "network")
@@ -27,12 +28,15 @@ _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
 def describe(path: Path) -> dict[str, Any]:
     """Return what lies at ``path``, as plain data; ``kind`` is "run", "bundle", "sb3" or "npz".
 
+    ``path`` may be the name of an agent that comes with the package.
     A damaged part of a run is told under ``faults``, and the others all the same.
 
     Raises:
         UsageError: it is none of these.
         StorageFault: it is one, and damaged.
     """
+    if str(path) in pretrained_names() and not os.path.lexists(path):
+        return _run(FOLDER / path)
     try:
         mode = os.lstat(path).st_mode
     except OSError as error:
@@ -53,9 +57,10 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _not_ours(path: Path, found: str) -> UsageError:
+    near = near_runs(str(path))
     return UsageError(
         f"{path}: expected a run folder, a policy bundle, a Stable-Baselines3 zip or an .npz, found {found}; "
-        "give the path of one"
+        + (f"did you mean {near[0]!r}?" if near else "give the path of one")
     )
 
 

@@ -68,17 +68,24 @@ class Run:
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
-        """Open an existing run.
+        """Open an existing run, or a copy below ./runs of an agent that comes with the package, by its name.
 
         Raises:
             UsageError: there is no run at ``path``, or its specification is not valid.
         """
         path = Path(path)
         if not (path / "run.json").exists():
-            near = sorted(str(p.parent) for p in path.parent.glob("*/run.json"))[:3] if path.parent.is_dir() else []
-            hint = (
-                f"runs beside it: {', '.join(near)}" if near else "make one with `homeo-rl train` or `homeo-rl import`"
-            )
+            from homeo_rl import shipped  # it opens runs itself
+
+            if str(path) in shipped.pretrained_names():
+                return shipped.copy_pretrained(str(path), Path("runs"))
+            beside = sorted(str(p.parent) for p in path.parent.glob("*/run.json"))[:3] if path.parent.is_dir() else []
+            if near := shipped.near_runs(str(path)):
+                hint = f"did you mean {near[0]!r}?"
+            elif beside:
+                hint = f"runs beside it: {', '.join(beside)}"
+            else:
+                hint = "make one with `homeo-rl train`, or take one of `homeo-rl agents`"
             raise UsageError(f"{path}: expected a run folder with a run.json, found none; {hint}")
         try:
             document = checkpoint.read_json(path / "run.json")

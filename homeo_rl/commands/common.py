@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,23 +18,23 @@ def open_run(path: Path, modules: tuple[str, ...] = ()) -> Any:
     from homeo_rl.envs.making import load_modules
     from homeo_rl.run import Run
 
-    run = None
-    if not (path / "run.json").exists():
-        from homeo_rl.agents.shipped import copy_pretrained, pretrained_names
-
-        if str(path) in pretrained_names():
-            run = copy_pretrained(str(path), Path("runs"))
-    run = run or Run.open(path)
+    run = Run.open(path)
     run = Run(run.path, replace(run.spec, modules=tuple(dict.fromkeys((*run.spec.modules, *modules)))))
     load_modules(run.spec.modules)
     return run
 
 
-def next_flags(env: str, suite: str) -> str:
-    """Return flags that suit an environment."""
-    if env.startswith("homeo_rl/Navigation"):
-        return "--suite navigation-paper --homeostasis none,dwam"
-    return f"--suite {suite} --homeostasis none,dwam"
+def next_flags(env: str, suite: str) -> list[str]:
+    """Return flags of an evaluation that suit an environment."""
+    suite = "navigation-paper" if env.startswith("homeo_rl/Navigation") else suite
+    return ["--suite", suite, "--homeostasis", "none,dwam"]
+
+
+def print_next(*words: object) -> None:
+    """Print the command that people want next, so that a shell understands it."""
+    from homeo_rl.console import print_hint
+
+    print_hint(f"next: {shlex.join(['homeo-rl', *map(str, words)])}")
 
 
 def print_report(report: Any, title: str) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import argparse
 from typing import Any
 
-from homeo_rl.flags import Completion
+from homeo_rl import flags
+from homeo_rl.flags.parsing import fill
+from homeo_rl.flags.table import COMMANDS
 
 
-def run(args: Completion, words: list[str]) -> dict[str, Any]:
+def run(args: flags.Completion, words: list[str]) -> dict[str, Any]:
     """Print a completion script."""
-    # The parser is the command line's, which nothing below it may import: it is asked as a user would.
-    asked = [sys.executable, "-m", "homeo_rl", "--tyro-print-completion", args.shell]
-    script = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
-    print(script, end="")
-    return {"shell": args.shell, "lines": script.count("\n")}
+    import shtab
+
+    parser = argparse.ArgumentParser(prog="homeo-rl", add_help=False)
+    commands = parser.add_subparsers()
+    for name, command in COMMANDS.items():
+        fill(commands.add_parser(name, help=command.summary, add_help=False), getattr(flags, command.flags))
+    script = shtab.complete(parser, args.shell)
+    print(script)
+    return {"shell": args.shell, "script": script, "lines": script.count("\n") + 1}

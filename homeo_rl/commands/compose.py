@@ -6,7 +6,7 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-from homeo_rl.commands.common import open_run
+from homeo_rl.commands.common import open_run, print_next
 from homeo_rl.flags import Compose
 
 
@@ -40,7 +40,7 @@ def run(args: Compose, words: list[str]) -> dict[str, Any]:
     )
     print(f"graph: {picture}")
     suite = "navigation-paper" if made.spec.env.startswith("homeo_rl/Navigation") else "quick"
-    print(f"next: homeo-rl evaluate {made.path} --suite {suite} --homeostasis none,no-reflex")
+    print_next("evaluate", made.path, "--suite", suite, "--homeostasis", "none,no-reflex")
     return {
         "run": str(made.path),
         "neurons": net.neurons,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from homeo_rl.commands.common import next_flags, open_run, whole_numbers
+from homeo_rl.commands.common import next_flags, open_run, print_next, whole_numbers
 from homeo_rl.flags import Convert
 
 
@@ -51,5 +51,5 @@ def run(args: Convert, words: list[str]) -> dict[str, Any]:
             "states": certificate.states,
             "max_action_error": certificate.max_action_error,
         }
-    print(f"next: homeo-rl evaluate {made.path} {next_flags(made.spec.env, 'quick')}")
+    print_next("evaluate", made.path, *next_flags(made.spec.env, "quick"))
     return told

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import asdict
 from typing import Any
 
-from homeo_rl.commands.common import open_run
+from homeo_rl.commands.common import open_run, print_next
 from homeo_rl.flags import Distill
 
 
@@ -52,5 +52,5 @@ def run(args: Distill, words: list[str]) -> dict[str, Any]:
     assert made.spec.controller is not None
     cuts = ",".join(str(step + 1) for step in range(made.spec.controller.network.steps))
     print(f"run: {made.path}")
-    print(f"next: homeo-rl evaluate {made.path} --suite clean --homeostasis none --time-steps {cuts}")
+    print_next("evaluate", made.path, "--suite", "clean", "--homeostasis", "none", "--time-steps", cuts)
     return {"run": str(made.path), "rounds": [asdict(done) for done in rounds]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -48,10 +47,9 @@ def run(args: Doctor, words: list[str]) -> dict[str, Any]:
         "seconds": None if found.time is None else asdict(found.time),
     }
     if wrong:
-        if args.json:
-            print(json.dumps(told, allow_nan=False))
         names = ", ".join(check.name for check in wrong)
         raise Finding(
-            f"{len(wrong)} of {len(found.checks)} checks failed ({names}); expected none; do what stands there"
+            f"{len(wrong)} of {len(found.checks)} checks failed ({names}); expected none; do what stands there",
+            result=told,
         )
     return told

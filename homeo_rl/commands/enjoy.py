@@ -12,7 +12,7 @@ from homeo_rl.flags import Enjoy
 def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
     """Watch a run."""
     from homeo_rl.degradations import load_suite
-    from homeo_rl.envs.rendering import check_film
+    from homeo_rl.envs.rendering import check_film, require_display
     from homeo_rl.homeostasis import make
 
     run = open_run(args.run, args.gym_packages)
@@ -24,7 +24,9 @@ def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
         raise UsageError(f"--episodes and --steps: expected at least 1, got {args.episodes} and {args.steps}")
 
     make(args.homeostasis)
-    if args.video is not None:
+    if args.video is None:
+        require_display()
+    else:
         check_film(args.video)
 
     from homeo_rl.evaluation.enjoy import enjoy

@@ -33,7 +33,7 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
     cuts = whole_numbers(args.time_steps, "--time-steps") if args.time_steps else (None,)
 
     # What is wrong was told before this is loaded, which takes seconds.
-    from homeo_rl.console import Bars
+    from homeo_rl.console import Bars, print_hint
     from homeo_rl.evaluation.evaluate import evaluate
     from homeo_rl.evaluation.tensorboard import log_evaluation
     from homeo_rl.report import build
@@ -69,7 +69,7 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
     print(f"picture: {picture}")
     if report.paths is not None:
         print(f"paths: {report.paths}")
-    print(f"tensorboard --logdir {tensorboard}")
+    print_hint(shlex.join(["tensorboard", "--logdir", str(tensorboard)]))
     told: dict[str, Any] = {
         "run": str(run.path),
         "suite": plan.suite.name,

@@ -6,7 +6,7 @@ import shlex
 from contextlib import closing
 from typing import Any
 
-from homeo_rl.commands.common import next_flags
+from homeo_rl.commands.common import next_flags, print_next
 from homeo_rl.flags import Import
 
 
@@ -57,6 +57,6 @@ def run(args: Import, words: list[str]) -> dict[str, Any]:
         print(f"note: {importer.note}")
     print(f"run: {run.path}")
     spiking = controller.spec.network.body == "spiking"
-    flags = next_flags(args.env, importer.suite) if spiking else f"--suite {importer.suite} --homeostasis none"
-    print(f"next: homeo-rl evaluate {run.path} {flags}")
+    flags = next_flags(args.env, importer.suite) if spiking else ["--suite", importer.suite, "--homeostasis", "none"]
+    print_next("evaluate", run.path, *flags)
     return {"run": str(run.path), "env": args.env, "kind": args.kind}

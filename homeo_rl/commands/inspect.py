@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,9 +30,8 @@ def run(args: Inspect, words: list[str]) -> dict[str, Any]:
         print(line)
     faults = found.get("faults") or []
     if faults:
-        if args.json:
-            print(json.dumps(found, allow_nan=False))
-        raise StorageFault(faults[0] if len(faults) == 1 else f"{faults[0]} (and {len(faults) - 1} more damaged parts)")
+        more = "" if len(faults) == 1 else f" (and {len(faults) - 1} more damaged parts)"
+        raise StorageFault(f"{faults[0]}{more}", result=found)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import asdict
 from typing import Any
@@ -58,10 +57,9 @@ def run(args: Sweep, words: list[str]) -> dict[str, Any]:
         "rows": [asdict(row) for row in rows],
     }
     if failed:
-        if args.json:
-            print(json.dumps(told, allow_nan=False))
         raise Finding(
             f"{len(failed)} of {len(plan.cells)} cells failed; expected none; tracebacks are in "
-            f"{args.out / 'failures'}; the same command tries them again"
+            f"{args.out / 'failures'}; the same command tries them again",
+            result=told,
         )
     return told

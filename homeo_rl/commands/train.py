@@ -6,15 +6,14 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-import tyro
-
-from homeo_rl.commands.common import next_flags
+from homeo_rl.commands.common import next_flags, print_next
 from homeo_rl.flags import Train
+from homeo_rl.flags.parsing import parse
 
 
 def run(args: Train, words: list[str]) -> dict[str, Any]:
     """Train an agent."""
-    from homeo_rl.console import Bars
+    from homeo_rl.console import Bars, print_hint
     from homeo_rl.training.params import parse_params, read_config
     from homeo_rl.training.plan import TrainingPlan, prepare
 
@@ -26,12 +25,12 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
 
         preset = read_preset(args.preset)
         under |= preset.flags
-        args = _laid_over(under, words)
+        args = _laid_over(args, under, words)
         hyperparams, env_kwargs = dict(preset.hyperparams), dict(preset.env_kwargs)
     if args.conf is not None:
         told = read_config(args.conf, args.env, args.algo)
         under |= told.flags
-        args = _laid_over(under, words)
+        args = _laid_over(args, under, words)
         hyperparams |= told.hyperparams
         env_kwargs |= told.env_kwargs
     hyperparams |= parse_params(args.hyperparams)
@@ -61,6 +60,8 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         num_threads=args.num_threads,
         vec_env=args.vec_env,
         worker_timeout=args.worker_timeout,
+        trained=args.trained_agent,
+        keep_checkpoint=not args.discard_checkpoints,
         command=shlex.join(["homeo-rl", *words]),
     )
     settled, spec = prepare(plan)  # what is wrong is told before torch is loaded, which takes seconds
@@ -80,11 +81,13 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         )
     print(f"run: {run.path}")
     print(f"parameters: {run.spec.digest}")
-    print(f"watch it learn: tensorboard --logdir {args.tensorboard_log or run.path / 'tb'}")
+    print_hint(
+        f"watch it learn: {shlex.join(['tensorboard', '--logdir', str(args.tensorboard_log or run.path / 'tb')])}"
+    )
     if args.agent == "qcfs":
-        print(f"next: homeo-rl convert {run.path} --out {run.path}-spiking")
+        print_next("convert", run.path, "--out", f"{run.path}-spiking")
     else:
-        print(f"next: homeo-rl evaluate {run.path} {next_flags(args.env, 'quick')}")
+        print_next("evaluate", run.path, *next_flags(args.env, "quick"))
     return {
         "run": str(run.path),
         "env": run.spec.env,
@@ -95,6 +98,6 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
     }
 
 
-def _laid_over(under: dict[str, Any], words: list[str]) -> Train:
+def _laid_over(args: Train, under: dict[str, Any], words: list[str]) -> Train:
     """Read the words again, with ``under`` in place of the flags' defaults."""
-    return tyro.cli(Train, default=replace(Train(), **under), args=words[1:])
+    return replace(parse(Train, words[1:], under), progress=args.progress)

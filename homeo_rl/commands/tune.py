@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
 
+from homeo_rl.commands.common import print_next
 from homeo_rl.flags import Tune
 
 
@@ -96,7 +96,7 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
         print_table(title, ["hyper-parameter", "best", *(["importance"] if found.importances else [])], lines)
         print(f"preset: {out / 'best.yml'}")
         print(f"summary: {out / 'summary.md'}, {out / 'history.png'}")
-        print(f"next: homeo-rl train --preset {out / 'best.yml'} --seed {plan.seed_numbers[-1] + 1}")
+        print_next("train", "--preset", out / "best.yml", "--seed", plan.seed_numbers[-1] + 1)
         told["best"] = {
             "trial": best.slot,
             "value": best.value,
@@ -106,13 +106,14 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
             "preset": str(out / "best.yml"),
         }
     if best is None or found.failed:
-        if args.json:
-            print(json.dumps(told, allow_nan=False))
         if found.failed:
             key, why = next(iter(found.failed.items()))
             raise Finding(
                 f"{len(found.failed)} of {plan.trials} trials failed; expected none; trial {int(key)}: {why}; the same "
-                "command tries them again"
+                "command tries them again",
+                result=told,
             )
-        raise Finding(f"no trial of {plan.trials} was completed; expected one at least; look at {out / 'summary.md'}")
+        raise Finding(
+            f"no trial of {plan.trials} was completed; expected one at least; look at {out / 'summary.md'}", result=told
+        )
     return told

@@ -9,7 +9,7 @@ from homeo_rl.agents.controller import load_controller, require_spiking
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import arguments_for, load_modules, make_env
-from homeo_rl.envs.rendering import Env, Film, Filmed, camera, choose_backend
+from homeo_rl.envs.rendering import Env, Film, Filmed, camera, choose_backend, require_display
 from homeo_rl.evaluation.calibrate import calibration_of, session_of
 from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout
 from homeo_rl.evaluation.routes import Route
@@ -67,6 +67,7 @@ def enjoy(
         return session_of(controller, slots, plugin=plugin, calibration=calibration)
 
     if video is None:
+        require_display()
         return rollout(
             new_session,
             lambda: make_env(name, kwargs, render_mode="human"),

@@ -1,21 +1,58 @@
-"""Flags of the commands, as data; `homeo_rl.cli` parses them."""
+"""Flags of the commands, as data; `homeo_rl.flags.parsing` reads them. Each is imported when it is first used."""
 
-from homeo_rl.flags.exchange import Export
-from homeo_rl.flags.health import Calibrate, Sleep
-from homeo_rl.flags.making import Compile, Compose, Convert, Import
-from homeo_rl.flags.runs import Enjoy, Evaluate, Inspect, Report
-from homeo_rl.flags.studies import Study
-from homeo_rl.flags.sweeps import Sweep
-from homeo_rl.flags.tools import Completion, Doctor
-from homeo_rl.flags.training import Ablate, Distill, Train, VerifyResume, Vision
-from homeo_rl.flags.tuning import Tune
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from homeo_rl.flags.exchange import Export
+    from homeo_rl.flags.health import Calibrate, Sleep
+    from homeo_rl.flags.making import Compile, Compose, Convert, Import
+    from homeo_rl.flags.runs import Enjoy, Evaluate, Inspect, Report
+    from homeo_rl.flags.studies import Study
+    from homeo_rl.flags.sweeps import Sweep
+    from homeo_rl.flags.tools import Agents, Arms, Completion, Conditions, Doctor, Suites
+    from homeo_rl.flags.training import Ablate, Distill, Train, VerifyResume, Vision
+    from homeo_rl.flags.tuning import Tune
+
+_HOME = {
+    "Ablate": "training",
+    "Agents": "tools",
+    "Arms": "tools",
+    "Calibrate": "health",
+    "Compile": "making",
+    "Completion": "tools",
+    "Compose": "making",
+    "Conditions": "tools",
+    "Convert": "making",
+    "Distill": "training",
+    "Doctor": "tools",
+    "Enjoy": "runs",
+    "Evaluate": "runs",
+    "Export": "exchange",
+    "Import": "making",
+    "Inspect": "runs",
+    "Report": "runs",
+    "Sleep": "health",
+    "Study": "studies",
+    "Suites": "tools",
+    "Sweep": "sweeps",
+    "Train": "training",
+    "Tune": "tuning",
+    "VerifyResume": "training",
+    "Vision": "training",
+}
 
 __all__ = [
     "Ablate",
+    "Agents",
+    "Arms",
     "Calibrate",
     "Compile",
     "Completion",
     "Compose",
+    "Conditions",
     "Convert",
     "Distill",
     "Doctor",
@@ -27,9 +64,16 @@ __all__ = [
     "Report",
     "Sleep",
     "Study",
+    "Suites",
     "Sweep",
     "Train",
     "Tune",
     "VerifyResume",
     "Vision",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

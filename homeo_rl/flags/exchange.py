@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
-from homeo_rl.flags.common import Common, Flag
+from homeo_rl.flags.common import Common, Flag, Positional
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Common):
     """Write the policy of a run, or a compiled network, as a file for other tools (docs/exchange.md)."""
 
-    run: tyro.conf.Positional[Path]
-    """Run folder, or the name of an agent that comes with the package (navigation-san)."""
+    run: Positional[Path]
+    """Run folder, or the name of an agent that comes with the package (homeo-rl agents)."""
     to: str
     """nir (spiking networks, also compiled ones), onnx (the whole decision), sb3-zip (as train leaves beside a run) or
     safetensors (everything in one file)."""

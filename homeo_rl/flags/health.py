@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from homeo_rl.flags.common import Common, Flag, Words
+from homeo_rl.flags.common import Common, Flag, Positional, Progress, Words
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrate(Common):
     """Learn what is normal for a run's network: firing rates, and a memory of clean observations and its answers."""
 
-    run: tyro.conf.Positional[Path]
-    """Run folder, or the name of an agent that comes with the package (navigation-san)."""
+    run: Positional[Path]
+    """Run folder, or the name of an agent that comes with the package (homeo-rl agents)."""
     episodes: int = 5
     """Clean episodes."""
     env: str = ""
@@ -25,7 +22,7 @@ class Calibrate(Common):
     """Packages that register environments, besides those that the run was trained with."""
     best: Flag = False
     """Calibrate the best policy seen in training instead of the last one."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""
 
 
@@ -33,8 +30,8 @@ class Calibrate(Common):
 class Sleep(Common):
     """Damage a run's network, let it test itself and sleep, and show each neuron before and after; nothing is saved."""
 
-    run: tyro.conf.Positional[Path]
-    """Run folder, or the name of an agent that comes with the package (navigation-san)."""
+    run: Positional[Path]
+    """Run folder, or the name of an agent that comes with the package (homeo-rl agents)."""
     damage: str
     """A condition of --suite that damages the network, weights-zero for one."""
     suite: str = "paper-mujoco"
@@ -51,5 +48,5 @@ class Sleep(Common):
     """Packages that register environments and degradations, besides those that the run was trained with."""
     best: Flag = False
     """Take the best policy seen in training instead of the last one."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
-
-from homeo_rl.flags.common import Common, Flag, Words
+from homeo_rl.flags.common import Common, Flag, Positional, Progress, Words
 
 
 @dataclass(frozen=True, kw_only=True)
 class Import(Common):
     """Make a run of a policy that somebody published."""
 
-    kind: tyro.conf.Positional[Literal["popsan", "san", "nir", "sb3-zip"]]
+    kind: Positional[Literal["popsan", "san", "nir", "sb3-zip"]]
     """popsan, san, nir (a graph of neurons), or sb3-zip: what Stable-Baselines3 saved, or train left beside a run."""
-    file: tyro.conf.Positional[Path]
+    file: Positional[Path]
     """The published weights (.npz), the graph, or the zip; nothing in it is unpickled."""
     env: str
     """Environment that it drives."""
@@ -39,7 +37,7 @@ class Import(Common):
 class Convert(Common):
     """Make a run of spiking neurons that takes exactly the actions of a policy trained with --agent qcfs."""
 
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """Run folder."""
     out: Path
     """Where the converted run goes."""
@@ -62,7 +60,7 @@ class Convert(Common):
     """Pairs of episodes played for the certificate; 0 for none."""
     step_time: float = 1.0
     """Milliseconds that a time step is taken to last, for the certificate."""
-    progress: Annotated[Flag, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""
     best: Flag = False
     """Convert the best policy seen in training instead of the last one."""
@@ -72,7 +70,7 @@ class Convert(Common):
 class Compile(Common):
     """Compile a function of spike trains into a spiking network, and prove that it computes it."""
 
-    specification: tyro.conf.Positional[str]
+    specification: Positional[str]
     """A text such as "count(prox, 2, window=3) -> hold(4)", a YAML file, or a reflex that comes with the package."""
     inputs: str = ""
     """Names of the input lines, separated by commas (a text only)."""
@@ -98,7 +96,7 @@ class Compile(Common):
     """Draws that train."""
     out: Path | None = None
     """Run folder to save the network in."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""
 
 
@@ -106,8 +104,8 @@ class Compile(Common):
 class Compose(Common):
     """Put a compiled reflex beside a policy: sensor events go in, its spikes gate the action."""
 
-    run: tyro.conf.Positional[Path]
-    """Run folder, or the name of an agent that comes with the package (navigation-san)."""
+    run: Positional[Path]
+    """Run folder, or the name of an agent that comes with the package (homeo-rl agents)."""
     reflex: str
     """YAML file with events, outputs and gates, or navigation-brake."""
     out: Path
@@ -122,5 +120,5 @@ class Compose(Common):
     """A gate for every operation as it is written, instead of several in one."""
     best: Flag = False
     """Take the best policy seen in training instead of the last one."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
-from homeo_rl.flags.common import Common, Flag, Words
+from homeo_rl.flags.common import Common, Flag, Positional, Progress, Short, Words
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Common):
     """Evaluate a run under a suite of degradations, all arms on the same episodes and the same damage."""
 
-    run: tyro.conf.Positional[Path]
-    """Run folder, or the name of an agent that comes with the package (navigation-san)."""
+    run: Positional[Path]
+    """Run folder, or the name of an agent that comes with the package (homeo-rl agents)."""
     suite: str = "quick"
     """clean, quick, paper-mujoco, standard, navigation-paper, navigation-standard, or a YAML file."""
     env: str = ""
@@ -41,9 +39,9 @@ class Evaluate(Common):
     """Clean episodes that teach the plug-ins the normal firing rates."""
     best: Flag = False
     """Evaluate the best policy seen in training instead of the last one."""
-    tensorboard_log: Annotated[Path | None, tyro.conf.arg(aliases=["-tb"])] = None
+    tensorboard_log: Annotated[Path | None, Short(("-tb",))] = None
     """TensorBoard folder; by default tb inside the run."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""
 
 
@@ -51,7 +49,7 @@ class Evaluate(Common):
 class Report(Common):
     """Join runs into a page: a folder with report.md and pictures, or one HTML file that needs nothing else."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: Positional[tuple[Path, ...]]
     """Run folders; several training seeds become strata of one table."""
     suite: str | None = None
     """Suite to report, for HTML also its YAML file; by default that of the latest evaluation."""
@@ -61,7 +59,7 @@ class Report(Common):
     """A name that ends in .html, or a folder for report.md and returns.png; by default report inside the first run."""
     play: bool = True
     """HTML: play a few episodes again for spikes and films; this imports the packages that the runs name."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""
 
 
@@ -69,8 +67,8 @@ class Report(Common):
 class Enjoy(Common):
     """Watch a run, on the screen or as a video file."""
 
-    run: tyro.conf.Positional[Path]
-    """Run folder, or the name of an agent that comes with the package (navigation-san)."""
+    run: Positional[Path]
+    """Run folder, or the name of an agent that comes with the package (homeo-rl agents)."""
     video: Path | None = None
     """File to write: .gif, .webp, .png or .mp4; by default a window opens."""
     suite: str = "quick"
@@ -99,5 +97,5 @@ class Enjoy(Common):
 class Inspect(Common):
     """Tell what a run, a policy bundle, a Stable-Baselines3 zip or an .npz holds; nothing in it is executed."""
 
-    path: tyro.conf.Positional[Path]
-    """Folder or file."""
+    path: Positional[Path]
+    """Folder or file, or the name of an agent that comes with the package."""

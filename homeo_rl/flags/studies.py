@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from homeo_rl.flags.common import Common, Flag
+from homeo_rl.flags.common import Common, Flag, Positional, Progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Common):
     """Evaluate many policies under many kinds of damage, each cell once, and write a page; the command goes on."""
 
-    study: tyro.conf.Positional[str]
+    study: Positional[str]
     """YAML file (docs/studies.md), the name of a study that comes with the package (robustness, quick), or a folder of
     results, of which only page and pictures are made anew."""
     out: Path
@@ -24,5 +21,5 @@ class Study(Common):
     """Processes; by default one a core. Results do not depend on it."""
     dry_run: Flag = False
     """List hosts and what is done, evaluate nothing."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""

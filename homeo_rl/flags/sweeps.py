@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from homeo_rl.flags.common import Common, Flag
+from homeo_rl.flags.common import Common, Flag, Positional, Progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Common):
     """Train and judge every combination of a grid with every seed, each exactly once; the same command goes on."""
 
-    grid: tyro.conf.Positional[Path]
+    grid: Positional[Path]
     """YAML file: train, grid, zip, seeds, evaluate, resources (docs/sweeps.md)."""
     out: Path
     """Folder of the sweep; several commands, on several machines, may work in one."""
@@ -25,5 +22,5 @@ class Sweep(Common):
     """Use a Ray cluster: local (of this machine, for this command), auto, or its address host:port."""
     dry_run: Flag = False
     """List the cells and what is done, train nothing."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
-from homeo_rl.flags.common import Common, Words
+from homeo_rl.flags.common import Common, Positional, Short, Words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +19,9 @@ class Doctor(Common):
     """Its algorithm."""
     agent: str = "popsan"
     """Its agent."""
-    n_timesteps: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
+    n_timesteps: Annotated[int | None, Short(("-n",))] = None
     """Its environment steps; by default as in train."""
-    hyperparams: Annotated[Words, tyro.conf.arg(aliases=["-params"])] = ()
+    hyperparams: Annotated[Words, Short(("-params",))] = ()
     """Its hyper-parameters, name:value."""
     env_kwargs: Words = ()
     """Arguments of the environment, name:value."""
@@ -31,7 +29,7 @@ class Doctor(Common):
     """Packages that register environments."""
     run: Path | None = None
     """A run whose training is measured instead; of an interrupted one, what is left."""
-    log_folder: Annotated[Path, tyro.conf.arg(aliases=["-f"])] = Path("runs")
+    log_folder: Annotated[Path, Short(("-f",))] = Path("runs")
     """Where runs go."""
     seconds: float = 5.0
     """How long the training is measured; 0 measures nothing."""
@@ -45,5 +43,33 @@ class Completion(Common):
     zsh: homeo-rl completion zsh > ~/.zfunc/_homeo-rl, with fpath+=~/.zfunc before compinit in ~/.zshrc
     """
 
-    shell: tyro.conf.Positional[Literal["bash", "zsh", "tcsh"]]
+    shell: Positional[Literal["bash", "zsh", "tcsh"]]
     """The shell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agents(Common):
+    """List the trained agents that come with the package; every command takes their names in place of a run folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suites(Common):
+    """List the suites of degradations that come with the package."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions(Common):
+    """List the conditions of a suite: what is damaged, how much, and from which step on."""
+
+    suite: Positional[str]
+    """Name of a suite (homeo-rl suites lists them), or a YAML file."""
+    gym_packages: Words = ()
+    """Packages that register degradations of your own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arms(Common):
+    """List the homeostasis arms that --homeostasis takes, with their parameters."""
+
+    gym_packages: Words = ()
+    """Packages that register plug-ins of your own."""

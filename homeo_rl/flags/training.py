@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
-from homeo_rl.flags.common import Common, Flag, Words
+from homeo_rl.flags.common import Common, Flag, Positional, Progress, Short, Words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +19,12 @@ class Train(Common):
     """Gymnasium id; module:Id-v0 imports the module first."""
     agent: str = "popsan"
     """popsan, san, anytime (spiking), mlp (the control arm) or qcfs (to be converted)."""
-    n_timesteps: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
-    """Environment steps; by default what is tuned for the environment, else 100000."""
+    n_timesteps: Annotated[int | None, Short(("-n",))] = None
+    """Environment steps; by default what is tuned for the environment, else 100000. With --out, a finished run goes on
+    where it ended if this is more than it was trained for."""
     seed: int = 0
     """Root of all randomness."""
-    log_folder: Annotated[Path, tyro.conf.arg(aliases=["-f"])] = Path("runs")
+    log_folder: Annotated[Path, Short(("-f",))] = Path("runs")
     """The run goes to LOG_FOLDER/ALGO/ENV_n with the first free n."""
     out: Path | None = None
     """Put the run exactly here instead."""
@@ -34,11 +33,11 @@ class Train(Common):
     by default what the preset says."""
     readout: str = ""
     """What the action is read from: population, mean, last (spikes) or membrane; by default what the preset says."""
-    tensorboard_log: Annotated[Path | None, tyro.conf.arg(aliases=["-tb"])] = None
+    tensorboard_log: Annotated[Path | None, Short(("-tb",))] = None
     """TensorBoard folder; by default tb inside the run."""
-    hyperparams: Annotated[Words, tyro.conf.arg(aliases=["-params"])] = ()
+    hyperparams: Annotated[Words, Short(("-params",))] = ()
     """Hyper-parameters, name:value; agent_kwargs:"{hidden: [128, 128], steps: 8}" changes the network."""
-    conf: Annotated[Path | None, tyro.conf.arg(aliases=["-conf", "--conf-file"])] = None
+    conf: Annotated[Path | None, Short(("-conf", "--conf-file"))] = None
     """YAML file {env: {name: value}} of hyper-parameters, as rl-zoo has them."""
     preset: Path | None = None
     """Training as a file, such as best.yml of homeo-rl tune; what the command line says wins."""
@@ -54,6 +53,10 @@ class Train(Common):
     """Episodes of each evaluation."""
     save_freq: int = 10_000
     """Environment steps between checkpoints, from which the same command goes on; -1 for none but at a signal."""
+    discard_checkpoints: Flag = False
+    """Keep no checkpoint of the finished training: it saves disk, and a larger -n cannot go on from it."""
+    trained_agent: Annotated[Path | None, Short(("-i",))] = None
+    """Begin with the weights of this run, or of a zip that train left; its algorithm and architecture have to fit."""
     fresh: Flag = False
     """Begin anew instead of going on; what lies at --out is renamed."""
     dry_run: Flag = False
@@ -67,7 +70,7 @@ class Train(Common):
     again when it dies or hangs); does not change the results."""
     worker_timeout: float = 60.0
     """Seconds after which a worker that does not answer counts as hung."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""
 
 
@@ -75,11 +78,11 @@ class Train(Common):
 class VerifyResume(Common):
     """Train a run anew twice, once cut in the middle and once not, and compare all parameters bit for bit."""
 
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """Run folder of a training."""
     steps: int = 5000
     """Environment steps before the cut, and after it."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""
 
 
@@ -87,7 +90,7 @@ class VerifyResume(Common):
 class Distill(Common):
     """Teach a spiking student what a run does, so that every spike step of its decisions is a usable answer."""
 
-    teacher: tyro.conf.Positional[Path]
+    teacher: Positional[Path]
     """Run folder, or a Stable-Baselines3 zip in it."""
     out: Path
     """Where the student's run goes."""
@@ -115,7 +118,7 @@ class Distill(Common):
     """Root of all randomness."""
     best: Flag = False
     """Learn from the best policy seen in training instead of the last one."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""
 
 
@@ -131,7 +134,7 @@ class Ablate(Common):
     """Gymnasium id."""
     agent: str = "anytime"
     """Spiking preset."""
-    n_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 50_000
+    n_timesteps: Annotated[int, Short(("-n",))] = 50_000
     """Environment steps of each training."""
     seeds: int = 5
     """Trainings of each arm."""
@@ -141,11 +144,11 @@ class Ablate(Common):
     """Spike steps after which decisions are cut, 1,4; by default none are."""
     episodes: int = 20
     """Episodes after each training."""
-    hyperparams: Annotated[Words, tyro.conf.arg(aliases=["-params"])] = ()
+    hyperparams: Annotated[Words, Short(("-params",))] = ()
     """Hyper-parameters, name:value."""
     workers: int | None = None
     """Trainings side by side, by default one a core."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""
 
 
@@ -153,7 +156,7 @@ class Ablate(Common):
 class Vision(Common):
     """Train a spiking classifier on a folder of event recordings or images; the same command goes on."""
 
-    recipe: tyro.conf.Positional[str]
+    recipe: Positional[str]
     """vgg11-dvs128 (event cameras) or sew-resnet18 (images)."""
     data: Path
     """The unpacked data set."""
@@ -182,5 +185,5 @@ class Vision(Common):
     """cpu or cuda."""
     workers: int = 0
     """Processes that read data."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
-from homeo_rl.flags.common import Common, Flag, Words
+from homeo_rl.flags.common import Common, Flag, Progress, Short, Words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +21,7 @@ class Tune(Common):
     """popsan, san, anytime (spiking), mlp (the control arm) or qcfs (to be converted)."""
     n_trials: int = 50
     """Trials in all; those in the journal count."""
-    n_timesteps: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
+    n_timesteps: Annotated[int | None, Short(("-n",))] = None
     """Environment steps of each training; by default as in train."""
     storage: Path | None = None
     """Optuna's journal; by default study.journal in OUT."""
@@ -33,7 +31,7 @@ class Tune(Common):
     space: Path | None = None
     """YAML file of what to look for, {learning_rate: {low: 1e-4, high: 1e-2, scale: log}, ...}; by default the
     package's, tuning/spaces.yaml."""
-    hyperparams: Annotated[Words, tyro.conf.arg(aliases=["-params"])] = ()
+    hyperparams: Annotated[Words, Short(("-params",))] = ()
     """Hyper-parameters that are fixed, name:value; nobody looks for them."""
     env_kwargs: Words = ()
     """Arguments of the environment, name:value."""
@@ -57,5 +55,5 @@ class Tune(Common):
     """Trials side by side, by default one a core; several commands may also share a journal and a folder."""
     keep_runs: Flag = False
     """Keep the runs of all trials."""
-    progress: Annotated[bool, tyro.conf.arg(aliases=["-P"])] = True
+    progress: Progress = True
     """Show progress."""

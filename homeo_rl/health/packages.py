@@ -30,10 +30,10 @@ NEEDED_FOR = {
     "rich": "progress and tables",
     "safetensors": "policies and checkpoints",
     "scipy": "statistics",
+    "shtab": "completion in the shell",
     "stable-baselines3": "training",
     "tensorboard": "curves",
     "torch": "networks and training",
-    "tyro": "the command line",
 }
 """What does not work without a package."""
 

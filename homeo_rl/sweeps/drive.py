@@ -114,6 +114,7 @@ def drive(
             if signals.number is not None and not state.stopping:
                 state.stopping = True
                 deadline = time.monotonic() + _LEAVING
+                loop.announce_stop()
                 executor.stop()
             if state.stopping and (not state.running or time.monotonic() > deadline):
                 raise Stopped(signals.number or 0)
@@ -160,6 +161,12 @@ class _Loop:
         if not state.running and self.later:
             time.sleep(0.2)  # an executor without jobs does not wait
         self._say(self.watcher.show, state)
+
+    def announce_stop(self) -> None:
+        """Say at once that the signal was heard: what follows takes as long as saving does."""
+        count = len(self.state.running)
+        trainings = f"{count} running training{'' if count == 1 else 's'}"
+        self._say(self.watcher.note, f"stopping: waiting for {trainings} to save (Ctrl-C again to kill)")
 
     def _progress(self, event: Progress) -> None:
         one = self.state.running.get(event.key)

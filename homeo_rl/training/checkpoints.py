@@ -28,13 +28,14 @@ class Checkpoints:
         self.folder = folder
         self.segments = ReplaySegments(folder / "replay")
 
-    def save(self, model: BaseAlgorithm, moment: Moment, files: dict[str, int]) -> Path:
-        """Write ``moment``, then delete what is older than the last `KEPT`.
+    def save(self, model: BaseAlgorithm, moment: Moment, files: dict[str, int], *, kept: int = KEPT) -> Path:
+        """Write ``moment``, then delete what is older than the last ``kept``.
 
         Args:
             model: the training, for its replay ring.
             moment: where it is.
             files: sizes of the files that only grow (monitors), by name within the run.
+            kept: how many remain, this one among them.
 
         Raises:
             StorageFault: the disk refused; earlier checkpoints are as they were.
@@ -47,7 +48,7 @@ class Checkpoints:
         document = {**moment.document, "replay": {"segments": named, "added": added}, "files": files}
         path = self.folder / f"{moment.document['steps']:012d}"
         checkpoint.save(path, moment.tensors, document)
-        for old in self.found()[:-KEPT]:
+        for old in self.found()[:-kept]:
             shutil.rmtree(old, ignore_errors=True)
         self.segments.prune(self._needed())
         return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,22 +14,26 @@ from homeo_rl.spec import RunSpec, dump
 if TYPE_CHECKING:
     from homeo_rl.training.plan import TrainingPlan
 
-_MAY_DIFFER = ("command", "versions", "steps", "digest", "source")
+_MAY_DIFFER = ("command", "versions", "steps", "digest")
 """Fields of a run that another command of the same plan may have otherwise."""
 
 
 def unfinished(plan: TrainingPlan, spec: RunSpec) -> Run | None:
     """Return the interrupted training of the same plan: in ``plan.out``, or the newest among the numbered runs.
 
-    In ``plan.out`` it may also be finished: a command that was killed as it ended, given again, has nothing left to do.
+    In ``plan.out`` it may also be finished: a command that was killed as it ended, given again, has nothing left to do;
+    or it may have been planned for fewer steps (`is_longer`).
 
     Raises:
-        UsageError: there is a run in ``plan.out`` that is another one.
+        UsageError: there is a run in ``plan.out`` that is another one, or a shorter one that kept no checkpoint.
     """
     if plan.out is not None:
         if not (plan.out / "run.json").exists():
             return None
         run = Run.open(plan.out)
+        if is_longer(run.spec, spec):
+            _require_state(run)
+            return run
         differing = differences(run.spec, spec)
         if differing:
             raise UsageError(
@@ -56,6 +61,20 @@ def differences(had: RunSpec, asked: RunSpec) -> list[str]:
     return [
         f"{name}: {_short(old[name])} there, {_short(new[name])} asked for" for name in names if old[name] != new[name]
     ]
+
+
+def is_longer(had: RunSpec, asked: RunSpec) -> bool:
+    """Whether the plan asked for is the one there with more steps."""
+    return had.planned < asked.planned and not differences(replace(had, planned=asked.planned), asked)
+
+
+def _require_state(run: Run) -> None:
+    """Refuse to go on with a finished training of which no checkpoint was kept."""
+    if run.spec.digest and not (run.path / "checkpoints").is_dir():
+        raise UsageError(
+            f"{run.path}: finished after {run.spec.planned} steps and kept no checkpoint to go on from; train anew, or "
+            f"begin a new run with its weights: -i {run.path}"
+        )
 
 
 def set_aside(path: Path) -> None:

@@ -103,6 +103,22 @@ class Keeper:
         self.run = Run(self.run.path, replace(self.run.spec, steps=moment.document["steps"]))
         self.run.write_spec()
 
+    def end(self) -> Moment:
+        """Return where the training is after its last iteration: a longer one goes on there."""
+        if self._resumed is not None:  # nothing was left to learn
+            restore_generators(self.model, self._resumed)
+            self._resumed = None
+        self._sizes = self.sizes
+        return capture(self.model, self.callbacks)
+
+    def keep(self, end: Moment) -> None:
+        """Write the end of the training as the one checkpoint that remains.
+
+        Raises:
+            StorageFault: the disk refused; earlier checkpoints are as they were.
+        """
+        self.checkpoints.save(self.model, end, self._sizes, kept=1)
+
     def _urgent(self, number: int) -> None:
         """Write the beginning of an iteration that takes too long, and stop."""
         latest, self._latest = self._latest, None

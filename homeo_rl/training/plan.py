@@ -18,6 +18,7 @@ from homeo_rl.spec import RunSpec
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.estimate import estimate, require
 from homeo_rl.training.hyperparams import resolve, tuned
+from homeo_rl.training.starting import source_of
 
 VEC_ENVS = ("dummy", "workers")
 """Where environments without a compiled vector form run."""
@@ -27,7 +28,8 @@ VEC_ENVS = ("dummy", "workers")
 class TrainingPlan:
     """What is to be trained, and where it goes. See the flags of ``homeo-rl train`` for each field.
 
-    ``stop_at`` stops it after so many steps as a signal does.
+    ``stop_at`` stops it after so many steps as a signal does. ``trained`` is a run, or a zip that a training left: the
+    policy begins with its weights. ``keep_checkpoint`` keeps the end of the training, for a longer one to go on from.
     """
 
     algo: str
@@ -51,6 +53,8 @@ class TrainingPlan:
     num_threads: int = 1
     vec_env: str = "dummy"
     worker_timeout: float = 60.0
+    trained: Path | None = None
+    keep_checkpoint: bool = False
     command: str = ""
 
 
@@ -95,6 +99,7 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
         hyperparams=hyperparams,
         homeostasis_in_training="" if plan.homeostasis_in_training == "none" else plan.homeostasis_in_training,
         controller=controller,
+        source="" if plan.trained is None else source_of(plan.trained),
         command=plan.command,
         versions=versions(),
         modules=plan.modules,

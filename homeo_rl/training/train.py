@@ -43,12 +43,13 @@ from homeo_rl.training.callbacks import (
     ReportCallback,
     SpikeCallback,
 )
-from homeo_rl.training.continuing import forget_later_events, set_aside, unfinished
+from homeo_rl.training.continuing import forget_later_events, is_longer, set_aside, unfinished
 from homeo_rl.training.hyperparams import OURS, SCHEDULED, schedule
 from homeo_rl.training.incidents import IncidentCallback
 from homeo_rl.training.keeper import Keeper
 from homeo_rl.training.logger import LoggerCallback
 from homeo_rl.training.plan import TrainingPlan, prepare
+from homeo_rl.training.starting import begin_with
 from homeo_rl.training.update_guard import UpdateGuard
 
 
@@ -61,7 +62,8 @@ def train(
     """Train as ``plan`` says, or go on with a training of the same plan that was interrupted.
 
     A checkpoint is written once in ``plan.save_freq`` environment steps, between two iterations, and when a signal asks
-    to stop. Going on from it gives the same parameters, to the last bit, as if nothing had happened.
+    to stop. Going on from it gives the same parameters, to the last bit, as if nothing had happened. A finished run in
+    ``plan.out`` that kept its checkpoint goes on in the same way where the plan has more steps.
 
     Args:
         plan: what to train.
@@ -81,7 +83,8 @@ def train(
     plugin = homeostasis.make(plan.homeostasis_in_training)
     torch.set_num_threads(plan.num_threads)
     found = None if plan.fresh else unfinished(plan, spec)
-    if found is not None and found.spec.digest:
+    longer = found is not None and is_longer(found.spec, spec)
+    if found is not None and found.spec.digest and not longer:
         note(f"{found.path}: finished before, nothing is left to do; --fresh begins anew")
         return found
     model = _model(plan, spec)
@@ -91,15 +94,22 @@ def train(
         if plugin is not None:
             policy.adapt_online(plugin)
         if found is None:
+            if plan.trained is not None:
+                begin_with(policy, plan.trained, note if found is None else lambda text: None)
             if plan.fresh and plan.out is not None:
                 set_aside(plan.out)
             folder = plan.log_folder / plan.algo
             run = Run.create_numbered(folder, spec) if plan.out is None else Run.create(plan.out, spec)
         else:
             run = found
+            if longer:
+                note(_lengthening(found, spec))
+                run = Run(found.path, replace(spec, steps=found.spec.steps))
         # Nothing was written until here, where everything is known to fit.
         with run.held():
-            if found is None:
+            if longer:
+                run.write_spec()
+            if found is None or longer:
                 _write_configuration(plan, run)
             return _learn(plan, run, model, report, note)
     finally:
@@ -118,8 +128,14 @@ def _learn(
     assert isinstance(policy, SpikingPolicyMixin)
     model.tensorboard_log = str(plan.tensorboard if plan.tensorboard is not None else run.path / "tb")
 
+    heard = False
+
     def told(done: int, mean: float | None) -> None:
+        nonlocal heard
         try:
+            if keeper.signals.number is not None and not heard:
+                heard = True
+                note("stopping: saving at the end of this iteration (Ctrl-C again to kill)")
             if report is not None:
                 report(done, mean)
         except BrokenPipeError:  # nobody listens any more: as a signal
@@ -136,6 +152,7 @@ def _learn(
         with keeper.signals.listening(), _closing(callbacks):
             left = max(run.spec.planned - model.num_timesteps, 0)
             model.learn(left, callback=callbacks, reset_num_timesteps=not resumed)
+            end = keeper.end() if plan.keep_checkpoint and plan.save_freq > 0 else None
     except (Stopped, BadUpdate):  # what was saved is better than what there is now
         raise
     except BaseException:
@@ -146,10 +163,20 @@ def _learn(
         raise
     save_controller(run, policy.controller())
     model.save(run.path / f"{slug(plan.env)}.zip")
+    if end is not None:
+        keeper.keep(end)
     run = Run(run.path, replace(run.spec, steps=run.spec.planned, digest=parameter_digest(model)))
     run.write_spec()
-    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # last: until here the same command goes on
+    if end is None:
+        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # last: until here the same command goes on
     return run
+
+
+def _lengthening(found: Run, spec: RunSpec) -> str:
+    """Say what becomes of a training that is to be longer than it was planned."""
+    falling = [name for name in SCHEDULED if isinstance(spec.hyperparams.get(name), str)]
+    told = f"; {', '.join(falling)} falls over all {spec.planned} steps from now on" if falling else ""
+    return f"{found.path}: was planned for {found.spec.planned} steps, going on to {spec.planned}{told}"
 
 
 def parameter_digest(model: BaseAlgorithm) -> str:

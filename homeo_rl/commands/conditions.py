@@ -1,0 +1,41 @@
+"""``homeo-rl conditions``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from homeo_rl.flags import Conditions
+
+
+def run(args: Conditions, words: list[str]) -> dict[str, Any]:
+    """List the conditions of a suite."""
+    from homeo_rl.console import print_table
+    from homeo_rl.degradations.protocol import fields_of
+    from homeo_rl.degradations.suites import load_suite
+    from homeo_rl.envs.making import load_modules
+
+    load_modules(args.gym_packages)
+    suite = load_suite(args.suite)
+    listed = [
+        {
+            "name": one.label,
+            "severity": one.severity,
+            "onset": one.onset,
+            "env": one.env,
+            "degradations": [fields_of(part) for part in one.degradations],
+        }
+        for one in suite.conditions
+    ]
+    rows = [
+        [one["name"], f"{one['severity']:g}", str(one["onset"]), one["env"], "; ".join(map(_told, one["degradations"]))]
+        for one in listed
+    ]
+    print_table(
+        f"suite {suite.name} version {suite.version}", ["condition", "severity", "onset", "env", "damage"], rows
+    )
+    return {"suite": suite.name, "version": suite.version, "hash": suite.hash, "conditions": listed}
+
+
+def _told(fields: dict[str, Any]) -> str:
+    parts = [f"{name}={value}" for name, value in fields.items() if name != "kind"]
+    return " ".join([fields["kind"], *parts])
