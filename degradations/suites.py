@@ -35,6 +35,7 @@ from homeo_rl.degradations.observation import (
 )
 from homeo_rl.degradations.protocol import Condition, Degradation, fields_of
 from homeo_rl.errors import UsageError, repeated, unknown
+from homeo_rl.paths import local_path
 from homeo_rl.spec import parse
 from homeo_rl.yaml_file import read_yaml
 
@@ -143,7 +144,7 @@ def load_suite(name: str) -> Suite:
     """
     path = FOLDER / f"{name}.yaml"
     if name not in suite_names():
-        path = Path(name)
+        path = local_path(Path(name), "--suite")
         if path.suffix not in (".yaml", ".yml"):
             raise unknown("suite", name, suite_names())
         if not path.is_file():

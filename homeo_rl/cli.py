@@ -15,7 +15,8 @@ from typing import Annotated, Any, Union
 import tyro
 
 from homeo_rl import flags
-from homeo_rl.errors import HomeoError, StorageFault
+from homeo_rl.errors import EnvironmentFault, HomeoError, StorageFault
+from homeo_rl.paths import with_local_paths
 
 
 class Terminated(KeyboardInterrupt):
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     with contextlib.suppress(ValueError):  # not in the main thread: whoever called us owns the signals
         signal.signal(signal.SIGTERM, _terminate)
     try:
-        result = import_module(_MODULES[type(command)]).run(command, words)
+        result = import_module(_MODULES[type(command)]).run(with_local_paths(command), words)
     except HomeoError as error:
         if command.debug:
             raise
@@ -46,10 +47,16 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it leaves
         sys.exit(128 + signal.SIGPIPE)
+    except MemoryError as error:
+        if command.debug:
+            raise
+        print(f"homeo-rl: out of memory ({error or 'no more is given'}); finished parts are kept", file=sys.stderr)
+        sys.exit(EnvironmentFault.exit_code)
     except OSError as error:
         if command.debug:
             raise
-        told = f"{error.filename or 'a file'}: {error.strerror or error}; free space or permission? --debug shows where"
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file"
+        told = f"{name}: {error.strerror or error}; free space or permission? --debug shows where"
         print(f"homeo-rl: {told}", file=sys.stderr)
         sys.exit(StorageFault.exit_code)
     if command.json:

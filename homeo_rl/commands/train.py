@@ -10,6 +10,7 @@ import tyro
 
 from homeo_rl.commands.common import next_flags
 from homeo_rl.flags import Train
+from homeo_rl.paths import with_local_paths
 
 
 def run(args: Train, words: list[str]) -> dict[str, Any]:
@@ -97,4 +98,4 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
 
 def _laid_over(under: dict[str, Any], words: list[str]) -> Train:
     """Read the words again, with ``under`` in place of the flags' defaults."""
-    return tyro.cli(Train, default=replace(Train(), **under), args=words[1:])
+    return with_local_paths(tyro.cli(Train, default=replace(Train(), **under), args=words[1:]))

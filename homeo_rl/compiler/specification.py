@@ -34,6 +34,7 @@ from homeo_rl.compiler.language import parse_function
 from homeo_rl.compiler.lowering import Neurons
 from homeo_rl.compiler.spike_function import Node, SpikeFunction
 from homeo_rl.errors import UsageError, repeated, unknown
+from homeo_rl.paths import local_path
 from homeo_rl.spec import EventSpec, GateSpec, parse
 from homeo_rl.yaml_file import read_yaml
 
@@ -175,7 +176,7 @@ def read_document(path: str | Path) -> Document:
     Raises:
         UsageError: it cannot be read or is not sound; the message names the entry.
     """
-    file = Path(path)
+    file = local_path(Path(path), "specification")
     if not file.exists() and str(path) in reflex_names():
         file = REFLEXES / f"{path}.yaml"
     if not file.exists():

@@ -17,6 +17,7 @@ import pydantic
 
 from homeo_rl.errors import UsageError, repeated
 from homeo_rl.files import printable
+from homeo_rl.paths import local_path
 from homeo_rl.sweeps.reading import parse
 from homeo_rl.yaml_file import read_yaml
 
@@ -174,7 +175,7 @@ def read_study(name: str) -> tuple[Study, Path]:
     Raises:
         UsageError: naming the file, the line and what was expected there.
     """
-    path = FOLDER / f"{name}.yaml" if name in study_names() else Path(name)
+    path = FOLDER / f"{name}.yaml" if name in study_names() else local_path(Path(name), "study")
     if path.is_dir():
         raise UsageError(
             f"{path}: expected a study's file, or a folder in which a study has written study.json; got another folder"
