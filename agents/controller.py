@@ -14,6 +14,7 @@ from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.agents.reflex import Reflex
 from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.finite import LIMIT
 from homeo_rl.run import Run
 from homeo_rl.snn.kernels import decision
 from homeo_rl.snn.kernels.decider import Frame
@@ -313,6 +314,13 @@ def controller_from(spec: ControllerSpec, tensors: dict[str, np.ndarray], *, whe
         if tuple(got.shape) != tuple(value.shape) or got.dtype.kind != "f":
             raise StorageFault(
                 f"{where}: tensor {name!r}: expected floats {tuple(value.shape)}, found {got.dtype} {tuple(got.shape)}"
+            )
+        largest = float(np.abs(got).max(initial=0.0))
+        most = LIMIT**2 if name == "normaliser.running_var" else LIMIT  # that of a square
+        if name != "normaliser.running_count" and not largest <= most:
+            raise StorageFault(
+                f"{where}: tensor {name!r} reaches {largest:g}; expected finite numbers within {most:g}, as training "
+                "keeps them; the bundle was changed"
             )
     # torch.tensor copies: the arrays of a mapped file must not be the weights.
     controller.load_state_dict({name: torch.tensor(array) for name, array in tensors.items()})

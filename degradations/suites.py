@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
 
 from homeo_rl.degradations.action import ActionDelay, ActionGain, ActionNoise
 from homeo_rl.degradations.dynamics import ActuatorGain, BodyMass, GroundFriction
@@ -35,8 +34,10 @@ from homeo_rl.degradations.observation import (
     VelocityFault,
 )
 from homeo_rl.degradations.protocol import Condition, Degradation, fields_of
-from homeo_rl.errors import UsageError, unknown
+from homeo_rl.errors import UsageError, repeated, unknown
+from homeo_rl.paths import local_path
 from homeo_rl.spec import parse
+from homeo_rl.yaml_file import read_yaml
 
 DEGRADATIONS: dict[str, type[Degradation]] = {
     kind.kind: kind
@@ -143,24 +144,18 @@ def load_suite(name: str) -> Suite:
     """
     path = FOLDER / f"{name}.yaml"
     if name not in suite_names():
-        path = Path(name)
+        path = local_path(Path(name), "--suite")
         if path.suffix not in (".yaml", ".yml"):
             raise unknown("suite", name, suite_names())
         if not path.is_file():
             raise UsageError(f"{path}: expected a suite file, found none; suites by name: {', '.join(suite_names())}")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path}: expected YAML, cannot read it ({reason})") from None
-    text = parse(_SuiteText, data, where=str(path))
+    text = parse(_SuiteText, read_yaml(path).data, where=str(path))
     conditions = tuple(c for entry in text.conditions for c in _conditions(entry, str(path)))
     if not conditions or conditions[0].severity > 0:
         raise UsageError(
             f"{path}: expected a first condition without degradations or env, which retention is measured against"
         )
-    labels = [condition.label for condition in conditions]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
+    twice = repeated(condition.label for condition in conditions)
     if twice:
         raise UsageError(f"{path}: condition {twice!r} appears twice; give each its own name")
     return Suite(

@@ -82,6 +82,19 @@ def arguments_for(env_id: str, made_for: str, kwargs: Mapping[str, Any]) -> dict
     return {name: value for name, value in kwargs.items() if name not in fixed}
 
 
+def has_vector(env_id: str) -> bool:
+    """Whether an environment has a vectorised form that starts anew at the step that ends an episode.
+
+    Raises:
+        UsageError: unknown id.
+    """
+    entry = gym.spec(_known(env_id)).vector_entry_point
+    if entry is None:
+        return False
+    creator = load_env_creator(entry) if isinstance(entry, str) else entry
+    return "autoreset_mode" in inspect.signature(creator).parameters
+
+
 def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None) -> VectorEnv | None:
     """Make ``count`` environments that share one process and start anew at the step that ends an episode.
 
@@ -90,13 +103,9 @@ def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None
     Raises:
         UsageError: unknown id or arguments.
     """
+    if not has_vector(env_id):
+        return None
     name = _known(env_id)
-    entry = gym.spec(name).vector_entry_point
-    if entry is None:
-        return None
-    creator = load_env_creator(entry) if isinstance(entry, str) else entry
-    if "autoreset_mode" not in inspect.signature(creator).parameters:
-        return None
     try:
         return gym.make_vec(name, count, autoreset_mode=AutoresetMode.SAME_STEP.value, **dict(kwargs or {}))
     except TypeError as error:

@@ -14,6 +14,7 @@ from typing import Any
 from homeo_rl import __version__, flags
 from homeo_rl.errors import HomeoError, Terminated, UsageError, near
 from homeo_rl.flags.table import COMMANDS, overview
+from homeo_rl.paths import with_local_paths
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
             _register()
             if command.quiet:
                 command = _hushed(command)
-            result = import_module(f"homeo_rl.commands.{COMMANDS[name].module}").run(command, words)
+            result = import_module(f"homeo_rl.commands.{COMMANDS[name].module}").run(with_local_paths(command), words)
         if command.json:
             _print_json(result)
         sys.stdout.flush()

@@ -70,6 +70,12 @@ def near(got: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
     return found[0] if found else None
 
 
+def repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that is there a second time, or None."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
 def unknown(kind: str, got: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name that is not in ``known``, with the nearest one suggested.
 

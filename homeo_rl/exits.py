@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from homeo_rl.errors import EnvironmentFault, HomeoError, StorageFault, Terminated, UsageError
@@ -31,7 +32,8 @@ def exit_of(error: BaseException) -> tuple[int, str]:
     if _out_of_memory(error):
         return StorageFault.exit_code, f"out of memory ({said}); use fewer environments, workers or a smaller buffer"
     if isinstance(error, OSError):
-        told = f"{error.filename or 'a file'}: {error.strerror or said}"
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file"
+        told = f"{name}: {error.strerror or said}"
         return StorageFault.exit_code, f"{told}; free space or permission? --debug shows where"
     if isinstance(error, UnicodeError):
         return UsageError.exit_code, f"expected UTF-8 text ({said}); --debug shows where"

@@ -48,14 +48,14 @@ class Run:
         Raises:
             UsageError: something is already there.
         """
+        require_new(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{path}: cannot make the run folder ({error.strerror}); choose another --out") from None
         run = cls(path, spec)
         with run.held():
-            if any(not _left_by_a_kill(entry) for entry in path.iterdir()):
-                raise UsageError(f"{path}: expected a new or empty folder, found files; choose another --out")
+            require_new(path)  # again: another process may have made it a run meanwhile
             run.write_spec()
         return run
 
@@ -178,6 +178,21 @@ def _locked(file: IO[str]) -> bool:
     except OSError:
         return False
     return True
+
+
+def require_new(path: Path) -> None:
+    """Make sure that a run can be made at ``path``, without writing anything.
+
+    Raises:
+        UsageError: files lie there, or it is one.
+    """
+    try:
+        if any(not _left_by_a_kill(entry) for entry in path.iterdir()):
+            raise UsageError(f"{path}: expected a new or empty folder, found files; choose another --out")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UsageError(f"{path}: cannot make the run folder ({error.strerror}); choose another --out") from None
 
 
 def _left_by_a_kill(entry: Path) -> bool:

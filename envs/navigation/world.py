@@ -5,7 +5,6 @@ A world is a frozen value read from JSON, ours or a user's, and checked before a
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from homeo_rl.errors import UsageError, unknown
+from homeo_rl import checkpoint, strict_json
+from homeo_rl.errors import StorageFault, UsageError, unknown
 from homeo_rl.spec import parse
 
 Point = tuple[float, float]
@@ -141,9 +141,11 @@ def _read(name: str, path: Path) -> World:
             raise unknown("world", name, world_names())
         raise UsageError(f"{path}: expected a world file, found none; worlds by name: {', '.join(world_names())}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"{path}: expected JSON, cannot read it ({error})") from None
+        data = checkpoint.read_json(path.resolve(), strict_json.SMALL)
+    except StorageFault as fault:
+        raise UsageError(
+            f"{path}: expected JSON, cannot read it ({str(fault).removeprefix(f'{path.resolve()}: ')})"
+        ) from None
     return parse(World, data, where=str(path))
 
 

@@ -19,7 +19,10 @@ def run(args: Compile, words: list[str]) -> dict[str, Any]:
     from homeo_rl.compiler.build import compile_function
     from homeo_rl.compiler.certify import certify
     from homeo_rl.console import Bars
+    from homeo_rl.run import require_new
 
+    if args.out is not None:
+        require_new(args.out)
     document, where = _document(args)
     function = document.function(where)
     neurons = document.neurons.neurons()

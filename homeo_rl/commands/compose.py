@@ -12,6 +12,9 @@ from homeo_rl.flags import Compose
 
 def run(args: Compose, words: list[str]) -> dict[str, Any]:
     """Put a compiled reflex beside a policy."""
+    from homeo_rl.run import require_new
+
+    require_new(args.out)
     run = open_run(args.run)
 
     from homeo_rl.compiler.specification import read_document

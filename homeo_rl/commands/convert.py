@@ -11,6 +11,9 @@ from homeo_rl.flags import Convert
 
 def run(args: Convert, words: list[str]) -> dict[str, Any]:
     """Convert a run into one of spiking neurons."""
+    from homeo_rl.run import require_new
+
+    require_new(args.out)
     run = open_run(args.run)
 
     from homeo_rl.console import Bars

@@ -12,6 +12,9 @@ from homeo_rl.flags import Distill
 
 def run(args: Distill, words: list[str]) -> dict[str, Any]:
     """Teach a spiking student."""
+    from homeo_rl.run import require_new
+
+    require_new(args.out)
     zipped = args.teacher.suffix == ".zip"
     run = open_run(args.teacher.parent if zipped else args.teacher)
 

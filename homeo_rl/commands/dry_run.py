@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from homeo_rl.spec import RunSpec
-from homeo_rl.training.plan import TrainingPlan
+from homeo_rl.training.plan import TrainingPlan, whole_steps
 
 _SECONDS = 3.0
 """How long a training is measured."""
@@ -34,6 +34,8 @@ def show(plan: TrainingPlan, spec: RunSpec) -> dict[str, Any]:
     body = network.body if network.body != "spiking" else f"spiking, {network.steps} steps, {network.neuron.kind}"
     print(f"# network: {'-'.join(str(width) for width in network.widths)} ({body})")
     print(f"# run: {found.folder}{going}; seed {plan.seed}")
+    if whole_steps(spec) > spec.planned:
+        print(f"# steps: {whole_steps(spec):,}, rollouts (n_steps x n_envs steps) are not cut")
     free = available_memory()
     left = "" if free is None else f", {free / 1e9:,.1f} GB are free"
     print(f"# memory: about {found.needed.memory / 1e9:,.1f} GB{left}; disk: about {found.needed.disk / 1e9:,.2f} GB")

@@ -17,13 +17,16 @@ def run(args: Import, words: list[str]) -> dict[str, Any]:
     if not args.file.exists():
         raise UsageError(f"{args.file}: expected a file, found none")
 
+    from homeo_rl.run import Run, require_new, versions
+
+    require_new(args.out)
+
     from homeo_rl.agents.controller import save_controller
     from homeo_rl.agents.importers import IMPORTERS
     from homeo_rl.agents.presets import describe
     from homeo_rl.agents.sb3_zip import DEFAULT_AGENT
     from homeo_rl.envs import load_modules, make_env
     from homeo_rl.exchange.nir_import import with_nir
-    from homeo_rl.run import Run, versions
     from homeo_rl.spec import RunSpec
     from homeo_rl.training.params import parse_params
 

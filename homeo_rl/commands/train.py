@@ -9,6 +9,7 @@ from typing import Any
 from homeo_rl.commands.common import next_flags, print_next
 from homeo_rl.flags import Train
 from homeo_rl.flags.parsing import parse
+from homeo_rl.paths import with_local_paths
 
 
 def run(args: Train, words: list[str]) -> dict[str, Any]:
@@ -100,4 +101,4 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
 
 def _laid_over(args: Train, under: dict[str, Any], words: list[str]) -> Train:
     """Read the words again, with ``under`` in place of the flags' defaults."""
-    return replace(parse(Train, words[1:], under), progress=args.progress)
+    return with_local_paths(replace(parse(Train, words[1:], under), progress=args.progress))

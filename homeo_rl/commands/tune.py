@@ -12,7 +12,7 @@ from homeo_rl.flags import Tune
 
 def run(args: Tune, words: list[str]) -> dict[str, Any]:
     """Look for hyper-parameters."""
-    from homeo_rl.tuning.library import require_optuna
+    from homeo_rl.tuning.library import require_journal, require_optuna
 
     require_optuna()
 
@@ -23,6 +23,8 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
     from homeo_rl.tuning.plan import TuningPlan, checked
     from homeo_rl.tuning.space import default_space, read_space
 
+    if args.storage is not None:
+        require_journal(args.storage)
     if args.out is not None:
         out = args.out
     elif args.storage is not None:

@@ -28,14 +28,15 @@ from typing import Annotated, Any
 
 import numpy as np
 import pydantic
-import yaml
 
 from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.language import parse_function
 from homeo_rl.compiler.lowering import Neurons
 from homeo_rl.compiler.spike_function import Node, SpikeFunction
-from homeo_rl.errors import UsageError, unknown
+from homeo_rl.errors import UsageError, repeated, unknown
+from homeo_rl.paths import local_path
 from homeo_rl.spec import EventSpec, GateSpec, parse
+from homeo_rl.yaml_file import read_yaml
 
 REFLEXES = Path(__file__).parent / "reflexes"
 """Specifications that come with the package."""
@@ -88,7 +89,7 @@ def _named(inputs: Any) -> Any:
     """Return a list of names as names without events."""
     if not isinstance(inputs, list | tuple):
         return inputs
-    twice = next((name for name in inputs if inputs.count(name) > 1), None)
+    twice = repeated(inputs)
     if twice is not None:
         raise ValueError(f"expected every name once, {twice!r} is there twice")
     return dict.fromkeys(inputs)
@@ -175,18 +176,13 @@ def read_document(path: str | Path) -> Document:
     Raises:
         UsageError: it cannot be read or is not sound; the message names the entry.
     """
-    file = Path(path)
+    file = local_path(Path(path), "specification")
     if not file.exists() and str(path) in reflex_names():
         file = REFLEXES / f"{path}.yaml"
-    try:
-        data: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
+    if not file.exists():
         names = ", ".join(reflex_names())
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); give a YAML file, or one of {names}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        told = " ".join(str(error).split())
-        raise UsageError(f"{path}: expected YAML, got {told}") from None
-    document = parse(Document, data, where=str(path))
+        raise UsageError(f"{path}: expected a YAML file, found none; give one, or one of {names}")
+    document = parse(Document, read_yaml(file).data, where=str(path))
     document.function(str(path))
     return document
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
-from homeo_rl.errors import UsageError
+from homeo_rl import checkpoint, strict_json
+from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.spec import parse
 
 
@@ -43,9 +43,11 @@ def read_routes(path: Path) -> tuple[Route, ...]:
     if not path.is_file():
         raise UsageError(f"--routes {path}: expected a JSON file, found none; check the path")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"--routes {path}: expected JSON, cannot read it ({error})") from None
+        data = checkpoint.read_json(path.resolve(), strict_json.SMALL)
+    except StorageFault as fault:
+        raise UsageError(
+            f"--routes {path}: expected JSON, cannot read it ({str(fault).removeprefix(f'{path.resolve()}: ')})"
+        ) from None
     routes = parse(_RoutesText, data, where=str(path)).routes
     if not routes:
         raise UsageError(f"--routes {path}: expected at least one route, found none")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,27 @@ _TAGS = {
     "drift": "homeo/drift", "theta": "homeo/theta", "rate_error": "homeo/rate_error", "rate": "snn/rate",
     "reward": "episode/reward", "episodes": "episode/running",
 }  # fmt: skip
+
+
+@contextmanager
+def quiet_writers() -> Iterator[None]:
+    """Let TensorBoard's writing threads end without a traceback inside a with block.
+
+    What a thread met (a full disk) is raised again where the next figure is written, and is told from there.
+    """
+    from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
+
+    before = threading.excepthook
+
+    def told(what: threading.ExceptHookArgs) -> None:
+        if not (isinstance(what.thread, _AsyncWriterThread) and isinstance(what.exc_value, OSError)):
+            before(what)
+
+    threading.excepthook = told
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def log_evaluation(
@@ -39,7 +62,7 @@ def log_evaluation(
     """
     from torch.utils.tensorboard import SummaryWriter  # half a second, for those who log only
 
-    with SummaryWriter(str(folder / "evaluation")) as writer:
+    with quiet_writers(), SummaryWriter(str(folder / "evaluation")) as writer:
         for cell in dict.fromkeys((s.arm, s.condition, s.severity) for s in scores):
             mine = [s for s in scores if (s.arm, s.condition, s.severity) == cell]
             arm, condition, severity = cell
@@ -63,7 +86,7 @@ def log_evaluation(
                 if values:
                     writer.add_scalar(f"{tag}/{name}", float(np.mean(values)), step)
     for (arm, label), trace in traces.items():
-        with SummaryWriter(str(folder / slug(suite) / label / arm.replace("/", "-"))) as writer:
+        with quiet_writers(), SummaryWriter(str(folder / slug(suite) / label / arm.replace("/", "-"))) as writer:
             for place, entry in enumerate(trace):
                 for key, values in entry.items():
                     for layer, value in enumerate(values):

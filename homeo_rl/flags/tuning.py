@@ -24,7 +24,8 @@ class Tune(Common):
     n_timesteps: Annotated[int | None, Short(("-n",))] = None
     """Environment steps of each training; by default as in train."""
     storage: Path | None = None
-    """Optuna's journal; by default study.journal in OUT."""
+    """Optuna's journal, a file of this machine (not sqlite:///... or another data base); by default study.journal in
+    OUT."""
     out: Path | None = None
     """Folder of best.yml, summary.md, history.png and the best trial's runs; by default STORAGE without its ending,
     else runs/tune/ALGO-AGENT-ENV."""

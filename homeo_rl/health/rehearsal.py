@@ -12,11 +12,11 @@ from homeo_rl.errors import UsageError
 from homeo_rl.health.eta import Work
 from homeo_rl.run import Run, slug
 from homeo_rl.spec import RunSpec, dump
-from homeo_rl.sweeps.reading import read_yaml
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.continuing import differences, unfinished
 from homeo_rl.training.estimate import Estimate, estimate
 from homeo_rl.training.plan import TrainingPlan
+from homeo_rl.yaml_file import read_yaml
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,11 @@ from typing import Any, Literal
 
 import pydantic
 
-from homeo_rl.errors import UsageError
-from homeo_rl.sweeps.reading import parse, read_yaml
+from homeo_rl.errors import UsageError, repeated
+from homeo_rl.files import printable
+from homeo_rl.paths import local_path
+from homeo_rl.sweeps.reading import parse
+from homeo_rl.yaml_file import read_yaml
 
 FOLDER = Path(__file__).parent
 
@@ -54,9 +57,9 @@ class Group:
     def __post_init__(self) -> None:
         if not self.hosts or not self.arms:
             raise ValueError("expected at least one host and one arm")
-        twice = [name for names in (self.hosts, self.arms) for name in names if names.count(name) > 1]
+        twice = repeated(self.hosts) or repeated(self.arms)
         if twice:
-            raise ValueError(f"expected different hosts and arms, got {twice[0]!r} twice")
+            raise ValueError(f"expected different hosts and arms, got {twice!r} twice")
 
 
 @pydantic.with_config(_STRICT)
@@ -172,14 +175,16 @@ def read_study(name: str) -> tuple[Study, Path]:
     Raises:
         UsageError: naming the file, the line and what was expected there.
     """
-    path = FOLDER / f"{name}.yaml" if name in study_names() else Path(name)
+    path = FOLDER / f"{name}.yaml" if name in study_names() else local_path(Path(name), "study")
     if path.is_dir():
         raise UsageError(
             f"{path}: expected a study's file, or a folder in which a study has written study.json; got another folder"
         )
     document = read_yaml(path)
     if not isinstance(document.data, dict):
-        raise UsageError(f"{path}: expected name, groups, ...; got {document.data!r}; see docs/studies.md")
+        raise UsageError(
+            f"{path}: expected name, groups, ...; got {printable(repr(document.data), 60)}; see docs/studies.md"
+        )
     sections: dict[tuple[str | int, ...], type[Any]] = {(): Study}
     for key, kind in (("groups", Group), ("subsets", Subset), ("claims", Claim)):
         found: Any = document.data.get(key)

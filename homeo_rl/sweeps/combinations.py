@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.files import printable
 from homeo_rl.spec import dump
 from homeo_rl.sweeps.grid import Combination, Evaluation, Resources, Sweep, Training
-from homeo_rl.sweeps.reading import Document, Place, names_of, parse, read_yaml
+from homeo_rl.sweeps.reading import names_of, parse
+from homeo_rl.yaml_file import Document, Place, read_yaml
 
 MOST_CELLS = 100_000
 
@@ -33,7 +35,10 @@ def read_sweep(path: Path) -> tuple[Sweep, tuple[Combination, ...]]:
     """
     document = read_yaml(path)
     if not isinstance(document.data, dict):
-        raise UsageError(f"{path}: expected {', '.join(names_of(Sweep))}, got {document.data!r}; see docs/sweeps.md")
+        raise UsageError(
+            f"{path}: expected {', '.join(names_of(Sweep))}, got "
+            f"{printable(repr(document.data), 60)}; see docs/sweeps.md"
+        )
     data = {**document.data, **_seeds(document), **_evaluation(document)}
     sweep = parse(Sweep, data, document, _SECTIONS)
     return sweep, _combinations(sweep, document)
@@ -98,10 +103,16 @@ def _check_keys(places: Mapping[str, Place], sweep: Sweep, document: Document) -
 
 
 def _require_different(values: tuple[Any, ...], place: Place, document: Document) -> None:
-    if not values or any(value in values[:index] for index, value in enumerate(values)):
-        got = repr(list(values))
-        got = got if len(got) <= 60 else got[:57] + "..."
+    if not values or len({_key(value) for value in values}) < len(values):
+        got = printable(repr(list(values)), 60)
         raise UsageError(f"{document.where(place)}: expected different values, at least one, got {got}; correct it")
+
+
+def _key(value: Any) -> Any:
+    """Return what is equal for equal values, and can be looked up."""
+    if isinstance(value, list | tuple):
+        return tuple(_key(entry) for entry in value)
+    return frozenset((name, _key(entry)) for name, entry in value.items()) if isinstance(value, dict) else value
 
 
 def _training(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
+import resource
 import shutil
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,17 +22,41 @@ from homeo_rl.training.algorithms import ALGORITHMS
 BASE = 600 * 2**20
 """Memory of the packages and of an environment, about (bytes)."""
 
+_PACKAGES_SPACE = 850 * 2**20
+"""Addresses that the packages take besides torch's libraries, which are mapped as a whole: more than memory."""
+
+_ENVIRONMENT, _WORKER = 64 << 10, 30 << 20
+"""Memory of a small environment with its wrappers, and of a process of its own, which shares most of it."""
+
+_FILES, _FILES_OF_WORKER, _PROCESSES = 64, 4, 4
+"""Descriptors of everything else, and of a worker's pipes; processes that there are besides workers."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes of memory and of disk; ``buffer`` is the part of the memory that transitions take."""
+    """What a training takes: bytes of memory and of disk, files that are open at once, and processes.
+
+    ``buffer`` is the part of the memory that transitions take, ``apart`` the number of environments that have a file
+    each.
+    """
 
     memory: int
     disk: int
     buffer: int
+    descriptors: int = 0
+    processes: int = 0
+    apart: int = 0
 
 
-def estimate(algo: str, hyperparams: dict[str, Any], spaces: tuple[Any, Any], controller: ControllerSpec) -> Estimate:
+def estimate(
+    algo: str,
+    hyperparams: dict[str, Any],
+    spaces: tuple[Any, Any],
+    controller: ControllerSpec,
+    *,
+    apart: int = 0,
+    workers: int = 0,
+) -> Estimate:
     """Return what a training needs.
 
     Args:
@@ -37,6 +64,8 @@ def estimate(algo: str, hyperparams: dict[str, Any], spaces: tuple[Any, Any], co
         hyperparams: resolved ones.
         spaces: of observations and actions.
         controller: the policy.
+        apart: environments that are not rows of one vectorised environment; each writes a file.
+        workers: how many of them are processes.
     """
     seen, done = spaces
     envs = int(hyperparams.get("n_envs", 1))
@@ -56,7 +85,14 @@ def estimate(algo: str, hyperparams: dict[str, Any], spaces: tuple[Any, Any], co
     critic = sum(i * o + o for i, o in pairwise(sizes))
     weights = 4 * (actor + 4 * critic)
     state = 3 * weights  # the weights and Adam's two moments
-    return Estimate(BASE + buffer + 4 * weights, 3 * state + buffer * off_policy, buffer)
+    return Estimate(
+        memory=BASE + buffer + 4 * weights + apart * _ENVIRONMENT + workers * _WORKER,
+        disk=3 * state + buffer * off_policy,
+        buffer=buffer,
+        descriptors=_FILES + apart + _FILES_OF_WORKER * workers,
+        processes=workers + _PROCESSES if workers else 0,
+        apart=apart,
+    )
 
 
 def require(needed: Estimate, folder: Path) -> None:
@@ -67,13 +103,34 @@ def require(needed: Estimate, folder: Path) -> None:
         folder: where the run goes; it need not be there yet.
 
     Raises:
-        UsageError: there is too little memory or disk, or the folder cannot be written to; with the figures.
+        UsageError: there is too little memory, disk, or too few files or processes, or the folder cannot be written to;
+            with the figures.
     """
+    smaller = "give -params buffer_size:N smaller" if needed.apart <= 1 else "give -params n_envs:N smaller"
     free = available_memory()
+    told = f"{_gb(needed.memory)} GB ({_gb(needed.buffer)} of them for the buffer); {smaller}"
     if free is not None and needed.memory > free:
         raise UsageError(
-            f"memory: expected at most {_gb(free)} GB, which are available, this training needs about "
-            f"{_gb(needed.memory)} GB ({_gb(needed.buffer)} of them for the buffer); give -params buffer_size:N smaller"
+            f"memory: expected at most {_gb(free)} GB, which are available, this training needs about {told}"
+        )
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    space = needed.memory - BASE + _PACKAGES_SPACE + _size_of_torch()
+    if most != resource.RLIM_INFINITY and space > most:
+        raise UsageError(
+            f"memory: expected at most {_gb(most)} GB of addresses, which this shell allows (ulimit -v), this training "
+            f"needs about {_gb(space)} GB ({_gb(needed.buffer)} of them for the buffer); raise it, or {smaller}"
+        )
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY and needed.descriptors > files:
+        raise UsageError(
+            f"open files: expected at most {files:,}, which this shell allows, {needed.apart:,} environments need "
+            f"about {needed.descriptors:,}; raise it (ulimit -n), or give -params n_envs:N smaller"
+        )
+    processes = available_processes() if needed.processes else None
+    if processes is not None and needed.processes > processes:
+        raise UsageError(
+            f"processes: expected at most {processes:,}, which are available, --vec-env workers needs about "
+            f"{needed.processes:,}; give -params n_envs:N smaller"
         )
     place = next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
@@ -87,23 +144,58 @@ def require(needed: Estimate, folder: Path) -> None:
 
 
 def available_memory() -> int | None:
-    """Return the bytes that this process may still take: the machine's and the container's limit; None if unknown."""
+    """Return the bytes that this process may still take: the machine's and its groups' limits; None if unknown."""
     found = []
-    try:
+    with contextlib.suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
-        stat = Path("/sys/fs/cgroup/memory.stat").read_text(encoding="ascii").split()
-        cached = int(stat[stat.index("inactive_file") + 1])  # the system takes that back when it is asked for
-        if limit != "max":
-            found.append(int(limit) - used + cached)
-    except (OSError, ValueError, IndexError):
-        pass
+    for folder in group_folders("memory"):
+        for limit, used, returned in (
+            ("memory.max", "memory.current", "inactive_file"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # version 1
+        ):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # not there, or "max"
+                most, taken = (int((folder / name).read_text(encoding="ascii")) for name in (limit, used))
+                stat = (folder / "memory.stat").read_text(encoding="ascii").split()
+                cached = int(stat[stat.index(returned) + 1])  # the system takes that back when it is asked for
+                found.append(max(most - taken + cached, 0))
     return min(found) if found else None
+
+
+def available_processes() -> int | None:
+    """Return how many processes may still be started; None if unknown."""
+    found = []
+    most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    if most != resource.RLIM_INFINITY and os.geteuid() != 0:  # which does not hold for root
+        found.append(most)
+    for folder in group_folders("pids"):
+        with contextlib.suppress(OSError, ValueError):
+            allowed, running = (
+                int((folder / f"pids.{name}").read_text(encoding="ascii")) for name in ("max", "current")
+            )
+            found.append(max(allowed - running, 0))
+    return min(found) if found else None
+
+
+def group_folders(kind: str, root: Path = Path("/sys/fs/cgroup"), told: Path = Path("/proc/self/cgroup")) -> list[Path]:
+    """Return the folders that tell the limits of this process's control groups, of both versions, outer ones too."""
+    found = [root, root / kind]
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        for line in told.read_text(encoding="utf-8").splitlines():
+            _, kinds, path = line.split(":", 2)
+            if kinds and kind not in kinds.split(","):
+                continue
+            inner = Path(path.lstrip("/"))
+            above = root / kind if kinds else root
+            found += [above / part for part in (inner, *inner.parents)]
+    return list(dict.fromkeys(found))
+
+
+def _size_of_torch() -> int:
+    """Return the bytes of torch's libraries, without loading them."""
+    found = importlib.util.find_spec("torch")
+    folders = found.submodule_search_locations if found is not None else None
+    return sum(file.stat().st_size for folder in folders or () for file in Path(folder, "lib").glob("*.so*"))
 
 
 def _bytes(space: gym.Space[Any]) -> int:

@@ -5,6 +5,7 @@ Stable-Baselines3's own defaults hold where neither `homeo_rl.training.algorithm
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 import yaml
 
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.files import printable
+from homeo_rl.finite import LIMIT
 from homeo_rl.training.algorithms import algorithm
 
 OURS = {
@@ -86,7 +89,9 @@ def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:
             _check_train_freq(value)
         kind = kinds[name]
         if kind is not None and not _fits(value, kind):
-            raise UsageError(f"hyper-parameter {name}: expected {kind.__name__}, got {value!r}; correct it")
+            got = printable(repr(value), 60)
+            raise UsageError(f"hyper-parameter {name}: expected {kind.__name__}, got {got}; correct it")
+        _check_range(name, value)
     return {**algorithm(algo).defaults, **given}
 
 
@@ -102,11 +107,39 @@ def schedule(name: str, text: str) -> float:
     """
     kind, _, start = text.partition("_")
     try:
-        if kind != "lin":
+        value = float(start)
+        if kind != "lin" or not 0 <= value <= LIMIT:
             raise ValueError
-        return float(start)
+        return value
     except ValueError:
-        raise UsageError(f"hyper-parameter {name}: expected a number or lin_NUMBER, got {text!r}; correct it") from None
+        got = printable(repr(text), 60)
+        raise UsageError(
+            f"hyper-parameter {name}: expected a number or lin_NUMBER, got {got}; write lin_3e-4"
+        ) from None
+
+
+_COUNTS = (
+    "n_envs", "n_steps", "batch_size", "n_epochs", "buffer_size", "policy_delay", "target_update_interval",
+    "stats_window_size",
+)  # fmt: skip
+_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(_COUNTS, (1, LIMIT)),
+    **dict.fromkeys(("gamma", "gae_lambda", "tau"), (0, 1)),
+    **dict.fromkeys(("learning_starts", "learning_rate", "clip_range", "clip_range_vf", "vf_coef"), (0, math.inf)),
+    **dict.fromkeys(("max_grad_norm", "target_kl", "noise_std", "rms_prop_eps"), (0, math.inf)),
+    **dict.fromkeys(("target_policy_noise", "target_noise_clip"), (0, math.inf)),
+    "gradient_steps": (-1, LIMIT),
+}
+"""Least and largest value of numbers with which Stable-Baselines3 fails late, or learns nothing without a word."""
+
+
+def _check_range(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    low, high = _RANGES.get(name, (-math.inf, math.inf))
+    if not (math.isfinite(value) and low <= value <= high):
+        ends = f"{low:g} to {high:g}" if high < LIMIT else f"at least {low:g}" if low > -math.inf else "a finite number"
+        raise UsageError(f"hyper-parameter {name}: expected {ends}, got {printable(value, 30)}; correct it")
 
 
 _KINDS = {"int": int, "float": float, "bool": bool}
@@ -119,7 +152,8 @@ def _check_train_freq(value: Any) -> None:
     count = value[0] if several else value
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise UsageError(
-            f'hyper-parameter train_freq: expected a number of steps, [N, "step"] or [N, "episode"], got {value!r}'
+            f'hyper-parameter train_freq: expected a number of steps, [N, "step"] or [N, "episode"], got '
+            f"{printable(repr(value), 60)}"
         )
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from homeo_rl.errors import UsageError
+from homeo_rl.files import printable
 from homeo_rl.training.zoo_reading import Section, translated
+from homeo_rl.yaml_file import decode, read_yaml
 
 
 def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
@@ -23,8 +23,9 @@ def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
     for text in texts:
         name, colon, value = text.partition(":")
         if not colon or not name:
-            raise UsageError(f"{flag}: expected name:value, got {text!r}; write for example learning_rate:3e-4")
-        values[name] = _scalar(value, f"{flag} {name}")
+            got = printable(repr(text))
+            raise UsageError(f"{flag}: expected name:value, got {got}; write for example learning_rate:3e-4")
+        values[name] = _scalar(value, f"{flag} {printable(name, 40)}")
     return values
 
 
@@ -36,12 +37,10 @@ def read_config(path: Path, env: str, algo: str) -> Section:
     Raises:
         UsageError: the file is missing, malformed, does not mention ``env``, or says what has no counterpart here.
     """
-    if not path.is_file():
-        raise UsageError(f"--conf {path}: expected a YAML file, found none; check the path")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"--conf {path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+        document = read_yaml(path, repeats=True).data
+    except UsageError as error:
+        raise UsageError(f"--conf {error}") from None
     sections = document if isinstance(document, dict) else {}
     section = sections.get(env, sections.get(env.rpartition(":")[2], sections.get("default")))
     if not isinstance(section, dict):
@@ -57,13 +56,11 @@ def read_config(path: Path, env: str, algo: str) -> Section:
 
 
 def _scalar(text: str, where: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UsageError(f"{where}: expected a YAML value, got {text!r}; quote it or correct it") from None
+    value = decode(text, where).data
     if isinstance(value, str):
         try:
-            return float(value)  # YAML reads 3e-4 as a text
+            number = float(value)  # YAML reads 1_000.5e3 as a text
         except ValueError:
             return value
+        return decode(f"{number!r}", where).data
     return value

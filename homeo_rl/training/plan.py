@@ -11,14 +11,19 @@ import gymnasium as gym
 
 from homeo_rl import homeostasis
 from homeo_rl.agents.presets import controller_spec
-from homeo_rl.envs.making import load_modules, make_env
+from homeo_rl.envs.making import has_vector, load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
-from homeo_rl.run import versions
+from homeo_rl.files import printable
+from homeo_rl.finite import LIMIT
+from homeo_rl.run import require_new, versions
 from homeo_rl.spec import RunSpec
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.estimate import estimate, require
 from homeo_rl.training.hyperparams import resolve, tuned
 from homeo_rl.training.starting import source_of
+
+MOST_THREADS, MOST_EPISODES = 1024, 10_000
+"""Of torch, and of an evaluation during training, whose environments stand side by side."""
 
 VEC_ENVS = ("dummy", "workers")
 """Where environments without a compiled vector form run."""
@@ -68,6 +73,8 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
         UsageError: the plan does not fit, or needs more memory or disk than there is; nothing was written.
     """
     _check(plan)
+    if plan.out is not None and not plan.fresh and not (plan.out / "run.json").exists():
+        require_new(plan.out)
     load_modules(plan.modules)
     plan = _with_tuned(plan)
     hyperparams = resolve(plan.algo, plan.hyperparams)
@@ -87,7 +94,11 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
         )
     if algorithm(plan.algo).off_policy and not isinstance(spaces[1], gym.spaces.Box):
         raise UsageError(f"{plan.algo}: expected a continuous action space, {plan.env} has {spaces[1]}; use ppo or a2c")
-    require(estimate(plan.algo, hyperparams, spaces, controller), plan.out or plan.log_folder)
+    apart = 0 if has_vector(plan.env) else int(hyperparams.get("n_envs", 1))
+    needed = estimate(
+        plan.algo, hyperparams, spaces, controller, apart=apart, workers=apart * (plan.vec_env == "workers")
+    )
+    require(needed, plan.out or plan.log_folder)
     spec = RunSpec(
         origin="train",
         env=plan.env,
@@ -107,6 +118,12 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
     return plan, spec
 
 
+def whole_steps(spec: RunSpec) -> int:
+    """Return the environment steps that a training takes: of on-policy algorithms whole rollouts."""
+    rollout = int(spec.hyperparams.get("n_steps", 1)) * int(spec.hyperparams.get("n_envs", 1))
+    return spec.planned if algorithm(spec.algo).off_policy else -(-spec.planned // rollout) * rollout
+
+
 def _with_tuned(plan: TrainingPlan) -> TrainingPlan:
     """Lay the plan over the defaults of its algorithm, environment and agent; 100,000 steps where none are named."""
     known = tuned(plan.algo, plan.env, plan.agent)
@@ -119,19 +136,25 @@ def _with_tuned(plan: TrainingPlan) -> TrainingPlan:
 
 
 def _check(plan: TrainingPlan) -> None:
-    if plan.steps is not None and plan.steps < 1:
-        raise UsageError(f"--n-timesteps: expected at least 1, got {plan.steps}")
+    if plan.steps is not None and not 1 <= plan.steps <= LIMIT:
+        expected = "at least 1" if plan.steps < 1 else f"at most {LIMIT:g}"
+        raise UsageError(f"--n-timesteps: expected {expected}, got {printable(plan.steps, 30)}")
     if plan.seed < 0 or plan.seed >= 2**32:
         raise UsageError(f"--seed: expected 0 to 4294967295, got {plan.seed}")
     if plan.eval_episodes < 1:
         raise UsageError(
             f"--eval-episodes: expected at least 1, got {plan.eval_episodes}; --eval-freq -1 switches it off"
         )
-    if plan.num_threads < 1:
-        raise UsageError(f"--num-threads: expected at least 1, got {plan.num_threads}")
+    if plan.eval_episodes > MOST_EPISODES:
+        raise UsageError(f"--eval-episodes: expected at most {MOST_EPISODES}, got {plan.eval_episodes}")
+    for flag, value in (("--eval-freq", plan.eval_freq), ("--save-freq", plan.save_freq)):
+        if value < 1 and value != -1:
+            raise UsageError(f"{flag}: expected environment steps, 1 or more, or -1 for none, got {value}")
+    if not 1 <= plan.num_threads <= MOST_THREADS:
+        raise UsageError(f"--num-threads: expected 1 to {MOST_THREADS}, got {plan.num_threads}")
     if plan.vec_env not in VEC_ENVS:
         raise unknown("--vec-env", plan.vec_env, VEC_ENVS)
-    if not plan.worker_timeout > 0:
+    if not 0 < plan.worker_timeout <= LIMIT:
         raise UsageError(f"--worker-timeout: expected seconds above 0, got {plan.worker_timeout}")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", plan.device):
         raise UsageError(f"--device: expected auto, cpu or cuda, got {plan.device!r}")

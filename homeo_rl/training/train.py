@@ -32,6 +32,7 @@ from homeo_rl.envs.making import make_env, make_vector
 from homeo_rl.envs.recipe import Recipe
 from homeo_rl.envs.recording import Recorded
 from homeo_rl.errors import BadUpdate, StorageFault, UsageError
+from homeo_rl.evaluation.tensorboard import quiet_writers
 from homeo_rl.run import Run, slug
 from homeo_rl.seeding import derive
 from homeo_rl.spec import RunSpec, dump
@@ -48,7 +49,7 @@ from homeo_rl.training.hyperparams import OURS, SCHEDULED, schedule
 from homeo_rl.training.incidents import IncidentCallback
 from homeo_rl.training.keeper import Keeper
 from homeo_rl.training.logger import LoggerCallback
-from homeo_rl.training.plan import TrainingPlan, prepare
+from homeo_rl.training.plan import TrainingPlan, prepare, whole_steps
 from homeo_rl.training.starting import begin_with
 from homeo_rl.training.update_guard import UpdateGuard
 
@@ -87,6 +88,8 @@ def train(
     if found is not None and found.spec.digest and not longer:
         note(f"{found.path}: finished before, nothing is left to do; --fresh begins anew")
         return found
+    if whole_steps(spec) > spec.planned:
+        note(f"{spec.planned:,} steps become {whole_steps(spec):,}: rollouts (n_steps x n_envs steps) are not cut")
     model = _model(plan, spec)
     policy = model.policy
     assert isinstance(policy, SpikingPolicyMixin)
@@ -149,7 +152,7 @@ def _learn(
         forget_later_events(Path(model.tensorboard_log), model.num_timesteps)
     model.at_boundary = keeper  # type: ignore[attr-defined]  # of `boundary.resumable`
     try:
-        with keeper.signals.listening(), _closing(callbacks):
+        with keeper.signals.listening(), quiet_writers(), _closing(callbacks):
             left = max(run.spec.planned - model.num_timesteps, 0)
             model.learn(left, callback=callbacks, reset_num_timesteps=not resumed)
             end = keeper.end() if plan.keep_checkpoint and plan.save_freq > 0 else None

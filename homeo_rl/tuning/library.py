@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 from homeo_rl.errors import UsageError
 
@@ -18,6 +19,26 @@ def require_optuna() -> None:
     """
     if importlib.util.find_spec("optuna") is None:
         raise UsageError("tune: expected the package optuna, found none; pip install 'homeo-rl[tune]'")
+
+
+def require_journal(storage: Path) -> None:
+    """Find out whether a storage is one that `homeo-rl tune` keeps: a journal file that is, or can be, there.
+
+    Raises:
+        UsageError: it is a folder, or a data base.
+    """
+    if storage.is_dir():
+        raise UsageError(f"--storage {storage}: expected a journal file, found a folder; name a file in it")
+    try:
+        with storage.open("rb") as file:
+            begins = file.read(1)
+    except OSError:  # there is none yet, or it is told later
+        return
+    if begins not in (b"", b"{"):
+        raise UsageError(
+            f"--storage {storage}: expected Optuna's journal, found another file; data bases (sqlite:///...) are not "
+            "kept: name a new file such as study.journal"
+        )
 
 
 @contextlib.contextmanager

@@ -20,8 +20,9 @@ import pydantic
 import yaml
 
 from homeo_rl.errors import UsageError
+from homeo_rl.files import printable
 from homeo_rl.spec import parse
-from homeo_rl.sweeps.reading import read_yaml
+from homeo_rl.yaml_file import read_yaml
 
 
 @pydantic.with_config(pydantic.ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -59,7 +60,7 @@ def read_preset(path: Path) -> Preset:
     document = read_yaml(path)
     if not isinstance(document.data, dict):
         names = ", ".join(one.name for one in dataclasses.fields(Preset))
-        raise UsageError(f"{path}: expected a preset ({names}), got {document.data!r}")
+        raise UsageError(f"{path}: expected a preset ({names}), got {printable(repr(document.data), 60)}")
     told = dict(document.data)
     env = told.get("env")
     if isinstance(env, str) and env in told and told.pop(env) != told.get("hyperparams"):

@@ -17,10 +17,11 @@ from typing import Any, Literal
 import pydantic
 
 from homeo_rl.errors import UsageError
+from homeo_rl.files import printable
 from homeo_rl.spec import parse
-from homeo_rl.sweeps.reading import read_yaml
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.hyperparams import known
+from homeo_rl.yaml_file import read_yaml
 
 _STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -151,7 +152,7 @@ def read_space(path: Path) -> Space:
     document = read_yaml(path)
     if not isinstance(document.data, dict) or not document.data:
         raise UsageError(
-            f"{path}: expected names of hyper-parameters, got {document.data!r}; write for example "
+            f"{path}: expected names of hyper-parameters, got {printable(repr(document.data), 60)}; write for example "
             "learning_rate: {low: 1e-4, high: 1e-2, scale: log}"
         )
     space = {}
