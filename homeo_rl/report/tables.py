@@ -19,10 +19,26 @@ def cell_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
 def difference_rows(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the paired comparison."""
     rows = [
-        [d.arm, d.what, f"{d.mean:+.3f}", f"[{d.ci_low:+.3f}, {d.ci_high:+.3f}]", str(len(d.conditions))]
+        [d.arm, d.what, signed(d, d.mean), f"[{signed(d, d.ci_low)}, {signed(d, d.ci_high)}]", str(len(d.conditions))]
         for d in differences
     ]
     return ["arm", "what", "minus none's", "95 % interval", "conditions"], rows
+
+
+def signed(difference: Difference, value: float) -> str:
+    """Return a difference in its unit with its sign; returns with few digits, whatever their size."""
+    return f"{value:+.4g}" if difference.what == "return" else f"{value:+.3f}"
+
+
+def legend_of(cells: Sequence[Cell]) -> str:
+    """Return what the letters of the table mean, those that occur."""
+    entries = " ".join(_entry(cell) for cell in cells)
+    letters = {
+        "r": "r is retention, the mean return divided by the same arm's clean mean return",
+        "n": "n is the normalised mean return, 0 for random and 1 for the best known",
+        "s": "s is success",
+    }
+    return "; ".join(text for letter, text in letters.items() if f" {letter} " in entries) or "higher is better"
 
 
 def drive_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
@@ -74,8 +90,11 @@ def _entry(cell: Cell | None) -> str:
     if cell is None:
         return ""
     text = f"{number(cell.iqm)} [{number(cell.ci_low)}, {number(cell.ci_high)}]"
-    if cell.retention is not None and cell.severity > 0:
+    shares = cell.retention is not None and not cell.untrained
+    if shares and cell.severity > 0:
         text += f" r {cell.retention:.2f}"
+    if not shares and cell.normalised is not None:
+        text += f" n {cell.normalised:.2f}"
     if cell.success is not None:
         text += f" s {100 * cell.success:.0f} %"
     return text
