@@ -9,6 +9,7 @@ from pathlib import Path
 from homeo_rl import checkpoint
 from homeo_rl.errors import UsageError
 from homeo_rl.report.baselines import Baseline, baseline_of
+from homeo_rl.report.decimals import fixed
 from homeo_rl.report.evaluations import (
     Evaluation,
     read_evaluation,
@@ -188,9 +189,7 @@ def _page(
                     [
                         c.arm,
                         c.label,
-                        f"{c.firing_rate:.4f}",
-                        f"{c.rate_deviation:.4f}",
-                        f"{c.weight_drift:.4f}",
+                        *(fixed(v, 4) for v in (c.firing_rate, c.rate_deviation, c.weight_drift) if v is not None),
                     ]
                     for c in homeostasis
                 ],

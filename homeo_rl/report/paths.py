@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Polygon
 
+from homeo_rl.report.decimals import fixed
+
 COLOURS = {"success": "#0072b2", "collision": "#d55e00", "overtime": "#e69f00"}
 """Wong's palette, which colour-blind readers can tell apart."""
 
@@ -51,10 +53,8 @@ def draw_paths(document: dict[str, Any], path: Path, *, title: str) -> None:
 def _panel(axes: Axes, cell: dict[str, Any]) -> None:
     episodes, world = cell["episodes"], cell["world"]
     ended = [episode["outcome"] for episode in episodes]
-    axes.set_title(
-        f"{cell['condition']}\n{cell['arm']}: {100 * ended.count('success') / len(ended):.0f} % of {len(ended)}",
-        fontsize=9,
-    )
+    success = fixed(100 * ended.count("success") / len(ended), 0)
+    axes.set_title(f"{cell['condition']}\n{cell['arm']}: {success} % of {len(ended)}", fontsize=9)
     if world is not None:
         axes.add_patch(Polygon(world["outer"], facecolor="#f7f7f7", edgecolor="0.25", linewidth=1.2))
         for polygon in world["obstacles"]:

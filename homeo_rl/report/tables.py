@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from homeo_rl.report.decimals import fixed, stable
 from homeo_rl.report.statistics import Cell, Difference
 
 
@@ -26,8 +28,10 @@ def difference_rows(differences: Sequence[Difference]) -> tuple[list[str], list[
 
 
 def signed(difference: Difference, value: float) -> str:
-    """Return a difference in its unit with its sign; returns with few digits, whatever their size."""
-    return f"{value:+.4g}" if difference.what == "return" else f"{value:+.3f}"
+    """Return a difference with its sign: a share to the thousandth, a return with few digits, whatever its size."""
+    if difference.what != "return":
+        return fixed(value, 3, "+")
+    return fixed(value, 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2, "+,")
 
 
 def legend_of(cells: Sequence[Cell]) -> str:
@@ -45,11 +49,11 @@ def drive_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of how drives ended; no rows where nothing drove."""
 
     def percent(share: float | None) -> str:
-        return "" if share is None else f"{100 * share:.1f} %"
+        return "" if share is None else f"{fixed(100 * share, 1)} %"
 
     def collisions(cell: Cell) -> str:
         low, high = cell.collision_interval or (0.0, 0.0)
-        return f"{percent(cell.collision)} [{100 * low:.1f}, {100 * high:.1f}]"
+        return f"{percent(cell.collision)} [{fixed(100 * low, 1)}, {fixed(100 * high, 1)}]"
 
     rows = [
         [
@@ -58,8 +62,8 @@ def drive_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
             percent(cell.success),
             collisions(cell),
             percent(cell.overtime),
-            "" if cell.path_length is None else f"{cell.path_length:.1f} m",
-            "" if cell.time is None else f"{cell.time:.1f} s",
+            "" if cell.path_length is None else f"{fixed(cell.path_length, 1)} m",
+            "" if cell.time is None else f"{fixed(cell.time, 1)} s",
         ]
         for label in dict.fromkeys(cell.label for cell in cells)
         for cell in cells
@@ -71,7 +75,13 @@ def drive_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
 def reflex_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of what a reflex did; no rows where there is none."""
     rows = [
-        [cell.label, cell.arm, f"{100 * (cell.reflex or 0.0):.1f} %", f"{cell.violations:,}", f"{cell.decisions:,}"]
+        [
+            cell.label,
+            cell.arm,
+            f"{fixed(100 * (cell.reflex or 0.0), 1)} %",
+            f"{cell.violations:,}",
+            f"{cell.decisions:,}",
+        ]
         for label in dict.fromkeys(cell.label for cell in cells)
         for cell in cells
         if cell.label == label and cell.violations is not None
@@ -90,18 +100,17 @@ def _entry(cell: Cell | None) -> str:
     if cell is None:
         return ""
     text = f"{number(cell.iqm)} [{number(cell.ci_low)}, {number(cell.ci_high)}]"
-    shares = cell.retention is not None and not cell.untrained
-    if shares and cell.severity > 0:
-        text += f" r {cell.retention:.2f}"
-    if not shares and cell.normalised is not None:
-        text += f" n {cell.normalised:.2f}"
+    shares = cell.retention if not cell.untrained else None
+    if shares is not None and cell.severity > 0:
+        text += f" r {fixed(shares, 2)}"
+    if shares is None and cell.normalised is not None:
+        text += f" n {fixed(cell.normalised, 2)}"
     if cell.success is not None:
-        text += f" s {100 * cell.success:.0f} %"
+        text += f" s {fixed(100 * cell.success, 0)} %"
     return text
 
 
 def number(value: float) -> str:
     """Return a figure short enough for a table."""
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    size = abs(stable(value)) if math.isfinite(value) else math.inf
+    return fixed(value, 0, ",") if size >= 1000 else fixed(value, 1) if size >= 10 else fixed(value, 2)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from homeo_rl import checkpoint
+from homeo_rl.report.decimals import fixed
 from homeo_rl.report.tables import markdown
 from homeo_rl.studies import pictures
 from homeo_rl.studies.claims import Verdict, judge
@@ -91,7 +92,7 @@ def _hosts(results: Results) -> list[str]:
             kept = results.of(group, results.reference(group), host=host, kinds=DAMAGED)
             rows.append([
                 group, kept[0].role if kept else "", host, results.document["envs"][host],
-                f"{clean[0].figures['return'].mean():,.0f}" if clean else "",
+                fixed(clean[0].figures['return'].mean(), 0, ",") if clean else "",
                 told(mean_of(kept)) if kept else "",
             ])  # fmt: skip
     header = ["group", "role", "host", "environment", "clean return", "kept under damage"]
@@ -127,7 +128,8 @@ def _room(results: Results, group: str) -> str:
     room = room_of(results, group)
     if math.isnan(room) or len(results.arms(group)) == 1:
         return ""
-    return f"; were every damaged network as good as the whole one, {results.reference(group)} would gain {room:+.3f}"
+    gain = f"{results.reference(group)} would gain {fixed(room, 3, '+')}"
+    return f"; were every damaged network as good as the whole one, {gain}"
 
 
 def table_of(results: Results, group: str, *, among: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
@@ -137,12 +139,12 @@ def table_of(results: Results, group: str, *, among: Sequence[str] = ()) -> tupl
         mine = results.of(group, arm, kinds=DAMAGED, among=among)
         if not mine:
             continue
-        row = [arm, str(len(mine)), told(mean_of(mine)), f"{mean_of(mine, middle=True).mean:.3f}"]
+        row = [arm, str(len(mine)), told(mean_of(mine)), fixed(mean_of(mine, middle=True).mean, 3)]
         for kinds in (DAMAGED, NETWORK, SURROUNDINGS):
             pairs = results.pairs(results.of(group, arm, kinds=kinds, among=among))
             row.append(signed(difference_of(pairs)) if pairs and arm != reference else "")
         clean = results.pairs(results.of(group, arm, kinds=CLEAN))
-        row.append(f"{chance_of(results.pairs(mine)):.2f}" if arm != reference else "")
+        row.append(fixed(chance_of(results.pairs(mine)), 2) if arm != reference else "")
         row.append(signed(difference_of(clean)) if clean and arm != reference else "")
         rows.append(row)
     measure = pictures.measure_of(results, group)
@@ -185,7 +187,7 @@ def _conditions(results: Results, out: Path) -> list[str]:
         rows = []
         for label in labels:
             found = [results.of(group, arm, condition=label) for arm in arms]
-            rows.append([label, *(f"{mean_of(cells).mean:.2f}" if cells else "" for cells in found)])
+            rows.append([label, *(fixed(mean_of(cells).mean, 2) if cells else "" for cells in found)])
         parts += [
             f"### {group}: {pictures.measure_of(results, group)}, mean over hosts",
             markdown(["condition", *arms], rows),
@@ -208,7 +210,8 @@ def _harm(results: Results) -> list[str]:
             same = sum(harm.p == 1.0 and harm.difference == 0.0 for harm in harms)
             rows.append([
                 group, arm, str(len(harms)), str(same), str(len(bad)),
-                f"{worst.cell.host}, {worst.cell.condition}: {worst.difference:+.3f}, p = {worst.corrected:.2g}",
+                f"{worst.cell.host}, {worst.cell.condition}: {fixed(worst.difference, 3, '+')}, "
+                f"p = {worst.corrected:.2g}",
             ])  # fmt: skip
     return [
         "Cells (host and condition, the clean one too) in which an arm is worse than the reference at the 5 % level: "
@@ -227,8 +230,8 @@ def _recovery(results: Results, out: Path) -> list[str]:
             r.group,
             r.condition,
             r.arm,
-            f"{r.regained:.2f}",
-            f"{r.lost:.2f}",
+            fixed(r.regained, 2),
+            fixed(r.lost, 2),
             "never" if r.decisions is None else str(r.decisions),
         ]
         for r in recoveries
@@ -265,9 +268,9 @@ def _metrics(cells: Sequence[Cell]) -> list[str]:
     drift = float(np.median([cell.figures["weight_drift"].mean() for cell in cells]))
     trials = float(np.mean([cell.figures["firing_rate"].std() for cell in cells]))
     return [
-        f"{_mean(cells, 'firing_rate'):.4f}", f"{_mean(cells, 'rate_spread'):.4f}", f"{trials:.4f}",
-        f"{_mean(cells, 'rate_deviation'):.4f}", f"{drift:.3f}",
-        f"{1e9 * _mean(cells, 'energy'):.1f}",
+        fixed(_mean(cells, 'firing_rate'), 4), fixed(_mean(cells, 'rate_spread'), 4), fixed(trials, 4),
+        fixed(_mean(cells, 'rate_deviation'), 4), fixed(drift, 3),
+        fixed(1e9 * _mean(cells, 'energy'), 1),
     ]  # fmt: skip
 
 
@@ -277,9 +280,9 @@ def _mean(cells: Sequence[Cell], figure: str) -> float:
 
 def told(found: Estimate) -> str:
     """Return an estimate as text."""
-    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    return f"{fixed(found.mean, 3)} [{fixed(found.low, 3)}, {fixed(found.high, 3)}]"
 
 
 def signed(found: Estimate) -> str:
     """Return a difference as text."""
-    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    return f"{fixed(found.mean, 3, '+')} [{fixed(found.low, 3, '+')}, {fixed(found.high, 3, '+')}]"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from homeo_rl import checkpoint
+from homeo_rl.report.decimals import fixed
 from homeo_rl.report.statistics import bootstrap, interval, iqm
 from homeo_rl.report.tables import markdown, number
 from homeo_rl.sweeps.cells import Cell, short_names, text
@@ -88,7 +89,7 @@ def table(names: Sequence[str], rows: Sequence[Row]) -> tuple[list[str], list[li
     for row in rows:
         told = f"{number(row.iqm)} [{number(row.ci_low)}, {number(row.ci_high)}]"
         line = [*(text(row.choice[name]) for name in names), row.arm, row.condition, str(row.seeds), told]
-        success = [] if not with_success else ["" if row.success is None else f"{100 * row.success:.0f} %"]
+        success = [] if not with_success else ["" if row.success is None else f"{fixed(100 * row.success, 0)} %"]
         lines.append([*line, number(row.mean), *success])
     return header + (["success"] if with_success else []), lines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from homeo_rl.report.decimals import fixed
 from homeo_rl.report.tables import markdown, number
 from homeo_rl.sweeps.cells import text
 from homeo_rl.tuning.plan import TuningPlan
@@ -34,7 +35,7 @@ def page(plan: TuningPlan, rows: Sequence[Row], shares: Mapping[str, float], fai
     if best is not None:
         parts += [_told(plan, rows, best), _best(plan, best)]
     if shares:
-        header, lines = ["hyper-parameter", "importance"], [[name, f"{share:.2f}"] for name, share in shares.items()]
+        header, lines = ["hyper-parameter", "importance"], [[name, fixed(share, 2)] for name, share in shares.items()]
         parts.append("What tells good trials from others (PED-ANOVA; shares of 1):\n\n" + markdown(header, lines))
     else:
         parts.append(f"With fewer than {FEWEST} completed trials nothing is said about importances.")

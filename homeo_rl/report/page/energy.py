@@ -75,8 +75,8 @@ def energy(material: Material, place: Callable[[str], int]) -> Section | None:
     how = (
         "Table: what an action costs, and what an episode does; return per \u00b5J is the mean return of an episode "
         "divided by the mean energy of an episode. Chart: left is cheaper, up is better; the dashed line joins "
-        "what no other point beats in both. A ReLU network's synaptic operations are multiply-accumulates, a spiking one's additions. "
-        + SOURCE
+        "what no other point beats in both. A ReLU network's synaptic operations are multiply-accumulates, a spiking "
+        "one's additions. " + SOURCE
     )
     legend = Legend(tuple((arm, place(arm)) for arm in dict.fromkeys(c.arm for c in costs)) if charts else ())
     data = {"table": table, "charts": charts, "legend": legend, "said": said}

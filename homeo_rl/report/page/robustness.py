@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from homeo_rl.report.decimals import fixed
 from homeo_rl.report.page import words
 from homeo_rl.report.page.given import Suites
 from homeo_rl.report.page.material import REFERENCE, Comparison, Material
@@ -210,7 +211,7 @@ def _shade(one: Comparison, cell: Cell | None, low: float, high: float) -> Shade
     kept = None if one.clean is None else cell.mean / one.clean
     if cell.success is not None:
         more = (iqm,) if kept is None else (iqm, f"{words.plain(kept)} of clean")
-        return Shade(f"{100 * cell.success:.0f} %", more, cell.success)
+        return Shade(f"{fixed(100 * cell.success, 0)} %", more, cell.success)
     if kept is not None:
         return Shade(words.plain(kept), (iqm,), min(max(kept, 0.0), 1.0))
     share = (cell.iqm - low) / (high - low) if high > low else 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from homeo_rl.report.decimals import fixed
 from homeo_rl.report.page.scales import MINUS
 from homeo_rl.report.statistics import Difference
 from homeo_rl.report.tables import number
@@ -12,7 +13,7 @@ from homeo_rl.report.tables import number
 
 def signed(value: float, digits: int = 1) -> str:
     """Return a number with its sign, which is a real minus."""
-    text = f"{abs(value):,.{digits}f}"
+    text = fixed(abs(value), digits, ",")
     zero = not text.strip("0.,")
     return text if zero else ("+" if value > 0 else MINUS) + text
 

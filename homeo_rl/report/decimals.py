@@ -1,0 +1,34 @@
+"""Decimals of a figure that do not depend on the processor.
+
+Sums differ in their last bits from one processor to another, because vector units add in another order. Where a figure
+lies exactly between two decimals, as shares of few episodes often do, such a bit decides how it is rounded.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_HALF_UP, Decimal
+
+_DIGITS = 12
+"""Significant digits that a sum of a few thousand float64 numbers has on every processor."""
+
+_ZERO = 1e-13
+"""Below it, a difference of figures around 1 is nothing but rounding errors, and so is its sign."""
+
+
+def stable(value: float) -> Decimal:
+    """Return a finite figure without the last digits, which depend on the order of the sum that it comes from."""
+    return Decimal(f"{value if abs(value) >= _ZERO else 0.0:.{_DIGITS - 1}e}")
+
+
+def fixed(value: float, decimals: int, form: str = "") -> str:
+    """Return ``value`` with so many ``decimals``, the same on every processor; ties are rounded away from zero.
+
+    Args:
+        value: the figure; what is not finite is printed as Python prints it.
+        decimals: digits after the point.
+        form: what a format specification begins with: ``"+"`` for a sign, ``","`` for separated thousands.
+    """
+    if not math.isfinite(value):
+        return f"{value:{form}.{decimals}f}"
+    return f"{stable(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP):{form}f}"
