@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from homeo_rl import checkpoint
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.report import build, cells, differences, read_scores
 from homeo_rl.report.statistics import COLUMNS, bootstrap, interval, iqm
 from homeo_rl.report.tables import number
@@ -106,7 +106,7 @@ def test_reports_join_runs(tmp_path: Path) -> None:
 def test_damaged_tables_are_refused(tmp_path: Path, damage, said: str) -> None:  # type: ignore[no-untyped-def]
     path = table(tmp_path / "e") / "scores.csv"
     path.write_text(damage(path.read_text()))
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(StorageFault, match=said):
         read_scores(path)
 
 

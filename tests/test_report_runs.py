@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,8 @@ def evaluated(
     (folder / "scores.csv").write_text("\n".join(lines) + "\n")
     told = {
         "suite": "quick", "suite_version": 1, "suite_hash": "abc", "episodes": episodes, "seed": 0, "versions": {},
-        "arms": ["none", *(arms or {"dwam": 0})], "policy": "policy", "env": "", "calibration_episodes": 5, **document,
+        "arms": ["none", *(arms if arms is not None else ("dwam",))], "policy": "policy", "env": "",
+        "calibration_episodes": 5, **document,
     }  # fmt: skip
     checkpoint.write_json(folder / "evaluation.json", told)
     return run
@@ -91,7 +91,7 @@ def evaluated(
 
 def _field(value: object) -> str:
     text = repr(value) if isinstance(value, float) else str(value)
-    return json.dumps(text) if "," in text else text
+    return '"' + text.replace('"', '""') + '"' if "," in text or '"' in text else text
 
 
 def test_runs_that_differ_in_their_seed_only_are_one_group(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from homeo_rl.errors import UsageError
+from homeo_rl.files import printable
 
 
 def open_run(path: Path, modules: tuple[str, ...] = ()) -> Any:
@@ -40,9 +41,12 @@ def print_next(*words: object) -> None:
 def print_report(report: Any, title: str) -> None:
     """Print the tables of an evaluation."""
     from homeo_rl.console import print_table
-    from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, reflex_rows
+    from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, legend_of, reflex_rows
 
-    print_table(f"{title}; return: IQM [95 % interval], r retention, s success", *cell_rows(report.cells))
+    print_table(f"{title}; return: IQM [95 % interval]", *cell_rows(report.cells))
+    print(f"{legend_of(report.cells)}.")
+    for note in report.notes:
+        print(f"note: {printable(note, 600)}")
     header, drives = drive_rows(report.cells)
     if drives:
         print_table("how the drives ended", header, drives)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from homeo_rl.commands.common import print_report
-from homeo_rl.errors import HomeoError, UsageError
+from homeo_rl.errors import Finding, HomeoError, UsageError
 from homeo_rl.files import printable
 from homeo_rl.flags import Report
 
@@ -40,11 +40,16 @@ def run(args: Report, words: list[str]) -> dict[str, Any]:
         "paths": None if report.paths is None else str(report.paths),
         "cells": [asdict(cell) for cell in report.cells],
         "differences": [asdict(difference) for difference in report.differences],
+        "notes": list(report.notes),
     }
 
 
 def _page(args: Report, runs: list[Any], out: Path, conditions: list[str] | None) -> dict[str, Any]:
-    """Write one file of HTML."""
+    """Write one file of HTML.
+
+    Raises:
+        Finding: the page was written, but packages that its episodes need could not be imported.
+    """
     from homeo_rl.console import Bars
     from homeo_rl.report.page import gather, wishes, write_page
 
@@ -56,6 +61,7 @@ def _page(args: Report, runs: list[Any], out: Path, conditions: list[str] | None
         raise UsageError(f"--out {out}: cannot be made ({error.strerror}); choose another folder") from None
     given = _suite(args.suite) if args.suite and Path(args.suite).suffix in (".yaml", ".yml") else None
     material = gather(runs, suite=args.suite if given is None else given.name, conditions=conditions)
+    absent = _load_packages(material, args.gym_packages) if args.play else {}
     suites = dict(_suites(material, given))
     specimens: list[Any] = []
     damages = {key: _damages(suite) for key, suite in suites.items()}
@@ -73,7 +79,30 @@ def _page(args: Report, runs: list[Any], out: Path, conditions: list[str] | None
     for note in (*material.notes, *notes):
         print(f"left out: {printable(note, 400)}")
     print(f"page: {page.path} ({page.size / 1e6:.2f} MB, {len(page.sections)} sections)")
+    if absent:
+        names = ", ".join(f"{name} ({reason})" for name, reason in absent.items())
+        raise Finding(
+            f"{page.path}: written without episodes that need packages which cannot be imported here: "
+            f"{printable(names, 600)}; give the command where they can be, or --no-play"
+        )
     return {"page": str(page.path), "bytes": page.size, "sections": list(page.sections)}
+
+
+def _load_packages(material: Any, more: tuple[str, ...]) -> dict[str, str]:
+    """Import what the runs and their evaluations were given; return what cannot be imported, and why."""
+    from homeo_rl.envs.making import load_modules
+    from homeo_rl.evaluation.specimen import modules_of
+
+    load_modules(more)
+    named = [member.run.spec.modules for member in material.members]
+    named += [modules_of(document) for comparison in material.comparisons for document in comparison.documents]
+    absent = {}
+    for name in dict.fromkeys(name for names in named for name in names):
+        try:
+            load_modules([name])
+        except UsageError as error:
+            absent[name] = str(error)
+    return absent
 
 
 def _suite(name: str) -> Any:

@@ -62,13 +62,18 @@ def run(args: Sleep, words: list[str]) -> dict[str, Any]:
         for index in range(len(before))
     ]  # fmt: skip
     header = ["layer", "own change", "neurons changed", "fell silent", "stuck", "distance before", "after sleep"]
-    print_table(f"{args.damage}: mean rates against the remembered ones", header, rows)
+    title = f"{args.damage}: distance of the rates of single observations from the remembered ones"
+    print_table(title, header, rows)
     print("the self-test passes: nothing to mend" if passed else f"slept {seconds:.2f} s")
     if args.picture is not None:
         rates = [[train.mean((0, 1)).numpy() for train in replay.through(weights)] for weights in (broken, mended)]
         remembered = [train.mean((0, 1)).numpy() for train in replay.memory.trains[1:]]
-        title = f"{run.path.name}, {args.damage}: mean rate of every neuron on the replay"
-        draw_neurons(remembered, {"damaged": rates[0], "after sleep": rates[1]}, args.picture, title=title)
+        title = f"{run.path.name}, {args.damage}: every neuron's mean rate over all observations (points)\n"
+        title += (
+            "distance: of the rates of single observations from the remembered ones, mean of observations and neurons"
+        )
+        now = {"damaged": rates[0], "after sleep": rates[1]}
+        draw_neurons(remembered, now, (before, after), args.picture, title=title)
         print(f"picture: {args.picture}")
     return {
         "run": str(run.path),

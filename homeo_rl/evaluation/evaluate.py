@@ -247,7 +247,13 @@ def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
                 return
     folder = run.new_evaluation(plan.suite.name)
     (folder / "cells").mkdir()
-    told = {**content, "key": key, "conditions": plain(plan.suite), "command": command}
+    told = {
+        **content,
+        "key": key,
+        "conditions": plain(plan.suite),
+        "command": command,
+        "modules": list(run.spec.modules),  # with those of the command: whoever plays an episode again needs them
+    }
     checkpoint.write_json(folder / "evaluation.json", told)
     with locked(folder / "evaluation.json", wait=True):
         try:

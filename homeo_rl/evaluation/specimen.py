@@ -118,6 +118,16 @@ class _Told:
     env: str = ""
     time_steps: int | None = None
     routes: tuple[Route, ...] = ()
+    modules: tuple[str, ...] = ()
+
+
+def modules_of(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the packages that an evaluation was given.
+
+    Raises:
+        UsageError: the document is not one of ours.
+    """
+    return parse(_Told, dict(document), where="evaluation.json").modules
 
 
 def plan_of(document: Mapping[str, Any], suite: Suite | None) -> Plan:

@@ -58,7 +58,9 @@ class Report(Common):
     out: Path | None = None
     """A name that ends in .html, or a folder for report.md and returns.png; by default report inside the first run."""
     play: bool = True
-    """HTML: play a few episodes again for spikes and films; this imports the packages that the runs name."""
+    """HTML: play a few episodes again for spikes and films; this imports the packages that these runs were given."""
+    gym_packages: Words = ()
+    """Packages to import besides: evaluations of earlier versions do not name those that they were given."""
     progress: Progress = True
     """Show progress."""
 

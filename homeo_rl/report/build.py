@@ -5,44 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from homeo_rl import checkpoint
 from homeo_rl.errors import UsageError
+from homeo_rl.report.baselines import Baseline, baseline_of
 from homeo_rl.report.decimals import fixed
+from homeo_rl.report.evaluations import (
+    Evaluation,
+    read_evaluation,
+    require_comparable,
+    with_unique_names,
+    without_copies,
+)
 from homeo_rl.report.figures import draw_returns
 from homeo_rl.report.paths import draw_paths
-from homeo_rl.report.statistics import Cell, Difference, Row, cells, differences, read_scores
-from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, markdown, reflex_rows
-from homeo_rl.run import Run
+from homeo_rl.report.statistics import REFERENCE, Cell, Difference, cells, differences, measures_of
+from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, legend_of, markdown, reflex_rows
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was built; ``paths`` is the picture of where the robots drove, None where nothing drove."""
+    """What was built.
+
+    Attributes:
+        page: report.md.
+        picture: returns.png.
+        paths: the picture of where the robots drove, None where nothing drove.
+        cells: every arm under every condition.
+        differences: to the reference arm.
+        notes: sentences on what was left out, what was joined that differs, and what the figures cannot say.
+    """
 
     page: Path
     picture: Path
     paths: Path | None
     cells: tuple[Cell, ...]
     differences: tuple[Difference, ...]
-
-
-def latest_evaluation(run: Run, suite: str | None = None) -> Path:
-    """Return the newest finished evaluation of a run.
-
-    Raises:
-        UsageError: there is none.
-    """
-    found = [
-        path
-        for path in run.evaluations()
-        if suite is None or checkpoint.read_json(path / "evaluation.json")["suite"] == suite
-    ]
-    if not found:
-        what = "evaluation" if suite is None else f"evaluation of suite {suite!r}"
-        raise UsageError(f"{run.path}: expected a finished {what}, found none; run homeo-rl evaluate {run.path}")
-    return found[-1]
+    notes: tuple[str, ...] = ()
 
 
 def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | None = None) -> Report:
@@ -51,29 +50,30 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
     Paths are drawn for the first run.
 
     Args:
-        folders: evaluation folders; several runs (training seeds) are joined, each a stratum of its own.
+        folders: evaluation folders; several runs (training seeds) are joined, each a stratum of its own. A copy of a
+            run counts once.
         out: an existing folder.
         conditions: labels that the paired comparison is restricted to.
 
     Raises:
-        UsageError: the evaluations are of different suites, or a condition is not among theirs.
+        UsageError: the evaluations are of different suites or environments, a policy was evaluated twice with different
+            results, or a condition is not among theirs.
+        StorageFault: a file is damaged; the message names it and, of scores, the line.
     """
-    documents = [checkpoint.read_json(folder / "evaluation.json") for folder in folders]
-    hashes = {
-        " ".join(str(document.get(key) or "") for key in ("suite_hash", "env", "time_steps")).strip()
-        for document in documents
-    }
-    if len(hashes) > 1:
-        got = ", ".join(sorted(hashes))
-        raise UsageError(f"expected evaluations of one suite, got content hashes {got}; report them apart")
-    rows: list[Row] = [row for folder in folders for row in read_scores(folder / "scores.csv")]
+    every = [read_evaluation(folder) for folder in folders]
+    require_comparable(every)
+    single, notes = without_copies(every)
+    evaluations = with_unique_names(single)
+    rows = [row for evaluation in evaluations for row in evaluation.rows]
     labels = {row.label for row in rows}
     for label in conditions or ():
         if label not in labels:
             raise UsageError(f"--conditions: expected some of {', '.join(sorted(labels))}, got {label!r}")
-    found = cells(rows)
-    compared = differences(rows, conditions=conditions)
-    document = documents[0]
+    baseline = baseline_of(evaluations[0].environment)
+    found = cells(rows, baseline)
+    compared = differences(rows, conditions=conditions, measures=measures_of(found, baseline), baseline=baseline)
+    notes += [*_joined(evaluations), *_scale(found, baseline)]
+    document = evaluations[0].document
     title = (
         f"{', '.join(dict.fromkeys(row.run for row in rows))}: suite {document['suite']} "
         f"version {document['suite_version']} ({document['suite_hash']})"
@@ -82,35 +82,81 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
     picture, page = out / "returns.png", out / "report.md"
     draw_returns(found, picture, title=title)
     paths = None
-    if (folders[0] / "paths.json").exists():
+    if (evaluations[0].folder / "paths.json").exists():
         paths = out / "paths.png"
-        draw_paths(checkpoint.read_json(folders[0] / "paths.json"), paths, title=title)
-    checkpoint.replace(page, _page(title, document, found, compared, paths).encode())
-    return Report(page, picture, paths, tuple(found), tuple(compared))
+        draw_paths(checkpoint.read_json(evaluations[0].folder / "paths.json"), paths, title=title)
+    checkpoint.replace(page, _page(title, evaluations, found, compared, notes, paths).encode())
+    return Report(page, picture, paths, tuple(found), tuple(compared), tuple(notes))
+
+
+_MEASURES = {
+    "retention": "Retention: both returns are divided by none's clean mean return. ",
+    "return": "Return: as it is; normalised: divided by what lies between random and the best known return. ",
+}
+
+
+def _joined(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return a sentence on each thing in which joined runs differ and which their table does not show."""
+    arms = [{row.arm for row in evaluation.rows} for evaluation in evaluations]
+    partial = [arm for arm in dict.fromkeys(a for known in arms for a in known) if not all(arm in k for k in arms)]
+    notes = [
+        f"{arm} was evaluated on {sum(arm in known for known in arms)} of {len(arms)} runs only."
+        for arm in sorted(partial)
+    ]
+    for key, what in (("episodes", "episodes a cell"), ("policy", "policy")):
+        values = list(dict.fromkeys(str(e.document[key]) for e in evaluations if e.document.get(key) is not None))
+        if len(values) > 1:
+            notes.append(f"The runs differ in their {what}: {', '.join(values)}.")
+    return notes
+
+
+def _scale(found: Sequence[Cell], baseline: Baseline | None) -> list[str]:
+    """Return a sentence on why shares of the clean return are not told, and on what returns are measured by instead."""
+    untrained = next((cell for cell in found if cell.untrained), None)
+    clean = min((cell for cell in found if cell.severity == 0.0), key=lambda cell: cell.arm != REFERENCE, default=None)
+    if untrained is not None:
+        lead = f"Not trained: {untrained.reason}. Retention would mislead and is not shown;"
+    elif clean is not None and clean.retention is None:
+        lead = f"The clean return {clean.mean:,.4g} is not positive, so there is no retention;"
+    else:
+        return []
+    if baseline is None:
+        return [f"{lead} returns are compared as they are: no random and best return of this environment are known."]
+    return [
+        f"{lead} returns are compared as they are and normalised (n is 0 at random, 1 at best): {baseline.stated()}."
+    ]
 
 
 def _page(
     title: str,
-    document: dict[str, Any],
+    evaluations: Sequence[Evaluation],
     found: Sequence[Cell],
     compared: Sequence[Difference],
+    notes: Sequence[str],
     paths: Path | None,
 ) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+    documents = [evaluation.document for evaluation in evaluations]
+    episodes, seeds = (
+        ", ".join(dict.fromkeys(str(document[key]) for document in documents)) for key in ("episodes", "seed")
+    )
+    names = dict.fromkeys(name for document in documents for name in document["versions"])
+    versions = ", ".join(
+        f"{name} {' and '.join(dict.fromkeys(str(d['versions'][name]) for d in documents if name in d['versions']))}"
+        for name in names
+    )
     parts = [
         f"# {title}",
-        f"{document['episodes']} episodes a cell, seed {document['seed']}; "
-        "the arms share episode seeds and damage draws.",
-        "Return per episode: interquartile mean [95 % stratified bootstrap interval]; r is retention, the mean return "
-        "divided by the same arm's clean mean return; s is success.",
+        f"{episodes} episodes a cell, seed {seeds}; the arms share episode seeds and damage draws.",
+        f"Return per episode: interquartile mean [95 % stratified bootstrap interval]; {legend_of(found)}.",
         markdown(*cell_rows(found)),
+        *notes,
         *_incidents(found),
     ]
     if compared:
         parts += [
             "## Against none",
-            "Mean difference over the damaged conditions, paired by episode. Retention: both returns are divided by "
-            f"none's clean mean return. Conditions: {', '.join(compared[0].conditions)}.",
+            f"Mean difference over the damaged conditions, paired by episode. {_MEASURES.get(compared[0].what, '')}"
+            f"Conditions: {', '.join(compared[0].conditions)}.",
             markdown(*difference_rows(compared)),
         ]
     header, drives = drive_rows(found)
@@ -134,7 +180,9 @@ def _page(
     if homeostasis:
         parts += [
             "## Homeostasis",
-            "Mean firing rate, mean distance of a neuron's rate from the calibrated one, weight drift at the end.",
+            "Mean firing rate and mean distance of a neuron's rate from the calibrated one, over the neurons of all "
+            "layers together; weight drift at the end, norm of the change over norm of the trained weights of all "
+            "layers together.",
             markdown(
                 ["arm", "condition", "firing rate", "rate deviation", "weight drift"],
                 [

@@ -59,13 +59,20 @@ def draw_returns(cells: Sequence[Cell], path: Path, *, title: str) -> None:
 
 
 def draw_neurons(
-    remembered: Sequence[np.ndarray], now: Mapping[str, Sequence[np.ndarray]], path: Path, *, title: str
+    remembered: Sequence[np.ndarray],
+    now: Mapping[str, Sequence[np.ndarray]],
+    distances: Sequence[Sequence[float]],
+    path: Path,
+    *,
+    title: str,
 ) -> Path:
     """Draw every neuron's mean rate against the remembered one, a panel a layer, and write a picture.
 
     Args:
         remembered: rates [N] of each layer when it was healthy.
         now: the same of later times, by name; the last is drawn on top.
+        distances: of each later time, what `homeo_rl.snn.replay.Replay.errors` says of each layer. The points are means
+            over all observations and may lie nearer to the line than this.
         path: where the picture goes.
         title: a line above it.
     """
@@ -77,7 +84,7 @@ def draw_neurons(
         every = np.concatenate([wanted, *(rates[index] for rates in now.values())])
         low, high = min(0.0, float(every.min())), max(1.0, float(every.max()))
         axes.plot([low, high], [low, high], color="0.75", linewidth=0.8, zorder=0)
-        said = []
+        said = " to ".join(f"{layers[index]:.4f}" for layers in distances)
         for place, (name, rates) in enumerate(now.items()):
             style = {"markersize": 3.0, "alpha": 0.45 if place == 0 else 0.75, "markeredgewidth": 0}
             axes.plot(
@@ -88,8 +95,7 @@ def draw_neurons(
                 label=name if index == 0 else None,
                 **style,
             )
-            said.append(f"{np.abs(rates[index] - wanted).mean():.3f}")
-        axes.set_title(f"layer {index}: mean distance {' to '.join(said)}", loc="left", fontsize=8)
+        axes.set_title(f"layer {index}: distance {said}", loc="left", fontsize=8)
         axes.set_xlabel("remembered rate")
         axes.set_aspect("equal")
         for side in ("top", "right"):

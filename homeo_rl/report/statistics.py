@@ -7,70 +7,32 @@ condition, severity and index share their seed and their damage, so differences 
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import binomtest, trim_mean
 
-from homeo_rl.errors import UsageError
+from homeo_rl.report.baselines import TRAINED, WIDEST, Baseline
+from homeo_rl.report.episodes import COLUMNS as COLUMNS
+from homeo_rl.report.episodes import Row as Row
+from homeo_rl.report.episodes import read_scores as read_scores
 from homeo_rl.seeding import generator
 
 RESAMPLES = 2000
 
-_OLDER = (23, 22, 20, 18, 16)
-"""Numbers of columns of tables from before there were these figures: rate_spread, sleeps, spikes and energy,
-unstable and rolled_back, reflexes."""
-
-COLUMNS = (
-    "run", "arm", "condition", "severity", "episode", "seed", "return", "length", "success",
-    "firing_rate", "rate_deviation", "weight_drift", "synops", "outcome", "path_length", "time", "reflex", "violations",
-    "unstable", "rolled_back", "spikes", "energy", "sleeps",
-    "rate_spread",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """One episode, as scores.csv has it; figures that do not exist are NaN."""
-
-    run: str
-    arm: str
-    condition: str
-    severity: float
-    episode: int
-    total: float
-    length: int
-    success: float
-    firing_rate: float
-    rate_deviation: float
-    weight_drift: float
-    synops: float
-    outcome: str
-    path_length: float
-    time: float
-    reflex: float
-    violations: float
-    unstable: float
-    rolled_back: float
-    spikes: float
-    energy: float
-    sleeps: float
-    rate_spread: float
-
-    @property
-    def label(self) -> str:
-        """Name of the condition with its severity, where that is neither 0 nor 1."""
-        return self.condition if self.severity in (0.0, 1.0) else f"{self.condition}@{self.severity:g}"
+REFERENCE = "none"
+"""The arm that the others are compared with."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One arm under one condition, condensed. Retention is None where the clean return is not positive.
+    """One arm under one condition, condensed.
 
+    ``retention`` is the mean return divided by the same arm's own clean mean return, None where that is not positive;
+    where the clean policy is ``untrained``, for the ``reason`` that stands beside it, it says little. ``normalised`` is
+    0 for acting at random and 1 for the best known return, None where the two are not known.
     ``success``, ``collision`` and ``overtime`` are shares of the episodes; ``path_length`` (m) and ``time`` (s) are
     means over the successful ones; ``collision_interval`` is the Wilson score interval (95 %). ``reflex`` is the share
     of the decisions that a reflex acted on, ``violations`` those against its specification, of ``decisions`` in all.
@@ -101,6 +63,9 @@ class Cell:
     rolled_back: int | None
     decisions: int
     collision_interval: tuple[float, float] | None
+    normalised: float | None = None
+    untrained: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,7 +73,8 @@ class Difference:
     """An arm minus the reference arm, paired by episode, with a 95 % interval.
 
     ``what`` is "retention" (both returns are divided by the reference arm's own clean mean return, so harm done to the
-    healthy policy counts), "success" or "collision" (share of episodes), or "return" as it is.
+    healthy policy counts), "success" or "collision" (share of episodes), "return" as it is, or "normalised" (return
+    divided by what lies between acting at random and the best known return).
     """
 
     what: str
@@ -117,32 +83,6 @@ class Difference:
     mean: float
     ci_low: float
     ci_high: float
-
-
-def read_scores(path: Path) -> list[Row]:
-    """Read a scores.csv.
-
-    Raises:
-        UsageError: the file is missing, or not such a table; the message names the line.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) not in (COLUMNS, *(COLUMNS[:count] for count in _OLDER)):
-                raise UsageError(
-                    f"{path}: expected the columns {', '.join(COLUMNS)}; was it written by homeo-rl evaluate?"
-                )
-            rows = []
-            for number, entry in enumerate(reader, start=2):
-                try:
-                    rows.append(_row(entry))
-                except (TypeError, ValueError) as error:
-                    raise UsageError(f"{path}: line {number}: {error}; run homeo-rl evaluate again") from None
-            if not rows:
-                raise UsageError(f"{path}: expected episodes, found none; run homeo-rl evaluate again")
-            return rows
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read ({error}); give a scores.csv of homeo-rl evaluate") from None
 
 
 def iqm(values: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -163,8 +103,13 @@ def interval(samples: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def cells(rows: Sequence[Row]) -> list[Cell]:
-    """Condense episodes to one cell an arm and condition, in the order of their first appearance."""
+def cells(rows: Sequence[Row], baseline: Baseline | None = None) -> list[Cell]:
+    """Condense episodes to one cell an arm and condition, in the order of their first appearance.
+
+    Args:
+        rows: episodes.
+        baseline: acting at random and the best known return in their environment, where they are known.
+    """
     result = []
     arms, labels = _ordered(row.arm for row in rows), _ordered(row.label for row in rows)
     for arm in arms:
@@ -202,17 +147,61 @@ def cells(rows: Sequence[Row]) -> list[Cell]:
                     rolled_back=_total([row.rolled_back for row in mine]),
                     decisions=sum(row.length for row in mine),
                     collision_interval=_share_interval(mine, "collision"),
+                    normalised=None if baseline is None else baseline.normalised(mean),
                 )
             )
-    return result
+    reason = doubt_of(result, baseline)
+    return [replace(cell, untrained=True, reason=reason) for cell in result] if reason else result
+
+
+def doubt_of(cells: Sequence[Cell], baseline: Baseline | None) -> str:
+    """Return why the clean policy does not count as trained; "" where it does, or nothing is known against it.
+
+    The policy is judged without homeostasis where there is such an arm: what a mechanism does to it is no matter of its
+    training.
+    """
+    clean = [cell for cell in cells if cell.severity == 0.0]
+    policy = next((cell for cell in clean if cell.arm == REFERENCE), clean[0] if clean else None)
+    if policy is None or policy.success is not None:  # a share of successes needs nothing to be divided by
+        return ""
+    start = 0.0
+    if baseline is not None:
+        start, share = baseline.random, baseline.normalised(policy.mean)
+        if share < TRAINED:
+            return (
+                f"the clean return {policy.mean:,.4g} is {share:.2f} of the way from random to the best known return, "
+                f"less than {TRAINED:g}: {baseline.stated()}"
+            )
+    elif policy.mean <= 0.0:
+        return ""  # no share of it is taken, and nothing says what would be a good return
+    width = policy.ci_high - policy.ci_low
+    if policy.episodes > 1 and width > WIDEST * abs(policy.mean - start):
+        return (
+            f"the clean return {policy.mean:,.4g} is uncertain, its 95 % interval [{policy.ci_low:,.4g}, "
+            f"{policy.ci_high:,.4g}] wider than {WIDEST:g} of it: evaluate more --episodes, or train longer"
+        )
+    return ""
+
+
+def measures_of(cells: Sequence[Cell], baseline: Baseline | None) -> tuple[str, ...]:
+    """Return what arms are compared by: shares of the clean return where there is one to divide by.
+
+    Where there is none (it is not positive, or the policy is untrained), returns as they are and, where the ends of the
+    scale are known, normalised ones beside them.
+    """
+    clean = next((cell for cell in cells if cell.arm == REFERENCE and cell.severity == 0.0), None)
+    if clean is not None and clean.mean > 0.0 and not clean.untrained:
+        return ("retention", "success", "collision")
+    return ("return", *(("normalised",) if baseline is not None else ()), "success", "collision")
 
 
 def differences(
     rows: Sequence[Row],
     *,
-    reference: str = "none",
+    reference: str = REFERENCE,
     conditions: Sequence[str] | None = None,
     measures: Sequence[str] = ("retention", "success", "collision"),
+    baseline: Baseline | None = None,
 ) -> list[Difference]:
     """Compare every arm with ``reference`` over damaged conditions, episode by episode.
 
@@ -221,6 +210,7 @@ def differences(
         reference: the arm that the others are compared with; without it there is nothing to compare.
         conditions: labels to average over, each with the same weight; None is all but the clean one.
         measures: what is compared (`Difference.what`).
+        baseline: ends of the scale of normalised returns.
 
     Returns:
         one difference of retention an arm (none where the reference's clean return is not positive), and one of
@@ -231,9 +221,15 @@ def differences(
     clean = _mean([row.total for row in rows if row.arm == reference and row.severity == 0.0])
     result = []
     for what in measures:
-        if what == "retention" and (clean is None or clean <= 0):
-            continue
-        scale = clean if what == "retention" and clean is not None else 1.0
+        scale = 1.0
+        if what == "retention":
+            if clean is None or clean <= 0:
+                continue
+            scale = clean
+        elif what == "normalised":
+            if baseline is None:
+                continue
+            scale = baseline.best - baseline.random
         value = {(r.run, r.arm, r.label, r.episode): _value(r, what) / scale for r in rows}
         for arm in _ordered(row.arm for row in rows if row.arm != reference):
             difference = _paired(what, rows, value, arm, reference, chosen)
@@ -272,37 +268,6 @@ def _paired(
         return None
     low, high = interval(samples)
     return Difference(what, arm, tuple(chosen), float(np.mean(means)), low, high)
-
-
-def _row(entry: dict[str, str]) -> Row:
-    def number(name: str) -> float:
-        return float(entry[name]) if entry.get(name, "") != "" else math.nan
-
-    return Row(
-        run=entry["run"],
-        arm=entry["arm"],
-        condition=entry["condition"],
-        severity=float(entry["severity"]),
-        episode=int(entry["episode"]),
-        total=float(entry["return"]),
-        length=int(entry["length"]),
-        success=number("success"),
-        firing_rate=number("firing_rate"),
-        rate_deviation=number("rate_deviation"),
-        weight_drift=number("weight_drift"),
-        synops=number("synops"),
-        outcome=entry["outcome"],
-        path_length=number("path_length"),
-        time=number("time"),
-        reflex=number("reflex"),
-        violations=number("violations"),
-        unstable=number("unstable"),
-        rolled_back=number("rolled_back"),
-        spikes=number("spikes"),
-        energy=number("energy"),
-        sleeps=number("sleeps"),
-        rate_spread=number("rate_spread"),
-    )
 
 
 def _mean(values: Sequence[float]) -> float | None:

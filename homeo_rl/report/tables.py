@@ -21,16 +21,28 @@ def cell_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
 def difference_rows(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the paired comparison."""
     rows = [
-        [
-            d.arm,
-            d.what,
-            fixed(d.mean, 3, "+"),
-            f"[{fixed(d.ci_low, 3, '+')}, {fixed(d.ci_high, 3, '+')}]",
-            str(len(d.conditions)),
-        ]
+        [d.arm, d.what, signed(d, d.mean), f"[{signed(d, d.ci_low)}, {signed(d, d.ci_high)}]", str(len(d.conditions))]
         for d in differences
     ]
     return ["arm", "what", "minus none's", "95 % interval", "conditions"], rows
+
+
+def signed(difference: Difference, value: float) -> str:
+    """Return a difference with its sign: a share to the thousandth, a return with few digits, whatever its size."""
+    if difference.what != "return":
+        return fixed(value, 3, "+")
+    return fixed(value, 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2, "+,")
+
+
+def legend_of(cells: Sequence[Cell]) -> str:
+    """Return what the letters of the table mean, those that occur."""
+    entries = " ".join(_entry(cell) for cell in cells)
+    letters = {
+        "r": "r is retention, the mean return divided by the same arm's clean mean return",
+        "n": "n is the normalised mean return, 0 for random and 1 for the best known",
+        "s": "s is success",
+    }
+    return "; ".join(text for letter, text in letters.items() if f" {letter} " in entries) or "higher is better"
 
 
 def drive_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
@@ -88,8 +100,11 @@ def _entry(cell: Cell | None) -> str:
     if cell is None:
         return ""
     text = f"{number(cell.iqm)} [{number(cell.ci_low)}, {number(cell.ci_high)}]"
-    if cell.retention is not None and cell.severity > 0:
-        text += f" r {fixed(cell.retention, 2)}"
+    shares = cell.retention if not cell.untrained else None
+    if shares is not None and cell.severity > 0:
+        text += f" r {fixed(shares, 2)}"
+    if shares is None and cell.normalised is not None:
+        text += f" n {fixed(cell.normalised, 2)}"
     if cell.success is not None:
         text += f" s {fixed(100 * cell.success, 0)} %"
     return text

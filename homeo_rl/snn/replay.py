@@ -101,7 +101,11 @@ class Replay:
 
     @torch.inference_mode()
     def errors(self, weights: Weights) -> list[float]:
-        """Return the mean distance of each layer's outputs from the remembered ones, in the network as a whole."""
+        """Return the distance of each layer's outputs from the remembered ones, in the network as a whole.
+
+        It is the mean over observations and neurons of the absolute difference of mean outputs over the spike steps of
+        one observation: errors of opposite signs at two observations do not cancel.
+        """
         pairs = zip(self.through(weights), self.memory.trains[1:], strict=True)
         return [float((now.mean(1) - before.mean(1)).abs().mean()) for now, before in pairs]
 

@@ -24,7 +24,7 @@ SOURCE = (
 
 @dataclass(frozen=True)
 class Cost:
-    """An arm's clean episodes: means a decision (None where not known), and the return of an episode."""
+    """An arm's clean episodes: means of a decision (None where not known), and return and joules of an episode."""
 
     one: Comparison
     arm: str
@@ -34,7 +34,7 @@ class Cost:
     total: float
     low: float
     high: float
-    length: float
+    episode: float | None
 
 
 def energy(material: Material, place: Callable[[str], int]) -> Section | None:
@@ -55,13 +55,17 @@ def energy(material: Material, place: Callable[[str], int]) -> Section | None:
             "\u2013" if cost.spikes is None else f"{cost.spikes:,.1f}",
             f"{cost.synops:,.0f}",
             "\u2013" if cost.joules is None else words.joules(cost.joules),
+            "\u2013" if cost.episode is None else words.joules(cost.episode),
             words.plain(cost.total),
             _per_joule(cost),
         ]
         for cost in costs
     ]
-    header = ["agent", "arm", "spikes", "synaptic operations", "energy", "mean return", "return per \u00b5J"]
-    table = Table("Per action, clean episodes", header, rows, 2)
+    header = [
+        "agent", "arm", "spikes per action", "synaptic operations per action", "energy per action",
+        "energy per episode", "mean return per episode", "return per \u00b5J",
+    ]  # fmt: skip
+    table = Table("Clean episodes: costs of an action and of an episode", header, rows, 2)
     charts = [
         _frontier(environment, [c for c in costs if _environment(c.one) == environment], several, place)
         for environment in dict.fromkeys(_environment(cost.one) for cost in costs if cost.joules)
@@ -69,9 +73,10 @@ def energy(material: Material, place: Callable[[str], int]) -> Section | None:
     unknown = list(dict.fromkeys(cost.one.name for cost in costs if cost.joules is None))
     said = f"Energy is not known of {', '.join(unknown)}: these scores do not hold it." if unknown else ""
     how = (
-        "Table: costs of one action. Chart: left is cheaper, up is better; the dashed line joins what no other point "
-        "beats in both. A ReLU network's synaptic operations are multiply-accumulates, a spiking one's additions. "
-        + SOURCE
+        "Table: what an action costs, and what an episode does; return per \u00b5J is the mean return of an episode "
+        "divided by the mean energy of an episode. Chart: left is cheaper, up is better; the dashed line joins "
+        "what no other point beats in both. A ReLU network's synaptic operations are multiply-accumulates, a spiking "
+        "one's additions. " + SOURCE
     )
     legend = Legend(tuple((arm, place(arm)) for arm in dict.fromkeys(c.arm for c in costs)) if charts else ())
     data = {"table": table, "charts": charts, "legend": legend, "said": said}
@@ -112,7 +117,7 @@ def _cost(one: Comparison, arm: str) -> Cost | None:
     return Cost(
         one, arm, _mean(_known(row.spikes) for row in rows), float(np.mean([row.synops for row in rows])),
         _mean(joules_of(row, one) for row in rows), float(np.mean([row.total for row in rows])), low, high,
-        float(np.mean([row.length for row in rows])),
+        _mean(None if (price := joules_of(row, one)) is None else price * row.length for row in rows),
     )  # fmt: skip
 
 
@@ -127,9 +132,9 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _per_joule(cost: Cost) -> str:
-    if not cost.joules or cost.total <= 0:
+    if not cost.episode or cost.total <= 0:
         return "\u2013"
-    return f"{cost.total / (cost.joules * cost.length * 1e6):.3g}"
+    return f"{cost.total / (cost.episode * 1e6):.3g}"
 
 
 def _environment(one: Comparison) -> str:

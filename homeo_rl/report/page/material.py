@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from homeo_rl import checkpoint
 from homeo_rl.errors import UsageError
-from homeo_rl.report.build import latest_evaluation
-from homeo_rl.report.statistics import Cell, Row, cells, read_scores
+from homeo_rl.report.baselines import Baseline, baseline_of
+from homeo_rl.report.episodes import Row
+from homeo_rl.report.evaluations import Evaluation, latest_evaluation, policy_key, read_evaluation, without_copies
+from homeo_rl.report.statistics import REFERENCE as REFERENCE
+from homeo_rl.report.statistics import Cell, cells, measures_of
 from homeo_rl.run import Run
 from homeo_rl.spec import dump
-
-REFERENCE = "none"
-"""The arm that the others are compared with."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Evaluations of one group under one suite; runs are strata. ``chosen`` are the conditions that are compared."""
+    """Evaluations of one group under one suite; runs are strata.
+
+    ``chosen`` are the conditions that are compared, ``baseline`` the ends of the scale of returns where they are known.
+    """
 
     group: Group
     members: tuple[Member, ...]
@@ -54,6 +54,7 @@ class Comparison:
     documents: tuple[dict[str, Any], ...]
     rows: tuple[Row, ...]
     chosen: tuple[str, ...] | None = None
+    baseline: Baseline | None = None
 
     @property
     def suite(self) -> str:
@@ -76,7 +77,7 @@ class Comparison:
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """One cell an arm and condition."""
-        return tuple(cells(self.rows))
+        return tuple(cells(self.rows, self.baseline))
 
     @property
     def arms(self) -> list[str]:
@@ -97,10 +98,20 @@ class Comparison:
 
     @cached_property
     def clean(self) -> float | None:
-        """The reference arm's mean clean return, which returns are divided by; None unless it is positive."""
-        totals = [row.total for row in self.rows if row.arm == REFERENCE and row.severity == 0.0]
-        mean = float(np.mean(totals)) if totals else 0.0
-        return mean if mean > 0 else None
+        """The reference arm's mean clean return, which returns are divided by; None where shares of it say nothing."""
+        if self.measures[0] != "retention":
+            return None
+        return next(cell.mean for cell in self.cells if cell.arm == REFERENCE and cell.severity == 0.0)
+
+    @cached_property
+    def measures(self) -> tuple[str, ...]:
+        """What arms are compared by, the first one first of all."""
+        return measures_of(self.cells, self.baseline)
+
+    @property
+    def untrained(self) -> str:
+        """Why the clean policy does not count as trained, or ""."""
+        return next((cell.reason for cell in self.cells), "")
 
 
 @dataclass(frozen=True)
@@ -127,21 +138,23 @@ def gather(runs: Sequence[Run], *, suite: str | None = None, conditions: Sequenc
     """Sort runs into groups and read the newest evaluation of each.
 
     Args:
-        runs: any runs; a folder that is given twice counts once.
+        runs: any runs; a folder that is given twice, or copied, counts once.
         suite: evaluations of this suite only; None is the newest of each run, whatever its suite.
         conditions: labels that paired comparisons are restricted to.
 
     Raises:
-        UsageError: a suite or a condition that no evaluation has, or scores that cannot be read.
+        UsageError: a suite or a condition that no evaluation has, or copies of a run with different evaluations.
+        StorageFault: scores are damaged; the message names the file and the line.
     """
-    members = _named(runs)
+    notes: list[str] = []
+    distinct = _without_copies(runs, suite, notes)
     sorted_out: dict[str, list[Member]] = {}
-    for member in members:
+    for member in _named([run for run, _ in distinct]):
         sorted_out.setdefault(_likeness(member.run), []).append(member)
     names = _names(list(sorted_out.values()))
     groups = [Group(name, tuple(group)) for name, group in zip(names, sorted_out.values(), strict=True)]
-    notes: list[str] = []
-    comparisons = [one for group in groups for one in _compared(group, suite, conditions, notes)]
+    evaluations = {run.path: evaluation for run, evaluation in distinct if evaluation is not None}
+    comparisons = [one for group in groups for one in _compared(group, suite, evaluations, conditions, notes)]
     if suite is not None and not comparisons:
         raise UsageError(f"--suite: expected a finished evaluation of {suite!r} in one of the runs, found none")
     known = {row.label for one in comparisons for row in one.rows}
@@ -151,13 +164,39 @@ def gather(runs: Sequence[Run], *, suite: str | None = None, conditions: Sequenc
     return Material(tuple(groups), tuple(comparisons), tuple(notes))
 
 
+def _without_copies(runs: Sequence[Run], suite: str | None, notes: list[str]) -> list[tuple[Run, Evaluation | None]]:
+    """Return the runs whose policies differ, with their newest evaluations; of copies the first that has one."""
+    by_folder: dict[Path, Run] = {}
+    for run in runs:
+        by_folder.setdefault(run.path.resolve(), run)
+    found: dict[str, tuple[Run, Evaluation | None]] = {}
+    for run in by_folder.values():
+        key, evaluation = policy_key(run.path), _evaluation_of(run, suite)
+        first, known = found.setdefault(key, (run, evaluation))
+        if first is run:
+            continue
+        if known is not None and evaluation is not None:
+            if known.policy != evaluation.policy or known.suite != evaluation.suite:
+                raise UsageError(f"{run.path}: a copy of {first.path} with another evaluation; report one of the two")
+            notes += without_copies([known, evaluation])[1]
+            continue
+        kept, dropped = (run, first) if known is None and evaluation is not None else (first, run)
+        found[key] = kept, known or evaluation
+        notes.append(f"{dropped.path} is a copy of {kept.path} (same policy); counted once.")
+    return list(found.values())
+
+
+def _evaluation_of(run: Run, suite: str | None) -> Evaluation | None:
+    try:
+        folder = latest_evaluation(run, suite)
+    except UsageError:
+        return None
+    return read_evaluation(folder)
+
+
 def _named(runs: Sequence[Run]) -> list[Member]:
     found: list[Member] = []
-    seen: dict[Path, None] = {}
     for run in runs:
-        if run.path.resolve() in seen:
-            continue
-        seen[run.path.resolve()] = None
         taken = sum(member.run.name == run.name for member in found)
         found.append(Member(run, run.name if not taken else f"{run.name} ({taken + 1})"))
     return found
@@ -184,27 +223,31 @@ def _names(groups: Sequence[Sequence[Member]]) -> list[str]:
     return [next((n for n, level in zip(mine, levels, strict=True) if level.count(n) == 1), mine[-1]) for mine in told]
 
 
-def _compared(group: Group, suite: str | None, conditions: Sequence[str] | None, notes: list[str]) -> list[Comparison]:
+def _compared(
+    group: Group,
+    suite: str | None,
+    evaluations: Mapping[Path, Evaluation],
+    conditions: Sequence[str] | None,
+    notes: list[str],
+) -> list[Comparison]:
     """Return the evaluations of a group, one comparison for each suite."""
-    apart: dict[str, list[tuple[Member, Path, dict[str, Any], list[Row]]]] = {}
+    apart: dict[str, list[tuple[Member, Evaluation]]] = {}
     for member in group.members:
-        try:
-            folder = latest_evaluation(member.run, suite)
-        except UsageError:
+        evaluation = evaluations.get(member.run.path)
+        if evaluation is None:
             notes.append(f"{member.name} has no finished evaluation{f' of suite {suite}' if suite else ''}.")
             continue
-        document = checkpoint.read_json(folder / "evaluation.json")
-        rows = [replace(row, run=member.name) for row in read_scores(folder / "scores.csv")]
-        key = json.dumps([document.get(name) for name in ("suite_hash", "env", "time_steps")])
-        apart.setdefault(key, []).append((member, folder, document, rows))
+        rows = tuple(replace(row, run=member.name) for row in evaluation.rows)
+        apart.setdefault(evaluation.suite, []).append((member, replace(evaluation, rows=rows)))
     return [
         Comparison(
             group,
-            tuple(member for member, *_ in found),
-            tuple(folder for _, folder, *_ in found),
-            tuple(document for _, _, document, _ in found),
-            tuple(row for *_, rows in found for row in rows),
+            tuple(member for member, _ in found),
+            tuple(evaluation.folder for _, evaluation in found),
+            tuple(evaluation.document for _, evaluation in found),
+            tuple(row for _, evaluation in found for row in evaluation.rows),
             None if conditions is None else tuple(conditions),
+            baseline_of(found[0][1].environment),
         )
         for found in apart.values()
     ]

@@ -146,6 +146,8 @@ def _evaluated(one: Comparison, name: str, told: dict[str, Any]) -> tuple[str, b
     parts += ["--homeostasis", ",".join(str(arm) for arm in arms) if isinstance(arms, list) else ",".join(one.arms)]
     parts += ["--episodes", str(told.get("episodes", "?")), "--seed", str(told.get("seed", "?"))]
     parts += ["--env", str(told["env"])] if told.get("env") else []
+    modules = told.get("modules")
+    parts += ["--gym-packages", *map(str, modules)] if isinstance(modules, list) and modules else []
     parts += ["--time-steps", str(told["time_steps"])] if told.get("time_steps") else []
     parts += ["--best"] if told.get("policy") == "best" else []
     parts += ["--routes", "ROUTES.json"] if told.get("routes") else []

@@ -51,21 +51,29 @@ class Shade:
 _TITLES = {
     "retention": "Share of none's clean return, percentage points",
     "return": "Return",
+    "normalised": "Normalised return, hundredths of the way from random to the best known return",
     "success": "Success, percentage points",
     "collision": "Collisions, percentage points",
 }
 
 
 def primary(one: Comparison) -> str:
-    """Return what arms are compared by first: shares of the clean return, or returns where that is not positive."""
-    return "retention" if one.clean is not None else "return"
+    """Return what arms are compared by first: shares of the clean return, or returns where these say nothing."""
+    return one.measures[0]
+
+
+def scales(one: Comparison) -> tuple[str, ...]:
+    """Return the scales that returns are compared on."""
+    return tuple(what for what in one.measures if what not in ("success", "collision"))
 
 
 def headline(material: Material) -> Section | None:
     """Return the section on the best arm of every comparison; None where there is nothing to compare."""
     found = []
     for one in material.comparisons:
-        compared = differences(one.rows, conditions=one.damaged, measures=(primary(one), "success"))
+        compared = differences(
+            one.rows, conditions=one.damaged, measures=(*scales(one), "success"), baseline=one.baseline
+        )
         leading = [d for d in compared if d.what == primary(one)]
         if not leading:
             continue
@@ -78,6 +86,15 @@ def headline(material: Material) -> Section | None:
         if success is not None:
             low, high = words.amount(success, success.ci_low), words.amount(success, success.ci_high)
             notes.append(f"success {words.amount(success, success.mean)} points [{low}, {high}]")
+        normalised = next((d for d in compared if d.what == "normalised" and d.arm == best.arm), None)
+        if normalised is not None and one.baseline is not None:
+            low, high = (words.amount(normalised, end) for end in (normalised.ci_low, normalised.ci_high))
+            size = words.amount(normalised, normalised.mean)
+            notes.append(f"normalised {size} points [{low}, {high}], where 0 is {one.baseline.stated()}")
+        if one.untrained:
+            notes.append(f"not trained: {one.untrained}; shares of the clean return would mislead")
+        elif one.clean is None:
+            notes.append("shares of the clean return are not defined, as it is not positive")
         if len(leading) > 1:
             notes.append(f"the best of {len(leading)} arms was chosen by this figure, which flatters it a little")
         drawn = _drawn([("", best)], lambda arm: 1, 0)
@@ -126,9 +143,7 @@ def forest(material: Material, place: Callable[[str], int]) -> Section | None:
     """
     blocks = []
     for one in material.comparisons:
-        forests = [
-            drawn for what in (primary(one), "success", "collision") if (drawn := _forest(one, what, place)) is not None
-        ]
+        forests = [drawn for what in one.measures if (drawn := _forest(one, what, place)) is not None]
         if forests:
             legend = Legend(tuple((arm, place(arm)) for arm in one.arms if arm != REFERENCE))
             blocks.append({"name": one.name, "forests": forests, "legend": legend})
@@ -144,7 +159,7 @@ def forest(material: Material, place: Callable[[str], int]) -> Section | None:
 
 def _difference(one: Comparison, label: str, what: str, arm: str) -> Difference | None:
     rows = [row for row in one.rows if row.arm in (arm, REFERENCE) and (row.label == label or row.severity == 0.0)]
-    return next(iter(differences(rows, conditions=[label], measures=(what,))), None)
+    return next(iter(differences(rows, conditions=[label], measures=(what,), baseline=one.baseline)), None)
 
 
 def _forest(one: Comparison, what: str, place: Callable[[str], int]) -> Forest | None:
@@ -155,7 +170,7 @@ def _forest(one: Comparison, what: str, place: Callable[[str], int]) -> Forest |
         found += [(label, one_) for one_ in several if one_ is not None]
     if not found:
         return None
-    total = differences(one.rows, conditions=one.damaged, measures=(what,))
+    total = differences(one.rows, conditions=one.damaged, measures=(what,), baseline=one.baseline)
     count = len(one.damaged)
     found += [(f"all {count} conditions" if count > 1 else "", d) for d in total if count > 1]
     return _drawn(found, place, len(total) if count > 1 else 0)
@@ -200,4 +215,5 @@ def _shade(one: Comparison, cell: Cell | None, low: float, high: float) -> Shade
     if kept is not None:
         return Shade(words.plain(kept), (iqm,), min(max(kept, 0.0), 1.0))
     share = (cell.iqm - low) / (high - low) if high > low else 1.0
-    return Shade(words.plain(cell.iqm), (iqm.partition(" ")[2],), share)
+    scaled = () if cell.normalised is None else (f"normalised {words.plain(cell.normalised)}",)
+    return Shade(words.plain(cell.iqm), (iqm.partition(" ")[2], *scaled), share)

@@ -18,13 +18,17 @@ Series = dict[int, float]
 _MAX_EVENTS = 64 << 20
 
 FIGURES = {
-    "homeo/drift": ("Weight drift", "norm of the change over norm of the trained weights, mean over layers", "%"),
+    "homeo/drift": (
+        "Weight drift",
+        "norm of the change over norm of the trained weights of each layer, mean over layers",
+        "%",
+    ),
     "homeo/rate_error": (
         "Distance from calibrated rates",
-        "absolute distance of the mean rate so far from the healthy one, mean over neurons and layers",
+        "absolute distance of the mean rate so far from the healthy one, mean over each layer's neurons, then layers",
         "spikes a step",
     ),
-    "snn/rate": ("Firing rate", "mean over neurons and layers at that decision", "spikes a step"),
+    "snn/rate": ("Firing rate", "mean over each layer's neurons, then layers, at that decision", "spikes a step"),
     "episode/reward": ("Reward", "mean of all decisions until the next point", "reward a decision"),
 }
 """Tags of TensorBoard: what they are, how they are measured, and their unit."""

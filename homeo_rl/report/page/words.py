@@ -32,6 +32,7 @@ def unit(what: str) -> str:
         "success": "points of success",
         "collision": "points of collisions",
         "return": "of return",
+        "normalised": "points of the way from random to the best known return",
     }[what]
 
 
