@@ -15,6 +15,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from homeo_rl import flags
+from homeo_rl.cache_folders import provide_cache_folders
 from homeo_rl.errors import HomeoError, StorageFault
 
 
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 finding, 2 usage, 3 environment, 4 numbers, 5 storage, 128 + n signal n."""
     words = sys.argv[1:] if arguments is None else arguments
     command = _parse(words)
+    provide_cache_folders()
     with contextlib.suppress(ValueError):  # not in the main thread: whoever called us owns the signals
         signal.signal(signal.SIGTERM, _terminate)
     try:
