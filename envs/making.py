@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 import warnings
@@ -17,22 +16,20 @@ from homeo_rl.envs.guard import FiniteGuard
 from homeo_rl.envs.registration import register_environments
 from homeo_rl.envs.stability import StabilityGuard, has_simulation
 from homeo_rl.errors import EnvironmentFault, HomeoError, UsageError, unknown
+from homeo_rl.user_modules import load_module
 
 Env = gym.Env[Any, Any]
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 
 
 def load_modules(names: Sequence[str]) -> None:
-    """Import packages that register environments (``--gym-packages``).
+    """Import modules that register environments (``--gym-packages``), installed or in the current folder.
 
     Raises:
-        UsageError: one cannot be imported.
+        UsageError: one is not there or cannot be imported.
     """
     for name in names:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise UsageError(f"module {name!r} cannot be imported ({error}); is it installed?") from None
+        load_module(name)
 
 
 def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mode: str | None = None) -> Env:

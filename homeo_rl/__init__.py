@@ -6,10 +6,11 @@ does is to register the environments ``homeo_rl/...`` with Gymnasium.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from homeo_rl.lazy import import_on_use
 
 if TYPE_CHECKING:
     from homeo_rl.agents.controller import Controller, load_controller, save_controller
@@ -99,10 +100,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+if not TYPE_CHECKING:
+    __getattr__ = import_on_use(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

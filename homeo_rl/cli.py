@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from homeo_rl import __version__, flags
+from homeo_rl.cache_folders import provide_cache_folders
 from homeo_rl.errors import HomeoError, Terminated, UsageError, near
 from homeo_rl.flags.table import COMMANDS, overview
 from homeo_rl.paths import with_local_paths
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
             return
         command = _parse(name, words[1:])
         understood = True
+        provide_cache_folders()
         with _alone(command.json):
             _register()
             if command.quiet:

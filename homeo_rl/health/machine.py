@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from homeo_rl.cache_folders import cache_home, is_writable, provide_cache_folders
 from homeo_rl.health.check import Check
 from homeo_rl.training.estimate import BASE, available_memory
 
@@ -124,16 +125,16 @@ def locks(folder: Path) -> Check:
 
 
 def compiled_cache() -> Check:
-    """Look at where compiled loops are kept; without a place they cannot be loaded at all."""
+    """Look at where compiled loops are kept; without a place every process compiles them again."""
+    provide_cache_folders()
     named = os.environ.get("NUMBA_CACHE_DIR")
     beside = Path(__file__).resolve().parent.parent / "snn" / "kernels"
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "numba"
-    for place in [Path(named)] if named else [beside, home]:
-        if os.access(nearest(place), os.W_OK | os.X_OK):
+    home = cache_home()
+    for place in [Path(named)] if named else [beside, *([home / "numba"] if home else [])]:
+        if is_writable(place):
             return Check("compiled loops", "ok", f"kept in {place}")
-    return Check(
-        "compiled loops", "fails", "no folder to keep them in can be written to", "export NUMBA_CACHE_DIR=/some/folder"
-    )
+    told = "no folder to keep them in can be written to: every process compiles them again, a minute each time"
+    return Check("compiled loops", "note", told, "export NUMBA_CACHE_DIR=/some/folder")
 
 
 def terminal() -> Check:

@@ -14,7 +14,7 @@ import sysconfig
 from pathlib import Path
 
 import homeo_rl
-from homeo_rl.errors import UsageError
+from homeo_rl.user_modules import not_there, search_current_folder
 
 PACKAGES = ("gymnasium", "mujoco", "numba", "numpy", "stable-baselines3", "torch")
 """Others that decide numbers."""
@@ -56,12 +56,13 @@ def home_of(module: str) -> Path:
     Raises:
         UsageError: it is not there.
     """
+    folder = search_current_folder()
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         spec = None
     if spec is None:
-        raise UsageError(f"module {module!r}: expected one that can be imported, found none; is it installed?")
+        raise not_there(module, folder)
     if spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations)))
     return Path(spec.origin or module)
