@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -105,6 +106,7 @@ def _parse(name: str, words: list[str]) -> Any:
     return parse(getattr(flags, COMMANDS[name].flags), words, prog=name, elsewhere=_hyperparameters)
 
 
+@cache
 def _hyperparameters() -> Mapping[str, str]:
     """Return the names that -params takes, and how: people look for them among the flags."""
     from homeo_rl.training.algorithms import ALGORITHMS
