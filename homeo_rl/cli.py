@@ -42,8 +42,6 @@ def main(arguments: list[str] | None = None) -> None:
             _print_json(result)
         sys.stdout.flush()
     except BaseException as error:
-        if isinstance(error, SystemExit):
-            raise
         from homeo_rl.exits import exit_of
 
         code, message = exit_of(error)

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import rich.console
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import (
@@ -36,6 +36,14 @@ def print_hint(text: str) -> None:
     """Print what somebody may want to do next."""
     if not _hushed:
         print(text)
+
+
+class Console(rich.console.Console):
+    """A console that lets the command end as every other where nobody reads any more; rich would leave with code 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Pass the error on."""
+        raise BrokenPipeError
 
 
 class Bars:

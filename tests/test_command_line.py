@@ -164,6 +164,7 @@ def test_what_a_check_found_is_json_too(monkeypatch: pytest.MonkeyPatch, capsys:
         (ModuleNotFoundError("No module named 'nir'"), 2, "install it"),
         (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 5, "runs/x: No space left on device"),
         (KeyboardInterrupt(), 130, "SIGINT"),
+        (SystemExit(0), 3, "a package or environment called sys.exit(0)"),
         (BrokenPipeError(), 141, ""),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,

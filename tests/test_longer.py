@@ -14,7 +14,7 @@ from homeo_rl.training.train import train
 
 ON_POLICY = TrainingPlan(
     algo="ppo", env="worlds:Point-v0", agent="mlp", steps=64, eval_freq=-1, keep_checkpoint=True,
-    hyperparams={"n_envs": 1, "n_steps": 32, "batch_size": 32, "agent_kwargs": {"hidden": [8]}},
+    hyperparams={"n_envs": 1, "n_steps": 32, "batch_size": 32, "learning_rate": 3e-4, "agent_kwargs": {"hidden": [8]}},
 )  # fmt: skip
 OFF_POLICY = replace(
     ON_POLICY, algo="sac", hyperparams={"learning_starts": 20, "batch_size": 16, "agent_kwargs": {"hidden": [8]}}
