@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not name or _asks_for_help(words):
             print(_without_command(words), flush=True)
             return
-        command = _parse(name, words[1:])
+        command = _parse(words)
         understood = True
         with _alone(command.json):
             _register()
@@ -98,10 +98,12 @@ def _without_command(words: list[str]) -> str:
     raise UsageError(f"unknown command {first!r}; {hint}")
 
 
-def _parse(name: str, words: list[str]) -> Any:
+def _parse(words: list[str]) -> Any:
+    """Return the flags of a command; the first word is its name."""
     from homeo_rl.flags.parsing import parse
 
-    return parse(getattr(flags, COMMANDS[name].flags), words, prog=name, elsewhere=_hyperparameters)
+    name, *others = words
+    return parse(getattr(flags, COMMANDS[name].flags), others, prog=name, elsewhere=_hyperparameters)
 
 
 @cache
@@ -139,7 +141,9 @@ def _alone(wanted: bool) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as stack:
-        if sys.stdout is sys.__stdout__:  # else somebody captures, and descriptor 1 is not ours
+        if (
+            sys.stdout is not None and sys.stdout is sys.__stdout__
+        ):  # else somebody captures, and descriptor 1 is not ours
             sys.stdout.flush()
             kept = os.dup(1)
             os.dup2(2, 1)
