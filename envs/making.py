@@ -120,7 +120,7 @@ def _known(env_id: str) -> str:
     except gym.error.Error as error:
         if isinstance(error, gym.error.NameNotFound | gym.error.NamespaceNotFound | gym.error.UnregisteredEnv):
             known = [known_id for known_id in gym.registry if not known_id.startswith(("phys2d/", "tabular/", "GymV2"))]
-            message = f"{unknown('environment', name, known)} --gym-packages imports packages that register others"
+            message = f"{unknown('environment', name, known)} --gym-packages MODULE imports what registers others"
             raise UsageError(message) from None
         raise UsageError(f"environment {env_id!r}: {' '.join(str(error).split())}") from None
     return name

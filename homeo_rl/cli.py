@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not name or _asks_for_help(words):
             print(_without_command(words), flush=True)
             return
-        command = _parse(name, words[1:])
+        command = _parse(words)
         understood = True
         provide_cache_folders()
         with _alone(command.json):
@@ -44,8 +45,6 @@ def main(arguments: list[str] | None = None) -> None:
             _print_json(result)
         sys.stdout.flush()
     except BaseException as error:
-        if isinstance(error, SystemExit):
-            raise
         from homeo_rl.exits import exit_of
 
         code, message = exit_of(error)
@@ -102,12 +101,15 @@ def _without_command(words: list[str]) -> str:
     raise UsageError(f"unknown command {first!r}; {hint}")
 
 
-def _parse(name: str, words: list[str]) -> Any:
+def _parse(words: list[str]) -> Any:
+    """Return the flags of a command; the first word is its name."""
     from homeo_rl.flags.parsing import parse
 
-    return parse(getattr(flags, COMMANDS[name].flags), words, prog=name, elsewhere=_hyperparameters)
+    name, *others = words
+    return parse(getattr(flags, COMMANDS[name].flags), others, prog=name, elsewhere=_hyperparameters)
 
 
+@cache
 def _hyperparameters() -> Mapping[str, str]:
     """Return the names that -params takes, and how: people look for them among the flags."""
     from homeo_rl.training.algorithms import ALGORITHMS
@@ -142,7 +144,9 @@ def _alone(wanted: bool) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as stack:
-        if sys.stdout is sys.__stdout__:  # else somebody captures, and descriptor 1 is not ours
+        if (
+            sys.stdout is not None and sys.stdout is sys.__stdout__
+        ):  # else somebody captures, and descriptor 1 is not ours
             sys.stdout.flush()
             kept = os.dup(1)
             os.dup2(2, 1)

@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import rich.console
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import (
@@ -35,6 +36,14 @@ def print_hint(text: str) -> None:
     """Print what somebody may want to do next."""
     if not _hushed:
         print(text)
+
+
+class Console(rich.console.Console):
+    """A console that lets the command end as every other where nobody reads any more; rich would leave with code 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Pass the error on."""
+        raise BrokenPipeError
 
 
 class Bars:
@@ -106,7 +115,9 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
         if len(blocks[-1]) > 1 and not _fits(console, _table(header, rows, [*blocks[-1], column])):
             blocks.append([0])
         blocks[-1].append(column)
-    for block in blocks:
+    for index, block in enumerate(blocks):
+        if index:
+            console.print()
         table = _table(header, rows, block)
         console.print(table if _fits(console, table) else _table(header, rows, block, foldable=True))
 
@@ -115,18 +126,18 @@ def _table(
     header: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int], *, foldable: bool = False
 ) -> Table:
     """Return some columns as a table: texts are wrapped, numbers stand right and whole unless ``foldable``."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column in columns:
         entries = [row[column] for row in rows]
         text = not any(_NUMBER.match(entry) for entry in entries)
-        longest = max(map(len, (header[column], *entries)))
+        longest = max(map(cell_len, (header[column], *entries)))
         wrapped = text and longest > _LONG and column > 0
         table.add_column(
             escape(header[column]),
             justify="left" if text else "right",
             no_wrap=not (wrapped or foldable),
             overflow="fold",
-            min_width=_LONG if wrapped and not foldable else None,
+            min_width=None if foldable else _LONG if wrapped else longest,
         )
     for row in rows:
         table.add_row(*(escape(row[column]) for column in columns))

@@ -86,8 +86,13 @@ def unknown(kind: str, got: str, known: Iterable[str]) -> UsageError:
     """
     names = sorted(known)
     like = near(got, names)
+    shown = [name for place, name in enumerate(names) if len(", ".join(names[: place + 1])) <= _ROOM]
+    if like and len(shown) < len(names):
+        return UsageError(f"unknown {kind} {got!r}; did you mean {like!r}?")
+    more = f", ... ({len(names)} in all)" if len(shown) < len(names) else ""
     hint = f"did you mean {like!r}?" if like else "choose one of these."
-    listed = ", ".join(names) if len(names) <= 30 else ", ".join(names[:12]) + f", ... ({len(names)} in all)"
-    if len(names) > 30 and like:
-        return UsageError(f"unknown {kind} {got!r}: {hint}")
-    return UsageError(f"unknown {kind} {got!r}; expected one of {listed}; {hint}")
+    return UsageError(f"unknown {kind} {got!r}; expected one of {', '.join(shown)}{more}; {hint}")
+
+
+_ROOM = 120
+"""Characters of a list in a message: three lines of a terminal are all that is read."""

@@ -26,6 +26,8 @@ def exit_of(error: BaseException) -> tuple[int, str]:
         number = getattr(error, "number", signal.SIGINT)
         name = signal.Signals(number).name
         return 128 + number, f"{name}; what was finished is kept, the same command goes on"
+    if isinstance(error, SystemExit):
+        return EnvironmentFault.exit_code, f"a package or environment called sys.exit({error.code!r}); remove that"
     if isinstance(error, BrokenPipeError):
         return 128 + signal.SIGPIPE, ""
     said = printable(" ".join(str(error).split()) or "no message", _LONGEST)

@@ -36,7 +36,7 @@ def test_train_evaluate_report(tmp_path: Path, capsys: pytest.CaptureFixture[str
     run = Run.open(Path(said["run"]))
     assert run.path == tmp_path / "ppo" / "Point-v0_1"
     expected = {
-        "run.json", "policy", "best", "tb", "Point-v0.zip", "best_model.zip", "evaluations.npz",
+        "run.json", "policy", "best", "checkpoints", "tb", "Point-v0.zip", "best_model.zip", "evaluations.npz",
         ".lock", "0.monitor.csv", "1.monitor.csv", "2.monitor.csv", "3.monitor.csv", "Point-v0",
     }  # fmt: skip
     assert {path.name for path in run.path.iterdir()} == expected
@@ -209,7 +209,7 @@ def test_bad_input(
     assert len(err.strip().splitlines()) <= (3 if words[0] == "compile" else 1), err
     assert len(err) < 800
     assert said in err
-    assert err.startswith("homeo-rl: ")
+    assert err.startswith("homeo-rl")
     assert not out
     assert (
         sorted(str(path) for path in tmp_path.rglob("*") if "runs" not in path.name or any(path.rglob("*.*"))) == before

@@ -23,7 +23,7 @@ BAD = [
     (["train", "-params", "batch_size:1.5"], "batch_size: expected int"),
     (["train", "--algo", "td3", "-params", "train_freq:[1, 2, 3]"], "train_freq: expected"),
     (["train", "-n", "0"], "--n-timesteps"),
-    (["train", "-n", "many"], "-n/--n-timesteps"),
+    (["train", "-n", "many"], "--n-timesteps: expected a whole number, got 'many'"),
     (["train", "--alg", "ppo"], "--algo"),
     (["train", "--seed", "-1"], "--seed"),
     (["train", "--device", "gpu"], "--device"),
@@ -35,7 +35,7 @@ BAD = [
     (["train", "--homeostasis-in-training", "dwam+sleep"], "needs no memory"),
     (["train", "--homeostasis-in-training", "dwam-paper", "--agent", "mlp"], "agent 'mlp' is an MLP"),
     (["evaluate", "nowhere"], "expected a run folder"),
-    (["evaluate"], "run"),
+    (["evaluate"], "expected RUN"),
     (["evaluate", "RUN", "--suite", "paper-mujoko"], "did you mean 'paper-mujoco'"),
     (["evaluate", "RUN", "--suite", "nowhere.yaml"], "found none"),
     (["evaluate", "RUN", "--homeostasis", "none,dwan"], "did you mean 'dwam'"),
@@ -44,7 +44,7 @@ BAD = [
     (["evaluate", "RUN", "--num-envs", "0"], "--num-envs"),
     (["evaluate", "RUN", "--best"], "no such policy"),
     (["report", "RUN"], "expected a finished evaluation"),
-    (["report"], "run folder"),
+    (["report"], "expected RUNS"),
     (["import", "popsan", "nowhere.npz", "--env", "HalfCheetah-v5", "--out", "OUT"], "nowhere.npz: "),
     (["import", "popzan", "nowhere.npz", "--env", "HalfCheetah-v5", "--out", "OUT"], "popsan"),
     (["enjoy", "RUN", "--condition", "weights-zerro"], "did you mean 'weights-zero'"),
@@ -67,7 +67,8 @@ BAD = [
     (["compile", "count(prox, ", "--inputs", "prox"], "expected"),
     (["compile", "count(prox, 2, window=3)"], "--inputs"),
     (["inspect", "nowhere"], "expected a run folder"),
-    (["flarn"], "train"),
+    (["flarn"], "unknown command"),
+    (["trian"], "did you mean 'train'"),
 ]
 
 _CLEAN = "  - {name: clean}\n"

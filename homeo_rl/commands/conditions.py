@@ -16,7 +16,7 @@ def run(args: Conditions, words: list[str]) -> dict[str, Any]:
 
     load_modules(args.gym_packages)
     suite = load_suite(args.suite)
-    listed = [
+    listed: list[dict[str, Any]] = [
         {
             "name": one.label,
             "severity": one.severity,

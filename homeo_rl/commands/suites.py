@@ -13,8 +13,8 @@ def run(args: Suites, words: list[str]) -> dict[str, Any]:
     from homeo_rl.degradations.suites import load_suite, suite_names
 
     suites = [load_suite(name) for name in suite_names()]
-    rows = [[s.name, str(len(s.conditions)), f"{s.version}", s.hash, s.description] for s in suites]
-    print_table("suites", ["name", "conditions", "version", "hash", "description"], rows)
+    rows = [[s.name, str(len(s.conditions)), s.description] for s in suites]
+    print_table("suites", ["name", "conditions", "description"], rows)
     keys = ("name", "version", "hash", "description")
     listed = [{**{key: getattr(s, key) for key in keys}, "conditions": len(s.conditions)} for s in suites]
     return {"suites": listed}

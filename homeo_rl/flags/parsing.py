@@ -232,7 +232,7 @@ def _choice(known: Sequence[str]) -> Callable[[str], str]:
     def choose(text: str) -> str:
         if text in known:
             return text
-        like = near(text, known)
+        like = near(text, known, cutoff=0.6)
         hint = f"; did you mean {like!r}?" if like else ""
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(known)}, got {text!r}{hint}")
 
