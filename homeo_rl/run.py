@@ -79,6 +79,8 @@ class Run:
             hint = (
                 f"runs beside it: {', '.join(near)}" if near else "make one with `homeo-rl train` or `homeo-rl import`"
             )
+            if path.suffix == ".zip":
+                hint = f"homeo-rl import sb3-zip {path} --env ID --out RUN makes a run of it"
             raise UsageError(f"{path}: expected a run folder with a run.json, found none; {hint}")
         try:
             document = checkpoint.read_json(path / "run.json")

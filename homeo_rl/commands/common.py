@@ -9,21 +9,21 @@ from typing import Any
 from homeo_rl.errors import UsageError
 
 
-def open_run(path: Path, modules: tuple[str, ...] = ()) -> Any:
+def open_run(path: Path, modules: tuple[str, ...] = (), *, out: Path | None = None, which: str = "policy") -> Any:
     """Open a run folder, or a copy of an agent that comes with the package.
 
-    Its modules and ``modules`` are loaded: they may register environments, degradations and plug-ins.
+    With ``out`` it is a copy of the run's policies there, ``which`` among them: nothing is written into the run. Its
+    modules and ``modules`` are loaded: they may register environments, degradations and plug-ins.
     """
+    from homeo_rl.agents.shipped import FOLDER, copied, pretrained_names
     from homeo_rl.envs.making import load_modules
     from homeo_rl.run import Run
 
-    run = None
-    if not (path / "run.json").exists():
-        from homeo_rl.agents.shipped import copy_pretrained, pretrained_names
-
-        if str(path) in pretrained_names():
-            run = copy_pretrained(str(path), Path("runs"))
-    run = run or Run.open(path)
+    shipped = not (path / "run.json").exists() and str(path) in pretrained_names()
+    run = Run.open(FOLDER / path if shipped else path)
+    if out is not None or shipped:
+        run.load_policy(which=which)  # there is one
+        run = copied(run, Path("runs") / path if out is None else out, which=which if out is not None else "policy")
     run = Run(run.path, replace(run.spec, modules=tuple(dict.fromkeys((*run.spec.modules, *modules)))))
     load_modules(run.spec.modules)
     return run

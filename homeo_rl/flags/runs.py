@@ -17,6 +17,9 @@ class Evaluate(Common):
 
     run: tyro.conf.Positional[Path]
     """Run folder, or the name of an agent that comes with the package (navigation-san)."""
+    out: Path | None = None
+    """Folder that gets a copy of the policy and everything that is written, in place of the run (which may be
+    read-only); report takes it as a run."""
     suite: str = "quick"
     """clean, quick, paper-mujoco, standard, navigation-paper, navigation-standard, or a YAML file."""
     env: str = ""
