@@ -167,11 +167,19 @@ class Run:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Take the lock if it is free."""
+    """Take the lock if it is free.
+
+    Raises:
+        StorageFault: the file system has no locks.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError as error:
+        raise StorageFault(
+            f"{file.name}: cannot be locked ({error.strerror}); expected a file system with flock; choose another --out"
+        ) from error
     return True
 
 
