@@ -20,15 +20,12 @@ from homeo_rl.snn.kernels import decision
 from homeo_rl.snn.kernels.decider import Frame
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.state import NetworkState
-from homeo_rl.spec import ControllerSpec, NetworkSpec, dump, parse
+from homeo_rl.spec import EPSILON, ControllerSpec, NetworkSpec, dump, parse
 
 PolicyNetwork = SpikingNetwork | MLPNetwork
 
 _QUICK = 10_000_000
 """Weights that are built without asking whether they are there: they take no time."""
-
-EPSILON = 1.1920929e-07
-"""Added to the variance before its root (float32's machine epsilon, as in PopSAN)."""
 
 
 class Normaliser(nn.Module):
@@ -43,9 +40,9 @@ class Normaliser(nn.Module):
     running_var: Tensor
     running_count: Tensor
 
-    def __init__(self, size: int, clip: float, *, active: bool = True) -> None:
+    def __init__(self, size: int, clip: float, *, epsilon: float = EPSILON, active: bool = True) -> None:
         super().__init__()
-        self.clip, self.active = clip, active
+        self.clip, self.epsilon, self.active = clip, epsilon, active
         self.register_buffer("running_mean", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("running_var", torch.ones(size, dtype=torch.float64))
         self.register_buffer("running_count", torch.zeros((), dtype=torch.float64))
@@ -68,7 +65,7 @@ class Normaliser(nn.Module):
         if not self.active:
             return observations
         mean, variance = self.running_mean.to(observations), self.running_var.to(observations)
-        return ((observations - mean) / torch.sqrt(variance + EPSILON)).clamp(-self.clip, self.clip)
+        return ((observations - mean) / torch.sqrt(variance + self.epsilon)).clamp(-self.clip, self.clip)
 
 
 class Squasher(nn.Module):
@@ -141,7 +138,7 @@ class Controller(nn.Module):
     def __init__(self, spec: ControllerSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.normaliser = Normaliser(spec.network.inputs, spec.clip, active=spec.normalise)
+        self.normaliser = Normaliser(spec.network.inputs, spec.clip, epsilon=spec.epsilon, active=spec.normalise)
         self.network = build_network(spec.network)
         self.squasher = Squasher(spec)
         self.bins = Bins(spec) if spec.bins else None
@@ -252,7 +249,7 @@ class Controller(nn.Module):
         shift, scale = torch.zeros(0, dtype=dtype), torch.zeros(0, dtype=dtype)
         if normaliser.active:
             shift = normaliser.running_mean.to(dtype)
-            deviation = torch.sqrt(normaliser.running_var.to(dtype) + EPSILON)
+            deviation = torch.sqrt(normaliser.running_var.to(dtype) + normaliser.epsilon)
             scale = torch.cat([deviation, torch.tensor([normaliser.clip], dtype=dtype)])
         low, high = self.squasher.low.to(dtype), self.squasher.high.to(dtype)
         kind, bounds = decision.RAW, torch.zeros((2, 0), dtype=dtype)

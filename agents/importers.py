@@ -192,8 +192,8 @@ IMPORTERS = {
         import_sb3_zip,
         chosen=True,
         suite="quick",
-        note="observations go in as the environment gives them; the statistics of a VecNormalize that the policy was "
-        "trained behind lie in another file, a pickled one, which is not read",
+        note="observations go in as the environment gives them; if the policy was trained behind a VecNormalize, give "
+        "its statistics: --normalize-from vecnormalize.pkl, or the same as .npz or .safetensors",
     ),
 }
 """Kinds of published policies that `homeo-rl import` knows."""

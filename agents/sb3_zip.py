@@ -24,6 +24,7 @@ from homeo_rl import archives, strict_json, torch_archive
 from homeo_rl.agents.controller import Controller, controller_from
 from homeo_rl.agents.presets import PRESETS, controller_spec
 from homeo_rl.agents.sb3_names import Actor, find_actor
+from homeo_rl.agents.vec_normalize import NONE, Statistics, read_statistics, signs_beside
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.files import printable
 from homeo_rl.spec import ControllerSpec, NetworkSpec
@@ -41,6 +42,7 @@ def import_sb3_zip(
     *,
     agent: str = "",
     overrides: Mapping[str, Any] | None = None,
+    normalize_from: Path | None = None,
 ) -> Controller:
     """Read the actor of a policy that Stable-Baselines3 saved, or that our ``train`` exported.
 
@@ -49,6 +51,8 @@ def import_sb3_zip(
         env: the environment it was trained for; observations are taken as this gives them.
         agent: a preset; "mlp" by default, and the only one for policies of Stable-Baselines3's own.
         overrides: network fields in place of the preset's; hidden widths that are not among them are the weights'.
+        normalize_from: statistics of the VecNormalize that it was trained behind; the name "none" says that there was
+            none. Without either, a zip is refused where anything in it or beside it says that there was one.
 
     Raises:
         UsageError: the file is missing, damaged or hostile, does not fit the environment, or holds what such an
@@ -57,10 +61,16 @@ def import_sb3_zip(
     if not os.path.lexists(path):
         raise UsageError(f"{path}: expected a zip of Stable-Baselines3, found none; check the path")
     try:
-        with _opened(path) as (archive, told):
+        with _opened(path) as (archive, document):
             actor = find_actor(archive.entries, path)
-            spec = _spec(actor, archive, env, agent, dict(overrides or {}), told, path)
-            return _controller(actor, archive, spec, path)
+            told = document.get("policy_kwargs")
+            spec = _spec(
+                actor, archive, env, agent, dict(overrides or {}), told if isinstance(told, dict) else {}, path
+            )
+            statistics = _statistics(actor, spec, document, normalize_from, path)
+            if statistics is not None:
+                spec = replace(spec, normalise=True, clip=statistics.clip, epsilon=statistics.epsilon)
+            return _controller(actor, archive, spec, path, statistics)
     except StorageFault as fault:
         raise UsageError(str(fault)) from None
 
@@ -97,24 +107,47 @@ def read_policy(path: Path) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[TensorArchive, dict[str, Any]]]:
-    """Open a zip; yields the policy's tensors, and its arguments as far as they are plain."""
+    """Open a zip; yields the policy's tensors, and what its ``data`` say in plain JSON, the rest staying closed."""
     with archives.opened(path) as archive:
         infos = {info.filename: info for info in archive.infolist()}
         if "policy.pth" not in infos:
             raise UsageError(f"{path}: expected a zip of Stable-Baselines3 with a policy.pth, found none in it")
-        told = _told(archive, infos.get("data"), path)
+        document = _document(archive, infos.get("data"), path)
         with torch_archive.opened(archive, infos["policy.pth"], f"{path}: policy.pth") as tensors:
-            yield tensors, told
+            yield tensors, document
 
 
-def _told(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, path: Path) -> dict[str, Any]:
-    """Return the plain entries of ``policy_kwargs``; what is pickled beside them stays closed."""
+def _document(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, path: Path) -> dict[str, Any]:
     if info is None:
         return {}
     where = f"{path}: data"
-    document = strict_json.decode(archives.whole(archive, info, strict_json.SMALL.size, where), where)
-    told = document.get("policy_kwargs")
-    return told if isinstance(told, dict) else {}
+    return strict_json.decode(archives.whole(archive, info, strict_json.SMALL.size, where), where)
+
+
+def _statistics(
+    actor: Actor, spec: ControllerSpec, document: Mapping[str, Any], given: Path | None, path: Path
+) -> Statistics | None:
+    """Return the statistics that the user names; None where observations go in as they are.
+
+    Raises:
+        UsageError: they do not fit, or the user names none and something says that there are some.
+    """
+    if actor.ours:
+        if given is not None:
+            raise UsageError(f"{path}: has a normaliser of its own, as train leaves it; leave --normalize-from out")
+        return None
+    if given is not None:
+        return None if str(given) == NONE else read_statistics(given, spec.network.inputs)
+    sign = next(signs_beside(path), "")
+    if not sign and actor.algo == "ppo" and document.get("_last_original_obs") is not None:
+        sign = "its data (_last_original_obs)"  # which on-policy algorithms keep behind a VecNormalize only
+    if sign:
+        file = sign if sign.endswith(".pkl") else "FILE"
+        raise UsageError(
+            f"{path}: {sign} says that it was trained on normalised observations; give --normalize-from "
+            f"{shlex.quote(file)}, or --normalize-from {NONE} if that is wrong"
+        )
+    return None
 
 
 def _spec(
@@ -204,7 +237,9 @@ def _hidden(actor: Actor, archive: TensorArchive, path: Path) -> list[int]:
     return widths[:-1]
 
 
-def _controller(actor: Actor, archive: TensorArchive, spec: ControllerSpec, path: Path) -> Controller:
+def _controller(
+    actor: Actor, archive: TensorArchive, spec: ControllerSpec, path: Path, statistics: Statistics | None = None
+) -> Controller:
     """Build the controller that ``spec`` describes from the actor's tensors.
 
     Raises:
@@ -225,6 +260,8 @@ def _controller(actor: Actor, archive: TensorArchive, spec: ControllerSpec, path
             name: np.zeros(shape, dtype) for name, (shape, dtype) in own.items() if name.startswith("normaliser.")
         }
         tensors["normaliser.running_var"] += 1.0
+    if statistics is not None:
+        tensors |= {"normaliser.running_mean": statistics.mean, "normaliser.running_var": statistics.var}
     return controller_from(spec, tensors, where=str(path))
 
 

@@ -107,8 +107,9 @@ class GymVecEnv(VecEnv):
             name = self.env.spec.id if self.env.spec is not None else type(self.env.unwrapped).__name__
             robot, entry = first + place[0], f", entry {place[1]}," if len(place) == 2 else ""
             raise NumericalFault(
-                f"{name}: step {self._steps[robot]} of the episode: {what} of robot {robot}{entry} is {number}; "
-                f"expected finite numbers within {LIMIT:g}; stopped before it reached the policy"
+                f"{name}: step {self._steps[robot]}: {what} of robot {robot}{entry} is {number}; "
+                f"expected finite numbers within {LIMIT:g}; stopped before it reached the "
+                "policy (steps are those of the episode)"
             )
 
 

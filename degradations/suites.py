@@ -35,6 +35,8 @@ from homeo_rl.degradations.observation import (
 )
 from homeo_rl.degradations.protocol import Condition, Degradation, fields_of
 from homeo_rl.errors import UsageError, repeated, unknown
+from homeo_rl.files import printable
+from homeo_rl.finite import LIMIT
 from homeo_rl.paths import local_path
 from homeo_rl.spec import parse
 from homeo_rl.yaml_file import read_yaml
@@ -181,7 +183,26 @@ def build(fields: dict[str, Any], *, where: str) -> Degradation:
     for key in values:
         if key not in known:
             raise unknown(f"parameter of {kind} in {where}", key, known)
-    return parse(DEGRADATIONS[kind], values, where=f"{where}: {kind}")
+    built = parse(DEGRADATIONS[kind], values, where=f"{where}: {kind}")
+    for name in values:
+        low, high = _RANGES.get(f"{kind}.{name}") or _RANGES.get(name) or (-LIMIT, LIMIT)
+        value = getattr(built, name)
+        ours = type(built).__module__.startswith("homeo_rl.")
+        if ours and isinstance(value, int | float) and not low <= value <= high:
+            raise UsageError(f"{where}: {kind}: {name}: expected {low:g} to {high:g}, got {printable(value, 30)}")
+    return built
+
+
+_RANGES = {
+    "fraction": (0.0, 1.0),
+    "probability": (0.0, 1.0),
+    "std": (0.0, 1e6),
+    "steps": (0.0, 1e4),
+    "body-mass.factor": (1e-3, 1e3),
+    "friction.factor": (0.0, 1e3),
+    "factor": (-1e3, 1e3),
+}
+"""Sound parameters of our own degradations: those of a kind, or of every one with such a name."""
 
 
 def plain(suite: Suite) -> list[dict[str, Any]]:

@@ -46,6 +46,6 @@ class FiniteGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             name = self.spec.id if self.spec is not None else type(self.unwrapped).__name__
             where = "" if place == () else f" entry {place[0] if len(place) == 1 else place}"
             raise NumericalFault(
-                f"{name}: step {self._step} of the episode: {what}{where} is {number}; expected finite "
-                f"numbers within {LIMIT:g}; stopped before it reached the policy"
+                f"{name}: step {self._step}: {what}{where} is {number}; expected finite "
+                f"numbers within {LIMIT:g}; stopped before it reached the policy (steps are those of the episode)"
             )

@@ -7,6 +7,7 @@ reader finds the old bundle or the new one, never half of one.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -176,6 +177,9 @@ def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems of a network that sync files alone
+            raise
     finally:
         os.close(handle)
 

@@ -86,6 +86,8 @@ class Run:
                 hint = f"runs beside it: {', '.join(beside)}"
             else:
                 hint = "make one with `homeo-rl train`, or take one of `homeo-rl agents`"
+            if path.suffix == ".zip":
+                hint = f"homeo-rl import sb3-zip {path} --env ID --out RUN makes a run of it"
             raise UsageError(f"{path}: expected a run folder with a run.json, found none; {hint}")
         try:
             document = checkpoint.read_json(path / "run.json")
@@ -172,11 +174,19 @@ class Run:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Take the lock if it is free."""
+    """Take the lock if it is free.
+
+    Raises:
+        StorageFault: the file system has no locks.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError as error:
+        raise StorageFault(
+            f"{file.name}: cannot be locked ({error.strerror}); expected a file system with flock; choose another --out"
+        ) from error
     return True
 
 

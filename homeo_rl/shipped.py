@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from homeo_rl.errors import UsageError, near
-from homeo_rl.run import Run
+from homeo_rl.run import Run, require_new
 
 FOLDER = Path(__file__).parent / "agents" / "pretrained"
 
@@ -24,31 +24,43 @@ def near_runs(name: str) -> list[str]:
     return [] if like is None else [names[like]]
 
 
-def copied(source: Run, target: Path) -> Run:
+def copied(source: Run, target: Path, *, which: str = "policy") -> Run:
     """Return the run ``target``, made with the policy of ``source`` and nothing else if it is not there yet.
+
+    ``which`` is another policy bundle that has to be there too.
 
     Raises:
         UsageError: something else is at that place, or it cannot be written.
     """
-    if not (target / "run.json").exists():
-        if target.exists() and any(target.iterdir()):
-            raise UsageError(
-                f"{target}: expected a new or empty folder for {source.path.name!r}, found files; move them"
-            )
-        try:
+    wanted = dict.fromkeys(("policy", which))
+    try:
+        if not (target / "run.json").exists():
+            require_new(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
             draft = target.with_name(f".{target.name}.copying")  # of one that was cut nothing is left at the target
             shutil.rmtree(draft, ignore_errors=True)
-            shutil.copytree(source.path / "policy", draft / "policy")
-            shutil.copy(source.path / "run.json", draft / "run.json")
+            draft.mkdir()
+            for name in wanted:
+                _copy_bundle(source.path / name, draft / name)
+            shutil.copyfile(source.path / "run.json", draft / "run.json")
             draft.replace(target)
-        except OSError as error:
-            raise UsageError(f"{target}: cannot be written ({error.strerror}); use another folder") from None
+        elif not (target / which).exists():
+            _copy_bundle(source.path / which, target / which)
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written ({error.strerror}); use another folder") from None
     run = Run.open(target)
-    if run.policy_digest() != source.policy_digest():
+    if any(run.policy_digest(which=name) != source.policy_digest(which=name) for name in wanted):
         raise UsageError(
             f"{target}: expected a copy of {source.path.name!r} as it is now, found another policy; move it away"
         )
     return run
+
+
+def _copy_bundle(source: Path, target: Path) -> None:
+    """Copy the files of a bundle, not who may write them: what is copied may be read-only."""
+    target.mkdir()
+    for file in sorted(source.iterdir()):
+        shutil.copyfile(file, target / file.name)
 
 
 def copy_pretrained(name: str, folder: Path) -> Run:

@@ -21,6 +21,9 @@ Surrogate = Literal["rectangle", "arctan", "sigmoid", "triangle"]
 Initial = Literal["rest", "neuron", "layer", "constant"]
 Squash = Literal["tanh", "identity", "none"]
 
+EPSILON = 1.1920929e-07
+"""Added to the variance of observations before its root (float32's machine epsilon, as in PopSAN)."""
+
 _UNEXPECTED = ("unexpected_keyword_argument", "extra_forbidden")
 
 _STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -284,6 +287,7 @@ class ControllerSpec:
 
     ``low``/``high`` are the bounds of a continuous action, both empty for a discrete one (arg max of the outputs).
     ``squash``: "tanh" or "identity" (already in [-1, 1]) are scaled to the bounds; "none" is used as it is.
+    Observations become z-scores clipped to ``clip``; ``epsilon`` is added to a variance before its root.
     ``normalise`` False: observations are used as they are. ``bins`` K > 0: every action entry has K outputs, and the
     largest one chooses its value, of K in [-1, 1] that lie apart evenly ("uniform") or closer around 0 ("cubic").
     ``reflex`` is a compiled network that acts on the action last.
@@ -294,6 +298,7 @@ class ControllerSpec:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     clip: float = 3.0
+    epsilon: float = EPSILON
     normalise: bool = True
     bins: int = 0
     spacing: Literal["uniform", "cubic"] = "uniform"
@@ -309,6 +314,13 @@ class ControllerSpec:
         _require(left == 0, "network outputs", f"a multiple of {self.bins} bins", self.network.outputs)
         _require(len(self.low) in (0, outputs), "action bounds", f"{outputs}", len(self.low))
         _require(self.clip > 0, "normaliser clip", "> 0", self.clip)
+        _require(self.epsilon > 0, "normaliser epsilon", "> 0", self.epsilon)
+
+    @pydantic.model_serializer(mode="wrap")
+    def _written(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``epsilon`` out where it is the default: specifications of policies trained here are as before it."""
+        told: dict[str, Any] = write(self)
+        return {name: value for name, value in told.items() if name != "epsilon" or value != EPSILON}
 
     def _check_reflex(self, reflex: ReflexSpec) -> None:
         seen, acts = self.network.inputs, len(self.low)

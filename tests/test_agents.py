@@ -12,7 +12,7 @@ from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from homeo_rl.agents import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
-from homeo_rl.agents.controller import EPSILON, Normaliser, load_controller
+from homeo_rl.agents.controller import Normaliser, load_controller
 from homeo_rl.agents.importers import import_popsan
 from homeo_rl.agents.policies import SpikingPolicyMixin
 from homeo_rl.agents.presets import PRESETS, controller_spec
@@ -21,6 +21,7 @@ from homeo_rl.envs import make_env
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis import DWAM
 from homeo_rl.run import Run
+from homeo_rl.spec import EPSILON
 
 SMALL = {"hidden": [12, 10]}
 CASES = [

@@ -220,7 +220,7 @@ def test_bad_input(
 def test_nan_ends_training_with_code_4(algo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "--algo", algo, "--env", "worlds:Broken-v0", "-n", "200", "-f", tmp_path, *SMALL]
     _, err = call(*words, code=4, capsys=capsys)
-    assert "Broken-v0: step 7 of the episode: observation entry 1 is nan" in err
+    assert "Broken-v0: step 7: observation entry 1 is nan" in err
     (path,) = tmp_path.glob("*/Broken-v0_1")
     run = Run.open(path)
     assert run.spec.steps < 200

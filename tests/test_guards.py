@@ -65,7 +65,7 @@ class Hurt(worlds.Point):
         if self.left == 0:
             entry = int(self.np_random.integers(3))
             where = f" entry {entry}" if self.field == "observation" else ""
-            Hurt.said = f"Hurt-v0: step {self.t} of the episode: {self.field}{where} is {self.value:g}"
+            Hurt.said = f"Hurt-v0: step {self.t}: {self.field}{where} is {self.value:g}"
             if self.field == "observation":
                 observation[entry] = self.value
             else:
@@ -172,9 +172,7 @@ def test_which_numbers_are_wrong(value: Any, place: tuple[int, ...] | None) -> N
 def test_actions_are_checked_too() -> None:
     env = make_env("worlds:Point-v0")
     env.reset(seed=0)
-    with pytest.raises(
-        NumericalFault, match=r"Point-v0: step 1 of the episode: action entry 1 is 1e\+16; expected finite numbers"
-    ):
+    with pytest.raises(NumericalFault, match=r"Point-v0: step 1: action entry 1 is 1e\+16; expected finite numbers"):
         env.step(np.array([0.0, 1e16]))
 
 
@@ -201,9 +199,9 @@ def test_robots_side_by_side(what: str, monkeypatch: pytest.MonkeyPatch) -> None
         envs.step(np.zeros((3, 2)))
     monkeypatch.setattr(vector, "step", spoiled)
     said = {
-        "reward": "step 3 of the episode: reward of robot 1 is -1e",
-        "observation": "step 3 of the episode: observation of robot 1, entry 5, is nan",
-        "last observation": "step 4 of the episode: observation of robot 1, entry 0, is inf",
+        "reward": "step 3: reward of robot 1 is -1e",
+        "observation": "step 3: observation of robot 1, entry 5, is nan",
+        "last observation": "step 4: observation of robot 1, entry 0, is inf",
     }
     if what == "last observation":
         envs.step(np.zeros((3, 2)))

@@ -11,15 +11,21 @@ from homeo_rl.errors import UsageError
 from homeo_rl.files import printable
 
 
-def open_run(path: Path, modules: tuple[str, ...] = ()) -> Any:
+def open_run(path: Path, modules: tuple[str, ...] = (), *, out: Path | None = None, which: str = "policy") -> Any:
     """Open a run folder, or a copy of an agent that comes with the package.
 
-    Its modules and ``modules`` are loaded: they may register environments, degradations and plug-ins.
+    With ``out`` it is a copy of the run's policies there, ``which`` among them: nothing is written into the run. Its
+    modules and ``modules`` are loaded: they may register environments, degradations and plug-ins.
     """
     from homeo_rl.envs.making import load_modules
     from homeo_rl.run import Run
+    from homeo_rl.shipped import FOLDER, copied, pretrained_names
 
-    run = Run.open(path)
+    shipped = not (path / "run.json").exists() and str(path) in pretrained_names()
+    run = Run.open(FOLDER / path if shipped and out is not None else path)
+    if out is not None:
+        run.load_policy(which=which)  # there is one
+        run = copied(run, out, which=which)
     run = Run(run.path, replace(run.spec, modules=tuple(dict.fromkeys((*run.spec.modules, *modules)))))
     load_modules(run.spec.modules)
     return run

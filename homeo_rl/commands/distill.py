@@ -16,7 +16,8 @@ def run(args: Distill, words: list[str]) -> dict[str, Any]:
 
     require_new(args.out)
     zipped = args.teacher.suffix == ".zip"
-    run = open_run(args.teacher.parent if zipped else args.teacher)
+    lies_in_run = zipped and (args.teacher.parent / "run.json").exists()
+    run = open_run(args.teacher.parent if lies_in_run else args.teacher)
 
     from homeo_rl.console import Bars
     from homeo_rl.training.distill import DistillationPlan, Round, distill

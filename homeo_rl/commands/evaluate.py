@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import asdict, replace
 from typing import Any
 
 from homeo_rl.commands.common import open_run, print_report, whole_numbers
+from homeo_rl.errors import UsageError
 from homeo_rl.flags import Evaluate
 
 
@@ -17,14 +19,19 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
     from homeo_rl.evaluation.routes import read_routes
 
     check_sizes(args.num_envs, args.workers)
-    run = open_run(args.run, args.gym_packages)
+    which = "best" if args.best else "policy"
+    run = open_run(args.run, args.gym_packages, out=args.out, which=which)
+    if not os.access(run.path, os.W_OK):
+        raise UsageError(
+            f"{run.path}: expected a run that can be written to; give --out DIR, where scores and pictures then go"
+        )
     routes = () if args.routes is None else read_routes(args.routes)
     plan = Plan(
         suite=load_suite(args.suite),
         arms=tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip()),
         episodes=(len(routes) or 20) if args.episodes is None else args.episodes,
         seed=args.seed,
-        which="best" if args.best else "policy",
+        which=which,
         calibration_episodes=args.calibration_episodes,
         env=args.env,
         routes=routes,

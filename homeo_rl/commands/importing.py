@@ -35,8 +35,12 @@ def run(args: Import, words: list[str]) -> dict[str, Any]:
     importer = importers[args.kind]
     if not importer.chosen and (args.agent or args.agent_kwargs):
         raise UsageError(f"import {args.kind}: its architecture is known; leave --agent and --agent-kwargs out")
+    if not importer.chosen and args.normalize_from is not None:
+        raise UsageError(f"import {args.kind}: has its own statistics; --normalize-from is for sb3-zip, leave it out")
     overrides = parse_params(args.agent_kwargs, "--agent-kwargs")
-    chosen = {"agent": args.agent, "overrides": overrides} if importer.chosen else {}
+    chosen: dict[str, Any] = {}
+    if importer.chosen:
+        chosen = {"agent": args.agent, "overrides": overrides, "normalize_from": args.normalize_from}
     env_kwargs = {**importer.env_kwargs, **parse_params(args.env_kwargs, "--env-kwargs")}
     env = make_env(args.env, env_kwargs)
     with closing(env):
@@ -56,7 +60,7 @@ def run(args: Import, words: list[str]) -> dict[str, Any]:
     run = Run.create(args.out, spec)
     save_controller(run, controller)
     print(f"policy: {describe(controller.spec)}")
-    if importer.note:
+    if importer.note and not (importer.chosen and controller.spec.normalise):
         print(f"note: {importer.note}")
     print(f"run: {run.path}")
     spiking = controller.spec.network.body == "spiking"

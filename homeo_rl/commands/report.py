@@ -12,6 +12,9 @@ from homeo_rl.errors import Finding, HomeoError, UsageError
 from homeo_rl.files import printable
 from homeo_rl.flags import Report
 
+_FILES = (".pdf", ".md", ".htm", ".png", ".svg", ".csv", ".txt", ".json", ".tex", ".docx", ".zip", ".ipynb")
+"""Endings of files that somebody could take a report for; a folder is hardly called so."""
+
 
 def run(args: Report, words: list[str]) -> dict[str, Any]:
     """Join evaluations into a folder with a Markdown page, or into one HTML file."""
@@ -24,8 +27,10 @@ def run(args: Report, words: list[str]) -> dict[str, Any]:
     conditions = [part.strip() for part in args.conditions.split(",")] if args.conditions else None
     if args.out is not None and args.out.suffix.lower() == ".html":
         return _page(args, runs, args.out, conditions)
-    folders = [latest_evaluation(run, args.suite) for run in runs]
     out = args.out or runs[0].path / "report"
+    if out.suffix.lower() in _FILES:
+        raise UsageError(f"--out {out}: expected a name that ends in .html, or a folder, got another file's name")
+    folders = [latest_evaluation(run, args.suite) for run in runs]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -6,6 +6,7 @@ seeds belong to a purpose of their own, so no evaluation ever meets them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -142,7 +143,8 @@ def calibration_of(
     if is_replayable(network):
         answers = packed(network, remember(network, torch.as_tensor(inputs)))
     calibration = Calibration(tuple(rates), tuple(squares), moments.decisions, inputs, answers)
-    run.save_calibration(_tensors(calibration), {**document, "decisions": moments.decisions})
+    if os.access(run.path, os.W_OK):  # it is a cache: where it cannot be kept it is made anew
+        run.save_calibration(_tensors(calibration), {**document, "decisions": moments.decisions})
     return calibration
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from homeo_rl.agents.controller import EPSILON, Controller
+from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.errors import Finding, UsageError
 from homeo_rl.exchange.decision import Decision
@@ -113,7 +113,7 @@ def _observations(controller: Controller, count: int, rng: np.random.Generator) 
     size = normaliser.running_mean.shape[0]
     drawn = rng.uniform(0.0, 1.0, (count, size))
     if normaliser.active:
-        spread = np.sqrt(normaliser.running_var.numpy() + EPSILON)
+        spread = np.sqrt(normaliser.running_var.numpy() + normaliser.epsilon)
         drawn = normaliser.running_mean.numpy() + spread * rng.normal(size=(count, size))
     return torch.as_tensor(drawn, dtype=torch.float32)
 

@@ -25,6 +25,9 @@ class Import(Common):
     """Architecture that the weights of a zip are for: mlp (the default), or the --agent that train was given."""
     agent_kwargs: Words = ()
     """Fields of its network, name:value (activation:relu steps:8); hidden widths are by default the weights'."""
+    normalize_from: Path | None = None
+    """Statistics of the VecNormalize that an sb3-zip was trained behind: vecnormalize.pkl (nothing in it is executed),
+    or an .npz or .safetensors with mean, var, clip_obs, epsilon; none: observations were not normalised."""
     reading: Words = ()
     """What a NIR graph of others does not say, name:value: steps dt decay flavour encoder squash gain."""
     env_kwargs: Words = ()

@@ -15,6 +15,9 @@ class Evaluate(Common):
 
     run: Positional[Path]
     """Run folder, or the name of an agent that comes with the package (homeo-rl agents)."""
+    out: Path | None = None
+    """Folder that gets a copy of the policy and everything that is written, in place of the run (which may be
+    read-only); report takes it as a run."""
     suite: str = "quick"
     """clean, quick, paper-mujoco, standard, navigation-paper, navigation-standard, or a YAML file."""
     env: str = ""

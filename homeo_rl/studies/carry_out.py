@@ -12,7 +12,7 @@ from typing import Any
 
 from homeo_rl import checkpoint
 from homeo_rl.agents.controller import load_controller
-from homeo_rl.agents.shipped import FOLDER, copied, pretrained_names
+from homeo_rl.shipped import FOLDER, copied, pretrained_names
 from homeo_rl.degradations.protocol import NetworkDegradation
 from homeo_rl.degradations.suites import Suite, load_suite
 from homeo_rl.errors import UsageError, unknown

@@ -164,7 +164,7 @@ def _student(run: Run, teacher: Controller, plan: DistillationPlan) -> Controlle
     if not teacher.normaliser.active:
         return Controller(spec)
     # What the teacher saw while it learned; the states of a policy that balances are too much alike for a scale.
-    student = Controller(replace(spec, clip=teacher.spec.clip, normalise=True))
+    student = Controller(replace(spec, clip=teacher.spec.clip, epsilon=teacher.spec.epsilon, normalise=True))
     student.normaliser.load_state_dict(teacher.normaliser.state_dict())
     return student
 

@@ -79,9 +79,12 @@ def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     names = known(algo)
     kinds = {name: _KINDS.get(text) for name, text in algorithm(algo).arguments().items()} | OURS
+    settled = {**algorithm(algo).defaults, **given}
     for name, value in given.items():
         if name not in names:
             raise unknown(f"hyper-parameter of {algo}", name, names)
+        if kinds[name] is int and isinstance(value, float) and value.is_integer():
+            settled[name] = value = int(value)  # 1e6, which YAML takes for a float
         if name in SCHEDULED and isinstance(value, str):
             schedule(name, value)
             continue
@@ -92,10 +95,10 @@ def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:
             got = printable(repr(value), 60)
             raise UsageError(f"hyper-parameter {name}: expected {kind.__name__}, got {got}; correct it")
         _check_range(name, value)
-    return {**algorithm(algo).defaults, **given}
+    return settled
 
 
-SCHEDULED = ("learning_rate", "clip_range")
+SCHEDULED = ("learning_rate", "clip_range", "clip_range_vf")
 """Hyper-parameters that may fall linearly to 0 over the training, written ``lin_3e-4`` as in rl-zoo's files."""
 
 
@@ -134,6 +137,8 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 
 def _check_range(name: str, value: Any) -> None:
+    if name in _RANGES and isinstance(value, str):
+        raise UsageError(f"hyper-parameter {name}: expected a number, got {printable(repr(value), 60)}; correct it")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     low, high = _RANGES.get(name, (-math.inf, math.inf))

@@ -10,7 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
-from homeo_rl.errors import BadUpdate
+from homeo_rl.errors import BadUpdate, StorageFault
 
 POINTS = 500
 """Points of a curve, at least, where the algorithm tells so many."""
@@ -58,7 +58,13 @@ class TrainingLogger(Logger):
         """Write a point if it is time for one; evaluations, which are rare, always are."""
         if step - self.last >= self._spacing or any(name.startswith("eval/") for name in self.name_to_value):
             self.last = step
-            super().dump(step)
+            try:
+                super().dump(step)
+            except OSError as error:
+                raise StorageFault(
+                    f"{self.dir}: figures could not be written ({error.strerror or error}); free space or permission? "
+                    "The same command then goes on"
+                ) from error
 
 
 class LoggerCallback(BaseCallback):

@@ -205,6 +205,8 @@ def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
     for name in SCHEDULED:
         if isinstance(hyperparams.get(name), str):
             hyperparams[name] = LinearSchedule(schedule(name, hyperparams[name]), 0.0, 1.0)
+    if isinstance(hyperparams.get("train_freq"), list):
+        hyperparams["train_freq"] = tuple(hyperparams["train_freq"])  # as Stable-Baselines3 wants [1, "episode"]
     if ours.get("noise_std"):
         size = int(np.prod(envs.action_space.shape or (1,)))
         hyperparams["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, float(ours["noise_std"])))

@@ -20,6 +20,7 @@ import gymnasium as gym
 
 from homeo_rl.agents.net_arch import split_net_arch
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.files import printable
 from homeo_rl.training.algorithms import algorithm
 
 SPIKE_CODED = "homeo_rl.envs.navigation.coding.SpikeCoded"
@@ -96,6 +97,8 @@ def translated(section: Mapping[str, Any], *, algo: str, env: str, where: str) -
         raise UsageError(f"{where}: noise_type: expected normal, got {noise!r}; its noise_std goes with normal noise")
     if left.get("callback") in (NORMALISING, [NORMALISING]):
         del left["callback"]
+    if left.get("frame_stack") == 1:
+        del left["frame_stack"]
     for name, reason in _REFUSED.items():
         if left.pop(name, None):
             raise UsageError(f"{where}: {name} has no counterpart: {reason}; leave it out")
@@ -151,8 +154,10 @@ def _policy(name: Any, algo: str, where: str) -> bool:
 def _policy_kwargs(given: Any, theirs: bool, where: str) -> dict[str, Any]:
     where = f"{where}: policy_kwargs"
     found = plain(given, where)
+    if found is None:  # None is what rl-zoo evaluates the text None to
+        return {}
     if not isinstance(found, dict):
-        raise UsageError(f"{where}: expected names with values, got {found!r}")
+        raise UsageError(f"{where}: expected names with values, got {printable(repr(found), 60)}")
     known = ("agent", "agent_kwargs", "log_std_init", "net_arch")
     for name in found:
         if name not in known:

@@ -30,7 +30,8 @@ from homeo_rl.yaml_file import read_yaml
 class Preset:
     """A training without its seed and place; the fields are flags of ``homeo-rl train``.
 
-    How often a training is evaluated belongs to it: encoders that draw spikes draw in evaluations too.
+    How often a training is evaluated belongs to it where it is given: encoders that draw spikes draw in evaluations
+    too.
     """
 
     algo: str
@@ -78,7 +79,11 @@ class _Dumper(yaml.SafeDumper):
 
 def text_of(preset: Preset, comments: Sequence[str]) -> str:
     """Return a preset as YAML that `read_preset` and ``-conf`` read."""
-    told: dict[str, Any] = {one.name: getattr(preset, one.name) for one in dataclasses.fields(preset)}
+    told: dict[str, Any] = {
+        one.name: getattr(preset, one.name)
+        for one in dataclasses.fields(preset)
+        if one.name not in ("eval_freq", "eval_episodes") or getattr(preset, one.name) != one.default
+    }
     told["gym_packages"] = list(preset.gym_packages)
     told[preset.env] = told["hyperparams"] = _plain(preset.hyperparams)
     body = yaml.dump(told, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)

@@ -117,8 +117,6 @@ def preset_of(plan: TuningPlan, row: Row) -> Preset:
         env_kwargs=training.env_kwargs,
         gym_packages=training.modules,
         homeostasis_in_training=training.homeostasis_in_training,
-        eval_freq=training.eval_freq,
-        eval_episodes=training.eval_episodes,
     )
 
 
@@ -127,6 +125,8 @@ def _comments(plan: TuningPlan, row: Row) -> list[str]:
     return [
         f"Trial {row.slot} of {plan.trials} of {plan.storage.name}: mean returns {_figures(row.means)} of seeds "
         f"{seeds[0]} to {seeds[-1]}.",
+        f"The trial was evaluated with --eval-freq {plan.training.eval_freq} --eval-episodes "
+        f"{plan.training.eval_episodes}, for the pruner; give them to repeat it to the last bit.",
         "homeo-rl train --preset FILE --seed N; words on the command line win. -conf FILE reads the last section.",
     ]
 
