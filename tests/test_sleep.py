@@ -27,6 +27,7 @@ from homeo_rl.evaluation.evaluate import evaluate
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.homeostasis import DWAM, Memory, SleepHomeostat, make
 from homeo_rl.homeostasis.sleep import Sleeping, _largest
+from homeo_rl.report.figures import DISTANCE
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator
 from homeo_rl.snn import SpikingNetwork
@@ -452,13 +453,19 @@ def test_calibrate_and_sleep(make_run: Callable[..., Run], tmp_path: Path, capsy
     assert told["memory_bytes"] > 0
     assert len(told["rates"]) == 3
     assert "firing rates when healthy" in out
-    picture = tmp_path / "neurons.png"
+    picture = tmp_path / "neurons.svg"
     words = ["sleep", run.path, "--damage", "weights-gaussian@0.67", "--suite", "standard", "--json"]
     out, _ = call(*words, "--picture", picture, capsys=capsys)
     slept = last(out)
     assert slept["passed"] is False
     assert sum(slept["after"]) < sum(slept["before"])
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    shown = [text.strip() for text in re.findall(r"<!-- (.*?) -->", picture.read_text())]
+    for index, (before, after) in enumerate(zip(slept["before"], slept["after"], strict=True)):
+        assert f"layer {index}: distance {before:.4f} to {after:.4f}" in shown, "one number in table and picture"
+        assert f"{before:.4f}" in out
+        assert f"{after:.4f}" in out
+    assert DISTANCE in shown
+    assert DISTANCE in " ".join(out.split())
     assert run.policy_digest() == digest
     out, _ = call(*words, "--homeostasis", "sleep:tolerance=0.9", capsys=capsys)
     calm = last(out)

@@ -16,7 +16,7 @@ from homeo_rl import checkpoint
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.agents.shipped import FOLDER, pretrained_names
 from homeo_rl.cli import main
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.evaluation import evaluate as evaluation
 from homeo_rl.evaluation import rollout
 from homeo_rl.evaluation.evaluate import Silence
@@ -41,6 +41,7 @@ from homeo_rl.studies.results import (
     read_results,
     recoveries_of,
     room_of,
+    untrained_hosts,
 )
 from homeo_rl.studies.study import read_study, study_names
 from homeo_rl.sweeps.combinations import read_sweep
@@ -416,30 +417,75 @@ def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("others", [("h",), ()])
-def test_hosts_without_return_have_no_retention(tmp_path: Path, others: tuple[str, ...]) -> None:
-    """They are named; the others' page is there, and without others it is said what is asked for."""
+@pytest.mark.parametrize("env", ["Pendulum-v1", "S"])
+def test_hosts_without_return_have_differences(tmp_path: Path, others: tuple[str, ...], env: str) -> None:
+    """Returns are compared as they are and, where the ends of the scale are known, normalised; nobody is refused."""
     lines = ["entry,host,arm,condition,episode,severity,return,success"]
     for host in ("sinks", *others):
         for cell, value in (("none,clean", 9.0), ("none,noise", 3.0), ("sleep,clean", 9.0), ("sleep,noise", 8.0)):
-            told = -value if host == "sinks" else value
-            lines += [f"0,{host},{cell},{episode},{int('noise' in cell)},{told + episode}," for episode in range(3)]
-    group = {"name": "walkers", "hosts": ["sinks", *others], "suite": "s", "arms": ["none", "sleep"]}
+            total = 100 * value - 1200 if host == "sinks" else value
+            lines += [f"0,{host},{cell},{episode},{int('noise' in cell)},{total + episode}," for episode in range(3)]
+    write_study(tmp_path, lines, ["sinks", *others], {"h": "H", "sinks": env})
+    results = read_results(tmp_path)
+    assert {cell.host for cell in results.cells} == set(others)
+    page = write_page(results, tmp_path).read_text()
+    assert "needs a clean return above 0, and therefore at the end under Returns: sinks." in page
+    assert ("| walkers | test | h | H | 10 | 0.400" in page) == bool(others)
+    row = "| sleep | 1 | -299.0 [-300.0, -298.0] | -399.0 [-400.0, -398.0] | +500.0 [+500.0, +500.0] |"
+    share = 500 / (-151.9 + 1197.2)
+    assert (f"{row} +{share:.3f} [+{share:.3f}, +{share:.3f}] |" if env == "Pendulum-v1" else row + "\n") in page
+    assert ("no random and best return are known" in page) == (env == "S")
+
+
+def write_study(folder: Path, lines: list[str], hosts: list[str], envs: dict[str, str]) -> None:
+    """Write the tables of a study of one group, whose arms are none and sleep and whose damage is noise."""
+    group = {"name": "walkers", "hosts": hosts, "suite": "s", "arms": ["none", "sleep"]}
     document = {
         "study": {"name": "t", "description": "", "episodes": 3, "seed": 0, "groups": [group], "subsets": [],
                   "claims": [], "contrasts": []},
-        "command": "", "missing": [], "unfinished": [], "envs": {"h": "H", "sinks": "S"}, "versions": {},
+        "command": "", "missing": [], "unfinished": [], "envs": envs, "versions": {},
         "suites": {"s": {"conditions": {"noise": "network"}}},
     }  # fmt: skip
-    tables.write_tables(tmp_path, document, [line.split(",") for line in lines], [])
-    if not others:
-        with pytest.raises(UsageError, match="sinks: expected a clean mean return above 0"):
-            read_results(tmp_path)
-        return
-    results = read_results(tmp_path)
-    assert {cell.host for cell in results.cells} == {"h"}
-    page = write_page(results, tmp_path).read_text()
-    assert "needs a clean return above 0: sinks." in page
-    assert "| walkers | test | h | H | 10 | 0.400" in page
+    tables.write_tables(folder, document, [line.split(",") for line in lines], [])
+
+
+def test_untrained_hosts_are_flagged(tmp_path: Path) -> None:
+    """A pole that falls "keeps" more than everything; the page says that it was never trained."""
+    lines = ["entry,host,arm,condition,episode,severity,return,success"]
+    for host, clean in (("fallen", 30.0), ("standing", 990.0), ("wavering", 0.0)):
+        for arm in ("none", "sleep"):
+            for episode in range(3):
+                total = 100 + 450 * episode if host == "wavering" else clean + episode
+                lines += [
+                    f"0,{host},{arm},clean,{episode},0,{total},",
+                    f"0,{host},{arm},noise,{episode},1,{3 * total},",
+                ]
+    write_study(tmp_path, lines, ["fallen", "standing", "wavering"], dict.fromkeys(("fallen", "standing", "wavering"),
+                                                                                   "InvertedPendulum-v5"))  # fmt: skip
+    flagged = untrained_hosts(read_results(tmp_path))
+    assert set(flagged) == {"fallen", "wavering"}
+    assert "0.03 of the way from random to the best known return" in flagged["fallen"]
+    assert "wider than the return itself" in flagged["wavering"]
+    page = write_page(read_results(tmp_path), tmp_path).read_text()
+    assert "Not trained, fallen: the clean return 31 is 0.03 of the way" in page
+    assert "standing:" not in page
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("0,h,none,clean,2,0,nan,", "line 4, host h: return: expected a finite number, got 'nan'"),
+        ("0,h,none,clean,2,0,,", "line 4, host h: return: expected a finite number, got ''"),
+        ("0,h,none,clean,2,0,9,inf", "line 4, host h: success: expected a finite number, got 'inf'"),
+        ("0,h,none,clean,1,0,9,", "line 4, host h: expected each episode once, got that of line 3 again"),
+    ],
+)
+def test_damaged_episodes_of_a_study_are_named(tmp_path: Path, line: str, said: str) -> None:
+    lines = ["entry,host,arm,condition,episode,severity,return,success"]
+    lines += [f"0,h,none,clean,{episode},0,9," for episode in range(2)]
+    write_study(tmp_path, [*lines, line], ["h"], {"h": "H"})
+    with pytest.raises(StorageFault, match=said):
+        read_results(tmp_path)
 
 
 # Hosts that come with the package.

@@ -53,23 +53,20 @@ def _page(args: Report, runs: list[Any], out: Path, conditions: list[str] | None
     """Write one file of HTML.
 
     Raises:
-        Finding: the page was written, but packages that its episodes need could not be imported.
+        Finding: the page was written without episodes of evaluations that cannot be played here.
     """
     from homeo_rl.console import Bars
     from homeo_rl.report.page import gather, wishes, write_page
 
     if out.is_dir():
         raise UsageError(f"--out {out}: expected a file's name, found a folder; give another name")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out {out}: cannot be made ({error.strerror}); choose another folder") from None
     given = _suite(args.suite) if args.suite and Path(args.suite).suffix in (".yaml", ".yml") else None
     material = gather(runs, suite=args.suite if given is None else given.name, conditions=conditions)
     absent = _load_packages(material, args.gym_packages) if args.play else {}
     suites = dict(_suites(material, given))
     specimens: list[Any] = []
     damages = {key: _damages(suite) for key, suite in suites.items()}
+    lost = [f"package {name!r} is missing: {printable(why, 300)}" for name, why in absent.items()]
     wanted, unplayed = wishes(material, damages) if args.play else ([], [])
     with Bars(enabled=args.progress).shown() as bars:
         bars.start("episodes", len(wanted))
@@ -78,17 +75,23 @@ def _page(args: Report, runs: list[Any], out: Path, conditions: list[str] | None
                 specimens.append(_played(wish, suites.get(str(wish.document.get("suite_hash")))))
             except HomeoError as error:
                 unplayed.append(f"{wish.member.name}: episodes were not played: {printable(error, 300)}.")
+                if wish.document:  # it was evaluated, so it could be played where that was done
+                    lost.append(unplayed[-1])
             bars.advance()
-    notes = list(dict.fromkeys(unplayed))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be made ({error.strerror}); choose another folder") from None
+    notes = [*lost[: len(absent)], *dict.fromkeys(unplayed)]
     page = write_page(material, out, suites=damages, specimens=specimens, notes=notes)
     for note in (*material.notes, *notes):
         print(f"left out: {printable(note, 400)}")
     print(f"page: {page.path} ({page.size / 1e6:.2f} MB, {len(page.sections)} sections)")
-    if absent:
-        names = ", ".join(f"{name} ({reason})" for name, reason in absent.items())
+    if lost:
+        more = f" (and {len(set(lost)) - 1} more)" if len(set(lost)) > 1 else ""
         raise Finding(
-            f"{page.path}: written without episodes that need packages which cannot be imported here: "
-            f"{printable(names, 600)}; give the command where they can be, or --no-play"
+            f"{page.path}: written without spikes and films of some episodes: {lost[0].rstrip('.')}{more}; give "
+            "--gym-packages and --suite as evaluate was given them, or --no-play"
         )
     return {"page": str(page.path), "bytes": page.size, "sections": list(page.sections)}
 

@@ -34,7 +34,7 @@ def run(args: Sleep, words: list[str]) -> dict[str, Any]:
     from homeo_rl.envs.making import arguments_for
     from homeo_rl.evaluation.calibrate import calibration_of
     from homeo_rl.evaluation.rollout import one_thread
-    from homeo_rl.report.figures import draw_neurons
+    from homeo_rl.report.figures import DISTANCE, draw_neurons
     from homeo_rl.snn.replay import Replay
 
     which, env = "best" if args.best else "policy", args.env or run.spec.env
@@ -62,16 +62,12 @@ def run(args: Sleep, words: list[str]) -> dict[str, Any]:
         for index in range(len(before))
     ]  # fmt: skip
     header = ["layer", "own change", "neurons changed", "fell silent", "stuck", "distance before", "after sleep"]
-    title = f"{args.damage}: distance of the rates of single observations from the remembered ones"
-    print_table(title, header, rows)
+    print_table(f"{args.damage}; {DISTANCE}", header, rows)
     print("the self-test passes: nothing to mend" if passed else f"slept {seconds:.2f} s")
     if args.picture is not None:
         rates = [[train.mean((0, 1)).numpy() for train in replay.through(weights)] for weights in (broken, mended)]
         remembered = [train.mean((0, 1)).numpy() for train in replay.memory.trains[1:]]
-        title = f"{run.path.name}, {args.damage}: every neuron's mean rate over all observations (points)\n"
-        title += (
-            "distance: of the rates of single observations from the remembered ones, mean of observations and neurons"
-        )
+        title = f"{run.path.name}, {args.damage}: mean rate of every neuron over all observations"
         now = {"damaged": rates[0], "after sleep": rates[1]}
         draw_neurons(remembered, now, (before, after), args.picture, title=title)
         print(f"picture: {args.picture}")

@@ -43,16 +43,22 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
     else:
         source = Path(args.study)
 
-    from homeo_rl.studies.page import table_of, write_page
-    from homeo_rl.studies.results import read_results
+    from homeo_rl.studies.page import returns_of, table_of, write_page
+    from homeo_rl.studies.results import beside_retention, read_results, untrained_hosts
 
     results = read_results(source)
     args.out.mkdir(parents=True, exist_ok=True)
     page = write_page(results, args.out)
     for group in results.groups:
         print_table(group, *table_of(results, group))
+    raw = beside_retention(results)
+    for group, host in dict.fromkeys((cell.group, cell.host) for cell in raw.cells):
+        print_table(f"{group}: returns of {host}, which has no retention", *returns_of(raw, group, host))
+    untrained = untrained_hosts(results)
+    for host, why in untrained.items():
+        print(f"note: {host} is not trained: {why}")
     print(f"page: {page}")
-    return {"out": str(args.out), "page": str(page), "evaluated": done, "hosts": total}
+    return {"out": str(args.out), "page": str(page), "evaluated": done, "hosts": total, "untrained": untrained}
 
 
 def _told(arms: tuple[str, ...]) -> str:

@@ -16,8 +16,9 @@ import yaml
 TRAINED = 0.25
 """A clean policy below this share of the way from random to the best known return counts as untrained."""
 
-WIDEST = 0.5
-"""A clean return whose 95 % interval is wider than this share of it is too uncertain to divide by."""
+WIDEST = 1.0
+"""A clean return whose 95 % interval is wider than this share of it (of what it is above random, where that is known)
+is too uncertain to divide by."""
 
 
 @pydantic.with_config(pydantic.ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -53,3 +54,27 @@ def _baselines() -> dict[str, Baseline]:
 def baseline_of(env: str) -> Baseline | None:
     """Return the ends of an environment's scale; None where they are not known."""
     return _baselines().get(env)
+
+
+def doubt(mean: float, low: float, high: float, baseline: Baseline | None) -> str:
+    """Return why a policy does not count as trained; "" where it does, or nothing is known against it.
+
+    Args:
+        mean: of its clean returns.
+        low: lower end of their 95 % interval.
+        high: upper end.
+        baseline: ends of the scale; without it, returns that are not positive cannot be judged.
+    """
+    if baseline is not None and (share := baseline.normalised(mean)) < TRAINED:
+        return (
+            f"the clean return {mean:,.4g} is {share:.2f} of the way from random to the best known return, less than "
+            f"{TRAINED:g} ({baseline.stated()})"
+        )
+    if baseline is None and mean <= 0.0:
+        return ""
+    if high - low > WIDEST * abs(mean - (0.0 if baseline is None else baseline.random)):
+        return (
+            f"the 95 % interval [{low:,.4g}, {high:,.4g}] of the clean return is wider than the return itself; "
+            "evaluate more --episodes, or train longer"
+        )
+    return ""

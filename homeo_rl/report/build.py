@@ -52,7 +52,7 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
     Args:
         folders: evaluation folders; several runs (training seeds) are joined, each a stratum of its own. A copy of a
             run counts once.
-        out: an existing folder.
+        out: a folder, which is made where it is not there.
         conditions: labels that the paired comparison is restricted to.
 
     Raises:
@@ -79,6 +79,10 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
         f"version {document['suite_version']} ({document['suite_hash']})"
         + (f", cut to T = {document['time_steps']}" if document.get("time_steps") else "")
     )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be made ({error.strerror}); choose another folder") from None
     picture, page = out / "returns.png", out / "report.md"
     draw_returns(found, picture, title=title)
     paths = None

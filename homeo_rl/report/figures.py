@@ -15,6 +15,10 @@ COLOURS = ("#4d4d4d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#5
 """Wong's palette, which colour-blind readers can tell apart; grey for the first arm."""
 
 
+DISTANCE = "distance: |rate - remembered rate| of single observations, mean over observations and neurons"
+"""What `homeo_rl.snn.replay.Replay.errors` measures, in the words of every table and picture that shows it."""
+
+
 def draw_returns(cells: Sequence[Cell], path: Path, *, title: str) -> None:
     """Draw interquartile mean returns with 95 % intervals, conditions from top to bottom, and write a PNG.
 
@@ -102,7 +106,8 @@ def draw_neurons(
             axes.spines[side].set_visible(False)
     figure.axes[0].set_ylabel("rate now")
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
-    figure.legend(loc="outside lower center", ncols=len(now), frameon=False, fontsize=8)
+    figure.supxlabel(DISTANCE, fontsize=8)
+    figure.legend(loc="outside upper right", ncols=len(now), frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)
     return path
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import binomtest, trim_mean
 
-from homeo_rl.report.baselines import TRAINED, WIDEST, Baseline
+from homeo_rl.report.baselines import Baseline, doubt
 from homeo_rl.report.episodes import COLUMNS as COLUMNS
 from homeo_rl.report.episodes import Row as Row
 from homeo_rl.report.episodes import read_scores as read_scores
@@ -164,23 +164,7 @@ def doubt_of(cells: Sequence[Cell], baseline: Baseline | None) -> str:
     policy = next((cell for cell in clean if cell.arm == REFERENCE), clean[0] if clean else None)
     if policy is None or policy.success is not None:  # a share of successes needs nothing to be divided by
         return ""
-    start = 0.0
-    if baseline is not None:
-        start, share = baseline.random, baseline.normalised(policy.mean)
-        if share < TRAINED:
-            return (
-                f"the clean return {policy.mean:,.4g} is {share:.2f} of the way from random to the best known return, "
-                f"less than {TRAINED:g}: {baseline.stated()}"
-            )
-    elif policy.mean <= 0.0:
-        return ""  # no share of it is taken, and nothing says what would be a good return
-    width = policy.ci_high - policy.ci_low
-    if policy.episodes > 1 and width > WIDEST * abs(policy.mean - start):
-        return (
-            f"the clean return {policy.mean:,.4g} is uncertain, its 95 % interval [{policy.ci_low:,.4g}, "
-            f"{policy.ci_high:,.4g}] wider than {WIDEST:g} of it: evaluate more --episodes, or train longer"
-        )
-    return ""
+    return doubt(policy.mean, policy.ci_low, policy.ci_high, baseline)
 
 
 def measures_of(cells: Sequence[Cell], baseline: Baseline | None) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from homeo_rl import checkpoint
+from homeo_rl.report.baselines import baseline_of
 from homeo_rl.report.decimals import fixed
 from homeo_rl.report.tables import markdown
 from homeo_rl.studies import pictures
@@ -21,12 +22,14 @@ from homeo_rl.studies.results import (
     Cell,
     Estimate,
     Results,
+    beside_retention,
     chance_of,
     difference_of,
     harms_of,
     mean_of,
     recoveries_of,
     room_of,
+    untrained_hosts,
 )
 
 PAGE = "results.md"
@@ -44,15 +47,19 @@ def write_page(results: Results, out: Path) -> Path:
     ]
     if results.document["missing"]:
         parts.append(f"Left out, because they were not there: {', '.join(results.document['missing'])}.")
-    if results.unmeasured:
+    without = list(dict.fromkeys(cell.host for cell in results.raw))
+    if without:
         parts.append(
-            f"Not on this page, because retention needs a clean return above 0: {', '.join(results.unmeasured)}."
+            "Without retention, which needs a clean return above 0, and therefore at the end under Returns: "
+            f"{', '.join(without)}."
         )
     if results.document["unfinished"]:
         parts.append(f"Not evaluated yet: {', '.join(results.document['unfinished'])}.")
-    parts += [*_claims(results), "## Hosts", *_hosts(results), "## What the arms keep", *_kept(results, out)]
-    parts += ["## Condition by condition", *_conditions(results, out), "## Harm", *_harm(results)]
-    parts += [*_recovery(results, out), "## Homeostasis", *_homeostasis(results)]
+    if results.cells:
+        parts += [*_claims(results), "## Hosts", *_hosts(results), "## What the arms keep", *_kept(results, out)]
+        parts += ["## Condition by condition", *_conditions(results, out), "## Harm", *_harm(results)]
+        parts += [*_recovery(results, out), "## Homeostasis", *_homeostasis(results)]
+    parts += _returns(results)
     versions = ", ".join(f"{name} {version}" for name, version in results.document["versions"].items())
     parts.append(f"Versions: {versions}.")
     path = out / PAGE
@@ -96,7 +103,9 @@ def _hosts(results: Results) -> list[str]:
                 told(mean_of(kept)) if kept else "",
             ])  # fmt: skip
     header = ["group", "role", "host", "environment", "clean return", "kept under damage"]
-    return [markdown(header, rows)]
+    shown = {cell.host for cell in results.cells}
+    flags = [f"Not trained, {host}: {why}." for host, why in untrained_hosts(results).items() if host in shown]
+    return [markdown(header, rows), *flags]
 
 
 def _kept(results: Results, out: Path) -> list[str]:
@@ -159,6 +168,59 @@ def table_of(results: Results, group: str, *, among: Sequence[str] = ()) -> tupl
         "chance",
         "clean",
     ], rows
+
+
+def _returns(results: Results) -> list[str]:
+    """Return the section on hosts without retention: differences of returns, as they are and normalised."""
+    raw = beside_retention(results)
+    if not raw.cells:
+        return []
+    parts = [
+        "## Returns",
+        "Hosts without a clean return above 0, over all damaged conditions: mean return, and the difference to the "
+        "first arm, paired by episode, as it is and normalised, divided by what lies between acting at random and the "
+        "best known return of the environment.",
+    ]
+    untrained = untrained_hosts(results)
+    for group in raw.groups:
+        for host in dict.fromkeys(cell.host for cell in raw.of(group)):
+            baseline = baseline_of(results.document["envs"].get(host, ""))
+            scale = "no random and best return are known" if baseline is None else baseline.stated()
+            parts += [
+                f"### {group}: {host}",
+                f"{results.document['envs'].get(host, 'unknown environment')}: {scale}.",
+                *([f"Not trained: {untrained[host]}."] if host in untrained else []),
+                markdown(*returns_of(raw, group, host)),
+            ]
+    return parts
+
+
+def returns_of(raw: Results, group: str, host: str) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the returns of a host, arm by arm."""
+    baseline = baseline_of(raw.document["envs"].get(host, ""))
+    reference, rows = raw.reference(group), []
+    for arm in raw.arms(group):
+        damaged = raw.of(group, arm, host=host, kinds=DAMAGED)
+        if not damaged:
+            continue
+        clean = raw.of(group, arm, host=host, kinds=CLEAN)
+        row = [arm, str(len(damaged)), *(_amount(mean_of(cells)) if cells else "" for cells in (clean, damaged))]
+        pairs = raw.pairs(damaged) if arm != reference else []
+        row.append(_amount(difference_of(pairs), "+") if pairs else "")
+        if baseline is not None:
+            scaled = [(cell, gap / (baseline.best - baseline.random)) for cell, gap in pairs]
+            row.append(signed(difference_of(scaled)) if scaled else "")
+        rows.append(row)
+    header = ["arm", "cells", "clean return", "return under damage", f"minus {reference}"]
+    return header + (["normalised"] if baseline is not None else []), rows
+
+
+def _amount(found: Estimate, form: str = "") -> str:
+    """Return an estimate of a return as text, with digits that suit its size."""
+    largest = max(abs(value) for value in (found.mean, found.low, found.high))
+    digits = 0 if largest >= 1000 else 1 if largest >= 10 else 2
+    mean, low, high = (fixed(value, digits, f"{form},") for value in (found.mean, found.low, found.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def _contrasts(results: Results) -> list[str]:

@@ -18,11 +18,15 @@ from typing import Any
 import numpy as np
 from scipy.stats import permutation_test
 
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import StorageFault
+from homeo_rl.files import printable
+from homeo_rl.report.baselines import baseline_of, doubt
 from homeo_rl.report.statistics import bootstrap, interval, iqm
 from homeo_rl.seeding import generator
 from homeo_rl.studies.study import Group
-from homeo_rl.studies.tables import read_tables, unreadable
+from homeo_rl.studies.tables import TABLE, read_tables, unreadable
+
+_REMEDY = "run homeo-rl study again, with another --out"
 
 FLIPS = 20_000
 """Sign flips of a permutation test: the least p-value is 1 / FLIPS."""
@@ -103,13 +107,13 @@ class Results:
     """Everything that a study left behind.
 
     Attributes:
-        unmeasured: hosts whose cells are not among ``cells``: without a clean return above 0 there is no retention.
+        raw: cells of hosts without a clean return above 0: there is no retention, and their values are returns.
     """
 
     document: dict[str, Any]
     cells: tuple[Cell, ...]
     courses: tuple[dict[str, Any], ...]
-    unmeasured: tuple[str, ...] = ()
+    raw: tuple[Cell, ...] = ()
 
     @cached_property
     def _of_group(self) -> dict[str, list[Cell]]:
@@ -172,20 +176,39 @@ def read_results(folder: Path) -> Results:
     """Read what `homeo_rl.studies.carry_out` wrote.
 
     Raises:
-        UsageError: it is missing, or something else; or retention can be measured on none of its hosts.
+        UsageError: it is missing, or something else.
+        StorageFault: a return is not a finite number, or an episode is there twice; the message names the line.
     """
     document, (header, *rows), courses = read_tables(folder)
-    unmeasured: dict[str, None] = {}
+    raw: list[Cell] = []
     try:
         named = [dict(zip(header, row, strict=True)) for row in rows]
-        cells = tuple(_cells(document, named, unmeasured))
+        _check(named, folder)
+        cells = tuple(_cells(document, named, raw))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise unreadable(folder, error) from None
-    if unmeasured and not cells:
-        raise UsageError(
-            f"{', '.join(unmeasured)}: expected a clean mean return above 0, which retention is measured by; add hosts"
-        )
-    return Results(document, cells, tuple(courses), tuple(unmeasured))
+    return Results(document, cells, tuple(courses), tuple(raw))
+
+
+def beside_retention(results: Results) -> Results:
+    """Return what is known of the hosts that have no retention; the values of its cells are returns."""
+    return Results(results.document, results.raw, ())
+
+
+def untrained_hosts(results: Results) -> dict[str, str]:
+    """Return the hosts whose clean policy does not count as trained, and why."""
+    found = {}
+    for cell in (*results.cells, *results.raw):
+        first = results.document["study"]["groups"]
+        reference = next(group["arms"][0] for group in first if group["name"] == cell.group)
+        if cell.kind or cell.arm != reference or not np.isnan(cell.figures["success"]).any():
+            continue
+        totals = cell.figures["return"]
+        ends = interval(iqm(bootstrap([totals], "study"), axis=1))
+        reason = doubt(float(totals.mean()), *ends, baseline_of(results.document["envs"].get(cell.host, "")))
+        if reason:
+            found[cell.host] = reason
+    return found
 
 
 def mean_of(cells: Sequence[Cell], *, middle: bool = False) -> Estimate:
@@ -308,7 +331,7 @@ def _p_of_harm(gap: np.ndarray, cell: Cell) -> float:
     return float(tested.pvalue)
 
 
-def _cells(document: dict[str, Any], rows: Sequence[dict[str, str]], unmeasured: dict[str, None]) -> Iterable[Cell]:
+def _cells(document: dict[str, Any], rows: Sequence[dict[str, str]], raw: list[Cell]) -> Iterable[Cell]:
     groups = [Group(**entry) for entry in document["study"]["groups"]]
     sorted_rows: dict[tuple[int, str, str, str], list[dict[str, str]]] = {}
     for row in rows:
@@ -329,11 +352,39 @@ def _cells(document: dict[str, Any], rows: Sequence[dict[str, str]], unmeasured:
         if arm == group.arms[0] and label not in kinds:
             clean[group.name, host] = float(figures["return"].mean())
         success = not np.isnan(figures["success"]).any()
+        place = (group.name, group.role, host, arm, label, kinds.get(label, ""))
         if not success and not clean.get((group.name, host), 0.0) > 0:
-            unmeasured[host] = None
+            raw.append(Cell(*place, figures["return"], figures))
             continue
         value = figures["success"] if success else figures["return"] / clean[group.name, host]
-        yield Cell(group.name, group.role, host, arm, label, kinds.get(label, ""), value, figures)
+        yield Cell(*place, value, figures)
+
+
+def _check(rows: Sequence[dict[str, str]], folder: Path) -> None:
+    """Check that every episode is there once, with a return that can be averaged.
+
+    Raises:
+        StorageFault: naming the host and the line.
+    """
+    lines: dict[tuple[str, ...], int] = {}
+    for line, row in enumerate(rows, start=2):
+        where = f"{folder / TABLE}: line {line}, host {printable(row['host'])}"
+        for figure in ("return", *_FIGURES[1:]):
+            text = row.get(figure, "")
+            if (text or figure == "return") and not _is_finite(text):
+                raise StorageFault(f"{where}: {figure}: expected a finite number, got {printable(text)!r}; {_REMEDY}")
+        episode = tuple(row[name] for name in ("entry", "host", "arm", "condition", "severity", "episode"))
+        if lines.setdefault(episode, line) != line:
+            raise StorageFault(
+                f"{where}: expected each episode once, got that of line {lines[episode]} again; {_REMEDY}"
+            )
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _number(text: str) -> float:
