@@ -3,24 +3,28 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 TESTABLE := .venv/.testable
+# Where torch is from: `auto` takes a CPU build where there is no GPU and PyTorch's index can be reached; `none` leaves it
+# to pip, whose torch from PyPI brings CUDA; or an index of yours, as in `make setup TORCH_INDEX=https://...`.
+TORCH_INDEX ?= auto
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # One thread per process: results do not depend on the number of cores, and processes do not fight for them.
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup demo results-quick test test-long test-compat zoo lint clean
+.PHONY: setup demo results-quick lint pins test test-long test-compat zoo clean
 
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "homeo-rl needs Python 3.11 or newer, this is %s; try make PYTHON=python3.12" % sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	options="$$($(BIN)/python tools/choose_torch.py '$(TORCH_INDEX)')" && $(INSTALL) $$options -e '.[dev]'
 	touch $@
 
 # The GPU's kernels are tested in Triton's interpreter where there is no GPU; compiled networks and NIR graphs also run
 # in three other packages, of which the neurons alone are needed, not what else they install.
 $(TESTABLE): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,nir,onnx,triton]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps snntorch spikingjelly loguru nirtorch norse
+	$(INSTALL) -e '.[dev,docs,nir,onnx,triton]'
+	$(INSTALL) --no-deps snntorch spikingjelly loguru nirtorch norse
 	touch $@
 
 # A spiking robot: trained among obstacles, damaged, adapted. About five minutes on two cores, after installation.
@@ -40,7 +44,11 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-test: lint $(TESTABLE)
+# The pins can be installed from PyPI alone, by every Python; metadata alone is asked for. Offline it is not checked.
+pins: setup
+	$(BIN)/python tools/check_pins.py || [ $$? -eq 3 ]
+
+test: lint pins $(TESTABLE)
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 40 --durations-min 4
 
 # Trainings and whole suites: about five hours on one core. Figures are printed.

@@ -14,6 +14,7 @@ import numpy as np
 
 from homeo_rl import archives
 from homeo_rl.agents.controller import Controller, controller_from
+from homeo_rl.agents.popsan_checkpoint import SUFFIXES, read_checkpoint
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.sb3_zip import import_sb3_zip
 from homeo_rl.errors import StorageFault, UsageError
@@ -22,18 +23,18 @@ from homeo_rl.inspecting_archives import array_head
 
 
 def import_popsan(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controller:
-    """Read a PopSAN actor (Tang et al., CoRL 2020), exported as arrays.
+    """Read a PopSAN actor (Tang et al., CoRL 2020), as its authors' code stores it or exported as arrays.
 
     Args:
-        path: an ``.npz`` with ``encoder.mean|std [1, D, 10]``, ``snn.hidden_layers.{0,1}.weight|bias``,
-            ``snn.out_pop_layer.weight|bias``, ``decoder.decoder.weight [K, 1, 10]|bias`` and ``obs_mean``,
-            ``obs_var`` [D] of the observation normaliser.
+        path: a ``.pt`` of theirs, with its ``_mean_var.p`` beside it (see `popsan_checkpoint`); or an ``.npz`` with
+            ``encoder.mean|std [1, D, 10]``, ``snn.hidden_layers.{0,1}.weight|bias``, ``snn.out_pop_layer.weight|bias``,
+            ``decoder.decoder.weight [K, 1, 10]|bias`` and ``obs_mean``, ``obs_var`` [D] of the observation normaliser.
         env: the environment it was trained for.
 
     Raises:
         UsageError: the file is missing or malformed, or does not fit the environment.
     """
-    arrays = read_arrays(path)
+    arrays = read_checkpoint(path) if path.suffix in SUFFIXES else read_arrays(path)
     layers = ["snn.hidden_layers.0", "snn.hidden_layers.1", "snn.out_pop_layer"]
     named = {
         "normaliser.running_mean": "obs_mean",

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -85,12 +86,9 @@ class TensorArchive:
         storages = {key: self._bytes(key) for key in keys}
         found = {}
         for name, entry in wanted.items():
-            values = storages[entry.storage.key].view(entry.storage.dtype)
-            lying = values[entry.offset : entry.offset + entry.size].reshape([entry.shape[axis] for axis in entry.axes])
-            array = lying.transpose(np.argsort(entry.axes)).copy()
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
+            found[name] = array_of(entry, storages[entry.storage.key])
+            if found[name].dtype.kind == "f" and not np.isfinite(found[name]).all():
                 raise StorageFault(f"{self.where}: tensor {printable(name)!r} holds NaN or infinity")
-            found[name] = array
         return found
 
     def _bytes(self, key: str) -> np.ndarray:
@@ -131,23 +129,44 @@ def opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Itera
             "policy with a newer one and save it again"
         ) from None
     with inner:
-        root, members = _members(inner, where)
-        if (order := members.get("byteorder")) is not None:
-            told = archives.whole(inner, order, 16, f"{where}: byteorder")
-            if told != b"little":
-                raise StorageFault(f"{where}: expected numbers of byte order little, found another one")
-        program = archives.whole(inner, members["data.pkl"], torch_program.MAX_BYTES, f"{where}: {root}/data.pkl")
-        entries = torch_program.entries_of(program, f"{where}: {root}/data.pkl")
-        storages = {name.removeprefix("data/"): info for name, info in members.items() if name.startswith("data/")}
-        for name, entry in entries.items():
-            storage = entry.storage
-            there, needed = storages.get(storage.key), storage.size * storage.dtype.itemsize
-            if there is None or there.file_size != needed:
-                found = "none" if there is None else f"{there.file_size}"
-                raise StorageFault(
-                    f"{where}: tensor {printable(name)!r}: expected {needed} bytes for it, found {found}"
-                )
-        yield TensorArchive(entries, inner, storages, info.file_size, where)
+        yield _tensors(inner, info.file_size, where)
+
+
+@contextmanager
+def opened_file(path: Path) -> Iterator[TensorArchive]:
+    """Open a file that ``torch.save`` wrote, inside a with block.
+
+    Raises:
+        StorageFault: as `opened`.
+    """
+    with archives.opened(path) as archive:
+        yield _tensors(archive, path.stat().st_size, str(path))
+
+
+def array_of(entry: Entry, storage: np.ndarray) -> np.ndarray:
+    """Return a tensor as an array of its own, out of the bytes of its storage."""
+    values = storage.view(entry.storage.dtype)[entry.offset : entry.offset + entry.size]
+    lying = values.reshape([entry.shape[axis] for axis in entry.axes])
+    return lying.transpose(np.argsort(entry.axes)).copy()
+
+
+def _tensors(inner: zipfile.ZipFile, size: int, where: str) -> TensorArchive:
+    """Check what an archive says of its tensors; ``size`` is how many bytes it has."""
+    root, members = _members(inner, where)
+    if (order := members.get("byteorder")) is not None:
+        told = archives.whole(inner, order, 16, f"{where}: byteorder")
+        if told != b"little":
+            raise StorageFault(f"{where}: expected numbers of byte order little, found another one")
+    program = archives.whole(inner, members["data.pkl"], torch_program.MAX_BYTES, f"{where}: {root}/data.pkl")
+    entries = torch_program.entries_of(program, f"{where}: {root}/data.pkl")
+    storages = {name.removeprefix("data/"): info for name, info in members.items() if name.startswith("data/")}
+    for name, entry in entries.items():
+        storage = entry.storage
+        there, needed = storages.get(storage.key), storage.size * storage.dtype.itemsize
+        if there is None or there.file_size != needed:
+            found = "none" if there is None else f"{there.file_size}"
+            raise StorageFault(f"{where}: tensor {printable(name)!r}: expected {needed} bytes for it, found {found}")
+    return TensorArchive(entries, inner, storages, size, where)
 
 
 def _window(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> _Window:

@@ -76,17 +76,10 @@ def entries_of(program: bytes, where: str) -> dict[str, Entry]:
     Raises:
         StorageFault: it does anything else, however little.
     """
-    if len(program) > MAX_BYTES:
-        raise StorageFault(f"{where}: {len(program)} bytes; more than the {MAX_BYTES} that are accepted")
-    machine = _Machine()
+    machine = Machine()
     try:
-        for count, (code, argument, at) in enumerate(pickletools.genops(program)):
-            if count == MAX_STEPS:
-                raise ValueError(f"more than the {MAX_STEPS} instructions that are accepted")
-            _require(code.name != "STOP" or at == len(program) - 1, "nothing behind the end")
-            machine.follow(code.name, argument)
-        found = machine.pop()
-        if machine.stack or not isinstance(found, dict):
+        found = run(machine, program)
+        if not isinstance(found, dict):
             raise ValueError("it makes something else than one dict")
         entries = {name: entry for name, entry in found.items() if isinstance(entry, Entry)}
         if len(entries) != len(found):
@@ -96,7 +89,23 @@ def entries_of(program: bytes, where: str) -> dict[str, Entry]:
     return entries
 
 
-class _Machine:
+def run(machine: Machine, program: bytes) -> object:
+    """Let ``machine`` follow a whole program, and return what is left on its stack.
+
+    Raises:
+        ValueError: saying what is wrong with it.
+    """
+    require(len(program) <= MAX_BYTES, f"at most {MAX_BYTES} bytes, not {len(program)}")
+    for count, (code, argument, at) in enumerate(pickletools.genops(program)):
+        require(count < MAX_STEPS, f"at most {MAX_STEPS} instructions")
+        require(code.name != "STOP" or at == len(program) - 1, "nothing behind the end")
+        machine.follow(code.name, argument)
+    found = machine.pop()
+    require(not machine.stack, "one value at the end")
+    return found
+
+
+class Machine:
     """The stack, its marks and the memo. What lies there is numbers, texts, tuples, dicts and descriptions.
 
     Nothing compares, prints or walks through these values: by the memo they can hold each other, and themselves.
@@ -115,17 +124,19 @@ class _Machine:
         """
         match code:
             case "PROTO":
-                _require(argument == 2, f"format 2, which torch writes, not {argument}")
+                require(argument == 2, f"format 2, which torch writes, not {argument}")
             case "MARK":
                 self.marks.append(len(self.stack))
             case "GLOBAL":
                 known = argument in (_DICT, _TENSOR) or argument in _DTYPES
-                _require(known, f"nothing but tensors, not {printable(argument, 60)}")
+                require(known, f"nothing but tensors, not {printable(argument, 60)}")
                 self.stack.append(_Name(argument))
             case "BINUNICODE" | "BININT" | "BININT1" | "BININT2" | "LONG1":
                 self.stack.append(argument)
             case "NEWTRUE" | "NEWFALSE":
                 self.stack.append(code == "NEWTRUE")
+            case "NONE":
+                self.stack.append(None)
             case "EMPTY_DICT":
                 self.stack.append({})
             case "EMPTY_TUPLE":
@@ -137,7 +148,7 @@ class _Machine:
             case "BINPUT" | "LONG_BINPUT":
                 self.memo[argument] = self.top()
             case "BINGET" | "LONG_BINGET":
-                _require(argument in self.memo, "what was there before")
+                require(argument in self.memo, "what was there before")
                 self.stack.append(self.memo[argument])
             case "BINPERSID":
                 self.stack.append(_storage(self.pop()))
@@ -150,15 +161,15 @@ class _Machine:
             case "SETITEMS":
                 self.fill(self.down_to_mark())
             case "BUILD":  # the versions of the modules: an attribute of the dict, of which nothing is needed
-                _require(isinstance(self.pop(), dict) and isinstance(self.top(), dict), "a dict with notes")
+                require(isinstance(self.pop(), dict) and isinstance(self.top(), dict), "a dict with notes")
             case "STOP":
-                _require(not self.marks, "all marks to be used")
+                require(not self.marks, "all marks to be used")
             case _:
                 raise ValueError(f"expected nothing but tensors, found the instruction {code}")
 
     def top(self) -> object:
         """Return the last value."""
-        _require(len(self.stack) > (self.marks[-1] if self.marks else 0), "another value on the stack")
+        require(len(self.stack) > (self.marks[-1] if self.marks else 0), "another value on the stack")
         return self.stack[-1]
 
     def pop(self) -> object:
@@ -169,7 +180,7 @@ class _Machine:
 
     def down_to_mark(self) -> list[object]:
         """Take all values behind the last mark away and return them."""
-        _require(bool(self.marks), "a mark on the stack")
+        require(bool(self.marks), "a mark on the stack")
         at = self.marks.pop()
         values = self.stack[at:]
         del self.stack[at:]
@@ -178,41 +189,42 @@ class _Machine:
     def fill(self, values: list[object]) -> None:
         """Put keys and values, in turns, into the dict on the stack."""
         target = self.top()
-        _require(isinstance(target, dict) and len(values) % 2 == 0, "a dict, keys and values")
+        require(isinstance(target, dict) and len(values) % 2 == 0, "a dict, keys and values")
         assert isinstance(target, dict)
         for key, value in zip(values[::2], values[1::2], strict=True):
-            _require(isinstance(key, str) and len(key) <= _MAX_TEXT, f"names of at most {_MAX_TEXT} signs")
-            _require(key not in target, "every name once")
+            require(isinstance(key, str) and len(key) <= _MAX_TEXT, f"names of at most {_MAX_TEXT} signs")
+            require(key not in target, "every name once")
             target[key] = value
 
 
 def _result(function: object, arguments: object) -> object:
     """Return what stands for the result of a call of one of the two functions."""
-    _require(isinstance(function, _Name) and isinstance(arguments, tuple), "a call of what is known")
+    require(isinstance(function, _Name) and isinstance(arguments, tuple), "a call of what is known")
     assert isinstance(function, _Name)
     assert isinstance(arguments, tuple)
     if function.name == _DICT:
-        _require(len(arguments) == 0, "an empty dict")
+        require(len(arguments) == 0, "an empty dict")
         return {}
-    _require(function.name == _TENSOR and len(arguments) == 6, "the six arguments of a tensor")
+    require(function.name == _TENSOR and len(arguments) == 6, "the six arguments of a tensor")
     storage, offset, shape, strides, _, hooks = arguments
-    _require(isinstance(storage, Storage), "a tensor of a storage")
-    _require(_count(offset) and _counts(shape) and _counts(strides), "an offset, a shape and strides of whole numbers")
-    _require(isinstance(hooks, dict), "no hooks")
-    _require(len(strides) == len(shape), "a stride for every axis")
+    require(isinstance(storage, Storage), "a tensor of a storage")
+    require(_count(offset) and _counts(shape) and _counts(strides), "an offset, a shape and strides of whole numbers")
+    require(isinstance(hooks, dict), "no hooks")
+    require(len(strides) == len(shape), "a stride for every axis")
     entry = Entry(storage, offset, shape, _order(shape, strides))
-    _require(offset + entry.size <= storage.size, "a tensor inside its storage")
+    require(offset + entry.size <= storage.size, "a tensor inside its storage")
     return entry
 
 
 def _storage(told: object) -> Storage:
-    _require(isinstance(told, tuple) and len(told) == 5, "the five words of a storage")
+    require(isinstance(told, tuple) and len(told) in (5, 6), "the five words of a storage")
     assert isinstance(told, tuple)
-    word, kind, key, device, size = told
-    _require(isinstance(word, str) and word == "storage" and isinstance(device, str), "a storage")
-    _require(isinstance(kind, _Name) and kind.name in _DTYPES, "a storage of a known type")
-    _require(isinstance(key, str) and len(key) <= _MAX_TEXT, "the name of a storage")
-    _require(_count(size), "a size that is a whole number")
+    word, kind, key, device, size = told[:5]
+    require(told[5:] in ((), (None,)), "a storage that is no part of another")  # a sixth word: torch before 1.6
+    require(isinstance(word, str) and word == "storage" and isinstance(device, str), "a storage")
+    require(isinstance(kind, _Name) and kind.name in _DTYPES, "a storage of a known type")
+    require(isinstance(key, str) and len(key) <= _MAX_TEXT, "the name of a storage")
+    require(_count(size), "a size that is a whole number")
     return Storage(_DTYPES[kind.name], key, size)
 
 
@@ -226,7 +238,7 @@ def _order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
     step = 1
     for axis in reversed(order):
         if shape[axis] > 1:  # the stride of an axis of 1 means nothing
-            _require(strides[axis] == step or 0 in shape, "a tensor without gaps, in which no number comes twice")
+            require(strides[axis] == step or 0 in shape, "a tensor without gaps, in which no number comes twice")
             step *= shape[axis]
     return tuple(order)
 
@@ -239,6 +251,7 @@ def _counts(values: object) -> bool:
     return isinstance(values, tuple) and len(values) <= _MAX_AXES and all(_count(value) for value in values)
 
 
-def _require(true: bool, expected: str) -> None:
+def require(true: bool, expected: str) -> None:
+    """Raise ValueError that says what was ``expected`` unless it is ``true``."""
     if not true:
         raise ValueError(f"expected {expected}")
