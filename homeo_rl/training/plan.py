@@ -11,8 +11,10 @@ import gymnasium as gym
 
 from homeo_rl import homeostasis
 from homeo_rl.agents.presets import controller_spec
+from homeo_rl.arrays import instance_of
 from homeo_rl.envs.making import load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.fields import require_fields
 from homeo_rl.run import versions
 from homeo_rl.spec import RunSpec
 from homeo_rl.training.algorithms import algorithm
@@ -53,6 +55,12 @@ class TrainingPlan:
     worker_timeout: float = 60.0
     command: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("log_folder", "out", "tensorboard"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, Path(value) if isinstance(value, str) else value)
+        require_fields(self)
+
 
 def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
     """Check everything about a plan that can be wrong before a training begins.
@@ -63,6 +71,7 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
     Raises:
         UsageError: the plan does not fit, or needs more memory or disk than there is; nothing was written.
     """
+    instance_of(plan, TrainingPlan, what="plan", advice="homeo_rl.TrainingPlan(algo=..., env=...) makes one")
     _check(plan)
     load_modules(plan.modules)
     plan = _with_tuned(plan)
