@@ -43,8 +43,8 @@ def floats_of(
         require_finite(array, what)
     if array.shape != shape:
         raise InputError(f"{what}: expected shape {shape}, got {array.shape}; {advice}")
-    # Aligned, writable and C-contiguous; anything else is copied.
-    return array if array.flags.carray else np.array(array, order="C")
+    # Aligned, writable and C-contiguous, also as torch counts, which minds the stride of a single row.
+    return array if array.flags.carray and min(array.strides, default=0) >= 0 else np.array(array, order="C")
 
 
 def require_numbers(value: Any, what: str) -> None:

@@ -31,9 +31,7 @@ def require_fields(data: Any, *, whole: bool = True) -> None:
             name = (
                 getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint).replace("typing.", "")
             )
-            raise InputError(
-                f"{type(data).__name__}: {field.name}: expected {name}, got {shown(value)}; see its documentation"
-            )
+            raise InputError(f"{type(data).__name__}: {field.name}: expected {name}, got {shown(value)}; give one")
 
 
 @cache
@@ -48,10 +46,13 @@ def _fits(value: Any, hint: Any, whole: bool) -> bool:
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(_fits(value, part, whole) for part in parts)
+    if hint is Any:
+        return True
     if hint in (int, float):
         number = Integral if hint is int and whole else Real
         return isinstance(value, number) and not isinstance(value, bool | np.bool_)
     if origin is tuple:
         rest = parts[0] if parts[1:] == (...,) else Any
         return isinstance(value, tuple | list) and all(_fits(each, rest, whole) for each in value)
-    return not isinstance(hint, type) or isinstance(value, hint)
+    kind = hint if origin is None else origin
+    return not isinstance(kind, type) or isinstance(value, kind)

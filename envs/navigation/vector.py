@@ -96,8 +96,10 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
             dtype=np.float64,
         )  # fmt: skip
         if not fleet.episodes.all():
-            row = int(np.flatnonzero(fleet.episodes == 0)[0])
-            raise InputError(f"step: expected an episode of every robot, none began of robot {row}; call reset() first")
+            first = int(np.flatnonzero(fleet.episodes == 0)[0])
+            raise InputError(
+                f"step: expected an episode of every robot, none began of robot {first}; call reset() first"
+            )
         fresh = self._over.copy()
         rows = np.flatnonzero(~fresh) if fresh.any() else self._everyone
         if fresh.any() and self.autoreset_mode == AutoresetMode.DISABLED:

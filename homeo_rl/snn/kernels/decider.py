@@ -340,6 +340,8 @@ class Decider:
         Raises:
             InputError: another shape, or memory that is not the processor's.
         """
+        shape: tuple[int, ...]
+        got: tuple[int, ...]
         if layer == len(self._table) - 1:
             inside = column in (decision.ENCODER_MEAN, decision.ENCODER_STD)
             outputs = (self.spec.outputs,) if column == decision.READOUT_BIAS else (self.spec.widths[-1],)

@@ -221,7 +221,9 @@ def _require(currents: Any, state: Any, threshold: Any) -> None:
             f"{list(currents.shape)}; convert them"
         )
     batch, _, size = currents.shape
-    parts = [] if threshold is None else [("threshold [N]", threshold, (size,))]
+    parts: list[tuple[str, Any, tuple[int, ...]]] = []
+    if threshold is not None:
+        parts.append(("threshold [N]", threshold, (size,)))
     if state is not None:
         instance_of(state, Membrane, what="state", advice="homeo_rl.snn.neurons.rest makes one")
         parts += [(f"{name} [B, N]", part, (batch, size)) for name, part in zip(Membrane._fields, state, strict=True)]

@@ -205,7 +205,7 @@ def _twice(
         level = layer.threshold
         out, _ = neurons.scan(
             plan.neuron, received, neurons.rest(received[:, 0], layer.initial),
-            threshold=None if level is None else lambda *_, level=level: level,  # type: ignore[misc]  # mypy wants no defaults here
+            threshold=None if level is None else lambda *_, level=level: level,
             fires=plan.fires or index < len(layers) - 1,
         )  # fmt: skip
     return None, *derivatives([out], grads, wanted)
