@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from torch import Generator, Tensor, nn
 from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.agents.reflex import Reflex
-from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.arrays import instance_of, whole_number
+from homeo_rl.errors import InputError, StorageFault, UsageError
 from homeo_rl.finite import LIMIT
 from homeo_rl.run import Run
+from homeo_rl.snn.inputs import FLOATS, rows_of
 from homeo_rl.snn.kernels import decision
 from homeo_rl.snn.kernels.decider import Frame
 from homeo_rl.snn.network import SpikingNetwork
@@ -48,9 +51,15 @@ class Normaliser(nn.Module):
         self.register_buffer("running_count", torch.zeros((), dtype=torch.float64))
 
     def update(self, observations: Tensor) -> None:
-        """Merge observations [M, size] into the statistics (Chan's parallel variance)."""
+        """Merge observations [M, size] into the statistics (Chan's parallel variance).
+
+        Raises:
+            InputError: another shape.
+            NonFiniteInput: a number is not finite; the statistics are as they were.
+        """
         if not self.active:
             return
+        observations, _ = rows_of(observations, len(self.running_mean), self.running_mean, what="observations [M, D]")
         batch = observations.to(self.running_mean)
         count = float(batch.shape[0])
         total = self.running_count + count
@@ -61,9 +70,18 @@ class Normaliser(nn.Module):
         self.running_count.copy_(total)
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Normalise ``observations`` [B, size]."""
+        """Normalise ``observations`` [B, size].
+
+        Raises:
+            InputError: rows of another size.
+        """
         if not self.active:
             return observations
+        if observations.shape[-1:] != self.running_mean.shape:
+            raise InputError(
+                f"observations: expected rows of {len(self.running_mean)} entries, as training saw them, got shape "
+                f"{list(observations.shape)}; give all entries"
+            )
         mean, variance = self.running_mean.to(observations), self.running_var.to(observations)
         return ((observations - mean) / torch.sqrt(variance + self.epsilon)).clamp(-self.clip, self.clip)
 
@@ -137,12 +155,13 @@ class Controller(nn.Module):
 
     def __init__(self, spec: ControllerSpec) -> None:
         super().__init__()
+        instance_of(spec, ControllerSpec, what="spec", advice="homeo_rl.agents.controller_spec makes one of a preset")
         self.spec = spec
         self.normaliser = Normaliser(spec.network.inputs, spec.clip, epsilon=spec.epsilon, active=spec.normalise)
         self.network = build_network(spec.network)
         self.squasher = Squasher(spec)
         self.bins = Bins(spec) if spec.bins else None
-        self.reflex = Reflex(spec.reflex, spec.low) if spec.reflex is not None else None
+        self.reflex = Reflex(spec.reflex, spec.low, inputs=spec.network.inputs) if spec.reflex is not None else None
         self._framed: tuple[Any, Frame] | None = None
 
     def forward(
@@ -157,7 +176,12 @@ class Controller(nn.Module):
         """Return the deterministic actions for ``observations`` [B, D], and the state after.
 
         Continuous actions are [B, K] floats within the bounds, discrete ones [B] indices. A reflex, if there is one,
-        has the last word; without a state it is at the first step of an episode.
+        has the last word; without a state it is at the first step of an episode. The state that is passed in cannot be
+        used again.
+
+        Raises:
+            InputError: shapes or types that do not fit, or a state that was already advanced.
+            NonFiniteInput: an observation is not finite.
         """
         beside = None if state is None else state.reflex
         action, state = self._decided(observations, state, adapt=adapt, generator=generator, noise=noise)
@@ -176,14 +200,16 @@ class Controller(nn.Module):
         noise: Tensor | None,
     ) -> tuple[Tensor, NetworkState]:
         """Return the policy's own actions."""
+        if not isinstance(observations, Tensor) or observations.dtype not in FLOATS:
+            observations, _ = rows_of(observations, self.spec.network.inputs, self.network)
         if isinstance(self.network, SpikingNetwork):
             frame = self._frame(observations)
             whole = self.network.decide(observations, state, adapt=adapt, generator=generator, noise=noise, frame=frame)
             if whole is not None:
                 y, state = whole
                 return (self.act(y) if self._framed_raw else y), state
-        z = self.normaliser(observations)
-        y, state = self.network(z, state, adapt=adapt, generator=generator, noise=noise)
+        x, _ = rows_of(observations, self.spec.network.inputs, self.network)
+        y, state = self.network(self.normaliser(x), state, adapt=adapt, generator=generator, noise=noise)
         return self.act(y), state
 
     @property
@@ -225,7 +251,7 @@ class Controller(nn.Module):
         Raises:
             UsageError: it takes no spike steps, fewer, or neurons that count cannot be cut.
         """
-        network = self.spec.network
+        steps, network = whole_number(steps, what="steps"), self.spec.network
         if network.body != "spiking":
             raise UsageError(f"--time-steps: expected a spiking policy that can be cut, got {network.body}")
         if not 1 <= steps <= network.steps:
@@ -267,19 +293,27 @@ def build_network(spec: NetworkSpec) -> PolicyNetwork:
     return bodies[spec.body](spec)
 
 
-def save_controller(run: Run, controller: Controller, *, which: str = "policy") -> None:
-    """Write the policy bundle of a run."""
+def save_controller(run: Run | Path | str, controller: Controller, *, which: str = "policy") -> None:
+    """Write the policy bundle of a run, which may be given by its path.
+
+    Raises:
+        UsageError: there is no such run, or no controller.
+    """
+    run = Run.of(run)
+    instance_of(controller, Controller, what="controller", advice="policy.controller() makes one")
+    instance_of(which, str, what="which", advice="write policy or best")
     tensors = {name: value.detach().cpu().numpy() for name, value in controller.state_dict().items()}
     run.save_policy(tensors, {"controller": dump(controller.spec)}, which=which)
 
 
-def load_controller(run: Run, *, which: str = "policy") -> Controller:
-    """Rebuild the policy of a run from its bundle; nothing in it is executed.
+def load_controller(run: Run | Path | str, *, which: str = "policy") -> Controller:
+    """Rebuild the policy of a run, which may be given by its path, from its bundle; nothing in it is executed.
 
     Raises:
         StorageFault: the bundle does not fit its own specification.
         UsageError: the run has no such policy.
     """
+    run = Run.of(run)
     tensors, document = run.load_policy(which=which)
     where = str(run.path / which)
     spec = parse(ControllerSpec, document.get("controller"), where=where)

@@ -8,7 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor, nn
 
+from homeo_rl.arrays import whole_number
+from homeo_rl.errors import InputError
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Scope
+from homeo_rl.snn.inputs import like_weights, require_batch, require_ended, require_weights, rows_of
 from homeo_rl.snn.layers import currents
 from homeo_rl.snn.operations import Operations
 from homeo_rl.snn.qcfs import QCFS, fit_thetas
@@ -42,12 +45,18 @@ class MLPNetwork(nn.Module):
     ) -> NetworkState:
         """Return a state; a plug-in is refused."""
         if plugin is not None:
-            raise ValueError(f"plug-in {plugin.name}: an MLP has no firing rates to keep")
+            raise InputError(
+                f"plug-in {plugin.name}: expected a spiking network, got an MLP, which has no rates to keep"
+            )
+        batch = whole_number(batch, what="batch", least=0)
+        if weights is not None:
+            require_weights(weights, self.parameters_of_layers(), batch=batch)
         return NetworkState(batch=batch, weights=weights)
 
     def forget(self, state: NetworkState, ended: Tensor, scope: Scope) -> NetworkState:
-        """Nothing outlives a decision."""
-        return state
+        """Nothing outlives a decision; the state that is returned takes the place of ``state``."""
+        require_ended(ended, state)
+        return state.successor()
 
     def forward(
         self,
@@ -58,8 +67,17 @@ class MLPNetwork(nn.Module):
         generator: Generator | None = None,
         noise: Tensor | None = None,
     ) -> tuple[Tensor, NetworkState]:
-        """Map x [B, inputs] to [B, outputs]."""
-        state = self.initial_state(x.shape[0]) if state is None else state
+        """Map x [B, inputs] to [B, outputs].
+
+        Raises:
+            InputError: shapes or types that do not fit, or a state that was already advanced.
+            NonFiniteInput: an observation is not finite.
+        """
+        x, _ = rows_of(x, self.spec.inputs, self)
+        if state is not None:
+            require_batch(state, x.shape[0])
+        x = like_weights(x, self.layers[0].weight)
+        state = NetworkState(x.shape[0]) if state is None else state.successor()
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, nn.Linear)
             own = LayerWeights(layer.weight, layer.bias) if state.weights is None else state.weights[index]

@@ -8,7 +8,6 @@ with rounded weights, in any order of sums; "stepwise" runs every layer at every
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor, nn
@@ -75,7 +74,13 @@ class PascalNetwork(SpikingNetwork):
         generator: Generator | None = None,
         noise: Tensor | None = None,
     ) -> tuple[Tensor, NetworkState]:
-        """Make one decision for ``x`` [B, inputs]; rates are spikes over levels (over steps in the form "rate")."""
+        """Make one decision for ``x`` [B, inputs]; rates are spikes over levels (over steps in the form "rate").
+
+        Raises:
+            InputError: shapes or types that do not fit, or a state that was already advanced.
+            NonFiniteInput: an observation is not finite.
+        """
+        x, _, _ = self._checked(x, state, None)
         state = self._ready(x, state, adapt)
         spec = self.spec
         value = x.to(self.weights_of(0, state).weight.dtype)
@@ -108,7 +113,8 @@ class PascalNetwork(SpikingNetwork):
                 layer = state.references[index]
                 tick = Tick(rates[index], rates[index + 1])
                 state.adaptation[index] = state.plugin.step(state.adaptation[index], layer, tick)
-        return y.to(x.dtype), replace(state, measured=tuple(rates))
+        state.measured = tuple(rates)
+        return y.to(x.dtype), state
 
     def operations(self, rates: Sequence[Tensor]) -> Operations:
         """Return what a decision cost [B]; the analogue input is multiplied once, where it is not 0."""

@@ -34,8 +34,10 @@ from homeo_rl.agents.net_arch import Widths, split_net_arch
 from homeo_rl.agents.online import OnlineAdaptation
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.sb3_spaces import acted, extracted, is_row, seen
+from homeo_rl.arrays import require_numbers
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis.protocol import Homeostasis
+from homeo_rl.snn.inputs import rows_of
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import ControllerSpec
 
@@ -51,8 +53,14 @@ class NormaliserExtractor(BaseFeaturesExtractor):
         self.normaliser = Normaliser(self.features_dim, clip, active=normalise)
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Normalise preprocessed observations [B, ...], flat."""
-        result: Tensor = self.normaliser(observations.flatten(1))
+        """Normalise preprocessed observations [B, ...], flat.
+
+        Raises:
+            InputError: another shape.
+            NonFiniteInput: an observation is not finite; a clipped infinity would look like any other.
+        """
+        rows, _ = rows_of(observations.flatten(1), self.features_dim, torch.zeros(()))
+        result: Tensor = self.normaliser(rows)
         return result
 
 
@@ -119,6 +127,16 @@ class SpikingPolicyMixin:
                 "features_extractor_class it has one"
             )
         return extractor.normaliser
+
+    def obs_to_tensor(self, observation: Any) -> tuple[Any, bool]:
+        """Return what `predict` is given as SB3 does, which checks shapes, where it holds numbers.
+
+        Raises:
+            InputError: it holds something else.
+        """
+        for name, part in observation.items() if isinstance(observation, dict) else [("", observation)]:
+            require_numbers(part, f"observation {name}".strip())
+        return super().obs_to_tensor(observation)  # type: ignore[misc,no-any-return]  # SB3's policy, next in line
 
     def observe(self, observations: Tensor) -> None:
         """Move the normaliser's statistics by observations [M, ...] as the environment gives them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from homeo_rl.snn.inputs import rows_of
 from homeo_rl.snn.recurrent import RecurrentNetwork
 from homeo_rl.snn.state import RecurrentState
 from homeo_rl.spec import EventSpec, GateSpec, ReflexSpec
@@ -19,9 +20,10 @@ class Reflex(nn.Module):
 
     low: Tensor
 
-    def __init__(self, spec: ReflexSpec, low: tuple[float, ...]) -> None:
+    def __init__(self, spec: ReflexSpec, low: tuple[float, ...], *, inputs: int | None = None) -> None:
+        """Build it for actions from ``low`` on, and observations of so many ``inputs``; None: any that it can read."""
         super().__init__()
-        self.spec = spec
+        self.spec, self.inputs = spec, inputs
         self.network = RecurrentNetwork(spec.network)
         self.register_buffer("low", torch.tensor(low), persistent=False)
 
@@ -30,7 +32,13 @@ class Reflex(nn.Module):
         return self.network.initial_state(batch)
 
     def events(self, observations: Tensor) -> Tensor:
-        """Return which events [B, lines] happen in ``observations`` [B, D]."""
+        """Return which events [B, lines] happen in ``observations`` [B, D].
+
+        Raises:
+            InputError: shapes that do not fit, or no real numbers.
+            NonFiniteInput: an observation is not finite.
+        """
+        observations, _ = rows_of(observations, self._width(observations), self)
         return torch.stack([crossed(event, observations) for event in self.spec.events], 1)
 
     def forward(self, observations: Tensor, action: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
@@ -40,12 +48,23 @@ class Reflex(nn.Module):
             observations: [B, D], as the policy is given them.
             action: the policy's, [B, K] in the units of the action space, or [B] choices.
             state: the network's state before.
+
+        Raises:
+            InputError: shapes that do not fit, or no real numbers.
+            NonFiniteInput: an observation is not finite.
         """
         y, state = self.network(self.events(observations).to(state.potential), state)
         for gate in self.spec.gates:
             on = y[:, self.spec.outputs.index(gate.when)] > 0
             action = torch.where(on if action.dim() == 1 else on.unsqueeze(1), self.gated(gate, action), action)
         return action, state
+
+    def _width(self, observations: Tensor) -> int:
+        """Return how many entries observations must have; negative entries of events count from the end."""
+        if self.inputs is not None:
+            return self.inputs
+        entries = [entry for event in self.spec.events for entry in event.entries]
+        return max(observations.shape[-1] if observations.dim() else 0, max(entries) + 1, -min(entries))
 
     def gated(self, gate: GateSpec, action: Tensor) -> Tensor:
         """Return what ``gate`` makes of actions while it is on."""

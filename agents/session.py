@@ -14,10 +14,13 @@ from torch import Tensor
 
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.sleeper import Sleeper
+from homeo_rl.arrays import floats_of, index_of, instance_of, whole_number
+from homeo_rl.errors import InputError
 from homeo_rl.homeostasis.guard import not_finite, out_of_bounds
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import SCOPES, Homeostasis, LayerReference
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
+from homeo_rl.snn.inputs import require_weights
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.state import LayerWeights, Weights, map_weights
 
@@ -46,11 +49,20 @@ class Session:
         """Begin at rest; ``reflex`` False leaves the reflex of a composed policy out.
 
         Raises:
-            ValueError: a mechanism that adapts without one reference a layer, or that sleeps without a memory.
+            InputError: what is given is not of its type, or a mechanism adapts without one reference a layer, or sleeps
+                without a memory.
         """
+        instance_of(controller, Controller, what="controller", advice="load_controller reads that of a run")
+        slots = whole_number(slots, what="slots", least=1)
+        if plugin is not None:
+            instance_of(
+                plugin, Homeostasis, what="plugin", advice="homeo_rl.homeostasis.make makes one of an arm's name"
+            )
         self.controller = controller if reflex or controller.reflex is None else controller.bare()
         self.network = controller.network
         self.trained = self.network.parameters_of_layers()
+        self._inputs = controller.spec.network.inputs
+        self._waiting = set(range(slots))  # slots without an episode
         self._own = False  # whether slots have weights of their own, or views of the trained ones
         self._noise: list[np.random.Generator | None] = [None] * slots
         self._ages = [0] * slots  # decisions since each slot's adaptation began
@@ -58,8 +70,9 @@ class Session:
         self._sleeper: Sleeper | None = None
         if plugin is not None and needs_memory(plugin):
             if memory is None or not isinstance(self.network, SpikingNetwork):
-                raise ValueError(
-                    f"plug-in {plugin.name}: expected a spiking network and its memory (a calibration has it)"
+                raise InputError(
+                    f"plug-in {plugin.name}: expected a spiking network and its memory, got "
+                    f"{'none' if memory is None else 'a network without spikes'}; a calibration has it (session_of)"
                 )
             asleep = plugin if isinstance(plugin, SleepHomeostat) else SleepHomeostat(form="none", awake=plugin)
             self._sleeper = Sleeper(self.network, asleep, memory, references, slots, controller.unit_action)
@@ -83,8 +96,14 @@ class Session:
         """Start an episode in ``slot``: trained weights, adaptation as its scope says, randomness from ``noise``.
 
         ``fresh`` False keeps a state of scope "run" that an earlier episode of this slot left.
+
+        Raises:
+            InputError: there is no such slot, or ``noise`` is no generator.
         """
+        slot = self._slot(slot)
+        instance_of(noise, np.random.Generator, what="noise", advice="numpy.random.default_rng(seed) makes one")
         self._noise[slot] = noise
+        self._waiting.discard(slot)
         self._ages[slot] = self.rolled_back[slot] = 0
         if self._sleeper is not None:
             self._sleeper.begin(slot)
@@ -98,18 +117,36 @@ class Session:
         if self.reflex is not None and self.state.reflex is not None:
             self.state.reflex = self.reflex.network.forget(self.state.reflex, ended)
             if self.state.reflex.weights is not None:
-                self.set_reflex(slot, self.reflex.network.parameters_of_layers())
+                healthy = self.reflex.network.parameters_of_layers()[0]
+                self.state.reflex = self.reflex.network.with_weights(self.state.reflex, slot, healthy)
 
     @torch.inference_mode()
     def set_reflex(self, slot: int, weights: Weights) -> None:
-        """Let the reflex of ``slot`` run with ``weights`` (those of its network's layers)."""
-        assert self.reflex is not None
-        assert self.state.reflex is not None
+        """Let the reflex of ``slot`` run with ``weights`` (those of its network's layers).
+
+        Raises:
+            InputError: there is no reflex, no such slot, no episode in it, or the weights do not fit.
+            NonFiniteInput: a weight is not finite.
+        """
+        if self.reflex is None or self.state.reflex is None:
+            raise InputError(
+                "set_reflex: expected a policy with a reflex, this one has none; homeo-rl compose adds one"
+            )
+        slot = self._slot(slot, begun=True)
+        require_weights(weights, self.reflex.network.parameters_of_layers())
         self.state.reflex = self.reflex.network.with_weights(self.state.reflex, slot, weights[0])
 
     @torch.inference_mode()
     def set_weights(self, slot: int, weights: Weights) -> None:
-        """Let ``slot`` run with ``weights`` (shapes as the trained ones, without a batch dimension)."""
+        """Let ``slot`` run with ``weights`` (shapes as the trained ones, without a batch dimension).
+
+        Raises:
+            InputError: there is no such slot, no episode in it (which begins with the trained weights), or the weights
+                do not fit.
+            NonFiniteInput: a weight is not finite.
+        """
+        slot = self._slot(slot, begun=True)
+        require_weights(weights, self.trained)
         self._put(slot, weights if self._sleeper is None else self._sleeper.worn(slot, weights))
 
     def _put(self, slot: int, weights: Weights) -> None:
@@ -123,7 +160,13 @@ class Session:
             mine.bias[slot] = new.bias
             layers.append(mine._replace(alive=self._flag(mine.alive, new.alive, new, slot, 1.0),
                                         stuck=self._flag(mine.stuck, new.stuck, new, slot, 0.0)))  # fmt: skip
-        self.state.weights = tuple(layers)
+        # Another tuple is another table of addresses for the compiled decision.
+        if any(
+            a is not b
+            for old, new in zip(self.state.weights, layers, strict=True)
+            for a, b in zip(old, new, strict=True)
+        ):
+            self.state.weights = tuple(layers)
 
     def _flag(
         self, mine: Tensor | None, new: Tensor | None, layer: LayerWeights, slot: int, neutral: float
@@ -140,10 +183,22 @@ class Session:
         """Return one action a slot for ``observations`` [slots, D], adapting if there is a plug-in.
 
         Where the plug-in sleeps, slots whose self-test is due and fails sleep first.
+
+        Raises:
+            InputError: another shape, no real numbers, or a slot in which no episode began.
+            NonFiniteInput: an observation is not finite; nothing has changed.
         """
+        if self._waiting or not self._noise:
+            raise self._unready()
+        x = torch.from_numpy(
+            floats_of(
+                observations, (self.state.batch, self._inputs), what="observations [slots, D]",
+                advice="give one row a slot, of the entries that the policy was made for",
+                finite=self._sleeper is not None,
+            )
+        )  # fmt: skip
         if self._sleeper is not None:
             self._sleep(self._sleeper)
-        x = torch.as_tensor(observations, dtype=torch.float32)
         action, self.state = self.controller(x, self.state, adapt=True, noise=self._draw())
         if self.state.plugin is not None:
             self._guard()
@@ -188,8 +243,16 @@ class Session:
 
     @torch.inference_mode()
     def keep(self, slots: Sequence[int]) -> None:
-        """Drop all slots but these; they are numbered anew in the order given."""
-        rows = torch.as_tensor(list(slots), dtype=torch.long)
+        """Drop all slots but these; they are numbered anew in the order given.
+
+        Raises:
+            InputError: there is no such slot, or it is given twice.
+        """
+        instance_of(slots, (Sequence, np.ndarray), what="keep", advice="give a list of slots")
+        kept = [self._slot(slot) for slot in slots]
+        if len(set(kept)) < len(kept):
+            raise InputError(f"keep: expected every slot once, got {kept}; leave out the second")
+        rows = torch.as_tensor(kept, dtype=torch.long)
         state = self.state
         if self._own and state.weights is not None:
             state.weights = tuple(map_weights(layer, lambda part: part[rows]) for layer in state.weights)
@@ -205,10 +268,11 @@ class Session:
             state.reflex = self.reflex.network.keep(state.reflex, rows)
         state.batch = len(rows)
         if self._sleeper is not None:
-            self._sleeper.keep(slots)
-        self._noise = [self._noise[int(row)] for row in rows]
-        self._ages = [self._ages[int(row)] for row in rows]
-        self.rolled_back = [self.rolled_back[int(row)] for row in rows]
+            self._sleeper.keep(kept)
+        self._noise = [self._noise[row] for row in kept]
+        self._ages = [self._ages[row] for row in kept]
+        self.rolled_back = [self.rolled_back[row] for row in kept]
+        self._waiting = {slot for slot, row in enumerate(kept) if row in self._waiting}
 
     def reflexes(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Events [slots, lines] and spikes [slots, outputs] of the reflex in the last decision; None without one."""
@@ -259,6 +323,23 @@ class Session:
         ]
         values = [theta.mean(-1) for theta in found if theta is not None]
         return torch.stack(values, 1).numpy() if len(values) == len(found) else None
+
+    def _slot(self, slot: int, *, begun: bool = False) -> int:
+        """Return a slot that there is, and where an episode began if it must have."""
+        slot = index_of(slot, self.slots, what="slot", advice="slots are numbered anew by keep()")
+        if begun and slot in self._waiting:
+            raise InputError(
+                f"slot {slot}: expected one in which an episode began, got none; call begin({slot}, generator) first"
+            )
+        return slot
+
+    def _unready(self) -> InputError:
+        if not self._noise:
+            return InputError("act: expected a session with slots, keep() left none; make a new Session")
+        waiting = ", ".join(map(str, sorted(self._waiting)))
+        return InputError(
+            f"act: expected an episode in every slot, none began in slot {waiting}; call begin(slot, generator) first"
+        )
 
     def _draw(self) -> Tensor | None:
         if not isinstance(self.network, SpikingNetwork) or not self.network.encoder.stochastic:

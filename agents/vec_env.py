@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from homeo_rl.arrays import instance_of
 from homeo_rl.errors import NumericalFault, UsageError
 from homeo_rl.finite import LIMIT, wrong_entry
 
@@ -27,6 +28,7 @@ class GymVecEnv(VecEnv):
     """
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+        instance_of(env, gym.vector.VectorEnv, what="environment", advice="gymnasium.make_vec makes one")
         if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
             raise UsageError(
                 f"{env}: expected autoreset_mode SameStep, got {env.metadata.get('autoreset_mode')}; "

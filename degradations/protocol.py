@@ -18,6 +18,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
+from homeo_rl.fields import require_fields
 from homeo_rl.seeding import generator
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ class Condition:
     degradations: tuple[Degradation, ...] = ()
     onset: int = 0
     env: str = ""
+
+    def __post_init__(self) -> None:
+        require_fields(self)
 
     @property
     def label(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pydantic
 
+from homeo_rl.arrays import instance_of
 from homeo_rl.degradations.action import ActionDelay, ActionGain, ActionNoise
 from homeo_rl.degradations.dynamics import ActuatorGain, BodyMass, GroundFriction
 from homeo_rl.degradations.lidar import LidarGaussian, LidarStuck
@@ -35,6 +36,7 @@ from homeo_rl.degradations.observation import (
 )
 from homeo_rl.degradations.protocol import Condition, Degradation, fields_of
 from homeo_rl.errors import UsageError, repeated, unknown
+from homeo_rl.fields import require_fields
 from homeo_rl.files import printable
 from homeo_rl.finite import LIMIT
 from homeo_rl.paths import local_path
@@ -71,6 +73,7 @@ class Suite:
     env: str = ""
 
     def __post_init__(self) -> None:
+        require_fields(self)
         conditions = tuple(dataclasses.replace(c, env=c.env or self.env) for c in self.conditions)
         object.__setattr__(self, "conditions", conditions)
 
@@ -138,12 +141,14 @@ def suite_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load_suite(name: str) -> Suite:
+def load_suite(name: str | Path) -> Suite:
     """Load a suite by its name or from a YAML file.
 
     Raises:
         UsageError: there is no such suite, or the file does not hold one; the message names the field.
     """
+    instance_of(name, (str, Path), what="suite", advice="give its name, or the path of a YAML file")
+    name = str(name)
     path = FOLDER / f"{name}.yaml"
     if name not in suite_names():
         path = local_path(Path(name), "--suite")

@@ -12,6 +12,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 
+from homeo_rl.arrays import instance_of
 from homeo_rl.envs.guard import FiniteGuard
 from homeo_rl.envs.registration import register_environments
 from homeo_rl.envs.stability import StabilityGuard, has_simulation
@@ -45,6 +46,8 @@ def make_env(env_id: str, kwargs: Mapping[str, Any] | None = None, *, render_mod
         EnvironmentFault: the environment's own constructor failed.
     """
     name = _known(env_id)
+    if kwargs is not None:
+        instance_of(kwargs, Mapping, what="kwargs", advice="give a dictionary of the environment's arguments")
     _quiet_compiler()
     with warnings.catch_warnings():
         # Gymnasium warns of every superseded version; the run records the id that was asked for.
@@ -111,6 +114,7 @@ def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None
 
 def _known(env_id: str) -> str:
     """Return the registered name of ``env_id``, after importing its module if it names one."""
+    instance_of(env_id, str, what="environment", advice="give a Gymnasium id such as CartPole-v1")
     module, _, name = env_id.rpartition(":")
     if module:
         load_modules([module])

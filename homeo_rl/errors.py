@@ -52,6 +52,14 @@ class BadUpdate(NumericalFault):
     """An update gave weights, gradients or a loss that are not finite, or absurd; the policy is not worth storing."""
 
 
+class InputError(UsageError, ValueError):
+    """An argument of a function does not fit: its shape, its type, or the order of the calls."""
+
+
+class NonFiniteInput(NumericalFault, ValueError):
+    """An argument of a function holds a number that cannot be."""
+
+
 class StorageFault(HomeoError):
     """A file of ours is missing, damaged or cannot be written."""
 

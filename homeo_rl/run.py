@@ -27,6 +27,7 @@ from typing import IO, Any
 import numpy as np
 
 from homeo_rl import checkpoint
+from homeo_rl.arrays import instance_of
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.spec import RunSpec, dump, parse
 
@@ -42,12 +43,14 @@ class Run:
     spec: RunSpec
 
     @classmethod
-    def create(cls, path: Path, spec: RunSpec) -> Run:
+    def create(cls, path: Path | str, spec: RunSpec) -> Run:
         """Make the folder ``path``, which must not exist or be empty.
 
         Raises:
             UsageError: something is already there.
         """
+        path = path_of(path, what="path")
+        instance_of(spec, RunSpec, what="spec", advice="homeo_rl.training.plan.prepare makes one of a plan")
         require_new(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -73,7 +76,7 @@ class Run:
         Raises:
             UsageError: there is no run at ``path``, or its specification is not valid.
         """
-        path = Path(path)
+        path = path_of(path, what="run")
         if not (path / "run.json").exists():
             from homeo_rl import shipped  # it opens runs itself
 
@@ -94,6 +97,15 @@ class Run:
         except StorageFault as fault:
             raise UsageError(str(fault)) from None
         return cls(path, parse(RunSpec, document, where=str(path / "run.json")))
+
+    @classmethod
+    def of(cls, run: Run | Path | str) -> Run:
+        """Return ``run``, opened where it is the path of a run folder.
+
+        Raises:
+            UsageError: it is neither, or cannot be opened.
+        """
+        return run if isinstance(run, Run) else cls.open(run)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -140,6 +152,7 @@ class Run:
         Raises:
             UsageError: this run has none.
         """
+        instance_of(which, str, what="which", advice="write policy or best")
         folder = self.path / which
         if not folder.exists() and not folder.with_name(which + ".old").exists():
             if self.spec.origin == "compile":
@@ -171,6 +184,16 @@ class Run:
         """All finished evaluations, oldest first."""
         found = (self.path / "evaluations").glob("*/scores.csv")
         return sorted((p.parent for p in found), key=lambda p: ((p / "scores.csv").stat().st_mtime_ns, p.name))
+
+
+def path_of(value: Any, *, what: str) -> Path:
+    """Return a path that is given as one or as text.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    instance_of(value, (str, os.PathLike), what=what, advice="give the path of a run folder")
+    return Path(value)
 
 
 def _locked(file: IO[str]) -> bool:

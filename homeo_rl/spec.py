@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, cast
 import pydantic
 
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.fields import require_fields
 from homeo_rl.files import printable
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class EncoderSpec:
     signed: bool = True
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _require(self.size >= 1, "encoder size", ">= 1", self.size)
         _require(self.span > 0, "encoder span", "> 0", self.span)
         _require(self.std > 0, "encoder std", "> 0", self.std)
@@ -81,6 +83,7 @@ class NeuronSpec:
     surrogate: Surrogate = "rectangle"
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _require(self.kind in NEURON_KINDS, "neuron kind", f"one of {', '.join(NEURON_KINDS)}", repr(self.kind))
         _require(self.threshold > 0, "neuron threshold", "> 0", self.threshold)
         _require(0 <= self.current_decay < 1, "neuron current_decay", "in [0, 1)", self.current_decay)
@@ -101,6 +104,7 @@ class ReadoutSpec:
     gain: float = 1.0
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _require(self.size >= 1, "read-out size", ">= 1", self.size)
         _require(self.gain > 0, "read-out gain", "> 0", self.gain)
 
@@ -140,6 +144,7 @@ class NetworkSpec:
     accumulator: Literal["pascal", "gated"] = "pascal"
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _require(
             len(self.levels) in (1, len(self.hidden)) and all(1 <= level <= 1024 for level in self.levels),
             "levels", f"one number of 1 to 1024, or one for each hidden layer ({len(self.hidden)})", self.levels,
@@ -188,6 +193,7 @@ class EventSpec:
     least: int = 1
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _require(len(self.entries) >= 1, "event entries", "at least one", self.entries)
         _require(
             (self.above is None) != (self.below is None), "event level", "above or below", (self.above, self.below)
@@ -214,6 +220,7 @@ class GateSpec:
     values: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        require_fields(self)
         if self.kind == "clamp":
             _require(self.low is not None or self.high is not None, "clamp", "low, high or both", "neither")
             low, high = (x if x is not None else y for x, y in ((self.low, self.high), (self.high, self.low)))
@@ -246,6 +253,7 @@ class RecurrentSpec:
     latency: int = 0
 
     def __post_init__(self) -> None:
+        require_fields(self)
         sized = 1 <= self.lines <= 64 and 1 <= self.neurons <= 65536
         _require(sized, "recurrent sizes", "1 to 64 lines, 1 to 65536 neurons", (self.lines, self.neurons))
         _require(0 <= self.beta <= 1, "recurrent beta", "in [0, 1]", self.beta)
@@ -274,6 +282,7 @@ class ReflexSpec:
     certificate: str = ""
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _require(len(self.events) == self.network.lines, "reflex events", f"{self.network.lines}", len(self.events))
         _require(len(self.outputs) == len(self.network.outputs), "reflex outputs", "one a network output", self.outputs)
         for gate in self.gates:
@@ -305,6 +314,7 @@ class ControllerSpec:
     reflex: ReflexSpec | None = None
 
     def __post_init__(self) -> None:
+        require_fields(self)
         if self.reflex is not None:
             self._check_reflex(self.reflex)
         _require(len(self.low) == len(self.high), "action bounds", "equally many", (self.low, self.high))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
+from homeo_rl.agents.controller import Controller
+from homeo_rl.agents.session import Session
 from homeo_rl.homeostasis import Homeostasis
 from homeo_rl.snn import SpikingNetwork
 from homeo_rl.snn.state import NetworkState
@@ -40,6 +43,14 @@ def fresh(net: SpikingNetwork, plugin: Homeostasis | None, batch: int) -> Networ
     widths = net.spec.widths[1:]
     references = net.references([torch.full((n,), 0.3) for n in widths], [torch.full((n,), 0.15) for n in widths])
     return net.initial_state(batch, plugin=plugin, references=references if plugin else ())
+
+
+def begun(controller: Controller, slots: int, **fields: Any) -> Session:
+    """Return a session with an episode in every slot."""
+    session = Session(controller, slots, **fields)
+    for slot in range(slots):
+        session.begin(slot, np.random.default_rng(slot))
+    return session
 
 
 def drive(

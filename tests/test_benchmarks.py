@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from benchmarks.imp_digits import ARMS, LOSSES, NETWORKS, draw
 
 ROOT = Path(__file__).parent.parent
 RATIOS = {
@@ -39,7 +43,7 @@ def test_benchmark(name: str) -> None:
 
 
 def test_imp_digits(tmp_path: Path) -> None:
-    """Gains by network, accuracies by step, a picture."""
+    """Gains by network, accuracies by step, and with --json not a file."""
     command = [
         sys.executable,
         "-W",
@@ -48,16 +52,26 @@ def test_imp_digits(tmp_path: Path) -> None:
         "benchmarks.imp_digits",
         "--tiny",
         "--json",
-        "--out",
-        str(tmp_path),
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    before = sorted((ROOT / "runs").rglob("*"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert set(told["imp_gain_t1"]) == set(told["constant_gain_t1"]) == {"mlp", "cnn"}
     assert len(told["accuracy"]) == 2 * 4 * 3
     assert all(len(steps) == 4 and all(0 <= value <= 100 for value in steps) for steps in told["accuracy"].values())
-    assert Path(told["picture"]).stat().st_size > 10_000
+    assert told["picture"] is None, "JSON is all that was asked for"
+    assert list(tmp_path.iterdir()) == []
+    assert sorted((ROOT / "runs").rglob("*")) == before
+
+
+def test_imp_digits_draws(tmp_path: Path) -> None:
+    """The picture is drawn where --picture says."""
+    rng = np.random.default_rng(0)
+    names = [f"{network} {loss} {arm}" for network in NETWORKS for loss in LOSSES for arm in ARMS]
+    draw({name: rng.uniform(50.0, 90.0, (3, 4)) for name in names}, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
 def test_all_benchmarks_are_tested() -> None:

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from networks import ARMS, ENCODERS, NEURONS, READOUTS, drive, fresh, network
+from networks import ARMS, ENCODERS, NEURONS, READOUTS, begun, drive, fresh, network
 
 from homeo_rl.agents.controller import Controller
-from homeo_rl.agents.session import Session
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis import make
 from homeo_rl.snn import LayerWeights, SpikingNetwork, kernels, neurons
@@ -78,10 +77,10 @@ def test_more_rows_after_one() -> None:
     controller.network.load_state_dict(net.state_dict())
     controller.eval().requires_grad_(False)
     x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    alone = np.concatenate([Session(controller, 1).act(row[None]) for row in x])
-    assert np.array_equal(Session(controller, 5).act(x), alone)
+    alone = np.concatenate([begun(controller, 1).act(row[None]) for row in x])
+    assert np.array_equal(begun(controller, 5).act(x), alone)
     with kernels.use("reference"):
-        np.testing.assert_allclose(Session(controller, 5).act(x), alone, atol=1e-6)
+        np.testing.assert_allclose(begun(controller, 5).act(x), alone, atol=1e-6)
 
 
 @settings(max_examples=25, deadline=None)

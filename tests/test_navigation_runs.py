@@ -202,6 +202,7 @@ def test_imported_san_acts_as_published(san_file: Path) -> None:
                 before = spikes[i]
             count += before
         session = Session(controller, 1)
+        session.begin(0, rng)
         session._draw = lambda noise=noise: torch.as_tensor(noise[None])  # type: ignore[method-assign,misc]
         action = session.act(observation[None])[0]
         assert np.abs(action - count / 5).max() < 1e-6, step

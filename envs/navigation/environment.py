@@ -7,11 +7,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from homeo_rl.arrays import floats_of
 from homeo_rl.envs.navigation.coding import CODED, SIGNED
 from homeo_rl.envs.navigation.fleet import Fleet
 from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.envs.navigation.world import World
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import InputError
 
 ACTIONS = gym.spaces.Box(np.zeros(2, dtype=np.float32), np.ones(2, dtype=np.float32))
 """Left and right wheel, from slowest (0.05 m/s) to fastest (0.5 m/s)."""
@@ -66,10 +67,17 @@ class NavigationEnv(gym.Env[np.ndarray, np.ndarray]):
         return self.fleet.seen()[0], self._info()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Drive for 0.1 s."""
-        wheels = np.asarray(action, dtype=np.float64)
-        if wheels.shape != (2,):
-            raise UsageError(f"action: expected 2 numbers, got shape {wheels.shape}")
+        """Drive for 0.1 s.
+
+        Raises:
+            InputError: not two numbers, or no episode began.
+            NonFiniteInput: a number is not finite; nothing has moved.
+        """
+        wheels = floats_of(
+            action, (2,), what="action", advice="give left and right wheel, 0 to 1", dtype=np.float64
+        )  # fmt: skip
+        if self.fleet.episodes[0] == 0:
+            raise InputError("step: expected an episode, none began; call reset() first")
         self.fleet.advance(self._row, wheels[None])
         self._note()
         fleet = self.fleet

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from homeo_rl.arrays import index_of
 from homeo_rl.envs.navigation import kernels, rays
 from homeo_rl.envs.navigation.coding import spike_code
 from homeo_rl.envs.navigation.kernels import BEAMS, MOVER, STATE
@@ -59,6 +60,7 @@ class Fleet:
         Raises:
             UsageError: an option is unknown or not possible; nothing has changed.
         """
+        row = index_of(row, len(self.where), what="row", advice="give one of the fleet's robots")
         options = dict(options or {})
         where = self._world(row, rng, options.pop("world", None))
         ready = self.sites[where]
@@ -83,7 +85,7 @@ class Fleet:
         kernels.begin(ready.scene, self.task.rules, self.state, self.movers, self.ranges, self.observations, row)
 
     def advance(self, rows: np.ndarray, actions: np.ndarray) -> None:
-        """Run one decision of the robots ``rows`` with actions [N, 2]."""
+        """Run one decision of the robots ``rows`` with actions [N, 2] of float64."""
         groups = [(0, rows)] if len(self.sites) == 1 else [
             (where, rows[self.where[rows] == where]) for where in np.unique(self.where[rows])
         ]  # fmt: skip
@@ -99,6 +101,7 @@ class Fleet:
 
     def clearance(self, row: int) -> float:
         """Distance of one robot to the nearest thing that stands still (m)."""
+        row = index_of(row, len(self.where), what="row", advice="give one of the fleet's robots")
         robot = self.state[row]
         return rays.clearance(self.sites[self.where[row]].scene, float(robot["x"]), float(robot["y"]))
 

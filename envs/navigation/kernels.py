@@ -145,10 +145,23 @@ def _collides(scene: Scene, rules: Rules, robot: Any, here: Floats, ranges: Floa
 
 
 @compiled
+def _require(state: Any, movers: Floats, ranges: Floats, observations: NDArray[np.float32]) -> None:
+    """Check that all arrays are of the same robots: loops read them without looking."""
+    count = state.shape[0]
+    if movers.shape[0] != count or movers.shape[2] != MOVER or ranges.shape != (count, BEAMS):
+        raise ValueError("fleet: expected movers [N, M, 8] and ranges [N, 18] for N robots")
+    if observations.shape != (count, 4 + BEAMS):
+        raise ValueError("fleet: expected observations [N, 22] for N robots")
+
+
+@compiled
 def begin(
     scene: Scene, rules: Rules, state: Any, movers: Floats, ranges: Floats, observations: NDArray[np.float32], row: int
 ) -> None:
     """Give the first observation of an episode, whose pose, goal and noise key are set."""
+    _require(state, movers, ranges, observations)
+    if row < 0 or row >= state.shape[0]:
+        raise IndexError("begin: expected a row of the fleet")
     robot = state[row]
     robot.speed, robot.turn, robot.path = 0.0, 0.0, 0.0
     robot.steps, robot.success, robot.collision = 0, False, False
@@ -187,6 +200,13 @@ def advance(
         rewards: [N], written.
         terminated: [N], written.
     """
+    _require(state, movers, ranges, observations)
+    count = state.shape[0]
+    if actions.shape != (count, 2) or rewards.shape[0] != count or terminated.shape[0] != count:
+        raise ValueError("advance: expected actions [N, 2], rewards [N] and terminated [N] for N robots")
+    for row in rows:
+        if row < 0 or row >= count:
+            raise IndexError("advance: expected rows of the fleet")
     noise = np.empty(2 + BEAMS * rules.rays_per_beam)
     here, sector = np.empty((movers.shape[1], 3)), np.empty(rules.rays_per_beam)
     for row in rows:

@@ -155,6 +155,8 @@ def clearance(scene: Scene, x: float, y: float) -> float:
 @compiled
 def clearances(scene: Scene, points: Floats, out: Floats) -> None:
     """`clearance` of points [P, 2]."""
+    if points.shape[1] != 2 or out.shape[0] != points.shape[0]:
+        raise ValueError("clearances: expected points [P, 2] and out [P]")
     for i in range(points.shape[0]):
         out[i] = clearance(scene, points[i, 0], points[i, 1])
 
@@ -162,6 +164,8 @@ def clearances(scene: Scene, points: Floats, out: Floats) -> None:
 @compiled
 def cast_rays(scene: Scene, poses: Floats, angles: Floats, out: Floats) -> None:
     """`cast_ray` from poses [P, 3] along headings + ``angles`` [A], into out [P, A]."""
+    if poses.shape[1] != 3 or out.shape != (poses.shape[0], angles.shape[0]):
+        raise ValueError("cast_rays: expected poses [P, 3] and out [P, A] for angles [A]")
     for i in range(poses.shape[0]):
         for j in range(angles.shape[0]):
             angle = poses[i, 2] + angles[j]

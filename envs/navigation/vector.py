@@ -13,11 +13,12 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from homeo_rl.arrays import floats_of, whole_number
 from homeo_rl.envs.navigation.coding import CODED, SIGNED
 from homeo_rl.envs.navigation.environment import ACTIONS, NavigationEnv
 from homeo_rl.envs.navigation.fleet import Fleet
 from homeo_rl.envs.navigation.tasks import Task
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import InputError, UsageError
 
 _KEPT = ("where", "episodes", "state", "movers", "ranges", "observations", "rewards", "terminated")
 """The fleet's arrays."""
@@ -47,9 +48,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         render_mode: str | None = None,
         **arguments: Any,
     ) -> None:
-        if num_envs < 1:
-            raise UsageError(f"num_envs: expected at least 1, got {num_envs}")
-        self.num_envs = num_envs
+        self.num_envs = num_envs = whole_number(num_envs, what="num_envs", least=1)
         self.fleet = Fleet(Task.build(**arguments), num_envs)
         self.single_observation_space = CODED if self.fleet.task.spike_coded else SIGNED
         self.single_action_space = ACTIONS
@@ -85,11 +84,22 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         return self.fleet.seen(), self._infos(mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Drive all robots for 0.1 s."""
+        """Drive all robots for 0.1 s.
+
+        Raises:
+            InputError: not two numbers a robot, or a robot without an episode.
+            NonFiniteInput: a number is not finite; nothing has moved.
+        """
         fleet = self.fleet
-        actions = np.ascontiguousarray(actions, dtype=np.float64)
-        if actions.shape != (self.num_envs, 2):
-            raise UsageError(f"actions: expected shape {(self.num_envs, 2)}, got {actions.shape}")
+        actions = floats_of(
+            actions, (self.num_envs, 2), what="actions", advice="give left and right wheel of every robot, 0 to 1",
+            dtype=np.float64,
+        )  # fmt: skip
+        if not fleet.episodes.all():
+            first = int(np.flatnonzero(fleet.episodes == 0)[0])
+            raise InputError(
+                f"step: expected an episode of every robot, none began of robot {first}; call reset() first"
+            )
         fresh = self._over.copy()
         rows = np.flatnonzero(~fresh) if fresh.any() else self._everyone
         if fresh.any() and self.autoreset_mode == AutoresetMode.DISABLED:
@@ -134,8 +144,20 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         return told, {**fleet, "over": self._over.copy()}
 
     def restore(self, snapshot: tuple[dict[str, Any], dict[str, np.ndarray]]) -> bool:
-        """Put all robots where a snapshot says, to the last bit."""
+        """Put all robots where a snapshot says, to the last bit.
+
+        Raises:
+            InputError: it is of another number of robots, or of other worlds.
+        """
         told, arrays = snapshot
+        for name in _KEPT:
+            mine, kept = getattr(self.fleet, name), arrays[name]
+            if kept.shape[:1] != mine.shape[:1] or kept.nbytes != mine.nbytes:
+                raise InputError(
+                    f"snapshot: {name}: expected shape {mine.shape}, got {kept.shape}; take it of this task"
+                )
+        if not ((arrays["where"] >= 0) & (arrays["where"] < len(self.fleet.sites))).all():
+            raise InputError(f"snapshot: expected worlds 0 to {len(self.fleet.sites) - 1}; take it of this task")
         for row, state in enumerate(told["generators"]):
             if state is not None:
                 self._rngs[row], _ = seeding.np_random(0)

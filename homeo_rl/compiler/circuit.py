@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from homeo_rl.compiler.spike_function import trains_of
+
 CLOCK = -1
 """The source that is 1 at all steps t >= 0. Inputs are sources 0 to d - 1, gate g is source d + g."""
 
@@ -104,7 +106,12 @@ class Circuit:
         return sum(len(gate.taps) for gate in self.gates)
 
     def run(self, trains: np.ndarray) -> np.ndarray:
-        """Return the outputs [B, T, outputs] for ``trains`` [B, T, d], gates evaluated as their definition says."""
+        """Return the outputs [B, T, outputs] for ``trains`` [B, T, d], gates evaluated as their definition says.
+
+        Raises:
+            InputError: they are no trains of the circuit's lines.
+        """
+        trains = trains_of(trains, self.lines)
         batch, steps, d = trains.shape
         order = self.order()
         past = max((tap.delay for gate in self.gates for tap in gate.taps), default=0)

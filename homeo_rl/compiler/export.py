@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from homeo_rl.compiler.lowering import Reset, SpikingCircuit
 from homeo_rl.compiler.simulate import matrices
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import InputError, UsageError
 
 Way = TypeVar("Way")
 
@@ -100,6 +100,11 @@ class _Network(nn.Module):
         self.layers = nn.ModuleList(_Layer(weights[:, group], self.first + group, membrane()) for group in groups)
 
     def forward(self, trains: Tensor) -> Tensor:
+        if trains.dim() != 3 or trains.shape[2] != self.first - 1:
+            raise InputError(
+                f"trains [T, B, d]: expected d = {self.first - 1} input lines, got shape {list(trains.shape)}; time is "
+                "the first dimension"
+            )
         steps, batch, _ = trains.shape
         clock = trains.new_ones(steps, batch, 1, dtype=torch.float32)
         silence = trains.new_zeros(batch, self.neurons, dtype=torch.float32)

@@ -80,7 +80,10 @@ class Refractory(_OfOne):
 
 @dataclass(frozen=True)
 class Every(_OfOne):
-    """Keeps the k-th spike (k = 1, 2, ...) where (k - 1) mod ``modulus`` is among ``kept``."""
+    """Keeps the k-th spike (k = 1, 2, ...) where (k - 1) mod ``modulus`` is among ``kept``.
+
+    Spikes are counted from 1, entries of ``kept`` from 0: ``kept=(0,)`` is the first of every ``modulus`` spikes.
+    """
 
     modulus: int
     kept: tuple[int, ...]

@@ -10,7 +10,8 @@ from homeo_rl.compiler.circuit import Builder, Form
 
 
 def winner(builder: Builder, parts: Sequence[Form], place: int, window: int) -> Form:
-    """Return the signal that part ``place`` had most spikes in the last ``window`` steps: comparators of counts.
+    """Return the signal that part ``place``, from 0 on, had most spikes in the last ``window`` steps: comparators of
+    counts.
 
     Equal counts that are not 0 go to the earlier part.
     """

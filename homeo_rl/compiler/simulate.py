@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from homeo_rl.compiler.lowering import SpikingCircuit
+from homeo_rl.compiler.spike_function import trains_of
 
 
 def matrices(circuit: SpikingCircuit, dtype: type = np.float64) -> np.ndarray:
@@ -17,7 +18,12 @@ def matrices(circuit: SpikingCircuit, dtype: type = np.float64) -> np.ndarray:
 
 
 def simulate(circuit: SpikingCircuit, trains: np.ndarray, dtype: type = np.float64) -> np.ndarray:
-    """Return the spikes [B, T, N] of all neurons for input ``trains`` [B, T, d]."""
+    """Return the spikes [B, T, N] of all neurons for input ``trains`` [B, T, d].
+
+    Raises:
+        InputError: they are no trains of the circuit's lines.
+    """
+    trains = trains_of(trains, circuit.lines)
     batch, steps, d = trains.shape
     weights = matrices(circuit, dtype)
     reach, n, beta = circuit.reach, circuit.neurons, dtype(float(circuit.beta))
@@ -46,7 +52,12 @@ def simulate(circuit: SpikingCircuit, trains: np.ndarray, dtype: type = np.float
 
 
 def outputs(circuit: SpikingCircuit, trains: np.ndarray, dtype: type = np.float64) -> np.ndarray:
-    """Return the outputs [B, T, outputs] for ``trains`` [B, T, d], moved back by the latency."""
+    """Return the outputs [B, T, outputs] for ``trains`` [B, T, d], moved back by the latency.
+
+    Raises:
+        InputError: they are no trains of the circuit's lines.
+    """
+    trains = trains_of(trains, circuit.lines)
     silence = np.zeros((len(trains), circuit.latency, trains.shape[2]), dtype=trains.dtype)
     padded = np.concatenate([trains, silence], 1)
     spikes = simulate(circuit, padded, dtype)

@@ -14,7 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from homeo_rl.errors import UsageError
+from homeo_rl.arrays import require_numbers
+from homeo_rl.errors import InputError, UsageError
 
 Bools = np.ndarray
 Ints = np.ndarray
@@ -27,6 +28,24 @@ def require(true: bool, what: str, expected: str, got: object) -> None:
     """Raise `UsageError`, "what: expected ..., got ...", unless ``true``."""
     if not true:
         raise UsageError(f"{what}: expected {expected}, got {got}")
+
+
+def trains_of(trains: object, lines: Sequence[str]) -> Bools:
+    """Return input ``trains`` [B, T, d] as booleans, one line after the other.
+
+    Raises:
+        InputError: another number of lines or dimensions, or no spikes.
+    """
+    require_numbers(trains, "trains [B, T, d]")
+    array = np.asarray(trains)
+    if array.ndim != 3 or array.shape[2] != len(lines):
+        raise InputError(
+            f"trains [B, T, d]: expected d = {len(lines)}, a column a line ({', '.join(lines)}), got {array.shape}; "
+            "give one train a row"
+        )
+    if not ((array == 0) | (array == 1)).all():
+        raise InputError("trains [B, T, d]: expected 0 or 1, got other numbers; say where spikes are")
+    return array.astype(bool)
 
 
 @dataclass(frozen=True)
@@ -144,9 +163,14 @@ class SpikeFunction:
         return memory, signals[[place[node] for _, node in self.outputs]].T
 
     def run(self, trains: Bools) -> Bools:
-        """Return the outputs [B, T, outputs] for input ``trains`` [B, T, d]."""
+        """Return the outputs [B, T, outputs] for input ``trains`` [B, T, d].
+
+        Raises:
+            InputError: they are no trains of these lines.
+        """
+        trains = trains_of(trains, self.lines)
         memory, outs = self.start(len(trains)), []
         for t in range(trains.shape[1]):
-            memory, out = self.step(memory, trains[:, t].astype(bool))
+            memory, out = self.step(memory, trains[:, t])
             outs.append(out)
         return np.stack(outs, 1)

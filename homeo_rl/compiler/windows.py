@@ -153,7 +153,7 @@ class Count(_Unary):
 
 @dataclass(frozen=True)
 class Winner(_Many):
-    """Spikes where part ``place`` had the most spikes of all in the last ``window`` steps.
+    """Spikes where part ``place``, counted from 0, had the most spikes of all in the last ``window`` steps.
 
     Of equal counts the earlier part wins; nobody wins while all counts are 0.
     """

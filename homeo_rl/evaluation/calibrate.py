@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from homeo_rl.agents.controller import Controller
+from homeo_rl.agents.controller import Controller, require_spiking
 from homeo_rl.agents.session import Session
+from homeo_rl.arrays import instance_of, whole_number
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import make_env
 from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout
@@ -76,11 +78,17 @@ def session_of(
     """Return a session whose plug-in knows what is normal.
 
     Raises:
-        UsageError: a plug-in that sleeps or rehearses, of a converted network.
+        UsageError: a plug-in without a calibration or a spiking network, or one that sleeps or rehearses, of a
+            converted network.
     """
+    instance_of(controller, Controller, what="controller", advice="load_controller reads that of a run")
     network = controller.network
-    if plugin is None or calibration is None or not isinstance(network, SpikingNetwork):
+    if plugin is None:
         return Session(controller, slots, reflex=reflex)
+    instance_of(plugin, Homeostasis, what="plugin", advice="homeo_rl.homeostasis.make makes one of an arm's name")
+    network = require_spiking(controller, f"plug-in {plugin.name}")
+    instance_of(calibration, Calibration, what=f"plug-in {plugin.name}", advice="calibration_of makes a calibration")
+    assert calibration is not None
     return Session(
         controller,
         slots,
@@ -92,7 +100,7 @@ def session_of(
 
 
 def calibration_of(
-    run: Run,
+    run: Run | Path | str,
     controller: Controller,
     *,
     which: str,
@@ -108,16 +116,22 @@ def calibration_of(
     experiment: its episodes are the same for every seed of an evaluation.
 
     Args:
-        run: the run.
+        run: the run, or the path of its folder.
         controller: its policy.
         which: name of the policy bundle.
         episodes: how many clean episodes.
         env: environment and arguments where the robot is healthy; None is the run's own.
         num_envs: episodes side by side.
         on_episode: told of each episode that ended.
+
+    Raises:
+        UsageError: there is no such run, or the policy does not spike.
     """
-    network = controller.network
-    assert isinstance(network, SpikingNetwork)
+    run = Run.of(run)
+    instance_of(controller, Controller, what="controller", advice="load_controller reads that of a run")
+    network = require_spiking(controller, "calibration")
+    episodes = whole_number(episodes, what="episodes", least=1)
+    num_envs = whole_number(num_envs, what="num_envs", least=1)
     name, kwargs = env or (run.spec.env, run.spec.env_kwargs)
     document: dict[str, Any] = {"policy": run.policy_digest(which=which), "episodes": episodes, "env": name}
     document |= {"steps": controller.spec.network.steps, "observations": OBSERVATIONS}  # steps: it may be cut

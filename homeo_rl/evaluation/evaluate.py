@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from homeo_rl import checkpoint
 from homeo_rl.agents.controller import Controller, require_spiking
+from homeo_rl.arrays import instance_of
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import plain
 from homeo_rl.envs.making import load_modules, make_env
@@ -80,7 +81,7 @@ class Silence:
 
 
 def evaluate(
-    run: Run,
+    run: Run | Path | str,
     plan: Plan,
     *,
     num_envs: int = 10,
@@ -91,7 +92,7 @@ def evaluate(
     """Evaluate ``run`` as ``plan`` says and write the scores into the run's folder.
 
     Args:
-        run: the run.
+        run: the run, or the path of its folder.
         plan: what to evaluate.
         num_envs: episodes side by side in a process; the scores do not depend on it.
         workers: processes; None is one a core. The scores do not depend on it.
@@ -102,6 +103,8 @@ def evaluate(
         UsageError: the plan does not fit the run.
         NumericalFault: an environment gave a number that is not finite.
     """
+    run = Run.of(run)
+    instance_of(plan, Plan, what="plan", advice="homeo_rl.Plan(suite=..., arms=..., episodes=..., seed=...) makes one")
     progress = progress or Silence()
     check_sizes(num_envs, workers)
     load_modules(run.spec.modules)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from homeo_rl.arrays import whole_number
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite
 from homeo_rl.envs.making import arguments_for
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.routes import Route
+from homeo_rl.fields import require_fields
 from homeo_rl.homeostasis import make
 from homeo_rl.run import Run
 
@@ -26,6 +28,8 @@ def check_sizes(num_envs: int, workers: int | None) -> None:
     Raises:
         UsageError: there would be nobody to do it.
     """
+    num_envs = whole_number(num_envs, what="--num-envs")
+    workers = None if workers is None else whole_number(workers, what="--workers")
     if num_envs < 1:
         raise UsageError(f"--num-envs: expected at least 1, got {num_envs}")
     if workers is not None and workers < 1:
@@ -67,6 +71,7 @@ class Plan:
         return name, arguments_for(name, run.spec.env, run.spec.env_kwargs)
 
     def __post_init__(self) -> None:
+        require_fields(self)
         if self.episodes < 1:
             raise UsageError(f"--episodes: expected at least 1, got {self.episodes}; 20 or more give useful intervals")
         if self.calibration_episodes < 1:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
+from homeo_rl.fields import require_fields
+
 if TYPE_CHECKING:  # torch takes seconds to load, which a wrong arm should not wait for
     from torch import Tensor
 
@@ -19,7 +21,8 @@ Scope = Literal["decision", "episode", "run"]
 SCOPES: tuple[Scope, ...] = ("decision", "episode", "run")
 
 State: TypeAlias = "dict[str, Tensor]"
-"""Named tensors [B, ...] of one layer. `step` and `threshold` may reuse the memory of the one passed in."""
+"""Named tensors [B, ...] of one layer. They belong to the caller: `step` and `threshold` may write into those passed in
+and return them, so only what they return goes on."""
 
 RATE = "eta"
 """Entry [B, 1] of a state whose environments adapt at rates of their own (`homeo_rl.homeostasis.rehearsing`)."""
@@ -76,6 +79,7 @@ class Homeostasis:
     scope: Scope = "episode"
 
     def __post_init__(self) -> None:
+        require_fields(self, whole=False)  # words of an arm are read as floats
         if self.scope not in SCOPES:
             raise ValueError(f"scope: expected one of {', '.join(SCOPES)}, got {self.scope!r}")
 

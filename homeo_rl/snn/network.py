@@ -9,14 +9,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from homeo_rl.arrays import instance_of, whole_number
+from homeo_rl.errors import InputError
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Scope, Tick, restart
 from homeo_rl.snn import kernels, layers, neurons
 from homeo_rl.snn.encoders import REGULAR_THRESHOLD, CurrentEncoder, Encoder, build_encoder, uniform
+from homeo_rl.snn.inputs import (
+    like_weights,
+    noise_of,
+    require_batch,
+    require_ended,
+    require_references,
+    require_weights,
+    rows_of,
+)  # fmt: skip
 from homeo_rl.snn.kernels import encoding, stack
 from homeo_rl.snn.kernels.decider import Frame, can_decide, decider_of
 from homeo_rl.snn.neurons import Membrane
@@ -33,16 +45,18 @@ FEW = 16
 class SpikingNetwork(nn.Module):
     """Encoder, fully connected spiking layers and read-out.
 
-    ``network(x, state=None, adapt=False)`` maps x [B, inputs] to y [B, outputs] and returns the state after. Weights
-    change only where ``adapt=True`` is written, and only inside the state: the parameters are never touched.
+    ``network(x, state=None, adapt=False)`` maps x [B, inputs] to y [B, outputs] and returns the state after; the one
+    before is spent then (`NetworkState.clone` keeps a copy). Weights change only where ``adapt=True`` is written, and
+    only inside the state: the parameters are never touched.
     """
 
     costs: Tensor
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
+        instance_of(spec, NetworkSpec, what="spec", advice="NetworkSpec(inputs=..., outputs=...) makes one")
         if spec.body == "mlp":
-            raise ValueError(f"SpikingNetwork needs a spiking body, got {spec.body!r}")
+            raise InputError(f"SpikingNetwork: expected a spiking body, got {spec.body!r}; MLPNetwork makes that one")
         self.spec = spec
         self.encoder = build_encoder(spec.inputs, spec.encoder)
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(spec.widths, spec.widths[1:], strict=False))
@@ -97,12 +111,13 @@ class SpikingNetwork(nn.Module):
         """Return the state that a batch of episodes starts from.
 
         Raises:
-            ValueError: a plug-in without one reference a layer.
+            InputError: a plug-in without one reference a layer, or weights that are not this network's.
         """
-        if plugin is not None and len(references) != len(self.layers):
-            raise ValueError(
-                f"plug-in {plugin.name}: expected {len(self.layers)} layer references, got {len(references)}"
-            )
+        batch = whole_number(batch, what="batch", least=0)
+        if plugin is not None:
+            require_references(plugin, references, self.spec.widths)
+        if weights is not None:
+            require_weights(weights, self.parameters_of_layers(), batch=batch)
         return NetworkState(
             batch=batch,
             weights=weights,
@@ -115,8 +130,14 @@ class SpikingNetwork(nn.Module):
     def forget(self, state: NetworkState, ended: Tensor, scope: Scope) -> NetworkState:
         """Start again the rows where ``ended`` [B] is True, as far as what ends with ``scope`` is concerned.
 
-        Membranes of scope "episode" go to rest; the mechanism's state restarts if its own scope is ``scope``.
+        Membranes of scope "episode" go to rest; the mechanism's state restarts if its own scope is ``scope``. The state
+        that is returned takes the place of ``state``.
+
+        Raises:
+            InputError: ``state`` was already advanced, or ``ended`` is not [B] booleans.
         """
+        require_ended(ended, state)
+        state = state.successor()
         if scope != "decision":
             for index, membrane in enumerate(state.membranes):
                 if membrane is not None:
@@ -147,18 +168,24 @@ class SpikingNetwork(nn.Module):
             noise: the encoder's uniform numbers [B, T, N_enc] themselves, instead of a generator.
 
         Returns:
-            the outputs [B, outputs] and the state after; the state passed in must not be used again.
+            the outputs [B, outputs] and the state after; the state passed in cannot be used again.
+
+        Raises:
+            InputError: shapes or types that do not fit, or a state that was already advanced.
+            NonFiniteInput: an observation that is not finite.
         """
-        decided = self.decide(x, state, adapt=adapt, generator=generator, noise=noise)
-        if decided is not None:
-            return decided
+        x, array, noise = self._checked(x, state, noise)
+        if array is not None and self._compiled(x, state):
+            return self._decided(array, state, adapt, generator, noise, None)
+        x = like_weights(x, self.layers[0].weight)
         state = self._ready(x, state, adapt)
         out, measured = self._trains(x, state, generator, noise)
         if adapt and state.plugin is not None:
             assert isinstance(measured, tuple)  # a state with a plug-in goes layer by layer
             self._advance(state, measured)
+        state.measured = measured
         y: Tensor = self.readout(out)
-        return y, replace(state, measured=measured)
+        return y, state
 
     def stepwise(self, x: Tensor, *, generator: Generator | None = None, noise: Tensor | None = None) -> Tensor:
         """Return what the trained network says at every spike step [T, B, outputs], for losses over time.
@@ -167,7 +194,13 @@ class SpikingNetwork(nn.Module):
             x: observations [B, inputs].
             generator: as for `forward`.
             noise: as for `forward`.
+
+        Raises:
+            InputError: as for `forward`.
+            NonFiniteInput: as for `forward`.
         """
+        x, _, noise = self._checked(x, None, noise)
+        x = like_weights(x, self.layers[0].weight)
         out, _ = self._trains(x, self._ready(x, None, False), generator, noise)
         return self.readout.steps(out).transpose(0, 1)
 
@@ -218,15 +251,33 @@ class SpikingNetwork(nn.Module):
             generator: as for `forward`.
             noise: as for `forward`.
             frame: a normaliser before and a squashing after the network, that the same call does.
+
+        Raises:
+            InputError: as for `forward`.
+            NonFiniteInput: as for `forward`.
         """
-        if not self._compiled(x, state):
+        x, array, noise = self._checked(x, state, noise)
+        if array is None or not self._compiled(x, state):
             return None
+        return self._decided(array, state, adapt, generator, noise, frame)
+
+    def _decided(
+        self,
+        x: np.ndarray,
+        state: NetworkState | None,
+        adapt: bool,
+        generator: Generator | None,
+        noise: Tensor | None,
+        frame: Frame | None,
+    ) -> tuple[Tensor, NetworkState]:
         state = self._ready(x, state, adapt)
         if noise is None and self.encoder.stochastic:
-            noise = torch.rand((x.shape[0], self.spec.steps, self.spec.widths[0]), generator=generator, dtype=x.dtype)
+            shape = (x.shape[0], self.spec.steps, self.spec.widths[0])
+            noise = torch.rand(shape, generator=generator, dtype=torch.from_numpy(x).dtype)
         if self.spec.membrane == "episode" and state.membranes[0] is None:
+            none = torch.from_numpy(x[:, :0])
             state.membranes = [
-                Membrane(*(part.clone() for part in self.rest_of(index, x.new_zeros(x.shape[0], width))))
+                Membrane(*(part.clone() for part in self.rest_of(index, none.new_zeros(x.shape[0], width))))
                 for index, width in enumerate(self.spec.widths[1:])
             ]
         y, state.measured, advanced = decider_of(self)(self, x, state, adapt=adapt, noise=noise, frame=frame)
@@ -234,14 +285,23 @@ class SpikingNetwork(nn.Module):
             self._advance(state, state.rates)
         return y, state
 
-    def _ready(self, x: Tensor, state: NetworkState | None, adapt: bool) -> NetworkState:
+    def _checked(self, x: Any, state: Any, noise: Any) -> tuple[Tensor, np.ndarray | None, Tensor | None]:
+        """Return observations, as tensor and as array, and noise as a decision takes them; nothing has changed yet."""
+        x, array = rows_of(x, self.spec.inputs, self)
+        if state is not None:
+            require_batch(state, x.shape[0])
+        if noise is not None:
+            noise = noise_of(noise, (x.shape[0], self.spec.steps, self.spec.widths[0]))
+        return x, array, noise
+
+    def _ready(self, x: Tensor | np.ndarray, state: NetworkState | None, adapt: bool) -> NetworkState:
         """Return the state that a decision begins with."""
         if state is None:
             return NetworkState(x.shape[0], membranes=[None] * (len(self.spec.hidden) + 1))
-        if state.batch != x.shape[0]:
-            raise ValueError(f"state of batch {state.batch} given a batch of {x.shape[0]}; make a state of that size")
+        state = state.successor()
         if adapt and state.plugin is not None and state.plugin.scope == "decision":
-            return self.forget(state, torch.ones(state.batch, dtype=torch.bool, device=x.device), "decision")
+            every = torch.ones(state.batch, dtype=torch.bool, device=None if isinstance(x, np.ndarray) else x.device)
+            return self.forget(state, every, "decision")
         return state
 
     def _plain(self, x: Tensor, state: NetworkState) -> bool:

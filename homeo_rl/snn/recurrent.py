@@ -14,6 +14,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from homeo_rl.arrays import index_of
+from homeo_rl.errors import InputError
+from homeo_rl.snn.inputs import like_weights, require_weights, rows_of
 from homeo_rl.snn.state import LayerWeights, RecurrentState, map_weights
 from homeo_rl.spec import RecurrentSpec
 
@@ -50,7 +53,16 @@ class RecurrentNetwork(nn.Module):
         )
 
     def forget(self, state: RecurrentState, ended: Tensor) -> RecurrentState:
-        """Start again the rows where ``ended`` [B] is True; their weights stay as they are."""
+        """Start again the rows where ``ended`` [B] is True; their weights stay as they are.
+
+        Raises:
+            InputError: not one boolean a row.
+        """
+        if ended.dtype != torch.bool or ended.shape != (len(state.potential),):
+            raise InputError(
+                f"ended [B]: expected {len(state.potential)} booleans, one a row, got {ended.dtype} of shape "
+                f"{list(ended.shape)}; True starts a row again"
+            )
         kept = (~ended).to(state.potential)
         return state._replace(
             potential=state.potential * kept[:, None],
@@ -60,9 +72,16 @@ class RecurrentNetwork(nn.Module):
         )
 
     def with_weights(self, state: RecurrentState, row: int, weights: LayerWeights) -> RecurrentState:
-        """Return the state in which ``row`` runs with ``weights`` (shapes without a batch dimension)."""
+        """Return the state in which ``row`` runs with ``weights`` (shapes without a batch dimension).
+
+        Raises:
+            InputError: there is no such row, or the weights do not fit.
+            NonFiniteInput: a weight is not finite.
+        """
         batch = len(state.potential)
-        own = state.weights
+        row = index_of(row, batch, what="row", advice="give a row of the state")
+        require_weights((weights,), self.parameters_of_layers()[:1])
+        own = None if state.weights is None else map_weights(state.weights, Tensor.clone)
         if own is None:
             healthy = self.parameters_of_layers()[0]
             own = map_weights(healthy, lambda part: part.expand(batch, *part.shape).clone())
@@ -90,8 +109,22 @@ class RecurrentNetwork(nn.Module):
             state: the state before.
 
         Returns:
-            the spikes [B, outputs] of the output neurons, and the state after.
+            the spikes [B, outputs] of the output neurons, and the state after; the one before stays as it is.
+
+        Raises:
+            InputError: shapes that do not fit, or inputs that are no spikes.
+            NonFiniteInput: an input is not finite.
         """
+        x, _ = rows_of(x, self.spec.lines, self, what="input spikes [B, lines]")
+        x = like_weights(x, self.weight, what="input spikes [B, lines]")
+        if len(x) != len(state.potential) or state.potential.shape[1] != self.spec.neurons:
+            raise InputError(
+                f"input spikes [B, lines]: expected as many rows as the state, {list(state.potential.shape)} for "
+                f"{self.spec.neurons} neurons, got {len(x)}; make a state of that size"
+            )
+        if not bool(((x == 0) | (x == 1)).all()):
+            raise InputError(f"input spikes [B, lines]: expected 0 or 1, got {float(x.min()):g} to {float(x.max()):g}; "
+                             "say where an event happens")  # fmt: skip
         spec, lines = self.spec, self.spec.lines
         now = torch.cat([x.new_ones(len(x), 1), x, x.new_zeros(len(x), spec.neurons)], 1)
         weight = self.weight if state.weights is None else state.weights.weight
@@ -119,7 +152,15 @@ class RecurrentNetwork(nn.Module):
         return y, state._replace(potential=potential, past=past, spikes=y, events=x)
 
     def run(self, trains: Tensor) -> Tensor:
-        """Return the spikes [B, T, N] of all neurons for input ``trains`` [B, T, lines], from rest."""
+        """Return the spikes [B, T, N] of all neurons for input ``trains`` [B, T, lines], from rest.
+
+        Raises:
+            InputError: shapes that do not fit, or inputs that are no spikes.
+        """
+        if trains.dim() != 3 or trains.shape[1] < 1:
+            raise InputError(
+                f"trains [B, T, lines]: expected at least one step, got {list(trains.shape)}; give one row a train"
+            )
         state, out = self.initial_state(len(trains)), []
         for x in trains.unbind(1):
             _, state = self(x, state)

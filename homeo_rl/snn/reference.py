@@ -7,6 +7,7 @@ from torch import Tensor
 
 from homeo_rl.homeostasis.protocol import Modulation
 from homeo_rl.snn import neurons
+from homeo_rl.snn.inputs import noise_of, require_batch, rows_of
 from homeo_rl.snn.layers import modulated_currents, threshold_rule
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.state import NetworkState
@@ -25,8 +26,16 @@ def forward_stepwise(
 
     Returns:
         the outputs [B, outputs] and each layer's spikes [B, T, N] (potentials for a layer that does not fire).
+
+    Raises:
+        InputError: shapes or types that do not fit, or a state that was already advanced.
+        NonFiniteInput: an observation is not finite.
     """
-    state = network.initial_state(x.shape[0]) if state is None else state
+    x, _ = rows_of(x, network.spec.inputs, network)
+    noise = noise_of(noise, (x.shape[0], network.spec.steps, network.spec.widths[0]))
+    if state is not None:
+        require_batch(state, x.shape[0])
+    state = network.initial_state(x.shape[0]) if state is None else state.clone()
     last = len(network.layers) - 1
     membranes = list(state.membranes)
     outputs: list[list[Tensor]] = [[] for _ in network.layers]

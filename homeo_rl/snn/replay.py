@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from homeo_rl.errors import UsageError
+from homeo_rl.arrays import index_of, instance_of
+from homeo_rl.errors import InputError, UsageError
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.sleep import SleepHomeostat, Sleeping
 from homeo_rl.seeding import generator
 from homeo_rl.snn import kernels, neurons
+from homeo_rl.snn.inputs import rows_of
 from homeo_rl.snn.kernels import layer as compiled
 from homeo_rl.snn.layers import currents
 from homeo_rl.snn.network import SpikingNetwork
@@ -48,20 +50,29 @@ class Replay:
     """A network and its memory.
 
     Raises:
-        UsageError: networks whose neurons are not run here (converted ones).
+        UsageError: networks whose neurons are not run here (converted ones), or a memory of another network.
     """
 
     def __init__(self, network: SpikingNetwork, memory: Memory) -> None:
         require_replayable(network)
+        instance_of(memory, Memory, what="memory", advice="Calibration.memory makes one")
+        count, steps = len(memory.inputs), network.spec.steps
+        shapes = [(count, network.spec.inputs), *((count, steps, width) for width in network.spec.widths)]
+        got = [tuple(part.shape) for part in (memory.inputs, *memory.trains)]
+        if got != shapes or not count:
+            raise InputError(
+                f"memory: expected at least one observation, and trains of shapes {shapes}, as this network's are, got "
+                f"{got}; calibrate the policy that is used"
+            )
         self.network, self.memory = network, memory
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def answers(self, weights: Weights) -> tuple[Tensor, ...]:
         """Return what each layer of a network with these weights answers, alone: [M, T, N] a layer."""
         trains = self.memory.trains
         return tuple(self._run(index, trains[index], own) for index, own in enumerate(weights))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def test(self, weights: Weights, normal: Sequence[Tensor] | None = None) -> SelfTest:
         """Compare with what is remembered, or with ``normal``, the answers of another time."""
         normal = self.memory.trains[1:] if normal is None else normal
@@ -74,7 +85,7 @@ class Replay:
             stuck=tuple(int(((now.amin((0, 1)) >= 1) & (before.amin((0, 1)) < 1)).sum()) for now, before in pairs),
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def mended(self, plugin: SleepHomeostat, weights: Weights, intact: Weights | None = None) -> Weights:
         """Return the weights after sleep, layer by layer from the input.
 
@@ -91,7 +102,7 @@ class Replay:
             train = self._run(index, train, layers[-1])
         return tuple(layers)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def through(self, weights: Weights) -> tuple[Tensor, ...]:
         """Return what each layer answers in the network as a whole: [M, T, N] a layer."""
         trains = [self.memory.trains[0]]
@@ -99,7 +110,7 @@ class Replay:
             trains.append(self._run(index, trains[-1], own))
         return tuple(trains[1:])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def errors(self, weights: Weights) -> list[float]:
         """Return the distance of each layer's outputs from the remembered ones, in the network as a whole.
 
@@ -156,10 +167,17 @@ def require_replayable(network: SpikingNetwork) -> None:
         )
 
 
-@torch.inference_mode()
+@torch.inference_mode(False)  # what is remembered may meet autograd
+@torch.no_grad()
 def remember(network: SpikingNetwork, inputs: Tensor) -> Memory:
-    """Let a healthy network answer to ``inputs`` [M, inputs]; a stochastic encoder's draws are fixed numbers."""
+    """Let a healthy network answer to ``inputs`` [M, inputs]; a stochastic encoder's draws are fixed numbers.
+
+    Raises:
+        InputError: another shape, or no real numbers.
+        NonFiniteInput: an input is not finite.
+    """
     require_replayable(network)
+    inputs = rows_of(inputs, network.spec.inputs, network, what="inputs [M, D]")[0].clone()
     train = network.encoder(inputs, network.spec.steps, noise=replay_noise(network, len(inputs)))
     trains = [train]
     for index, own in enumerate(network.parameters_of_layers()):
@@ -178,17 +196,33 @@ def packed(network: SpikingNetwork, memory: Memory) -> tuple[np.ndarray, ...]:
     )
 
 
-@torch.inference_mode()
+@torch.inference_mode(False)  # what is remembered may meet autograd
+@torch.no_grad()
 def recall(network: SpikingNetwork, inputs: np.ndarray, answers: Sequence[np.ndarray]) -> Memory:
-    """Return a memory from its observations [M, inputs] and what `packed` made of its answers."""
-    x, steps = torch.as_tensor(inputs), network.spec.steps
+    """Return a memory from its observations [M, inputs] and what `packed` made of its answers; it shares no memory.
+
+    Raises:
+        InputError: shapes that are not this network's.
+        NonFiniteInput: an input is not finite.
+    """
+    x, _ = rows_of(torch.tensor(inputs), network.spec.inputs, network, what="inputs [M, D]")
+    steps = network.spec.steps
+    shapes = [
+        (len(x), (steps * width + 7) // 8) if network.fires(index) else (len(x), steps, width)
+        for index, width in enumerate(network.spec.widths[1:])
+    ]
+    if [answer.shape for answer in answers] != shapes:
+        raise InputError(
+            f"answers: expected shapes {shapes}, as this network's layers answer, got "
+            f"{[answer.shape for answer in answers]}; calibrate the policy that is used"
+        )
     trains = [network.encoder(x, steps, noise=replay_noise(network, len(x)))]
     for index, (width, answer) in enumerate(zip(network.spec.widths[1:], answers, strict=True)):
         if network.fires(index):
             bits = np.unpackbits(answer, axis=1, count=steps * width)
             trains.append(torch.as_tensor(bits.reshape(len(x), steps, width)).to(x))
         else:
-            trains.append(torch.as_tensor(answer))
+            trains.append(torch.tensor(answer))
     return Memory(x, tuple(trains))
 
 
@@ -201,7 +235,17 @@ def replay_noise(network: SpikingNetwork, count: int) -> Tensor | None:
 
 
 def fired(network: SpikingNetwork, index: int, received: Tensor, own: LayerWeights) -> Tensor:
-    """Return the outputs [M, T, N] of layer ``index`` for its input currents [M, T, N], from rest; they are used up."""
+    """Return the outputs [M, T, N] of layer ``index`` for its input currents [M, T, N], from rest; they are used up.
+
+    Raises:
+        InputError: no such layer, or currents of another size.
+    """
+    index = index_of(index, len(network.layers), what="layer", advice="give one of the network's")
+    if received.dim() != 3 or received.shape[2] != network.spec.widths[index + 1]:
+        raise InputError(
+            f"currents of layer {index}: expected shape [M, T, {network.spec.widths[index + 1]}], got "
+            f"{list(received.shape)}; give one current a neuron"
+        )
     neuron, fires = network.spec.neuron, network.fires(index)
     start = network.rest_of(index, received[:, 0])
     leak = network.leak_of(index)

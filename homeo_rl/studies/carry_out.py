@@ -12,7 +12,6 @@ from typing import Any
 
 from homeo_rl import checkpoint
 from homeo_rl.agents.controller import load_controller
-from homeo_rl.shipped import FOLDER, copied, pretrained_names
 from homeo_rl.degradations.protocol import NetworkDegradation
 from homeo_rl.degradations.suites import Suite, load_suite
 from homeo_rl.errors import UsageError, unknown
@@ -21,6 +20,7 @@ from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import read_routes
 from homeo_rl.locks import locked
 from homeo_rl.run import Run, versions
+from homeo_rl.shipped import FOLDER, copied, pretrained_names
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.studies.study import Group, Study
 from homeo_rl.studies.tables import DOCUMENT, read_tables, unreadable, write_tables

@@ -11,8 +11,10 @@ import gymnasium as gym
 
 from homeo_rl import homeostasis
 from homeo_rl.agents.presets import controller_spec
+from homeo_rl.arrays import instance_of
 from homeo_rl.envs.making import has_vector, load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.fields import require_fields
 from homeo_rl.files import printable
 from homeo_rl.finite import LIMIT
 from homeo_rl.run import require_new, versions
@@ -62,6 +64,12 @@ class TrainingPlan:
     keep_checkpoint: bool = False
     command: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("log_folder", "out", "tensorboard"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, Path(value) if isinstance(value, str) else value)
+        require_fields(self)
+
 
 def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
     """Check everything about a plan that can be wrong before a training begins.
@@ -72,6 +80,7 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
     Raises:
         UsageError: the plan does not fit, or needs more memory or disk than there is; nothing was written.
     """
+    instance_of(plan, TrainingPlan, what="plan", advice="homeo_rl.TrainingPlan(algo=..., env=...) makes one")
     _check(plan)
     if plan.out is not None and not plan.fresh and not (plan.out / "run.json").exists():
         require_new(plan.out)

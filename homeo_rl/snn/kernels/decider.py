@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from homeo_rl.errors import InputError
 from homeo_rl.homeostasis import BDETT, DWAM, Both
 from homeo_rl.homeostasis.dwam import is_bcm
 from homeo_rl.homeostasis.protocol import RATE, Homeostasis, Modulation, State
@@ -37,7 +38,7 @@ _READOUTS = {
     "membrane": decision.MEMBRANE,
 }
 
-_SILENCE = {dtype: torch.zeros((0, 0, 0), dtype=dtype).numpy() for dtype in (torch.float32, torch.float64)}
+_SILENCE = {char: np.zeros((0, 0, 0), dtype=char) for char in "fd"}
 
 ROWS_A_THREAD = 8
 """Rows that are worth a thread of their own."""
@@ -89,36 +90,40 @@ class Decider:
     def __call__(
         self,
         network: SpikingNetwork,
-        x: Tensor,
+        x: np.ndarray,
         state: NetworkState,
         *,
         adapt: bool = False,
         noise: Tensor | None = None,
         frame: Frame | None = None,
     ) -> tuple[Tensor, Callable[[], tuple[Tensor, ...]], bool]:
-        """Decide for x [B, D].
+        """Decide for x [B, D], C-contiguous and checked (`homeo_rl.snn.inputs.rows_of`).
 
         Returns:
             the outputs [B, K], what gives the mean rates of the encoder and of every layer, and whether the plug-in's
             state was advanced, which is done for those that have a compiled rule where ``adapt`` is set.
         """
-        batch, dtype = x.shape[0], x.dtype
-        if x.requires_grad:
-            x = x.detach()
+        (batch, width), dtype = x.shape, x.dtype
+        if width != self.spec.inputs or batch != state.batch:
+            raise InputError(
+                f"observations: expected shape {(state.batch, self.spec.inputs)}, as state and network are, got "
+                f"{(batch, width)}; give one row a decision"
+            )
         if noise is None:
-            draws = _SILENCE[dtype]
+            draws = _SILENCE[dtype.char]
         else:
             if noise.shape != (batch, self.spec.steps, self._sizes[0]):
                 expected = (batch, self.spec.steps, self._sizes[0])
-                raise ValueError(f"encoder noise: expected shape {expected}, got {tuple(noise.shape)}")
-            draws = (noise if noise.dtype == dtype else noise.to(dtype)).contiguous().numpy()
+                raise InputError(f"encoder noise: expected shape {expected}, got {tuple(noise.shape)}; draw it anew")
+            draws = np.ascontiguousarray(noise.detach().numpy(), dtype=dtype)
         changes = [] if state.plugin is None else [state.plugin.modulation(part) for part in state.adaptation]
         # What the table points to is kept alive, so equal addresses are the same memory; but of a single row nothing
         # tells whether others would share it.
-        key = [dtype, adapt, batch, id(state.plugin), id(state.references)]
+        key = [dtype, adapt, batch, id(state.plugin), id(state.references), id(state.weights)]
         key += [0 if part is None else part.data_ptr() for part in self._tensors(network, state, changes)]
         with self._lock:
             if key != self._key:
+                self._key = []  # a table that was not finished is nobody's
                 self._prepare(network, state, changes, adapt, dtype)
                 self._key = key
             if frame is not self._frame:  # another at every step of an off-policy training: its statistics move
@@ -126,7 +131,7 @@ class Decider:
             for copy, original in self._copies:
                 copy.copy_(original)
             out = np.empty((batch, self._length), dtype=self._kind)
-            self._run(batch, x.contiguous().numpy(), draws, out)
+            self._run(batch, x, draws, out)
         sizes = self._sizes
         y = torch.from_numpy(out[:, self._length - sizes[-1] :])
         advanced = bool(self._rule & decision.BCM)
@@ -177,8 +182,18 @@ class Decider:
 
     def _surround(self, frame: Frame | None) -> None:
         """Point to what surrounds the network."""
-        self._frame = frame
-        self._edge = bare(self._kind) if frame is None else frame
+        edge = bare(self._kind) if frame is None else frame
+        shapes = edge.shift.shape, edge.scale.shape, edge.bounds.shape
+        most, outputs = self.spec.inputs, self.spec.outputs
+        fit = shapes[:2] in (((0,), (0,)), ((most,), (most + 1,))) and shapes[2] in ((2, 0), (2, outputs))
+        if not fit or (edge.squash != decision.RAW) != (shapes[2][1] > 0) or any(
+            part.dtype != self._kind or not part.flags.c_contiguous for part in (edge.shift, edge.scale, edge.bounds)
+        ):  # fmt: skip
+            raise InputError(
+                f"frame: expected shift [{most}], scale [{most + 1}] and bounds [2, {outputs}] (or empty ones) of "
+                f"{self._kind}, got {shapes}; Controller makes one"
+            )
+        self._frame, self._edge = frame, edge
         values = [
             self._edge.shift.ctypes.data, self._edge.scale.ctypes.data, self._edge.bounds.ctypes.data,
             len(self._edge.shift), self._edge.bounds.shape[1], self._edge.squash,
@@ -215,16 +230,21 @@ class Decider:
         state: NetworkState,
         changes: list[Modulation],
         adapt: bool,
-        dtype: torch.dtype,
+        kind: np.dtype[Any],
     ) -> None:
         """Write the table of addresses."""
-        self._kind = kind = np.dtype(str(dtype).removeprefix("torch."))
+        self._kind = kind
+        self._dtype = dtype = torch.float32 if kind == np.float32 else torch.float64
         self._kept: list[Tensor] = []
         self._copies: list[tuple[Tensor, Tensor]] = []
         if network.weights_of(0, state).weight.dtype != dtype:
             expected = network.weights_of(0, state).weight.dtype
-            raise TypeError(f"observations: expected {expected}, as the weights are, got {dtype}")
+            raise InputError(
+                f"observations: expected {expected}, as the weights are, got {dtype}; convert them with .to({expected})"
+            )
         layers = len(self.spec.widths) - 1
+        self._batch = state.batch
+        self._weights = state.weights  # kept, as the references: equal identities are the same shapes
         self._table = np.zeros((layers + 1, decision.COLUMNS), dtype=np.int64)
         self._strides = np.zeros((layers + 1, decision.COLUMNS), dtype=np.int64)
         self._numbers = np.zeros((layers, decision.NUMBERS), dtype=kind)
@@ -294,20 +314,46 @@ class Decider:
         if value is None:
             return
         value = value.detach()
+        self._require(layer, column, value, matrix)
         laid = value.transpose(-1, -2) if matrix else value
         single = laid.dim() if layer == len(self._table) - 1 else 2 if matrix else 1
         own = laid.dim() > single and laid.stride(0) != 0
         rows = laid if own or laid.dim() == single else laid[0]
-        if not (rows[0] if own else rows).is_contiguous():
-            assert column not in _WRITTEN, (
-                f"layer {layer}: the compiled code writes column {column}, it must not be a copy"
-            )
-            copy = torch.empty(rows.shape, dtype=rows.dtype)
+        plain = rows.dtype == self._dtype and (rows[0] if own else rows).is_contiguous()
+        if not plain:
+            written = column in _WRITTEN or (column == decision.DELTA and self._rule & decision.BCM)
+            if written and layer < len(self._table) - 1:
+                raise InputError(
+                    f"layer {layer}: expected a state of the mechanism in contiguous {self._dtype}, got {rows.dtype} "
+                    f"with strides {rows.stride()}; it is written in place"
+                )
+            copy = torch.empty(rows.shape, dtype=self._dtype)
             self._copies.append((copy, rows))
             rows = copy
         self._kept.append(rows)
         self._table[layer, column] = rows.data_ptr()
         self._strides[layer, column] = rows.stride(0) if own else 0
+
+    def _require(self, layer: int, column: int, value: Tensor, matrix: bool) -> None:
+        """Check that the compiled code finds at an address what it will read there.
+
+        Raises:
+            InputError: another shape, or memory that is not the processor's.
+        """
+        shape: tuple[int, ...]
+        got: tuple[int, ...]
+        if layer == len(self._table) - 1:
+            inside = column in (decision.ENCODER_MEAN, decision.ENCODER_STD)
+            outputs = (self.spec.outputs,) if column == decision.READOUT_BIAS else (self.spec.widths[-1],)
+            shape, got = ((self.spec.widths[0],) if inside else outputs), (value.numel(),)
+        else:
+            size, got = self.spec.widths[layer + 1], tuple(value.shape)
+            shape = (size, self.spec.widths[layer]) if matrix else (1,) if column == decision.RATE else (size,)
+        if got not in (shape, (self._batch, *shape)) or not value.is_cpu or value.is_complex():
+            raise InputError(
+                f"layer {layer}: expected numbers of shape {shape} or {(self._batch, *shape)} on the CPU, got {got} of "
+                f"{value.dtype} on {value.device}; weights, membranes and the mechanism's state must be this network's"
+            )
 
 
 _WRITTEN = (

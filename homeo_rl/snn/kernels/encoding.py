@@ -10,6 +10,8 @@ from homeo_rl.snn.kernels.scans import Floats
 def integrate(activity: Floats, level: float, out: Floats) -> None:
     """Spike where an integrator of ``activity`` [B, N] exceeds ``level``, which is then subtracted; out [B, T, N]."""
     batch, steps, size = out.shape
+    if activity.shape != (batch, size):
+        raise ValueError("integrate: expected activity [B, N] for out [B, T, N]")
     for b in range(batch):
         grown = activity[b]
         potential = grown.copy()
@@ -25,6 +27,8 @@ def integrate(activity: Floats, level: float, out: Floats) -> None:
 def compare(noise: Floats, activity: Floats, out: Floats) -> None:
     """Spike wherever ``noise`` [B, T, N] is below ``activity`` [B, N]; out [B, T, N]."""
     batch, steps, size = out.shape
+    if noise.shape != out.shape or activity.shape != (batch, size):
+        raise ValueError("compare: expected noise [B, T, N] and activity [B, N] for out [B, T, N]")
     for b in range(batch):
         rate = activity[b]
         for t in range(steps):
@@ -37,6 +41,8 @@ def compare(noise: Floats, activity: Floats, out: Floats) -> None:
 def total(falls: Floats, passed: Floats, out: Floats) -> None:
     """Sum ``falls`` [B, T, N] over the steps, times ``passed`` [T], into out [B, N]."""
     batch, steps, size = falls.shape
+    if passed.shape != (steps,) or out.shape != (batch, size) or steps == 0:
+        raise ValueError("total: expected passed [T] and out [B, N] for falls [B, T, N], T at least 1")
     for b in range(batch):
         to = out[b]
         for n in range(size):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from homeo_rl.compiling import compiled
-from homeo_rl.errors import unknown
+from homeo_rl.errors import InputError, unknown
 from homeo_rl.snn.kernels.memory import working
 from homeo_rl.snn.kernels.scans import Floats
 
@@ -61,6 +61,8 @@ def digits(matrix: Floats, out: Floats, scale: Floats) -> None:
         scale: [N], written: what the number 1 of each column stands for.
     """
     rows, columns = matrix.shape
+    if out.shape != (rows, 3 * columns) or scale.shape != (columns,):
+        raise ValueError("digits: expected out [K, 3 N] and scale [N] for matrix [K, N]")
     kind = matrix.dtype.type
     inverse, fault = np.zeros(columns, dtype=matrix.dtype), np.zeros(columns, dtype=matrix.dtype)
     for k in range(rows):
@@ -96,6 +98,12 @@ def digits(matrix: Floats, out: Floats, scale: Floats) -> None:
 def combine(sums: Floats, scale: Floats, bias: Floats, out: Floats) -> None:
     """Turn sums of digits, int32 [R, 3 N], into numbers [R, N]: write them plus ``bias`` [N], or add them without."""
     rows, columns = out.shape
+    if (
+        sums.shape != (rows, 3 * columns)
+        or scale.shape != (columns,)
+        or (bias.shape[0] > 0 and bias.shape[0] != columns)
+    ):
+        raise ValueError("combine: expected sums [R, 3 N], scale [N] and bias [N] or [0] for out [R, N]")
     kind = out.dtype.type
     top = np.empty(columns, dtype=out.dtype)
     for n in range(columns):
@@ -113,7 +121,16 @@ def combine(sums: Floats, scale: Floats, bias: Floats, out: Floats) -> None:
 
 
 def split(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the digits int8 [K, 3 N] and scales [N] of a float32 ``matrix`` [K, N]."""
+    """Return the digits int8 [K, 3 N] and scales [N] of a float32 ``matrix`` [K, N].
+
+    Raises:
+        InputError: it is none.
+    """
+    if matrix.dim() != 2 or matrix.dtype != torch.float32:
+        raise InputError(
+            f"matrix: expected [K, N] of float32, got {list(matrix.shape)} of {matrix.dtype}; convert it with .float()"
+        )
+    matrix = matrix.detach()
     matrix = matrix.contiguous()
     out = torch.empty((matrix.shape[0], 3 * matrix.shape[1]), dtype=torch.int8)
     scale = torch.empty(matrix.shape[1])
@@ -129,6 +146,20 @@ def multiply(spikes: Tensor, parts: tuple[Tensor, Tensor], out: Tensor, bias: Te
         parts: of the matrix [K, N], from `split`.
         out: float32 [R, N], contiguous.
         bias: [N].
+
+    Raises:
+        InputError: shapes or types that do not fit.
     """
+    rows, columns = spikes.shape[0], parts[0].shape[1] // 3
+    fit = spikes.dtype == torch.int8 and out.shape == (rows, columns) and out.dtype == torch.float32
+    if (
+        not fit
+        or not out.is_contiguous()
+        or (bias is not None and (bias.shape != (columns,) or bias.dtype != out.dtype))
+    ):
+        raise InputError(
+            f"product of spikes: expected int8 [R, K] into contiguous float32 [R, {columns}], with a bias [{columns}], "
+            f"got {spikes.dtype} {list(spikes.shape)} into {out.dtype} {list(out.shape)}; convert them"
+        )
     sums = torch._int_mm(spikes, parts[0], out=working("sums", (spikes.shape[0], parts[0].shape[1]), torch.int32))
     combine(sums.numpy(), parts[1].numpy(), (out.new_empty(0) if bias is None else bias).numpy(), out.numpy())

@@ -6,12 +6,16 @@ Derivatives reach the currents, the thresholds and the state before. Nothing is 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from homeo_rl.arrays import instance_of, shown
+from homeo_rl.errors import InputError
+from homeo_rl.snn import neurons
 from homeo_rl.snn.kernels import scans, serving
 from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.surrogates import DERIVATIVES
@@ -41,8 +45,13 @@ def scan(
 ) -> tuple[Tensor, Membrane]:
     """Do what `homeo_rl.snn.neurons.scan` does; ``threshold`` [N] takes the place of the neuron's constant.
 
-    ``currents`` [B, T, N] are used up: their memory becomes that of the potentials.
+    ``currents`` [B, T, N] are used up: their memory becomes that of the potentials. Second derivatives are the
+    reference's.
+
+    Raises:
+        InputError: shapes or types that do not fit.
     """
+    _require(currents, state, threshold)
     before = _at_rest(currents) if state is None else state
     level = torch.full_like(currents[0, 0], neuron.threshold) if threshold is None else threshold
     out, *after = _Scan.apply(neuron, fires, currents, level, *before)  # type: ignore[no-untyped-call]  # torch ships apply untyped
@@ -61,7 +70,11 @@ def scan_energetic(
     """Run a layer under `homeo_rl.homeostasis.BDETT` on a GPU, without gradients; ``energy`` [B, N] advances in place.
 
     ``currents`` [B, T, N] are used up: their memory becomes that of the spikes.
+
+    Raises:
+        InputError: shapes or types that do not fit.
     """
+    _require(currents, state, None)
     from homeo_rl.snn.kernels import triton_scans
 
     x = currents.contiguous()
@@ -95,13 +108,17 @@ class _Scan(torch.autograd.Function):
 
             triton_scans.scan(kind, hard, fires, _constants_on(x, neuron), level, x, spikes, after)
         ctx.neuron, ctx.fires = neuron, fires
-        ctx.save_for_backward(x, spikes, level, state[1], state[2])
+        ctx.save_for_backward(x, spikes, level, state[1], state[2], currents, threshold, state[0])
         return spikes if fires else x.clone(), *after
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        potentials, spikes, threshold, potential, spiked = ctx.saved_tensors
+        potentials, spikes, threshold, potential, spiked, *given_before = ctx.saved_tensors
         neuron: NeuronSpec = ctx.neuron
+        if torch.is_grad_enabled():  # with create_graph=True: a derivative of this derivative is wanted
+            currents, level, current = given_before
+            before = Membrane(current, potential, spiked)
+            return None, None, *_twice(neuron, ctx.fires, potentials, spikes, currents, level, before, grads)
         coming = torch.zeros_like(potentials) if grads[0] is None else grads[0].contiguous()
         grad = torch.empty_like(potentials)
         surrogate = SURROGATES.get(neuron.surrogate, scans.GIVEN)
@@ -130,6 +147,91 @@ class _Scan(torch.autograd.Function):
                 given, potentials, spikes, coming, grad, of_state, first,
             )  # fmt: skip
         return None, None, grad, of_threshold, *of_state
+
+
+def _twice(
+    neuron: NeuronSpec,
+    fires: bool,
+    potentials: Tensor,
+    spikes: Tensor,
+    currents: Tensor,
+    threshold: Tensor,
+    before: Membrane,
+    grads: Sequence[Tensor | None],
+) -> tuple[Tensor | None, ...]:
+    """Return the derivatives of a scan through the reference's operations, which have derivatives themselves.
+
+    The currents' memory holds potentials by now, so what they were is calculated back from these.
+    """
+    with torch.no_grad():
+        received = _received(neuron, fires, potentials, spikes, threshold, before)
+    # Views: derivatives are with respect to this scan's arguments, also where one depends on another.
+    wanted = [part.view_as(part) for part in (currents, threshold, *before)]
+    x, level, *state = wanted
+    out, after = neurons.scan(
+        neuron, received + (x - x.detach()), Membrane(*state), threshold=lambda *_: level, fires=fires
+    )
+    return derivatives([out, *after], grads, wanted)
+
+
+def derivatives(
+    outputs: Sequence[Tensor], grads: Sequence[Tensor | None], wanted: Sequence[Tensor | None]
+) -> tuple[Tensor | None, ...]:
+    """Return what ``grads`` of ``outputs`` are with respect to each tensor, in a graph; None where there is none."""
+    pairs = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if grad is not None and out.requires_grad]
+    asked = [part for part in wanted if part is not None and part.requires_grad]
+    if not pairs or not asked:
+        return (None,) * len(wanted)
+    reached, coming = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(reached, asked, coming, create_graph=True, allow_unused=True))
+    return tuple(next(found) if part is not None and part.requires_grad else None for part in wanted)
+
+
+def _received(
+    neuron: NeuronSpec, fires: bool, potentials: Tensor, spikes: Tensor, threshold: Tensor, before: Membrane
+) -> Tensor:
+    """Return the currents [B, T, N] that gave these potentials and spikes."""
+    kind = kind_of(neuron)
+    first, last_spikes = before.potential.unsqueeze(1), before.spikes.unsqueeze(1)
+    if not fires:
+        carried = potentials
+    elif kind == scans.CURRENT:
+        carried = potentials  # it is gated at the next step
+    elif neuron.reset == "hard":
+        carried = potentials * (1.0 - spikes)
+    else:
+        carried = potentials - spikes * threshold
+    v = torch.cat([first, carried[:, :-1]], 1)
+    if kind == scans.CURRENT:
+        held = torch.cat([last_spikes, spikes[:, :-1]], 1) if fires else last_spikes.expand_as(potentials)
+        u = potentials - neuron.voltage_decay * v * (1.0 - held)
+        return u - neuron.current_decay * torch.cat([before.current.unsqueeze(1), u[:, :-1]], 1)
+    if kind == scans.IF:
+        return potentials - v
+    if kind == scans.LIF:
+        return (potentials - v) * neuron.tau + v
+    return potentials - v + v / neuron.tau
+
+
+def _require(currents: Any, state: Any, threshold: Any) -> None:
+    instance_of(currents, Tensor, what="currents [B, T, N]", advice="torch.as_tensor makes one")
+    if currents.dim() != 3 or currents.shape[1] < 1 or currents.dtype not in (torch.float32, torch.float64):
+        raise InputError(
+            f"currents [B, T, N]: expected float32 or float64 of at least one step, got {currents.dtype} of shape "
+            f"{list(currents.shape)}; convert them"
+        )
+    batch, _, size = currents.shape
+    parts: list[tuple[str, Any, tuple[int, ...]]] = []
+    if threshold is not None:
+        parts.append(("threshold [N]", threshold, (size,)))
+    if state is not None:
+        instance_of(state, Membrane, what="state", advice="homeo_rl.snn.neurons.rest makes one")
+        parts += [(f"{name} [B, N]", part, (batch, size)) for name, part in zip(Membrane._fields, state, strict=True)]
+    for what, part, shape in parts:
+        if not isinstance(part, Tensor) or part.shape != shape or part.dtype != currents.dtype:
+            got = f"{part.dtype} of shape {list(part.shape)}" if isinstance(part, Tensor) else shown(part)
+            raise InputError(f"{what}: expected {currents.dtype} of shape {list(shape)}, as currents are, got {got}; "
+                             "give one of the currents' type")  # fmt: skip
 
 
 def _constants_on(x: Tensor, neuron: NeuronSpec, psi: float = 1.0) -> Tensor:

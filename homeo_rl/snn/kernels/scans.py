@@ -59,6 +59,15 @@ def scan(
     """
     batch, steps, neurons = x.shape
     forgotten = current.shape[0] == 0
+    rows = (batch, neurons)
+    if (
+        spikes.shape != x.shape
+        or threshold.shape[0] != neurons
+        or constants.shape[0] < 3
+        or (initial.shape[0] > 0 and initial.shape[0] != neurons)
+        or not (forgotten or (current.shape == rows and potential.shape == rows and spiked.shape == rows))
+    ):
+        raise ValueError("scan: expected spikes [B, T, N], threshold [N] and a state [B, N] or [0, N] for x [B, T, N]")
     resting = np.zeros((3, neurons), dtype=x.dtype)
     current_decay, voltage_decay, tau = constants[0], constants[1], constants[2]
     zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
@@ -111,7 +120,7 @@ def scan(
 
 
 @compiled
-def derivative(surrogate: int, potential: Floats, threshold: Floats, given: Floats, out: Floats) -> None:
+def _derivative(surrogate: int, potential: Floats, threshold: Floats, given: Floats, out: Floats) -> None:
     """Write the derivative (`homeo_rl.snn.surrogates`) at ``potential`` - ``threshold`` [N] into ``out``."""
     one, zero = out.dtype.type(1.0), out.dtype.type(0.0)
     if surrogate == GIVEN:
@@ -132,7 +141,7 @@ def derivative(surrogate: int, potential: Floats, threshold: Floats, given: Floa
 
 
 @compiled
-def usual_backward(
+def _usual_backward(
     surrogate: int,
     constants: Floats,
     threshold: Floats,
@@ -220,11 +229,30 @@ def scan_backward(
         first_spiked: likewise.
     """
     batch, steps, neurons = grad.shape
+    rows = (batch, neurons)
+    if (
+        potentials.shape != grad.shape
+        or spikes.shape != grad.shape
+        or coming.shape != grad.shape
+        or (surrogate == GIVEN and fires and given.shape != grad.shape)
+        or threshold.shape[0] != neurons
+        or constants.shape[0] < 3
+        or (grad_threshold.shape[0] > 0 and grad_threshold.shape[0] != neurons)
+        or (grad_initial.shape[0] > 0 and grad_initial.shape[0] != neurons)
+    ):
+        raise ValueError("scan_backward: expected trains [B, T, N] and thresholds [N] for grad [B, T, N]")
+    if grad_current.shape[0] != 0 and not (
+        grad_current.shape == rows
+        and grad_potential.shape == rows
+        and grad_spiked.shape == rows
+        and (kind != CURRENT or (first_potential.shape == rows and first_spiked.shape == rows))
+    ):
+        raise ValueError("scan_backward: expected states [B, N] or [0, N] for grad [B, T, N]")
     current_decay, voltage_decay, tau = constants[0], constants[1], constants[2]
     one, zero = grad.dtype.type(1.0), grad.dtype.type(0.0)
     forgotten = grad_current.shape[0] == 0
     if kind == CURRENT and fires and forgotten and surrogate != GIVEN and grad_threshold.shape[0] == 0:
-        usual_backward(surrogate, constants, threshold, potentials, spikes, coming, grad, grad_initial)
+        _usual_backward(surrogate, constants, threshold, potentials, spikes, coming, grad, grad_initial)
         return
     work = np.zeros((6, neurons), dtype=grad.dtype)
     # Derivatives: with respect to the potential after the reset (times the decay), the current after, the potential
@@ -241,7 +269,7 @@ def scan_backward(
             p, s, c, g = potentials[b, t], spikes[b, t], coming[b, t], grad[b, t]
             last = t == steps - 1
             if fires:
-                derivative(surrogate, p, threshold, given[b, t] if surrogate == GIVEN else h, h)
+                _derivative(surrogate, p, threshold, given[b, t] if surrogate == GIVEN else h, h)
                 # What reaches the spikes: from outside, and through the reset. The current-based neuron resets at
                 # the next step, so a derivative of its last potential does not come through a reset.
                 if kind == CURRENT and not last:

@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from homeo_rl.errors import InputError
+from homeo_rl.snn import neurons
 from homeo_rl.snn.kernels import encoding, integer, products, scans
-from homeo_rl.snn.kernels.layer import SURROGATES, constants_of, kind_of
+from homeo_rl.snn.kernels.layer import SURROGATES, constants_of, derivatives, kind_of
 from homeo_rl.snn.kernels.memory import working
 from homeo_rl.snn.surrogates import DERIVATIVES
 from homeo_rl.spec import NeuronSpec
@@ -75,8 +77,12 @@ def run(
 
     Returns:
         the last layer's output [B, T, N] (potentials if it does not fire), and the spikes of the layers before it,
-        without gradient, as `event_type` says.
+        without gradient, as `event_type` says. Second derivatives are the reference's.
+
+    Raises:
+        InputError: shapes or types that do not fit.
     """
+    _require(given, layers)
     flat = [part for layer in layers for part in layer]
     plan = _Plan(neuron, fires, given, [])
     out: Tensor = _Stack.apply(plan, given.activity, *flat)  # type: ignore[no-untyped-call]  # torch ships apply untyped
@@ -119,7 +125,9 @@ class _Stack(torch.autograd.Function):
                     p.numpy(), spikes[i][first:last].numpy(), none, none, none, starts[i],
                 )  # fmt: skip
         ctx.plan, ctx.layers = plan, len(weights)
-        ctx.save_for_backward(*events, *weights, *potentials, *spikes, *(layer.threshold for layer in layers))
+        ctx.save_for_backward(
+            *events, *weights, *potentials, *spikes, *(layer.threshold for layer in layers), activity, *flat
+        )
         plan.hidden.extend(spikes[:-1])
         return spikes[-1].to(activity.dtype) if plan.fires else spikes[-1].clone()
 
@@ -129,6 +137,8 @@ class _Stack(torch.autograd.Function):
         neuron = plan.neuron
         layers: int = ctx.layers
         saved = ctx.saved_tensors
+        if torch.is_grad_enabled():  # with create_graph=True: a derivative of this derivative is wanted
+            return _twice(plan, saved[0], saved[5 * layers], saved[5 * layers + 1 :], grads)
         events, weights, potentials, spikes, thresholds = (saved[i * layers : (i + 1) * layers] for i in range(5))
         coming = grads[0].contiguous()
         batch, steps = coming.shape[:2]
@@ -178,6 +188,63 @@ class _Stack(torch.autograd.Function):
                     of_activity[first:last] = products.linear(summed, weights[i].T)
         found = zip((w.T for w in of_weights), of_biases, of_thresholds, of_starts, strict=True)
         return (None, of_activity, *(part if len(part) > 0 else None for layer in found for part in layer))
+
+
+def _twice(
+    plan: _Plan, train: Tensor, activity: Tensor, flat: Sequence[Tensor | None], grads: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
+    """Return the derivatives of a stack through the reference's operations, which have derivatives themselves."""
+    # Views: derivatives are with respect to this stack's arguments, also where one depends on another.
+    wanted = [None if part is None else part.view_as(part) for part in (activity, *flat)]
+    entering, layers = wanted[0], _layers(wanted[1:])
+    assert entering is not None
+    passed = entering.new_tensor(plan.given.passed)
+    out = train.to(entering.dtype) + (entering - entering.detach()).unsqueeze(1) * passed.unsqueeze(-1)
+    for index, layer in enumerate(layers):
+        received = torch.nn.functional.linear(out, layer.weight, layer.bias)
+        level = layer.threshold
+        out, _ = neurons.scan(
+            plan.neuron, received, neurons.rest(received[:, 0], layer.initial),
+            threshold=None if level is None else lambda *_, level=level: level,
+            fires=plan.fires or index < len(layers) - 1,
+        )  # fmt: skip
+    return None, *derivatives([out], grads, wanted)
+
+
+def _require(given: Input, layers: Sequence[Layer]) -> None:
+    """Check that an input and layers fit each other.
+
+    Raises:
+        InputError: naming the first that does not.
+    """
+    if not layers:
+        raise InputError("layers: expected at least one, got none; give a Layer")
+    dtype, train = layers[0].weight.dtype, given.train
+    events = (dtype, torch.int8) if dtype == torch.float32 else (dtype,)
+    shapes = train.dim() == 3 and train.shape[1] >= 1 and given.activity.shape == (train.shape[0], train.shape[2])
+    types = train.dtype in events and given.activity.dtype == dtype and dtype in (torch.float32, torch.float64)
+    if not shapes or not types or len(given.passed) != train.shape[1]:
+        raise InputError(
+            f"input: expected a train [B, T, N], an activity [B, N] and T derivatives in {dtype}, as the weights are, "
+            f"got {list(train.shape)} of {train.dtype}, {list(given.activity.shape)} of {given.activity.dtype} and "
+            f"{len(given.passed)}; SpikingNetwork makes one"
+        )
+    width = train.shape[2]
+    for index, layer in enumerate(layers):
+        size = layer.bias.shape[0] if layer.bias.dim() == 1 else -1
+        parts = (
+            (layer.weight, (size, width)),
+            (layer.bias, (size,)),
+            (layer.threshold, (size,)),
+            (layer.initial, (size,)),
+        )
+        for name, (part, shape) in zip(Layer._fields, parts, strict=True):
+            if part is not None and (tuple(part.shape) != shape or part.dtype != dtype or not part.is_cpu):
+                raise InputError(
+                    f"layer {index}: expected a {name} of {dtype} and shape {shape} on the CPU, got {part.dtype} of "
+                    f"{tuple(part.shape)} on {part.device}; layers follow each other, [N_out, N_in]"
+                )
+        width = size
 
 
 def _layers(flat: Sequence[Tensor | None]) -> list[Layer]:
