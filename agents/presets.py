@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.finite import LIMIT
 from homeo_rl.spec import ControllerSpec, Squash, dump, parse
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -68,8 +69,8 @@ def controller_spec(
         raise unknown("agent preset", agent, PRESETS)
     if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
         raise UsageError(
-            f"observation space: expected a one-dimensional Box, got {observation_space}; "
-            "wrap the environment (gymnasium.wrappers.FlattenObservation)"
+            f"observation space: expected a one-dimensional Box, got {_short(observation_space)}; "
+            "--flatten-observations makes it one (in Python gymnasium.wrappers.FlattenObservation)"
         )
     preset = PRESETS[agent]
     # Observations in [0, 1] are firing rates already: a Bernoulli encoder takes them as they are, and so does the
@@ -85,16 +86,18 @@ def controller_spec(
     squash: Squash = "none"
     if isinstance(action_space, gym.spaces.Box) and len(action_space.shape) == 1:
         outputs = int(action_space.shape[0])
-        if not np.all(np.isfinite(action_space.low)) or not np.all(np.isfinite(action_space.high)):
-            raise UsageError(
-                f"action space: expected finite bounds, got {action_space}; wrap it (gymnasium.wrappers.RescaleAction)"
-            )
+        _check_bounds(action_space)
         low, high = (tuple(float(v) for v in bound) for bound in (action_space.low, action_space.high))
         squash = "identity" if rate_coded and algo != "sac" else "tanh"
     elif isinstance(action_space, gym.spaces.Discrete):
+        if action_space.start != 0:
+            raise UsageError(f"action space: expected choices from 0 on, got {action_space}; {_ADAPTED}")
         outputs = int(action_space.n)
     else:
-        raise UsageError(f"action space: expected a one-dimensional Box or a Discrete, got {action_space}")
+        raise UsageError(
+            f"action space: expected a one-dimensional Box or a Discrete, got {_short(action_space)}; give the "
+            "environment one of these by a wrapper of its actions (--env-wrapper)"
+        )
     if rate_coded and "gain" not in fields["readout"] and squash != "identity":
         # Rates reach [-1, 1] only: widen them before SAC's tanh, and more before a soft maximum.
         fields["readout"]["gain"] = 2.0 if squash == "tanh" else 4.0
@@ -104,6 +107,34 @@ def controller_spec(
         {"network": network, "squash": squash, "low": low, "high": high, "normalise": not rates},
         where=f"agent {agent}",
     )
+
+
+_ADAPTED = "homeo_rl.make_env adapts such actions"
+
+
+def _check_bounds(space: gym.spaces.Box) -> None:
+    """Check that actions can be scaled to the bounds of a space.
+
+    Raises:
+        UsageError: naming the first entry that cannot.
+    """
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    unbounded = ~((np.abs(low) <= LIMIT) & (np.abs(high) <= LIMIT))
+    if unbounded.any():
+        raise UsageError(
+            f"action space: expected finite bounds, entry {int(unbounded.argmax())} of {_short(space)} has none; "
+            "--env-wrapper 'homeo_rl.envs.actions.BoundAction:{low: -1, high: 1}' gives it some"
+        )
+    if (low == high).any():
+        entry = int((low == high).argmax())
+        raise UsageError(f"action space: entry {entry}: expected low < high, got {low[entry]:g} twice; {_ADAPTED}")
+    if space.dtype.kind != "f":
+        raise UsageError(f"action space: expected floats, got {_short(space)}; {_ADAPTED}")
+
+
+def _short(space: gym.Space[Any]) -> str:
+    text = " ".join(str(space).split())
+    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def _in_unit_interval(space: gym.spaces.Box) -> bool:

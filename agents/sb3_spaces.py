@@ -33,7 +33,9 @@ def extracted(features: int) -> Box:
 def acted(space: gym.Space[Any]) -> gym.Space[Any]:
     """Return what an actor's outputs stand for: bounded numbers, or scores of choices, those of several in a row."""
     if isinstance(space, Box) and len(space.shape) != 1:
-        return Box(space.low.ravel(), space.high.ravel(), dtype=np.float32)
+        return Box(
+            space.low.ravel(), space.high.ravel(), dtype=np.float32 if space.dtype.kind == "f" else space.dtype.type
+        )
     if isinstance(space, gym.spaces.MultiDiscrete):
         return Discrete(int(space.nvec.sum()))
     if isinstance(space, gym.spaces.MultiBinary):

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from homeo_rl.arrays import instance_of
-from homeo_rl.errors import NumericalFault, UsageError
+from homeo_rl.errors import EnvironmentFault, HomeoError, NumericalFault, UsageError
 from homeo_rl.finite import LIMIT, wrong_entry
 
 
@@ -24,6 +24,7 @@ class GymVecEnv(VecEnv):
 
     Raises:
         UsageError: the environment resets at another time.
+        EnvironmentFault: the environment raised an exception.
         NumericalFault: an observation, a reward or an action is not finite, or beyond `homeo_rl.finite.LIMIT`.
     """
 
@@ -59,7 +60,16 @@ class GymVecEnv(VecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Take the step."""
-        observations, rewards, terminated, truncated, infos = self.env.step(self._actions)
+        try:
+            observations, rewards, terminated, truncated, infos = self.env.step(self._actions)
+        except HomeoError:
+            raise
+        except (Exception, SystemExit) as error:
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise EnvironmentFault(
+                f"{self._name}: step {int(self._steps.max())}: {text}; expected an environment that raises nothing; "
+                "--debug shows where it was"
+            ) from error
         self._check("reward", rewards)
         dones = terminated | truncated
         told: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
@@ -101,15 +111,18 @@ class GymVecEnv(VecEnv):
         pictures = self.env.render()
         return [None] * self.num_envs if pictures is None else [np.asarray(picture) for picture in pictures]
 
+    @property
+    def _name(self) -> str:
+        return self.env.spec.id if self.env.spec is not None else type(self.env.unwrapped).__name__
+
     def _check(self, what: str, values: np.ndarray, *, first: int = 0) -> None:
         """Check the numbers of robots from ``first`` on, one a row."""
         found = wrong_entry(values)
         if found is not None:
             place, number = found
-            name = self.env.spec.id if self.env.spec is not None else type(self.env.unwrapped).__name__
             robot, entry = first + place[0], f", entry {place[1]}," if len(place) == 2 else ""
             raise NumericalFault(
-                f"{name}: step {self._steps[robot]}: {what} of robot {robot}{entry} is {number}; "
+                f"{self._name}: step {self._steps[robot]}: {what} of robot {robot}{entry} is {number}; "
                 f"expected finite numbers within {LIMIT:g}; stopped before it reached the "
                 "policy (steps are those of the episode)"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -189,6 +190,8 @@ def joint_entries(env: Env, group: str) -> np.ndarray:
     MuJoCo environments of Gymnasium list them first, in this order (HalfCheetah: 0-7 and 8-16, Ant: 0-12 and 13-26).
     """
     structure = getattr(env.unwrapped, "observation_structure", {})
+    if not isinstance(structure, Mapping):
+        return np.arange(0)
     positions, velocities = int(structure.get("qpos", 0)), int(structure.get("qvel", 0))
     return np.arange(positions) if group == "qpos" else np.arange(positions, positions + velocities)
 

@@ -21,12 +21,14 @@ class Recipe:
     Args:
         env_id, kwargs, render_mode: see `make_env`.
         modules: packages that register environments.
+        endless: see `make_env`.
     """
 
     env_id: str
     kwargs: dict[str, Any] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     render_mode: str | None = None
+    endless: bool = False
 
     def make(self, inside: Callable[[Env], Env] = lambda env: env) -> Recorded:
         """Make it; ``inside`` may wrap it before `Recorded` does, which comes last to see all of it.
@@ -35,4 +37,5 @@ class Recipe:
             UsageError, EnvironmentFault: as `make_env` and `load_modules`.
         """
         load_modules(self.modules)
-        return Recorded(inside(make_env(self.env_id, self.kwargs, render_mode=self.render_mode)))
+        env = make_env(self.env_id, self.kwargs, render_mode=self.render_mode, endless=self.endless)
+        return Recorded(inside(env))

@@ -1,7 +1,7 @@
 """The way back into the middle of an episode: the generator before the last reset, and the actions since.
 
-An environment that draws all its randomness from Gymnasium's generator is where it was after the same reset and the
-same actions, whatever its state is made of; the observation and the generator afterwards show that it is.
+An environment that draws all its randomness from its ``np_random`` is where it was after the same reset and the same
+actions, whatever its state is made of; the observation and the generator afterwards show that it is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
+
+from homeo_rl.envs.generators import set_state, state_of
 
 Snapshot = tuple[dict[str, Any], dict[str, np.ndarray]]
 """Plain data, and arrays by name."""
@@ -28,7 +30,7 @@ class Recorded(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode, and a new record."""
-        self._began = {"generator": self._generator(), "seed": seed, "options": options}
+        self._began = {"generator": state_of(self), "seed": seed, "options": options}
         self._actions = []
         observation, info = self.env.reset(seed=seed, options=options)
         self._seen = np.array(observation)
@@ -46,7 +48,7 @@ class Recorded(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         counter = self._counter()
         told = {
             "began": self._began,
-            "generator": self._generator(),
+            "generator": state_of(self),
             "steps": None if counter is None else counter.total_steps,
         }
         arrays = {"seen": self._seen}
@@ -59,7 +61,10 @@ class Recorded(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         told, arrays = snapshot
         if told["began"] is None:
             return True
-        self._set_generator(told["began"]["generator"])
+        before = told["began"]["generator"]
+        if not set_state(self, before):  # some environments make their generator in their first reset
+            self.reset(seed=0)
+            set_state(self, before)
         self.reset(seed=told["began"]["seed"], options=told["began"]["options"])
         for action in arrays.get("actions", ()):
             self.step(action)
@@ -67,14 +72,7 @@ class Recorded(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if counter is not None:
             counter.total_steps = told["steps"]
         same = self._seen.tobytes() == np.asarray(arrays["seen"]).astype(self._seen.dtype).tobytes()
-        return same and self._generator() == told["generator"]
-
-    def _generator(self) -> dict[str, Any]:
-        state: dict[str, Any] = self.unwrapped.np_random.bit_generator.state  # type: ignore[assignment]  # PCG64's is plain data
-        return state
-
-    def _set_generator(self, state: dict[str, Any]) -> None:
-        self.unwrapped.np_random.bit_generator.state = state
+        return same and told["generator"] is not None and state_of(self) == told["generator"]
 
     def _counter(self) -> Any:
         """Return the wrapper inside that counts all steps ever taken (SB3's Monitor), if there is one."""

@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
+from homeo_rl.envs.contract import accepts
 from homeo_rl.errors import EnvironmentFault, UsageError
 
 Env = gym.Env[Any, Any]
@@ -77,7 +78,11 @@ def camera(env: Env) -> dict[str, str]:
     Gymnasium's own default stands still, and a robot that runs well leaves the picture.
     """
     model = getattr(env.unwrapped, "model", None)
-    if model is None or not hasattr(env.unwrapped, "mujoco_renderer"):
+    if (
+        model is None
+        or not accepts(type(env.unwrapped), "camera_name")
+        or not hasattr(env.unwrapped, "mujoco_renderer")
+    ):
         return {}
     names = [model.camera(index).name for index in range(model.ncam)]
     return {"camera_name": "track"} if "track" in names else {}
@@ -110,9 +115,32 @@ class Filmed(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             frame = self.env.render()
         except gym.error.DependencyNotInstalled as error:
             raise UsageError(f"rendering: {error}") from None
-        if not isinstance(frame, np.ndarray) or frame.ndim != 3:
-            raise EnvironmentFault(f"rendering: expected a picture [H, W, 3], got {type(frame).__name__}")
-        self._sink(frame)
+        self._sink(picture_of(frame))
+
+
+def picture_of(frame: Any) -> np.ndarray:
+    """Return what ``render()`` gave as bytes [H, W, 3]: greys get colours, transparency goes, floats are in [0, 1].
+
+    Raises:
+        EnvironmentFault: it is no picture.
+    """
+    array = frame if isinstance(frame, np.ndarray) else np.zeros(0)
+    if array.ndim == 2:
+        array = np.stack([array] * 3, axis=-1)
+    if array.ndim != 3 or array.shape[2] not in (3, 4) or array.dtype.kind not in "biuf" or not array.size:
+        got = f"{array.dtype} of shape {array.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise EnvironmentFault(f"rendering: expected a picture [H, W, 3] of bytes, got {got}; correct its render()")
+    array = array[..., :3]
+    if array.dtype.kind == "f":
+        array = np.nan_to_num(array * (255.0 if array.max() <= 1.0 else 1.0))
+    found: np.ndarray = array if array.dtype == np.uint8 else array.clip(0, 255).astype(np.uint8)
+    return found
+
+
+def pace_of(env: Env) -> float:
+    """Return the pictures of a second that an environment's metadata names; 30 where it names none."""
+    told = (env.metadata or {}).get("render_fps")
+    return float(told) if isinstance(told, int | float | np.number) and 0 < float(told) < np.inf else 30.0
 
 
 def check_film(path: Path) -> None:

@@ -33,6 +33,7 @@ class NavigationEnv(gym.Env[np.ndarray, np.ndarray]):
         UsageError: an argument, a world or an option is not sound.
     """
 
+    drive_info = True
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}  # noqa: RUF012  # gymnasium's own type
 
     def __init__(self, *, render_mode: str | None = None, **arguments: Any) -> None:

@@ -37,6 +37,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
     ``reset`` takes ``options`` for all robots, and Gymnasium's ``reset_mask`` beside ``world``, ``start`` and ``goal``.
     """
 
+    drive_info = True
     metadata: dict[str, Any] = {**NavigationEnv.metadata, "render_modes": ["rgb_array"]}  # noqa: RUF012  # gymnasium's own type
 
     def __init__(

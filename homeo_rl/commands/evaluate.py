@@ -35,6 +35,7 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
         calibration_episodes=args.calibration_episodes,
         env=args.env,
         routes=routes,
+        max_episode_steps=args.max_episode_steps,
     )
     run.load_policy(which=plan.which)  # there is one
     cuts = whole_numbers(args.time_steps, "--time-steps") if args.time_steps else (None,)

@@ -15,7 +15,7 @@ from homeo_rl.paths import with_local_paths
 def run(args: Train, words: list[str]) -> dict[str, Any]:
     """Train an agent."""
     from homeo_rl.console import Bars, print_hint
-    from homeo_rl.training.params import parse_params, read_config
+    from homeo_rl.training.params import environment_arguments, parse_params, read_config
     from homeo_rl.training.plan import TrainingPlan, prepare
 
     hyperparams: dict[str, Any] = {}
@@ -46,7 +46,7 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         agent=args.agent,
         steps=args.n_timesteps,
         seed=args.seed,
-        env_kwargs=env_kwargs | parse_params(args.env_kwargs, "--env-kwargs"),
+        env_kwargs=env_kwargs | environment_arguments(args, under=env_kwargs),
         hyperparams=hyperparams,
         homeostasis_in_training=args.homeostasis_in_training,
         modules=args.gym_packages,

@@ -18,7 +18,7 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
 
     from homeo_rl.errors import Finding
     from homeo_rl.run import slug
-    from homeo_rl.training.params import parse_params
+    from homeo_rl.training.params import environment_arguments, parse_params
     from homeo_rl.training.plan import TrainingPlan
     from homeo_rl.tuning.plan import TuningPlan, checked
     from homeo_rl.tuning.space import default_space, read_space
@@ -37,7 +37,7 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
         agent=args.agent,
         steps=args.n_timesteps,
         seed=args.seed,
-        env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
+        env_kwargs=environment_arguments(args),
         hyperparams=parse_params(args.hyperparams),
         modules=args.gym_packages,
         eval_freq=args.eval_freq,

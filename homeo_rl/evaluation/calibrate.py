@@ -135,6 +135,8 @@ def calibration_of(
     name, kwargs = env or (run.spec.env, run.spec.env_kwargs)
     document: dict[str, Any] = {"policy": run.policy_digest(which=which), "episodes": episodes, "env": name}
     document |= {"steps": controller.spec.network.steps, "observations": OBSERVATIONS}  # steps: it may be cut
+    limits = [part.get("max_episode_steps") for part in (kwargs, run.spec.env_kwargs)]
+    document |= {} if limits[0] == limits[1] else {"max_episode_steps": limits[0]}
     stored = run.load_calibration()
     if stored is not None and {**stored[1], "decisions": None} == {**document, "decisions": None}:
         return _read(*stored)

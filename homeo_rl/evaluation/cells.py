@@ -18,6 +18,7 @@ import torch
 from homeo_rl.agents.controller import Controller
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import load_modules, make_env
+from homeo_rl.envs.protocol import is_driving
 from homeo_rl.errors import EnvironmentFault
 from homeo_rl.evaluation.calibrate import Calibration, session_of
 from homeo_rl.evaluation.plan import NO_REFLEX, Plan
@@ -91,6 +92,7 @@ class _Worker:
             for episode in episodes
         ]
         return {
+            "limited": any(episode.limited for episode in episodes),
             "scores": [dataclasses.asdict(row) for row in rows],
             "trace": _mean_trace([e.trace for e in episodes]),
             "world": _world_of(name, kwargs),
@@ -103,7 +105,7 @@ class _Worker:
 def _world_of(name: str, kwargs: dict[str, Any]) -> Any:
     """Return the map of an environment that has one and the same in every episode, as plain data; else None."""
     env = make_env(name, kwargs)
-    worlds = list(getattr(env.unwrapped, "worlds", ()))
+    worlds = list(getattr(env.unwrapped, "worlds", ())) if is_driving(env) else []
     env.close()
     return dump(worlds[0]) if len(worlds) == 1 else None
 

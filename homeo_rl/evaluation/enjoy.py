@@ -9,7 +9,7 @@ from homeo_rl.agents.controller import load_controller, require_spiking
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.making import arguments_for, load_modules, make_env
-from homeo_rl.envs.rendering import Env, Film, Filmed, camera, choose_backend, require_display
+from homeo_rl.envs.rendering import Env, Film, Filmed, camera, choose_backend, pace_of, require_display
 from homeo_rl.evaluation.calibrate import calibration_of, session_of
 from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout
 from homeo_rl.evaluation.routes import Route
@@ -82,7 +82,7 @@ def enjoy(
     kwargs = {**camera(probe), **kwargs}
     if steps is None:
         steps = 300 if hasattr(probe.unwrapped, "mujoco_renderer") else 1000
-    film = Film(video, float(probe.metadata.get("render_fps", 30)))
+    film = Film(video, pace_of(probe))
     probe.close()
 
     def new_env() -> Env:

@@ -22,6 +22,7 @@ from homeo_rl.agents.controller import Controller, require_spiking
 from homeo_rl.arrays import instance_of
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import plain
+from homeo_rl.envs.limit import tell as tell_limit
 from homeo_rl.envs.making import load_modules, make_env
 from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.calibrate import calibration_of
@@ -141,6 +142,8 @@ def evaluate(
         job = Job(run.path, run.spec.modules, plan, cells, num_envs, calibration)
         for index, outcome in run_cells(job, missing, workers or os.cpu_count() or 1, progress.advance):
             checkpoint.write_json(stored[index], outcome)
+            if outcome["limited"]:
+                tell_limit(plan.env_of(cells[index][1], run)[0])
         outcomes = [checkpoint.read_json(path) for path in stored.values()]
         scores = tuple(Score(**row) for outcome in outcomes for row in outcome["scores"])
         paths = _write_paths(folder, plan, cells, outcomes)
@@ -231,6 +234,7 @@ def _settings(plan: Plan) -> dict[str, Any]:
         "calibration_episodes": plan.calibration_episodes,
         "env": plan.env,
         "time_steps": plan.time_steps,
+        **({} if plan.max_episode_steps is None else {"max_episode_steps": plan.max_episode_steps}),
         "routes": [route.options for route in plan.routes],
         "versions": versions(),
     }

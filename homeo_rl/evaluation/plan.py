@@ -41,7 +41,8 @@ class Plan:
     """What is to be evaluated; equal plans give equal scores.
 
     ``env`` takes the place of the run's environment, where neither the suite nor a condition names one. Episode i
-    follows ``routes[i % len(routes)]``; () lets the environment draw. ``time_steps`` cuts the policy's decisions short.
+    follows ``routes[i % len(routes)]``; () lets the environment draw. ``time_steps`` cuts the policy's decisions short,
+    ``max_episode_steps`` the episodes; None leaves each environment its own limit.
     """
 
     suite: Suite
@@ -53,6 +54,7 @@ class Plan:
     env: str = ""
     routes: tuple[Route, ...] = ()
     time_steps: int | None = None
+    max_episode_steps: int | None = None
 
     def policy_of(self, run: Run) -> Controller:
         """Return the run's policy that is evaluated.
@@ -68,12 +70,15 @@ class Plan:
     def env_of(self, condition: Condition, run: Run) -> tuple[str, dict[str, Any]]:
         """Return the environment that a condition takes place in, and its arguments."""
         name = condition.env or self.env or run.spec.env
-        return name, arguments_for(name, run.spec.env, run.spec.env_kwargs)
+        limit = {} if self.max_episode_steps is None else {"max_episode_steps": self.max_episode_steps}
+        return name, arguments_for(name, run.spec.env, run.spec.env_kwargs) | limit
 
     def __post_init__(self) -> None:
         require_fields(self)
         if self.episodes < 1:
             raise UsageError(f"--episodes: expected at least 1, got {self.episodes}; 20 or more give useful intervals")
+        if self.max_episode_steps is not None and self.max_episode_steps < 1:
+            raise UsageError(f"--max-episode-steps: expected at least 1, got {self.max_episode_steps}")
         if self.calibration_episodes < 1:
             raise UsageError(f"--calibration-episodes: expected at least 1, got {self.calibration_episodes}")
         if not self.arms:

@@ -18,6 +18,8 @@ import torch
 
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition, NetworkDamage
+from homeo_rl.envs.limit import KEY as LIMIT_TAKEN
+from homeo_rl.envs.protocol import is_driving, success_of
 from homeo_rl.envs.stability import KEY, is_watched
 from homeo_rl.homeostasis.statistics import RateMoments
 from homeo_rl.seeding import derive, generator
@@ -35,13 +37,14 @@ PATH_EVERY = 5
 class Episode:
     """What one episode left behind; rates are means over decisions and spike steps.
 
-    Where the environment's info tells: ``outcome`` "success", "collision" or "overtime", ``path_length`` (m), ``time``
-    (s), ``goal`` [x, y] and ``path``, points [x, y] once in `PATH_EVERY` decisions and at the end. Where a reflex acts:
+    Where the environment's info is a `homeo_rl.envs.protocol.DriveInfo`: ``outcome`` "success", "collision" or
+    "overtime", ``path_length`` (m), ``time`` (s), ``goal`` [x, y] and ``path``, points [x, y] once in `PATH_EVERY`
+    decisions and at the end. Where a reflex acts:
     ``reflex``, the events [lines], its spikes [outputs] and the action of every decision. Where there is a MuJoCo
     simulation: ``unstable``, whether MuJoCo gave it up, which ended the episode. Where a plug-in adapts:
     ``rolled_back``, how often its adaptation went wrong and was started again; where it sleeps: ``sleeps``, how often.
     ``operations``: spikes, additions at
-    synapses and products [3] of all decisions.
+    synapses and products [3] of all decisions. ``limited``: whether the limit of environments that have none ended it.
     """
 
     index: int
@@ -62,6 +65,7 @@ class Episode:
     unstable: bool | None = None
     rolled_back: int | None = None
     sleeps: int | None = None
+    limited: bool = False
 
 
 class Step(NamedTuple):
@@ -79,6 +83,7 @@ class _Slot:
     episode: Episode
     observation: Any
     damage: NetworkDamage | None
+    drives: bool = False
     reflex_damage: NetworkDamage | None = None
 
 
@@ -173,11 +178,11 @@ def _begin(
     told = options[episode.index % len(options)] if options else None
     observation, info = env.reset(seed=episode.seed % 2**32, options=told)
     session.begin(place, generator(episode.seed, "encoder"), fresh=fresh)
-    slot = _Slot(env, episode, observation, condition.network_damage(episode.seed))
+    slot = _Slot(env, episode, observation, condition.network_damage(episode.seed), is_driving(env))
     if session.reflex is not None:  # a chip of its own: the policy's damage is the same with and without it
         slot.reflex_damage = condition.network_damage(derive(episode.seed, "reflex", 0))
     episode.unstable = False if is_watched(env) else None
-    if "pose" in info:
+    if slot.drives:
         episode.goal = _point(info["goal"])
         episode.path.append(_point(info["pose"]))
     return slot
@@ -236,14 +241,15 @@ def _advance(
         episode.total += float(reward)
         episode.length += 1
         over = bool(terminated or truncated)
-        if "pose" in info and (over or episode.length % PATH_EVERY == 0):
+        if slot.drives and (over or episode.length % PATH_EVERY == 0):
             episode.path.append(_point(info["pose"]))
         if over:
-            success = info.get("is_success", info.get("success"))
-            episode.success = None if success is None else bool(success)
-            if "collision" in info:
-                episode.outcome = "success" if success else "collision" if info["collision"] else "overtime"
-            episode.path_length, episode.time = info.get("path_length"), info.get("time")
+            episode.success = success_of(info)
+            episode.limited = LIMIT_TAKEN in info
+            if slot.drives:
+                collided = info["collision"]
+                episode.outcome = "success" if episode.success else "collision" if collided else "overtime"
+                episode.path_length, episode.time = info.get("path_length"), info.get("time")
             if episode.unstable is not None:
                 episode.unstable = KEY in info
             if session.state.plugin is not None:

@@ -20,8 +20,8 @@ from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite
 from homeo_rl.envs.making import load_modules, make_env
-from homeo_rl.envs.rendering import camera, choose_backend
-from homeo_rl.errors import EnvironmentFault, HomeoError
+from homeo_rl.envs.rendering import camera, choose_backend, pace_of, picture_of
+from homeo_rl.errors import HomeoError
 from homeo_rl.evaluation.calibrate import calibration_of, session_of
 from homeo_rl.evaluation.plan import NO_REFLEX, Plan
 from homeo_rl.evaluation.rollout import Step, episode_seed, rollout
@@ -98,10 +98,7 @@ class _Glimpses(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def _look(self) -> None:
         if self._every == 0 or self._elapsed % self._every:
             return
-        frame = self.env.render()
-        if not isinstance(frame, np.ndarray) or frame.ndim != 3:
-            raise EnvironmentFault(f"rendering: expected a picture [H, W, 3], got {type(frame).__name__}")
-        picture = Image.fromarray(frame)
+        picture = Image.fromarray(picture_of(self.env.render()))
         picture.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
         self._sink(np.asarray(picture))
 
@@ -117,6 +114,7 @@ class _Told:
     calibration_episodes: int = 5
     env: str = ""
     time_steps: int | None = None
+    max_episode_steps: int | None = None
     routes: tuple[Route, ...] = ()
     modules: tuple[str, ...] = ()
 
@@ -151,6 +149,7 @@ def plan_of(document: Mapping[str, Any], suite: Suite | None) -> Plan:
         env=told.env,
         routes=told.routes,
         time_steps=told.time_steps,
+        max_episode_steps=told.max_episode_steps,
     )
 
 
@@ -223,7 +222,7 @@ def _filmed(
         if hasattr(probe.unwrapped, "mujoco_renderer"):
             choose_backend()
         told = {**camera(probe), **kwargs}
-        pace = float(probe.metadata.get("render_fps", 30))
+        pace = pace_of(probe)
         probe.close()
         again(lambda: _Glimpses(make_env(env, told, render_mode="rgb_array"), frames.append, every))
     except (HomeoError, gym.error.Error, ImportError, RuntimeError, OSError) as error:

@@ -28,6 +28,8 @@ class Evaluate(Common):
     """Arms, separated by commas: none, dwam, sleep, dwam+sleep, dwam-paper:eta=5e-5, linear, bdett, ..."""
     episodes: int | None = None
     """Episodes of each arm and condition; by default 20, or one a route."""
+    max_episode_steps: int | None = None
+    """Steps after which an episode is truncated, in place of the run's or the environment's own limit."""
     time_steps: str = ""
     """Spike steps after which decisions are cut, 1,2,3,4: one evaluation each, and a picture of return against them."""
     seed: int = 0

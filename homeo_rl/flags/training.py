@@ -43,6 +43,13 @@ class Train(Common):
     """Training as a file, such as best.yml of homeo-rl tune; what the command line says wins."""
     env_kwargs: Words = ()
     """Arguments of the environment, name:value."""
+    env_wrapper: Words = ()
+    """Wrappers around the environment, innermost first, module.Name or with arguments
+    'gymnasium.wrappers.RescaleAction:{min_action: -1, max_action: 1}'; every later command uses them too."""
+    flatten_observations: Flag = False
+    """Make observations that are tables, choices or dictionaries one row of numbers."""
+    max_episode_steps: int | None = None
+    """Steps after which an episode is truncated, in place of the environment's own limit."""
     gym_packages: Words = ()
     """Packages that register environments."""
     homeostasis_in_training: str = "none"

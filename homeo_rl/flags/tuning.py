@@ -36,6 +36,12 @@ class Tune(Common):
     """Hyper-parameters that are fixed, name:value; nobody looks for them."""
     env_kwargs: Words = ()
     """Arguments of the environment, name:value."""
+    env_wrapper: Words = ()
+    """Wrappers around the environment, as in train."""
+    flatten_observations: Flag = False
+    """Make observations that are tables, choices or dictionaries one row of numbers."""
+    max_episode_steps: int | None = None
+    """Steps after which an episode is truncated, in place of the environment's own limit."""
     gym_packages: Words = ()
     """Packages that register environments."""
     seeds: int = 3

@@ -13,6 +13,8 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from homeo_rl.agents.controller import save_controller
 from homeo_rl.agents.policies import SpikingPolicyMixin
 from homeo_rl.energy import joules
+from homeo_rl.envs.limit import KEY as LIMIT_TAKEN
+from homeo_rl.envs.limit import tell as tell_limit
 from homeo_rl.run import Run
 from homeo_rl.seeding import derive
 from homeo_rl.snn.network import SpikingNetwork
@@ -155,6 +157,11 @@ class EvaluationCallback(EvalCallback):
             setattr(self, name, -np.inf if told[name] is None else told[name])
         for name in _EVALUATIONS:
             setattr(self, name, told[name])
+
+    def _log_success_callback(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
+        super()._log_success_callback(locals_, globals_)
+        if LIMIT_TAKEN in locals_["info"]:
+            tell_limit(self._run.spec.env)
 
     def _on_step(self) -> bool:
         if self.eval_freq > 0 and self.n_calls % self.eval_freq == 0:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from homeo_rl.envs.wrappers import FLATTEN, wrappers_of
+from homeo_rl.envs.wrappers import KEY as WRAPPERS
 from homeo_rl.errors import UsageError
 from homeo_rl.files import printable
 from homeo_rl.training.zoo_reading import Section, translated
@@ -27,6 +29,55 @@ def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
             raise UsageError(f"{flag}: expected name:value, got {got}; write for example learning_rate:3e-4")
         values[name] = _scalar(value, f"{flag} {printable(name, 40)}")
     return values
+
+
+class EnvironmentFlags(Protocol):
+    """Flags that say what environment is meant besides its id."""
+
+    @property
+    def env_kwargs(self) -> tuple[str, ...]:
+        """Arguments, name:value."""
+
+    @property
+    def env_wrapper(self) -> tuple[str, ...]:
+        """Wrappers, name or name:{argument: value}."""
+
+    @property
+    def flatten_observations(self) -> bool:
+        """Whether observations become one row."""
+
+    @property
+    def max_episode_steps(self) -> int | None:
+        """Limit of an episode."""
+
+
+def environment_arguments(flags: EnvironmentFlags, under: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what flags say of the environment, as the arguments that `homeo_rl.envs.making.make_env` takes.
+
+    Args:
+        flags: of a command.
+        under: what files say; a wrapper that is named by a flag takes the place of all of theirs.
+
+    Raises:
+        UsageError: a flag is not of its form.
+    """
+    found = parse_params(flags.env_kwargs, "--env-kwargs")
+    wrappers = wrappers_of({**(under or {}), **found}.get(WRAPPERS))
+    if flags.env_wrapper:
+        wrappers = [_wrapper(text) for text in flags.env_wrapper]
+    if flags.flatten_observations:
+        wrappers.append((FLATTEN, {}))
+    if wrappers:
+        found[WRAPPERS] = [{name: arguments} if arguments else name for name, arguments in wrappers]
+    if flags.max_episode_steps is not None:
+        found["max_episode_steps"] = flags.max_episode_steps
+    return found
+
+
+def _wrapper(text: str) -> tuple[str, dict[str, Any]]:
+    name, _, arguments = text.partition(":")
+    [found] = wrappers_of([{name: _scalar(arguments, f"--env-wrapper {name}")} if arguments.strip() else name])
+    return found
 
 
 def read_config(path: Path, env: str, algo: str) -> Section:

@@ -28,7 +28,9 @@ from homeo_rl.agents.monitored import Monitored
 from homeo_rl.agents.policies import SpikingPolicyMixin
 from homeo_rl.agents.supervised import SupervisedVecEnv
 from homeo_rl.agents.vec_env import GymVecEnv
+from homeo_rl.envs.contract import try_out
 from homeo_rl.envs.making import make_env, make_vector
+from homeo_rl.envs.protocol import is_driving
 from homeo_rl.envs.recipe import Recipe
 from homeo_rl.envs.recording import Recorded
 from homeo_rl.errors import BadUpdate, StorageFault, UsageError
@@ -97,6 +99,7 @@ def train(
         if plugin is not None:
             policy.adapt_online(plugin)
         if found is None:
+            _try_out(plan, spec)
             if plan.trained is not None:
                 begin_with(policy, plan.trained, note if found is None else lambda text: None)
             if plan.fresh and plan.out is not None:
@@ -117,6 +120,18 @@ def train(
             return _learn(plan, run, model, report, note)
     finally:
         _close(model)
+
+
+def _try_out(plan: TrainingPlan, spec: RunSpec) -> None:
+    """Take one step in an environment of others, so that one that breaks the contract leaves no run behind.
+
+    Workers are left to find out for themselves: they may be there because the environment kills its process.
+    """
+    env = make_env(plan.env, {**plan.env_kwargs, **spec.hyperparams.get("train_env_kwargs", {})})
+    with contextlib.closing(env):
+        theirs = not type(env.unwrapped).__module__.startswith(("gymnasium.envs.", "homeo_rl."))
+        if theirs and plan.vec_env == "dummy":
+            try_out(env)
 
 
 def _learn(
@@ -196,7 +211,8 @@ def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
     hyperparams = dict(spec.hyperparams)
     ours = {name: hyperparams.pop(name) for name in OURS if name in hyperparams}
     count = int(ours.get("n_envs", 1))
-    envs = _environments(plan, {**plan.env_kwargs, **ours.get("train_env_kwargs", {})}, count, count)
+    kwargs = {**plan.env_kwargs, **ours.get("train_env_kwargs", {})}
+    envs = _environments(plan, kwargs, count, count, endless=True)
     if ours.get("normalize_reward"):
         envs = VecNormalize(envs, norm_obs=False, gamma=float(hyperparams.get("gamma", 0.99)))
     envs.seed(derive(plan.seed, "training") % 2**31)
@@ -227,18 +243,23 @@ def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
         ) from None
 
 
-def _environments(plan: TrainingPlan, kwargs: dict[str, Any], together: int, apart: int) -> VecEnv:
+def _environments(
+    plan: TrainingPlan, kwargs: dict[str, Any], together: int, apart: int, *, endless: bool = False
+) -> VecEnv:
     """Make environments for SB3: ``together`` of them in compiled loops where there are any, else ``apart``.
 
     Those apart take their turns in this process or, as the plan says, have one each; the numbers are the same.
+    ``endless``: their episodes may go on for ever.
     """
     vector = make_vector(plan.env, together, kwargs)
     if vector is not None:
         _, infos = vector.reset(seed=0)  # SB3 seeds and resets it again before the first step
-        return VecMonitor(GymVecEnv(vector), info_keywords=("is_success",) if "is_success" in infos else ())
+        told = is_driving(vector) and "is_success" in infos
+        return VecMonitor(GymVecEnv(vector), info_keywords=("is_success",) if told else ())
     if plan.vec_env == "workers":
-        return SupervisedVecEnv(Recipe(plan.env, kwargs, plan.modules), apart, timeout=plan.worker_timeout)
-    return DummyVecEnv([lambda: Recorded(Monitored(make_env(plan.env, kwargs)))] * apart)
+        recipe = Recipe(plan.env, kwargs, plan.modules, endless=endless)
+        return SupervisedVecEnv(recipe, apart, timeout=plan.worker_timeout)
+    return DummyVecEnv([lambda: Recorded(Monitored(make_env(plan.env, kwargs, endless=endless)))] * apart)
 
 
 def _close(model: BaseAlgorithm) -> None:

@@ -19,19 +19,20 @@ from typing import Any
 import gymnasium as gym
 
 from homeo_rl.agents.net_arch import split_net_arch
+from homeo_rl.envs.wrappers import KEY as WRAPPERS
+from homeo_rl.envs.wrappers import wrappers_of
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.files import printable
 from homeo_rl.training.algorithms import algorithm
 
 SPIKE_CODED = "homeo_rl.envs.navigation.coding.SpikeCoded"
-"""The one wrapper of environments that has a name here: ``env_kwargs: {spike_coded: true}``."""
+"""The one wrapper of environments that is an argument here: ``env_kwargs: {spike_coded: true}``."""
 
 NORMALISING = "homeo_rl.training.callbacks.NormaliserCallback"
 """The callback that moves the policy's normaliser where rl-zoo trains; `homeo-rl train` always has it."""
 
 _REFUSED = {
     "callback": "callbacks are code; homeo-rl train logs, evaluates and saves by its own",
-    "env_wrapper": f"only {SPIKE_CODED} is known; register the environment with its wrappers and name that id",
     "frame_stack": "a policy sees one observation; membranes remember (agent_kwargs: {membrane: episode})",
     "monitor_kwargs": "monitors of homeo-rl train write what they write",
     "replay_buffer_class": "a training is gone on with from SB3's own replay buffer alone",
@@ -186,9 +187,11 @@ def _environment(left: dict[str, Any], env: str, where: str) -> tuple[dict[str, 
         fixed = {}
     everywhere = {name: value for name, value in given.items() if name not in fixed}
     training = {name: value for name, value in given.items() if name in fixed}
-    if left.get("env_wrapper") in (SPIKE_CODED, [SPIKE_CODED]):
-        del left["env_wrapper"]
+    wrappers = left.pop(WRAPPERS, None)
+    if wrappers in (SPIKE_CODED, [SPIKE_CODED]):
         everywhere["spike_coded"] = True
+    elif wrappers_of(wrappers):
+        everywhere[WRAPPERS] = [{name: said} if said else name for name, said in wrappers_of(wrappers)]
     return everywhere, {**left.pop("train_env_kwargs", {}), **training}
 
 
