@@ -144,10 +144,9 @@ def _alone(wanted: bool) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as stack:
-        if (
-            sys.stdout is not None and sys.stdout is sys.__stdout__
-        ):  # else somebody captures, and descriptor 1 is not ours
-            sys.stdout.flush()
+        ours = sys.__stdout__
+        if ours is not None and sys.stdout is ours:  # else somebody captures, and descriptor 1 is not ours
+            ours.flush()
             kept = os.dup(1)
             os.dup2(2, 1)
             stack.callback(os.close, kept)

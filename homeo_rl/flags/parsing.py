@@ -134,8 +134,12 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         """Wrap a description paragraph by paragraph."""
-        paragraphs = (textwrap.fill(part, width) for part in text.split("\n\n"))
+        paragraphs = (textwrap.fill(part, width, break_on_hyphens=False) for part in text.split("\n\n"))
         return "\n\n".join(paragraphs)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """Wrap a flag's help; words with hyphens stay whole."""
+        return textwrap.wrap(text, width, break_on_hyphens=False)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         """Write the value once, behind the last spelling."""
