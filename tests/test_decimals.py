@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeo_rl.report.decimals import fixed
+from homeo_rl.report.decimals import fixed, significant
 from homeo_rl.report.tables import number
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +44,31 @@ def test_last_bits_of_a_share_do_not_change_its_decimals(count: int, episodes: i
 )
 def test_ties_are_rounded_away_from_zero(value: float, decimals: int, form: str, text: str) -> None:
     assert fixed(value, decimals, form) == text
+
+
+@given(st.integers(-4000, 4000), st.sampled_from([40, 50, 60, 400, 1600]), st.integers(-8, 8))
+def test_last_bits_do_not_change_significant_digits(count: int, episodes: int, steps: int) -> None:
+    share = other = count / episodes
+    for _ in range(abs(steps)):
+        other = math.nextafter(other, math.copysign(math.inf, steps))
+    for digits in range(1, 6):
+        assert significant(share, digits) == significant(other, digits)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "form", "text"),
+    [
+        (0.125, 2, "", "0.13"),
+        (-2.5, 1, "+", "-3"),
+        (1234.5, 4, ",", "1,235"),
+        (500.0, 3, "", "500"),
+        (9995.0, 3, ",", "1e+04"),
+        (0.0, 3, "", "0"),
+        (math.nan, 3, "", "nan"),
+    ],
+)
+def test_significant_digits(value: float, digits: int, form: str, text: str) -> None:
+    assert significant(value, digits, form) == text
 
 
 def test_numbers_of_tables_do_not_change_their_form_at_a_bound() -> None:

@@ -87,7 +87,6 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
         "paths": None if report.paths is None else str(report.paths),
         "cells": [asdict(cell) for cell in report.cells],
         "differences": [asdict(difference) for difference in report.differences],
-        "notes": list(report.notes),
     }
     if args.time_steps:
         told["time_steps"] = {

@@ -13,6 +13,8 @@ from pathlib import Path
 import pydantic
 import yaml
 
+from homeo_rl.report.decimals import fixed, significant
+
 TRAINED = 0.25
 """A clean policy below this share of the way from random to the best known return counts as untrained."""
 
@@ -65,16 +67,17 @@ def doubt(mean: float, low: float, high: float, baseline: Baseline | None) -> st
         high: upper end.
         baseline: ends of the scale; without it, returns that are not positive cannot be judged.
     """
+    clean, *ends = (significant(value, 4, ",") for value in (mean, low, high))
     if baseline is not None and (share := baseline.normalised(mean)) < TRAINED:
         return (
-            f"the clean return {mean:,.4g} is {share:.2f} of the way from random to the best known return, less than "
+            f"the clean return {clean} is {fixed(share, 2)} of the way from random to the best known return, less than "
             f"{TRAINED:g} ({baseline.stated()})"
         )
     if baseline is None and mean <= 0.0:
         return ""
     if high - low > WIDEST * abs(mean - (0.0 if baseline is None else baseline.random)):
         return (
-            f"the 95 % interval [{low:,.4g}, {high:,.4g}] of the clean return is wider than the return itself; "
-            "evaluate more --episodes, or train longer"
+            f"the 95 % interval [{', '.join(ends)}] of the clean return is wider than the return itself; evaluate more "
+            "--episodes, or train longer"
         )
     return ""

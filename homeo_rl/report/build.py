@@ -9,7 +9,7 @@ from pathlib import Path
 from homeo_rl import checkpoint
 from homeo_rl.errors import UsageError
 from homeo_rl.report.baselines import Baseline, baseline_of
-from homeo_rl.report.decimals import fixed
+from homeo_rl.report.decimals import fixed, significant
 from homeo_rl.report.evaluations import (
     Evaluation,
     read_evaluation,
@@ -121,7 +121,7 @@ def _scale(found: Sequence[Cell], baseline: Baseline | None) -> list[str]:
     if untrained is not None:
         lead = f"Not trained: {untrained.reason}. Retention would mislead and is not shown;"
     elif clean is not None and clean.retention is None:
-        lead = f"The clean return {clean.mean:,.4g} is not positive, so there is no retention;"
+        lead = f"The clean return {significant(clean.mean, 4, ',')} is not positive, so there is no retention;"
     else:
         return []
     if baseline is None:

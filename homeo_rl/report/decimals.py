@@ -32,3 +32,16 @@ def fixed(value: float, decimals: int, form: str = "") -> str:
     if not math.isfinite(value):
         return f"{value:{form}.{decimals}f}"
     return f"{stable(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP):{form}f}"
+
+
+def significant(value: float, digits: int, form: str = "") -> str:
+    """Return ``value`` with so many significant ``digits``, the same on every processor; ties as in `fixed`.
+
+    Args:
+        value: the figure; what is not finite is printed as Python prints it.
+        digits: significant digits at most, as Python's ``g`` counts them.
+        form: what a format specification begins with: ``"+"`` for a sign, ``","`` for separated thousands.
+    """
+    if math.isfinite(value) and (exact := stable(value)):
+        value = float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_HALF_UP))
+    return f"{value:{form}.{digits}g}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from homeo_rl.energy import ACCUMULATE, MULTIPLY_ACCUMULATE, joules
+from homeo_rl.report.decimals import fixed, significant
 from homeo_rl.report.page import words
 from homeo_rl.report.page.material import Comparison, Material
 from homeo_rl.report.page.plots import Chart, Dot, Line
@@ -52,8 +53,8 @@ def energy(material: Material, place: Callable[[str], int]) -> Section | None:
         [
             cost.one.name,
             cost.arm,
-            "\u2013" if cost.spikes is None else f"{cost.spikes:,.1f}",
-            f"{cost.synops:,.0f}",
+            "\u2013" if cost.spikes is None else fixed(cost.spikes, 1, ","),
+            fixed(cost.synops, 0, ","),
             "\u2013" if cost.joules is None else words.joules(cost.joules),
             "\u2013" if cost.episode is None else words.joules(cost.episode),
             words.plain(cost.total),
@@ -134,7 +135,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _per_joule(cost: Cost) -> str:
     if not cost.episode or cost.total <= 0:
         return "\u2013"
-    return f"{cost.total / (cost.episode * 1e6):.3g}"
+    return significant(cost.total / (cost.episode * 1e6), 3)
 
 
 def _environment(one: Comparison) -> str:

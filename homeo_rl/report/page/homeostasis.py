@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from homeo_rl.report.decimals import significant
 from homeo_rl.report.page.given import Damage, Specimen, Suites
 from homeo_rl.report.page.material import Comparison, Material
 from homeo_rl.report.page.plots import Chart, Line, Rule, thinned
@@ -155,7 +156,7 @@ def _chart(
     if not lines:
         return None
     rules = (Rule(x=float(damage.onset), name="damage"),) if damage is not None else ()
-    ends = ", ".join(f"{line.label} {line.points[-1][1]:.3g} {unit}" for line in lines)
+    ends = ", ".join(f"{line.label} {significant(line.points[-1][1], 3)} {unit}" for line in lines)
     return Chart(
         title=label, x="decisions", y=unit, about=f"{title}; at the end: {ends}.", lines=tuple(lines), rules=rules,
         size="small",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from homeo_rl.report.decimals import significant
 from homeo_rl.report.page.material import Comparison, Material
 from homeo_rl.report.page.plots import Chart, Line, Rule
 from homeo_rl.report.page.section import Legend, Section
@@ -75,7 +76,7 @@ def _chart(one: Comparison, place: Callable[[str], int]) -> Chart:
             continue
         share, below, above = profile([np.array(s) for s in strata.values()], thresholds, arm)
         half = thresholds[share >= 0.5]
-        said.append(f"{arm}: half of the episodes score more than {half[-1] if len(half) else low:.3g}")
+        said.append(f"{arm}: half of the episodes score more than {significant(half[-1] if len(half) else low, 3)}")
         lines.append(
             Line(
                 points=list(zip(thresholds.tolist(), share.tolist(), strict=True)), colour=place(arm), label=arm,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from homeo_rl.report.decimals import fixed
 from homeo_rl.report.page.data_uri import data_uri
 from homeo_rl.report.page.given import Specimen
 from homeo_rl.report.page.material import Material
@@ -88,7 +89,7 @@ def name_of(specimen: Specimen, index: int) -> str:
 def _raster(one: Specimen, index: int) -> Raster:
     rates = one.rates[index]
     decisions, neurons = rates.shape
-    about = f"{neurons} neurons over {decisions} decisions; mean rate {rates.mean():.3f}"
+    about = f"{neurons} neurons over {decisions} decisions; mean rate {fixed(float(rates.mean()), 3)}"
     title = f"{name_of(one, index).capitalize()}, {neurons} neurons"
     return Raster(title, about, data_uri("image/png", raster(rates)), neurons, decisions)
 
@@ -101,7 +102,10 @@ def _histogram(several: Sequence[Specimen], index: int, place: Callable[[str], i
     for arm, values in means.items():
         counts, _ = np.histogram(values, edges)
         lines.append(Line(points=steps_of(edges.tolist(), counts.tolist()), colour=place(arm), label=arm))
-    said = "; ".join(f"{arm}: mean {values.mean():.3f}, largest {values.max():.3f}" for arm, values in means.items())
+    said = "; ".join(
+        f"{arm}: mean {fixed(float(values.mean()), 3)}, largest {fixed(float(values.max()), 3)}"
+        for arm, values in means.items()
+    )
     title = f"Rates, {name_of(several[0], index)}"
     return Chart(title=title, x="mean rate, spikes a step", y="neurons", about=f"{title}; {said}.", lines=tuple(lines),
                  x_range=(0.0, float(edges[-1])), whole=True, size="small")  # fmt: skip

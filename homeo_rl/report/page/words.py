@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from homeo_rl.report.decimals import fixed
+from homeo_rl.report.decimals import fixed, significant
 from homeo_rl.report.page.scales import MINUS
 from homeo_rl.report.statistics import Difference
 from homeo_rl.report.tables import number
@@ -89,8 +89,8 @@ def joules(value: float) -> str:
     """Return an energy with a prefix that suits it."""
     for size, name in ((1e-3, "mJ"), (1e-6, "\u00b5J"), (1e-9, "nJ"), (1e-12, "pJ")):
         if abs(value) >= size:
-            return f"{value / size:.3g} {name}"
-    return "0 J" if value == 0 else f"{value:.3g} J"
+            return f"{significant(value / size, 3)} {name}"
+    return "0 J" if value == 0 else f"{significant(value, 3)} J"
 
 
 def plain(value: float | None) -> str:
