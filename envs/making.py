@@ -108,9 +108,11 @@ def _made(env_id: str, spec: gym.envs.registration.EnvSpec, arguments: dict[str,
         text = " ".join(str(error).split()) or "no message"
         if isinstance(error, TypeError) and any(word in text for word in _ARGUMENTS):
             raise UsageError(f"environment {env_id!r}: {text}; check --env-kwargs") from error
-        if "Gym is incompatible" in text:
-            text = "an environment of OpenAI Gym; expected a gymnasium.Env; wrap it by shimmy.GymV21CompatibilityV0"
-            raise EnvironmentFault(f"environment {env_id!r}: {text}") from error
+        if "Gym is incompatible" in text or "must inherit from the gymnasium.Env" in text:
+            raise EnvironmentFault(
+                f"environment {env_id!r}: expected a gymnasium.Env, its constructor makes something else; inherit from "
+                "gymnasium.Env, or wrap an environment of OpenAI Gym by shimmy.GymV21CompatibilityV0"
+            ) from error
         raise EnvironmentFault(f"environment {env_id!r}: cannot be made ({type(error).__name__}: {text})") from error
 
 

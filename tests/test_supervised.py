@@ -249,7 +249,7 @@ def test_the_fourth_loss_is_a_fault(workers: Callable[..., SupervisedVecEnv]) ->
 @pytest.mark.parametrize(
     ("how", "kind", "message"),
     [
-        (faulty.RAISE, EnvironmentFault, "Faulty-v0: worker 1, step 4: ValueError: the arm came off"),
+        (faulty.RAISE, EnvironmentFault, "Faulty-v0: step 4: ValueError: the arm came off.*worker 1, step 4"),
         (faulty.NAN, NumericalFault, "Faulty-v0.*entry 1 is nan.*worker 1, step 4"),
     ],
 )
@@ -448,7 +448,9 @@ def test_training_gives_the_same_parameters(tmp_path: Path, capsys: Any) -> None
              "-params", "n_envs:2", "n_steps:32", "batch_size:32"]
         )  # fmt: skip
     assert leaving.value.code == 3
-    assert "Tame-v0: worker 0, step 7: ValueError: the arm came off" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("homeo-rl: Tame-v0: step 7: ValueError: the arm came off")
+    assert said.endswith("(worker 0, step 7)\n")
 
 
 def test_training_outlives_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def test_a_file_of_rl_zoo_itself() -> None:
         ({"policy_kwargs": {"ortho_init": False}}, "ortho_init"),
         ({"frame_stack": 4}, "frame_stack has no counterpart"),
         ({"use_sde": True}, "use_sde has no counterpart"),
-        ({"env_wrapper": "gymnasium.wrappers.FlattenObservation"}, "env_wrapper has no counterpart"),
+        ({"env_wrapper": [{"a.B": 1, "c.D": 2}]}, "env wrapper: expected a dotted name"),
         ({"callback": "my.Callback"}, "callback has no counterpart"),
         ({"noise_type": "ornstein-uhlenbeck"}, "expected normal"),
         ({"n_timesteps": 0.5}, "whole number of steps"),
