@@ -9,11 +9,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from homeo_rl.report.colours import COLOURS, colours
 from homeo_rl.report.statistics import Cell
-
-COLOURS = ("#4d4d4d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
-"""Wong's palette, which colour-blind readers can tell apart; grey for the first arm."""
-
 
 DISTANCE = "distance: |rate - remembered rate| of single observations, mean over observations and neurons"
 """What `homeo_rl.snn.replay.Replay.errors` measures, in the words of every table and picture that shows it."""
@@ -30,11 +27,12 @@ def draw_returns(cells: Sequence[Cell], path: Path, *, title: str) -> None:
     arms = list(dict.fromkeys(cell.arm for cell in cells))
     labels = list(dict.fromkeys(cell.label for cell in cells))
     step = 0.8 / max(len(arms), 1)
+    coloured = colours(arms)
     figure = Figure(figsize=(8.0, 1.6 + len(labels) * (0.22 + 0.13 * len(arms))), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for place, arm in enumerate(arms):
-        colour = COLOURS[place % len(COLOURS)]
+        colour = coloured[arm]
         mine = [cell for cell in cells if cell.arm == arm]
         height = [labels.index(cell.label) + (place - (len(arms) - 1) / 2) * step for cell in mine]
         middle = [cell.iqm for cell in mine]
@@ -95,7 +93,7 @@ def draw_neurons(
                 wanted,
                 rates[index],
                 "o",
-                color=("#d55e00", "#0072b2")[place % 2],
+                color=(COLOURS[0], colours(["sleep"])["sleep"])[place % 2],  # as it is, and what sleep made of it
                 label=name if index == 0 else None,
                 **style,
             )

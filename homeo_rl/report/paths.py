@@ -13,10 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Polygon
 
+from homeo_rl.report.colours import OUTCOMES
 from homeo_rl.report.decimals import fixed
-
-COLOURS = {"success": "#0072b2", "collision": "#d55e00", "overtime": "#e69f00"}
-"""Wong's palette, which colour-blind readers can tell apart."""
 
 _PANELS = 4  # side by side
 
@@ -43,7 +41,7 @@ def draw_paths(document: dict[str, Any], path: Path, *, title: str) -> None:
         for column, arm in enumerate(arms):
             if (arm, condition) in cells:
                 _panel(panels[place // blocks][place % blocks * len(arms) + column], cells[arm, condition])
-    keys = [Line2D([], [], color=colour, linewidth=2, label=outcome) for outcome, colour in COLOURS.items()]
+    keys = [Line2D([], [], color=colour, linewidth=2, label=outcome) for outcome, colour in OUTCOMES.items()]
     keys.append(Line2D([], [], color="k", marker="x", linestyle="", label="collision, or where time ran out"))
     figure.legend(handles=keys, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
@@ -64,10 +62,10 @@ def _panel(axes: Axes, cell: dict[str, Any]) -> None:
         for mover in world["movers"]:
             start, velocity = np.array(mover["start"]), np.array(mover["velocity"])
             end = start + velocity * mover["out_s"]
-            axes.plot(*zip(start, end, strict=True), color="#cc79a7", linewidth=1.0, linestyle=":")
-            axes.add_patch(Circle(mover["start"], mover["radius"], facecolor="#cc79a7", edgecolor="none"))
+            axes.plot(*zip(start, end, strict=True), color="0.45", linewidth=1.0, linestyle=":")
+            axes.add_patch(Circle(mover["start"], mover["radius"], facecolor="0.45", edgecolor="none"))
     # Failures last: they are few and must not lie below the others.
-    for outcome, colour in COLOURS.items():
+    for outcome, colour in OUTCOMES.items():
         mine = [episode for episode in episodes if episode["outcome"] == outcome]
         lines = LineCollection([episode["path"] for episode in mine], colors=colour, linewidths=0.7, alpha=0.6)
         axes.add_collection(lines)

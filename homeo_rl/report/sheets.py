@@ -20,7 +20,7 @@ from matplotlib.textpath import text_to_path
 
 from homeo_rl.compiler.lowering import SpikingCircuit
 from homeo_rl.errors import UsageError
-from homeo_rl.report.figures import COLOURS
+from homeo_rl.report.colours import COLOURS
 
 SUFFIXES: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {}, ".pdf": {"CreationDate": None}}
 """Formats that circuits are drawn in, and what is left out of each so that equal calls give equal bytes."""

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from homeo_rl.report.figures import COLOURS
+from homeo_rl.report.colours import ARMS, COLOURS
 from homeo_rl.studies.results import DAMAGED, Recovery, Results, difference_of, mean_of, profile_of
 
-MAIN = ("none", "dwam", "sleep", "dwam+sleep", "dwam-paper", "linear")
+MAIN = ARMS[:6]
 """Arms with colours of their own in every picture."""
 
 MARKERS = "osD^v"

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from homeo_rl.report.figures import COLOURS
+from homeo_rl.report.colours import COLOURS
 from homeo_rl.tuning.trials import Row
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,10 @@ from matplotlib.path import Path as Curve
 
 from homeo_rl import checkpoint
 from homeo_rl.errors import StorageFault
+from homeo_rl.report.colours import OUTCOMES
 from homeo_rl.report.page.material import Comparison, Material
 from homeo_rl.report.page.section import Section, Table
-from homeo_rl.report.paths import COLOURS
 from homeo_rl.report.tables import drive_rows, reflex_rows
-
-OUTCOMES = tuple(COLOURS)
-"""How a drive can end; the stylesheet has a colour for each."""
 
 _UNIT = 20  # drawn units a metre
 _CONDITIONS = 12
@@ -58,7 +55,7 @@ def drives(material: Material) -> Section | None:
         return None
     how = (
         "Each line is the path of one episode, coloured by how it ended; a cross marks a collision or where time ran "
-        "out. All arms drove the same routes."
+        "out. All arms drove the same routes; arms and conditions whose drives are the same share a map."
     )
     return Section("drives", "Where the robots drove", how, "drives.html.j2", {"blocks": blocks, "outcomes": OUTCOMES})
 
@@ -74,9 +71,21 @@ def _maps(one: Comparison) -> tuple[dict[str, list[Map]], str]:
         cells = {(cell["condition"], cell["arm"]): cell for cell in document["cells"]}
         found = {label: [_map(cells[label, arm]) for arm in one.arms if (label, arm) in cells] for label in labels}
         said = f"Paths of {one.members[0].name}." if len(one.members) > 1 else ""
-        return {label: maps for label, maps in found.items() if maps}, said
+        return _shared({label: maps for label, maps in found.items() if maps}), said
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise StorageFault(f"{path}: expected paths as homeo-rl evaluate writes them ({error!r})") from None
+
+
+def _shared(found: dict[str, list[Map]]) -> dict[str, list[Map]]:
+    """Show equal maps once: of arms under a condition, then of conditions, with all their names."""
+    merged: dict[str, tuple[list[Map], list[str]]] = {}
+    for label, maps in found.items():
+        arms: dict[str, list[Map]] = {}
+        for one in maps:
+            arms.setdefault(repr(replace(one, title="")), []).append(one)
+        drawn = [replace(same[0], title=", ".join(one.title for one in same)) for same in arms.values()]
+        merged.setdefault(repr(drawn), (drawn, []))[1].append(label)
+    return {", ".join(labels): drawn for drawn, labels in merged.values()}
 
 
 def _map(cell: dict[str, Any]) -> Map:
@@ -106,7 +115,7 @@ def _map(cell: dict[str, Any]) -> Map:
         mine = [line for line, end in zip(points, ended, strict=True) if end == outcome]
         if mine:
             drawn.drives.append((outcome, "".join(_line(_simple(line)) for line in mine)))
-        if outcome != OUTCOMES[0]:
+        if outcome != "success":
             drawn.ends.extend((float(line[-1, 0]), float(line[-1, 1]), outcome) for line in mine)
     return drawn
 

@@ -129,7 +129,7 @@ class Material:
 
     @property
     def arms(self) -> list[str]:
-        """All arms of all comparisons: an arm's place here is its colour everywhere."""
+        """All arms of all comparisons, the reference first."""
         found = dict.fromkeys(arm for comparison in self.comparisons for arm in comparison.arms)
         return sorted(found, key=lambda arm: arm != REFERENCE)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import jinja2
 
 from homeo_rl import checkpoint
+from homeo_rl.report.colours import places
 from homeo_rl.report.page.curves import curves
 from homeo_rl.report.page.drives import drives
 from homeo_rl.report.page.energy import energy
@@ -59,10 +60,10 @@ def write_page(
         StorageFault: a file of a run is damaged, or the disk refused.
     """
     traces = Traces()
-    arms, groups = material.arms, [group.name for group in material.groups]
+    coloured, groups = places(material.arms), [group.name for group in material.groups]
 
     def arm(name: str) -> int:
-        return arms.index(name) if name in arms else 0
+        return coloured.get(name, 0)
 
     def group(name: str) -> int:
         return 1 + groups.index(name) % (COLOURS - 1)  # 0 is the grey of the arm none

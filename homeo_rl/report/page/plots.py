@@ -113,7 +113,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A drawn chart: paths of SVG with their colours, and ticks (place, text)."""
+    """A drawn chart: paths of SVG with their colours, and ticks (place, text).
+
+    ``x_scale`` and ``y_scale`` are what the script needs to name the values below a mouse: ends, and log or %.
+    """
 
     kind: str
     width: int
@@ -122,10 +125,12 @@ class Sheet:
     right: float
     top: float
     bottom: float
+    x_scale: str
+    y_scale: str
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     bands: list[tuple[str, int]] = field(default_factory=list)
-    lines: list[tuple[str, int, str]] = field(default_factory=list)
+    lines: list[tuple[str, int, str, str]] = field(default_factory=list)
     hits: list[tuple[float, float, str]] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     rules: list[tuple[float | None, float | None, str]] = field(default_factory=list)
@@ -146,6 +151,8 @@ def draw(chart: Chart, width: int, height: int, kind: str) -> Sheet:
     x_values, y_values = x.ticks(8 if kind == "wide" else 5), y.ticks(5, whole=chart.whole)
     sheet = Sheet(
         kind, width, height, left, right, top, bottom,
+        f"{x.low:.6g} {x.high:.6g}{' log' if chart.x_log else ''}",
+        f"{y.low:.6g} {y.high:.6g}{' %' if chart.percent else ''}",
         list(zip([x(v) for v in x_values], labels(x_values), strict=True)),
         list(zip([y(v) for v in y_values], labels(y_values, percent=chart.percent), strict=True)),
     )  # fmt: skip
@@ -156,7 +163,7 @@ def draw(chart: Chart, width: int, height: int, kind: str) -> Sheet:
             upper = [(x(a), y(v)) for (a, _), v in zip(line.points, line.high, strict=True)]
             sheet.bands.append((path([*upper, *reversed(lower)]) + "Z", line.colour % COLOURS))
         look = "faint" if line.faint else "dashed" if line.dashed else ""
-        sheet.lines.append((path(places), line.colour % COLOURS, look))
+        sheet.lines.append((path(places), line.colour % COLOURS, look, line.label))
         sheet.hits.extend((a, b, tip) for (a, b), tip in zip(places, line.tips, strict=False))
     sheet.marks.extend(_marks(chart.dots, x, y))
     for rule in chart.rules:

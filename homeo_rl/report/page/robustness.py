@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from homeo_rl.report.colours import places
 from homeo_rl.report.decimals import fixed
 from homeo_rl.report.page import words
 from homeo_rl.report.page.given import Suites
@@ -67,9 +68,19 @@ def scales(one: Comparison) -> tuple[str, ...]:
     return tuple(what for what in one.measures if what not in ("success", "collision"))
 
 
+def telling(one: Comparison) -> tuple[str, str] | None:
+    """Return the arm and the condition of the largest gain over the reference; None where nothing is compared."""
+    gains = {
+        (difference.arm, label): difference.mean
+        for label in one.damaged
+        for difference in differences(one.rows, conditions=[label], measures=(primary(one),))
+    }
+    return max(gains, key=lambda pair: gains[pair]) if gains else None
+
+
 def headline(material: Material) -> Section | None:
     """Return the section on the best arm of every comparison; None where there is nothing to compare."""
-    found = []
+    found, coloured = [], places(material.arms)
     for one in material.comparisons:
         compared = differences(
             one.rows, conditions=one.damaged, measures=(*scales(one), "success"), baseline=one.baseline
@@ -97,7 +108,7 @@ def headline(material: Material) -> Section | None:
             notes.append("shares of the clean return are not defined, as it is not positive")
         if len(leading) > 1:
             notes.append(f"the best of {len(leading)} arms was chosen by this figure, which flatters it a little")
-        drawn = _drawn([("", best)], lambda arm: 1, 0)
+        drawn = _drawn([("", best)], lambda arm: coloured[arm], 0)
         found.append({"name": one.name, "suite": one.suite, "said": said, "notes": notes, "forest": drawn})
     if not found:
         return None

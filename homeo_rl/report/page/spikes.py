@@ -14,9 +14,10 @@ from homeo_rl.report.page.data_uri import data_uri
 from homeo_rl.report.page.given import Specimen
 from homeo_rl.report.page.material import Material
 from homeo_rl.report.page.plots import Chart, Line, steps_of
+from homeo_rl.report.page.robustness import telling
 from homeo_rl.report.page.section import Legend, Section
 
-INK = (47, 129, 196)
+INK = (125, 103, 190)
 """Colour of spikes: seen on white and on black paper; how opaque it is says how often the neuron fired."""
 
 _BINS = 20
@@ -51,22 +52,21 @@ def spikes(material: Material, specimens: Sequence[Specimen], place: Callable[[s
 
     Args:
         material: the runs.
-        specimens: episodes; the clean ones are drawn.
+        specimens: episodes; those under the damage that an arm helps most against are drawn, without it clean ones.
         place: colour of an arm, by its name.
     """
     blocks = []
     for run in dict.fromkeys(one.run for one in specimens):
-        mine = [one for one in specimens if one.run == run and one.condition == "clean" and len(one.rates)]
+        mine = _shown(material, [one for one in specimens if one.run == run and len(one.rates)])
         if not mine:
             continue
-        first = mine[0]
-        layers = [index for index, rates in enumerate(first.rates) if rates.any()]
+        layers = [index for index in range(len(mine[0].rates)) if any(one.rates[index].any() for one in mine)]
         blocks.append(
             {
                 "name": run,
-                "said": f"Arm {first.arm}, condition clean, return {first.total:,.1f}, {len(first.rewards)} "
-                f"decisions of {first.steps} spike steps. {_quiet(mine)}",
-                "rasters": [_raster(first, index) for index in layers],
+                "said": f"Condition {mine[0].condition}, {mine[0].steps} spike steps a decision: {_returns(mine)}. "
+                f"{_quiet(mine)}",
+                "rasters": [_raster(one, index) for index in layers for one in _drawn(mine)],
                 "charts": [_histogram(mine, index, place) for index in layers],
                 "legend": Legend(tuple((one.arm, place(one.arm)) for one in mine)),
             }
@@ -75,10 +75,28 @@ def spikes(material: Material, specimens: Sequence[Specimen], place: Callable[[s
         return None
     how = (
         "Spike raster: one row a neuron, one column a decision; the more opaque, the more of the decision's steps the "
-        "neuron fired in. Histograms: how many of a layer's neurons have which mean rate over the episode, an arm a "
-        "line."
+        "neuron fired in. The condition is the one in which an arm gains most over none. Histograms: how many of a "
+        "layer's neurons have which mean rate over the episode, an arm a line."
     )
     return Section("spikes", "Spikes of one episode", how, "spikes.html.j2", {"blocks": blocks})
+
+
+def _shown(material: Material, played: Sequence[Specimen]) -> list[Specimen]:
+    """Return the episodes of one run that tell most: under the damage with the largest gain, else the clean ones."""
+    run = played[0].run if played else ""
+    one = next((one for one in material.comparisons if any(member.name == run for member in one.members)), None)
+    most = telling(one) if one is not None else None
+    damaged = [] if most is None else [s for s in played if s.condition == most[1]]
+    return damaged or [s for s in played if s.condition == "clean"]
+
+
+def _drawn(several: Sequence[Specimen]) -> list[Specimen]:
+    """Return whose spikes are drawn: without damage all arms differ little and the first is enough."""
+    return list(several[:1]) if several[0].condition == "clean" else list(several)
+
+
+def _returns(several: Sequence[Specimen]) -> str:
+    return ", ".join(f"{one.arm} returned {one.total:,.1f} in {len(one.rewards)} decisions" for one in several)
 
 
 def name_of(specimen: Specimen, index: int) -> str:
@@ -90,7 +108,7 @@ def _raster(one: Specimen, index: int) -> Raster:
     rates = one.rates[index]
     decisions, neurons = rates.shape
     about = f"{neurons} neurons over {decisions} decisions; mean rate {fixed(float(rates.mean()), 3)}"
-    title = f"{name_of(one, index).capitalize()}, {neurons} neurons"
+    title = f"{name_of(one, index).capitalize()}, {one.arm}, {neurons} neurons"
     return Raster(title, about, data_uri("image/png", raster(rates)), neurons, decisions)
 
 

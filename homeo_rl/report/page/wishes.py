@@ -8,8 +8,7 @@ from typing import Any
 
 from homeo_rl.report.page.given import Suites
 from homeo_rl.report.page.material import REFERENCE, Comparison, Material, Member
-from homeo_rl.report.page.robustness import primary
-from homeo_rl.report.statistics import differences
+from homeo_rl.report.page.robustness import telling
 
 _ARMS, _RUNS, _LATE = 4, 5, 6
 """Arms whose spikes are compared, runs whose episodes are played (one of each group), conditions that begin late."""
@@ -44,21 +43,12 @@ def _of(one: Comparison, suites: Suites) -> list[Wish]:
     member, document = one.members[0], one.documents[0]
     clean = next((row.label for row in one.rows if row.severity == 0.0), None)
     found = [Wish(member, document, arm, clean, arm == one.arms[0]) for arm in one.arms[:_ARMS] if clean is not None]
-    gains = _gains(one)
-    if not gains:
+    most = telling(one)
+    if most is None:
         return found
-    best, telling = max(gains, key=lambda pair: gains[pair])
+    best, damage = most
     told = suites.get(one.suite_hash, {})
-    late = [label for label in one.damaged if label != telling and label in told and told[label].onset > 0]
-    for label in (telling, *late[:_LATE]):
-        found += [Wish(member, document, arm, label, label == telling) for arm in (REFERENCE, best)]
+    late = [label for label in one.damaged if label != damage and label in told and told[label].onset > 0]
+    for label in (damage, *late[:_LATE]):
+        found += [Wish(member, document, arm, label, label == damage) for arm in (REFERENCE, best)]
     return found
-
-
-def _gains(one: Comparison) -> dict[tuple[str, str], float]:
-    """Return what every arm gains over the reference under every condition."""
-    return {
-        (difference.arm, label): difference.mean
-        for label in one.damaged
-        for difference in differences(one.rows, conditions=[label], measures=(primary(one),))
-    }
