@@ -53,7 +53,7 @@ def import_popsan(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controlle
     spec = controller_spec("popsan", env.observation_space, env.action_space, algo="td3", overrides={"hidden": hidden})
     for layer, (inputs, outputs) in zip(layers, pairwise(spec.network.widths), strict=True):
         # Before a network is built that has as many weights as two short arrays say.
-        _require_floats(arrays, f"{layer}.weight", (outputs, inputs), path)
+        _require_floats(arrays, f"{layer}.weight", (outputs, inputs), path, env)
     tensors = {"normaliser.running_count": np.zeros(())}
     for name, value in Controller(spec).state_dict().items():
         if name in named:
@@ -66,7 +66,7 @@ def import_popsan(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controlle
             ):
                 raise UsageError(
                     f"{path}: {named[name]}: expected {shape} floats for this environment, "
-                    f"found {array.dtype} {array.shape}; check --env"
+                    f"found {array.dtype} {array.shape}; {_remedy(env)}"
                 )
             kept = np.float64 if "normaliser" in name else np.float32
             tensors[name] = _finite(arrays, named[name], kept, path).reshape(shape)
@@ -95,7 +95,7 @@ def import_san(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controller:
     widths = [inputs, *hidden, outputs]
     for i in range(count):
         for name, shape in ((f"w{i}", (widths[i + 1], widths[i])), (f"b{i}", (widths[i + 1],))):
-            _require_floats(arrays, name, shape, path)
+            _require_floats(arrays, name, shape, path, env)
     spec = controller_spec("san", env.observation_space, env.action_space, algo="ddpg", overrides={"hidden": hidden})
     tensors = {
         name: value.numpy() for name, value in Controller(spec).normaliser.state_dict(prefix="normaliser.").items()
@@ -143,13 +143,22 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def _require_floats(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], path: Path) -> None:
+def _require_floats(
+    arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], path: Path, env: gym.Env[Any, Any]
+) -> None:
     array = arrays[name]
     if array.dtype.kind != "f" or array.shape != shape:
         raise UsageError(
             f"{path}: {name}: expected {shape} floats for this environment, "
-            f"found {array.dtype} {array.shape}; check --env"
+            f"found {array.dtype} {array.shape}; {_remedy(env)}"
         )
+
+
+def _remedy(env: gym.Env[Any, Any]) -> str:
+    """Return what to do about a policy that does not fit."""
+    if env.spec is not None and env.spec.name == "Ant":
+        return "check --env; policies of Ant-v4 and before need --env-kwargs include_cfrc_ext_in_observation:False"
+    return "check --env"
 
 
 def _finite(arrays: dict[str, np.ndarray], name: str, kept: type[np.floating[Any]], path: Path) -> np.ndarray:

@@ -106,8 +106,8 @@ def _places(name: str, error: BaseException) -> Iterator[str]:
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename != __file__ and not frame.filename.startswith(("<", importlib.__file__))
     ]
-    installed = tuple(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib"))
-    own = [frame for frame in frames if not frame.filename.startswith(installed)]
+    library = sysconfig.get_paths()["stdlib"]
+    own = [frame for frame in frames if "-packages" not in frame.filename and not frame.filename.startswith(library)]
     for frame in (*reversed(own), *frames[:1]):
         yield f"{frame.filename}, line {frame.lineno}"
     with contextlib.suppress(Exception):  # a file that is no text at all: nothing of it was run

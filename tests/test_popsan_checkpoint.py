@@ -147,6 +147,15 @@ def test_refused(spoil: Callable[[Path], None], tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "sprung").exists()
 
 
+def test_ant_needs_a_flag(tmp_path: Path) -> None:
+    """Since Ant-v5 it shows contact forces too; who brings an older policy reads what to give."""
+    path = write(tmp_path)
+    env = make_env("Ant-v5")
+    with pytest.raises(UsageError, match="include_cfrc_ext_in_observation:False"):
+        import_popsan(path, env)
+    env.close()
+
+
 def test_damage_never_passes_unnoticed(tmp_path: Path) -> None:
     """A cut at any place is refused, whatever was cut."""
     path = write(tmp_path, legacy=True)

@@ -151,19 +151,24 @@ def run_cells(
     pool.shutdown()
 
 
+_job: Job | None = None
 _worker: _Worker | None = None
 _ticks: multiprocessing.queues.Queue[int] | None = None
 
 
 def _start(job: Job, ticks: multiprocessing.queues.Queue[int]) -> None:
-    global _worker, _ticks
-    _worker, _ticks = _Worker(job), ticks
+    global _job, _ticks
+    _job, _ticks = job, ticks
 
 
 def _cell_in_worker(index: int) -> dict[str, Any]:
-    assert _worker is not None
+    global _worker
+    assert _job is not None
     assert _ticks is not None
-    return _worker.cell(index, lambda: _ticks.put(1))
+    if _worker is None:  # not in `_start`: what goes wrong there breaks the pool, with a traceback instead of an error
+        _worker = _Worker(_job)
+    ticks = _ticks
+    return _worker.cell(index, lambda: ticks.put(1))
 
 
 def _drain(ticks: multiprocessing.queues.Queue[int], advance: Callable[[], None]) -> None:
