@@ -200,16 +200,17 @@ class Controller(nn.Module):
         noise: Tensor | None,
     ) -> tuple[Tensor, NetworkState]:
         """Return the policy's own actions."""
+        network = self.network
         if not isinstance(observations, Tensor) or observations.dtype not in FLOATS:
-            observations, _ = rows_of(observations, self.spec.network.inputs, self.network)
-        if isinstance(self.network, SpikingNetwork):
+            observations, _ = rows_of(observations, self.spec.network.inputs, network)
+        if isinstance(network, SpikingNetwork):
             frame = self._frame(observations)
-            whole = self.network.decide(observations, state, adapt=adapt, generator=generator, noise=noise, frame=frame)
+            whole = network.decide(observations, state, adapt=adapt, generator=generator, noise=noise, frame=frame)
             if whole is not None:
                 y, state = whole
                 return (self.act(y) if self._framed_raw else y), state
-        x, _ = rows_of(observations, self.spec.network.inputs, self.network)
-        y, state = self.network(self.normaliser(x), state, adapt=adapt, generator=generator, noise=noise)
+        x, _ = rows_of(observations, self.spec.network.inputs, network)
+        y, state = network(self.normaliser(x), state, adapt=adapt, generator=generator, noise=noise)
         return self.act(y), state
 
     @property
@@ -262,7 +263,8 @@ class Controller(nn.Module):
 
     def _frame(self, like: Tensor) -> Frame:
         """Return normaliser and squashing for a compiled decision, remembered until the statistics move."""
-        mean, variance = self.normaliser.running_mean, self.normaliser.running_var
+        normaliser = self.normaliser
+        mean, variance = normaliser.running_mean, normaliser.running_var
         if mean.is_inference():  # loaded inside inference mode: nothing tells when it moves
             return self._make_frame(like.dtype)
         now = (like.dtype, mean._version, variance._version, mean.data_ptr(), variance.data_ptr())

@@ -62,6 +62,11 @@ class Session:
         self.network = controller.network
         self.trained = self.network.parameters_of_layers()
         self._inputs = controller.spec.network.inputs
+        network = controller.network
+        # Asked once: modules look their parts up at every question.
+        self._drawn: tuple[int, int] | None = None
+        if isinstance(network, SpikingNetwork) and network.encoder.stochastic:
+            self._drawn = network.spec.steps, network.spec.widths[0]
         self._waiting = set(range(slots))  # slots without an episode
         self._own = False  # whether slots have weights of their own, or views of the trained ones
         self._noise: list[np.random.Generator | None] = [None] * slots
@@ -199,7 +204,7 @@ class Session:
         )  # fmt: skip
         if self._sleeper is not None:
             self._sleep(self._sleeper)
-        action, self.state = self.controller(x, self.state, adapt=True, noise=self._draw())
+        action, self.state = self.controller(x, self.state, adapt=True, noise=self._draw() if self._drawn else None)
         if self.state.plugin is not None:
             self._guard()
         result: np.ndarray = action.numpy()
@@ -341,11 +346,9 @@ class Session:
             f"act: expected an episode in every slot, none began in slot {waiting}; call begin(slot, generator) first"
         )
 
-    def _draw(self) -> Tensor | None:
-        if not isinstance(self.network, SpikingNetwork) or not self.network.encoder.stochastic:
-            return None
-        shape = (self.network.spec.steps, self.network.spec.widths[0])
-        draws = [noise.random(shape, dtype=np.float32) for noise in self._noise if noise is not None]
+    def _draw(self) -> Tensor:
+        assert self._drawn is not None
+        draws = [noise.random(self._drawn, dtype=np.float32) for noise in self._noise if noise is not None]
         return torch.as_tensor(np.stack(draws))
 
 

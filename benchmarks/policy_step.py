@@ -1,17 +1,22 @@
 """One decision of one policy, and of batches: ours, the peers, a ReLU network and the products alone.
 
 ``python -m benchmarks.policy_step [--json]``; peers come with the extra ``bench``. Ours draws its spikes from given
-numbers and reads out; the peers are given spikes.
+numbers and reads out; the peers are given spikes. "checks" is what a door looks at before a decision: shape, type,
+finite numbers, and the state's turn.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
 from benchmarks import networks
 from benchmarks.common import Arm, alternate, arguments, fastest, over, report
+from homeo_rl.arrays import floats_of
 from homeo_rl.snn import kernels
+from homeo_rl.snn.inputs import require_batch, rows_of
+from homeo_rl.snn.state import NetworkState
 
 
 def main() -> None:
@@ -37,7 +42,19 @@ def main() -> None:
                 with kernels.use("reference"):
                     network(**own)
 
+            width, given_rows, state = size.widths[0], own["x"].numpy(), NetworkState(batch)
+
+            def checks(
+                rows: np.ndarray = given_rows, state: NetworkState = state, batch: int = batch, width: int = width
+            ) -> None:
+                x = floats_of(rows, (batch, width), what="observations", advice="", finite=False)
+                rows_of(torch.from_numpy(x), width, network)
+                require_batch(state, batch)
+                state.successor()
+                state.spent = False
+
             arms: dict[str, Arm] = {
+                "checks": checks,
                 "ours": lambda own=own: network(**own),
                 "ours, reference": reference,
                 "ReLU network, one pass": lambda given=given: mlp(given[0]),
@@ -48,10 +65,12 @@ def main() -> None:
             found = alternate(arms, rounds=3 if told.tiny else 60, inner=1 if told.tiny else many)
             medians |= {f"batch {batch}: {name}": value for name, value in found.items()}
             end = "" if batch == 1 else f"_batch_{batch}"
+            ratios[f"checks_us{end}"] = found["checks"]
             ratios[f"vs_fastest_peer{end}"] = over(fastest(found, peers), found["ours"])
             ratios[f"vs_mlp{end}"] = found["ReLU network, one pass"] / found["ours"]
             ratios[f"vs_limit{end}"] = found["ours"] / found["T * B-row products alone"]
     note = (
+        "checks: what a door looks at, us of a decision; "
         "vs_fastest_peer, vs_mlp: how many times faster ours is (goals at batch 1: >= 30, >= 1); "
         "vs_limit: times the time of torch's products alone"
     )

@@ -43,8 +43,9 @@ def floats_of(
         require_finite(array, what)
     if array.shape != shape:
         raise InputError(f"{what}: expected shape {shape}, got {array.shape}; {advice}")
-    # Aligned, writable and C-contiguous, also as torch counts, which minds the stride of a single row.
-    return array if array.flags.carray and min(array.strides, default=0) >= 0 else np.array(array, order="C")
+    # Aligned, writable and C-contiguous, also as torch counts, which minds the stride of a single row or column.
+    plain = array.flags.carray and array.strides[0] >= 0 <= array.strides[-1]
+    return array if plain else np.array(array, order="C")
 
 
 def require_numbers(value: Any, what: str) -> None:
@@ -65,8 +66,10 @@ def require_finite(array: np.ndarray, what: str) -> None:
     Raises:
         NonFiniteInput: naming the first.
     """
-    if array.dtype.char in "fd" and np.vdot(array, array) <= _SQUARE:  # one pass; a sum with a NaN is none
-        return
+    if array.dtype.char in "fd":
+        flat = array.ravel()
+        if flat.dot(flat) <= _SQUARE:  # one pass, a third of a microsecond; what is no number is not below
+            return
     found = wrong_entry(array if array.dtype.kind == "f" else array.astype(np.float64))
     if found is not None:
         place, number = found

@@ -15,7 +15,7 @@ from benchmarks.imp_digits import ARMS, LOSSES, NETWORKS, draw
 
 ROOT = Path(__file__).parent.parent
 RATIOS = {
-    "policy_step": {"vs_mlp", "vs_limit"},
+    "policy_step": {"vs_mlp", "vs_limit", "checks_us"},
     "sb3_loop": {f"{algo}_{agent}_vs_mlp" for algo in ("ppo", "sac", "td3") for agent in ("san", "popsan")},
     "training_step": {"vs_mlp", "vs_limit", "vs_limit_float32"},
     "dwam_step": {"vs_plain", "crowd_time_per_environment", "crowd_memory_per_weights"},

@@ -59,6 +59,7 @@ class SpikingNetwork(nn.Module):
             raise InputError(f"SpikingNetwork: expected a spiking body, got {spec.body!r}; MLPNetwork makes that one")
         self.spec = spec
         self.encoder = build_encoder(spec.inputs, spec.encoder)
+        self._stochastic = self.encoder.stochastic  # asked at every decision, and modules look their parts up
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(spec.widths, spec.widths[1:], strict=False))
         for part in self.layers:
             assert isinstance(part, nn.Linear)
@@ -271,7 +272,7 @@ class SpikingNetwork(nn.Module):
         frame: Frame | None,
     ) -> tuple[Tensor, NetworkState]:
         state = self._ready(x, state, adapt)
-        if noise is None and self.encoder.stochastic:
+        if noise is None and self._stochastic:
             shape = (x.shape[0], self.spec.steps, self.spec.widths[0])
             noise = torch.rand(shape, generator=generator, dtype=torch.from_numpy(x).dtype)
         if self.spec.membrane == "episode" and state.membranes[0] is None:
