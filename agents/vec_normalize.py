@@ -172,7 +172,8 @@ def _dtype(told: Any) -> np.dtype[Any] | None:
     if not isinstance(told, Object) or not told.arguments or told.arguments[0] not in ("f4", "f8"):
         return None
     order = told.state[1] if isinstance(told.state, tuple) and len(told.state) > 1 else "<"
-    return np.dtype((">" if order == ">" else "<") + told.arguments[0])
+    found: np.dtype[Any] = np.dtype((">" if order == ">" else "<") + told.arguments[0])
+    return found
 
 
 def _says_normalize(path: Path) -> bool:

@@ -19,10 +19,10 @@ pytestmark = pytest.mark.long
 
 COMMAND = Path(sys.executable).parent / "homeo-rl"
 SMALL = [
-    "train", "--env", "Pendulum-v1", "--agent", "mlp", "--no-progress", "--eval-freq", "-1", "--save-freq", "-1",
+    "train", "-n", "640", "--env", "Pendulum-v1", "--agent", "mlp", "--no-progress", "--eval-freq", "-1", "--save-freq", "-1",
     "-params", "agent_kwargs:{hidden: [8]}", "net_arch:[8]",
 ]  # fmt: skip
-ON = [*SMALL, "n_steps:64", "batch_size:64", "n_envs:1", "n_epochs:1", "-n", "640"]
+ON = [*SMALL, "n_steps:64", "batch_size:64", "n_envs:1", "n_epochs:1"]
 
 
 def told(*words: object, folder: Path, code: int, limits: dict[int, int] | None = None, user: int | None = None) -> str:
@@ -72,17 +72,17 @@ def test_descriptors(tmp_path: Path) -> None:
 
 
 def test_address_space(tmp_path: Path) -> None:
-    ring = [*SMALL, "buffer_size:60_000_000", "-n", "200", "--algo", "sac", "--out", "run"]
+    ring = [*SMALL, "buffer_size:60_000_000", "--algo", "sac", "--out", "run"]
     said = told(*ring, folder=tmp_path, code=2, limits={resource.RLIMIT_AS: 3 << 30})
     assert "ulimit -v" in said
     assert list(tmp_path.iterdir()) == []
-    small = [*SMALL, "buffer_size:1000", "-n", "150", "--algo", "sac", "--out", "run"]
+    small = [*SMALL, "buffer_size:1000", "learning_starts:600", "--algo", "sac", "--out", "run"]
     told(*small, folder=tmp_path, code=0, limits={resource.RLIMIT_AS: 3 << 30})
 
 
 def test_full_disk_under_tensorboard(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
     full = tiny("4k")
-    said = told(*ON, "-n", "1280", "-tb", full / "tb", "--out", "run", folder=tmp_path, code=5)
+    said = told(*ON, "-tb", full / "tb", "--out", "run", folder=tmp_path, code=5)
     assert f"{full}/tb" in said
     assert "No space left" in said
     assert "b'" not in said
