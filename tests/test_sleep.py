@@ -446,12 +446,12 @@ def test_calibrate_and_sleep(make_run: Callable[..., Run], tmp_path: Path, capsy
     """Figures agree with what the library says; the run's policy is not touched."""
     run = make_run(overrides={"hidden": [40, 30]})
     digest = run.policy_digest()
-    out, _ = call("calibrate", run.path, "--episodes", 8, "--json", capsys=capsys)
+    out, shown = call("calibrate", run.path, "--episodes", 8, "--json", capsys=capsys)
     told = last(out)
     assert told["observations"] <= OBSERVATIONS
     assert told["memory_bytes"] > 0
     assert len(told["rates"]) == 3
-    assert "firing rates when healthy" in out
+    assert "firing rates when healthy" in shown
     picture = tmp_path / "neurons.png"
     words = ["sleep", run.path, "--damage", "weights-gaussian@0.67", "--suite", "standard", "--json"]
     out, _ = call(*words, "--picture", picture, capsys=capsys)
@@ -460,11 +460,11 @@ def test_calibrate_and_sleep(make_run: Callable[..., Run], tmp_path: Path, capsy
     assert sum(slept["after"]) < sum(slept["before"])
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert run.policy_digest() == digest
-    out, _ = call(*words, "--homeostasis", "sleep:tolerance=0.9", capsys=capsys)
+    out, shown = call(*words, "--homeostasis", "sleep:tolerance=0.9", capsys=capsys)
     calm = last(out)
     assert calm["passed"] is True
     assert calm["after"] == calm["before"] == slept["before"]
-    assert "nothing to mend" in out
+    assert "nothing to mend" in shown
 
 
 @pytest.mark.parametrize(
