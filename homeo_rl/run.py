@@ -7,6 +7,7 @@ runs/<algo>/<Env-id>_<n>/
     calibration/                  clean firing rates that homeostasis aims at
     evaluations/<suite>_<n>/      scores.csv, evaluation.json, report.md, returns.png, paths.json, paths.png
     tb/                           TensorBoard
+    checkpoints/                  what the training goes on from, after an interruption or with more steps
     <Env-id>.zip, best_model.zip, evaluations.npz, *.monitor.csv, <Env-id>/*.yml    readable by rl-zoo's scripts
 """
 

@@ -241,7 +241,8 @@ def test_inspect_refuses_the_whole_corpus(sound: Path, tmp_path: Path) -> None:
     assert first[1] == 0
     for path, left, said, took, grown, heavy in rest:
         assert left in (2, 5), (path, said)
-        assert len(said.splitlines()) == 1, (path, said)
+        assert [line[:10] for line in said.splitlines() if line.startswith("homeo-rl")] == ["homeo-rl: "], (path, said)
+        assert said.splitlines()[-1].startswith("homeo-rl: "), (path, said)
         assert took < SECONDS, (path, said, took)
         assert grown - first[4] < MEGABYTES, (path, said, grown)
         assert not heavy, "looking needs no torch"
@@ -264,15 +265,15 @@ def test_inspect_tells_what_is_odd_and_opens_no_pickle(tmp_path: Path, capsys: p
     }
     archive_bombs.zipped(members)(tmp_path / "model.zip")
     there = listing(tmp_path)
-    out, _ = call("inspect", tmp_path / "model.zip", "--json", capsys=capsys)
-    told = last(out)
+    json_out, out = call("inspect", tmp_path / "model.zip", "--json", capsys=capsys)
+    told = last(json_out)
     assert told["kind"] == "sb3"
     assert told["version"] == "2.9.2"
     assert told["data"]["gamma"] == 0.5
     assert sorted(told["pickles"]) == ["data: policy_class", "policy.pth"]
     odd = {member["name"] for member in told["members"] if member["odd"]}
     assert odd == {"../../outside", "/absolute", "..\\windows", "C:evil"}
-    assert "\x1b" not in out, "nothing in a file speaks to the terminal"
+    assert "\x1b" not in json_out + out, "nothing in a file speaks to the terminal"
     assert out.count("LIES OUTSIDE") == 4
     assert "policy.pth: " in out
     assert "pickled, not opened" in out
@@ -321,8 +322,7 @@ def test_inspect_tells_of_a_run_and_of_what_is_damaged_in_it(
     assert last(out)["bundles"]["policy"] == {"sound": False}
     assert last(out)["bundles"]["best"]["sound"]
     assert "document.json" in err
-    assert "1 more damaged" in err
-    assert len(err.splitlines()) == 1
+    assert "1 more damaged" in err.splitlines()[-1]
     bombs.spec(lambda told: told["controller"].update({"\x1b[2J\n": 1}))(run)
     _, err = call("inspect", run, code=2, capsys=capsys)
     assert "\x1b" not in err

@@ -447,31 +447,31 @@ def test_calibrate_and_sleep(make_run: Callable[..., Run], tmp_path: Path, capsy
     """Figures agree with what the library says; the run's policy is not touched."""
     run = make_run(overrides={"hidden": [40, 30]})
     digest = run.policy_digest()
-    out, _ = call("calibrate", run.path, "--episodes", 8, "--json", capsys=capsys)
+    out, shown = call("calibrate", run.path, "--episodes", 8, "--json", capsys=capsys)
     told = last(out)
     assert told["observations"] <= OBSERVATIONS
     assert told["memory_bytes"] > 0
     assert len(told["rates"]) == 3
-    assert "firing rates when healthy" in out
+    assert "firing rates when healthy" in shown
     picture = tmp_path / "neurons.svg"
     words = ["sleep", run.path, "--damage", "weights-gaussian@0.67", "--suite", "standard", "--json"]
-    out, _ = call(*words, "--picture", picture, capsys=capsys)
+    out, table = call(*words, "--picture", picture, capsys=capsys)
     slept = last(out)
     assert slept["passed"] is False
     assert sum(slept["after"]) < sum(slept["before"])
-    shown = [text.strip() for text in re.findall(r"<!-- (.*?) -->", picture.read_text())]
+    drawn = [text.strip() for text in re.findall(r"<!-- (.*?) -->", picture.read_text())]
     for index, (before, after) in enumerate(zip(slept["before"], slept["after"], strict=True)):
-        assert f"layer {index}: distance {before:.4f} to {after:.4f}" in shown, "one number in table and picture"
-        assert f"{before:.4f}" in out
-        assert f"{after:.4f}" in out
-    assert DISTANCE in shown
-    assert DISTANCE in " ".join(out.split())
+        assert f"layer {index}: distance {before:.4f} to {after:.4f}" in drawn, "one number in table and picture"
+        assert f"{before:.4f}" in table
+        assert f"{after:.4f}" in table
+    assert DISTANCE in drawn
+    assert DISTANCE in " ".join(table.split())
     assert run.policy_digest() == digest
-    out, _ = call(*words, "--homeostasis", "sleep:tolerance=0.9", capsys=capsys)
+    out, shown = call(*words, "--homeostasis", "sleep:tolerance=0.9", capsys=capsys)
     calm = last(out)
     assert calm["passed"] is True
     assert calm["after"] == calm["before"] == slept["before"]
-    assert "nothing to mend" in out
+    assert "nothing to mend" in shown
 
 
 @pytest.mark.parametrize(
