@@ -197,6 +197,16 @@ def test_ticks_are_round_and_inside() -> None:
     assert Scale(2.0, 300.0, 0, 100, log=True).ticks(5) == [10.0, 100.0]
 
 
+def test_curves_with_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    run = trained(synthetic(tmp_path / "a"), {10: [1.0, 2.0], 20: [float("nan"), 2.0]})
+    with pytest.raises(StorageFault, match=r"evaluations\.npz: evaluation 2 of 2: expected finite"):
+        read_evaluations(run.path / "evaluations.npz")
+    path = run.path / "0.monitor.csv"
+    path.write_text(path.read_text().replace("\n3.0,", "\ninf,"))
+    with pytest.raises(StorageFault, match=r"0\.monitor\.csv: line 4: expected finite numbers"):
+        read_training(run.path)
+
+
 def test_a_monitor_that_is_being_written_holds_what_ended(tmp_path: Path) -> None:
     run = trained(synthetic(tmp_path / "a"), {1: [1.0]})
     path = run.path / "1.monitor.csv"

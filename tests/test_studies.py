@@ -174,6 +174,7 @@ def test_the_page(
         "development",
         "nowhere",
         "### Noise alone",
+        "a, b are one policy, whose episodes count more than once.",
         "| sleep minus linear ",
         "| Sleep mends noise | at least +5 ",
         "| **no** |",

@@ -47,6 +47,7 @@ def write_page(results: Results, out: Path) -> Path:
     ]
     if results.document["missing"]:
         parts.append(f"Left out, because they were not there: {', '.join(results.document['missing'])}.")
+    parts += [f"{hosts} are one policy, whose episodes count more than once." for hosts in _copies(results)]
     without = list(dict.fromkeys(cell.host for cell in results.raw))
     if without:
         parts.append(
@@ -65,6 +66,15 @@ def write_page(results: Results, out: Path) -> Path:
     path = out / PAGE
     checkpoint.replace(path, ("\n\n".join(parts) + "\n").encode())
     return path
+
+
+def _copies(results: Results) -> list[str]:
+    """Return the hosts of a group that are the same policy."""
+    groups = results.document["study"]["groups"]
+    hosts: dict[tuple[str, str], dict[str, None]] = {}
+    for part in results.document.get("parts", ()):
+        hosts.setdefault((groups[part["entry"]]["name"], part["policy"]), {})[part["host"]] = None
+    return list(dict.fromkeys(", ".join(names) for names in hosts.values() if len(names) > 1))
 
 
 def _claims(results: Results) -> list[str]:

@@ -51,7 +51,7 @@ def read_evaluations(path: Path) -> Evaluations | None:
     """Read an ``evaluations.npz`` without unpickling; None where there is none, or none of this form.
 
     Raises:
-        StorageFault: the archive is damaged or a bomb.
+        StorageFault: the archive is damaged or a bomb, or holds a return that is not finite.
     """
     if not path.exists():
         return None
@@ -69,8 +69,13 @@ def read_evaluations(path: Path) -> Evaluations | None:
         return None
     if steps.dtype.kind not in "iuf" or returns.dtype.kind not in "iuf":
         return None
-    known = np.isfinite(returns).all(axis=1) & np.isfinite(steps)
-    return Evaluations(steps[known].astype(float), returns[known].astype(float)) if known.any() else None
+    wrong = ~(np.isfinite(returns).all(axis=1) & np.isfinite(steps))
+    if wrong.any():
+        raise StorageFault(
+            f"{path}: evaluation {int(wrong.argmax()) + 1} of {len(steps)}: expected finite numbers; remove the "
+            "file, or train again"
+        )
+    return Evaluations(steps.astype(float), returns.astype(float))
 
 
 def read_training(folder: Path) -> Training | None:
@@ -79,7 +84,7 @@ def read_training(folder: Path) -> Training | None:
     Steps are those of all episodes that ended before: environments side by side are counted together.
 
     Raises:
-        StorageFault: a file is too large or no table.
+        StorageFault: a file is too large, no table, or holds a number that is not finite.
     """
     ends: list[tuple[float, float, float]] = []
     begins: list[float] = []
@@ -90,12 +95,15 @@ def read_training(folder: Path) -> Training | None:
                 head = strict_json.decode(text.readline(1 << 16).removeprefix("#").encode(), path)
                 begins.append(began := float(head["t_start"]))
                 table = csv.DictReader(text)
-                ends.extend((began + float(row["t"]), float(row["l"]), float(row["r"])) for row in table)
+                for row in table:
+                    end = (began + float(row["t"]), float(row["l"]), float(row["r"]))
+                    if not all(map(math.isfinite, end)):
+                        raise StorageFault(f"{path}: line {table.line_num + 1}: expected finite numbers, got {end}")
+                    ends.append(end)
             except (KeyError, TypeError, ValueError, csv.Error) as error:
                 if not ends or not isinstance(error, (TypeError, ValueError)):  # a training that runs may be writing
                     raise StorageFault(f"{path}: expected a monitor table ({files.printable(error)})") from None
     episodes = np.array(sorted(ends)).reshape(-1, 3)
-    episodes = episodes[np.isfinite(episodes).all(axis=1)]
     if not len(episodes):
         return None
     return Training(episodes[:, 1].cumsum(), episodes[:, 2], min(begins), float(episodes[-1, 0]))
