@@ -50,7 +50,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._step = 0
         arguments: dict[str, Any] = {"options": options} if options or self._options else {}
         try:
-            found = self.env.reset(seed=seed, **arguments)
+            found: Any = self.env.reset(seed=seed, **arguments)
         except HomeoError:
             raise
         except (Exception, SystemExit) as error:
@@ -64,7 +64,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         """Take a step."""
         self._step += 1
         try:
-            found = self.env.step(action)
+            found: Any = self.env.step(action)
         except HomeoError:
             raise
         except (Exception, SystemExit) as error:

@@ -24,7 +24,7 @@ def require_fields(data: Any, *, whole: bool = True) -> None:
     Raises:
         InputError: naming the first that does not fit.
     """
-    hints = _hints(data.__class__)
+    hints = _hints(type(data))  # type: ignore[arg-type]  # classes can be hashed
     for field in fields(data):
         value, hint = getattr(data, field.name), hints.get(field.name, Any)
         if not _fits(value, hint, whole):

@@ -56,8 +56,8 @@ class _Array:
         assert self.kind is not None
         kind = np.dtype(self.kind.order + self.kind.code)
         require(len(self.data) == math.prod(self.shape) * kind.itemsize, "as many numbers as its shape says")
-        order = "F" if self.by_columns else "C"
-        return np.frombuffer(self.data, kind).reshape(self.shape, order=order).astype(kind.newbyteorder("="))
+        flat = np.frombuffer(self.data, kind).astype(kind.newbyteorder("="))
+        return flat.reshape(self.shape, order="F") if self.by_columns else flat.reshape(self.shape)
 
 
 def read_array_list(path: Path) -> list[np.ndarray]:
