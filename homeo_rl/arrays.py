@@ -66,10 +66,9 @@ def require_finite(array: np.ndarray, what: str) -> None:
     Raises:
         NonFiniteInput: naming the first.
     """
-    if array.dtype.char in "fd":
-        flat = array.ravel()
-        if flat.dot(flat) <= _SQUARE:  # one pass, a third of a microsecond; what is no number is not below
-            return
+    # One pass; what is no number is not below anything. `ndarray.dot` would warn of squares that overflow.
+    if array.dtype.char in "fd" and np.vdot(array, array) <= _SQUARE:
+        return
     found = wrong_entry(array if array.dtype.kind == "f" else array.astype(np.float64))
     if found is not None:
         place, number = found

@@ -272,7 +272,9 @@ class Caller:
                 )
             elif way == 3:
                 ended, fits = self.value(batch)
-                given = torch.as_tensor(ended) if isinstance(ended, np.ndarray) and ended.dtype.kind in "b" else ended
+                given = ended
+                if isinstance(ended, np.ndarray) and ended.dtype.kind == "b":
+                    given = torch.as_tensor(np.array(ended))
                 fits = isinstance(given, torch.Tensor) and given.shape == (batch,)
                 self.expect(fits, lambda: net.forget(state, given, "episode"), ended)
             elif way == 4:
