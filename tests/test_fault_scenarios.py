@@ -19,9 +19,8 @@ pytestmark = pytest.mark.long
 
 COMMAND = Path(sys.executable).parent / "homeo-rl"
 SMALL = [
-    "train", "-n", "640", "--env", "Pendulum-v1", "--agent", "mlp", "--no-progress",
-    "--eval-freq", "-1", "--save-freq", "-1",
-    "-params", "agent_kwargs:{hidden: [8]}", "net_arch:[8]",
+    "train", "-n", "640", "--env", "Pendulum-v1", "--agent", "mlp", "--no-progress", "--eval-freq", "-1",
+    "--save-freq", "-1", "-params", "agent_kwargs:{hidden: [8]}", "net_arch:[8]",
 ]  # fmt: skip
 ON = [*SMALL, "n_steps:64", "batch_size:64", "n_envs:1", "n_epochs:1"]
 
