@@ -115,11 +115,10 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
         if len(blocks[-1]) > 1 and not _fits(console, _table(header, rows, [*blocks[-1], column])):
             blocks.append([0])
         blocks[-1].append(column)
-    for index, block in enumerate(blocks):
-        if index:
-            console.print()
+    for block in blocks:
         table = _table(header, rows, block)
         console.print(table if _fits(console, table) else _table(header, rows, block, foldable=True))
+        console.print()
 
 
 def _table(
