@@ -126,9 +126,8 @@ def _scale(found: Sequence[Cell], baseline: Baseline | None) -> list[str]:
         return []
     if baseline is None:
         return [f"{lead} returns are compared as they are: no random and best return of this environment are known."]
-    return [
-        f"{lead} returns are compared as they are and normalised (n is 0 at random, 1 at best): {baseline.stated()}."
-    ]
+    ends = "" if baseline.stated() in lead else f": {baseline.stated()}"
+    return [f"{lead} returns are compared as they are and normalised (n is 0 at random, 1 at best){ends}."]
 
 
 def _page(
