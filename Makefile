@@ -34,7 +34,8 @@ demo: setup
 	  -params learning_rate:lin_1e-3 learning_starts:2000 train_env_kwargs:{} 'agent_kwargs:{hidden: [128, 128]}'
 	$(BIN)/homeo-rl evaluate runs/demo --suite navigation-paper --homeostasis none,dwam,sleep --episodes 20
 
-# A small study of a walker and a robot that come with the package; minutes on two cores.
+# A small study of a walker and a robot that come with the package: two to three minutes on two idle cores (2 min 18 s
+# measured), twice that or more where other programs use them.
 results-quick: setup
 	$(BIN)/homeo-rl study quick --out runs/results-quick
 

@@ -11,11 +11,15 @@ import torch
 
 from homeo_rl import DWAM, NetworkSpec, SpikingNetwork
 from homeo_rl.homeostasis import LayerReference
+from homeo_rl.report.colours import colours
 from homeo_rl.seeding import generator
 from homeo_rl.spec import EncoderSpec, ReadoutSpec
 
 HERE = Path(__file__).parent
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a8a8a"
+ARM = colours(["none", "dwam"])
+QUIET, USUAL, LOUD, MARK = "#7a5230", "#8a8a8a", "#c2183b", "#22303c"
+"""Colours of what is not an arm, which no arm has."""
+
 DECISIONS, BROKEN = 400, 100
 
 
@@ -24,7 +28,7 @@ def rule(path: Path) -> None:
     c = np.linspace(0.0, 1.0, 201)
     figure, axes = plt.subplots(figsize=(6.0, 3.2), layout="constrained")
     for theta, colour, told, height in (
-        (0.2, BLUE, "was quiet", 0.2), (0.5, GREY, "as ever", 0.5), (0.8, ORANGE, "was loud", 0.72),
+        (0.2, QUIET, "was quiet", 0.2), (0.5, USUAL, "as ever", 0.5), (0.8, LOUD, "was loud", 0.72),
     ):  # fmt: skip
         axes.plot(c, c * (c - theta), color=colour, lw=2)
         axes.plot(theta, 0.0, "o", color=colour)
@@ -64,20 +68,20 @@ def course(path: Path) -> None:
         found[name] = np.array(rows)
     figure, axes = plt.subplots(3, 1, figsize=(6.4, 5.6), sharex=True, layout="constrained")
     kernel = np.ones(15) / 15
-    for name, colour in (("frozen", GREY), ("DWAM", BLUE)):
+    for name, colour in (("frozen", ARM["none"]), ("DWAM", ARM["dwam"])):
         smooth = np.convolve(found[name][:, 0], kernel, mode="valid")
         axes[0].plot(np.arange(len(smooth)) + 14, smooth, color=colour, lw=2, label=name)
-    axes[0].axhline(normal, color=ORANGE, lw=1, ls="--", label="healthy (c0)")
+    axes[0].axhline(normal, color=MARK, lw=1, ls="--", label="healthy (c0)")
     axes[0].set_ylabel("mean firing rate")
     axes[0].legend(fontsize=8, frameon=False, loc="center right")
-    axes[1].plot(found["DWAM"][:, 1], color=BLUE, lw=2)
+    axes[1].plot(found["DWAM"][:, 1], color=ARM["dwam"], lw=2)
     axes[1].set_ylabel("mean $\\theta_M$")
-    axes[2].plot(100 * found["DWAM"][:, 2], color=BLUE, lw=2)
+    axes[2].plot(100 * found["DWAM"][:, 2], color=ARM["dwam"], lw=2)
     axes[2].set(ylabel="weights moved by (%)", xlabel="decision")
     for one in axes:
-        one.axvline(BROKEN, color=ORANGE, lw=1)
+        one.axvline(BROKEN, color=MARK, lw=1)
     axes[0].annotate("30 % of the synapses die", (BROKEN, axes[0].get_ylim()[1]), xytext=(6, -4),
-                     textcoords="offset points", va="top", fontsize=9, color=ORANGE)  # fmt: skip
+                     textcoords="offset points", va="top", fontsize=9, color=MARK)  # fmt: skip
     _save(figure, path)
 
 

@@ -159,6 +159,15 @@ def has_vector(env_id: str) -> bool:
     return "autoreset_mode" in inspect.signature(creator).parameters
 
 
+def width_advice(env: Env) -> str:
+    """Return which arguments of an environment change how wide its observations are; "" where none does by its name."""
+    names = inspect.signature(type(env.unwrapped).__init__).parameters
+    found = [name for name in names if name.startswith("include_") and name.endswith("_in_observation")]
+    if not found:
+        return ""
+    return f"; how many entries there are depends on {', '.join(found)} (train, import: --env-kwargs {found[0]}:False)"
+
+
 def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None) -> VectorEnv | None:
     """Make ``count`` environments that share one process and start anew at the step that ends an episode.
 

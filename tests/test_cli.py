@@ -119,10 +119,16 @@ def test_tensorboard_tags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert {"snn/rate/0", "snn/rate/1", "snn/rate/2", "snn/synops", "snn/spikes", "snn/energy_nJ"} <= training
     assert {f"homeo/{name}/{layer}" for name in ("drift", "theta", "rate_error") for layer in range(3)} <= training
     assert "homeo/ratio_gap" in training
-    evaluation = tags(run / "tb" / "evaluation")
-    assert {f"eval/quick/{c}/{a}/return" for c in ("clean", "weights-zero") for a in ("none", "dwam")} <= evaluation
-    trace = tags(run / "tb" / "quick" / "weights-zero" / "dwam")
-    assert {f"homeo/{n}/{k}" for n in ("drift", "theta", "rate_error") for k in range(3)} <= trace
+    cells = [tags(run / "tb" / "quick" / c / a) for c in ("clean", "weights-zero") for a in ("none", "dwam")]
+    assert all({"suite/return", "suite/length", "suite/energy_nJ"} <= cell for cell in cells)
+    assert {f"within_episode/{n}/{k}" for n in ("drift", "theta", "rate_error") for k in range(3)} <= cells[-1]
+    cards = sorted(set().union(training, *(tags(path.parent) for path in (run / "tb").rglob("events.*"))))
+    assert len(cards) < 70, "one card a figure, not one a cell"
+    assert not [card for card in cards if card < "eval/" and "homeo" not in card], "the learning curve comes first"
+    assert {card.partition("/")[0] for card in set(cards) - training} == {"suite", "within_episode"}
+    text = EventAccumulator(str(run / "tb" / "evaluation"))
+    text.Reload()
+    assert text.Tags()["tensors"] == ["suite/quick/text_summary"]
 
 
 def test_import_and_enjoy(tmp_path: Path, popsan_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

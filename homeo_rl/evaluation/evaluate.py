@@ -23,7 +23,7 @@ from homeo_rl.arrays import instance_of
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import plain
 from homeo_rl.envs.limit import tell as tell_limit
-from homeo_rl.envs.making import load_modules, make_env
+from homeo_rl.envs.making import load_modules, make_env, width_advice
 from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.calibrate import calibration_of
 from homeo_rl.evaluation.cells import Job, run_cells
@@ -175,6 +175,7 @@ def _reason_against(condition: Condition, plan: Plan, run: Run, controller: Cont
             raise UsageError(
                 f"environment {name!r}: expected observations of {inputs} entries, as this policy was made for, got "
                 f"{space.shape}; give a suite or an --env that fits the run (it was made for {run.spec.env})"
+                + width_advice(env)
             )
         for number, route in enumerate(plan.routes):
             try:

@@ -31,7 +31,7 @@ FIGURES = {
     "snn/rate": ("Firing rate", "mean over each layer's neurons, then layers, at that decision", "spikes a step"),
     "episode/reward": ("Reward", "mean of all decisions until the next point", "reward a decision"),
 }
-"""Tags of TensorBoard: what they are, how they are measured, and their unit."""
+"""Figures of a trace: what they are, how they are measured, and their unit."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ def read_trace(folder: Path, suite: str, label: str, arm: str) -> Trace | None:
     scalars, written = read_events(events[-1])
     series: dict[str, Series] = {}
     for tag in FIGURES:
-        layers = [one for name, one in scalars.items() if name.startswith(f"{tag}/")]
+        # Evaluations of earlier versions have the tags that trainings have.
+        either = (f"{tag}/", f"within_episode/{tag.partition('/')[2]}/")
+        layers = [one for name, one in scalars.items() if name.startswith(either)]
         shared = set.intersection(*(set(one) for one in layers)) if layers else set()
         if shared:
             series[tag] = {step: float(np.mean([one[step] for one in layers])) for step in sorted(shared)}
