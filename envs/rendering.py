@@ -103,7 +103,7 @@ def picture_of(frame: Any) -> np.ndarray:
     Raises:
         EnvironmentFault: it is no picture.
     """
-    array = frame if isinstance(frame, np.ndarray) else np.zeros(0)
+    array: np.ndarray = frame if isinstance(frame, np.ndarray) else np.zeros(0)
     if array.ndim == 2:
         array = np.stack([array] * 3, axis=-1)
     if array.ndim != 3 or array.shape[2] not in (3, 4) or array.dtype.kind not in "biuf" or not array.size:
