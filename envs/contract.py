@@ -1,7 +1,7 @@
 """What environments give, brought to Gymnasium's contract; what cannot be brought there is a fault with a remedy.
 
 Observations are new arrays of the space's shape and type, rewards are floats, endings are truth values, infos are
-dictionaries. An environment that gives all that already is handed through; the check takes about a microsecond.
+dictionaries. An environment that gives all that already is handed through; the check takes a few microseconds.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         """Start an episode."""
         self._step = 0
         arguments: dict[str, Any] = {"options": options} if options or self._options else {}
+        found: Any  # whatever it is
         try:
             found: Any = self.env.reset(seed=seed, **arguments)
         except HomeoError:
@@ -63,14 +64,15 @@ class Checked(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take a step."""
         self._step += 1
+        found: Any
         try:
             found: Any = self.env.step(action)
         except HomeoError:
             raise
         except (Exception, SystemExit) as error:
             self._raise(error)
-        if not isinstance(found, tuple | list) or len(found) != 5:
-            what = f"{len(found)} values" if isinstance(found, tuple | list) else found
+        if type(found) is not tuple or len(found) != 5:
+            what = f"{len(found)} values" if isinstance(found, tuple) else found
             self._refuse("step()", "observation, reward, terminated, truncated, info", what, _OLD)
         observation, reward, terminated, truncated, info = found
         if type(reward) is not float:
