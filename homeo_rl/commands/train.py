@@ -16,6 +16,7 @@ from homeo_rl.paths import with_local_paths
 def run(args: Train, words: list[str]) -> dict[str, Any]:
     """Train an agent."""
     from homeo_rl.console import Bars
+    from homeo_rl.run import require_new
     from homeo_rl.training.params import parse_params, read_config
     from homeo_rl.training.plan import TrainingPlan, prepare
 
@@ -64,6 +65,8 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         worker_timeout=args.worker_timeout,
         command=shlex.join(["homeo-rl", *words]),
     )
+    if plan.out is not None and not plan.fresh and not (plan.out / "run.json").exists():
+        require_new(plan.out)
     settled, spec = prepare(plan)  # what is wrong is told before torch is loaded, which takes seconds
     if args.dry_run:
         from homeo_rl.commands.dry_run import show

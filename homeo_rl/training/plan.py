@@ -15,7 +15,7 @@ from homeo_rl.envs.making import has_vector, load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.files import printable
 from homeo_rl.finite import LIMIT
-from homeo_rl.run import require_new, versions
+from homeo_rl.run import versions
 from homeo_rl.spec import RunSpec
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.estimate import estimate, require
@@ -69,8 +69,6 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
         UsageError: the plan does not fit, or needs more memory or disk than there is; nothing was written.
     """
     _check(plan)
-    if plan.out is not None and not plan.fresh and not (plan.out / "run.json").exists():
-        require_new(plan.out)
     load_modules(plan.modules)
     plan = _with_tuned(plan)
     hyperparams = resolve(plan.algo, plan.hyperparams)
