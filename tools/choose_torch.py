@@ -26,8 +26,13 @@ PATIENCE = 5.0
 
 def main(wanted: str) -> None:
     """Print the options."""
-    index = wanted if wanted != "auto" else CPU_INDEX if wants_cpu_build() and is_reachable(CPU_INDEX) else "none"
-    options = [] if index in ("none", "") else ["--extra-index-url", index]
+    options: list[str] = []
+    if wanted == "auto":
+        # Other indexes are asked only where pip's own would give the large build to a machine that has no use for it.
+        if wants_cpu_build() and brings_cuda(options) and is_reachable(CPU_INDEX):
+            options = ["--extra-index-url", CPU_INDEX]
+    elif wanted not in ("none", ""):
+        options = ["--extra-index-url", wanted]
     print(*options)
     if brings_cuda(options):
         print(

@@ -15,6 +15,7 @@ from homeo_rl.paths import with_local_paths
 def run(args: Train, words: list[str]) -> dict[str, Any]:
     """Train an agent."""
     from homeo_rl.console import Bars, print_hint
+    from homeo_rl.run import require_new
     from homeo_rl.training.params import environment_arguments, parse_params, read_config
     from homeo_rl.training.plan import TrainingPlan, prepare
 
@@ -65,6 +66,8 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         keep_checkpoint=not args.discard_checkpoints,
         command=shlex.join(["homeo-rl", *words]),
     )
+    if plan.out is not None and not plan.fresh and not (plan.out / "run.json").exists():
+        require_new(plan.out)
     settled, spec = prepare(plan)  # what is wrong is told before torch is loaded, which takes seconds
     if args.dry_run:
         from homeo_rl.commands.dry_run import show

@@ -17,7 +17,7 @@ from homeo_rl.errors import UsageError, unknown
 from homeo_rl.fields import require_fields
 from homeo_rl.files import printable
 from homeo_rl.finite import LIMIT
-from homeo_rl.run import require_new, versions
+from homeo_rl.run import versions
 from homeo_rl.spec import RunSpec
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.estimate import estimate, require
@@ -82,8 +82,6 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
     """
     instance_of(plan, TrainingPlan, what="plan", advice="homeo_rl.TrainingPlan(algo=..., env=...) makes one")
     _check(plan)
-    if plan.out is not None and not plan.fresh and not (plan.out / "run.json").exists():
-        require_new(plan.out)
     load_modules(plan.modules)
     plan = _with_tuned(plan)
     hyperparams = resolve(plan.algo, plan.hyperparams)
