@@ -17,7 +17,7 @@ from homeo_rl.spec import EncoderSpec, ReadoutSpec
 
 HERE = Path(__file__).parent
 ARM = colours(["none", "dwam"])
-QUIET, USUAL, LOUD, MARK = "#7a5230", "#8a8a8a", "#c2183b", "#22303c"
+QUIET, USUAL, LOUD, MARK = "#7a5230", "#8a8a8a", "#c2183b", "#0d1822"
 """Colours of what is not an arm, which no arm has."""
 
 DECISIONS, BROKEN = 400, 100

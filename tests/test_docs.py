@@ -55,6 +55,9 @@ def test_site(tmp_path: Path) -> None:
     reference = (tmp_path / "site" / "reference" / "python" / "index.html").read_text(encoding="utf-8")
     assert "homeo_rl.training.train.train" in reference
     assert "Raises" in reference
+    for field in ("eval_freq", "save_freq", "calibration_episodes"):  # of TrainingPlan and Plan
+        assert f">{field}<" in reference, field
+    assert (tmp_path / "site" / "site.css").exists()
 
 
 def test_figures(tmp_path: Path) -> None:

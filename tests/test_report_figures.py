@@ -14,13 +14,15 @@ from test_report_runs import evaluated, synthetic, trained
 
 from homeo_rl import checkpoint
 from homeo_rl.errors import StorageFault
+from homeo_rl.evaluation.specimen import Specimen
 from homeo_rl.report.page import gather
 from homeo_rl.report.page.curves import aligned, curves, read_evaluations, read_training
-from homeo_rl.report.page.drives import drives
+from homeo_rl.report.page.drives import Map, _shared, drives
 from homeo_rl.report.page.energy import energy, joules_of, pareto
 from homeo_rl.report.page.profiles import profile
-from homeo_rl.report.page.robustness import forest, headline
+from homeo_rl.report.page.robustness import forest, headline, telling
 from homeo_rl.report.page.scales import Scale, labels
+from homeo_rl.report.page.spikes import spikes
 from homeo_rl.report.page.words import sentence, verdict
 from homeo_rl.report.statistics import Difference, bootstrap, differences, interval, iqm
 
@@ -214,3 +216,39 @@ def test_a_monitor_that_is_being_written_holds_what_ended(tmp_path: Path) -> Non
     training = read_training(run.path)
     assert training is not None
     assert training.returns.tolist() == [float(k) for k in range(1, 61)]
+
+
+def test_equal_maps_are_shown_once() -> None:
+    """Of three arms two of which drove alike, and of two conditions that changed nothing."""
+
+    def maps(*drives: str) -> list[Map]:
+        arms = zip(("none", "dwam", "sleep"), drives, strict=True)
+        return [Map(arm, "1 drive", "0 0 1 1", drives=[("success", path)]) for arm, path in arms]
+
+    shown = _shared({"clean": maps("a", "a", "b"), "same": maps("a", "a", "b"), "other": maps("c", "a", "b")})
+    assert list(shown) == ["clean, same", "other"]
+    assert [one.title for one in shown["clean, same"]] == ["none, dwam", "sleep"]
+    assert [one.title for one in shown["other"]] == ["none", "dwam", "sleep"]
+
+
+def test_spikes_are_those_of_the_damage_that_an_arm_helps_most_against(tmp_path: Path) -> None:
+    material = gather([evaluated(synthetic(tmp_path / "a"), arms={"dwam": 300.0})])
+    (one,) = material.comparisons
+    most = telling(one)
+    assert most is not None
+    arm, label = most
+
+    def played(arm: str, condition: str) -> Specimen:
+        rates = (np.full((30, 4), 0.5),)
+        return Specimen(run=one.members[0].name, arm=arm, condition=condition, total=1.0, steps=5, rates=rates,
+                        rewards=np.ones(30), observations=np.zeros((30, 2)))  # fmt: skip
+
+    several = [played(a, c) for c in ("clean", label) for a in ("none", arm)]
+    section = spikes(material, several, lambda name: 0)
+    assert section is not None
+    (block,) = section.data["blocks"]
+    assert f"Condition {label}" in block["said"]
+    assert [raster.title.split(", ")[1] for raster in block["rasters"]] == ["none", arm]
+    clean = spikes(material, several[:2], lambda name: 0)
+    assert clean is not None
+    assert "Condition clean" in clean.data["blocks"][0]["said"]

@@ -10,7 +10,7 @@ COLOURS = ("#4d4d4d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#5
 ARMS = ("none", "dwam", "sleep", "dwam+sleep", "dwam-paper", "linear", "linear-rehearsed", "bdett")
 """The arms that `COLOURS` belong to, in this order."""
 
-OUTCOMES = {"success": "#22303c", "collision": "#c2183b", "overtime": "#7a5230"}
+OUTCOMES = {"success": "#0d1822", "collision": "#c2183b", "overtime": "#7a5230"}
 """How a drive can end. None of these is the colour of an arm."""
 
 
