@@ -51,7 +51,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         arguments: dict[str, Any] = {"options": options} if options or self._options else {}
         found: Any  # whatever it is
         try:
-            found: Any = self.env.reset(seed=seed, **arguments)
+            found = self.env.reset(seed=seed, **arguments)
         except HomeoError:
             raise
         except (Exception, SystemExit) as error:
@@ -66,7 +66,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._step += 1
         found: Any
         try:
-            found: Any = self.env.step(action)
+            found = self.env.step(action)
         except HomeoError:
             raise
         except (Exception, SystemExit) as error:

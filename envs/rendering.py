@@ -23,6 +23,8 @@ Env = gym.Env[Any, Any]
 
 SUFFIXES = (".gif", ".webp", ".png", ".mp4")
 
+_WINDOW = "import glfw, sys; sys.exit(not glfw.init())"
+
 _PROBE = "import mujoco; mujoco.GLContext(32, 32).make_current()"
 
 
@@ -38,8 +40,10 @@ def choose_backend() -> None:
         # Mesa and Triton each bring an LLVM. torch loads Triton's when it first makes an optimiser, and that crashes
         # the process where Mesa's is loaded already; the other way round they get along.
         importlib.import_module("triton")
-    if os.environ.get("MUJOCO_GL"):
-        return
+    if given := os.environ.get("MUJOCO_GL"):
+        if subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, check=False).returncode == 0:
+            return
+        raise UsageError(f"MUJOCO_GL={given}: expected a backend that works here, it does not; unset it")
     for backend in ("egl", "osmesa"):
         environment = {**os.environ, "MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
         probe = subprocess.run([sys.executable, "-c", _PROBE], env=environment, capture_output=True, check=False)
@@ -49,6 +53,23 @@ def choose_backend() -> None:
     raise UsageError(
         "rendering: expected EGL or OSMesa, found neither; install one (Debian: apt-get install libegl1, or libosmesa6)"
     )
+
+
+def require_display() -> None:
+    """Check that a window can be opened, before a library tries to: where it cannot, some end the whole process.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if sys.platform != "linux" or os.environ.get("SDL_VIDEODRIVER") in ("dummy", "offscreen"):
+        return
+    named = [name for name in ("DISPLAY", "WAYLAND_DISPLAY") if os.environ.get(name)]
+    if not named:
+        raise UsageError("no display: neither DISPLAY nor WAYLAND_DISPLAY is set; use --video FILE")
+    if importlib.util.find_spec("glfw") is None:
+        return
+    if subprocess.run([sys.executable, "-c", _WINDOW], capture_output=True, check=False).returncode != 0:
+        raise UsageError(f"no display: {named[0]}={os.environ[named[0]]} cannot be opened; use --video FILE")
 
 
 def camera(env: Env) -> dict[str, str]:
