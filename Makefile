@@ -27,11 +27,11 @@ $(TESTABLE): $(INSTALLED)
 	$(INSTALL) --no-deps snntorch spikingjelly loguru nirtorch norse
 	touch $@
 
-# A spiking robot: trained among obstacles, damaged, adapted. About five minutes on two cores, after installation.
+# A spiking robot: trained among obstacles with the tuned preset, damaged, adapted. About eight minutes on two cores, after
+# installation; without damage it arrives on more than 90 % of the routes (docs/navigation.md).
 demo: setup
 	rm -rf runs/demo
-	$(BIN)/homeo-rl train --algo sac --env homeo_rl/NavigationTrain-v0 --agent san -n 25000 --out runs/demo --eval-freq 5000 \
-	  -params learning_rate:lin_1e-3 learning_starts:2000 train_env_kwargs:{} 'agent_kwargs:{hidden: [128, 128]}'
+	$(BIN)/homeo-rl train --algo sac --env homeo_rl/NavigationTrain-v0 --agent san --out runs/demo --eval-freq 10000
 	$(BIN)/homeo-rl evaluate runs/demo --suite navigation-paper --homeostasis none,dwam,sleep --episodes 20
 
 # A small study of a walker and a robot that come with the package: two to three minutes on two idle cores (2 min 18 s

@@ -12,7 +12,7 @@ import numpy as np
 
 from homeo_rl import files, torch_archive
 from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.numpy_program import read_array_list
+from homeo_rl.pickle_outline import MAX_BYTES, array_of, outline
 from homeo_rl.torch_legacy import MAGIC, MAX_FILE, read_legacy
 
 SUFFIXES = (".pt", ".pth")
@@ -30,9 +30,7 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
             raise UsageError(f"{file}: expected {what}, found none; upstream stores both files side by side")
     try:
         arrays = _read_tensors(path)
-        listed = read_array_list(statistics)
-        if len(listed) != 2 or listed[0].shape != listed[1].shape or listed[0].ndim != 1:
-            raise StorageFault(f"{statistics}: expected a mean and a variance, found {[a.shape for a in listed]}")
+        listed = _read_statistics(statistics)
     except StorageFault as fault:
         raise UsageError(f"{fault}; expected a checkpoint of PopSAN as its authors' code stores it") from None
     return {**arrays, "obs_mean": listed[0], "obs_var": listed[1]}
@@ -45,3 +43,18 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
         return read_legacy(path)
     with torch_archive.opened_file(path) as archive:
         return archive.read(archive.entries)
+
+
+def _read_statistics(path: Path) -> list[np.ndarray]:
+    """Return mean and variance.
+
+    Raises:
+        StorageFault: the file holds anything else.
+    """
+    with files.opened(path, MAX_BYTES) as file:
+        made = outline(file.readall(), str(path))
+    listed = [array_of(entry) for entry in made] if isinstance(made, list) else []
+    arrays = [array for array in listed if array is not None and array.ndim == 1]
+    if len(listed) != 2 or len(arrays) != 2 or arrays[0].shape != arrays[1].shape:
+        raise StorageFault(f"{path}: expected a list of two arrays of one length, the mean and the variance")
+    return arrays

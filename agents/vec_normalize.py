@@ -17,7 +17,7 @@ import yaml
 from homeo_rl import files, tensor_file
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.finite import LIMIT
-from homeo_rl.pickle_outline import MAX_BYTES, Object, outline
+from homeo_rl.pickle_outline import MAX_BYTES, Object, array_of, outline
 
 CLIP, EPSILON = 10.0, 1e-8
 """Stable-Baselines3's defaults, where a file of arrays says nothing else."""
@@ -132,48 +132,11 @@ def _of_pickle(made: Any, path: Path) -> dict[str, np.ndarray]:
         raise StorageFault(f"{path}: expected statistics of one observation, found several (norm_obs_keys)")
     told = {"mean": inner.get("mean"), "var": inner.get("var")}
     told |= {name: state[name] for name in ("clip_obs", "epsilon") if name in state}
-    arrays = {name: _array(value) for name, value in told.items()}
+    arrays = {name: array_of(value) for name, value in told.items()}
     missing = next((name for name, array in arrays.items() if array is None), None)
     if missing is not None:
         raise StorageFault(f"{path}: {missing}: expected a plain array, found another form; save it as an .npz")
     return {name: array for name, array in arrays.items() if array is not None}
-
-
-def _array(value: Any) -> np.ndarray | None:
-    """Return the array, or the number, that numpy's pickles describe; None where they say something else."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return np.asarray(float(value))
-    if not isinstance(value, Object):
-        return None
-    name = value.function.rpartition(" ")[2]
-    parts = value.state if name == "_reconstruct" else value.arguments
-    if name == "_reconstruct" and isinstance(parts, tuple) and len(parts) == 5:
-        _, shape, dtype, _, blob = parts  # of one axis, so that it does not matter which is the fastest
-    elif name == "_frombuffer" and len(value.arguments) == 4:
-        blob, dtype, shape, _ = parts
-    elif name == "scalar" and len(value.arguments) == 2:
-        (dtype, blob), shape = parts, ()
-    else:
-        return None
-    kind = _dtype(dtype)
-    if isinstance(blob, str):  # Python's old protocols write bytes as a text
-        blob = blob.encode("latin-1", errors="replace")
-    if isinstance(blob, Object) and blob.function.endswith(" encode") and blob.arguments[:1]:
-        blob = str(blob.arguments[0]).encode("latin-1", errors="replace")
-    counts = isinstance(shape, tuple) and len(shape) <= 1 and all(type(n) is int and 0 <= n <= MAX_BYTES for n in shape)
-    if kind is None or not isinstance(blob, bytes | bytearray) or not counts:
-        return None
-    size = shape[0] if shape else 1
-    return np.frombuffer(bytes(blob), kind).reshape(shape) if len(blob) == size * kind.itemsize else None
-
-
-def _dtype(told: Any) -> np.dtype[Any] | None:
-    """Return float32 or float64, of either byte order, from numpy's description of a dtype."""
-    if not isinstance(told, Object) or not told.arguments or told.arguments[0] not in ("f4", "f8"):
-        return None
-    order = told.state[1] if isinstance(told.state, tuple) and len(told.state) > 1 else "<"
-    found: np.dtype[Any] = np.dtype((">" if order == ">" else "<") + told.arguments[0])
-    return found
 
 
 def _says_normalize(path: Path) -> bool:

@@ -10,9 +10,12 @@ objects of other people's classes, of which a few known fields are wanted and th
 
 from __future__ import annotations
 
+import math
 import pickletools
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from homeo_rl.errors import StorageFault
 from homeo_rl.files import printable
@@ -173,3 +176,52 @@ def _filled(target: Any, values: list[Any]) -> Any:
         if isinstance(key, str | int):
             target[key] = value
     return target
+
+
+def array_of(value: Any) -> np.ndarray | None:
+    """Return the array, or the number, of float32 or float64 that NumPy's pickles describe; None for anything else.
+
+    At most two axes. The array is a new one, in this machine's byte order.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return np.asarray(float(value))
+    if not isinstance(value, Object):
+        return None
+    function = value.function.rpartition(" ")[2]
+    parts = value.state if function == "_reconstruct" else value.arguments
+    by_columns: Any = False
+    if function == "_reconstruct" and isinstance(parts, tuple) and len(parts) == 5:
+        _, shape, kind, by_columns, blob = parts
+    elif function == "_frombuffer" and len(parts) == 4:
+        blob, kind, shape, order = parts
+        by_columns = order == "F"
+    elif function == "scalar" and len(parts) == 2:
+        (kind, blob), shape = parts, ()
+    else:
+        return None
+    numbers, data = _numbers_of(kind), _bytes_of(blob)
+    axes = isinstance(shape, tuple) and len(shape) <= 2 and all(type(n) is int and 0 <= n <= MAX_BYTES for n in shape)
+    if numbers is None or data is None or not axes or not isinstance(by_columns, bool):
+        return None
+    if len(data) != math.prod(shape) * numbers.itemsize:
+        return None
+    flat = np.frombuffer(data, numbers).astype(numbers.newbyteorder("="))
+    return flat.reshape(shape, order="F") if by_columns else flat.reshape(shape)
+
+
+def _numbers_of(kind: Any) -> np.dtype[Any] | None:
+    """Return float32 or float64, of either byte order, from NumPy's description of a type."""
+    if not isinstance(kind, Object) or not kind.arguments or kind.arguments[0] not in ("f4", "f8"):
+        return None
+    order = kind.state[1] if isinstance(kind.state, tuple) and len(kind.state) > 1 else "<"
+    numbers: np.dtype[Any] = np.dtype((">" if order == ">" else "<") + kind.arguments[0])
+    return numbers
+
+
+def _bytes_of(blob: Any) -> bytes | None:
+    """Return bytes, which Python's old protocols write as a text."""
+    if isinstance(blob, Object) and blob.function.endswith(" encode") and blob.arguments[:1]:
+        blob = str(blob.arguments[0])
+    if isinstance(blob, str):
+        return blob.encode("latin-1", errors="replace")
+    return bytes(blob) if isinstance(blob, bytes | bytearray) else None

@@ -40,9 +40,17 @@ def check_sizes(num_envs: int, workers: int | None) -> None:
 class Plan:
     """What is to be evaluated; equal plans give equal scores.
 
-    ``env`` takes the place of the run's environment, where neither the suite nor a condition names one. Episode i
-    follows ``routes[i % len(routes)]``; () lets the environment draw. ``time_steps`` cuts the policy's decisions short,
-    ``max_episode_steps`` the episodes; None leaves each environment its own limit.
+    Attributes:
+        suite: the conditions (`homeo_rl.degradations.suites`).
+        arms: names of mechanisms, ``none`` is the frozen policy.
+        episodes: of each arm under each condition.
+        seed: of starts, damage and spikes.
+        which: ``policy`` (the last) or ``best``.
+        calibration_episodes: clean episodes from which reference rates are learnt.
+        env: takes the place of the run's environment, where neither the suite nor a condition names one.
+        routes: episode i follows ``routes[i % len(routes)]``; () lets the environment draw.
+        time_steps: spike steps after which the policy's decisions are cut short; None cuts none.
+        max_episode_steps: steps after which episodes are cut; None leaves each environment its own limit.
     """
 
     suite: Suite

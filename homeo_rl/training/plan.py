@@ -33,10 +33,33 @@ VEC_ENVS = ("dummy", "workers")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """What is to be trained, and where it goes. See the flags of ``homeo-rl train`` for each field.
+    """What is to be trained, and where it goes.
 
-    ``stop_at`` stops it after so many steps as a signal does. ``trained`` is a run, or a zip that a training left: the
-    policy begins with its weights. ``keep_checkpoint`` keeps the end of the training, for a longer one to go on from.
+    Attributes:
+        algo: ``ppo``, ``a2c``, ``sac``, ``td3`` or ``ddpg``.
+        env: id of the environment.
+        agent: ``popsan``, ``san``, ``anytime``, ``mlp``, ``qcfs`` or one that a module registered.
+        steps: environment steps; None is what is tuned for the environment, or the default.
+        seed: of everything that is drawn.
+        env_kwargs: arguments of the environment.
+        hyperparams: what ``-params`` says: arguments of the algorithm, ``n_envs``, ``agent_kwargs`` and so on.
+        homeostasis_in_training: the arm that adapts while rollouts are collected.
+        modules: modules that register environments or agents (``--gym-packages``).
+        log_folder: the folder of runs, if ``out`` is None.
+        out: the run's folder.
+        tensorboard: the folder of TensorBoard's files; None is ``tb`` in the run.
+        eval_freq: environment steps between evaluations; below 1 there are none.
+        eval_episodes: episodes of each of them.
+        save_freq: environment steps between checkpoints; below 1 there are none.
+        fresh: begin again where an unfinished training is found, instead of going on.
+        stop_at: stop after so many environment steps, as a signal does.
+        device: torch's name of the device.
+        num_threads: threads of torch.
+        vec_env: ``dummy`` (one process) or ``workers``.
+        worker_timeout: seconds after which a silent worker is replaced.
+        trained: a run, or a zip that a training left: the policy begins with its weights.
+        keep_checkpoint: keep the end of the training, for a longer one to go on from.
+        command: the command line, for the records.
     """
 
     algo: str
