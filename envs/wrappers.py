@@ -41,20 +41,20 @@ def wrappers_of(given: Any) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def wrap(env: Env, given: Any, load: Callable[[Sequence[str]], None]) -> Env:
+def wrap(env: Env, given: Any, import_modules: Callable[[Sequence[str]], None]) -> Env:
     """Return ``env`` inside the wrappers that ``given`` names.
 
     Args:
         env: what is wrapped.
         given: see above.
-        load: imports modules by name.
+        import_modules: imports modules by name.
 
     Raises:
         UsageError: a wrapper is not known, is no `gymnasium.Wrapper`, or does not take its arguments or ``env``.
     """
     for name, arguments in wrappers_of(given):
         module, _, word = name.rpartition(".")
-        load([module])
+        import_modules([module])
         kind = getattr(sys.modules[module], word, None)
         if kind is None:
             raise unknown(f"wrapper of {module}", word, [one for one in dir(sys.modules[module]) if one[:1] != "_"])

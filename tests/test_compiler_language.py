@@ -226,7 +226,7 @@ def test_the_command(tmp_path, capsys):
         (["a", "--inputs", "a", "--target", "flat"], "one of unit, layered"),
         (["a", "--inputs", "a", "--minimise", "money"], "neurons or weights"),
         (["navigation-brake", "--inputs", "a"], "beside a file"),
-        (["none.yml"], "cannot be read"),
+        (["none.yml"], "expected a YAML file, found none"),
         (["a", "--inputs", "a", "--draw", "picture.bmp"], "svg"),
     ],
 )

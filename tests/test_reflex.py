@@ -269,7 +269,7 @@ def test_more_refusals(composed, tmp_path, capsys):
             ["compose", str(composed.path), "--reflex", "navigation-brake", "--out", str(tmp_path / "o")],
             "without reflex",
         ),
-        (["compose", str(composed.path), "--reflex", "nothing.yml", "--out", str(tmp_path / "o")], "cannot be read"),
+        (["compose", str(composed.path), "--reflex", "nothing.yml", "--out", str(tmp_path / "o")], "found none"),
         (["evaluate", str(composed.path), "--homeostasis", "none,no-reflx"], "no-reflx"),
     ]:
         with pytest.raises(SystemExit) as stopped:

@@ -132,7 +132,7 @@ def test_values_are_shown_below_the_mouse(browse: Browse, page: Path, tmp_path: 
     found = re.search(r"<title>said ([^|<]*)\|([^|<]*)\|([^|<]*)</title>", html)
     assert found is not None
     assert re.search(r"^dwam: [\d.]+ %$", found[1], re.MULTILINE), "lines of a chart by name, with their values"
-    assert re.match(r"none, clean: 1\.00; ", found[2])
+    assert re.match(r"none, clean: 100 %; .*; 1\.00 of clean", found[2])
     assert re.search(r"dwam: [+\u2212][\d.]+ \[", found[3])
 
 

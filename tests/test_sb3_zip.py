@@ -319,14 +319,14 @@ def test_an_imported_policy_is_a_run_like_any_other(tmp_path: Path, capsys: pyte
     env = "worlds:Point-v0"
     model = saved(SAC, env, tmp_path / "model.zip", policy_kwargs={"net_arch": [16, 8]})
     run = tmp_path / "run"
-    out, _ = call(
+    out, shown = call(
         "import", "sb3-zip", tmp_path / "model.zip", "--env", env, "--out", run, "--gym-packages", "worlds", "--json",
         capsys=capsys,
     )  # fmt: skip
     assert last(out) == {"run": str(run), "env": env, "kind": "sb3-zip"}
-    assert "VecNormalize" in out
-    assert "MLP 3-16-8-2" in out
-    assert "--homeostasis none" in out
+    assert "VecNormalize" in shown
+    assert "MLP 3-16-8-2" in shown
+    assert "--homeostasis none" in shown
     spec = Run.open(run).spec
     assert (spec.origin, spec.agent, spec.source) == ("import", "mlp", "model.zip")
     assert difference(model, load_controller(Run.open(run))) < 2e-6

@@ -102,7 +102,8 @@ def kl_of(policy: SpikingActorCriticPolicy, observations: Tensor, other: Tensor)
 @pytest.mark.parametrize("agent", ["popsan", "san", "qcfs", "anytime"])
 def test_the_hessian_of_a_policys_divergence(agent: str) -> None:
     """TRPO's Hessian-vector product through the compiled policy is the reference's."""
-    settings: dict[str, Any] = {"agent": agent, "agent_kwargs": {"hidden": [8]}}
+    changes = {"hidden": [8], **({"levels": [8]} if agent == "qcfs" else {})}
+    settings: dict[str, Any] = {"agent": agent, "agent_kwargs": changes}
     model = PPO(SpikingActorCriticPolicy, gym.make("Pendulum-v1"), policy_kwargs=settings, seed=0, device="cpu")
     policy = model.policy.double()
     observations = torch.as_tensor(np.random.default_rng(0).normal(size=(32, 3)))

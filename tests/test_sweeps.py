@@ -821,10 +821,12 @@ def test_two_drivers_share_the_work(whole: tuple[Path, dict[str, str]], tmp_path
 def test_ray_that_is_not_installed_names_the_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import_module = importlib.import_module
+
     def missing(name: str) -> Any:
         if name == "ray":
             raise ImportError(name)
-        return importlib.import_module(name)
+        return import_module(name)
 
     monkeypatch.setattr(on_ray.importlib, "import_module", missing)
     _, err = call(written(tmp_path), tmp_path / "out", "--ray", "local", code=2, capsys=capsys)

@@ -525,5 +525,5 @@ def test_something_else_than_a_journal(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "letter.journal").write_text("dear\nfriend\n")
     with pytest.raises(SystemExit) as leaving:
         main([*WORDS, "--storage", str(tmp_path / "letter.journal")])
-    assert leaving.value.code == 5
+    assert leaving.value.code == 2
     assert "expected Optuna's journal" in capsys.readouterr().err

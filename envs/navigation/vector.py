@@ -153,7 +153,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         told, arrays = snapshot
         for name in _KEPT:
             mine, kept = getattr(self.fleet, name), arrays[name]
-            if kept.shape[:1] != mine.shape[:1] or kept.nbytes != mine.nbytes:
+            if kept.nbytes != mine.nbytes or (kept.dtype == mine.dtype and kept.shape != mine.shape):
                 raise InputError(
                     f"snapshot: {name}: expected shape {mine.shape}, got {kept.shape}; take it of this task"
                 )

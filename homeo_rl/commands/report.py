@@ -31,10 +31,6 @@ def run(args: Report, words: list[str]) -> dict[str, Any]:
     if out.suffix.lower() in _FILES:
         raise UsageError(f"--out {out}: expected a name that ends in .html, or a folder, got another file's name")
     folders = [latest_evaluation(run, args.suite) for run in runs]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out {out}: cannot be made ({error.strerror}); choose another folder") from None
     report = build(folders, out, conditions=conditions)
     print_report(report, ", ".join(run.name for run in runs))
     print(f"page: {report.page}")

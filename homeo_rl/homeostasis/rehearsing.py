@@ -44,6 +44,8 @@ class Rehearsing(Homeostasis):
     least: float = 0.2
 
     def __post_init__(self) -> None:
+        if isinstance(self.eta, tuple):
+            raise ValueError("eta: expected one rate for all layers; rehearsal finds one")
         super().__post_init__()
         if min(self.tried, default=0.0) <= 0:
             raise ValueError(f"rates: expected numbers above 0, got {self.rates!r}")
@@ -54,8 +56,6 @@ class Rehearsing(Homeostasis):
             raise ValueError(f"least: expected 0 to 1, got {self.least!r}")
         if self.scope != "episode":
             raise ValueError(f"{self.name}: a rehearsal is for what is broken in an episode; scope episode only")
-        if not isinstance(self.eta, float):
-            raise ValueError("eta: expected one rate for all layers; rehearsal finds one")
 
     @property
     def tried(self) -> tuple[float, ...]:

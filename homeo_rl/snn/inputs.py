@@ -28,7 +28,7 @@ def rows_of(
 
     Returns:
         the rows, and the same memory as an array, C-contiguous; None for rows on a device, whose numbers are not looked
-        at, because that would wait for it.
+        at, because that would wait for it, and for rows without numbers, by which an exporter traces.
 
     Raises:
         InputError: another shape, or no real numbers.
@@ -44,7 +44,7 @@ def rows_of(
             f"{what}: expected shape [B, {width}], got {list(shape)}; give one row a decision, of the {width} "
             "entries that the network was made for"
         )
-    if not x.is_cpu:
+    if not x.is_cpu or torch.compiler.is_compiling():
         return x, None
     array = (x.detach() if x.requires_grad else x).numpy()
     require_finite(array, what)
