@@ -77,4 +77,11 @@ def test_imp_digits_draws(tmp_path: Path) -> None:
 def test_all_benchmarks_are_tested() -> None:
     """A new benchmark is run here the day it is written."""
     found = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
-    assert found - set(RATIOS) == {"__init__", "common", "networks", "navigation_rendering", "imp_digits", "random_returns"}
+    assert found - set(RATIOS) == {
+        "__init__",
+        "common",
+        "networks",
+        "navigation_rendering",
+        "imp_digits",
+        "random_returns",
+    }

@@ -14,7 +14,7 @@ from homeo_rl.spec import dump
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.hyperparams import known, resolve, tuned
 from homeo_rl.training.plan import TrainingPlan, prepare
-from homeo_rl.tuning.space import Space, laid_out, lookup, without
+from homeo_rl.tuning.space import Entry, Space, laid_out, lookup, without
 
 PRUNERS = ("median", "none")
 SAMPLERS = ("tpe", "random")
@@ -169,11 +169,17 @@ def _check_numbers(plan: TuningPlan) -> None:
 
 
 def _corners(space: Space) -> list[dict[str, Any]]:
-    """Return sets of coordinates in which every choice and every limit appears."""
-    ends = {
-        name: [entry.coordinate(choice) for choice in entry.choices] if entry.choices else list(entry.limits)
-        for name, entry in space.items()
-    }
-    most = max(len(values) for values in ends.values())
-    turning = {name: itertools.cycle(values) for name, values in ends.items()}
+    """Return sets of coordinates in which every choice and every limit appears, and a value between the limits."""
+    tried = {name: _tried(entry) for name, entry in space.items()}
+    most = max(len(values) for values in tried.values())
+    turning = {name: itertools.cycle(values) for name, values in tried.items()}
     return [{name: next(values) for name, values in turning.items()} for _ in range(most)]
+
+
+def _tried(entry: Entry) -> list[Any]:
+    if entry.choices:
+        return [entry.coordinate(choice) for choice in entry.choices]
+    low, high = entry.limits
+    # Where whole limits stand for floats, a hyper-parameter of whole numbers would take them and nothing in between.
+    between = [] if entry.whole or entry.scale == "power-of-two" else [low + 0.3819 * (high - low)]
+    return [low, *between, high]
