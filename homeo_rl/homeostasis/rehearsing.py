@@ -44,7 +44,7 @@ class Rehearsing(Homeostasis):
     least: float = 0.2
 
     def __post_init__(self) -> None:
-        if isinstance(self.eta, tuple):
+        if not isinstance(self.eta, int | float):
             raise ValueError("eta: expected one rate for all layers; rehearsal finds one")
         super().__post_init__()
         if min(self.tried, default=0.0) <= 0:
