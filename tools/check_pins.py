@@ -30,6 +30,9 @@ def main() -> int:
     failed = 0
     for python in PYTHONS:
         problem = resolve(uv, python)
+        if problem is not None and "Failed to fetch" in problem:
+            print(f"pins not checked: {PYPI} cannot be read: {' '.join(problem.split())[:300]}", file=sys.stderr)
+            return 3
         print(f"Python {python}: {'pins resolve' if problem is None else 'NO SOLUTION'}", flush=True)
         if problem is not None:
             print(problem, file=sys.stderr)
@@ -63,7 +66,7 @@ def resolve(uv: str, python: str) -> str | None:
         kept["UV_CACHE_DIR"] = os.environ["UV_CACHE_DIR"]
     command = [
         uv, "pip", "compile", "--quiet", "--no-config", "--no-header", "--all-extras", "pyproject.toml",
-        "--constraints", "constraints.txt", "--default-index", PYPI, "--python-version", python,
+        "--constraints", "constraints.txt", "--default-index", PYPI, "--native-tls", "--python-version", python,
         "--python-platform", "x86_64-unknown-linux-gnu", "--only-binary", ":all:",
     ]  # fmt: skip
     command += [word for name in WITHOUT_WHEELS for word in ("--no-binary", name)]
