@@ -70,7 +70,7 @@ test-compat: $(COMPAT)
 
 # Hyper-parameters as files for rl-zoo, from the presets and tuned.yaml.
 zoo: setup
-	$(BIN)/python -c 'from homeo_rl.training.zoo_writing import write_all; write_all()'
+	$(BIN)/python -c 'from homeo_rl.training.rl_zoo.writer import write_all; write_all()'
 
 clean:
 	rm -rf .venv .venv-compat build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

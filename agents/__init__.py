@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from homeo_rl.lazy import import_on_use
+from homeo_rl.imports.lazy import import_on_use
 
 if TYPE_CHECKING:
     from homeo_rl.agents.controller import Controller, load_controller, save_controller
-    from homeo_rl.agents.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
     from homeo_rl.agents.presets import PRESETS, controller_spec
+    from homeo_rl.agents.sb3.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
     from homeo_rl.agents.session import Session
 
 _HOME = {
     "PRESETS": "presets",
     "Controller": "controller",
     "Session": "session",
-    "SpikingActorCriticPolicy": "policies",
-    "SpikingSACPolicy": "policies",
-    "SpikingTD3Policy": "policies",
+    "SpikingActorCriticPolicy": "sb3.policies",
+    "SpikingSACPolicy": "sb3.policies",
+    "SpikingTD3Policy": "sb3.policies",
     "controller_spec": "presets",
     "load_controller": "controller",
     "save_controller": "controller",

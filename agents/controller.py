@@ -14,13 +14,13 @@ from torch import Generator, Tensor, nn
 from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.agents.reflex import Reflex
-from homeo_rl.arrays import instance_of, whole_number
 from homeo_rl.errors import InputError, StorageFault, UsageError
-from homeo_rl.finite import LIMIT
+from homeo_rl.numerics.arrays import instance_of, whole_number
+from homeo_rl.numerics.limits import LIMIT
 from homeo_rl.run import Run
 from homeo_rl.snn.inputs import FLOATS, rows_of
-from homeo_rl.snn.kernels import decision
-from homeo_rl.snn.kernels.decider import Frame
+from homeo_rl.snn.kernels import decision_kernel
+from homeo_rl.snn.kernels.compiled_network import Frame
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.state import NetworkState
 from homeo_rl.spec import EPSILON, ControllerSpec, NetworkSpec, dump, parse
@@ -280,10 +280,14 @@ class Controller(nn.Module):
             deviation = torch.sqrt(normaliser.running_var.to(dtype) + normaliser.epsilon)
             scale = torch.cat([deviation, torch.tensor([normaliser.clip], dtype=dtype)])
         low, high = self.squasher.low.to(dtype), self.squasher.high.to(dtype)
-        kind, bounds = decision.RAW, torch.zeros((2, 0), dtype=dtype)
+        kind, bounds = decision_kernel.RAW, torch.zeros((2, 0), dtype=dtype)
         if not self._framed_raw:
-            kind = {"tanh": decision.TANH, "identity": decision.IDENTITY, "none": decision.CLIP}[self.spec.squash]
-            bounds = torch.stack([low, high] if kind == decision.CLIP else [0.5 * (high + low), 0.5 * (high - low)])
+            kind = {"tanh": decision_kernel.TANH, "identity": decision_kernel.IDENTITY, "none": decision_kernel.CLIP}[
+                self.spec.squash
+            ]
+            bounds = torch.stack(
+                [low, high] if kind == decision_kernel.CLIP else [0.5 * (high + low), 0.5 * (high - low)]
+            )
         return Frame(shift.numpy(), scale.numpy(), kind, bounds.numpy())
 
 

@@ -12,14 +12,14 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 
-from homeo_rl import archives
 from homeo_rl.agents.controller import Controller, controller_from
 from homeo_rl.agents.popsan_checkpoint import SUFFIXES, read_checkpoint
 from homeo_rl.agents.presets import controller_spec
-from homeo_rl.agents.sb3_zip import import_sb3_zip
+from homeo_rl.agents.sb3.zip import import_sb3_zip
 from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.files import printable
-from homeo_rl.inspecting_archives import array_head
+from homeo_rl.inspection.archive import array_head
+from homeo_rl.storage import zip_archive
+from homeo_rl.storage.files import printable
 
 
 def import_popsan(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controller:
@@ -121,7 +121,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not os.path.lexists(path):
         raise UsageError(f"{path}: expected an .npz file, found none; check the path")
     try:
-        with archives.opened(path) as archive:
+        with zip_archive.opened(path) as archive:
             infos = archive.infolist()
             size = sum(info.file_size for info in infos)
             if not 1 <= len(infos) <= MAX_ARRAYS or size > MAX_ARRAY_BYTES:
@@ -135,7 +135,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 where = f"{path}: array {printable(head.name)}"
                 if head.dtype.kind not in "fiub" or 0 in head.shape:
                     raise StorageFault(f"{where}: expected numbers, found {printable(head.dtype)} {head.shape}")
-                blob = archives.whole(archive, info, MAX_ARRAY_BYTES, where)
+                blob = zip_archive.whole(archive, info, MAX_ARRAY_BYTES, where)
                 order: Literal["F", "C"] = "F" if head.by_columns else "C"
                 found[head.name] = np.ndarray(head.shape, head.dtype, blob, head.begin, order=order)
     except StorageFault as fault:

@@ -8,12 +8,12 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor, nn
 
-from homeo_rl.arrays import whole_number
 from homeo_rl.errors import InputError
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Scope
+from homeo_rl.numerics.arrays import whole_number
 from homeo_rl.snn.inputs import like_weights, require_batch, require_ended, require_weights, rows_of
 from homeo_rl.snn.layers import currents
-from homeo_rl.snn.operations import Operations
+from homeo_rl.snn.operation_counts import Operations
 from homeo_rl.snn.qcfs import QCFS, fit_thetas
 from homeo_rl.snn.state import LayerWeights, NetworkState, Weights, trained
 from homeo_rl.spec import NetworkSpec

@@ -13,11 +13,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, Tick
-from homeo_rl.snn.accumulation import INPUT_GRID, burst, fire, integrate_and_fire, on_grid
 from homeo_rl.snn.layers import modulated_currents
 from homeo_rl.snn.network import SpikingNetwork
-from homeo_rl.snn.operations import Operations, operations
+from homeo_rl.snn.operation_counts import Operations, operations
 from homeo_rl.snn.qcfs import ladder_level, level_of
+from homeo_rl.snn.spike_accumulation import INPUT_GRID, burst, fire, integrate_and_fire, on_grid
 from homeo_rl.snn.state import LayerWeights, NetworkState
 from homeo_rl.spec import NetworkSpec
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from homeo_rl import files, torch_archive
 from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.pickle_outline import MAX_BYTES, array_of, outline
-from homeo_rl.torch_legacy import MAGIC, MAX_FILE, read_legacy
+from homeo_rl.storage import files, torch_archive
+from homeo_rl.storage.pickle_outline import MAX_BYTES, array_of, outline
+from homeo_rl.storage.torch_legacy import MAGIC, MAX_FILE, read_legacy
 
 SUFFIXES = (".pt", ".pth")
 

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from homeo_rl.errors import UsageError, unknown
-from homeo_rl.finite import LIMIT
+from homeo_rl.numerics.limits import LIMIT
 from homeo_rl.spec import ControllerSpec, Squash, dump, parse
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.sleeper import Sleeper
-from homeo_rl.arrays import floats_of, index_of, instance_of, whole_number
 from homeo_rl.errors import InputError
-from homeo_rl.homeostasis.guard import not_finite, out_of_bounds
 from homeo_rl.homeostasis.memory import Memory
+from homeo_rl.homeostasis.plasticity_guard import not_finite, out_of_bounds
 from homeo_rl.homeostasis.protocol import SCOPES, Homeostasis, LayerReference
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
+from homeo_rl.numerics.arrays import floats_of, index_of, instance_of, whole_number
 from homeo_rl.snn.inputs import require_weights
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.state import LayerWeights, Weights, map_weights
@@ -31,8 +31,8 @@ LOOK_EVERY = 20
 class Session:
     """Act for ``slots`` episodes at once, adapting online if a plug-in is given.
 
-    An adaptation that goes wrong (`homeo_rl.homeostasis.guard`) starts again from no change in that slot alone, and
-    ``rolled_back`` [slots] counts how often that happened in the slot's episode.
+    An adaptation that goes wrong (`homeo_rl.homeostasis.plasticity_guard`) starts again from no change in that slot
+    alone, and ``rolled_back`` [slots] counts how often that happened in the slot's episode.
     """
 
     @torch.inference_mode()

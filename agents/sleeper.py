@@ -11,10 +11,10 @@ from torch import Tensor
 
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import LayerReference, State
-from homeo_rl.homeostasis.rehearsing import rehearsing
+from homeo_rl.homeostasis.rate_search import rehearsing
 from homeo_rl.homeostasis.sleep import SleepHomeostat
 from homeo_rl.snn.network import SpikingNetwork
-from homeo_rl.snn.rehearsal import Rehearsal
+from homeo_rl.snn.rate_search import Rehearsal
 from homeo_rl.snn.replay import Replay
 from homeo_rl.snn.state import Weights
 

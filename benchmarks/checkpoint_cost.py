@@ -21,13 +21,13 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from benchmarks.common import arguments, report
-from homeo_rl.agents.monitored import Monitored
-from homeo_rl.agents.policies import SpikingSACPolicy
-from homeo_rl.envs.making import make_env
-from homeo_rl.envs.recording import Recorded
-from homeo_rl.training.checkpoints import Checkpoints
-from homeo_rl.training.replay import ring_of
-from homeo_rl.training.resume import capture
+from homeo_rl.agents.sb3.bounded_monitor import Monitored
+from homeo_rl.agents.sb3.policies import SpikingSACPolicy
+from homeo_rl.envs.make import make_env
+from homeo_rl.envs.replayable import Recorded
+from homeo_rl.training.resume.checkpoints import Checkpoints
+from homeo_rl.training.resume.replay_segments import ring_of
+from homeo_rl.training.resume.snapshot import capture
 
 NEW = 10_000
 

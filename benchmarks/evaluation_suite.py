@@ -23,7 +23,7 @@ from benchmarks.common import arguments, report
 from homeo_rl.agents.controller import Controller, save_controller
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.degradations.suites import load_suite
-from homeo_rl.envs.making import make_env
+from homeo_rl.envs.make import make_env
 from homeo_rl.evaluation.evaluate import evaluate
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.run import Run, versions

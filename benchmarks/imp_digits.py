@@ -19,8 +19,8 @@ import torch
 
 from benchmarks.common import machine
 from homeo_rl.seeding import generator
+from homeo_rl.snn.initial_potentials import parameter_groups
 from homeo_rl.snn.losses import LOSSES
-from homeo_rl.snn.potentials import parameter_groups
 from homeo_rl.spec import NeuronSpec
 from homeo_rl.vision.digits import digits
 from homeo_rl.vision.fit import fit

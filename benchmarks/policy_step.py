@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmarks import networks
 from benchmarks.common import Arm, alternate, arguments, fastest, over, report
-from homeo_rl.arrays import floats_of
+from homeo_rl.numerics.arrays import floats_of
 from homeo_rl.snn import kernels
 from homeo_rl.snn.inputs import require_batch, rows_of
 from homeo_rl.snn.state import NetworkState

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 
-from homeo_rl.envs.making import make_env
+from homeo_rl.envs.make import make_env
 
 EPISODES = 100
 

@@ -17,7 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from benchmarks.common import arguments, report
 from homeo_rl.agents import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
-from homeo_rl.envs.making import make_env
+from homeo_rl.envs.make import make_env
 
 ALGORITHMS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "ppo": (PPO, SpikingActorCriticPolicy, {"n_steps": 512}),

@@ -18,7 +18,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from homeo_rl.fields import require_fields
+from homeo_rl.numerics.typed_fields import require_fields
 from homeo_rl.seeding import generator
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pydantic
 
-from homeo_rl.arrays import instance_of
 from homeo_rl.degradations.action import ActionDelay, ActionGain, ActionNoise
 from homeo_rl.degradations.dynamics import ActuatorGain, BodyMass, GroundFriction
 from homeo_rl.degradations.lidar import LidarGaussian, LidarStuck
@@ -36,12 +35,13 @@ from homeo_rl.degradations.observation import (
 )
 from homeo_rl.degradations.protocol import Condition, Degradation, fields_of
 from homeo_rl.errors import UsageError, repeated, unknown
-from homeo_rl.fields import require_fields
-from homeo_rl.files import printable
-from homeo_rl.finite import LIMIT
-from homeo_rl.paths import local_path
+from homeo_rl.numerics.arrays import instance_of
+from homeo_rl.numerics.limits import LIMIT
+from homeo_rl.numerics.typed_fields import require_fields
 from homeo_rl.spec import parse
-from homeo_rl.yaml_file import read_yaml
+from homeo_rl.storage.files import printable
+from homeo_rl.storage.user_paths import local_path
+from homeo_rl.storage.yaml_file import read_yaml
 
 DEGRADATIONS: dict[str, type[Degradation]] = {
     kind.kind: kind

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from homeo_rl.lazy import import_on_use
+from homeo_rl.imports.lazy import import_on_use
 
 if TYPE_CHECKING:
     from homeo_rl.envs.guard import FiniteGuard
-    from homeo_rl.envs.making import load_modules, make_env
+    from homeo_rl.envs.make import load_modules, make_env
 
-_HOME = {"FiniteGuard": "guard", "load_modules": "making", "make_env": "making"}
+_HOME = {"FiniteGuard": "guard", "load_modules": "make", "make_env": "make"}
 
 __all__ = ["FiniteGuard", "load_modules", "make_env"]
 

@@ -16,7 +16,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from homeo_rl.envs.contract import name_of
 from homeo_rl.errors import UsageError
-from homeo_rl.finite import LIMIT
+from homeo_rl.numerics.limits import LIMIT
 
 Env = gym.Env[Any, Any]
 

@@ -8,11 +8,11 @@ import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
 from homeo_rl.errors import NumericalFault
-from homeo_rl.finite import LIMIT, wrong_entry
+from homeo_rl.numerics.limits import LIMIT, wrong_entry
 
 
 class FiniteGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Check every observation, reward and action: finite, and within `homeo_rl.finite.LIMIT`.
+    """Check every observation, reward and action: finite, and within `homeo_rl.numerics.limits.LIMIT`.
 
     Raises:
         NumericalFault: naming the environment, the step of the episode, the entry and its value.

@@ -10,16 +10,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from homeo_rl.lazy import import_on_use
+from homeo_rl.imports.aliases import install_aliases
+from homeo_rl.imports.lazy import import_on_use
 
 if TYPE_CHECKING:
     from homeo_rl.agents.controller import Controller, load_controller, save_controller
-    from homeo_rl.agents.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
+    from homeo_rl.agents.sb3.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
+    from homeo_rl.agents.sb3.vec_env import GymVecEnv
     from homeo_rl.agents.session import Session
-    from homeo_rl.agents.vec_env import GymVecEnv
     from homeo_rl.degradations.protocol import Condition, EnvDegradation, NetworkDegradation
     from homeo_rl.degradations.suites import Suite, load_suite
-    from homeo_rl.envs.making import make_env
+    from homeo_rl.envs.make import make_env
     from homeo_rl.errors import HomeoError
     from homeo_rl.evaluation.calibrate import calibration_of, session_of
     from homeo_rl.evaluation.evaluate import evaluate
@@ -40,7 +41,7 @@ _HOME = {
     "Controller": "agents.controller",
     "ControllerSpec": "spec",
     "EnvDegradation": "degradations",
-    "GymVecEnv": "agents.vec_env",
+    "GymVecEnv": "agents.sb3.vec_env",
     "Homeostasis": "homeostasis",
     "HomeoError": "errors",
     "LinearHomeostat": "homeostasis",
@@ -50,10 +51,10 @@ _HOME = {
     "Run": "run",
     "Session": "agents.session",
     "SleepHomeostat": "homeostasis",
-    "SpikingActorCriticPolicy": "agents.policies",
+    "SpikingActorCriticPolicy": "agents.sb3.policies",
     "SpikingNetwork": "snn",
-    "SpikingSACPolicy": "agents.policies",
-    "SpikingTD3Policy": "agents.policies",
+    "SpikingSACPolicy": "agents.sb3.policies",
+    "SpikingTD3Policy": "agents.sb3.policies",
     "Suite": "degradations",
     "TrainingPlan": "training.plan",
     "calibration_of": "evaluation.calibrate",
@@ -107,6 +108,8 @@ if not TYPE_CHECKING:
 def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
 
+
+install_aliases()
 
 if Path(sys.argv[0]).name != "homeo-rl":  # the command line does it once a command is to be run: it costs .25 s
     from homeo_rl.envs.registration import register_environments

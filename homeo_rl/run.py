@@ -18,6 +18,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,10 +28,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from homeo_rl import checkpoint
-from homeo_rl.arrays import instance_of
 from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.spec import RunSpec, dump, parse
+from homeo_rl.storage import bundle
+from homeo_rl.storage.pretrained import FOLDER, near_runs, pretrained_names
 
 _GLANCE = 0.5
 """Seconds for which a lock may be held by a command that only looks whether somebody else holds it."""
@@ -79,12 +81,10 @@ class Run:
         """
         path = path_of(path, what="run")
         if not (path / "run.json").exists():
-            from homeo_rl import shipped  # it opens runs itself
-
-            if str(path) in shipped.pretrained_names():
-                return shipped.copy_pretrained(str(path), Path("runs"))
+            if str(path) in pretrained_names():
+                return copy_pretrained(str(path), Path("runs"))
             beside = sorted(str(p.parent) for p in path.parent.glob("*/run.json"))[:3] if path.parent.is_dir() else []
-            if near := shipped.near_runs(str(path)):
+            if near := near_runs(str(path)):
                 hint = f"did you mean {near[0]!r}?"
             elif beside:
                 hint = f"runs beside it: {', '.join(beside)}"
@@ -94,7 +94,7 @@ class Run:
                 hint = f"homeo-rl import sb3-zip {path} --env ID --out RUN makes a run of it"
             raise UsageError(f"{path}: expected a run folder with a run.json, found none; {hint}")
         try:
-            document = checkpoint.read_json(path / "run.json")
+            document = bundle.read_json(path / "run.json")
         except StorageFault as fault:
             raise UsageError(str(fault)) from None
         return cls(path, parse(RunSpec, document, where=str(path / "run.json")))
@@ -130,7 +130,7 @@ class Run:
 
     def write_spec(self) -> None:
         """Write ``run.json``."""
-        checkpoint.write_json(self.path / "run.json", dump(self.spec))
+        bundle.write_json(self.path / "run.json", dump(self.spec))
 
     @property
     def name(self) -> str:
@@ -145,7 +145,7 @@ class Run:
 
     def save_policy(self, tensors: dict[str, np.ndarray], document: dict[str, Any], *, which: str = "policy") -> None:
         """Write the policy bundle ``which`` ("policy" or "best")."""
-        checkpoint.save(self.path / which, tensors, document)
+        bundle.save(self.path / which, tensors, document)
 
     def load_policy(self, *, which: str = "policy") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Read a policy bundle.
@@ -160,7 +160,7 @@ class Run:
                 message = "expected a policy, found a compiled network; homeo-rl compose puts one beside a policy"
                 raise UsageError(f"{self.path}: {message}")
             raise UsageError(f"{folder}: this run has no such policy; was training stopped before the first save?")
-        return checkpoint.load(folder)
+        return bundle.load(folder)
 
     def policy_digest(self, *, which: str = "policy") -> str:
         """Return the SHA-256 of a policy bundle's manifest: another policy, another digest."""
@@ -169,13 +169,13 @@ class Run:
 
     def save_calibration(self, tensors: dict[str, np.ndarray], document: dict[str, Any]) -> None:
         """Write the calibration bundle."""
-        checkpoint.save(self.path / "calibration", tensors, document)
+        bundle.save(self.path / "calibration", tensors, document)
 
     def load_calibration(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """Read the calibration bundle, or return None if there is none yet."""
         if not (self.path / "calibration").exists():
             return None
-        return checkpoint.load(self.path / "calibration")
+        return bundle.load(self.path / "calibration")
 
     def new_evaluation(self, suite: str) -> Path:
         """Make the folder of a new evaluation."""
@@ -265,3 +265,51 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def copied(source: Run, target: Path, *, which: str = "policy") -> Run:
+    """Return the run ``target``, made with the policy of ``source`` and nothing else if it is not there yet.
+
+    ``which`` is another policy bundle that has to be there too.
+
+    Raises:
+        UsageError: something else is at that place, or it cannot be written.
+    """
+    wanted = dict.fromkeys(("policy", which))
+    try:
+        if not (target / "run.json").exists():
+            require_new(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft = target.with_name(f".{target.name}.copying")  # of one that was cut nothing is left at the target
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            for name in wanted:
+                _copy_bundle(source.path / name, draft / name)
+            shutil.copyfile(source.path / "run.json", draft / "run.json")
+            draft.replace(target)
+        elif not (target / which).exists():
+            _copy_bundle(source.path / which, target / which)
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written ({error.strerror}); use another folder") from None
+    run = Run.open(target)
+    if any(run.policy_digest(which=name) != source.policy_digest(which=name) for name in wanted):
+        raise UsageError(
+            f"{target}: expected a copy of {source.path.name!r} as it is now, found another policy; move it away"
+        )
+    return run
+
+
+def _copy_bundle(source: Path, target: Path) -> None:
+    """Copy the files of a bundle, not who may write them: what is copied may be read-only."""
+    target.mkdir()
+    for file in sorted(source.iterdir()):
+        shutil.copyfile(file, target / file.name)
+
+
+def copy_pretrained(name: str, folder: Path) -> Run:
+    """Return the run ``folder/name``, made from the agent that comes with the package if it is not there yet.
+
+    Raises:
+        UsageError: something else is at that place, or it cannot be written.
+    """
+    return copied(Run.open(FOLDER / name), folder / name)

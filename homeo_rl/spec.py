@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeVar, cast
 import pydantic
 
 from homeo_rl.errors import UsageError, unknown
-from homeo_rl.fields import require_fields
-from homeo_rl.files import printable
+from homeo_rl.numerics.typed_fields import require_fields
+from homeo_rl.storage.files import printable
 
 T = TypeVar("T")
 
@@ -123,7 +123,7 @@ class NetworkSpec:
     (one a hidden layer, or one for all), which become spiking neurons exactly (`homeo_rl.conversion`). ``membrane``
     says how long membrane potentials live: a decision (the default of both host papers) or an episode. ``initial``
     says what they begin with: 0 ("rest"), or a learnable potential of each "neuron" or "layer"
-    (`homeo_rl.snn.potentials`); "constant" is the control, 0 and a learnable constant current into each neuron.
+    (`homeo_rl.snn.initial_potentials`); "constant" is the control, 0 and a learnable constant current into each neuron.
     ``body`` "pascal" is a network converted from one with QCFS: ``form`` and ``accumulator`` say how its neurons count
     (`homeo_rl.agents.pascal`).
     """

@@ -13,7 +13,7 @@ import torch
 
 from homeo_rl.agents.controller import Controller, save_controller
 from homeo_rl.agents.presets import controller_spec
-from homeo_rl.envs.making import make_env
+from homeo_rl.envs.make import make_env
 from homeo_rl.run import Run, versions
 from homeo_rl.spec import RunSpec
 
@@ -39,9 +39,9 @@ def popsan_file() -> Path:
 
 @pytest.fixture(autouse=True)
 def _test_environments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every process that a test starts import tests/worlds.py, as a user's own package would be."""
+    """Let every process that a test starts import tests/support/toy_envs.py, as a user's own package would be."""
     path = os.environ.get("PYTHONPATH")
-    monkeypatch.setenv("PYTHONPATH", str(HERE) + (os.pathsep + path if path else ""))
+    monkeypatch.setenv("PYTHONPATH", str(HERE / "support") + (os.pathsep + path if path else ""))
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
     """Return a maker of runs whose small policies are random but always the same."""
 
     def build(
-        env_id: str = "worlds:Point-v0",
+        env_id: str = "toy_envs:Point-v0",
         agent: str = "popsan",
         *,
         name: str = "run",
@@ -68,7 +68,7 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         run = Run.create(
             tmp_path / name,
             RunSpec(
-                origin="import", env=env_id, agent=agent, controller=spec, versions=versions(), modules=("worlds",)
+                origin="import", env=env_id, agent=agent, controller=spec, versions=versions(), modules=("toy_envs",)
             ),
         )
         save_controller(run, controller)

@@ -31,7 +31,7 @@ for name in sorted(wanted):
         if top.isidentifier() and not top.startswith("_") and not top.endswith("-stubs"):
             try: importlib.import_module(top)
             except Exception as error: found[top] = f"{type(error).__name__}: {error}"[:200]
-import homeo_rl, homeo_rl.agents.policies
+import homeo_rl, homeo_rl.agents.sb3.policies
 print(json.dumps(found))
 """
 

@@ -7,12 +7,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from homeo_rl.arrays import floats_of
 from homeo_rl.envs.navigation.coding import CODED, SIGNED
 from homeo_rl.envs.navigation.fleet import Fleet
 from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.envs.navigation.world import World
 from homeo_rl.errors import InputError
+from homeo_rl.numerics.arrays import floats_of
 
 ACTIONS = gym.spaces.Box(np.zeros(2, dtype=np.float32), np.ones(2, dtype=np.float32))
 """Left and right wheel, from slowest (0.05 m/s) to fastest (0.5 m/s)."""

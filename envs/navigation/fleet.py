@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from homeo_rl.arrays import index_of
 from homeo_rl.envs.navigation import kernels, rays
 from homeo_rl.envs.navigation.coding import spike_code
 from homeo_rl.envs.navigation.kernels import BEAMS, MOVER, STATE
 from homeo_rl.envs.navigation.scene import Site, site
 from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.numerics.arrays import index_of
 
 MOVER_SPEED = 0.7
 """Speed of movers drawn at random (m/s)."""

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from homeo_rl.compiling import compiled
 from homeo_rl.envs.navigation.rays import Floats, Scene, cast_ray, clearance, ray_to_disc
+from homeo_rl.numerics.jit import compiled
 
 
 class Rules(NamedTuple):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from homeo_rl.compiling import compiled
+from homeo_rl.numerics.jit import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]

@@ -13,12 +13,12 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from homeo_rl.arrays import floats_of, whole_number
 from homeo_rl.envs.navigation.coding import CODED, SIGNED
 from homeo_rl.envs.navigation.environment import ACTIONS, NavigationEnv
 from homeo_rl.envs.navigation.fleet import Fleet
 from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.errors import InputError, UsageError
+from homeo_rl.numerics.arrays import floats_of, whole_number
 
 _KEPT = ("where", "episodes", "state", "movers", "ranges", "observations", "rewards", "terminated")
 """The fleet's arrays."""

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from homeo_rl import checkpoint, strict_json
 from homeo_rl.errors import StorageFault, UsageError, unknown
 from homeo_rl.spec import parse
+from homeo_rl.storage import bundle, strict_json
 
 Point = tuple[float, float]
 Polygon = tuple[Point, ...]
@@ -141,7 +141,7 @@ def _read(name: str, path: Path) -> World:
             raise unknown("world", name, world_names())
         raise UsageError(f"{path}: expected a world file, found none; worlds by name: {', '.join(world_names())}")
     try:
-        data = checkpoint.read_json(path.resolve(), strict_json.SMALL)
+        data = bundle.read_json(path.resolve(), strict_json.SMALL)
     except StorageFault as fault:
         raise UsageError(
             f"{path}: expected JSON, cannot read it ({str(fault).removeprefix(f'{path.resolve()}: ')})"

@@ -9,9 +9,9 @@ import numpy as np
 from homeo_rl.compiler.bounds import Bounds, bounds_of
 from homeo_rl.compiler.circuit import Circuit
 from homeo_rl.compiler.lowering import Neurons, SpikingCircuit, lower
+from homeo_rl.compiler.objective import Wanted
 from homeo_rl.compiler.spike_function import SpikeFunction
 from homeo_rl.compiler.synthesis import synthesise
-from homeo_rl.compiler.wanted import Wanted
 from homeo_rl.errors import UsageError
 from homeo_rl.spec import RecurrentSpec
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from homeo_rl.compiler.circuit import Builder, Form, combined
 from homeo_rl.compiler.fusion import FUSED
+from homeo_rl.compiler.objective import Wanted
 from homeo_rl.compiler.tables import place
-from homeo_rl.compiler.wanted import Wanted
 
 
 def counted(builder: Builder, spikes: Form, radices: Sequence[int], kept: Sequence[int], wanted: Wanted) -> Form:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from homeo_rl.compiler.plans import Bits, rows
+from homeo_rl.compiler.gate_plan import Bits, rows
 from homeo_rl.compiler.signals import Constant, Node, Window
 
 FUSED = 10

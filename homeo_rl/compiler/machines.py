@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from homeo_rl.compiler.circuit import Builder, Form, combined
-from homeo_rl.compiler.plans import Cell, rows
+from homeo_rl.compiler.gate_plan import Cell, rows
+from homeo_rl.compiler.objective import Wanted
 from homeo_rl.compiler.tables import best, place
-from homeo_rl.compiler.wanted import Wanted
 
 
 def minimised(follow: np.ndarray, emit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from homeo_rl.compiler.memories import Automaton, Every, Latch, Refractory, Toggle
 from homeo_rl.compiler.spike_function import Line, Node, walk
+from homeo_rl.compiler.stateful_signals import Automaton, Every, Latch, Refractory, Toggle
 from homeo_rl.compiler.windows import (
     All,
     Any,

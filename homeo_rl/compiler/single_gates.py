@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from homeo_rl.compiler.plans import Bits, Cell, Plan, Threshold, cost, rows
+from homeo_rl.compiler.gate_plan import Bits, Cell, Plan, Threshold, cost, rows
 
 
 def _signs(bits: Bits, n: int) -> list[int] | None:

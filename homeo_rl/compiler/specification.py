@@ -34,9 +34,9 @@ from homeo_rl.compiler.language import parse_function
 from homeo_rl.compiler.lowering import Neurons
 from homeo_rl.compiler.spike_function import Node, SpikeFunction
 from homeo_rl.errors import UsageError, repeated, unknown
-from homeo_rl.paths import local_path
 from homeo_rl.spec import EventSpec, GateSpec, parse
-from homeo_rl.yaml_file import read_yaml
+from homeo_rl.storage.user_paths import local_path
+from homeo_rl.storage.yaml_file import read_yaml
 
 REFLEXES = Path(__file__).parent / "reflexes"
 """Specifications that come with the package."""

@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from homeo_rl.arrays import require_numbers
 from homeo_rl.errors import InputError, UsageError
+from homeo_rl.numerics.arrays import require_numbers
 
 Bools = np.ndarray
 Ints = np.ndarray

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from homeo_rl import checkpoint
 from homeo_rl.compiler.build import Compiled
 from homeo_rl.compiler.certify import Certificate
 from homeo_rl.compiler.specification import Document
@@ -16,6 +15,7 @@ from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.recurrent import RecurrentNetwork
 from homeo_rl.spec import RecurrentSpec, RunSpec, dump, parse
+from homeo_rl.storage import bundle
 
 _FOLDER = "network"
 
@@ -46,7 +46,7 @@ def save_compiled(
         "bounds": asdict(compiled.bounds),
         "certificate": "" if certificate is None else certificate.verdict,
     }
-    checkpoint.save(run.path / _FOLDER, {"weight": compiled.weight()}, told)
+    bundle.save(run.path / _FOLDER, {"weight": compiled.weight()}, told)
     return run
 
 
@@ -60,7 +60,7 @@ def load_compiled(run: Run) -> tuple[RecurrentNetwork, Document, dict[str, Any]]
     folder = run.path / _FOLDER
     if not folder.exists():
         raise UsageError(f"{run.path}: expected a compiled network, found none; make one with homeo-rl compile")
-    tensors, told = checkpoint.load(folder)
+    tensors, told = bundle.load(folder)
     spec = parse(RecurrentSpec, told.get("network"), where=str(folder))
     weight, shape = tensors.get("weight"), (spec.neurons, len(spec.taps))
     if weight is None or len(tensors) != 1 or weight.shape != shape or weight.dtype != "float32":

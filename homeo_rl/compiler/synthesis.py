@@ -19,11 +19,11 @@ from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.circuit import ALWAYS, NEVER, Builder, Circuit, Form, combined
 from homeo_rl.compiler.counters import counted, radices_of
 from homeo_rl.compiler.fusion import FUSED, leaves_of, table_of
-from homeo_rl.compiler.plans import drives
-from homeo_rl.compiler.rivals import nearest, winner
+from homeo_rl.compiler.gate_plan import drives
+from homeo_rl.compiler.objective import Wanted, price
 from homeo_rl.compiler.spike_function import Node, SpikeFunction
 from homeo_rl.compiler.tables import best, place, refuse_large
-from homeo_rl.compiler.wanted import Wanted, price
+from homeo_rl.compiler.winner_take_all import nearest, winner
 
 Way = Callable[[Builder, dict[Node, Form]], Form]
 """How a node is built: a function of the builder and of the signals that were built already, which it adds to."""

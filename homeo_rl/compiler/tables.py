@@ -10,12 +10,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from homeo_rl.compiler.block_splits import packed, split
 from homeo_rl.compiler.circuit import ALWAYS, NEVER, Builder, Form
-from homeo_rl.compiler.covers import cube_cover, threshold_cover, union
-from homeo_rl.compiler.plans import Bits, Cell, Plan, cost, drives, rows
+from homeo_rl.compiler.gate_plan import Bits, Cell, Plan, cost, drives, rows
+from homeo_rl.compiler.objective import Wanted
 from homeo_rl.compiler.single_gates import intervals, single, two_gates
-from homeo_rl.compiler.splits import packed, split
-from homeo_rl.compiler.wanted import Wanted
+from homeo_rl.compiler.threshold_covers import cube_cover, threshold_cover, union
 from homeo_rl.errors import UsageError
 
 MOST_TAPS = 20

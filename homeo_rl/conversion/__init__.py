@@ -3,8 +3,8 @@
 from homeo_rl.conversion.pascal import FORMS, Converted, Form
 from homeo_rl.conversion.rate import RateConverted
 from homeo_rl.conversion.replace import Replacement, with_qcfs
-from homeo_rl.snn.accumulation import NEURONS, Neuron
 from homeo_rl.snn.qcfs import QCFS, fit_thetas
+from homeo_rl.snn.spike_accumulation import NEURONS, Neuron
 
 __all__ = [
     "FORMS",

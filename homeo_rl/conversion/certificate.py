@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from homeo_rl.energy import joules
+from homeo_rl.numerics.energy import joules
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from torch import Tensor, fx, nn
 from homeo_rl.conversion.graph import Graph, Rules, affine_of
 from homeo_rl.conversion.pascal import joined
 from homeo_rl.errors import UsageError
-from homeo_rl.snn.accumulation import INPUT_GRID, Firing, Neuron, fire, on_grid
 from homeo_rl.snn.qcfs import QCFS, ladder_level
+from homeo_rl.snn.spike_accumulation import INPUT_GRID, Firing, Neuron, fire, on_grid
 
 FINEST = 40
 """Finest grid of weights, 2^-40."""

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from homeo_rl.errors import UsageError
-from homeo_rl.snn.accumulation import Neuron, steps_of
+from homeo_rl.snn.spike_accumulation import Neuron, steps_of
 
 BINS = 5
 
@@ -45,7 +45,7 @@ def choose_levels(
         error: measures a choice, such as the root mean square action error on visited states.
         activity: AL of every layer (`activity_level`).
         budget: most time steps.
-        neuron: as for `homeo_rl.snn.accumulation.steps_of`.
+        neuron: as for `homeo_rl.snn.spike_accumulation.steps_of`.
 
     Raises:
         UsageError: even one level a layer takes more steps.

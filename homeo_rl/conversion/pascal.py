@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from homeo_rl.conversion.graph import Graph, Rules, constant_free
 from homeo_rl.errors import unknown
-from homeo_rl.snn.accumulation import NEURONS, Firing, Neuron, burst, fire, steps_of
 from homeo_rl.snn.qcfs import QCFS, level_of
+from homeo_rl.snn.spike_accumulation import NEURONS, Firing, Neuron, burst, fire, steps_of
 
 Form = Literal["counts", "stepwise", "dyadic"]
 FORMS: tuple[Form, ...] = ("counts", "stepwise", "dyadic")

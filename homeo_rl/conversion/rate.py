@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from homeo_rl.conversion.graph import Graph, Rules
-from homeo_rl.snn.accumulation import integrate_and_fire
 from homeo_rl.snn.qcfs import QCFS
+from homeo_rl.snn.spike_accumulation import integrate_and_fire
 
 
 class RateConverted(nn.Module):

@@ -17,15 +17,15 @@ import torch
 
 from homeo_rl.agents.controller import Controller, require_spiking
 from homeo_rl.agents.session import Session
-from homeo_rl.arrays import instance_of, whole_number
 from homeo_rl.degradations.protocol import Condition
-from homeo_rl.envs.making import make_env
+from homeo_rl.envs.make import make_env
 from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout
 from homeo_rl.homeostasis import Both, make
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
 from homeo_rl.homeostasis.sleep import needs_memory
 from homeo_rl.homeostasis.statistics import RateMoments
+from homeo_rl.numerics.arrays import instance_of, whole_number
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator
 from homeo_rl.snn.network import SpikingNetwork

@@ -17,12 +17,12 @@ import torch
 
 from homeo_rl.agents.controller import Controller
 from homeo_rl.degradations.protocol import Condition
-from homeo_rl.envs.making import load_modules, make_env
+from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.envs.protocol import is_driving
 from homeo_rl.errors import EnvironmentFault
 from homeo_rl.evaluation.calibrate import Calibration, session_of
 from homeo_rl.evaluation.plan import NO_REFLEX, Plan
-from homeo_rl.evaluation.reflexes import violations
+from homeo_rl.evaluation.reflex_violations import violations
 from homeo_rl.evaluation.rollout import episode_seed, rollout
 from homeo_rl.evaluation.scores import score
 from homeo_rl.homeostasis import make

@@ -8,7 +8,7 @@ from pathlib import Path
 from homeo_rl.agents.controller import load_controller, require_spiking
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
-from homeo_rl.envs.making import arguments_for, load_modules, make_env
+from homeo_rl.envs.make import arguments_for, load_modules, make_env
 from homeo_rl.envs.rendering import Env, Film, Filmed, camera, choose_backend, pace_of, require_display
 from homeo_rl.evaluation.calibrate import calibration_of, session_of
 from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout

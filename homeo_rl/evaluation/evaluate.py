@@ -17,13 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from homeo_rl import checkpoint
 from homeo_rl.agents.controller import Controller, require_spiking
-from homeo_rl.arrays import instance_of
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import plain
-from homeo_rl.envs.limit import tell as tell_limit
-from homeo_rl.envs.making import load_modules, make_env, width_advice
+from homeo_rl.envs.make import load_modules, make_env, width_advice
+from homeo_rl.envs.time_limit import tell as tell_limit
 from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.calibrate import calibration_of
 from homeo_rl.evaluation.cells import Job, run_cells
@@ -31,9 +29,11 @@ from homeo_rl.evaluation.plan import NO_REFLEX, Plan, check_sizes
 from homeo_rl.evaluation.rollout import TRACE_EVERY
 from homeo_rl.evaluation.scores import Score, write_scores
 from homeo_rl.homeostasis import make
-from homeo_rl.locks import locked
+from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.storage import bundle
+from homeo_rl.storage.locks import locked
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,10 @@ def evaluate(
             progress.advance((len(cells) - len(missing)) * plan.episodes)
         job = Job(run.path, run.spec.modules, plan, cells, num_envs, calibration)
         for index, outcome in run_cells(job, missing, workers or os.cpu_count() or 1, progress.advance):
-            checkpoint.write_json(stored[index], outcome)
+            bundle.write_json(stored[index], outcome)
             if outcome["limited"]:
                 tell_limit(plan.env_of(cells[index][1], run)[0])
-        outcomes = [checkpoint.read_json(path) for path in stored.values()]
+        outcomes = [bundle.read_json(path) for path in stored.values()]
         scores = tuple(Score(**row) for outcome in outcomes for row in outcome["scores"])
         paths = _write_paths(folder, plan, cells, outcomes)
         if any(c.onset for c in plan.suite.conditions):
@@ -153,7 +153,7 @@ def evaluate(
                 for (arm, c), out in zip(cells, outcomes, strict=True)
                 if c.onset or c.severity == 0.0
             ]
-            checkpoint.write_json(folder / "courses.json", {"episodes": plan.episodes, "courses": told})
+            bundle.write_json(folder / "courses.json", {"episodes": plan.episodes, "courses": told})
         write_scores(folder / "scores.csv", scores)  # last: with it the evaluation is finished
         shutil.rmtree(folder / "cells")
     traces = {(arm, c.label): outcome["trace"] for (arm, c), outcome in zip(cells, outcomes, strict=True)}
@@ -198,7 +198,7 @@ def _write_paths(
     ]
     if not told:
         return None
-    checkpoint.write_json(folder / "paths.json", {"suite": plan.suite.name, "cells": told})
+    bundle.write_json(folder / "paths.json", {"suite": plan.suite.name, "cells": told})
     return folder / "paths.json"
 
 
@@ -206,7 +206,7 @@ def finished(run: Run, plan: Plan) -> Path | None:
     """Return the folder of a finished evaluation of the same plan, policy and versions; None if there is none."""
     _, key = _content(run, plan)
     for path in run.evaluations():
-        if checkpoint.read_json(path / "evaluation.json").get("key") == key:
+        if bundle.read_json(path / "evaluation.json").get("key") == key:
             return path
     return None
 
@@ -246,7 +246,7 @@ def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
     """Yield the folder to write to: an unfinished one of the same plan, or a new one; locked while it is written."""
     content, key = _content(run, plan)
     for path in sorted((run.path / "evaluations").glob("*/evaluation.json")):
-        if not (path.parent / "scores.csv").exists() and checkpoint.read_json(path).get("key") == key:
+        if not (path.parent / "scores.csv").exists() and bundle.read_json(path).get("key") == key:
             with locked(path, wait=False) as mine:
                 if not mine:
                     continue  # another process is at it
@@ -262,7 +262,7 @@ def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
         "command": command,
         "modules": list(run.spec.modules),  # with those of the command: whoever plays an episode again needs them
     }
-    checkpoint.write_json(folder / "evaluation.json", told)
+    bundle.write_json(folder / "evaluation.json", told)
     with locked(folder / "evaluation.json", wait=True):
         try:
             yield folder

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from homeo_rl.arrays import whole_number
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite
-from homeo_rl.envs.making import arguments_for
+from homeo_rl.envs.make import arguments_for
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.routes import Route
-from homeo_rl.fields import require_fields
 from homeo_rl.homeostasis import make
+from homeo_rl.numerics.arrays import whole_number
+from homeo_rl.numerics.typed_fields import require_fields
 from homeo_rl.run import Run
 
 if TYPE_CHECKING:  # torch takes seconds to load, which somebody with a typing error should not wait for

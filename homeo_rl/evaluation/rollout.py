@@ -18,9 +18,9 @@ import torch
 
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition, NetworkDamage
-from homeo_rl.envs.limit import KEY as LIMIT_TAKEN
 from homeo_rl.envs.protocol import is_driving, success_of
 from homeo_rl.envs.stability import KEY, is_watched
+from homeo_rl.envs.time_limit import KEY as LIMIT_TAKEN
 from homeo_rl.homeostasis.statistics import RateMoments
 from homeo_rl.seeding import derive, generator
 

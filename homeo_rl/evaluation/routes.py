@@ -8,9 +8,9 @@ from typing import Any
 
 import pydantic
 
-from homeo_rl import checkpoint, strict_json
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.spec import parse
+from homeo_rl.storage import bundle, strict_json
 
 
 @pydantic.with_config(pydantic.ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -43,7 +43,7 @@ def read_routes(path: Path) -> tuple[Route, ...]:
     if not path.is_file():
         raise UsageError(f"--routes {path}: expected a JSON file, found none; check the path")
     try:
-        data = checkpoint.read_json(path.resolve(), strict_json.SMALL)
+        data = bundle.read_json(path.resolve(), strict_json.SMALL)
     except StorageFault as fault:
         raise UsageError(
             f"--routes {path}: expected JSON, cannot read it ({str(fault).removeprefix(f'{path.resolve()}: ')})"

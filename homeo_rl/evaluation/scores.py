@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from homeo_rl import checkpoint
-from homeo_rl.energy import joules
 from homeo_rl.evaluation.rollout import Episode
+from homeo_rl.numerics.energy import joules
+from homeo_rl.storage import bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Score:
         unstable: whether MuJoCo gave the simulation up, which ended the episode (None without a simulation).
         rolled_back: how often an adaptation went wrong and was started again (None where nothing adapts).
         spikes: of inputs and neurons, a decision (None for an MLP).
-        energy: joules a decision, of its arithmetic (`homeo_rl.energy`).
+        energy: joules a decision, of its arithmetic (`homeo_rl.numerics.energy`).
         sleeps: how often it slept or rehearsed (None where nothing does).
         rate_spread: standard deviation over neurons of their mean rates.
     """
@@ -135,7 +135,7 @@ def write_scores(path: Path, scores: Sequence[Score]) -> None:
     writer.writerow(COLUMNS)
     for row in scores:
         writer.writerow([_text(getattr(row, field.name)) for field in fields(Score)])
-    checkpoint.replace(path, text.getvalue().encode())
+    bundle.replace(path, text.getvalue().encode())
 
 
 def _text(value: Any) -> str:

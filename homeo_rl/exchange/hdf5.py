@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from homeo_rl import files, strict_json, tensor_file
 from homeo_rl.errors import StorageFault
-from homeo_rl.exchange.peers import needed
+from homeo_rl.exchange.optional_import import needed
+from homeo_rl.storage import files, safetensors_file, strict_json
 
 MAX_FILE = 256 << 20
 """Bytes of a file; it is read as a whole."""
@@ -72,8 +72,8 @@ def _received(sent: bytes, path: Path) -> dict[str, Any]:
     if "fault" in told:
         raise StorageFault(f"{path}: {files.printable(told['fault'], 300)}")
     rest = io.BytesIO(sent[8 + size :])
-    entries = tensor_file.read_table(rest, len(sent) - 8 - size, path)
-    arrays = tensor_file.read(rest, entries, path)
+    entries = safetensors_file.read_table(rest, len(sent) - 8 - size, path)
+    arrays = safetensors_file.read(rest, entries, path)
     tree = _planted(told["tree"], arrays)
     assert isinstance(tree, dict)
     return tree

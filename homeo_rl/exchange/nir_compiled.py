@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.exchange.flavours import Clock, Flavour
+from homeo_rl.exchange.dialects import Clock, Flavour
+from homeo_rl.exchange.exported_file import Written
 from homeo_rl.exchange.nir_graph import FORMAT, KEY, written
 from homeo_rl.exchange.nir_import import clock_of, read_graph, same, told
 from homeo_rl.exchange.nir_nodes import Dynamics, Part, population
-from homeo_rl.exchange.peers import needed
-from homeo_rl.exchange.written import Written
+from homeo_rl.exchange.optional_import import needed
 from homeo_rl.run import versions
 from homeo_rl.snn.recurrent import RecurrentNetwork
 from homeo_rl.spec import RecurrentSpec, dump, parse

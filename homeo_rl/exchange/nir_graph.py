@@ -18,10 +18,10 @@ import numpy as np
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.errors import UsageError
-from homeo_rl.exchange.flavours import Clock, Flavour
+from homeo_rl.exchange.dialects import Clock, Flavour
+from homeo_rl.exchange.exported_file import Written, fingerprint
 from homeo_rl.exchange.nir_nodes import dynamics_of, population
-from homeo_rl.exchange.peers import needed
-from homeo_rl.exchange.written import Written, fingerprint
+from homeo_rl.exchange.optional_import import needed
 from homeo_rl.run import versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.state import NetworkState

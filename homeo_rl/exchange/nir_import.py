@@ -1,7 +1,7 @@
 """NIR graphs of strangers become policies.
 
 A graph that was written here is rebuilt from its specification; its nodes must be what that specification writes. Of
-other graphs, chains of linear layers and neurons are read (`homeo_rl.exchange.nir_foreign`).
+other graphs, chains of linear layers and neurons are read (`homeo_rl.exchange.nir_chain`).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import gymnasium as gym
 import numpy as np
 import pydantic
 
-from homeo_rl import files, strict_json
 from homeo_rl.agents.controller import Controller, controller_from
 from homeo_rl.agents.importers import Importer
 from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.exchange import hdf5, nir_foreign
-from homeo_rl.exchange.flavours import FLAVOURS, Decay, settle
+from homeo_rl.exchange import hdf5, nir_chain
+from homeo_rl.exchange.dialects import FLAVOURS, Decay, settle
 from homeo_rl.exchange.nir_graph import FORMAT, KEY, policy_graph
-from homeo_rl.exchange.peers import needed
+from homeo_rl.exchange.optional_import import needed
 from homeo_rl.spec import ControllerSpec, Squash, parse
+from homeo_rl.storage import files, strict_json
 
 KNOWN = (
     "Input", "Output", "Affine", "Linear", "LIF", "CubaLIF", "IF", "LI", "CubaLI", "I", "Threshold", "Scale", "Delay",
@@ -76,11 +76,11 @@ def import_nir(path: Path, env: gym.Env[Any, Any], reading: dict[str, Any] | Non
     if document is None:
         how = parse(Reading, dict(reading or {}), where="--reading")
         _, clock = settle("standard", how.dt, how.decay)
-        plan = nir_foreign.Plan(
+        plan = nir_chain.Plan(
             steps=how.steps, clock=clock, unit=FLAVOURS[how.flavour].lif == "unit", encoder=how.encoder,
             squash=how.squash, gain=how.gain,
         )  # fmt: skip
-        return nir_foreign.controller_of(graph, env, plan, where=str(path))
+        return nir_chain.controller_of(graph, env, plan, where=str(path))
     if reading:
         raise UsageError(f"--reading: {path} says itself how it is to be read; leave it out")
     if document.get("kind") != "policy":

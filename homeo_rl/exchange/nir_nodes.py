@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from homeo_rl.errors import UsageError
-from homeo_rl.exchange.flavours import Clock, Flavour
+from homeo_rl.exchange.dialects import Clock, Flavour
 from homeo_rl.spec import NeuronSpec
 
 NEVER_LEAKS = 2.0**40

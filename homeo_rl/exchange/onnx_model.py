@@ -17,8 +17,8 @@ from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.errors import Finding, UsageError
 from homeo_rl.exchange.decision import Decision
-from homeo_rl.exchange.peers import needed
-from homeo_rl.exchange.written import Written, fingerprint
+from homeo_rl.exchange.exported_file import Written, fingerprint
+from homeo_rl.exchange.optional_import import needed
 from homeo_rl.run import versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import dump

@@ -9,10 +9,10 @@ from typing import Any
 from homeo_rl.errors import HomeoError
 from homeo_rl.health import graphics
 from homeo_rl.health.check import Check
+from homeo_rl.health.dry_run import needed, work
 from homeo_rl.health.eta import Eta, Measured, eta, spoken
 from homeo_rl.health.machine import machine_checks
 from homeo_rl.health.packages import installed, package_checks
-from homeo_rl.health.rehearsal import needed, work
 from homeo_rl.training.plan import TrainingPlan, prepare
 
 

@@ -8,7 +8,7 @@ import os
 from homeo_rl.envs.rendering import choose_backend
 from homeo_rl.errors import UsageError
 from homeo_rl.health.check import Check
-from homeo_rl.sweeps.places import visible_gpus
+from homeo_rl.processes.slots import visible_gpus
 
 _SET = ("MUJOCO_GL", "PYOPENGL_PLATFORM")
 

@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from homeo_rl.cache_folders import cache_home, is_writable, provide_cache_folders
 from homeo_rl.health.check import Check
+from homeo_rl.numerics.cache_folders import cache_home, is_writable, provide_cache_folders
 from homeo_rl.training.estimate import BASE, available_memory
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")

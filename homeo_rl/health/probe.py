@@ -14,7 +14,7 @@ import torch
 
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.session import Session
-from homeo_rl.envs.making import make_env
+from homeo_rl.envs.make import make_env
 from homeo_rl.evaluation.rollout import one_thread
 from homeo_rl.health.eta import Measured, Pace, Point, iterations, pace, stretches
 from homeo_rl.seeding import generator

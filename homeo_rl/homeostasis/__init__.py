@@ -7,14 +7,14 @@ import re
 from typing import Any
 
 from homeo_rl.errors import UsageError, unknown
-from homeo_rl.homeostasis.both import Both
-from homeo_rl.homeostasis.control import ControlDWAM
+from homeo_rl.homeostasis.combined import Both
 from homeo_rl.homeostasis.dwam import DWAM
+from homeo_rl.homeostasis.dwam_controls import ControlDWAM
 from homeo_rl.homeostasis.dynamic_threshold import BDETT
 from homeo_rl.homeostasis.linear import LinearHomeostat
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, Scope, State, Tick
-from homeo_rl.homeostasis.rehearsing import RehearsedDWAM, RehearsedLinear, Rehearsing
+from homeo_rl.homeostasis.rate_search import RehearsedDWAM, RehearsedLinear, Rehearsing
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
 
 __all__ = [

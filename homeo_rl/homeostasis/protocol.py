@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
-from homeo_rl.fields import require_fields
+from homeo_rl.numerics.typed_fields import require_fields
 
 if TYPE_CHECKING:  # torch takes seconds to load, which a wrong arm should not wait for
     from torch import Tensor
@@ -25,7 +25,7 @@ State: TypeAlias = "dict[str, Tensor]"
 and return them, so only what they return goes on."""
 
 RATE = "eta"
-"""Entry [B, 1] of a state whose environments adapt at rates of their own (`homeo_rl.homeostasis.rehearsing`)."""
+"""Entry [B, 1] of a state whose environments adapt at rates of their own (`homeo_rl.homeostasis.rate_search`)."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from homeo_rl.homeostasis.protocol import Homeostasis
-from homeo_rl.homeostasis.rehearsing import rehearsing
+from homeo_rl.homeostasis.rate_search import rehearsing
 
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
     from torch import Tensor
@@ -67,7 +67,7 @@ class SleepHomeostat(Homeostasis):
         gain     bias, and every other pass W_i *= clip(s.d. r_i / s.d. c_i, 0.8, 1.25)^0.3
         delta    bias, then D_ij = 0.8 D_ij + cov(r_i - c_i, x_j) / 2L and W_ij += D_ij
                                                                     L: largest eigenvalue of the inputs' covariance
-        none     leaves everything to what adapts awake, which may rehearse (`homeo_rl.homeostasis.rehearsing`)
+        none     leaves everything to what adapts awake, which may rehearse (`homeo_rl.homeostasis.rate_search`)
 
     ``delta`` is the Widrow-Hoff rule on covariances: it needs the remembered spikes, the others their means only. It
     multiplies a layer by one factor first where that alone halves the distance, as after an error of scale. Dead and

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from homeo_rl import checkpoint
 from homeo_rl.errors import UsageError
 from homeo_rl.report.baselines import Baseline, baseline_of
 from homeo_rl.report.decimals import fixed, significant
@@ -18,9 +17,10 @@ from homeo_rl.report.evaluations import (
     without_copies,
 )
 from homeo_rl.report.figures import draw_returns
-from homeo_rl.report.paths import draw_paths
 from homeo_rl.report.statistics import REFERENCE, Cell, Difference, cells, differences, measures_of
 from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, legend_of, markdown, reflex_rows
+from homeo_rl.report.trajectories import draw_paths
+from homeo_rl.storage import bundle
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
     paths = None
     if (evaluations[0].folder / "paths.json").exists():
         paths = out / "paths.png"
-        draw_paths(checkpoint.read_json(evaluations[0].folder / "paths.json"), paths, title=title)
-    checkpoint.replace(page, _page(title, evaluations, found, compared, notes, paths).encode())
+        draw_paths(bundle.read_json(evaluations[0].folder / "paths.json"), paths, title=title)
+    bundle.replace(page, _page(title, evaluations, found, compared, notes, paths).encode())
     return Report(page, picture, paths, tuple(found), tuple(compared), tuple(notes))
 
 

@@ -14,8 +14,8 @@ from matplotlib.path import Path as Curve
 
 from homeo_rl.compiler.circuit import CLOCK
 from homeo_rl.compiler.lowering import SpikingCircuit
-from homeo_rl.report.layouts import Edge, Layout, laid_out
-from homeo_rl.report.sheets import (
+from homeo_rl.report.circuit_layout import Edge, Layout, laid_out
+from homeo_rl.report.graph_style import (
     EXCITES,
     GREY,
     INHIBITS,

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from homeo_rl import finite
 from homeo_rl.errors import StorageFault
-from homeo_rl.files import printable
+from homeo_rl.numerics import limits
+from homeo_rl.storage.files import printable
 
 _OLDER = (23, 22, 20, 18, 16)
 """Numbers of columns of tables from before there were these figures: rate_spread, sleeps, spikes and energy,
@@ -128,7 +128,7 @@ def _row(header: Sequence[str], fields: Sequence[str]) -> Row:
         condition=entry["condition"],
         severity=severity,
         episode=_whole(entry, "episode", 0),
-        total=_number(entry, "return", most=finite.LIMIT * length),
+        total=_number(entry, "return", most=limits.LIMIT * length),
         length=length,
         outcome=entry["outcome"],
         **{name: _number(entry, name) if entry.get(name) else math.nan for name in _FIGURES},

@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from homeo_rl import checkpoint
 from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.files import printable
 from homeo_rl.report.episodes import Row, read_scores
 from homeo_rl.run import Run
+from homeo_rl.storage import bundle
+from homeo_rl.storage.files import printable
 
 _REQUIRED = ("suite", "suite_version", "suite_hash", "episodes", "seed", "versions")
 
@@ -50,7 +50,7 @@ class Evaluation:
         if self.document.get("env"):
             return str(self.document["env"])
         path = self.run / "run.json"
-        return str(checkpoint.read_json(path).get("env", "")) if path.exists() else ""
+        return str(bundle.read_json(path).get("env", "")) if path.exists() else ""
 
     @cached_property
     def policy(self) -> str:
@@ -85,7 +85,7 @@ def read_document(folder: Path) -> dict[str, Any]:
     Raises:
         StorageFault: it is damaged.
     """
-    document = checkpoint.read_json(folder / "evaluation.json")
+    document = bundle.read_json(folder / "evaluation.json")
     absent = [key for key in _REQUIRED if key not in document]
     if absent or not isinstance(document["versions"], dict):
         what = f"no {absent[0]}" if absent else "versions that are no object"

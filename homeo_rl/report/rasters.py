@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from homeo_rl.compiler.lowering import SpikingCircuit
 from homeo_rl.compiler.simulate import simulate
 from homeo_rl.errors import UsageError
-from homeo_rl.report.sheets import (
+from homeo_rl.report.graph_style import (
     ABOVE,
     EXCITES,
     GREY,

@@ -1,4 +1,4 @@
-"""Tensors that networks are given, checked before compiled code reads them (see `homeo_rl.arrays`).
+"""Tensors that networks are given, checked before compiled code reads them (see `homeo_rl.numerics.arrays`).
 
 Shapes: B batch, N neurons.
 """
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from homeo_rl.arrays import instance_of, require_finite, shown
 from homeo_rl.errors import InputError
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
+from homeo_rl.numerics.arrays import instance_of, require_finite, shown
 from homeo_rl.snn.state import LayerWeights, NetworkState
 
 FLOATS = (torch.float32, torch.float64)

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from homeo_rl.arrays import instance_of, whole_number
 from homeo_rl.errors import InputError
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Scope, Tick, restart
+from homeo_rl.numerics.arrays import instance_of, whole_number
 from homeo_rl.snn import kernels, layers, neurons
 from homeo_rl.snn.encoders import REGULAR_THRESHOLD, CurrentEncoder, Encoder, build_encoder, uniform
+from homeo_rl.snn.initial_potentials import InitialPotentials, initial_potential
 from homeo_rl.snn.inputs import (
     like_weights,
     noise_of,
@@ -30,10 +31,9 @@ from homeo_rl.snn.inputs import (
     rows_of,
 )  # fmt: skip
 from homeo_rl.snn.kernels import encoding, stack
-from homeo_rl.snn.kernels.decider import Frame, can_decide, decider_of
+from homeo_rl.snn.kernels.compiled_network import Frame, can_decide, decider_of
 from homeo_rl.snn.neurons import Membrane
-from homeo_rl.snn.operations import Operations, costs_of, operations
-from homeo_rl.snn.potentials import InitialPotentials, initial_potential
+from homeo_rl.snn.operation_counts import Operations, costs_of, operations
 from homeo_rl.snn.readouts import build_readout
 from homeo_rl.snn.state import LayerWeights, Measured, NetworkState, Weights, by_input, map_weights
 from homeo_rl.spec import NetworkSpec, NeuronSpec
@@ -224,7 +224,7 @@ class SpikingNetwork(nn.Module):
         return train, tuple(rates)
 
     def _compiled(self, x: Tensor, state: NetworkState | None) -> bool:
-        """Whether this decision is one for `homeo_rl.snn.kernels.decision`: no gradient, and few rows or rows apart."""
+        """Whether the compiled decision computes this one: no gradient, and few rows or rows apart."""
         if torch.is_grad_enabled() or kernels.serving(x, self.spec.neuron) != "numba":
             return False
         if self.leaks is not None or self.constants is not None:

@@ -1,7 +1,7 @@
 """QCFS: a ReLU that is clipped at theta and takes one of L + 1 levels (Bu et al., ICLR 2022).
 
 With d = theta / L, the level of an input is n = clip(floor(z / d + 1/2), 0, L) and the output n d. A spiking neuron
-that emits n spikes of amplitude d says the same (`homeo_rl.snn.accumulation`). Backward, with Q = n / L::
+that emits n spikes of amplitude d says the same (`homeo_rl.snn.spike_accumulation`). Backward, with Q = n / L::
 
     dh/dz = 1 inside (0, theta), else 0          dh/dtheta = Q - z / theta inside, 1 above, 0 below
 """

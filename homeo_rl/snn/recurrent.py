@@ -14,8 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from homeo_rl.arrays import index_of
 from homeo_rl.errors import InputError
+from homeo_rl.numerics.arrays import index_of
 from homeo_rl.snn.inputs import like_weights, require_weights, rows_of
 from homeo_rl.snn.state import LayerWeights, RecurrentState, map_weights
 from homeo_rl.spec import RecurrentSpec

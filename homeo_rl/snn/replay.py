@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from homeo_rl.arrays import index_of, instance_of
 from homeo_rl.errors import InputError, UsageError
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.sleep import SleepHomeostat, Sleeping
+from homeo_rl.numerics.arrays import index_of, instance_of
 from homeo_rl.seeding import generator
 from homeo_rl.snn import kernels, neurons
 from homeo_rl.snn.inputs import rows_of

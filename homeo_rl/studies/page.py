@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from homeo_rl import checkpoint
 from homeo_rl.report.baselines import baseline_of
 from homeo_rl.report.decimals import fixed
 from homeo_rl.report.tables import markdown
+from homeo_rl.storage import bundle
 from homeo_rl.studies import pictures
 from homeo_rl.studies.claims import Verdict, judge
 from homeo_rl.studies.results import (
@@ -64,7 +64,7 @@ def write_page(results: Results, out: Path) -> Path:
     versions = ", ".join(f"{name} {version}" for name, version in results.document["versions"].items())
     parts.append(f"Versions: {versions}.")
     path = out / PAGE
-    checkpoint.replace(path, ("\n\n".join(parts) + "\n").encode())
+    bundle.replace(path, ("\n\n".join(parts) + "\n").encode())
     return path
 
 

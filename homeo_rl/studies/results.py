@@ -19,10 +19,10 @@ import numpy as np
 from scipy.stats import permutation_test
 
 from homeo_rl.errors import StorageFault
-from homeo_rl.files import printable
 from homeo_rl.report.baselines import baseline_of, doubt
 from homeo_rl.report.statistics import bootstrap, interval, iqm
 from homeo_rl.seeding import generator
+from homeo_rl.storage.files import printable
 from homeo_rl.studies.study import Group
 from homeo_rl.studies.tables import TABLE, read_tables, unreadable
 
@@ -173,7 +173,7 @@ class Results:
 
 
 def read_results(folder: Path) -> Results:
-    """Read what `homeo_rl.studies.carry_out` wrote.
+    """Read what `homeo_rl.studies.run_study` wrote.
 
     Raises:
         UsageError: it is missing, or something else.

@@ -16,10 +16,10 @@ from typing import Any, Literal
 import pydantic
 
 from homeo_rl.errors import UsageError, repeated
-from homeo_rl.files import printable
-from homeo_rl.paths import local_path
-from homeo_rl.sweeps.reading import parse
-from homeo_rl.yaml_file import read_yaml
+from homeo_rl.storage.files import printable
+from homeo_rl.storage.user_paths import local_path
+from homeo_rl.storage.yaml_fields import parse
+from homeo_rl.storage.yaml_file import read_yaml
 
 FOLDER = Path(__file__).parent
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from homeo_rl import checkpoint, files, strict_json
 from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.storage import bundle, files, strict_json
 
 TABLE, DOCUMENT, COURSES = "scores.csv.gz", "study.json", "courses.json.gz"
 
@@ -25,7 +25,7 @@ def read_tables(folder: Path) -> tuple[dict[str, Any], list[list[str]], list[dic
         UsageError: one is missing, or something else.
     """
     try:
-        document = checkpoint.read_json(folder / DOCUMENT)
+        document = bundle.read_json(folder / DOCUMENT)
         courses = strict_json.decode(_unpacked(folder / COURSES), folder / COURSES, strict_json.LARGE)["courses"]
         rows = list(csv.reader(io.StringIO(_unpacked(folder / TABLE).decode("utf-8"))))
         if not rows or any(len(row) != len(rows[0]) for row in rows) or not all(isinstance(c, dict) for c in courses):
@@ -43,9 +43,9 @@ def write_tables(
     csv.writer(text, lineterminator="\n").writerows(rows)
     # The document says what the tables hold: there is none while they are written.
     (folder / DOCUMENT).unlink(missing_ok=True)
-    checkpoint.replace(folder / TABLE, _packed(text.getvalue()))
-    checkpoint.replace(folder / COURSES, _packed(json.dumps({"courses": courses}, allow_nan=False)))
-    checkpoint.write_json(folder / DOCUMENT, document)
+    bundle.replace(folder / TABLE, _packed(text.getvalue()))
+    bundle.replace(folder / COURSES, _packed(json.dumps({"courses": courses}, allow_nan=False)))
+    bundle.write_json(folder / DOCUMENT, document)
 
 
 def _packed(text: str) -> bytes:

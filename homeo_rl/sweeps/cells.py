@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from homeo_rl.spec import dump
-from homeo_rl.sweeps.code import code_version, modules_of
-from homeo_rl.sweeps.grid import Combination, Training
+from homeo_rl.sweeps.code_fingerprint import code_version, modules_of
+from homeo_rl.sweeps.sweep_spec import Combination, Training
 
 NEUTRAL = ("save_freq", "vec_env")
 """Fields of a training that its result does not depend on."""
@@ -23,7 +23,7 @@ class Cell:
     Attributes:
         key: the first 16 hex digits of the SHA-256 of ``code`` and ``config``.
         config: plain data: all that decides the result but the code.
-        code: see `homeo_rl.sweeps.code.code_version`.
+        code: see `homeo_rl.sweeps.code_fingerprint.code_version`.
         choice: what varies, by dotted name.
         label: what varies, for people.
     """

@@ -21,9 +21,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from homeo_rl import checkpoint
 from homeo_rl.errors import Finding, StorageFault, UsageError
-from homeo_rl.locks import locked
+from homeo_rl.storage import bundle
+from homeo_rl.storage.locks import locked
 from homeo_rl.sweeps.cells import Cell
 
 _FORMAT = "homeo-rl sweep 1"
@@ -71,7 +71,7 @@ class Store:
         """Return what tells this folder from every other, wherever it is mounted; None if it is not a sweep's."""
         if not (self.path / "sweep.json").exists():
             return None
-        told = checkpoint.read_json(self.path / "sweep.json")
+        told = bundle.read_json(self.path / "sweep.json")
         if told.get("format") != _FORMAT:
             raise StorageFault(f"{self.path / 'sweep.json'}: expected {_FORMAT!r}, got {told.get('format')!r}")
         return str(told.get("id"))
@@ -89,7 +89,7 @@ class Store:
         path = self.path / "cells" / f"{cell.key}.json"
         if not path.exists():
             return None
-        told = checkpoint.read_json(path)
+        told = bundle.read_json(path)
         if told.get("config") != cell.config or told.get("code") != cell.code:
             raise StorageFault(f"{path}: expected the result of {cell.title}, found another one's; was it edited?")
         return told
@@ -142,7 +142,7 @@ class Store:
 
     def failed(self, key: str, message: str, trace: str) -> None:
         """Keep why a cell failed; a result makes it void."""
-        checkpoint.replace(self.path / "failures" / f"{key}.txt", f"{message}\n\n{trace}".encode())
+        bundle.replace(self.path / "failures" / f"{key}.txt", f"{message}\n\n{trace}".encode())
 
     def forgive(self, key: str) -> None:
         """Forget that a cell failed."""
@@ -153,7 +153,7 @@ class Store:
         path = self.path / name
         fresh = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
         try:
-            checkpoint.write_synced(fresh, blob)
+            bundle.write_synced(fresh, blob)
             try:
                 os.link(fresh, path)
             except FileExistsError:

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 from homeo_rl.degradations.suites import Suite, load_suite
 from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.routes import Route, read_routes
+from homeo_rl.processes.executor import Answer, Executor
+from homeo_rl.processes.local import LocalExecutor
+from homeo_rl.processes.ray import RayExecutor, ray_module
+from homeo_rl.processes.scheduler import State, Watcher, drive
+from homeo_rl.processes.slots import local_places
 from homeo_rl.spec import dump
+from homeo_rl.sweeps.cell_job import Delivery, Job, check, run_cell
 from homeo_rl.sweeps.cells import Cell, cells_of
-from homeo_rl.sweeps.code import modules_of, own_sources
-from homeo_rl.sweeps.combinations import read_sweep
-from homeo_rl.sweeps.drive import State, Watcher, drive
-from homeo_rl.sweeps.executor import Answer, Executor
-from homeo_rl.sweeps.grid import Combination, Sweep
-from homeo_rl.sweeps.jobs import Delivery, Job, check, run_cell
-from homeo_rl.sweeps.local import LocalExecutor
-from homeo_rl.sweeps.luggage import unpack
-from homeo_rl.sweeps.on_ray import RayExecutor, ray_module
-from homeo_rl.sweeps.places import local_places
+from homeo_rl.sweeps.code_fingerprint import modules_of, own_sources
+from homeo_rl.sweeps.read_sweep import read_sweep
+from homeo_rl.sweeps.run_archive import unpack
 from homeo_rl.sweeps.store import Store
+from homeo_rl.sweeps.sweep_spec import Combination, Sweep
 
 if TYPE_CHECKING:  # scipy takes seconds to load
     from homeo_rl.sweeps.table import Row

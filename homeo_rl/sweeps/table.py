@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from homeo_rl import checkpoint
 from homeo_rl.report.decimals import fixed
 from homeo_rl.report.statistics import bootstrap, interval, iqm
 from homeo_rl.report.tables import markdown, number
+from homeo_rl.storage import bundle
 from homeo_rl.sweeps.cells import Cell, short_names, text
 
 
@@ -74,9 +74,9 @@ def write(folder: Path, title: str, cells: Sequence[Cell], results: Mapping[str,
     """Write ``summary.csv``, ``summary.md`` and ``cells.csv``, a row a training, arm and condition; return the rows."""
     rows = rows_of(cells, results)
     names = list(cells[0].choice) if cells else []
-    checkpoint.replace(folder / "summary.csv", _summary_csv(names, rows))
-    checkpoint.replace(folder / "cells.csv", _cells_csv(names, cells, results))
-    checkpoint.replace(folder / "summary.md", _page(title, names, cells, results, rows).encode())
+    bundle.replace(folder / "summary.csv", _summary_csv(names, rows))
+    bundle.replace(folder / "cells.csv", _cells_csv(names, cells, results))
+    bundle.replace(folder / "summary.md", _page(title, names, cells, results, rows).encode())
     return rows
 
 

@@ -60,7 +60,7 @@ class Algorithm:
         return _named(self.source), _named(self.policy)
 
 
-_ON, _SAC, _TD3 = (f"homeo_rl.agents.policies:Spiking{name}Policy" for name in ("ActorCritic", "SAC", "TD3"))
+_ON, _SAC, _TD3 = (f"homeo_rl.agents.sb3.policies:Spiking{name}Policy" for name in ("ActorCritic", "SAC", "TD3"))
 _REPLAY = {"learning_rate": 1e-3, "buffer_size": 200_000}
 _DETERMINISTIC = {**_REPLAY, "batch_size": 100, "learning_starts": 10_000, "noise_std": 0.1}
 

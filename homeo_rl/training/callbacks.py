@@ -11,10 +11,10 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from homeo_rl.agents.controller import save_controller
-from homeo_rl.agents.policies import SpikingPolicyMixin
-from homeo_rl.energy import joules
-from homeo_rl.envs.limit import KEY as LIMIT_TAKEN
-from homeo_rl.envs.limit import tell as tell_limit
+from homeo_rl.agents.sb3.policies import SpikingPolicyMixin
+from homeo_rl.envs.time_limit import KEY as LIMIT_TAKEN
+from homeo_rl.envs.time_limit import tell as tell_limit
+from homeo_rl.numerics.energy import joules
 from homeo_rl.run import Run
 from homeo_rl.seeding import derive
 from homeo_rl.snn.network import SpikingNetwork

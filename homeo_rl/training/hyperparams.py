@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from homeo_rl.errors import UsageError, unknown
-from homeo_rl.files import printable
-from homeo_rl.finite import LIMIT
+from homeo_rl.numerics.limits import LIMIT
+from homeo_rl.storage.files import printable
 from homeo_rl.training.algorithms import algorithm
 
 OURS = {

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from homeo_rl.envs.wrappers import FLATTEN, wrappers_of
 from homeo_rl.envs.wrappers import KEY as WRAPPERS
 from homeo_rl.errors import UsageError
-from homeo_rl.files import printable
-from homeo_rl.training.zoo_reading import Section, translated
-from homeo_rl.yaml_file import decode, read_yaml
+from homeo_rl.storage.files import printable
+from homeo_rl.storage.yaml_file import decode, read_yaml
+from homeo_rl.training.rl_zoo.reader import Section, translated
 
 
 def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
@@ -52,7 +52,7 @@ class EnvironmentFlags(Protocol):
 
 
 def environment_arguments(flags: EnvironmentFlags, under: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return what flags say of the environment, as the arguments that `homeo_rl.envs.making.make_env` takes.
+    """Return what flags say of the environment, as the arguments that `homeo_rl.envs.make.make_env` takes.
 
     Args:
         flags: of a command.

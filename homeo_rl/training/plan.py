@@ -11,14 +11,14 @@ import gymnasium as gym
 
 from homeo_rl import homeostasis
 from homeo_rl.agents.presets import controller_spec
-from homeo_rl.arrays import instance_of
-from homeo_rl.envs.making import has_vector, load_modules, make_env
+from homeo_rl.envs.make import has_vector, load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
-from homeo_rl.fields import require_fields
-from homeo_rl.files import printable
-from homeo_rl.finite import LIMIT
+from homeo_rl.numerics.arrays import instance_of
+from homeo_rl.numerics.limits import LIMIT
+from homeo_rl.numerics.typed_fields import require_fields
 from homeo_rl.run import versions
 from homeo_rl.spec import RunSpec
+from homeo_rl.storage.files import printable
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.estimate import estimate, require
 from homeo_rl.training.hyperparams import resolve, tuned

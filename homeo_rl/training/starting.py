@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from homeo_rl import archives, files
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.run import Run, slug
+from homeo_rl.storage import files, zip_archive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ def source_of(path: Path) -> str:
     if found is None:
         return f"{path.name} {Run.open(path).policy_digest()[:12]}"
     try:
-        with files.opened(found, archives.MAX_ARCHIVE) as file:
+        with files.opened(found, zip_archive.MAX_ARCHIVE) as file:
             return f"{found.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
     except StorageFault as fault:
         raise UsageError(f"-i: {fault}") from None
@@ -60,8 +60,8 @@ def begin_with(policy: nn.Module, path: Path, note: Callable[[str], None]) -> No
 def _weights(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], bool]:
     """Return the tensors of a policy, and whether its critic is one that was trained."""
     from homeo_rl.agents.controller import load_controller
-    from homeo_rl.agents.sb3_zip import read_policy
-    from homeo_rl.training.zip_export import zip_of
+    from homeo_rl.agents.sb3.zip import read_policy
+    from homeo_rl.training.rl_zoo.sb3_zip import zip_of
 
     found = _zip_of(path)
     if found is not None:

@@ -24,34 +24,34 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, Ve
 
 from homeo_rl import homeostasis
 from homeo_rl.agents.controller import save_controller
-from homeo_rl.agents.monitored import Monitored
-from homeo_rl.agents.policies import SpikingPolicyMixin
-from homeo_rl.agents.supervised import SupervisedVecEnv
-from homeo_rl.agents.vec_env import GymVecEnv
+from homeo_rl.agents.sb3.bounded_monitor import Monitored
+from homeo_rl.agents.sb3.policies import SpikingPolicyMixin
+from homeo_rl.agents.sb3.vec_env import GymVecEnv
+from homeo_rl.agents.workers.supervised import SupervisedVecEnv
 from homeo_rl.envs.contract import try_out
-from homeo_rl.envs.making import make_env, make_vector
+from homeo_rl.envs.env_factory import Recipe
+from homeo_rl.envs.make import make_env, make_vector
 from homeo_rl.envs.protocol import is_driving
-from homeo_rl.envs.recipe import Recipe
-from homeo_rl.envs.recording import Recorded
+from homeo_rl.envs.replayable import Recorded
 from homeo_rl.errors import BadUpdate, StorageFault, UsageError
 from homeo_rl.evaluation.tensorboard import quiet_writers
 from homeo_rl.run import Run, slug
 from homeo_rl.seeding import derive
 from homeo_rl.spec import RunSpec, dump
 from homeo_rl.training.algorithms import ALGORITHMS
-from homeo_rl.training.boundary import Stopped, resumable
 from homeo_rl.training.callbacks import (
     EvaluationCallback,
     NormaliserCallback,
     ReportCallback,
     SpikeCallback,
 )
-from homeo_rl.training.continuing import forget_later_events, is_longer, set_aside, unfinished
+from homeo_rl.training.fault_counters import IncidentCallback
 from homeo_rl.training.hyperparams import OURS, SCHEDULED, schedule
-from homeo_rl.training.incidents import IncidentCallback
-from homeo_rl.training.keeper import Keeper
 from homeo_rl.training.logger import LoggerCallback
 from homeo_rl.training.plan import TrainingPlan, prepare, whole_steps
+from homeo_rl.training.resume.checkpointer import Keeper
+from homeo_rl.training.resume.find_unfinished import forget_later_events, is_longer, set_aside, unfinished
+from homeo_rl.training.resume.resumable import Stopped, resumable
 from homeo_rl.training.starting import begin_with
 from homeo_rl.training.update_guard import UpdateGuard
 

@@ -13,7 +13,7 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from homeo_rl.errors import BadUpdate
-from homeo_rl.finite import LIMIT
+from homeo_rl.numerics.limits import LIMIT
 
 
 def guard(

@@ -20,9 +20,9 @@ import pydantic
 import yaml
 
 from homeo_rl.errors import UsageError
-from homeo_rl.files import printable
 from homeo_rl.spec import parse
-from homeo_rl.yaml_file import read_yaml
+from homeo_rl.storage.files import printable
+from homeo_rl.storage.yaml_file import read_yaml
 
 
 @pydantic.with_config(pydantic.ConfigDict(extra="forbid", allow_inf_nan=False))

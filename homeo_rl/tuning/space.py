@@ -17,11 +17,11 @@ from typing import Any, Literal
 import pydantic
 
 from homeo_rl.errors import UsageError
-from homeo_rl.files import printable
 from homeo_rl.spec import parse
+from homeo_rl.storage.files import printable
+from homeo_rl.storage.yaml_file import read_yaml
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.hyperparams import known
-from homeo_rl.yaml_file import read_yaml
 
 _STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import TrialState
 
-from homeo_rl.tuning.journal import ENDED, slot_of
+from homeo_rl.tuning.study_journal import ENDED, slot_of
 
 FEWEST = 10
 """Completed trials without which nothing is said about what matters."""

@@ -8,19 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from homeo_rl import checkpoint
-from homeo_rl.sweeps.drive import State, Watcher, drive
-from homeo_rl.sweeps.executor import Answer, Executor
-from homeo_rl.sweeps.grid import Resources
-from homeo_rl.sweeps.local import LocalExecutor
-from homeo_rl.sweeps.places import local_places
+from homeo_rl.processes.executor import Answer, Executor
+from homeo_rl.processes.local import LocalExecutor
+from homeo_rl.processes.scheduler import State, Watcher, drive
+from homeo_rl.processes.slots import local_places
+from homeo_rl.storage import bundle
+from homeo_rl.sweeps.sweep_spec import Resources
 from homeo_rl.training.plan import prepare
 from homeo_rl.tuning.figures import draw_history
-from homeo_rl.tuning.jobs import Job, run_trial
-from homeo_rl.tuning.journal import ended_slots, made_ready, opened
 from homeo_rl.tuning.page import page
 from homeo_rl.tuning.plan import TuningPlan
 from homeo_rl.tuning.preset import Preset, text_of
+from homeo_rl.tuning.study_journal import ended_slots, made_ready, opened
+from homeo_rl.tuning.trial_job import Job, run_trial
 from homeo_rl.tuning.trials import Row, best_of, importances, rows_of
 
 
@@ -98,9 +98,9 @@ def written(plan: TuningPlan, failed: dict[str, str] | None = None, ran: int = 0
     outcome = Outcome(rows, best, shares, ran, dict(failed or {}))
     if rows:
         draw_history(rows, shares, plan.out / "history.png", title=_title(plan))
-        checkpoint.replace(plan.out / "summary.md", page(plan, rows, shares, outcome.failed).encode())
+        bundle.replace(plan.out / "summary.md", page(plan, rows, shares, outcome.failed).encode())
     if best is not None:
-        checkpoint.replace(plan.out / "best.yml", text_of(preset_of(plan, best), _comments(plan, best)).encode())
+        bundle.replace(plan.out / "best.yml", text_of(preset_of(plan, best), _comments(plan, best)).encode())
     return outcome
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from homeo_rl.errors import unknown
 from homeo_rl.snn import kernels, neurons
+from homeo_rl.snn.initial_potentials import bounded, initial_potential
 from homeo_rl.snn.kernels import layer as compiled
-from homeo_rl.snn.potentials import bounded, initial_potential
 from homeo_rl.spec import NeuronSpec
 
 Initial = Literal["rest", "neuron", "channel", "layer", "constant"]

@@ -11,23 +11,23 @@ from pathlib import Path
 
 import jinja2
 
-from homeo_rl import checkpoint
 from homeo_rl.report.colours import places
-from homeo_rl.report.page.curves import curves
-from homeo_rl.report.page.drives import drives
-from homeo_rl.report.page.energy import energy
-from homeo_rl.report.page.films import films
-from homeo_rl.report.page.given import Specimen, Suites
-from homeo_rl.report.page.homeostasis import homeostasis, recovery
-from homeo_rl.report.page.material import Material
-from homeo_rl.report.page.origins import conversions, reflexes
-from homeo_rl.report.page.plots import COLOURS
-from homeo_rl.report.page.profiles import profiles
-from homeo_rl.report.page.provenance import facts, provenance, title
-from homeo_rl.report.page.robustness import forest, headline, heatmap
-from homeo_rl.report.page.section import Section
-from homeo_rl.report.page.spikes import spikes
-from homeo_rl.report.page.traces import Traces
+from homeo_rl.report.page.blocks import Section
+from homeo_rl.report.page.charts.svg import COLOURS
+from homeo_rl.report.page.inputs import Specimen, Suites
+from homeo_rl.report.page.report_data import Material
+from homeo_rl.report.page.sections.certificates import conversions, reflexes
+from homeo_rl.report.page.sections.curves import curves
+from homeo_rl.report.page.sections.energy import energy
+from homeo_rl.report.page.sections.homeostasis import homeostasis, recovery
+from homeo_rl.report.page.sections.profiles import profiles
+from homeo_rl.report.page.sections.provenance import facts, provenance, title
+from homeo_rl.report.page.sections.robustness import forest, headline, heatmap
+from homeo_rl.report.page.sections.spikes import spikes
+from homeo_rl.report.page.sections.traces import Traces
+from homeo_rl.report.page.sections.trajectories import drives
+from homeo_rl.report.page.sections.videos import films
+from homeo_rl.storage import bundle
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def write_page(
     several = len(material.groups) > 1 or len(material.comparisons) > 1
     text = render(title=title(material), facts=facts(material, traces), sections=sections, several=several)
     blob = text.encode()
-    checkpoint.replace(out, blob)
+    bundle.replace(out, blob)
     return Page(out, len(blob), tuple(section.title for section in sections))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from homeo_rl.compiling import compiled
+from homeo_rl.numerics.jit import compiled
 from homeo_rl.snn.kernels.scans import Floats
 
 

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from homeo_rl.compiling import compiled
 from homeo_rl.errors import InputError, unknown
-from homeo_rl.snn.kernels.memory import working
+from homeo_rl.numerics.jit import compiled
 from homeo_rl.snn.kernels.scans import Floats
+from homeo_rl.snn.kernels.workspace import working
 
 LARGEST = 127 * 65536 + 127 * 256 + 127
 """Largest number of three signed digits to the base 256."""

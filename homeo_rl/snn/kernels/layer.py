@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from homeo_rl.arrays import instance_of, shown
 from homeo_rl.errors import InputError
+from homeo_rl.numerics.arrays import instance_of, shown
 from homeo_rl.snn import neurons
 from homeo_rl.snn.kernels import scans, serving
 from homeo_rl.snn.neurons import Membrane

@@ -13,7 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from homeo_rl.compiling import compiled
+from homeo_rl.numerics.jit import compiled
 from homeo_rl.snn.kernels.scans import Floats
 
 Ints = NDArray[Any]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homeo_rl.compiling import compiled
+from homeo_rl.numerics.jit import compiled
 
 Floats = NDArray[Any]
 

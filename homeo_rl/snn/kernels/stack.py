@@ -20,7 +20,7 @@ from homeo_rl.errors import InputError
 from homeo_rl.snn import neurons
 from homeo_rl.snn.kernels import encoding, integer, products, scans
 from homeo_rl.snn.kernels.layer import SURROGATES, constants_of, derivatives, kind_of
-from homeo_rl.snn.kernels.memory import working
+from homeo_rl.snn.kernels.workspace import working
 from homeo_rl.snn.surrogates import DERIVATIVES
 from homeo_rl.spec import NeuronSpec
 

@@ -1,0 +1,1 @@
+"""Stable-Baselines3: policies, spaces, names, zips and vectorised environments."""

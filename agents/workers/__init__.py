@@ -1,0 +1,1 @@
+"""Environments in supervised processes of their own."""

@@ -1,0 +1,55 @@
+"""``homeo-rl conditions``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from homeo_rl.cli.command import TOOLS, Command
+from homeo_rl.cli.flags import Common, Positional, Words
+
+COMMAND = Command(TOOLS, 7, "list the conditions of a suite")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions(Common):
+    """List the conditions of a suite: what is damaged, how much, and from which step on."""
+
+    suite: Positional[str]
+    """Name of a suite (homeo-rl suites lists them), or a YAML file."""
+    gym_packages: Words = ()
+    """Packages that register degradations of your own."""
+
+
+def run(args: Conditions, words: list[str]) -> dict[str, Any]:
+    """List the conditions of a suite."""
+    from homeo_rl.cli.console import print_table
+    from homeo_rl.degradations.protocol import fields_of
+    from homeo_rl.degradations.suites import load_suite
+    from homeo_rl.envs.make import load_modules
+
+    load_modules(args.gym_packages)
+    suite = load_suite(args.suite)
+    listed: list[dict[str, Any]] = [
+        {
+            "name": one.label,
+            "severity": one.severity,
+            "onset": one.onset,
+            "env": one.env,
+            "degradations": [fields_of(part) for part in one.degradations],
+        }
+        for one in suite.conditions
+    ]
+    rows = [
+        [one["name"], f"{one['severity']:g}", str(one["onset"]), one["env"], "; ".join(map(_told, one["degradations"]))]
+        for one in listed
+    ]
+    print_table(
+        f"suite {suite.name} version {suite.version}", ["condition", "severity", "onset", "env", "damage"], rows
+    )
+    return {"suite": suite.name, "version": suite.version, "hash": suite.hash, "conditions": listed}
+
+
+def _told(fields: dict[str, Any]) -> str:
+    parts = [f"{name}={value}" for name, value in fields.items() if name != "kind"]
+    return " ".join([fields["kind"], *parts])

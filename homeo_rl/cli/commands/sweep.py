@@ -1,0 +1,87 @@
+"""``homeo-rl sweep``."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from homeo_rl.cli.command import TOOLS, Command
+from homeo_rl.cli.flags import Common, Flag, Positional, Progress
+
+COMMAND = Command(TOOLS, 1, "train and evaluate a grid of settings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(Common):
+    """Train and judge every combination of a grid with every seed, each exactly once; the same command goes on."""
+
+    grid: Positional[Path]
+    """YAML file: train, grid, zip, seeds, evaluate, resources (docs/sweeps.md)."""
+    out: Path
+    """Folder of the sweep; several commands, on several machines, may work in one."""
+    workers: int | None = None
+    """Cells side by side; by default what the cores (or the cluster), memory and GPUs allow."""
+    ray: str = ""
+    """Use a Ray cluster: local (of this machine, for this command), auto, or its address host:port."""
+    dry_run: Flag = False
+    """List the cells and what is done, train nothing."""
+    progress: Progress = True
+    """Show progress."""
+
+
+def run(args: Sweep, words: list[str]) -> dict[str, Any]:
+    """Carry out a grid of trainings times seeds."""
+    from homeo_rl.sweeps.read_sweep import read_sweep
+
+    read_sweep(args.grid)  # a mistake in the file is told before anything heavy is loaded
+
+    from homeo_rl.cli.console import print_table
+    from homeo_rl.errors import Finding
+    from homeo_rl.sweeps.live_table import Board
+    from homeo_rl.sweeps.store import Store
+    from homeo_rl.sweeps.sweep import check_all, executor_of, plan_of, summarise
+    from homeo_rl.sweeps.sweep import run as run_sweep
+
+    plan, store = plan_of(args.grid), Store(args.out)
+    if args.dry_run:
+        check_all(plan, list(plan.cells), store)
+        missing = {cell.key for cell in plan.missing(store)}
+        lines = [[cell.title, cell.key, "missing" if cell.key in missing else "done"] for cell in plan.cells]
+        print_table(f"{args.grid}: {len(lines)} cells, {len(missing)} missing", ["cell", "key", "result"], lines)
+        listed = [{"cell": c.key, **c.choice, "seed": c.seed, "done": c.key not in missing} for c in plan.cells]
+        return {"out": str(args.out), "cells": len(lines), "missing": len(missing), "list": listed}
+    ran, failed = 0, {}
+    if plan.missing(store):
+        board = Board({cell.key: cell for cell in plan.cells}, enabled=args.progress)
+        command = shlex.join(["homeo-rl", *words])
+        with (
+            executor_of(plan, workers=args.workers, ray=args.ray, watcher=board) as executor,
+            board.shown(),
+        ):
+            outcome = run_sweep(plan, store, executor, board, command=command)
+        rows, ran, failed = outcome.rows, outcome.ran, outcome.failed
+    else:
+        rows = summarise(plan, store)
+    from homeo_rl.sweeps.table import table
+
+    names = list(plan.combinations[0].choice)
+    print_table(f"{plan.title}: return over {len(plan.sweep.seeds)} seeds", *table(names, rows))
+    print(f"summary: {args.out / 'summary.md'}, {args.out / 'summary.csv'}; trainings: {args.out / 'cells.csv'}")
+    told = {
+        "out": str(args.out),
+        "cells": len(plan.cells),
+        "done": len(plan.cells) - len(failed),
+        "ran": ran,
+        "failed": failed,
+        "summary": str(args.out / "summary.csv"),
+        "rows": [asdict(row) for row in rows],
+    }
+    if failed:
+        raise Finding(
+            f"{len(failed)} of {len(plan.cells)} cells failed; expected none; tracebacks are in "
+            f"{args.out / 'failures'}; the same command tries them again",
+            result=told,
+        )
+    return told

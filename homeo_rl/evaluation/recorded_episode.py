@@ -1,0 +1,230 @@
+"""One episode of an evaluation, played again to be looked at: every neuron's rates, rewards, and pictures.
+
+It is the evaluation's first episode, with its seed, its damage and its calibration, so its return is the one in
+scores.csv (unless it was cut off at `LIMIT`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import pydantic
+from gymnasium.utils import RecordConstructorArgs
+from PIL import Image
+
+from homeo_rl.agents.session import Session
+from homeo_rl.degradations.protocol import Condition
+from homeo_rl.degradations.suites import Suite
+from homeo_rl.envs.make import load_modules, make_env
+from homeo_rl.envs.rendering import camera, choose_backend, pace_of, picture_of
+from homeo_rl.errors import HomeoError
+from homeo_rl.evaluation.calibrate import calibration_of, session_of
+from homeo_rl.evaluation.plan import NO_REFLEX, Plan
+from homeo_rl.evaluation.rollout import Step, episode_seed, rollout
+from homeo_rl.evaluation.routes import Route
+from homeo_rl.homeostasis import make
+from homeo_rl.run import Run
+from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.spec import parse
+
+Env = gym.Env[Any, Any]
+
+LIMIT = 1000
+"""Decisions after which an episode is cut off."""
+
+FRAMES, SIDE = 48, 288
+"""Pictures of an episode at most, and the pixels of their longer side."""
+
+CLEAN = Condition(name="clean")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specimen:
+    """An episode that was watched.
+
+    Attributes:
+        run: name of the run.
+        arm: arm of homeostasis.
+        condition: label of the condition.
+        total: return.
+        steps: spike steps of a decision.
+        rates: spikes over spike steps, [decisions, N] of each spiking layer; () without spikes.
+        rewards: [decisions].
+        observations: what the policy was given, [decisions, D].
+        frames: pictures [H, W, 3] of bytes.
+        pause: milliseconds between two pictures, at the environment's own pace.
+        missing: why there are no pictures; "" where there are, or none were wanted.
+    """
+
+    run: str
+    arm: str
+    condition: str
+    total: float
+    steps: int
+    rates: tuple[np.ndarray, ...]
+    rewards: np.ndarray
+    observations: np.ndarray
+    frames: tuple[np.ndarray, ...] = ()
+    pause: int = 0
+    missing: str = ""
+
+
+class _Glimpses(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Hand a picture to ``sink`` once in ``every`` steps (0: never), and end episodes after `LIMIT` steps."""
+
+    def __init__(self, env: Env, sink: Callable[[np.ndarray], None], every: int) -> None:
+        RecordConstructorArgs.__init__(self, sink=sink, every=every)
+        gym.Wrapper.__init__(self, env)
+        self._sink, self._every, self._elapsed = sink, every, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode."""
+        result = self.env.reset(seed=seed, options=options)
+        self._elapsed = 0
+        self._look()
+        return result
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._elapsed += 1
+        self._look()
+        return observation, reward, terminated, truncated or self._elapsed >= LIMIT, info
+
+    def _look(self) -> None:
+        if self._every == 0 or self._elapsed % self._every:
+            return
+        picture = Image.fromarray(picture_of(self.env.render()))
+        picture.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
+        self._sink(np.asarray(picture))
+
+
+@pydantic.with_config(pydantic.ConfigDict(extra="ignore"))
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """What is needed of an ``evaluation.json``."""
+
+    arms: tuple[str, ...] = ("none",)
+    seed: int = 0
+    policy: Literal["policy", "best"] = "policy"
+    calibration_episodes: int = 5
+    env: str = ""
+    time_steps: int | None = None
+    max_episode_steps: int | None = None
+    routes: tuple[Route, ...] = ()
+    modules: tuple[str, ...] = ()
+
+
+def modules_of(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the packages that an evaluation was given.
+
+    Raises:
+        UsageError: the document is not one of ours.
+    """
+    return parse(_Told, dict(document), where="evaluation.json").modules
+
+
+def plan_of(document: Mapping[str, Any], suite: Suite | None) -> Plan:
+    """Return the plan that an ``evaluation.json`` tells of; of an empty one, a clean episode of the last policy.
+
+    Args:
+        document: of the evaluation.
+        suite: the one that was evaluated, where it is at hand; else only a clean condition can be played.
+
+    Raises:
+        UsageError: the document is not one of ours.
+    """
+    told = parse(_Told, dict(document), where="evaluation.json")
+    return Plan(
+        suite=suite or Suite(name="clean", version=1, description="", conditions=(CLEAN,)),
+        arms=told.arms,
+        episodes=1,
+        seed=told.seed,
+        which=told.policy,
+        calibration_episodes=told.calibration_episodes,
+        env=told.env,
+        routes=told.routes,
+        time_steps=told.time_steps,
+        max_episode_steps=told.max_episode_steps,
+    )
+
+
+def play(run: Run, plan: Plan, arm: str, condition: Condition, *, name: str, film: bool = False) -> Specimen:
+    """Play the first episode of ``plan`` under one arm and condition.
+
+    Args:
+        run: the run.
+        plan: what was evaluated.
+        arm: one of its arms.
+        condition: one of its suite's conditions.
+        name: the run's name on the page.
+        film: take pictures, which may fail; the specimen then says why.
+
+    Raises:
+        UsageError: the policy or the environment is not at hand.
+        EnvironmentFault: the environment failed.
+    """
+    load_modules(run.spec.modules)
+    controller = plan.policy_of(run)
+    network = controller.network
+    plugin = None if arm == NO_REFLEX else make(arm)
+    calibration = None
+    if plugin is not None and isinstance(network, SpikingNetwork):
+        healthy = plan.env_of(plan.suite.conditions[0], run)
+        calibration = calibration_of(
+            run, controller, which=plan.which, episodes=plan.calibration_episodes, env=healthy, num_envs=10
+        )
+    env, kwargs = plan.env_of(condition, run)
+    sessions: list[Session] = []
+    rates: list[list[np.ndarray]] = []
+    steps: list[Step] = []
+
+    def session(slots: int) -> Session:
+        sessions.append(session_of(controller, slots, plugin=plugin, calibration=calibration, reflex=arm != NO_REFLEX))
+        return sessions[-1]
+
+    def on_step(step: Step) -> None:
+        steps.append(step)
+        rates.append([layer[0].copy() for layer in sessions[-1].rates()])
+
+    def episode(make_: Callable[[], Env], told: Callable[[Step], None] | None) -> float:
+        seeds = [episode_seed(plan.seed, "evaluation", 0)]
+        options = [route.options for route in plan.routes[:1]]
+        (done,) = rollout(session, make_, seeds, condition=condition, num_envs=1, options=options, on_step=told)
+        return done.total
+
+    total = episode(lambda: _Glimpses(make_env(env, kwargs), lambda _: None, 0), on_step)
+    specimen = Specimen(
+        run=name,
+        arm=arm,
+        condition=condition.label,
+        total=total,
+        steps=controller.spec.network.steps,
+        rates=tuple(np.stack(layer) for layer in zip(*rates, strict=True)) if rates[0] else (),
+        rewards=np.array([step.reward for step in steps]),
+        observations=np.stack([np.asarray(step.observation) for step in steps]),
+    )
+    return _filmed(specimen, env, kwargs, lambda make_: episode(make_, None)) if film else specimen
+
+
+def _filmed(
+    specimen: Specimen, env: str, kwargs: dict[str, Any], again: Callable[[Callable[[], Env]], float]
+) -> Specimen:
+    """Play the episode once more, with pictures."""
+    frames: list[np.ndarray] = []
+    every = -(-(len(specimen.rewards) + 1) // FRAMES)
+    try:
+        probe = make_env(env, kwargs)
+        if hasattr(probe.unwrapped, "mujoco_renderer"):
+            choose_backend()
+        told = {**camera(probe), **kwargs}
+        pace = pace_of(probe)
+        probe.close()
+        again(lambda: _Glimpses(make_env(env, told, render_mode="rgb_array"), frames.append, every))
+    except (HomeoError, gym.error.Error, ImportError, RuntimeError, OSError) as error:
+        return replace(specimen, missing=" ".join(str(error).split()) or type(error).__name__)
+    return replace(specimen, frames=tuple(frames), pause=max(20, round(1000 * every / pace)))

@@ -1,0 +1,1 @@
+"""Numbers and values: limits, checked arguments, compiled loops. No torch here."""

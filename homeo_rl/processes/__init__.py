@@ -1,0 +1,1 @@
+"""Child processes: a pool, its supervisor, signals, and tasks by dotted name."""

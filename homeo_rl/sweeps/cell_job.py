@@ -1,0 +1,109 @@
+"""What a process is told of a cell, and what can be known of it before torch is loaded."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from homeo_rl.degradations.suites import Suite
+from homeo_rl.evaluation.plan import Plan
+from homeo_rl.evaluation.routes import Route
+from homeo_rl.processes.executor import Answer, Tell
+from homeo_rl.sweeps.cells import Cell
+from homeo_rl.sweeps.sweep_spec import Evaluation, Training
+from homeo_rl.training.plan import TrainingPlan, prepare
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process is told of a cell.
+
+    Attributes:
+        cell: which.
+        evaluation, suite, routes: how it is judged.
+        folder, identity: of the sweep, where the driver sees it. A process that does not find it there works in a
+            folder of its own and sends the result and the run back.
+        command: for run.json.
+    """
+
+    cell: Cell
+    evaluation: Evaluation
+    suite: Suite
+    routes: tuple[Route, ...]
+    folder: Path
+    identity: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a process gives back that does not see the sweep's folder: the result, and the run as an archive."""
+
+    document: dict[str, Any]
+    archive: bytes
+
+
+def run_cell(job: Job, tell: Tell) -> Answer:
+    """Bring a cell to its end, wherever it was; the task of all executors. See `homeo_rl.sweeps.run_cell`."""
+    from homeo_rl.sweeps.run_cell import carry_out  # loads torch, which the driver does without
+
+    return carry_out(job, tell)
+
+
+def check(
+    training: Training, evaluation: Evaluation, suite: Suite, routes: tuple[Route, ...], folder: Path, seed: int
+) -> None:
+    """Find out without training whether a cell can be trained and judged.
+
+    Raises:
+        UsageError: saying what does not fit.
+    """
+    prepare(training_plan(training, seed=seed, out=folder))
+    evaluation_plan(evaluation, suite, routes)
+
+
+def training_plan(training: Training, *, seed: int, out: Path, command: str = "") -> TrainingPlan:
+    """Return the plan of a cell's training."""
+    hyperparams = copy.deepcopy(training.params)
+    changes: dict[str, Any] = {"initial": training.imp} if training.imp else {}
+    if training.readout:
+        changes["readout"] = {"kind": training.readout}
+    if changes:
+        hyperparams["agent_kwargs"] = {**hyperparams.get("agent_kwargs", {}), **changes}
+    return TrainingPlan(
+        algo=training.algo,
+        env=training.env,
+        agent=training.agent,
+        steps=training.n_timesteps,
+        seed=seed,
+        env_kwargs=copy.deepcopy(training.env_kwargs),
+        hyperparams=hyperparams,
+        homeostasis_in_training=training.homeostasis_in_training,
+        modules=training.gym_packages,
+        out=out,
+        eval_freq=training.eval_freq,
+        eval_episodes=training.eval_episodes,
+        save_freq=training.save_freq,
+        device=training.device,
+        num_threads=training.num_threads,
+        vec_env=training.vec_env,
+        command=command,
+    )
+
+
+def evaluation_plan(
+    evaluation: Evaluation, suite: Suite, routes: tuple[Route, ...], arms: tuple[str, ...] | None = None
+) -> Plan:
+    """Return the plan of a cell's evaluation, with other ``arms`` if there are any."""
+    return Plan(
+        suite=suite,
+        arms=evaluation.homeostasis if arms is None else arms,
+        episodes=(len(routes) or 20) if evaluation.episodes is None else evaluation.episodes,
+        seed=evaluation.seed,
+        which="best" if evaluation.best else "policy",
+        calibration_episodes=evaluation.calibration_episodes,
+        env=evaluation.env,
+        routes=routes,
+    )

@@ -1,0 +1,1 @@
+"""Exact resume: snapshots of a training, and what restores them."""

@@ -1,0 +1,162 @@
+"""Measure a converted policy against the one that was trained, on states that it visits and in paired episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from homeo_rl.agents.controller import Controller
+from homeo_rl.agents.mlp import MLPNetwork
+from homeo_rl.agents.pascal import PascalNetwork
+from homeo_rl.agents.session import Session
+from homeo_rl.conversion.certificate import Certificate, Returns
+from homeo_rl.degradations.protocol import Condition
+from homeo_rl.envs.make import make_env
+from homeo_rl.evaluation.rollout import Step, episode_seed, rollout
+from homeo_rl.run import Run
+from homeo_rl.seeding import generator
+from homeo_rl.snn.qcfs import QCFS, level_of
+from homeo_rl.snn.spike_accumulation import effective_steps
+from homeo_rl.spec import NetworkSpec
+
+
+def certify(
+    run: Run,
+    trained: Controller,
+    converted: Controller,
+    *,
+    episodes: int,
+    step_seconds: float = 1e-3,
+    controls: dict[str, Controller] | None = None,
+    on_episode: Callable[[], None] = lambda: None,
+) -> Certificate:
+    """Return the certificate of ``converted``, in the environment of ``run``.
+
+    Args:
+        run: where ``trained`` comes from.
+        trained: the policy with QCFS activations.
+        converted: the spiking one.
+        episodes: pairs of episodes, with the same seeds.
+        step_seconds: what a time step is taken to last.
+        controls: other policies whose returns stand beside these two, by what they are.
+        on_episode: called after each episode.
+    """
+    source, spiking, widths = trained.network, converted.network, converted.network.spec.widths
+    assert isinstance(source, MLPNetwork)
+    assert isinstance(spiking, PascalNetwork)
+    policies = {"the trained network": trained, "the converted network": converted, **(controls or {})}
+    played = {name: play(run, policy, "certificate", episodes, on_episode) for name, policy in policies.items()}
+    first, second = played["the trained network"], played["the converted network"]
+    seen = torch.as_tensor(np.concatenate([one.observations for one in first]))
+    with torch.inference_mode():
+        before = torch.as_tensor(np.concatenate([one.actions for one in first]))
+        after, state = _one_by_one(converted, seen)
+        rounded = None
+        if spiking.spec.form == "dyadic":
+            spiking.at_once = True
+            rounded = int((_one_by_one(converted, seen)[0] == after).reshape(len(seen), -1).all(1).sum())
+            spiking.at_once = False
+        error = (after.double() - before.double()).abs().reshape(len(seen), -1)
+        levels = _levels(source, trained.normaliser(seen))
+        counts = [(rate * most).round() for rate, most in zip(state[1:-1], spiking.spec.levels_of_layers, strict=True)]
+        spikes, added, analogue = (float(count.mean()) for count in spiking.operations(state))
+        flipped = sum(int((a != b).sum()) for a, b in zip(levels, counts, strict=True))
+    return Certificate(
+        source=str(run.path), form=spiking.spec.form, neuron=spiking.spec.accumulator, widths=widths,
+        levels=spiking.spec.levels_of_layers, time_steps=spiking.spec.steps, step_seconds=step_seconds,
+        effective_steps=_effective_steps(spiking.spec),
+        states=len(seen), equal_rounded=rounded, equal_actions=int((error == 0).all(1).sum()),
+        max_action_error=float(error.max()),
+        rms_action_error=float(error.square().mean().sqrt()), flipped_counts=flipped,
+        hidden_counts=sum(count.numel() for count in counts),
+        multiply_accumulates=float(sum(i * o for i, o in pairwise(widths))),
+        synaptic_operations=added + analogue, analogue_operations=analogue, spikes=spikes,
+        diverged_at=tuple(_first_difference(a, b) for a, b in zip(first, second, strict=True)),
+        returns=tuple(_returns(name, [one.total for one in several]) for name, several in played.items()),
+    )  # fmt: skip
+
+
+class Played:
+    """An episode: observations [T, D], actions [T, K] or [T], rewards [T]."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.observations = np.array([step.observation for step in steps], dtype=np.float32)
+        self.actions = np.array([step.action for step in steps])
+        self.rewards = np.array([step.reward for step in steps])
+        self.total = float(self.rewards.sum())
+
+
+def play(
+    run: Run, policy: Controller, purpose: str, episodes: int, on_episode: Callable[[], None] = lambda: None
+) -> list[Played]:
+    """Play episodes of the run's environment one after another; their seeds depend on ``purpose`` only."""
+    played: list[list[Step]] = [[] for _ in range(episodes)]
+    rollout(
+        lambda slots: Session(policy, slots),
+        lambda: make_env(run.spec.env, run.spec.env_kwargs),
+        [episode_seed(0, purpose, index) for index in range(episodes)],
+        condition=Condition(name="clean"),
+        num_envs=1,
+        on_step=lambda step: played[step.episode].append(step),
+        on_episode=lambda _: on_episode(),
+    )
+    return [Played(steps) for steps in played]
+
+
+def _one_by_one(policy: Controller, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return actions and rates for many states, one by one: the last bit of a sum may depend on the batch."""
+    actions, rates = [], []
+    for row in torch.split(x, 1):
+        action, state = policy(row)
+        actions.append(action)
+        rates.append(state.rates)
+    return torch.cat(actions), [torch.cat(part) for part in zip(*rates, strict=True)]
+
+
+def _levels(network: MLPNetwork, z: Tensor) -> list[Tensor]:
+    """Return the levels of all hidden neurons for normalised observations ``z``, row by row as well."""
+    found: list[list[Tensor]] = [[] for _ in network.activations]
+    hooks = [
+        part.register_forward_pre_hook(lambda module, given, at=at: at.append(_level(module, given[0])))
+        for part, at in zip(network.activations, found, strict=True)
+    ]
+    try:
+        for row in torch.split(z, 1):
+            network(row)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [torch.cat(part) for part in found]
+
+
+def _effective_steps(spec: NetworkSpec) -> float:
+    """Return T_eff; the control's neurons are plain ones."""
+    return float(spec.steps) if spec.form == "rate" else effective_steps(spec.levels_of_layers, spec.widths[:-2])
+
+
+def _level(activation: torch.nn.Module, z: Tensor) -> Tensor:
+    assert isinstance(activation, QCFS)
+    return level_of(z, activation.step(z), activation.levels)
+
+
+def _first_difference(one: Played, other: Played) -> int | None:
+    """Return the first step at which two episodes see or do something else."""
+    shared = min(len(one.rewards), len(other.rewards))
+    same = (one.observations[:shared] == other.observations[:shared]).all(1)
+    same &= (one.actions[:shared] == other.actions[:shared]).reshape(shared, -1).all(1)
+    same &= one.rewards[:shared] == other.rewards[:shared]
+    if not same.all():
+        return int(np.flatnonzero(~same)[0])
+    return None if len(one.rewards) == len(other.rewards) else shared
+
+
+def _returns(what: str, totals: list[float]) -> Returns:
+    values = np.array(totals)
+    draws = generator(0, "certificate", "bootstrap").choice(values, (2000, len(values)))
+    low, high = np.quantile(stats.trim_mean(draws, 0.25, axis=1), [0.025, 0.975])
+    return Returns(what, float(stats.trim_mean(values, 0.25)), float(low), float(high))

@@ -1,0 +1,208 @@
+"""Convert a trained run into a run of spiking neurons that takes the same actions (`homeo_rl.conversion`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from homeo_rl.agents.controller import Controller, load_controller, save_controller
+from homeo_rl.agents.mlp import MLPNetwork
+from homeo_rl.agents.pascal import PascalNetwork
+from homeo_rl.conversion import FORMS, NEURONS, Converted, Form, Neuron
+from homeo_rl.conversion.certificate import Certificate
+from homeo_rl.conversion.levels import Choice
+from homeo_rl.envs.make import load_modules, make_env
+from homeo_rl.errors import UsageError, unknown
+from homeo_rl.run import Run, versions
+from homeo_rl.snn.qcfs import QCFS
+from homeo_rl.snn.spike_accumulation import steps_of
+from homeo_rl.spec import EncoderSpec, NetworkSpec, ReadoutSpec
+from homeo_rl.storage import bundle
+from homeo_rl.workflows.certify import certify, play
+from homeo_rl.workflows.finetune import FineTuned, finetune, levels_for
+
+METHODS = ("pascal", "rate")
+
+UNBOUNDED = 64.0
+"""Observations that are not normalised and have no bounds are planned to be no larger, in the dyadic form."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionPlan:
+    """How a run is converted.
+
+    ``form`` and ``neuron`` are those of `homeo_rl.conversion.Converted`; method "rate" is the control, plain
+    integrate-and-fire neurons averaged over ``steps`` steps. ``episodes`` pairs of episodes are played for the
+    certificate, for which a time step lasts ``step_seconds``. A ReLU policy is given QCFS activations of ``levels`` and
+    ``finetune_steps`` of behaviour cloning first; levels () are chosen for ``budget_steps`` time steps a decision.
+    """
+
+    method: Literal["pascal", "rate"] = "pascal"
+    form: Form = "counts"
+    neuron: Neuron = "pascal"
+    steps: int = 16
+    episodes: int = 10
+    step_seconds: float = 1e-3
+    finetune_steps: int = 0
+    levels: tuple[int, ...] = (8,)
+    budget_steps: int = 16
+    which: str = "policy"
+
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("--method", self.method, METHODS), ("--form", self.form, FORMS), ("--neuron", self.neuron, NEURONS),
+        ):  # fmt: skip
+            if value not in known:
+                raise unknown(what, value, known)
+        if not 1 <= self.steps <= 1024:
+            raise UsageError(f"--steps: expected 1 to 1024, got {self.steps}")
+        if self.finetune_steps < 0:
+            raise UsageError(f"--finetune-steps: expected 0 or more, got {self.finetune_steps}")
+        if self.episodes < 0 or not self.step_seconds > 0:
+            raise UsageError(
+                f"--episodes: expected 0 or more, got {self.episodes}; --step-time: expected more than 0, got "
+                f"{1e3 * self.step_seconds}"
+            )
+
+
+FINETUNE_EPISODES = 10
+"""Episodes of the ReLU policy whose states it is fine-tuned on."""
+
+CONTROLS = (4, 16, 64)
+"""Time steps of the plain rate conversions whose returns stand in the certificate."""
+
+
+def convert(
+    run: Run, plan: ConversionPlan, out: Path, *, command: str = "", on_episode: Callable[[], None] = lambda: None
+) -> tuple[Run, Certificate | None]:
+    """Write a new run at ``out`` whose policy is that of ``run``, converted, with its certificate.
+
+    ``certificate.json`` and ``certificate.md`` lie in the new run, unless ``plan.episodes`` is 0.
+
+    Raises:
+        UsageError: the policy has no QCFS activations, or ``out`` is taken; nothing was written.
+    """
+    load_modules(run.spec.modules)
+    source = load_controller(run, which=plan.which)
+    controls: dict[str, Controller] = {}
+    found = _finetuned(run, source, plan, on_episode)
+    if found is not None:
+        controls["the network before fine-tuning"] = source
+        source = found[0].controller
+    controller = converted(run, source, plan)
+    made = Run.create(
+        out,
+        replace(
+            run.spec, origin="convert", controller=controller.spec, source=str(run.path), command=command,
+            versions=versions(), agent=f"{run.spec.agent}-{plan.method}",
+        ),
+    )  # fmt: skip
+    save_controller(made, controller)
+    if found is not None:
+        tuned, choice = found
+        losses = {"steps": plan.finetune_steps, "first_loss": tuned.first_loss, "last_loss": tuned.last_loss}
+        chosen = None if choice is None else choice._asdict()
+        bundle.write_json(made.path / "finetuning.json", {**losses, "levels": chosen})
+    if plan.episodes == 0:
+        return made, None
+    controls |= {
+        f"rate conversion, T = {steps}": converted(run, source, replace(plan, method="rate", steps=steps))
+        for steps in CONTROLS
+    }
+    certificate = certify(
+        run, source, controller, episodes=plan.episodes, step_seconds=plan.step_seconds, controls=controls,
+        on_episode=on_episode,
+    )  # fmt: skip
+    told = {**asdict(certificate), "exact": certificate.exact, "latency_seconds": certificate.latency}
+    told |= dict(zip(("energy_trained_joules", "energy_converted_joules"), certificate.energy, strict=True))
+    bundle.write_json(made.path / "certificate.json", told)
+    (made.path / "certificate.md").write_text(certificate.markdown())
+    return made, certificate
+
+
+def _finetuned(
+    run: Run, source: Controller, plan: ConversionPlan, on_episode: Callable[[], None]
+) -> tuple[FineTuned, Choice | None] | None:
+    """Give a ReLU policy QCFS activations where the plan says so; their levels are chosen where it names none."""
+    network = source.network
+    if not isinstance(network, MLPNetwork) or network.spec.activation == "qcfs" or plan.finetune_steps == 0:
+        return None
+    seen = play(run, source, "finetune", FINETUNE_EPISODES, on_episode)
+    states = torch.as_tensor(np.concatenate([episode.observations for episode in seen]))
+    levels, choice = plan.levels, None
+    if not levels:
+        choice = levels_for(source, states, plan.budget_steps, neuron=plan.neuron)
+        levels = choice.levels
+    return finetune(source, states, levels=levels, steps=plan.finetune_steps), choice
+
+
+def converted(run: Run, source: Controller, plan: ConversionPlan) -> Controller:
+    """Return the policy ``source`` of ``run``, converted.
+
+    Raises:
+        UsageError: it has no QCFS activations.
+    """
+    network = source.network
+    if not isinstance(network, MLPNetwork) or network.spec.activation != "qcfs":
+        raise UsageError(
+            f"{run.path}: expected a policy with QCFS activations, got {network.spec.body} with "
+            f"{network.spec.activation if isinstance(network, MLPNetwork) else network.spec.neuron.kind}; "
+            "train one with --agent qcfs, or give a ReLU policy (--agent mlp) --finetune-steps"
+        )
+    spec = replace(source.spec, network=_spec_of(network.spec, plan))
+    controller = Controller(spec)
+    assert isinstance(controller.network, PascalNetwork)
+    controller.normaliser.load_state_dict(source.normaliser.state_dict())
+    _fill(controller.network, network, most=source.spec.clip if source.spec.normalise else _largest_entry(run))
+    return controller.eval().requires_grad_(False)
+
+
+def _largest_entry(run: Run) -> float:
+    """Return the largest absolute value of an observation that the dyadic form plans for: the space's, where it tells.
+
+    Where it does not, sums of entries beyond this may round as all floating-point numbers do.
+    """
+    with closing(make_env(run.spec.env, run.spec.env_kwargs)) as env:
+        bounds = np.abs([env.observation_space.low, env.observation_space.high])  # type: ignore[attr-defined]  # a Box
+    return float(max(bounds.max(), 1.0)) if np.isfinite(bounds).all() and bounds.max() < UNBOUNDED else UNBOUNDED
+
+
+def _spec_of(network: NetworkSpec, plan: ConversionPlan) -> NetworkSpec:
+    rate = plan.method == "rate"
+    steps = plan.steps if rate else max(sum(steps_of(list(network.levels_of_layers), plan.neuron)), 1)
+    return replace(
+        network, body="pascal", form="rate" if rate else plan.form, accumulator=plan.neuron, steps=steps,
+        encoder=EncoderSpec(kind="current"), readout=ReadoutSpec(kind="membrane"), activation="relu",
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _fill(target: PascalNetwork, source: MLPNetwork, *, most: float) -> None:
+    """Give the converted network its weights and amplitudes."""
+    linears = [layer for layer in source.layers if isinstance(layer, nn.Linear)]
+    activations = [part for part in source.activations if isinstance(part, QCFS)]
+    pairs: list[tuple[torch.Tensor, torch.Tensor]] = [(layer.weight, layer.bias) for layer in linears]
+    steps = [float(activation.step(layer.weight)) for activation, layer in zip(activations, linears, strict=False)]
+    if target.spec.form == "dyadic":
+        chain: list[nn.Module] = [part for pair in zip(linears, activations, strict=False) for part in pair]
+        exact = Converted(
+            nn.Sequential(*chain, linears[-1]).eval(),
+            form="dyadic",
+            example=torch.zeros(1, source.spec.inputs),
+            most=most,
+        )
+        constants = exact.constants()
+        pairs = [(part["weight"], part["bias"]) for part in constants[::2]]
+        steps = [float(part["step"]) for part in constants[1::2]]
+    for layer, (weight, bias) in zip(target.layers, pairs, strict=True):
+        assert isinstance(layer, nn.Linear)
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+    target.amplitudes.copy_(torch.tensor(steps, dtype=torch.float64))

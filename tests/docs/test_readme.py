@@ -1,0 +1,191 @@
+"""The README's and the tutorial's commands, in their order, as a new user would type them, each made short."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from homeo_rl.cli import main
+from homeo_rl.cli.command import flags_of
+from homeo_rl.cli.parsing import parse
+from homeo_rl.degradations.suites import load_suite
+from homeo_rl.envs.rendering import choose_backend
+from homeo_rl.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMAND = re.compile(r"^ *homeo-rl [a-z-]+ .*$", re.MULTILINE)
+FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+QUIET = ("train", "evaluate", "distill", "convert", "compose", "compile")
+OFFICE = {
+    "name": "office",
+    "outer": [[0, 0], [6, 0], [6, 6], [0, 6]],
+    "discs": [{"center": [3, 3], "radius": 0.4}],
+    "start": {"within": [[1, 1], [1.5, 1.5]]},
+    "goal": {"fixed": [5, 5]},
+}
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Return the words after ``homeo-rl`` of every command that stands on a line of its own."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    return [shlex.split(line, comments=True)[1:] for line in COMMAND.findall(text)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_is_understood(page: Path) -> None:
+    for name, *words in commands(page):
+        if name != "help":
+            parse(flags_of(name), words, prog=name)
+
+
+def short(words: list[str]) -> list[str]:
+    """Return the same command with fewer steps, episodes and frames."""
+    kind, words = words[0], list(words)
+
+    def put(flag: str, value: str) -> None:
+        if flag in words:
+            words[words.index(flag) + 1] = value
+        else:
+            words.extend([flag, value])
+
+    if kind == "train":
+        put("-n", "256" if "ppo" in words else "150")
+        put("--eval-freq", "-1")
+        own = ["n_steps:64", "batch_size:32"] if "ppo" in words else ["learning_starts:100", "batch_size:32"]
+        place = words.index("-params") + 1 if "-params" in words else len(words)
+        words[place:] = [*([] if "-params" in words else ["-params"]), *own, *words[place:]]
+    elif kind == "evaluate":
+        put("--episodes", "1")
+        put("--workers", "1")
+    elif kind == "distill":
+        for flag, value in (("--rounds", "1"), ("--samples", "200"), ("--steps", "50")):
+            put(flag, value)
+    elif kind == "convert":
+        put("--episodes", "1")
+    elif kind == "enjoy":
+        put("--steps", "20")
+    return [*words, "--no-progress"] if kind in QUIET else words
+
+
+def rendered() -> bool:
+    try:
+        choose_backend()
+    except UsageError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("page", "outside"),
+    [("README.md", False), ("docs/tutorial.md", True), pytest.param("README.md", True, marks=pytest.mark.long)],
+)
+def test_a_page_from_its_first_command_to_its_last(
+    page: str, outside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM"):
+        monkeypatch.setenv(name, "")  # whatever is chosen is undone after the test
+    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.setattr(
+        sys, "path", [place for place in sys.path if place not in ("", str(ROOT / "tests" / "support"))]
+    )
+    monkeypatch.chdir(tmp_path)
+    write_routes(Path("routes.json"))
+    done: list[str] = []
+    left: list[str] = []
+    for words in commands(ROOT / page):
+        line = f"homeo-rl {shlex.join(words)}"
+        if words[:2] == ["import", "popsan"]:
+            try:
+                shutil.copy(request.getfixturevalue("popsan_file"), words[2])
+            except pytest.skip.Exception:
+                left.append(line)
+                continue
+        if "actor.npz" in words:
+            write_actor(Path("actor.npz"))
+        if "--out" in words and words[0] == "train" and Path(words[words.index("--out") + 1]).exists():
+            continue  # shown a second time
+        if words[0] == "distill" and not Path("runs/teacher").exists():
+            shutil.copytree("runs/pole", "runs/teacher")
+        if (words[0] == "enjoy" and "navigation-san" not in words and not rendered()) or (
+            any("popsan" in word for word in words) and any("import popsan" in other for other in left)
+        ):
+            left.append(line)
+            continue
+        give(short(words), outside=outside)
+        done.append(line)
+    assert len(done) + len(left) >= (20 if page == "README.md" else 5)
+    assert len(done) >= len(left)
+    for line in left:
+        print(f"left out (no published policy or no OpenGL here): {line}")
+
+
+def give(words: list[str], *, outside: bool) -> None:
+    """Give a command: ``outside`` by the console script with nothing set, else in this process, which takes less."""
+    if outside:
+        own = {"PATH": os.environ["PATH"], "HOME": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+        script = Path(sys.executable).parent / "homeo-rl"
+        done = subprocess.run([script, *words], env=own, capture_output=True, text=True)
+        assert done.returncode == 0, (words, done.stderr[-2000:])
+        return
+    try:
+        main(words)
+    except SystemExit as ended:
+        pytest.fail(f"exit {ended.code}: homeo-rl {shlex.join(words)}")
+
+
+def write_routes(path: Path) -> None:
+    """Write a route of the evaluation world: one that the environment drew."""
+    env = gym.make("homeo_rl/Navigation-v0")
+    _, info = env.reset(seed=0)
+    env.close()
+    route = {"start": [float(value) for value in info["pose"]], "goal": [float(value) for value in info["goal"]]}
+    path.write_text(json.dumps({"routes": [route]}))
+
+
+def write_actor(path: Path) -> None:
+    """Write an actor of the published layout, untrained."""
+    sizes, draws = (24, 256, 256, 256, 2), np.random.default_rng(0)
+    np.savez(
+        path,
+        **{f"w{i}": draws.normal(0, 0.05, (sizes[i + 1], sizes[i])).astype(np.float32) for i in range(4)},
+        **{f"b{i}": np.zeros(sizes[i + 1], dtype=np.float32) for i in range(4)},
+    )
+
+
+def test_blocks_of_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python is run, the suite is read; what stands there is all that a reader has."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    kinds = []
+    torch.manual_seed(0)
+    for kind, body in FENCED.findall(text):
+        kinds.append(kind)
+        if kind == "python":
+            found: dict[str, object] = {}
+            exec(compile(body, "README.md", "exec"), found)
+            assert found["session"] is not None
+        else:
+            Path("mine.yaml").write_text(body)
+            assert load_suite("mine.yaml").conditions[0].name == "clean"
+    assert sorted(kinds) == ["python", "yaml"]
+    Path("office.json").write_text(json.dumps(OFFICE))
+    found = {"gym": gym}
+    for line in re.findall(r"^    ((?:env|many|mine) = gym[^#\n]*)", text, re.MULTILINE):
+        exec(line, found)
+    for line in ("env", "mine", "many"):
+        world = found[line]
+        assert isinstance(world, gym.Env | gym.vector.VectorEnv)
+        world.reset(seed=0)
+        world.close()

@@ -1,0 +1,87 @@
+"""Every benchmark runs with tiny sizes and prints what it promises; nothing here is timed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.imp_digits import ARMS, LOSSES, NETWORKS, draw
+
+ROOT = Path(__file__).parents[2]
+RATIOS = {
+    "policy_step": {"vs_mlp", "vs_limit", "checks_us"},
+    "sb3_loop": {f"{algo}_{agent}_vs_mlp" for algo in ("ppo", "sac", "td3") for agent in ("san", "popsan")},
+    "training_step": {"vs_mlp", "vs_limit", "vs_limit_float32"},
+    "dwam_step": {"vs_plain", "crowd_time_per_environment", "crowd_memory_per_weights"},
+    "gpu_step": {"forward_vs_reference", "training_vs_reference", "forward_vs_limit", "training_vs_limit"},
+    "evaluation_suite": {"vs_limit"},
+    "conversion_digits": {"equal"},
+    "checkpoint_cost": {"share_of_training_percent", "vs_stable_baselines3"},
+    "compiler_sizes": {"upper_over_gates_4", "gates_over_lower_4", "upper_over_gates_6", "gates_over_lower_6"},
+    "spike_trains": {"agreement"},
+    "sweep_overhead": {"vs_cells"},
+    "sweep": {"speedup", "efficiency"},
+    "navigation_world": {"steps_per_second", "vs_shapely", "330_obstacles_vs_33", "resident_mb"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(RATIOS))
+def test_benchmark(name: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--tiny", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert RATIOS[name] <= set(told["ratios"])
+    assert all(value > 0 for value in [*told["medians"].values(), *told["ratios"].values()])
+    assert told["medians"]
+
+
+def test_imp_digits(tmp_path: Path) -> None:
+    """Gains by network, accuracies by step, and with --json not a file."""
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "benchmarks.imp_digits",
+        "--tiny",
+        "--json",
+    ]
+    before = sorted((ROOT / "runs").rglob("*"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert set(told["imp_gain_t1"]) == set(told["constant_gain_t1"]) == {"mlp", "cnn"}
+    assert len(told["accuracy"]) == 2 * 4 * 3
+    assert all(len(steps) == 4 and all(0 <= value <= 100 for value in steps) for steps in told["accuracy"].values())
+    assert told["picture"] is None, "JSON is all that was asked for"
+    assert list(tmp_path.iterdir()) == []
+    assert sorted((ROOT / "runs").rglob("*")) == before
+
+
+def test_imp_digits_draws(tmp_path: Path) -> None:
+    """The picture is drawn where --picture says."""
+    rng = np.random.default_rng(0)
+    names = [f"{network} {loss} {arm}" for network in NETWORKS for loss in LOSSES for arm in ARMS]
+    draw({name: rng.uniform(50.0, 90.0, (3, 4)) for name in names}, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+def test_all_benchmarks_are_tested() -> None:
+    """A new benchmark is run here the day it is written."""
+    found = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    assert found - set(RATIOS) == {
+        "__init__",
+        "common",
+        "networks",
+        "navigation_rendering",
+        "imp_digits",
+        "random_returns",
+    }

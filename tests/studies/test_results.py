@@ -1,0 +1,32 @@
+"""The published results: pages follow from the scores beside them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from homeo_rl.studies.page import PAGE, write_page
+from homeo_rl.studies.results import read_results
+
+DOCS = Path(__file__).parents[2] / "docs"
+STUDIES = sorted(path.parent for path in DOCS.glob("results/*/study.json"))
+INTERVAL = re.compile(r"[+-]?\d\.\d{3} \[[+-]?\d\.\d{3}, [+-]?\d\.\d{3}\]")
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
+def test_pages_follow_from_the_scores(study: Path, tmp_path: Path) -> None:
+    page = write_page(read_results(study), tmp_path)
+    assert page.read_text() == (study / PAGE).read_text()
+    pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert pictures == {path.name for path in study.glob("*.png")}
+    assert all(f"({name})" in page.read_text() for name in pictures)
+
+
+def test_words_follow_from_the_pages() -> None:
+    """Every figure with an interval in the text is one of a study's page."""
+    told = INTERVAL.findall((DOCS / "results.md").read_text())
+    pages = "\n".join((study / PAGE).read_text() for study in STUDIES)
+    assert len(told) > 10
+    assert [figure for figure in told if figure not in pages] == []

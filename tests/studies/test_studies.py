@@ -1,0 +1,523 @@
+"""Studies: what the file says, that every cell is done once, statistics worked by hand, and the page."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_calls import call, last
+
+from homeo_rl.agents.controller import load_controller
+from homeo_rl.cli import main
+from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.evaluation import evaluate as evaluation
+from homeo_rl.evaluation import rollout
+from homeo_rl.evaluation.evaluate import Silence
+from homeo_rl.run import Run
+from homeo_rl.storage import bundle
+from homeo_rl.storage.pretrained import FOLDER, pretrained_names
+from homeo_rl.studies import run_study as carrying
+from homeo_rl.studies import tables
+from homeo_rl.studies.claims import judge
+from homeo_rl.studies.page import write_page
+from homeo_rl.studies.pictures import colour_of, shown_of
+from homeo_rl.studies.results import (
+    DAMAGED,
+    NETWORK,
+    Cell,
+    Results,
+    chance_of,
+    difference_of,
+    harms_of,
+    holm,
+    mean_of,
+    profile_of,
+    read_results,
+    recoveries_of,
+    room_of,
+    untrained_hosts,
+)
+from homeo_rl.studies.run_study import carry_out
+from homeo_rl.studies.study import read_study, study_names
+from homeo_rl.sweeps.read_sweep import read_sweep
+
+SUITE = """
+name: small
+version: 1
+conditions:
+  - {name: clean}
+  - {name: noise, degradations: [{kind: weights-gaussian, std: 0.5}]}
+  - {name: blind, degradations: [{kind: obs-gaussian, std: 0.5}]}
+  - {name: late, onset: 2, degradations: [{kind: weights-gaussian, std: 0.5}]}
+"""
+STUDY = """
+name: trial
+description: two policies
+episodes: 3
+calibration_episodes: 2
+contrasts: [[sleep, linear]]
+claims:
+  - {say: Sleep mends noise, group: poles, arm: sleep, conditions: [noise], gained: 5.0}
+subsets:
+  - {name: Noise alone, group: poles, conditions: [noise]}
+groups:
+  - {name: poles, suite: suite.yaml, arms: [none, sleep], hosts: [a, b]}
+  - {name: poles, suite: suite.yaml, arms: [none, linear], hosts: [b]}
+  - {name: more, suite: suite.yaml, role: development, optional: true, arms: [none], hosts: [a, nowhere]}
+"""
+
+
+@pytest.fixture
+def folder(make_run: Callable[..., Run], tmp_path: Path) -> Path:
+    """Return a folder with a study, its suite and two runs."""
+    home = tmp_path / "study"
+    home.mkdir()
+    for name in ("a", "b"):
+        made = make_run("InvertedPendulum-v5", name=name)
+        made.path.rename(home / name)
+    (home / "suite.yaml").write_text(SUITE)
+    (home / "study.yaml").write_text(STUDY)
+    return home
+
+
+def carried(folder: Path, out: Path, workers: int = 1) -> tuple[int, int]:
+    study, base = read_study(str(folder / "study.yaml"))
+    return carry_out(study, base, out, workers=workers, progress=Silence())
+
+
+def test_every_cell_is_done_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut in the middle, it goes on with the cells that are missing; the tables are the same to the last byte."""
+    out, whole, done = tmp_path / "out", tmp_path / "whole", []
+    run_cells = evaluation.run_cells
+
+    def counted(job: Any, indices: list[int], *rest: Any) -> Any:
+        for index, outcome in run_cells(job, indices, *rest):
+            done.append((job.path.name, job.plan.arms, job.cells[index]))
+            yield index, outcome
+            if len(done) == 5:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "run_cells", counted)
+    with pytest.raises(KeyboardInterrupt):
+        carried(folder, out)
+    assert carried(folder, out) == (3, 4)
+    assert carried(folder, out) == (0, 4), "nothing is left to do"
+    assert len(done) == 8 + 8 + 4, "what another entry has is not done again"
+    assert len({str(one) for one in done}) == len(done)
+    monkeypatch.undo()
+    assert carried(folder, whole, workers=2) == (3, 4)
+    for name in ("scores.csv.gz", "courses.json.gz"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    for run in ("a", "b"):
+        assert not (folder / run / "evaluations").exists(), "the runs themselves are left alone"
+    results = read_results(out)
+    assert results.document["missing"] == ["nowhere"]
+    assert results.document["suites"]["suite.yaml"]["conditions"] == {
+        "noise": "network", "blind": "surroundings", "late": "network",
+    }  # fmt: skip
+    assert [(c.host, c.arm) for c in results.of("poles", condition="noise")] == [
+        ("a", "none"), ("a", "sleep"), ("b", "none"), ("b", "sleep"), ("b", "linear"),
+    ]  # fmt: skip
+    for cell in results.of("poles", "sleep", condition="blind"):
+        assert not results.pairs([cell])[0][1].any()
+    clean = results.of("poles", "none", condition="clean")
+    assert all(cell.value.mean() == pytest.approx(1.0) for cell in clean)
+
+
+def test_a_study_grows(folder: Path, make_run: Callable[..., Run], tmp_path: Path) -> None:
+    """From its tables alone: hosts, arms and entries are added, what is known stays, also of hosts that are gone."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert carried(folder, out) == (3, 4)
+    shutil.rmtree(out / "hosts")
+    assert carried(folder, out) == (0, 4)
+    (folder / "a").rename(folder / "c")
+    more = "  - {name: new, suite: suite.yaml, arms: [none, bdett], hosts: [b]}\n"
+    (folder / "study.yaml").write_text(
+        STUDY.replace("groups:\n", "groups:\n" + more).replace("[a, b]}", "[a, c, b], optional: true}")
+    )
+    shutil.rmtree(out / "hosts")
+    assert carried(folder, out) == (2, 6)
+    (folder / "a").symlink_to("c")
+    assert carried(folder, whole) == (5, 6)
+    for name in ("scores.csv.gz", "courses.json.gz"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    shutil.rmtree(out / "hosts")
+    shutil.rmtree(folder / "b")
+    make_run("InvertedPendulum-v5", name="b", seed=1).path.rename(folder / "b")
+    assert carried(folder, out) == (3, 6), "another policy is evaluated anew"
+
+
+def test_the_page(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (evaluation, rollout):
+        monkeypatch.setattr(module, "TRACE_EVERY", 1)  # these poles fall soon
+    out, again = tmp_path / "out", tmp_path / "again"
+    listed = last(call("study", folder / "study.yaml", "--out", out, "--dry-run", "--json", capsys=capsys)[0])
+    assert (listed["hosts"], listed["missing"], listed["left_out"]) == (4, 4, ["nowhere"])
+    assert not out.exists()
+    told = last(
+        call("study", folder / "study.yaml", "--out", out, "--workers", 1, "--json", "--no-progress", capsys=capsys)[0]
+    )
+    assert (told["evaluated"], told["hosts"]) == (3, 4)
+    page = (out / "results.md").read_text()
+    for text in (
+        "## Hosts",
+        "### poles",
+        "## Harm",
+        "## Damage in mid-episode",
+        "development",
+        "nowhere",
+        "### Noise alone",
+        "a, b are one policy, whose episodes count more than once.",
+        "| sleep minus linear ",
+        "| Sleep mends noise | at least +5 ",
+        "| **no** |",
+    ):
+        assert text in page, text
+    for picture in ("arms.png", "conditions.png", "profiles.png", "recovery.png"):
+        assert (out / picture).stat().st_size > 5_000
+        assert f"({picture})" in page
+    call("study", out, "--out", again, capsys=capsys)
+    assert (again / "results.md").read_text() == page
+    assert not (again / "hosts").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("episodes: 3", "episods: 3", "line 4: .*did you mean 'episodes'"),
+        ("arms: [none, linear]", "arms: [linear]", "expected one suite, .* first arm"),
+        ("hosts: [b]", "hosts: []", "at least one host"),
+        ("hosts: [a, b]", "hosts: [a, c]", "host 'c' of group 'poles'"),
+        ("hosts: [a, b]", "hosts: [a, a]", "got 'a' twice"),
+        ("hosts: [b]}", "hosts: [b], episodes: 4}", "expected one suite, env, routes, role, episodes, first arm"),
+        ("role: development", "role: dev", "'test' or 'development'"),
+        ("optional: true", "optinal: true", "did you mean 'optional'"),
+        ("arms: [none], hosts: [a", "arms: [none, slep], hosts: [a", "did you mean 'sleep'"),
+        ("[[sleep, linear]]", "[[sleep, linaer]]", "got 'linaer'"),
+        ("group: poles,", "group: pols,", "expected one of the groups poles, more, got 'pols'"),
+        ("conditions: [noise]}", "conditions: [noize]}", "did you mean 'noise'"),
+        ("conditions: [noise], gained", "conditions: [noize], gained", "condition of claim 'Sleep mends noise'"),
+        ("gained: 5.0", "gained: 5.0, kept: 0.2", "expected one of kept, .*; got kept, gained"),
+        (", gained: 5.0", "", "line 8: .*expected one of kept, .*; got none"),
+        ("gained: 5.0", "kept: 0.5, surely: true", "surely: expected with gained only"),
+        ("arm: sleep, cond", "arm: dwam, cond", "expected arms of its group, none, sleep, linear; got 'dwam'"),
+    ],
+)
+def test_mistakes_are_told(folder: Path, tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in STUDY
+    (folder / "study.yaml").write_text(STUDY.replace(old, new))
+    with pytest.raises(UsageError, match=said):
+        carried(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_at_once_are_refused(folder: Path, tmp_path: Path) -> None:
+    with carrying._held(tmp_path / "out"), pytest.raises(UsageError, match="another process"):
+        carried(folder, tmp_path / "out")
+
+
+def test_shipped_studies_can_be_read() -> None:
+    assert {"quick", "robustness"} <= set(study_names())
+    for name in study_names():
+        study, _ = read_study(name)
+        assert study.name == name
+
+
+def test_what_is_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for said in ("expected a study's file, or a folder in which", "expected the results of a study"):
+        with pytest.raises(SystemExit) as stopped:
+            main(["study", str(tmp_path), "--out", str(tmp_path / "out")])
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err
+        (tmp_path / "study.json").write_text("{}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_that_unpack_to_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_LARGEST", 10_000)
+    bundle.write_json(tmp_path / "study.json", {})
+    for name in ("courses.json.gz", "scores.csv.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(bytes(1_000_000)))
+        with pytest.raises(UsageError, match=f"{name} unpacks to more than"):
+            read_results(tmp_path)
+        (tmp_path / "courses.json.gz").write_bytes(gzip.compress(b'{"courses": []}'))
+
+
+# Statistics.
+
+
+def cell(
+    value: list[float], *, host: str = "h", arm: str = "none", condition: str = "x", kind: str = "network"
+) -> Cell:
+    return Cell("g", "test", host, arm, condition, kind, np.array(value), {"success": np.full(len(value), np.nan)})
+
+
+def test_means_by_hand() -> None:
+    cells = [cell([0.0, 1.0]), cell([1.0, 1.0, 1.0, 0.2], condition="y")]
+    assert mean_of(cells).mean == pytest.approx((0.5 + 0.8) / 2)
+    assert mean_of(cells, middle=True).mean == pytest.approx((0.2 + 1 + 1 + 1) / 4)
+    steady = mean_of([cell([0.3] * 4)])
+    assert (steady.mean, steady.low, steady.high) == pytest.approx((0.3, 0.3, 0.3))
+    assert profile_of(cells, np.array([0.1, 0.9])).tolist() == [0.75, 0.625]
+
+
+def test_differences_are_paired() -> None:
+    """Draws differ by 100, arms by 1: the interval knows only of the arms."""
+    draws = [0.0, 100.0, 200.0, 300.0]
+    table = (cell(draws), cell([d + 1.0 for d in draws], arm="good"), cell([0.0, 101.0, 200.0, 299.0], arm="even"))
+    results = Results({}, table, ())
+    good = results.pairs(results.of("g", "good", kinds=DAMAGED))
+    found = difference_of(good)
+    assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0)
+    assert chance_of(good) == 1.0
+    assert chance_of(results.pairs(results.of("g", "even", kinds=NETWORK))) == 0.5
+
+
+def test_what_there_was_to_gain() -> None:
+    """Two hosts, clean at 1 and .8; networks lose .5, .2 and, made better by the damage, -.1; sensors are left."""
+    clean = {"condition": "clean", "kind": ""}
+    table = (
+        cell([1.0, 1.0], **clean), cell([0.4, 0.6]), cell([0.7, 0.9], condition="y"),
+        cell([0.0, 0.0], kind="surroundings"), cell([0.8, 0.8], host="i", **clean),
+        cell([0.9, 0.9], host="i"), cell([1.0, 1.0], arm="good"),
+    )  # fmt: skip
+    assert room_of(Results({}, table, ()), "g") == pytest.approx((0.5 + 0.2 - 0.1) / 4)
+    assert np.isnan(room_of(Results({}, table[1:2], ()), "g")), "nothing tells what is whole"
+
+
+def test_the_first_arm_is_the_reference() -> None:
+    table = (cell([1.0, 2.0], arm="bdett"), cell([0.5, 0.5]), cell([1.5, 2.0], arm="bdett+dwam"))
+    results = Results({}, table, ())
+    assert results.reference("g") == "bdett"
+    assert difference_of(results.pairs(results.of("g", "bdett+dwam"))).mean == pytest.approx(0.25)
+    assert difference_of(results.pairs(results.of("g", "none"))).mean == pytest.approx(-1.0)
+
+
+def test_arms_that_are_drawn() -> None:
+    """``bdett+dwam`` looks like dwam; a group without a common arm is drawn all the same."""
+    assert colour_of("bdett:scope=decision+dwam+sleep") == colour_of("dwam+sleep") != colour_of("dwam")
+    assert colour_of("bdett") == colour_of("linear-rehearsed") == "0.6"
+    assert shown_of(["none", "bdett", "dwam"], ["dwam", "none"]) == ["dwam", "none"]
+    assert shown_of(["bdett", "bdett+dwam", "more"], ["dwam", "none"]) == ["bdett", "bdett+dwam"]
+
+
+def claimed(table: tuple[Cell, ...], **asked: Any) -> list[tuple[Any, str, bool]]:
+    entry = {"say": "so", "group": "g", "arm": "good", **asked}
+    results = Results({"study": {"claims": [entry]}}, table, ())
+    return [
+        (found if isinstance(found := v.found, int) else round(found.mean, 9), v.where, v.holds) for v in judge(results)
+    ]
+
+
+def test_claims_are_judged() -> None:
+    """On host h the arm gains .5, on i it gains .1 on the mean, and loses .3 in half of the episodes."""
+    none, twenty, clean = [0.5] * 20, [0.0, 1.0] * 10, {"condition": "clean", "kind": ""}
+    table = (
+        cell(none), cell([1.0] * 20, arm="good"), cell(twenty, arm="other"),
+        cell(none, host="i"), cell([0.2, 1.0] * 10, host="i", arm="good"), cell([0.0] * 20, host="i", arm="bad"),
+        cell([0.4] * 20, host="i", arm="good", **clean), cell(none, host="i", **clean),
+    )  # fmt: skip
+    assert claimed(table, kept=0.8) == [(0.8, "", True)]
+    assert claimed(table, kept=0.81) == [(0.8, "", False)]
+    assert claimed(table, gained=0.29) == [(0.3, "", True)]
+    assert claimed(table, gained=0.29, surely=True) == [(0.3, "", False)], "the interval reaches below"
+    assert claimed(table, gained=0.0, surely=True) == [(0.3, "", True)]
+    assert claimed(table, tied=0.0) == [(0.1, "i", True)]
+    assert claimed(table, tied=0.4) == [(0.1, "i", False)]
+    assert claimed(table, gained=0.5, than="other") == [(0.5, "", True)], "hosts that both were tried on"
+    assert claimed(table, gained=-0.01, under="clean") == [(-0.1, "", False)]
+    assert claimed(table, harmed=0) == [(1, "i clean", False)]
+    assert claimed(table, harmed=1) == [(1, "i clean", True)]
+    assert claimed(table, arm="bad", harmed=0) == [(1, "i x", False)]
+    assert claimed(table, conditions=("y",), gained=0.0) == [], "nothing was evaluated yet"
+
+
+def test_holm_by_hand() -> None:
+    """0.01 x 4, 0.02 x 3, then never less than before: 0.03 x 2, 0.9 x 1."""
+    assert holm([0.9, 0.01, 0.03, 0.02]) == pytest.approx([0.9, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_harm_is_found_and_chance_is_not() -> None:
+    """Four pairs that are all worse: one of 16 sign patterns. Twenty: beyond doubt after correction."""
+    none, few = [1.0] * 4, [0.9, 0.8, 0.7, 0.6]
+    rng = np.random.default_rng(0)
+    many = [cell([1.0] * 20, condition=f"c{i}") for i in range(10)]
+    even = [cell(list(1.0 + 0.1 * rng.normal(size=20)), arm="even", condition=f"c{i}") for i in range(10)]
+    bad = [cell(list(0.9 + 0.1 * rng.normal(size=20)), arm="bad", condition=f"c{i}") for i in range(10)]
+    results = Results({}, (cell(none), cell(few, arm="few"), *many, *even, *bad), ())
+    assert harms_of(results.pairs(results.of("g", "few")))[0].p == pytest.approx(1 / 16)
+    assert all(harm.corrected > 0.05 for harm in harms_of(results.pairs(results.of("g", "even"))))
+    assert sum(harm.corrected < 0.05 for harm in harms_of(results.pairs(results.of("g", "bad")))) >= 8
+    same = harms_of([(cell([1.0]), np.zeros(1))])[0]
+    assert (same.p, same.corrected) == (1.0, 1.0)
+
+
+def test_recovery_by_hand() -> None:
+    """Damage at 4, a figure in 2 decisions: 1 1 | 0 .5 1 1 against 1 everywhere; in the second host half of it fell."""
+
+    def course(arm: str, label: str, onset: int, rewards: list[float], alive: list[int], host: str) -> dict[str, Any]:
+        trace = [{"reward": [r], "episodes": [float(n)]} for r, n in zip(rewards, alive, strict=True)]
+        named = {"entry": 0, "host": host, "episodes": 2, "arm": arm, "condition": label, "onset": onset, "every": 2}
+        return {**named, "trace": trace}
+
+    group = {"name": "g", "hosts": ["h", "k"], "suite": "s", "arms": ["none", "fix"]}
+    whole = [2] * 6
+    courses = (
+        course("none", "clean", 0, [1.0] * 6, whole, "h"), course("none", "clean", 0, [10.0] * 6, whole, "k"),
+        course("fix", "late", 4, [1.0, 1.0, 0.0, 0.5, 1.0, 1.0], whole, "h"),
+        course("fix", "late", 4, [10.0, 10.0, 0.0, 10.0, 10.0], [2, 2, 2, 1, 1], "k"),
+    )  # fmt: skip
+    found = recoveries_of(Results({"study": {"groups": [group]}}, (), courses))
+    assert [(r.arm, r.condition, r.onset) for r in found] == [("fix", "late", 4)]
+    assert found[0].usual == pytest.approx([1.0] * 6)
+    assert found[0].course == pytest.approx([1.0, 1.0, 0.0, 0.5, 0.75, 0.5])
+    assert found[0].regained == pytest.approx(0.5)
+    assert found[0].lost == pytest.approx(1.0 - 1.75 / 4)
+    assert found[0].decisions is None
+    early = (course("none", "clean", 0, [1.0] * 2, [2] * 2, "h"), course("fix", "late", 4, [1.0] * 2, [2] * 2, "h"))
+    assert recoveries_of(Results({"study": {"groups": [group]}}, (), early)) == []
+
+
+def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
+    """Of a table written here: groups of success and of retention, one without damage in mid-episode."""
+    figures = "firing_rate,rate_deviation,weight_drift,energy,rate_spread"
+    lines = [f"entry,host,arm,condition,severity,episode,seed,return,length,success,{figures}"]
+    rng = np.random.default_rng(0)
+    for entry, host in ((0, "h"), (1, "k")):
+        for arm in ("none", "sleep"):
+            for condition in ("clean,0.0", "noise,1.0"):
+                for episode in range(4):
+                    success = str(int(rng.random() < 0.7)) if entry else ""
+                    lines.append(
+                        f"{entry},{host},{arm},{condition},{episode},0,{10 + rng.normal()},5,{success},0,0,0,0,0"
+                    )
+    shared = {"suite": "s", "arms": ["none", "sleep"]}
+    groups = [{"name": "walkers", "hosts": ["h"], **shared}, {"name": "drivers", "hosts": ["k"], **shared}]
+    document = {
+        "study": {"name": "t", "description": "", "episodes": 4, "seed": 0, "groups": groups, "subsets": [],
+                  "claims": [], "contrasts": []},
+        "command": "", "missing": [], "unfinished": [], "envs": {"h": "H", "k": "K"}, "versions": {},
+        "suites": {"s": {"conditions": {"noise": "network"}}},
+    }  # fmt: skip
+    tables.write_tables(tmp_path, document, [line.split(",") for line in lines], [])
+    texts = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        texts.append(write_page(read_results(tmp_path), tmp_path / name).read_text())
+    assert texts[0] == texts[1]
+    assert "success, 1 host" in texts[0]
+    assert "mid-episode" not in texts[0]
+
+
+@pytest.mark.parametrize("others", [("h",), ()])
+@pytest.mark.parametrize("env", ["Pendulum-v1", "S"])
+def test_hosts_without_return_have_differences(tmp_path: Path, others: tuple[str, ...], env: str) -> None:
+    """Returns are compared as they are and, where the ends of the scale are known, normalised; nobody is refused."""
+    lines = ["entry,host,arm,condition,episode,severity,return,success"]
+    for host in ("sinks", *others):
+        for cell, value in (("none,clean", 9.0), ("none,noise", 3.0), ("sleep,clean", 9.0), ("sleep,noise", 8.0)):
+            total = 100 * value - 1200 if host == "sinks" else value
+            lines += [f"0,{host},{cell},{episode},{int('noise' in cell)},{total + episode}," for episode in range(3)]
+    write_study(tmp_path, lines, ["sinks", *others], {"h": "H", "sinks": env})
+    results = read_results(tmp_path)
+    assert {cell.host for cell in results.cells} == set(others)
+    page = write_page(results, tmp_path).read_text()
+    assert "needs a clean return above 0, and therefore at the end under Returns: sinks." in page
+    assert ("| walkers | test | h | H | 10 | 0.400" in page) == bool(others)
+    row = "| sleep | 1 | -299.0 [-300.0, -298.0] | -399.0 [-400.0, -398.0] | +500.0 [+500.0, +500.0] |"
+    share = 500 / (-151.9 + 1197.2)
+    assert (f"{row} +{share:.3f} [+{share:.3f}, +{share:.3f}] |" if env == "Pendulum-v1" else row + "\n") in page
+    assert ("no random and best return are known" in page) == (env == "S")
+
+
+def write_study(folder: Path, lines: list[str], hosts: list[str], envs: dict[str, str]) -> None:
+    """Write the tables of a study of one group, whose arms are none and sleep and whose damage is noise."""
+    group = {"name": "walkers", "hosts": hosts, "suite": "s", "arms": ["none", "sleep"]}
+    document = {
+        "study": {"name": "t", "description": "", "episodes": 3, "seed": 0, "groups": [group], "subsets": [],
+                  "claims": [], "contrasts": []},
+        "command": "", "missing": [], "unfinished": [], "envs": envs, "versions": {},
+        "suites": {"s": {"conditions": {"noise": "network"}}},
+    }  # fmt: skip
+    tables.write_tables(folder, document, [line.split(",") for line in lines], [])
+
+
+def test_untrained_hosts_are_flagged(tmp_path: Path) -> None:
+    """A pole that falls "keeps" more than everything; the page says that it was never trained."""
+    lines = ["entry,host,arm,condition,episode,severity,return,success"]
+    for host, clean in (("fallen", 30.0), ("standing", 990.0), ("wavering", 0.0)):
+        for arm in ("none", "sleep"):
+            for episode in range(3):
+                total = 100 + 450 * episode if host == "wavering" else clean + episode
+                lines += [
+                    f"0,{host},{arm},clean,{episode},0,{total},",
+                    f"0,{host},{arm},noise,{episode},1,{3 * total},",
+                ]
+    write_study(tmp_path, lines, ["fallen", "standing", "wavering"], dict.fromkeys(("fallen", "standing", "wavering"),
+                                                                                   "InvertedPendulum-v5"))  # fmt: skip
+    flagged = untrained_hosts(read_results(tmp_path))
+    assert set(flagged) == {"fallen", "wavering"}
+    assert "0.03 of the way from random to the best known return" in flagged["fallen"]
+    assert "wider than the return itself" in flagged["wavering"]
+    page = write_page(read_results(tmp_path), tmp_path).read_text()
+    assert "Not trained, fallen: the clean return 31 is 0.03 of the way" in page
+    assert "standing:" not in page
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("0,h,none,clean,2,0,nan,", "line 4, host h: return: expected a finite number, got 'nan'"),
+        ("0,h,none,clean,2,0,,", "line 4, host h: return: expected a finite number, got ''"),
+        ("0,h,none,clean,2,0,9,inf", "line 4, host h: success: expected a finite number, got 'inf'"),
+        ("0,h,none,clean,1,0,9,", "line 4, host h: expected each episode once, got that of line 3 again"),
+    ],
+)
+def test_damaged_episodes_of_a_study_are_named(tmp_path: Path, line: str, said: str) -> None:
+    lines = ["entry,host,arm,condition,episode,severity,return,success"]
+    lines += [f"0,h,none,clean,{episode},0,9," for episode in range(2)]
+    write_study(tmp_path, [*lines, line], ["h"], {"h": "H"})
+    with pytest.raises(StorageFault, match=said):
+        read_results(tmp_path)
+
+
+# Hosts that come with the package.
+
+HOSTS = Path(__file__).parents[2] / "benchmarks" / "hosts"
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_hosts_are_small_and_can_be_trained_again(name: str) -> None:
+    """Each is less than a megabyte, loads, and (but for the first, which is older) is a cell of a sweep."""
+    run = Run.open(FOLDER / name)
+    assert sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file()) < 1_000_000
+    assert load_controller(run).spec.network.inputs > 0
+    assert run.spec.command.startswith("homeo-rl train")
+    if name == "navigation-san":
+        return
+    for sweep, combinations in (read_sweep(path) for path in sorted(HOSTS.glob("*.yml"))):
+        for one in combinations:
+            told = one.training
+            if (
+                (told.algo, told.env, told.agent) == (run.spec.algo, run.spec.env, run.spec.agent)
+                and told.env_kwargs.items() <= run.spec.env_kwargs.items()
+                and all(run.spec.hyperparams.get(key) == value for key, value in told.params.items())
+            ):
+                if told.homeostasis_in_training != (run.spec.homeostasis_in_training or "none"):
+                    continue
+                assert run.spec.seed in sweep.seeds
+                assert told.n_timesteps in (None, run.spec.planned)
+                return
+    raise AssertionError(f"{name}: no sweep in {HOSTS} trains it")
+
+
+def test_hosts_are_twenty_megabytes_at_most() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) <= 20_000_000
