@@ -6,9 +6,10 @@ import pkgutil
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 from homeo_rl.cli import commands
+from homeo_rl.cli.flags import Common
 
 TRAIN, EVALUATE, MAKE, TOOLS = GROUPS = (
     "Train",
@@ -46,9 +47,10 @@ def module_of(name: str) -> ModuleType:
 
 
 def flags_of(name: str) -> type[Any]:
-    """Return the dataclass of a command's flags, which is the type that its ``run`` takes."""
-    flags: type[Any] = get_type_hints(module_of(name).run)["args"]
-    return flags
+    """Return the dataclass of a command's flags, the one that its module defines."""
+    module = module_of(name)
+    mine = (part for part in vars(module).values() if isinstance(part, type) and part.__module__ == module.__name__)
+    return next(part for part in mine if issubclass(part, Common))
 
 
 def listed() -> dict[str, Command]:

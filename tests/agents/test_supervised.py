@@ -19,14 +19,14 @@ import numpy as np
 import pytest
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-from test_resume import CASES, ON, Cut, cut_at, files_of
+from trainings import CASES, ON, Cut, cut_at, files_of
 
 from homeo_rl.agents.workers.supervised import SupervisedVecEnv
 from homeo_rl.cli import main
 from homeo_rl.envs.env_factory import Recipe
 from homeo_rl.errors import EnvironmentFault, NumericalFault, UsageError
 from homeo_rl.run import Run
-from homeo_rl.training.resume.snapshot import checkpointer
+from homeo_rl.training.resume import checkpointer
 from homeo_rl.training.train import train
 
 FAULTY = Recipe("Faulty-v0", modules=("faulty_envs",))

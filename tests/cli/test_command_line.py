@@ -139,7 +139,7 @@ def test_errors_and_readers_that_leave(tmp_path: Path) -> None:
 
 
 def test_what_a_check_found_is_json_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from homeo_rl.cli import suites
+    from homeo_rl.cli.commands import suites
 
     def fails(args: Any, words: list[str]) -> None:
         raise Finding("one of two failed; expected none; look", result={"failed": 1, "mean": float("nan")})
@@ -172,7 +172,7 @@ def test_what_a_check_found_is_json_too(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_whatever_is_raised_is_one_line(
     error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from homeo_rl.cli import suites
+    from homeo_rl.cli.commands import suites
 
     def fails(args: Any, words: list[str]) -> None:
         raise error

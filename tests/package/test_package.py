@@ -10,21 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from project_files import FOLDERS, ROOT, sources
 
 import homeo_rl
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("homeo_rl", "envs", "agents", "degradations")
-
-
-def sources() -> list[Path]:
-    linked = {ROOT / "homeo_rl" / name for name in FOLDERS[1:]}
-    return [
-        path
-        for folder in FOLDERS
-        for path in sorted((ROOT / folder).rglob("*.py"))
-        if not any(link in path.parents for link in linked)
-    ]
 
 
 def test_front_door() -> None:
@@ -44,7 +33,7 @@ def test_import_is_cheap() -> None:
 
 def test_packages_are_those_on_the_disk() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    inner = [p for pattern in ("*/__init__.py", "*/*/__init__.py") for p in (ROOT / "homeo_rl").glob(pattern)]
+    inner = [p for pattern in ("*/__init__.py", "*/*/__init__.py", "*/*/*/__init__.py") for p in (ROOT / "homeo_rl").glob(pattern)]
     found = {"homeo_rl"} | {".".join(p.relative_to(ROOT).parent.parts) for p in inner}
     assert set(listed) == found
 

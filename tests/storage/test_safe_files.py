@@ -29,7 +29,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from test_package import sources
+from project_files import sources
 
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.agents.importers import import_popsan, import_san
@@ -504,7 +504,7 @@ BANNED_CALLS = {
 }  # fmt: skip
 UNPICKLING = {"load_from_zip_file", "load_from_pkl", "load_replay_buffer", "set_parameters"}
 """Names by which Stable-Baselines3 reads its own files back."""
-LOADERS = {"checkpoint", "self.checkpoints", "self.segments", "tl", "np", "numpy"}
+LOADERS = {"bundle", "self.checkpoints", "self.segments", "tl", "np", "numpy"}
 """Everything whose ``load`` may be called: bundles, checkpoints, ring segments, Triton, and numpy (below)."""
 
 

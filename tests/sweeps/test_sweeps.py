@@ -473,7 +473,8 @@ def test_a_worker_that_dies_is_replaced_and_failures_stop_nobody(tmp_path: Path)
 
 def test_workers_die_with_their_driver(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; import test_sweeps\n"
+        "import sys; from pathlib import Path\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_sweeps\n"
         "if __name__ == '__main__': test_sweeps.driven(['sleeps 1', 'sleeps 2'], Path(sys.argv[1]))"
     )
     script = tmp_path / "script.py"

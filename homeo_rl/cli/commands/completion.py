@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from homeo_rl.cli.command import TOOLS, Command, flags_of, listed
 from homeo_rl.cli.flags import Common, Positional
-from homeo_rl.cli.parsing import fill
 
 COMMAND = Command(TOOLS, 9, "print completion for a shell")
 
@@ -27,7 +25,11 @@ class Completion(Common):
 
 def run(args: Completion, words: list[str]) -> dict[str, Any]:
     """Print a completion script."""
+    import argparse
+
     import shtab
+
+    from homeo_rl.cli.parsing import fill
 
     parser = argparse.ArgumentParser(prog="homeo-rl", add_help=False)
     commands = parser.add_subparsers()

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from homeo_rl.cli.command import TRAIN, Command
 from homeo_rl.cli.common import next_flags, print_next
 from homeo_rl.cli.flags import Common, Flag, Progress, Short, Words
-from homeo_rl.cli.parsing import parse
 from homeo_rl.storage.user_paths import with_local_paths
 
 COMMAND = Command(TRAIN, 1, "train an agent, or go on with a training")
@@ -180,4 +179,6 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
 
 def _laid_over(args: Train, under: dict[str, Any], words: list[str]) -> Train:
     """Read the words again, with ``under`` in place of the flags' defaults."""
+    from homeo_rl.cli.parsing import parse
+
     return with_local_paths(replace(parse(Train, words[1:], under), progress=args.progress))
