@@ -27,7 +27,7 @@ from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.recorded_episode import plan_of, play
 from homeo_rl.evaluation.rollout import TRACE_EVERY
 from homeo_rl.evaluation.tensorboard import log_evaluation
-from homeo_rl.report.page import Damage, episode_requests, gather
+from homeo_rl.report.page import Damage, gather, wishes
 from homeo_rl.report.page.sections.homeostasis import homeostasis, recovery
 from homeo_rl.report.page.sections.spikes import INK, raster
 from homeo_rl.report.page.sections.traces import Traces, read_events, read_trace
@@ -203,7 +203,7 @@ def test_the_most_telling_damage_is_wished_for(tmp_path: Path) -> None:
         evaluated(synthetic(tmp_path / "a"), arms={"dwam": 300.0, "linear": 10.0}),
         synthetic(tmp_path / "b", agent="san"),
     ]
-    found, left = episode_requests(gather(runs), {})
+    found, left = wishes(gather(runs), {})
     assert [(w.arm, w.film) for w in found if w.condition == "clean"] == [
         ("none", True), ("dwam", False), ("linear", False), ("none", True),
     ]  # fmt: skip
