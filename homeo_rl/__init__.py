@@ -1,15 +1,14 @@
-"""homeo_rl: reinforcement learning with homeostatic spiking agents that stay alive when they are damaged.
+"""homeo_rl: reinforcement learning with spiking agents that adapt to damage by homeostasis.
 
-The names below are the front door. Each is imported when it is first used, so ``import homeo_rl`` is cheap; all it
-does is to register the environments ``homeo_rl/...`` with Gymnasium.
+The names below are the public interface. Each is imported when it is first used, so ``import homeo_rl`` is cheap. The
+environments ``homeo_rl/...`` are registered as soon as Gymnasium is imported, before this package or after it.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from homeo_rl.imports.after_import import call_after_import
 from homeo_rl.imports.aliases import install_aliases
 from homeo_rl.imports.lazy import import_on_use
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from homeo_rl.training.plan import TrainingPlan
     from homeo_rl.training.train import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "BDETT": "homeostasis",
@@ -109,9 +108,11 @@ def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
 
 
-install_aliases()
-
-if Path(sys.argv[0]).name != "homeo-rl":  # the command line does it once a command is to be run: it costs .25 s
+def _register() -> None:
     from homeo_rl.envs.registration import register_environments
 
     register_environments()
+
+
+install_aliases()
+call_after_import("gymnasium", _register)

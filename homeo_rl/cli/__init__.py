@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Nothing heavy is imported before the words were understood."""
+"""The command line: parse, call, print. Heavy modules are imported after the command line was parsed."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ from homeo_rl.storage.user_paths import with_local_paths
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 1 finding, 2 usage, 3 environment, 4 numbers, 5 storage, 128 + n signal n."""
+    """Run a command and exit: 0 success, 1 failed check, 2 usage, 3 environment, 4 numerics, 5 storage, 128 + n."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):  # a terminal that knows ASCII only still shows everything
+    for stream in (sys.stdout, sys.stderr):  # for terminals that know ASCII only
         with contextlib.suppress(AttributeError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # not of every stream
-    with contextlib.suppress(ValueError):  # not in the main thread: whoever called us owns the signals
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # absent from some streams
+    with contextlib.suppress(ValueError):  # outside the main thread the caller owns the signals
         signal.signal(signal.SIGTERM, _terminate)
     name = words[0] if words and words[0] in command_names() else ""
-    understood = False
+    parsed = False
     try:
         if not name or _asks_for_help(words):
             print(_without_command(words), flush=True)
             return
         command = _parse(words)
-        understood = True
+        parsed = True
         provide_cache_folders()
-        with _alone(command.json):
-            _register()
+        with _redirect_output(command.json):
             if command.quiet:
-                command = _hushed(command)
+                command = _silence(command)
             result = module_of(name).run(with_local_paths(command), words)
         if command.json:
             _print_json(result)
@@ -47,11 +46,11 @@ def main(arguments: list[str] | None = None) -> None:
         from homeo_rl.cli.exits import exit_of
 
         code, message = exit_of(error)
-        _leave(code, message, name="" if understood else name, error=error, words=words)
+        _leave(code, message, name="" if parsed else name, error=error, words=words)
 
 
 def _leave(code: int, message: str, *, name: str, error: BaseException, words: list[str]) -> None:
-    """Say why, and exit."""
+    """Print the message, and exit."""
     import traceback
 
     if "--debug" in words:
@@ -62,7 +61,7 @@ def _leave(code: int, message: str, *, name: str, error: BaseException, words: l
         if isinstance(error, HomeoError) and error.result is not None and "--json" in words:
             _print_json(error.result)
         sys.stdout.flush()
-    except OSError:  # nobody reads, or the disk is full; Python would complain again when it leaves
+    except OSError:  # a closed pipe or a full disk, of which Python would complain again at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
@@ -72,16 +71,16 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _asks_for_help(words: list[str]) -> bool:
-    """Whether help is wanted in place of a command."""
+    """Whether help is requested instead of a command."""
     plain = words[: words.index("--")] if "--" in words else words
     return "-h" in plain or "--help" in plain
 
 
 def _without_command(words: list[str]) -> str:
-    """Return what is printed where no command is to be run: help or the version.
+    """Return what is printed if no command is run: the help or the version.
 
     Raises:
-        UsageError: the first word is no command.
+        UsageError: the first word is not a command.
     """
     first, *others = words or ["help"]
     if first in ("-V", "--version"):
@@ -101,7 +100,7 @@ def _without_command(words: list[str]) -> str:
 
 
 def _parse(words: list[str]) -> Any:
-    """Return the flags of a command; the first word is its name."""
+    """Return the flags of a command, whose name is the first word."""
     from homeo_rl.cli.parsing import parse
 
     name, *others = words
@@ -110,7 +109,7 @@ def _parse(words: list[str]) -> Any:
 
 @cache
 def _hyperparameters() -> Mapping[str, str]:
-    """Return the names that -params takes, and how: people look for them among the flags."""
+    """Return the hyper-parameters, which users look for among the flags, and how -params takes them."""
     from homeo_rl.training.algorithms import ALGORITHMS
     from homeo_rl.training.hyperparams import known
 
@@ -118,15 +117,8 @@ def _hyperparameters() -> Mapping[str, str]:
     return {name.replace("_", "-"): f"-params {name}:VALUE" for name in names}
 
 
-def _register() -> None:
-    """Register our environments, which ``import homeo_rl`` leaves to the command line where it is one."""
-    from homeo_rl.envs.registration import register_environments
-
-    register_environments()
-
-
-def _hushed(command: Any) -> Any:
-    """Return the command without progress, and switch notes off."""
+def _silence(command: Any) -> Any:
+    """Switch notes off, and return the command without progress."""
     from dataclasses import fields, replace
 
     from homeo_rl.cli import console
@@ -137,14 +129,14 @@ def _hushed(command: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _alone(wanted: bool) -> Iterator[None]:
-    """Keep standard output for JSON: inside, what we, libraries and child processes print goes to standard error."""
+def _redirect_output(wanted: bool) -> Iterator[None]:
+    """Reserve standard output for JSON: whatever is printed within, also by child processes, goes to standard error."""
     if not wanted:
         yield
         return
     with contextlib.ExitStack() as stack:
         ours = sys.__stdout__
-        if ours is not None and sys.stdout is ours:  # else somebody captures, and descriptor 1 is not ours
+        if ours is not None and sys.stdout is ours:  # else it is captured, and descriptor 1 belongs to another program
             ours.flush()
             kept = os.dup(1)
             os.dup2(2, 1)
@@ -155,7 +147,7 @@ def _alone(wanted: bool) -> Iterator[None]:
 
 
 def _print_json(result: dict[str, Any]) -> None:
-    """Print a result as one line of JSON; what is not a finite number is null."""
+    """Print a result as one line of JSON, with null for numbers that are not finite."""
     import json
     import math
 

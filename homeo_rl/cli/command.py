@@ -1,4 +1,4 @@
-"""The commands: every module of `homeo_rl.cli.commands` is one, and nothing else has to name it."""
+"""The table of commands: every module of `homeo_rl.cli.commands` is one, and is listed nowhere else."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TRAIN, EVALUATE, MAKE, TOOLS = GROUPS = (
 
 
 class Command(NamedTuple):
-    """How the help lists a command.
+    """The entry of a command in the help.
 
     Attributes:
-        group: the heading that it stands under.
-        rank: its place there.
-        summary: what it does, in one line.
+        group: the heading, one of `GROUPS`.
+        rank: the position below the heading.
+        summary: what the command does, in one line.
     """
 
     group: str
@@ -35,41 +35,40 @@ class Command(NamedTuple):
 
 @cache
 def command_names() -> tuple[str, ...]:
-    """Return the names of all commands; none is imported."""
+    """Return the names of all commands, without importing any."""
     modules = (entry.name for entry in pkgutil.iter_modules(commands.__path__))
     return tuple(name.rstrip("_").replace("_", "-") for name in modules)
 
 
 def module_of(name: str) -> ModuleType:
-    """Import the module of a command: ``COMMAND``, the dataclass of its flags, and ``run(flags, words)``."""
+    """Import the module of a command, with ``COMMAND``, the dataclass of its flags, and ``run(flags, words)``."""
     module = name.replace("-", "_")
     return import_module(f"{commands.__name__}.{module}{'_' if module == 'import' else ''}")
 
 
 def flags_of(name: str) -> type[Any]:
-    """Return the dataclass of a command's flags, the one that its module defines."""
+    """Return the dataclass of a command's flags, which its module defines."""
     module = module_of(name)
-    mine = (part for part in vars(module).values() if isinstance(part, type) and part.__module__ == module.__name__)
-    return next(part for part in mine if issubclass(part, Common))
+    classes = (part for part in vars(module).values() if isinstance(part, type) and part.__module__ == module.__name__)
+    return next(part for part in classes if issubclass(part, Common))
 
 
-def listed() -> dict[str, Command]:
-    """Return all commands as the help lists them."""
-    found = {name: module_of(name).COMMAND for name in command_names()}
-    return dict(sorted(found.items(), key=lambda entry: (GROUPS.index(entry[1].group), entry[1].rank)))
+def list_commands() -> dict[str, Command]:
+    """Return all commands in the order of the help."""
+    table = {name: module_of(name).COMMAND for name in command_names()}
+    return dict(sorted(table.items(), key=lambda entry: (GROUPS.index(entry[1].group), entry[1].rank)))
 
 
 def overview() -> str:
-    """Return the help of the program: the commands, by group."""
+    """Return the help of the program, the commands by group."""
     lines = [
         "usage: homeo-rl COMMAND [flags]",
         "",
-        "Reinforcement learning with homeostatic spiking agents that stay alive when they",
-        "are damaged.",
+        "Reinforcement learning with spiking agents that adapt to damage by homeostasis.",
     ]
-    listing = listed()
+    table = list_commands()
     for group in GROUPS:
         lines += ["", f"{group}:"]
-        lines += [f"  {name:14} {command.summary}" for name, command in listing.items() if command.group == group]
-    lines += ["", "homeo-rl help COMMAND shows its flags, homeo-rl --version the version."]
+        lines += [f"  {name:14} {command.summary}" for name, command in table.items() if command.group == group]
+    lines += ["", "homeo-rl help COMMAND lists its flags; homeo-rl --version prints the version."]
     return "\n".join(lines)

@@ -1,21 +1,35 @@
-"""What several commands share."""
+"""Functions that several commands share."""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from homeo_rl.errors import UsageError
 from homeo_rl.storage.files import printable
 
+P = TypeVar("P")
+
+
+def make_plan(kind: type[P], args: Any, **others: Any) -> P:
+    """Return a plan from the flags of the same names as its fields, and from ``others``, which take precedence."""
+    same = {field.name for field in fields(kind)} & {field.name for field in fields(args)}  # type: ignore[arg-type]
+    return kind(**{**{name: getattr(args, name) for name in same}, **others})
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return the command line of a command, for the records of a run."""
+    return shlex.join(["homeo-rl", *words])
+
 
 def open_run(path: Path, modules: tuple[str, ...] = (), *, out: Path | None = None, which: str = "policy") -> Any:
-    """Open a run folder, or a copy of an agent that comes with the package.
+    """Open a run folder, or a copy of a pretrained agent, and import its modules and ``modules``.
 
-    With ``out`` it is a copy of the run's policies there, ``which`` among them: nothing is written into the run. Its
-    modules and ``modules`` are loaded: they may register environments, degradations and plug-ins.
+    With ``out``, the policies of the run, ``which`` among them, are copied there and the copy is opened, so that
+    nothing is written into the run. The modules may register environments, degradations and mechanisms.
     """
     from homeo_rl.envs.make import load_modules
     from homeo_rl.run import Run, copied
@@ -24,7 +38,7 @@ def open_run(path: Path, modules: tuple[str, ...] = (), *, out: Path | None = No
     shipped = not (path / "run.json").exists() and str(path) in pretrained_names()
     run = Run.open(FOLDER / path if shipped and out is not None else path)
     if out is not None:
-        run.load_policy(which=which)  # there is one
+        run.load_policy(which=which)  # raises where there is none
         run = copied(run, out, which=which)
     run = Run(run.path, replace(run.spec, modules=tuple(dict.fromkeys((*run.spec.modules, *modules)))))
     load_modules(run.spec.modules)
@@ -32,16 +46,16 @@ def open_run(path: Path, modules: tuple[str, ...] = (), *, out: Path | None = No
 
 
 def next_flags(env: str, suite: str) -> list[str]:
-    """Return flags of an evaluation that suit an environment."""
+    """Return the flags of an evaluation that fit an environment."""
     suite = "navigation-paper" if env.startswith("homeo_rl/Navigation") else suite
     return ["--suite", suite, "--homeostasis", "none,dwam"]
 
 
 def print_next(*words: object) -> None:
-    """Print the command that people want next, so that a shell understands it."""
+    """Print the command that usually follows, quoted for a shell."""
     from homeo_rl.cli.console import print_hint
 
-    print_hint(f"next: {shlex.join(['homeo-rl', *map(str, words)])}")
+    print_hint(f"next: {command_line([str(word) for word in words])}")
 
 
 def print_report(report: Any, title: str) -> None:
@@ -55,10 +69,10 @@ def print_report(report: Any, title: str) -> None:
         print(f"note: {printable(note, 600)}")
     header, drives = drive_rows(report.cells)
     if drives:
-        print_table("how the drives ended", header, drives)
+        print_table("outcomes of the navigation episodes", header, drives)
     header, reflexes = reflex_rows(report.cells)
     if reflexes:
-        print_table("what the reflex did", header, reflexes)
+        print_table("activity of the reflex", header, reflexes)
     if report.differences:
         print_table("against none, paired by episode, all damaged conditions", *difference_rows(report.differences))
 
@@ -67,7 +81,7 @@ def whole_numbers(text: str, flag: str) -> tuple[int, ...]:
     """Return the numbers of a flag such as ``1,2,4``.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: the text has another form.
     """
     try:
         return tuple(int(word) for word in text.split(","))

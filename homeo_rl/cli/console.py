@@ -1,4 +1,4 @@
-"""What a person sees while a command works: bars with the time left, tables. Everything goes to standard error."""
+"""Progress bars with the remaining time, on standard error, and tables, on standard output."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _hushed = False
 
 
 def hush() -> None:
-    """Print no notes any more (``--quiet``)."""
+    """Print no notes from now on (``--quiet``)."""
     global _hushed
     _hushed = True
 
 
 def print_hint(text: str) -> None:
-    """Print what somebody may want to do next."""
+    """Print a suggestion for the next step."""
     if not _hushed:
         print(text)
 
 
 class Console(rich.console.Console):
-    """A console that lets the command end as every other where nobody reads any more; rich would leave with code 1."""
+    """A console that raises where its output is closed, as print does; rich itself would exit with code 1."""
 
     def on_broken_pipe(self) -> None:
-        """Pass the error on."""
+        """Raise the error."""
         raise BrokenPipeError
 
 
 class Bars:
-    """Progress bars on a terminal; where there is none, a line every tenth of the way."""
+    """Progress bars on a terminal; elsewhere a line after every tenth."""
 
     def __init__(self, *, enabled: bool) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -68,23 +68,23 @@ class Bars:
         self._what, self._total, self._done, self._tenth, self._since = "", 0, 0, 0, 0.0
 
     @contextmanager
-    def shown(self) -> Iterator[Bars]:
-        """Show the bars inside a with block."""
+    def show(self) -> Iterator[Bars]:
+        """Show the bars within a with block."""
         with self._progress:
             yield self
 
     def start(self, what: str, total: int) -> None:
-        """Begin a new bar of ``total`` parts."""
+        """Start a new bar of ``total`` steps."""
         self._what, self._total, self._done, self._tenth, self._since = what, total, 0, 0, time.monotonic()
         self._progress.remove_task(self._task)
         self._task = self._progress.add_task(escape(what), total=total, extra="")
 
     def advance(self, count: int = 1) -> None:
-        """Count parts done."""
+        """Advance the bar by ``count`` steps."""
         self.reach(self._done + count)
 
     def reach(self, done: int, extra: str = "") -> None:
-        """Set how many parts are done, with a word beside the bar."""
+        """Set the number of finished steps, and a text beside the bar."""
         self._done = min(done, self._total)
         self._progress.update(self._task, completed=self._done, extra=escape(extra))
         tenth = 10 * self._done // max(self._total, 1)
@@ -103,10 +103,10 @@ class Bars:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to standard output; a file gets the width it needs.
+    """Print a table to standard output, in a file at full width.
 
-    On a terminal, columns that find no room go into a further block that begins with the first column again. Texts are
-    wrapped; numbers never are, as long as one column of them fits.
+    On a terminal, columns that do not fit follow in a second block, which repeats the first column. Texts are wrapped;
+    numbers are not, provided that one column of them fits.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
     console.print(escape(title), style="bold")
@@ -124,7 +124,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 def _table(
     header: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int], *, foldable: bool = False
 ) -> Table:
-    """Return some columns as a table: texts are wrapped, numbers stand right and whole unless ``foldable``."""
+    """Return some columns as a table: texts are wrapped; numbers are right-aligned, unbroken unless ``foldable``."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column in columns:
         entries = [row[column] for row in rows]
@@ -144,12 +144,12 @@ def _table(
 
 
 def _fits(console: Console, table: Table) -> bool:
-    """Whether nothing of a table has to be folded."""
+    """Whether a table fits without folding."""
     return Measurement.get(console, console.options.update(max_width=10_000), table).minimum <= console.width
 
 
 _NUMBER = re.compile(r"[-+]?\d")
-"""How an entry begins that is a number."""
+"""The beginning of a number."""
 
 _LONG = 24
-"""Characters of a text that is wrapped where there is no room."""
+"""Width in characters above which a text may be wrapped."""

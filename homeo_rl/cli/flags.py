@@ -1,8 +1,9 @@
-"""What all commands share."""
+"""Flags that several commands share, and the marks that describe a flag."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 T = TypeVar("T")
@@ -10,20 +11,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Short:
-    """Other spellings of a flag, such as ``-n``."""
+    """Other spellings of a flag: short ones, such as ``-n``, and those of earlier versions, such as ``--steps``."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Marks a field that is given by its place and not by a name."""
+    """Marks a field that is given by its position and not by a name."""
 
 
 Positional = Annotated[T, Place()]
 Words = tuple[str, ...]
 Flag = bool
 Progress = Annotated[bool, Short(("-P",))]
+Timesteps = Annotated[int | None, Short(("-n",))]
+Hyperparams = Annotated[Words, Short(("-params",))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,3 +39,26 @@ class Common:
     """Print results and errors only: no progress, no notes."""
     debug: Flag = False
     """Show tracebacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithProgress(Common):
+    """Flags of a command that takes a while."""
+
+    progress: Progress = True
+    """Show progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithPolicy(Common):
+    """Flags of a command that reads the policy of a run."""
+
+    run: Positional[Path]
+    """Run folder, or the name of a pretrained agent (homeo-rl agents)."""
+    best: Flag = False
+    """Use the best policy seen in training instead of the last one."""
+
+    @property
+    def which(self) -> str:
+        """The name of the policy bundle."""
+        return "best" if self.best else "policy"

@@ -1,7 +1,7 @@
-"""From the words of a command line to flags, and from flags to help: argparse, built of dataclasses.
+"""Parse a command line into a dataclass of flags, and print the help of one, with argparse.
 
-A field is a flag: its type says which words it takes, its default whether it may be left out, the string below it is
-its help. Messages are our own, because argparse's change between versions of Python.
+Each field of the dataclass is a flag: its type determines the values, its default whether it is required, and the
+string below it is the help text. The messages are our own, because argparse's differ between versions of Python.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from homeo_rl.errors import UsageError, near
 T = TypeVar("T")
 
 _FLAG = re.compile(r"--?[A-Za-z]")
-"""How a word begins that is a flag and not a value; ``-1`` and ``-1e5`` are values."""
+"""The beginning of a flag; ``-1`` and ``-1e5`` are values."""
 
 _NOTHING = re.compile(r"expected (one|at least one|\d+) arguments?")
-"""What argparse says where a flag's value is missing."""
+"""argparse's message where the value of a flag is missing."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one `UsageError`."""
+    """A parser whose errors are `UsageError`s."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of printing and leaving."""
+        """Raise instead of printing and exiting."""
         raise UsageError(message)
 
 
@@ -47,45 +47,44 @@ def parse(
     prog: str = "",
     elsewhere: Callable[[], Mapping[str, str]] = dict,
 ) -> T:
-    """Read the words that follow a command's name.
+    """Parse the words that follow the name of a command.
 
     Args:
-        kind: the command's flags.
-        words: what was typed.
-        defaults: values in place of the flags' defaults; the words win.
+        kind: the dataclass of the command's flags.
+        words: the command line.
+        defaults: values that replace the defaults of the flags; the command line takes precedence.
         prog: the command, for the messages.
-        elsewhere: returns names that are given otherwise than as a flag, and how; asked for where a flag is unknown.
+        elsewhere: returns names that are not flags but are given in another way, and how; called for an unknown flag.
 
     Raises:
-        UsageError: an unknown flag, a missing or wrong value.
+        UsageError: an unknown flag, or a missing or invalid value.
     """
     parser = parser_of(kind, prog=prog)
-    words = _spelled(parser, words, elsewhere, prog)
-    found = argparse.Namespace()
+    words = _normalize(parser, words, elsewhere, prog)
+    namespace = argparse.Namespace()
     try:
-        _, left = parser.parse_known_intermixed_args(words, found)
+        _, left = parser.parse_known_intermixed_args(words, namespace)
     except argparse.ArgumentError as error:
         message = "expected a value, got none" if _NOTHING.fullmatch(error.message) else error.message
-        raise UsageError(f"{(error.argument_name or '').rpartition('/')[2]}: {message}") from None
+        names = (error.argument_name or "").split("/")
+        raise UsageError(f"{next((n for n in names if n.startswith('--')), names[0])}: {message}") from None
     except UsageError:
-        left = []  # something is missing; what, is said below
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(found).items()}
-    fields = [field for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]  # a dataclass
-    needed = [field.name for field in fields if field.default is dataclasses.MISSING]
-    missing = [name for name in needed if name not in given]
+        left = []  # a required argument is missing; the message below names it
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(namespace).items()}
+    missing = [name for name in _list_required(kind) if name not in values]
     if missing:
-        names = ", ".join(_shown(kind, name) for name in missing)
-        raise UsageError(f"expected {names}, got nothing; for help: homeo-rl help {prog}")
+        names = [_usage_of(kind, name) for name in missing]
+        raise UsageError(f"expected {', '.join(names)}, got nothing; for help: homeo-rl help {prog}")
     if left:
         raise UsageError(f"expected no more words, got {left[0]!r}; for help: homeo-rl help {prog}")
-    return kind(**{**(defaults or {}), **given})
+    return kind(**{**(defaults or {}), **values})
 
 
 def parser_of(kind: type[Any], *, prog: str) -> Parser:
     """Return a parser for the flags of ``kind``, with their help."""
-    needed = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
+    needed = [_usage_of(kind, name, value=True) for name in _list_required(kind)]
     parser = Parser(
-        usage=" ".join(["homeo-rl", prog, *(_shown(kind, name, value=True) for name in needed), "[flags]"]),
+        usage=" ".join(["homeo-rl", prog, *needed, "[flags]"]),
         description=inspect.cleandoc(kind.__doc__ or ""),
         formatter_class=Formatter,
         allow_abbrev=False,
@@ -98,32 +97,32 @@ def parser_of(kind: type[Any], *, prog: str) -> Parser:
 
 
 def fill(parser: argparse.ArgumentParser, kind: type[Any]) -> None:
-    """Give a parser the flags of ``kind``."""
-    texts, hints = _texts(kind), get_type_hints(kind, include_extras=True)
-    arguments, own = parser.add_argument_group("arguments"), parser.add_argument_group("flags")
+    """Add the flags of ``kind`` to a parser: those of the command first, then those that it shares with others."""
+    texts, hints = _read_help(kind), get_type_hints(kind, include_extras=True)
+    arguments, flags = parser.add_argument_group("arguments"), parser.add_argument_group("flags")
     common = parser.add_argument_group("flags of every command")
     shared = {field.name for field in dataclasses.fields(Common)}
-    for field in dataclasses.fields(kind):
-        value, marks = _marked(hints[field.name])
+    for field in sorted(dataclasses.fields(kind), key=lambda field: field.name not in kind.__annotations__):
+        value, marks = _split_marks(hints[field.name])
         text, several = texts.get(field.name, "").replace("%", "%%"), get_origin(value) is tuple
-        group = common if field.name in shared else own
-        names = [name for mark in marks if isinstance(mark, Short) for name in mark.names]
-        names.append(f"--{field.name.replace('_', '-')}")
-        more: dict[str, Any] = {}
+        group = common if field.name in shared else flags
+        others = [name for mark in marks if isinstance(mark, Short) for name in mark.names]
+        names = sorted([f"--{field.name.replace('_', '-')}", *others], key=lambda name: name.startswith("--"))
+        options: dict[str, Any] = {}
         if any(isinstance(mark, Place) for mark in marks):
             group, names = arguments, [field.name]
-            more = {"nargs": "*" if several else None, "type": _reader(value), "metavar": field.name.upper()}
+            options = {"nargs": "*" if several else None, "type": _reader(value), "metavar": field.name.upper()}
         elif value is bool:
-            more = {"dest": field.name, "action": argparse.BooleanOptionalAction if field.default else "store_true"}
+            options = {"dest": field.name, "action": argparse.BooleanOptionalAction if field.default else "store_true"}
         else:
-            more = {"dest": field.name, "type": _reader(value), "metavar": _meta(value)}
-            more |= {"nargs": "*", "action": "extend"} if several else {}
+            options = {"dest": field.name, "type": _reader(value), "metavar": _metavar(value)}
+            options |= {"nargs": "*", "action": "extend"} if several else {}
             if field.default not in (dataclasses.MISSING, None, "", ()):
                 text += f" [{field.default}]"
-        made = group.add_argument(*names, help=text, **more)
+        action = group.add_argument(*names, help=text, **options)
         if get_origin(value) is Literal:
-            made.choices = get_args(value)  # for completion; the reader refuses all others before argparse does
-    common.add_argument("-h", "--help", help="Show this and leave.", action="help")
+            action.choices = get_args(value)  # for completion; the reader refuses all others before argparse does
+    common.add_argument("-h", "--help", help="Show this help and exit.", action="help")
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -138,11 +137,11 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         return "\n\n".join(paragraphs)
 
     def _split_lines(self, text: str, width: int) -> list[str]:
-        """Wrap a flag's help; words with hyphens stay whole."""
+        """Wrap the help of a flag without breaking words at hyphens."""
         return textwrap.wrap(text, width, break_on_hyphens=False)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        """Write the value once, behind the last spelling."""
+        """Write the value once, after the last spelling."""
         if not action.option_strings:
             return super()._format_action_invocation(action)
         value = "" if action.nargs == 0 else f" {self._format_args(action, str(action.metavar))}"
@@ -155,7 +154,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def width() -> int:
-    """Return the columns that help may take."""
+    """Return the width of help texts in columns."""
     return min(shutil.get_terminal_size().columns, 80)
 
 
@@ -164,30 +163,32 @@ def spellings(parser: argparse.ArgumentParser) -> list[str]:
     return list(parser._option_string_actions)
 
 
-def _spelled(parser: Parser, words: Sequence[str], elsewhere: Callable[[], Mapping[str, str]], prog: str) -> list[str]:
+def _normalize(
+    parser: Parser, words: Sequence[str], elsewhere: Callable[[], Mapping[str, str]], prog: str
+) -> list[str]:
     """Return the words with ``--n_timesteps`` written ``--n-timesteps``.
 
     Raises:
-        UsageError: one is a flag that there is none of; the nearest of this command is suggested.
+        UsageError: a flag is unknown; the message suggests the most similar flag of this command.
     """
     known = spellings(parser)
-    found: list[str] = []
+    result: list[str] = []
     for index, word in enumerate(words):
         if word == "--":
-            return [*found, *words[index:]]
+            return [*result, *words[index:]]
         if not _FLAG.match(word):
-            found.append(word)
+            result.append(word)
             continue
         name, equals, value = word.partition("=")
         name = name if name in known or not name.startswith("--") else name.replace("_", "-")
         joined = not name.startswith("--") and name[:2] in known  # as -n100
         if name not in known and not joined:
-            written = {**elsewhere(), **{one.lstrip("-"): one for one in known}}
-            like = near(name.lstrip("-"), written, cutoff=0.6)
-            hint = f"for help: homeo-rl help {prog}" if like is None else f"did you mean {written[like]}?"
+            hints = {**elsewhere(), **{flag.lstrip("-"): flag for flag in known}}
+            like = near(name.lstrip("-"), hints, cutoff=0.6)
+            hint = f"for help: homeo-rl help {prog}" if like is None else f"did you mean {hints[like]}?"
             raise UsageError(f"unknown flag {name}; {hint}")
-        found.append(name + equals + value)
-    return found
+        result.append(name + equals + value)
+    return result
 
 
 def _reader(value: Any) -> Callable[[str], Any]:
@@ -243,37 +244,40 @@ def _choice(known: Sequence[str]) -> Callable[[str], str]:
     return choose
 
 
-def _meta(value: Any) -> str:
+def _metavar(value: Any) -> str:
     value = _single(value)
     return {int: "N", float: "X", Path: "PATH", str: "TEXT"}.get(value, "NAME")
 
 
 def _single(value: Any) -> Any:
-    """Return what one word of a type is: the type, or that of its entries, without None."""
+    """Return the type of one word: the type itself or that of its entries, without None."""
     if get_origin(value) in (Union, types.UnionType):
-        value = next(one for one in get_args(value) if one is not types.NoneType)
+        value = next(part for part in get_args(value) if part is not types.NoneType)
     return get_args(value)[0] if get_origin(value) is tuple else value
 
 
-def _marked(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Return a type and what it is annotated with."""
-    if get_origin(hint) is not Annotated:
-        return hint, ()
-    value, *marks = get_args(hint)
+def _split_marks(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return a type and its annotations."""
+    value, *marks = get_args(hint) if get_origin(hint) is Annotated else [hint]
     return value, tuple(marks)
 
 
-def _shown(kind: type[Any], name: str, *, value: bool = False) -> str:
-    """Return how a field is given: RUN by place, --out by name, with its value if it is to be shown."""
-    held, marks = _marked(get_type_hints(kind, include_extras=True)[name])
+def _list_required(kind: type[Any]) -> list[str]:
+    """Return the names of the fields that have no default."""
+    return [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
+
+
+def _usage_of(kind: type[Any], name: str, *, value: bool = False) -> str:
+    """Return how a field is written, RUN by position or --out by name, with its value if requested."""
+    content, marks = _split_marks(get_type_hints(kind, include_extras=True)[name])
     if any(isinstance(mark, Place) for mark in marks):
-        return name.upper() + (" ..." if value and get_origin(held) is tuple else "")
-    return f"--{name.replace('_', '-')}" + (f" {_meta(held)}" if value else "")
+        return name.upper() + (" ..." if value and get_origin(content) is tuple else "")
+    return f"--{name.replace('_', '-')}" + (f" {_metavar(content)}" if value else "")
 
 
-def _texts(kind: type[Any]) -> dict[str, str]:
-    """Return the string below each field."""
-    found: dict[str, str] = {}
+def _read_help(kind: type[Any]) -> dict[str, str]:
+    """Return the string below each field, read from the source of the class and its bases."""
+    texts: dict[str, str] = {}
     for part in reversed(kind.__mro__[:-1]):
         body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]
         assert isinstance(body, ast.ClassDef)
@@ -281,5 +285,5 @@ def _texts(kind: type[Any]) -> dict[str, str]:
             if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
                 continue
             if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                found[field.target.id] = " ".join(str(below.value.value).split())
-    return found
+                texts[field.target.id] = " ".join(str(below.value.value).split())
+    return texts

@@ -1,1 +1,1 @@
-"""How modules are found: on first use, under an older name, in a user's own folder."""
+"""Imports on first use, under an older name, from a user's own folder, and actions after an import."""

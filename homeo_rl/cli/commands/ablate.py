@@ -28,11 +28,11 @@ class Ablate(Common):
     """Spiking preset."""
     n_timesteps: Annotated[int, Short(("-n",))] = 50_000
     """Environment steps of each training."""
-    seeds: int = 5
+    num_seeds: Annotated[int, Short(("--seeds",))] = 5
     """Trainings of each arm."""
     arms: str = "baseline,IMP,LTS,IMP + LTS,constant"
     """Arms, separated by commas: mean read-out, IMP, last-step read-out, both, and a learnable constant current."""
-    time_steps: str = ""
+    spike_steps: Annotated[str, Short(("--time-steps",))] = ""
     """Spike steps after which decisions are cut, 1,4; by default none are."""
     episodes: int = 20
     """Episodes after each training."""
@@ -60,14 +60,16 @@ def run(args: Ablate, words: list[str]) -> dict[str, Any]:
     for arm in arms:
         if arm not in ARMS:
             raise unknown("arm", arm, ARMS)
-    cuts = whole_numbers(args.time_steps, "--time-steps") if args.time_steps else ()
+    cuts = whole_numbers(args.spike_steps, "--spike-steps") if args.spike_steps else ()
     training = TrainingPlan(
         algo=args.algo, env=args.env, agent=args.agent, steps=args.n_timesteps, eval_freq=-1,
         hyperparams=parse_params(args.hyperparams), command=shlex.join(["homeo-rl", *words]),
     )  # fmt: skip
-    plan = AblationPlan(training=training, out=args.out, arms=arms, seeds=args.seeds, episodes=args.episodes, cuts=cuts)
-    with Bars(enabled=args.progress).shown() as bars:
-        bars.start(f"{args.algo} {args.agent} on {args.env}", len(arms) * args.seeds)
+    plan = AblationPlan(
+        training=training, out=args.out, arms=arms, seeds=args.num_seeds, episodes=args.episodes, cuts=cuts
+    )
+    with Bars(enabled=args.progress).show() as bars:
+        bars.start(f"{args.algo} {args.agent} on {args.env}", len(arms) * args.num_seeds)
         found = ablate(plan, workers=args.workers or os.cpu_count() or 1, on_done=lambda _: bars.advance())
     rows = []
     for done in found:
@@ -79,7 +81,7 @@ def run(args: Ablate, words: list[str]) -> dict[str, Any]:
             named = replace(episodes[0], run="seeds", arm=done.arm, condition=label, severity=0.0, episode=done.seed)
             rows.append(replace(named, total=mean))
     compared = cells(rows)
-    title = f"{args.algo} {args.agent}, {args.env}: means of {args.episodes} episodes over {args.seeds} seeds"
+    title = f"{args.algo} {args.agent}, {args.env}: means of {args.episodes} episodes over {args.num_seeds} seeds"
     picture = args.out / "returns.png"
     draw_returns(compared, picture, title=title)
     lines = [[cell.label, cell.arm, f"{cell.iqm:,.1f} [{cell.ci_low:,.1f}, {cell.ci_high:,.1f}]"] for cell in compared]

@@ -1,14 +1,14 @@
-"""``homeo-rl completion``."""
+"""The command ``homeo-rl completion``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from homeo_rl.cli.command import TOOLS, Command, flags_of, listed
+from homeo_rl.cli.command import TOOLS, Command, flags_of, list_commands
 from homeo_rl.cli.flags import Common, Positional
 
-COMMAND = Command(TOOLS, 9, "print completion for a shell")
+COMMAND = Command(TOOLS, 9, "print a completion script for a shell")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Completion(Common):
     """
 
     shell: Positional[Literal["bash", "zsh", "tcsh"]]
-    """The shell."""
+    """bash, zsh or tcsh."""
 
 
 def run(args: Completion, words: list[str]) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def run(args: Completion, words: list[str]) -> dict[str, Any]:
 
     parser = argparse.ArgumentParser(prog="homeo-rl", add_help=False)
     commands = parser.add_subparsers()
-    for name, command in listed().items():
+    for name, command in list_commands().items():
         fill(commands.add_parser(name, help=command.summary, add_help=False), flags_of(name))
     script = shtab.complete(parser, args.shell)
     print(script)

@@ -1,45 +1,38 @@
-"""``homeo-rl compose``."""
+"""The command ``homeo-rl compose``."""
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from homeo_rl.cli.command import MAKE, Command
-from homeo_rl.cli.common import open_run, print_next
-from homeo_rl.cli.flags import Common, Flag, Positional, Progress
+from homeo_rl.cli.common import command_line, open_run, print_next
+from homeo_rl.cli.flags import Flag, WithPolicy, WithProgress
 
 COMMAND = Command(MAKE, 5, "add a compiled reflex to a policy")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compose(Common):
-    """Put a compiled reflex beside a policy: sensor events go in, its spikes gate the action."""
+class Compose(WithPolicy, WithProgress):
+    """Add a compiled reflex to a policy: sensor events are its input, and its spikes gate the action."""
 
-    run: Positional[Path]
-    """Run folder, or the name of an agent that comes with the package (homeo-rl agents)."""
     reflex: str
     """YAML file with events, outputs and gates, or navigation-brake."""
     out: Path
-    """Where the composed run goes."""
+    """Run folder of the composed policy."""
     beta: str = ""
-    """Leak of the neurons; by default what the file says."""
+    """Leak of the neurons; by default that of the file."""
     reset: str = ""
-    """soft, hard or soft_next; by default what the file says."""
+    """soft, hard or soft_next; by default that of the file."""
     target: str = ""
-    """layered (acts at once) or unit (a decision late for every synapse in a row); by default what the file says."""
+    """layered (acts at once) or unit (one decision late per synapse in a row); by default that of the file."""
     modular: Flag = False
-    """A gate for every operation as it is written, instead of several in one."""
-    best: Flag = False
-    """Take the best policy seen in training instead of the last one."""
-    progress: Progress = True
-    """Show progress."""
+    """One gate for every written operation, instead of several operations in one gate."""
 
 
 def run(args: Compose, words: list[str]) -> dict[str, Any]:
-    """Put a compiled reflex beside a policy."""
+    """Add a compiled reflex to a policy."""
     from homeo_rl.run import require_new
 
     require_new(args.out)
@@ -51,29 +44,27 @@ def run(args: Compose, words: list[str]) -> dict[str, Any]:
     from homeo_rl.workflows.compose import compose
 
     document = read_document(args.reflex)
-    flags = {"beta": args.beta, "reset": args.reset, "target": args.target}
-    document = replace(
-        document, neurons=replace(document.neurons, **{name: value for name, value in flags.items() if value})
-    )
-    with Bars(enabled=args.progress).shown() as bars:
-        made, compiled, certificate = compose(
-            run, document, args.out, where=args.reflex, which="best" if args.best else "policy",
-            fuse=not args.modular, command=shlex.join(["homeo-rl", *words]),
+    flags = {name: value for name in ("beta", "reset", "target") if (value := getattr(args, name))}
+    document = replace(document, neurons=replace(document.neurons, **flags))
+    with Bars(enabled=args.progress).show() as bars:
+        composed, compiled, certificate = compose(
+            run, document, args.out, where=args.reflex, which=args.which,
+            fuse=not args.modular, command=command_line(words),
             on_level=lambda depth, states: bars.reach(depth, f"{states:,} states"),
         )  # fmt: skip
-    net = compiled.network
-    picture = draw_graph(net, made.path / "reflex.svg", title=document.name or args.reflex)
+    net, name = compiled.network, document.name or args.reflex
+    picture = draw_graph(net, composed.path / "reflex.svg", title=name)
     late = f"; it acts {net.latency} decisions late" if net.latency else ""
-    print(f"run: {made.path}")
+    print(f"run: {composed.path}")
     print(
-        f"reflex {document.name or args.reflex}: {net.neurons} neurons, {net.weights} weights, equal to its "
-        f"specification for every train ({certificate.states:,} pairs of states){late}"
+        f"reflex {name}: {net.neurons} neurons, {net.weights} weights, equal to its specification for every spike "
+        f"train ({certificate.states:,} pairs of states){late}"
     )
     print(f"graph: {picture}")
-    suite = "navigation-paper" if made.spec.env.startswith("homeo_rl/Navigation") else "quick"
-    print_next("evaluate", made.path, "--suite", suite, "--homeostasis", "none,no-reflex")
+    suite = "navigation-paper" if composed.spec.env.startswith("homeo_rl/Navigation") else "quick"
+    print_next("evaluate", composed.path, "--suite", suite, "--homeostasis", "none,no-reflex")
     return {
-        "run": str(made.path),
+        "run": str(composed.path),
         "neurons": net.neurons,
         "weights": net.weights,
         "latency": net.latency,

@@ -1,4 +1,4 @@
-"""``homeo-rl conditions``."""
+"""The command ``homeo-rl conditions``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ COMMAND = Command(TOOLS, 7, "list the conditions of a suite")
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions(Common):
-    """List the conditions of a suite: what is damaged, how much, and from which step on."""
+    """List the conditions of a suite: the degradations, their severity, and the step at which they begin."""
 
     suite: Positional[str]
     """Name of a suite (homeo-rl suites lists them), or a YAML file."""
     gym_packages: Words = ()
-    """Packages that register degradations of your own."""
+    """Packages that register your own degradations."""
 
 
 def run(args: Conditions, words: list[str]) -> dict[str, Any]:
@@ -30,26 +30,19 @@ def run(args: Conditions, words: list[str]) -> dict[str, Any]:
 
     load_modules(args.gym_packages)
     suite = load_suite(args.suite)
-    listed: list[dict[str, Any]] = [
-        {
-            "name": one.label,
-            "severity": one.severity,
-            "onset": one.onset,
-            "env": one.env,
-            "degradations": [fields_of(part) for part in one.degradations],
-        }
-        for one in suite.conditions
-    ]
+    conditions: list[dict[str, Any]] = [
+        {"name": c.label, "severity": c.severity, "onset": c.onset, "env": c.env,
+         "degradations": [fields_of(degradation) for degradation in c.degradations]}
+        for c in suite.conditions
+    ]  # fmt: skip
     rows = [
-        [one["name"], f"{one['severity']:g}", str(one["onset"]), one["env"], "; ".join(map(_told, one["degradations"]))]
-        for one in listed
+        [c["name"], f"{c['severity']:g}", str(c["onset"]), c["env"], "; ".join(map(_describe, c["degradations"]))]
+        for c in conditions
     ]
-    print_table(
-        f"suite {suite.name} version {suite.version}", ["condition", "severity", "onset", "env", "damage"], rows
-    )
-    return {"suite": suite.name, "version": suite.version, "hash": suite.hash, "conditions": listed}
+    header = ["condition", "severity", "onset", "env", "degradations"]
+    print_table(f"suite {suite.name} version {suite.version}", header, rows)
+    return {"suite": suite.name, "version": suite.version, "hash": suite.hash, "conditions": conditions}
 
 
-def _told(fields: dict[str, Any]) -> str:
-    parts = [f"{name}={value}" for name, value in fields.items() if name != "kind"]
-    return " ".join([fields["kind"], *parts])
+def _describe(fields: dict[str, Any]) -> str:
+    return " ".join([fields["kind"], *(f"{name}={value}" for name, value in fields.items() if name != "kind")])

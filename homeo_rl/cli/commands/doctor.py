@@ -1,4 +1,4 @@
-"""``homeo-rl doctor``."""
+"""The command ``homeo-rl doctor``."""
 
 from __future__ import annotations
 
@@ -7,39 +7,44 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from homeo_rl.cli.command import TOOLS, Command
-from homeo_rl.cli.flags import Common, Short, Words
+from homeo_rl.cli.common import make_plan
+from homeo_rl.cli.flags import Common, Hyperparams, Short, Timesteps, Words
 
 COMMAND = Command(TOOLS, 4, "check this machine and time a training")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(Common):
-    """Look at packages, machine and rendering, measure a training, and say what will not work and what to do."""
+    """Check packages, machine and rendering, time a training, and report what will not work and how to fix it."""
 
     env: str = "InvertedPendulum-v5"
-    """Environment of the training that is measured."""
+    """Environment of the training that is timed."""
     algo: str = "ppo"
     """Its algorithm."""
     agent: str = "popsan"
     """Its agent."""
-    n_timesteps: Annotated[int | None, Short(("-n",))] = None
+    n_timesteps: Timesteps = None
     """Its environment steps; by default as in train."""
-    hyperparams: Annotated[Words, Short(("-params",))] = ()
+    hyperparams: Hyperparams = ()
     """Its hyper-parameters, name:value."""
     env_kwargs: Words = ()
     """Arguments of the environment, name:value."""
     gym_packages: Words = ()
     """Packages that register environments."""
     run: Path | None = None
-    """A run whose training is measured instead; of an interrupted one, what is left."""
+    """Run whose training is timed instead; of an interrupted one, the remaining part."""
     log_folder: Annotated[Path, Short(("-f",))] = Path("runs")
-    """Where runs go."""
+    """Folder of the runs."""
     seconds: float = 5.0
-    """How long the training is measured; 0 measures nothing."""
+    """Duration of the measurement; 0 measures nothing."""
 
 
 def run(args: Doctor, words: list[str]) -> dict[str, Any]:
-    """Look at everything, and say what to do."""
+    """Check everything, and print how to fix what will not work.
+
+    The JSON of a check has ``severity`` (ok, warning, error) and ``fix``, and beside them the names of version 0.1,
+    ``state`` (ok, note, fails) and ``do``, for one more version.
+    """
     from homeo_rl.errors import Finding, UsageError
     from homeo_rl.health.examine import Found, examine
     from homeo_rl.training.params import parse_params
@@ -53,33 +58,35 @@ def run(args: Doctor, words: list[str]) -> dict[str, Any]:
 
         plan, done = plan_of(args.run)
     else:
-        plan = TrainingPlan(
-            algo=args.algo,
-            env=args.env,
-            agent=args.agent,
+        plan = make_plan(
+            TrainingPlan,
+            args,
             steps=args.n_timesteps,
             env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
             hyperparams=parse_params(args.hyperparams),
             modules=args.gym_packages,
-            log_folder=args.log_folder,
         )
-    found = Found()
-    for check in examine(plan, found, seconds=args.seconds, done=done):
+    examination = Found()
+    for check in examine(plan, examination, seconds=args.seconds, done=done):
         for line in check.lines:
             print(line, flush=True)
-    if found.time is not None:
-        print(f"time: {found.time.text}, evaluations included, checkpoints not")
-    wrong = [check for check in found.checks if check.state == "fails"]
-    told = {
-        "ok": not wrong,
-        "checks": [asdict(check) for check in found.checks],
-        "rates": {name: list(rate) for name, rate in found.rates.items()},
-        "seconds": None if found.time is None else asdict(found.time),
+    time = examination.time
+    if time is not None:
+        print(f"time: {time.text}, including evaluations, without checkpoints")
+    failed = [check.name for check in examination.checks if check.state == "fails"]
+    severity = {"ok": "ok", "note": "warning", "fails": "error"}
+    result = {
+        "ok": not failed,
+        "checks": [
+            {**asdict(check), "severity": severity[check.state], "fix": check.do} for check in examination.checks
+        ],
+        "rates": {name: list(rate) for name, rate in examination.rates.items()},
+        "seconds": None if time is None else asdict(time),
     }
-    if wrong:
-        names = ", ".join(check.name for check in wrong)
+    if failed:
         raise Finding(
-            f"{len(wrong)} of {len(found.checks)} checks failed ({names}); expected none; do what stands there",
-            result=told,
+            f"{len(failed)} of {len(examination.checks)} checks failed ({', '.join(failed)}); expected none; follow "
+            "the instructions above",
+            result=result,
         )
-    return told
+    return result

@@ -1,51 +1,47 @@
-"""``homeo-rl enjoy``."""
+"""The command ``homeo-rl enjoy``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from homeo_rl.cli.command import EVALUATE, Command
 from homeo_rl.cli.common import open_run
-from homeo_rl.cli.flags import Common, Flag, Positional, Words
+from homeo_rl.cli.flags import Short, WithPolicy, Words
 from homeo_rl.errors import UsageError, unknown
 
-COMMAND = Command(EVALUATE, 3, "watch a run in a window, or film it")
+COMMAND = Command(EVALUATE, 3, "show a policy in a window, or record a video")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Enjoy(Common):
-    """Watch a run, on the screen or as a video file."""
+class Enjoy(WithPolicy):
+    """Show the policy of a run in a window, or record a video of it."""
 
-    run: Positional[Path]
-    """Run folder, or the name of an agent that comes with the package (homeo-rl agents)."""
     video: Path | None = None
-    """File to write: .gif, .webp, .png or .mp4; by default a window opens."""
+    """Video file: .gif, .webp, .png or .mp4; by default a window opens."""
     suite: str = "quick"
-    """Suite that --condition is looked up in."""
+    """Suite that contains --condition."""
     env: str = ""
-    """Gymnasium id in place of the run's own, where the suite names none."""
+    """Gymnasium id that replaces the run's own, where the suite names none."""
     routes: Path | None = None
     """JSON file of fixed starts and goals; episode i follows route i."""
     condition: str = "clean"
-    """What is damaged."""
+    """Condition of the suite."""
     homeostasis: str = "none"
-    """One arm."""
+    """One mechanism."""
     episodes: int = 1
-    """How many episodes."""
-    steps: int | None = None
-    """Most steps of an episode of a video; by default 300, or 1000 in navigation."""
+    """Number of episodes."""
+    max_episode_steps: Annotated[int | None, Short(("--steps",))] = None
+    """Most steps of an episode in a video; by default 300, or 1000 in navigation."""
     seed: int = 0
-    """Root of the episodes' seeds."""
+    """Seed of the episodes."""
     gym_packages: Words = ()
-    """Packages that register environments, degradations or plug-ins, besides those that the run was trained with."""
-    best: Flag = False
-    """Watch the best policy seen in training instead of the last one."""
+    """Packages that register environments, degradations or mechanisms, besides those of the training."""
 
 
 def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
-    """Watch a run."""
+    """Show a policy."""
     from homeo_rl.degradations import load_suite
     from homeo_rl.envs.rendering import check_film, require_display
     from homeo_rl.homeostasis import make
@@ -55,8 +51,9 @@ def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
     conditions = {condition.label: condition for condition in suite.conditions}
     if args.condition not in conditions:
         raise unknown(f"condition of suite {args.suite}", args.condition, conditions)
-    if args.episodes < 1 or (args.steps is not None and args.steps < 1):
-        raise UsageError(f"--episodes and --steps: expected at least 1, got {args.episodes} and {args.steps}")
+    for flag, value in (("--episodes", args.episodes), ("--max-episode-steps", args.max_episode_steps)):
+        if value is not None and value < 1:
+            raise UsageError(f"{flag}: expected at least 1, got {value}")
 
     make(args.homeostasis)
     if args.video is None:
@@ -74,8 +71,8 @@ def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
         arm=args.homeostasis,
         seed=args.seed,
         episodes=args.episodes,
-        steps=args.steps,
-        which="best" if args.best else "policy",
+        steps=args.max_episode_steps,
+        which=args.which,
         env=args.env,
         healthy=suite.conditions[0].env,
         routes=() if args.routes is None else read_routes(args.routes),

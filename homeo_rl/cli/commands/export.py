@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from homeo_rl.cli.command import MAKE, Command
 from homeo_rl.cli.common import open_run
-from homeo_rl.cli.flags import Common, Flag, Positional
+from homeo_rl.cli.flags import Common, Flag, Positional, Short
 from homeo_rl.errors import UsageError, unknown
 
 COMMAND = Command(MAKE, 2, "write a policy for other tools")
@@ -27,8 +27,8 @@ class Export(Common):
     """The file; an earlier one is replaced."""
     best: Flag = False
     """Export the best policy seen in training instead of the last one."""
-    flavour: str = "standard"
-    """Which reader of NIR it is for: standard, snntorch, spikingjelly or norse."""
+    dialect: Annotated[str, Short(("--flavour",))] = "standard"
+    """Reader of NIR: standard, snntorch, spikingjelly or norse."""
     dt: float | None = None
     """Seconds that NIR takes a spike step for; by default the reader's own (1e-4, norse 1e-3)."""
     decay: str = "euler"
@@ -41,7 +41,10 @@ TARGETS = ("nir", "onnx", "safetensors", "sb3-zip")
 
 
 def run(args: Export, words: list[str]) -> dict[str, Any]:
-    """Write a run's policy as a file for other tools."""
+    """Write a run's policy as a file for other tools.
+
+    The JSON has ``notes``, and beside it ``told``, its name of version 0.1, for one more version.
+    """
     _check(args)
     run = open_run(args.run)
 
@@ -53,7 +56,7 @@ def run(args: Export, words: list[str]) -> dict[str, Any]:
     for line in told:
         print(line)
     print(f"file: {args.out} ({len(blob):,} bytes)")
-    return {"run": str(run.path), "to": args.to, "file": str(args.out), "bytes": len(blob), "told": told}
+    return {"run": str(run.path), "to": args.to, "file": str(args.out), "bytes": len(blob), "notes": told, "told": told}
 
 
 def _check(args: Export) -> None:
@@ -65,9 +68,9 @@ def _check(args: Export) -> None:
     if args.to == "nir":
         from homeo_rl.exchange.dialects import settle
 
-        settle(args.flavour, args.dt, args.decay)
-    elif args.flavour != "standard" or args.dt is not None or args.decay != "euler":
-        raise UsageError(f"--flavour, --dt and --decay: expected --to nir, got --to {args.to}; leave them out")
+        settle(args.dialect, args.dt, args.decay)
+    elif args.dialect != "standard" or args.dt is not None or args.decay != "euler":
+        raise UsageError(f"--dialect, --dt and --decay: expected --to nir, got --to {args.to}; leave them out")
     if args.spikes and args.to != "onnx":
         raise UsageError(f"--spikes: expected --to onnx, got --to {args.to}; leave it out")
 
@@ -81,7 +84,7 @@ def _compiled(args: Export, run: Any) -> tuple[bytes, list[str]]:
         raise UsageError(f"{run.path}: a compiled network is exported with --to nir and without --best")
     network, document, _ = load_compiled(run)
     names = Names(tuple(document.inputs), tuple(document.outputs))
-    written = nir_of_compiled(network, names, *settle(args.flavour, args.dt, args.decay))
+    written = nir_of_compiled(network, names, *settle(args.dialect, args.dt, args.decay))
     return written.blob, list(written.told)
 
 
@@ -93,7 +96,7 @@ def _policy(args: Export, run: Any) -> tuple[bytes, list[str]]:
         from homeo_rl.exchange.dialects import settle
         from homeo_rl.exchange.nir_graph import nir_of
 
-        written = nir_of(controller, *settle(args.flavour, args.dt, args.decay))
+        written = nir_of(controller, *settle(args.dialect, args.dt, args.decay))
     elif args.to == "onnx":
         from homeo_rl.exchange.onnx_model import onnx_of
 

@@ -6,11 +6,11 @@ import shlex
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from homeo_rl.cli.command import MAKE, Command
 from homeo_rl.cli.common import next_flags, print_next
-from homeo_rl.cli.flags import Common, Positional, Words
+from homeo_rl.cli.flags import Common, Positional, Short, Words
 
 COMMAND = Command(MAKE, 1, "make a run of a published policy")
 
@@ -34,8 +34,9 @@ class Import(Common):
     normalize_from: Path | None = None
     """Statistics of the VecNormalize that an sb3-zip was trained behind: vecnormalize.pkl (nothing in it is executed),
     or an .npz or .safetensors with mean, var, clip_obs, epsilon; none: observations were not normalised."""
-    reading: Words = ()
-    """What a NIR graph of others does not say, name:value: steps dt decay flavour encoder squash gain."""
+    nir_options: Annotated[Words, Short(("--reading",))] = ()
+    """Options that a NIR graph of other tools does not state, name:value: steps dt decay flavour encoder squash
+    gain."""
     env_kwargs: Words = ()
     """Arguments of the environment, name:value."""
     gym_packages: Words = ()
@@ -62,7 +63,7 @@ def run(args: Import, words: list[str]) -> dict[str, Any]:
     from homeo_rl.spec import RunSpec
     from homeo_rl.training.params import parse_params
 
-    importers = with_nir(IMPORTERS, args.kind, parse_params(args.reading, "--reading"))
+    importers = with_nir(IMPORTERS, args.kind, parse_params(args.nir_options, "--nir-options"))
     load_modules(args.gym_packages)
     importer = importers[args.kind]
     if not importer.chosen and (args.agent or args.agent_kwargs):

@@ -88,7 +88,7 @@ def _page(args: Report, runs: list[Any], out: Path, conditions: list[str] | None
     damages = {key: _damages(suite) for key, suite in suites.items()}
     lost = [f"package {name!r} is missing: {printable(why, 300)}" for name, why in absent.items()]
     wanted, unplayed = wishes(material, damages) if args.play else ([], [])
-    with Bars(enabled=args.progress).shown() as bars:
+    with Bars(enabled=args.progress).show() as bars:
         bars.start("episodes", len(wanted))
         for wish in wanted:
             try:

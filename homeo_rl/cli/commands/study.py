@@ -56,7 +56,7 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
             print_table(f"{study.name}: {len(here)} hosts", names, lines)
             absent = [t.host for t, arms in zip(tasks, left, strict=True) if t.run is None and arms]
             return {"hosts": len(here), "missing": sum(bool(arms) for _, arms in here), "left_out": absent}
-        with Bars(enabled=args.progress).shown() as bars:
+        with Bars(enabled=args.progress).show() as bars:
             done, total = carry_out(
                 study, base, args.out, workers=args.workers, progress=bars, command=shlex.join(["homeo-rl", *words])
             )

@@ -1,4 +1,4 @@
-"""``homeo-rl suites``."""
+"""The command ``homeo-rl suites``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMAND = Command(TOOLS, 6, "list the suites of degradations")
 
 @dataclass(frozen=True, kw_only=True)
 class Suites(Common):
-    """List the suites of degradations that come with the package."""
+    """List the suites of degradations in the package."""
 
 
 def run(args: Suites, words: list[str]) -> dict[str, Any]:
@@ -25,5 +25,4 @@ def run(args: Suites, words: list[str]) -> dict[str, Any]:
     rows = [[s.name, str(len(s.conditions)), s.description] for s in suites]
     print_table("suites", ["name", "conditions", "description"], rows)
     keys = ("name", "version", "hash", "description")
-    listed = [{**{key: getattr(s, key) for key in keys}, "conditions": len(s.conditions)} for s in suites]
-    return {"suites": listed}
+    return {"suites": [{**{key: getattr(s, key) for key in keys}, "conditions": len(s.conditions)} for s in suites]}

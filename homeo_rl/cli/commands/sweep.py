@@ -1,41 +1,45 @@
-"""``homeo-rl sweep``."""
+"""The command ``homeo-rl sweep``."""
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from homeo_rl.cli.command import TOOLS, Command
-from homeo_rl.cli.flags import Common, Flag, Positional, Progress
+from homeo_rl.cli.common import command_line
+from homeo_rl.cli.flags import Flag, Positional, WithProgress
 
 COMMAND = Command(TOOLS, 1, "train and evaluate a grid of settings")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep(Common):
-    """Train and judge every combination of a grid with every seed, each exactly once; the same command goes on."""
+class Sweep(WithProgress):
+    """Train and evaluate every combination of a grid with every seed, each once; the same command resumes."""
 
     grid: Positional[Path]
     """YAML file: train, grid, zip, seeds, evaluate, resources (docs/sweeps.md)."""
     out: Path
-    """Folder of the sweep; several commands, on several machines, may work in one."""
+    """Folder of the sweep; several commands, also on several machines, may share it."""
     workers: int | None = None
-    """Cells side by side; by default what the cores (or the cluster), memory and GPUs allow."""
+    """Parallel cells; by default as many as cores (or the cluster), memory and GPUs allow."""
     ray: str = ""
     """Use a Ray cluster: local (of this machine, for this command), auto, or its address host:port."""
     dry_run: Flag = False
-    """List the cells and what is done, train nothing."""
-    progress: Progress = True
-    """Show progress."""
+    """List the cells and their state, train nothing."""
 
 
 def run(args: Sweep, words: list[str]) -> dict[str, Any]:
-    """Carry out a grid of trainings times seeds."""
+    """Train and evaluate a grid of settings.
+
+    The JSON has ``completed_now``, and beside it ``ran``, its name of version 0.1, for one more version.
+
+    Raises:
+        Finding: a cell failed.
+    """
     from homeo_rl.sweeps.read_sweep import read_sweep
 
-    read_sweep(args.grid)  # a mistake in the file is told before anything heavy is loaded
+    read_sweep(args.grid)  # errors in the file are reported before torch is imported
 
     from homeo_rl.cli.console import print_table
     from homeo_rl.errors import Finding
@@ -52,16 +56,12 @@ def run(args: Sweep, words: list[str]) -> dict[str, Any]:
         print_table(f"{args.grid}: {len(lines)} cells, {len(missing)} missing", ["cell", "key", "result"], lines)
         listed = [{"cell": c.key, **c.choice, "seed": c.seed, "done": c.key not in missing} for c in plan.cells]
         return {"out": str(args.out), "cells": len(lines), "missing": len(missing), "list": listed}
-    ran, failed = 0, {}
+    completed, failed = 0, {}
     if plan.missing(store):
         board = Board({cell.key: cell for cell in plan.cells}, enabled=args.progress)
-        command = shlex.join(["homeo-rl", *words])
-        with (
-            executor_of(plan, workers=args.workers, ray=args.ray, watcher=board) as executor,
-            board.shown(),
-        ):
-            outcome = run_sweep(plan, store, executor, board, command=command)
-        rows, ran, failed = outcome.rows, outcome.ran, outcome.failed
+        with executor_of(plan, workers=args.workers, ray=args.ray, watcher=board) as executor, board.shown():
+            outcome = run_sweep(plan, store, executor, board, command=command_line(words))
+        rows, completed, failed = outcome.rows, outcome.ran, outcome.failed
     else:
         rows = summarise(plan, store)
     from homeo_rl.sweeps.table import table
@@ -69,11 +69,12 @@ def run(args: Sweep, words: list[str]) -> dict[str, Any]:
     names = list(plan.combinations[0].choice)
     print_table(f"{plan.title}: return over {len(plan.sweep.seeds)} seeds", *table(names, rows))
     print(f"summary: {args.out / 'summary.md'}, {args.out / 'summary.csv'}; trainings: {args.out / 'cells.csv'}")
-    told = {
+    result = {
         "out": str(args.out),
         "cells": len(plan.cells),
         "done": len(plan.cells) - len(failed),
-        "ran": ran,
+        "completed_now": completed,
+        "ran": completed,
         "failed": failed,
         "summary": str(args.out / "summary.csv"),
         "rows": [asdict(row) for row in rows],
@@ -82,6 +83,6 @@ def run(args: Sweep, words: list[str]) -> dict[str, Any]:
         raise Finding(
             f"{len(failed)} of {len(plan.cells)} cells failed; expected none; tracebacks are in "
             f"{args.out / 'failures'}; the same command tries them again",
-            result=told,
+            result=result,
         )
-    return told
+    return result

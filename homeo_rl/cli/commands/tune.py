@@ -1,130 +1,91 @@
-"""``homeo-rl tune``."""
+"""The command ``homeo-rl tune``."""
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from homeo_rl.cli.command import TRAIN, Command
-from homeo_rl.cli.common import print_next
-from homeo_rl.cli.flags import Common, Flag, Progress, Short, Words
+from homeo_rl.cli.common import command_line, make_plan, print_next
+from homeo_rl.cli.flags import Flag, Hyperparams, Short, Timesteps, WithProgress, Words
+from homeo_rl.errors import Finding
 
 COMMAND = Command(TRAIN, 2, "search for hyper-parameters")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tune(Common):
-    """Look for hyper-parameters with Optuna; the same command goes on, and the best trial becomes a preset."""
+class Tune(WithProgress):
+    """Search for hyper-parameters with Optuna; the same command resumes, and the best trial becomes a preset."""
 
     algo: str = "ppo"
     """ppo, a2c, sac, td3 or ddpg."""
     env: str = "InvertedPendulum-v5"
     """Gymnasium id; module:Id-v0 imports the module first."""
     agent: str = "popsan"
-    """popsan, san, anytime (spiking), mlp (the control arm) or qcfs (to be converted)."""
+    """popsan, san, anytime (spiking), mlp (the baseline) or qcfs (for convert)."""
     n_trials: int = 50
-    """Trials in all; those in the journal count."""
-    n_timesteps: Annotated[int | None, Short(("-n",))] = None
+    """Total number of trials, including those in the journal."""
+    n_timesteps: Timesteps = None
     """Environment steps of each training; by default as in train."""
     storage: Path | None = None
     """Optuna's journal, a file of this machine (not sqlite:///... or another data base); by default study.journal in
     OUT."""
     out: Path | None = None
-    """Folder of best.yml, summary.md, history.png and the best trial's runs; by default STORAGE without its ending,
-    else runs/tune/ALGO-AGENT-ENV."""
+    """Folder of best.yml, summary.md, history.png and the runs of the best trial; by default STORAGE without its
+    suffix, else runs/tune/ALGO-AGENT-ENV."""
     space: Path | None = None
-    """YAML file of what to look for, {learning_rate: {low: 1e-4, high: 1e-2, scale: log}, ...}; by default the
-    package's, tuning/spaces.yaml."""
-    hyperparams: Annotated[Words, Short(("-params",))] = ()
-    """Hyper-parameters that are fixed, name:value; nobody looks for them."""
+    """YAML file of the search space, {learning_rate: {low: 1e-4, high: 1e-2, scale: log}, ...}; by default
+    tuning/spaces.yaml of the package."""
+    hyperparams: Hyperparams = ()
+    """Fixed hyper-parameters, name:value, which are not searched."""
     env_kwargs: Words = ()
     """Arguments of the environment, name:value."""
     env_wrapper: Words = ()
     """Wrappers around the environment, as in train."""
     flatten_observations: Flag = False
-    """Make observations that are tables, choices or dictionaries one row of numbers."""
+    """Flatten observations that are matrices, discrete or dictionaries into vectors."""
     max_episode_steps: int | None = None
-    """Steps after which an episode is truncated, in place of the environment's own limit."""
+    """Steps after which an episode is truncated, instead of the environment's own limit."""
     gym_packages: Words = ()
     """Packages that register environments."""
-    seeds: int = 3
-    """Trainings of each trial; their seeds are SEED, SEED + 1, ..."""
+    num_seeds: Annotated[int, Short(("--seeds",))] = 3
+    """Trainings per trial, with seeds SEED, SEED + 1, ..."""
     seed: int = 0
-    """The first training's seed, and the root of the sampler's randomness."""
+    """Seed of the first training and of the sampler."""
     episodes: int = 20
-    """Episodes after each training; their mean return is what a training is worth."""
+    """Episodes after each training; their mean return is the value of the training."""
     pruner: str = "median"
-    """median gives trials up that lie behind (after five complete ones), none does not."""
+    """median stops trials below the median (after five complete ones), none does not."""
     sampler: str = "tpe"
     """tpe or random."""
     eval_freq: int = -1
-    """Environment steps between the evaluations that the pruner looks at; by default a tenth of a training."""
+    """Environment steps between the evaluations for the pruner; by default a tenth of a training."""
     eval_episodes: int = 5
-    """Episodes of each of them."""
+    """Episodes of each of these evaluations."""
     workers: int | None = None
-    """Trials side by side, by default one a core; several commands may also share a journal and a folder."""
+    """Parallel trials, by default one per core; several commands may also share a journal and a folder."""
     keep_runs: Flag = False
     """Keep the runs of all trials."""
-    progress: Progress = True
-    """Show progress."""
 
 
 def run(args: Tune, words: list[str]) -> dict[str, Any]:
-    """Look for hyper-parameters."""
+    """Search for hyper-parameters.
+
+    The JSON has ``completed_now``, and beside it ``ran``, its name of version 0.1, for one more version.
+
+    Raises:
+        Finding: a trial failed, or none was completed.
+    """
     from homeo_rl.tuning.optuna_support import require_journal, require_optuna
 
     require_optuna()
-
-    from homeo_rl.errors import Finding
-    from homeo_rl.run import slug
-    from homeo_rl.training.params import environment_arguments, parse_params
-    from homeo_rl.training.plan import TrainingPlan
-    from homeo_rl.tuning.plan import TuningPlan, checked
-    from homeo_rl.tuning.space import default_space, read_space
-
     if args.storage is not None:
         require_journal(args.storage)
-    if args.out is not None:
-        out = args.out
-    elif args.storage is not None:
-        out = args.storage.with_suffix("") if args.storage.suffix else args.storage.with_name(f"{args.storage.name}.d")
-    else:
-        out = Path("runs/tune") / f"{args.algo}-{args.agent}-{slug(args.env)}"
-    training = TrainingPlan(
-        algo=args.algo,
-        env=args.env,
-        agent=args.agent,
-        steps=args.n_timesteps,
-        seed=args.seed,
-        env_kwargs=environment_arguments(args),
-        hyperparams=parse_params(args.hyperparams),
-        modules=args.gym_packages,
-        eval_freq=args.eval_freq,
-        eval_episodes=args.eval_episodes,
-        command=shlex.join(["homeo-rl", *words]),
-    )
-    plan = checked(
-        TuningPlan(
-            training=training,
-            space=default_space(args.algo, args.agent) if args.space is None else read_space(args.space),
-            out=out,
-            storage=out / "study.journal" if args.storage is None else args.storage,
-            trials=args.n_trials,
-            seeds=args.seeds,
-            episodes=args.episodes,
-            pruner=args.pruner,
-            sampler=args.sampler,
-            keep=args.keep_runs,
-        )
-    )  # what is wrong is told before anything is written or heavy is loaded
+    plan = _plan(args, words)  # errors in it are reported before anything is written or torch is imported
 
-    from homeo_rl.cli.console import Bars, print_table
-    from homeo_rl.report.tables import number
-    from homeo_rl.sweeps.cells import text
+    from homeo_rl.cli.console import Bars
     from homeo_rl.tuning.progress import Watch
-    from homeo_rl.tuning.space import lookup
     from homeo_rl.tuning.tune import executor_of, missing_slots, tune, written
 
     missing = missing_slots(plan)
@@ -132,51 +93,105 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
         bars = Bars(enabled=args.progress)
         before = plan.trials - len(missing)
         watch = Watch(bars, before=before, verbose=args.progress)
-        with executor_of(args.workers, len(missing), watch) as executor, bars.shown():
-            ended = f" ({before} trials ended before)" if before else ""
-            bars.start(f"{args.algo} {args.agent} on {args.env}{ended}", len(missing))
-            found = tune(plan, missing, executor, watch)
+        with executor_of(args.workers, len(missing), watch) as executor, bars.show():
+            finished = f" ({before} trials finished before)" if before else ""
+            bars.start(f"{args.algo} {args.agent} on {args.env}{finished}", len(missing))
+            outcome = tune(plan, missing, executor, watch)
     else:
-        found = written(plan)
-    best = found.best
-    told: dict[str, Any] = {
-        "out": str(out),
-        "storage": str(plan.storage),
-        "trials": len(found.rows),
-        "states": {s: sum(row.state == s for row in found.rows) for s in ("complete", "pruned", "diverged")},
-        "ran": found.ran,
-        "failed": found.failed,
-        "importances": found.importances,
-        "best": None,
-    }
-    if best is not None and best.value is not None:
-        lines = [
-            [name, text(lookup(best.hyperparams, name))]
-            + ([f"{found.importances.get(name, 0.0):.2f}"] if found.importances else [])
-            for name in plan.space
-        ]
-        title = f"trial {best.slot}: {number(best.value)} (seeds: {', '.join(number(mean) for mean in best.means)})"
-        print_table(title, ["hyper-parameter", "best", *(["importance"] if found.importances else [])], lines)
-        print(f"preset: {out / 'best.yml'}")
-        print(f"summary: {out / 'summary.md'}, {out / 'history.png'}")
-        print_next("train", "--preset", out / "best.yml", "--seed", plan.seed_numbers[-1] + 1)
-        told["best"] = {
-            "trial": best.slot,
-            "value": best.value,
-            "means": list(best.means),
-            "digests": list(best.digests),
-            "hyperparams": best.hyperparams,
-            "preset": str(out / "best.yml"),
-        }
-    if best is None or found.failed:
-        if found.failed:
-            key, why = next(iter(found.failed.items()))
-            raise Finding(
-                f"{len(found.failed)} of {plan.trials} trials failed; expected none; trial {int(key)}: {why}; the same "
-                "command tries them again",
-                result=told,
-            )
+        outcome = written(plan)
+    best = outcome.best if outcome.best is not None and outcome.best.value is not None else None
+    result = _result(plan, outcome, best)
+    if best is not None:
+        _print_best(plan, outcome, best)
+    if outcome.failed:
+        key, why = next(iter(outcome.failed.items()))
         raise Finding(
-            f"no trial of {plan.trials} was completed; expected one at least; look at {out / 'summary.md'}", result=told
+            f"{len(outcome.failed)} of {plan.trials} trials failed; expected none; trial {int(key)}: {why}; the same "
+            "command tries them again",
+            result=result,
         )
-    return told
+    if outcome.best is None:
+        raise Finding(
+            f"no trial of {plan.trials} was completed; expected one at least; look at {plan.out / 'summary.md'}",
+            result=result,
+        )
+    return result
+
+
+def _plan(args: Tune, words: list[str]) -> Any:
+    from homeo_rl.run import slug
+    from homeo_rl.training.params import environment_arguments, parse_params
+    from homeo_rl.training.plan import TrainingPlan
+    from homeo_rl.tuning.plan import TuningPlan, checked
+    from homeo_rl.tuning.space import default_space, read_space
+
+    out = args.out or Path("runs/tune") / f"{args.algo}-{args.agent}-{slug(args.env)}"
+    if args.out is None and args.storage is not None:
+        storage = args.storage
+        out = storage.with_suffix("") if storage.suffix else storage.with_name(f"{storage.name}.d")
+    training = make_plan(
+        TrainingPlan,
+        args,
+        out=None,
+        steps=args.n_timesteps,
+        env_kwargs=environment_arguments(args),
+        hyperparams=parse_params(args.hyperparams),
+        modules=args.gym_packages,
+        command=command_line(words),
+    )
+    space = default_space(args.algo, args.agent) if args.space is None else read_space(args.space)
+    plan = make_plan(
+        TuningPlan,
+        args,
+        training=training,
+        space=space,
+        out=out,
+        storage=args.storage or out / "study.journal",
+        trials=args.n_trials,
+        seeds=args.num_seeds,
+        keep=args.keep_runs,
+    )
+    return checked(plan)
+
+
+def _result(plan: Any, outcome: Any, best: Any) -> dict[str, Any]:
+    """Return the result as plain data."""
+    states = {state: sum(row.state == state for row in outcome.rows) for state in ("complete", "pruned", "diverged")}
+    trial = None if best is None else {
+        "trial": best.slot,
+        "value": best.value,
+        "means": list(best.means),
+        "digests": list(best.digests),
+        "hyperparams": best.hyperparams,
+        "preset": str(plan.out / "best.yml"),
+    }  # fmt: skip
+    return {
+        "out": str(plan.out),
+        "storage": str(plan.storage),
+        "trials": len(outcome.rows),
+        "states": states,
+        "completed_now": outcome.ran,
+        "ran": outcome.ran,
+        "failed": outcome.failed,
+        "importances": outcome.importances,
+        "best": trial,
+    }
+
+
+def _print_best(plan: Any, outcome: Any, best: Any) -> None:
+    """Print the hyper-parameters of the best trial, and the paths of the files."""
+    from homeo_rl.cli.console import print_table
+    from homeo_rl.report.tables import number
+    from homeo_rl.sweeps.cells import text
+    from homeo_rl.tuning.space import lookup
+
+    shares = outcome.importances
+    rows = [
+        [name, text(lookup(best.hyperparams, name)), *([f"{shares.get(name, 0.0):.2f}"] if shares else [])]
+        for name in plan.space
+    ]
+    title = f"trial {best.slot}: {number(best.value)} (seeds: {', '.join(number(mean) for mean in best.means)})"
+    print_table(title, ["hyper-parameter", "best", *(["importance"] if shares else [])], rows)
+    print(f"preset: {plan.out / 'best.yml'}")
+    print(f"summary: {plan.out / 'summary.md'}, {plan.out / 'history.png'}")
+    print_next("train", "--preset", plan.out / "best.yml", "--seed", plan.seed_numbers[-1] + 1)

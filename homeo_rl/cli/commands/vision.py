@@ -1,52 +1,51 @@
-"""``homeo-rl vision``."""
+"""The command ``homeo-rl vision``."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from homeo_rl.cli.command import TRAIN, Command
-from homeo_rl.cli.flags import Common, Positional, Progress
+from homeo_rl.cli.common import make_plan
+from homeo_rl.cli.flags import Positional, Short, WithProgress
 
 COMMAND = Command(TRAIN, 4, "train a spiking classifier of images or events")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vision(Common):
-    """Train a spiking classifier on a folder of event recordings or images; the same command goes on."""
+class Vision(WithProgress):
+    """Train a spiking classifier on event recordings or images; the same command resumes an interrupted training."""
 
     recipe: Positional[str]
     """vgg11-dvs128 (event cameras) or sew-resnet18 (images)."""
     data: Path
-    """The unpacked data set."""
+    """Folder of the unpacked data set."""
     out: Path
-    """Where weights and accuracies go."""
+    """Folder for weights and accuracies."""
     kind: str = ""
-    """What the folder holds: cifar10-dvs, n-caltech101, cifar10, cifar100 or images (train and val, as ImageNet);
-    by default what the recipe is for."""
+    """Format of the data: cifar10-dvs, n-caltech101, cifar10, cifar100 or images (folders train and val, as ImageNet);
+    by default that of the recipe."""
     loss: str = ""
     """sdt, tet, tet-s or lts; by default the recipe's."""
     imp: str = "channel"
-    """Initial potentials: rest, channel or layer."""
-    steps: int = 0
+    """Initial membrane potentials: rest, channel or layer."""
+    spike_steps: Annotated[int, Short(("--steps",))] = 0
     """Spike steps, and frames of a recording; 0 is the recipe's."""
     epochs: int = 0
-    """0 is the recipe's."""
+    """Number of epochs; 0 is the recipe's."""
     batch: int = 0
-    """Images of a gradient step; 0 is the recipe's."""
+    """Images per gradient step; 0 is the recipe's."""
     learning_rate: float = 0.0
-    """At the start, falling to 0 as a cosine; 0 is the recipe's."""
+    """Initial learning rate, with cosine decay to 0; 0 is the recipe's."""
     width: int = 64
     """Channels of the first layer."""
     seed: int = 0
-    """Root of all randomness."""
+    """Seed of all random numbers."""
     device: str = "cpu"
     """cpu or cuda."""
     workers: int = 0
-    """Processes that read data."""
-    progress: Progress = True
-    """Show progress."""
+    """Number of processes that read data."""
 
 
 def run(args: Vision, words: list[str]) -> dict[str, Any]:
@@ -54,22 +53,18 @@ def run(args: Vision, words: list[str]) -> dict[str, Any]:
     from homeo_rl.cli.console import Bars
     from homeo_rl.workflows.vision import Epoch, VisionPlan, train_vision
 
-    plan = VisionPlan(
-        recipe=args.recipe, data=args.data, kind=args.kind, loss=args.loss, imp=args.imp, steps=args.steps,
-        epochs=args.epochs, batch=args.batch, learning_rate=args.learning_rate, width=args.width, seed=args.seed,
-        device=args.device, workers=args.workers,
-    )  # fmt: skip
-    with Bars(enabled=args.progress).shown() as bars:
+    plan = make_plan(VisionPlan, args, steps=args.spike_steps)
+    with Bars(enabled=args.progress).show() as bars:
 
         def count(done: int, total: int) -> None:
             if done == 1:
                 bars.start(f"{args.recipe} on {args.data.name}", total)
             bars.reach(done)
 
-        def told(epoch: Epoch) -> None:
+        def report(epoch: Epoch) -> None:
             each = ", ".join(f"{100 * value:.1f}" for value in epoch.accuracy)
             bars.note(f"epoch {epoch.epoch}: loss {epoch.loss:.3f}, test accuracy by time step {each} %")
 
-        epochs = train_vision(plan, args.out, on_batch=count, on_epoch=told)
+        epochs = train_vision(plan, args.out, on_batch=count, on_epoch=report)
     print(f"weights: {args.out / 'state'}; accuracies: {args.out / 'epochs.json'}")
     return {"epochs": [asdict(epoch) for epoch in epochs]}
