@@ -452,7 +452,7 @@ def test_calibrate_and_sleep(make_run: Callable[..., Run], tmp_path: Path, capsy
     assert told["observations"] <= OBSERVATIONS
     assert told["memory_bytes"] > 0
     assert len(told["rates"]) == 3
-    assert "firing rates when healthy" in shown
+    assert "reference firing rates" in shown
     picture = tmp_path / "neurons.svg"
     words = ["sleep", run.path, "--damage", "weights-gaussian@0.67", "--suite", "standard", "--json"]
     out, table = call(*words, "--picture", picture, capsys=capsys)
@@ -471,7 +471,7 @@ def test_calibrate_and_sleep(make_run: Callable[..., Run], tmp_path: Path, capsy
     calm = last(out)
     assert calm["passed"] is True
     assert calm["after"] == calm["before"] == slept["before"]
-    assert "nothing to mend" in shown
+    assert "nothing to repair" in shown
 
 
 @pytest.mark.parametrize(

@@ -781,7 +781,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
             os.kill(pid, signal.SIGTERM)
     number = signal.SIGINT if "Ctrl-C" in how else signal.SIGTERM
     _, err = finish(process, code=128 + number)
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err
     assert counted(out)[key] == {"began": 1, "stopped": 1}
     assert list((out / "runs" / key / "checkpoints").glob("0*/manifest.json")), "it was saved"
     assert (out / "summary.csv").exists()
@@ -1004,7 +1004,7 @@ def test_a_signal_on_ray_saves(cluster: Cluster, tmp_path: Path, undisturbed: di
     key = unsaved(out, process)
     process.send_signal(signal.SIGTERM)
     _, err = finish(process, code=128 + signal.SIGTERM)
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err
     assert counted(out)[key] == {"began": 1, "stopped": 1}
     assert list((out / "runs" / key / "checkpoints").glob("0*/manifest.json")), "it was saved"
     told, _ = finish(begun(grid, out, "--ray", cluster.address))

@@ -16,6 +16,7 @@ class Completion(Common):
     """Print a script that completes commands and flags in the shell.
 
     bash: homeo-rl completion bash > ~/.local/share/bash-completion/completions/homeo-rl
+
     zsh: homeo-rl completion zsh > ~/.zfunc/_homeo-rl, with fpath+=~/.zfunc before compinit in ~/.zshrc
     """
 

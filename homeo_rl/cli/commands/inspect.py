@@ -85,7 +85,8 @@ def _run_lines(content: dict[str, Any]) -> Iterator[str]:
 
 def _bundle_lines(content: dict[str, Any]) -> Iterator[str]:
     yield f"bundle: {printable(content['path'])}"
-    yield f"sound: {len(content['tensors'])} tensors, {content['numbers']} numbers, {content['bytes']} bytes, all finite"
+    size = f"{content['numbers']} numbers, {content['bytes']} bytes, all finite"
+    yield f"sound: {len(content['tensors'])} tensors, {size}"
     yield from _network_lines(content["policy"])
     yield from _network_lines(content["compiled"])
     for key, value in _few(list(content["document"].items())):
