@@ -254,9 +254,9 @@ class Controller(nn.Module):
         """
         steps, network = whole_number(steps, what="steps"), self.spec.network
         if network.body != "spiking":
-            raise UsageError(f"--time-steps: expected a spiking policy that can be cut, got {network.body}")
+            raise UsageError(f"--spike-steps: expected a spiking policy that can be cut, got {network.body}")
         if not 1 <= steps <= network.steps:
-            raise UsageError(f"--time-steps: expected 1 to {network.steps}, which the policy takes, got {steps}")
+            raise UsageError(f"--spike-steps: expected 1 to {network.steps}, which the policy takes, got {steps}")
         cut = Controller(replace(self.spec, network=replace(network, steps=steps)))
         cut.load_state_dict(self.state_dict())
         return cut.eval().requires_grad_(False)

@@ -108,7 +108,7 @@ def settle(flavour: str, dt: float | None = None, decay: str = "euler") -> tuple
         UsageError: there is no such flavour or decay, or the reader has another step or decay.
     """
     if flavour not in FLAVOURS:
-        raise unknown("--flavour", flavour, FLAVOURS)
+        raise unknown("--dialect", flavour, FLAVOURS)
     if decay not in DECAYS:
         raise unknown("--decay", decay, DECAYS)
     found = FLAVOURS[flavour]

@@ -164,7 +164,7 @@ def _lefts(taus: np.ndarray, clock: Clock, name: str, where: str) -> np.ndarray:
     if not (found > -_CLOSE).all():
         raise UsageError(
             f"{where}: {name}: a time constant of {taus.min():g} s is shorter than the step of {clock.dt:g} s; "
-            "give the step that it was made for, --reading dt:..."
+            "give the step that it was made for, --nir-options dt:..."
         )
     whole: np.ndarray = np.maximum(found, 0.0)
     return whole

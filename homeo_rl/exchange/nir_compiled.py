@@ -75,7 +75,7 @@ def compiled_graph(nir: Any, network: RecurrentNetwork, names: Names, flavour: F
     groups, bundles = _groups(spec), _bundles(spec, weight)
     if not flavour.everything and (len(groups) > 1 or any(bundle.waits for bundle in bundles)):
         raise UsageError(
-            f"--flavour {flavour.name}: expected neurons of one layer and delays of one step, got {len(groups)} layers "
+            f"--dialect {flavour.name}: expected neurons of one layer and delays of one step, got {len(groups)} layers "
             f"and delays of up to {max(bundle.delay for bundle in bundles)}; compile with "
             "--target unit --delays relays --reset hard"
         )

@@ -64,8 +64,8 @@ def policy_graph(nir: Any, controller: Controller, flavour: Flavour, clock: Cloc
     network, spec = _expressible(controller), controller.spec.network
     if flavour.name != "standard" and _starts(network):
         raise UsageError(
-            f"--flavour {flavour.name}: the policy learnt the potentials that its membranes begin with, and the "
-            "reader begins at 0; take --flavour standard, or train with --imp rest"
+            f"--dialect {flavour.name}: the policy learnt the potentials that its membranes begin with, and the "
+            "reader begins at 0; take --dialect standard, or train with --imp rest"
         )
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([spec.widths[0]])})}
     edges: list[tuple[str, str]] = []

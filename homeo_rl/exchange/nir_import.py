@@ -74,7 +74,7 @@ def import_nir(path: Path, env: gym.Env[Any, Any], reading: dict[str, Any] | Non
     graph = read_graph(path)
     document, tensors = told(graph, path)
     if document is None:
-        how = parse(Reading, dict(reading or {}), where="--reading")
+        how = parse(Reading, dict(reading or {}), where="--nir-options")
         _, clock = settle("standard", how.dt, how.decay)
         plan = nir_chain.Plan(
             steps=how.steps, clock=clock, unit=FLAVOURS[how.flavour].lif == "unit", encoder=how.encoder,
@@ -82,7 +82,7 @@ def import_nir(path: Path, env: gym.Env[Any, Any], reading: dict[str, Any] | Non
         )  # fmt: skip
         return nir_chain.controller_of(graph, env, plan, where=str(path))
     if reading:
-        raise UsageError(f"--reading: {path} says itself how it is to be read; leave it out")
+        raise UsageError(f"--nir-options: {path} says itself how it is to be read; leave it out")
     if document.get("kind") != "policy":
         raise UsageError(
             f"{path}: expected a policy, found a compiled network; read it with "
@@ -105,7 +105,7 @@ def with_nir(importers: Mapping[str, Importer], kind: str, reading: dict[str, An
         UsageError: fields were given for another kind.
     """
     if reading and kind != "nir":
-        raise UsageError(f"--reading: expected a graph, import nir, got import {kind}; leave it out")
+        raise UsageError(f"--nir-options: expected a graph, import nir, got import {kind}; leave it out")
     return {**importers, "nir": Importer(partial(import_nir, reading=reading), suite="quick")}
 
 

@@ -87,8 +87,8 @@ def population(nir: Any, name: str, how: Dynamics, count: int, flavour: Flavour,
         if not flavour.everything:
             what = "potentials that never spike" if how.threshold is None else f"a {how.reset} reset"
             raise UsageError(
-                f"--flavour {flavour.name}: {name} has {what}, which its reader lacks (NIR's neurons reset hard); "
-                "take --flavour standard, or train with agent_kwargs:{neuron: {reset: hard}}"
+                f"--dialect {flavour.name}: {name} has {what}, which its reader lacks (NIR's neurons reset hard); "
+                "take --dialect standard, or train with agent_kwargs:{neuron: {reset: hard}}"
             )
         return _apart(nir, name, how, count, clock)
     scale = _scale(how, flavour)
@@ -102,7 +102,7 @@ def population(nir: Any, name: str, how: Dynamics, count: int, flavour: Flavour,
     else:
         tau = clock.dt * NEVER_LEAKS if how.left == 1 else _tau(name, how.left, clock)
         if flavour.name == "spikingjelly" and how.left == 0:
-            raise UsageError(f"--flavour spikingjelly: {name} forgets its potential at every step; it wants tau > dt")
+            raise UsageError(f"--dialect spikingjelly: {name} forgets its potential at every step; it wants tau > dt")
         r = tau / clock.dt if how.left == 1 else how.gain * scale / (1.0 - how.left)
         node = nir.LIF(tau=_all(tau, count), r=_all(r, count), v_leak=_all(0.0, count), **rest)
     return Part({name: node}, [], name, name)

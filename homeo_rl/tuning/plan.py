@@ -157,7 +157,7 @@ def checked(plan: TuningPlan) -> TuningPlan:
 
 
 def _check_numbers(plan: TuningPlan) -> None:
-    for flag, value in (("--n-trials", plan.trials), ("--seeds", plan.seeds), ("--episodes", plan.episodes)):
+    for flag, value in (("--n-trials", plan.trials), ("--num-seeds", plan.seeds), ("--episodes", plan.episodes)):
         if value < 1:
             raise UsageError(f"{flag}: expected at least 1, got {value}")
     if plan.pruner not in PRUNERS:

@@ -47,7 +47,7 @@ class AblationPlan:
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or self.episodes < 1:
-            raise UsageError(f"--seeds, --episodes: expected at least 1, got {self.seeds}, {self.episodes}")
+            raise UsageError(f"--num-seeds, --episodes: expected at least 1, got {self.seeds}, {self.episodes}")
 
 
 class Done(NamedTuple):

@@ -62,7 +62,7 @@ class ConversionPlan:
             if value not in known:
                 raise unknown(what, value, known)
         if not 1 <= self.steps <= 1024:
-            raise UsageError(f"--steps: expected 1 to 1024, got {self.steps}")
+            raise UsageError(f"--spike-steps: expected 1 to 1024, got {self.steps}")
         if self.finetune_steps < 0:
             raise UsageError(f"--finetune-steps: expected 0 or more, got {self.finetune_steps}")
         if self.episodes < 0 or not self.step_seconds > 0:

@@ -61,7 +61,7 @@ class DistillationPlan:
             raise unknown("--loss", self.loss, LOSSES)
         if self.spacing not in ("uniform", "cubic"):
             raise unknown("--spacing", self.spacing, ("uniform", "cubic"))
-        for what, value in (("--rounds", self.rounds), ("--samples", self.samples), ("--steps", self.steps)):
+        for what, value in (("--rounds", self.rounds), ("--samples", self.samples), ("--gradient-steps", self.steps)):
             if value < 1:
                 raise UsageError(f"{what}: expected at least 1, got {value}")
         if self.bins != 0 and self.bins < 2:

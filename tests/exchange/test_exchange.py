@@ -215,7 +215,7 @@ def test_what_nir_or_a_reader_cannot_say_is_refused(fields: dict[str, Any], flav
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("torch",), "unknown --flavour 'torch'"),
+        (("torch",), "unknown --dialect 'torch'"),
         (("snntorch", 1e-3), "reads every graph with a step of 0.0001 s"),
         (("norse", None, "exponential"), "takes forward Euler steps"),
         (("standard", 0.0), "expected seconds above 0"),
@@ -518,7 +518,7 @@ def test_export_and_import_a_run(
     assert "says itself how it is to be read" in err
     words = ["import", "san", path, "--env", POINT, "--out", tmp_path / "d", "--reading", "steps:3"]
     _, err = call(*words, code=2, capsys=capsys)
-    assert "--reading: expected a graph" in err
+    assert "--nir-options: expected a graph" in err
 
 
 def test_export_of_compiled_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -452,7 +452,7 @@ def _document(file: Any, **changes: Any) -> None:
         ({"controller__network__steps": -1}, "spike steps"),
         ({"controller__network__body": "mlp"}, "expected a spiking policy"),
         ({"controller__evil": 1}, "evil"),
-        ({"flavour": "alien"}, "unknown --flavour 'alien'"),
+        ({"flavour": "alien"}, "unknown --dialect 'alien'"),
         ({"flavour": 3}, "expected flavour, dt and decay"),
         ({"dt": 1e-5}, "node 'neuron_0': tau_syn is not what its metadata asks for"),
         ({"kind": "compiled"}, "found a compiled network"),

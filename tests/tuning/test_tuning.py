@@ -282,7 +282,7 @@ def test_wrong_spaces(text: str, told: str, tmp_path: Path, capsys: pytest.Captu
     ("words", "told"),
     [
         (["--n-trials", "0"], "--n-trials"),
-        (["--seeds", "0"], "--seeds"),
+        (["--num-seeds", "0"], "--num-seeds"),
         (["--episodes", "0"], "--episodes"),
         (["--pruner", "medium"], "did you mean 'median'"),
         (["--sampler", "tpa"], "did you mean 'tpe'"),

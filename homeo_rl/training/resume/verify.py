@@ -45,7 +45,7 @@ def verify_resume(run: Run, steps: int, *, note: Callable[[str], None] = lambda 
     if spec.origin != "train":
         raise UsageError(f"{run.path}: expected a run that was trained here, this one is of origin {spec.origin!r}")
     if steps < 1:
-        raise UsageError(f"--steps: expected at least 1, got {steps}")
+        raise UsageError(f"--env-steps: expected at least 1, got {steps}")
     folder = Path(tempfile.mkdtemp(prefix="verify-resume-"))
     plan = TrainingPlan(
         algo=spec.algo,

@@ -150,7 +150,7 @@ def _evaluated(one: Comparison, name: str, told: dict[str, Any]) -> tuple[str, b
     parts += ["--env", str(told["env"])] if told.get("env") else []
     modules = told.get("modules")
     parts += ["--gym-packages", *map(str, modules)] if isinstance(modules, list) and modules else []
-    parts += ["--time-steps", str(told["time_steps"])] if told.get("time_steps") else []
+    parts += ["--spike-steps", str(told["time_steps"])] if told.get("time_steps") else []
     parts += ["--best"] if told.get("policy") == "best" else []
     parts += ["--routes", "ROUTES.json"] if told.get("routes") else []
     return shlex.join(parts), True
