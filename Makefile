@@ -44,6 +44,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/check_words.py
 
 # The pins can be installed from PyPI alone, by every Python; metadata alone is asked for. Offline it is not checked.
 pins: setup

@@ -43,10 +43,10 @@ def main() -> int:
 def find_uv() -> str:
     """Return uv's path: beside this Python, or on the path."""
     beside = Path(sys.executable).parent / "uv"
-    found = str(beside) if beside.exists() else shutil.which("uv")
-    if found is None:
+    path = str(beside) if beside.exists() else shutil.which("uv")
+    if path is None:
         sys.exit("check_pins: expected uv, found none; pip install uv")
-    return found
+    return path
 
 
 def is_reachable() -> bool:

@@ -20,7 +20,7 @@ import urllib.request
 from pathlib import Path
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-PATIENCE = 5.0
+TIMEOUT = 5.0
 """Seconds to wait for it."""
 
 
@@ -53,14 +53,14 @@ def is_reachable(url: str) -> bool:
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(url + "/torch/", timeout=PATIENCE) as answer:
+            with urllib.request.urlopen(url + "/torch/", timeout=TIMEOUT) as answer:
                 answers.append(answer.status)
         except (OSError, ValueError):
             pass
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
-    asking.join(PATIENCE)
+    asking.join(TIMEOUT)
     return answers == [200]
 
 

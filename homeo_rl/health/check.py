@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 State = Literal["ok", "note", "fails"]
+SEVERITIES: dict[State, Literal["ok", "warning", "error"]] = {"ok": "ok", "note": "warning", "fails": "error"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,12 @@ class Check:
             raise ValueError(f"check {self.name}: expected something to do exactly where it is not ok, got {self.do!r}")
 
     @property
+    def severity(self) -> Literal["ok", "warning", "error"]:
+        """The state in the words of the output."""
+        return SEVERITIES[self.state]
+
+    @property
     def lines(self) -> list[str]:
-        """The check for people."""
-        first = f"{self.state:<5} {self.name}: {self.found}"
-        return [first, f"      do: {self.do}"] if self.do else [first]
+        """The check as it is printed."""
+        first = f"{self.severity:<7} {self.name}: {self.found}"
+        return [first, f"        fix: {self.do}"] if self.do else [first]

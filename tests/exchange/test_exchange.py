@@ -500,7 +500,8 @@ def test_export_and_import_a_run(
     out, _ = call(*words, capsys=capsys)
     told = json.loads(out.splitlines()[-1])
     assert told["bytes"] == path.stat().st_size
-    assert "norse.torch.from_nir" in told["told"][0]
+    assert "norse.torch.from_nir" in told["notes"][0]
+    assert told["told"] == told["notes"]
     call(*words, capsys=capsys)  # replaces its own file
     assert [other.name for other in path.parent.iterdir()] == ["policy.nir"]
     back = tmp_path / "back"

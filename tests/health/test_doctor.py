@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 
 from homeo_rl.cli import main
 from homeo_rl.health import examine, machine
-from homeo_rl.health.check import Check
+from homeo_rl.health.check import SEVERITIES, Check
 from homeo_rl.health.dry_run import plan_of, rehearse, work
 from homeo_rl.health.eta import Measured, Pace, Work, eta, iterations, pace, spoken, stretches
 from homeo_rl.health.packages import CONFLICTS, NEEDED_FOR, package_checks
@@ -96,7 +96,7 @@ def test_tables_know_what_the_project_needs() -> None:
 
 
 def test_findings_say_what_to_do() -> None:
-    assert Check("disk", "note", "full", "make room").lines == ["note  disk: full", "      do: make room"]
+    assert Check("disk", "note", "full", "make room").lines == ["warning disk: full", "        fix: make room"]
     for state, do in (("ok", "make room"), ("fails", "")):
         with pytest.raises(ValueError, match="something to do"):
             Check("disk", state, "full", do)  # type: ignore[arg-type]
@@ -231,7 +231,8 @@ def test_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert [check["name"] for check in wrong] == ["mujoco", "training"]
     assert "did you mean 'Point-v0'" in " ".join(wrong[1].values())
     assert "2 of" in err
-    assert all(check["do"] for check in told["checks"] if check["state"] != "ok")
+    assert all(check["fix"] == check["do"] != "" for check in told["checks"] if check["state"] != "ok")
+    assert {(check["state"], check["severity"]) for check in told["checks"]} <= SEVERITIES.items()
 
 
 def test_doctor_of_an_environment_that_is_broken(capsys: pytest.CaptureFixture[str]) -> None:

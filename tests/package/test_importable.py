@@ -32,8 +32,9 @@ degradations.lidar conversion.graph conversion.certificate compiler.build compil
 """The Python reference of version 0.1."""
 
 OUTSIDE = """
-run agents.controller agents.shipped agents.shipped.copy_pretrained agents.shipped.pretrained_names agents.shipped.FOLDER
-conversion degradations.protocol degradations.suites envs.making envs.making.make_env evaluation.calibrate
+run agents.controller agents.shipped agents.shipped.copy_pretrained agents.shipped.pretrained_names
+agents.shipped.FOLDER conversion degradations.protocol degradations.suites
+envs.making envs.making.make_env evaluation.calibrate
 evaluation.rollout snn.qcfs snn.accumulation agents.SpikingActorCriticPolicy agents.SpikingSACPolicy
 agents.SpikingTD3Policy training.callbacks.NormaliserCallback envs.navigation.coding.SpikeCoded envs.actions.BoundAction
 sweeps.sweep.plan_of sweeps.local.LocalExecutor sweeps.on_ray.RayExecutor sweeps.drive.drive cli.main
@@ -80,8 +81,8 @@ def test_names_in_files_and_pages_are_there() -> None:
 
 @pytest.mark.parametrize("old", MOVED)
 def test_an_older_name_is_the_same_module(old: str) -> None:
+    sys.modules.pop(old, None)
     with pytest.warns(DeprecationWarning, match="is now"):
-        sys.modules.pop(old, None)
         module = importlib.import_module(old)
     assert module is importlib.import_module(MOVED[old])
     assert module.__name__ == MOVED[old]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import runpy
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CHOOSE, CHECK = ROOT / "tools" / "choose_torch.py", ROOT / "tools" / "check_pins.py"
@@ -53,9 +55,9 @@ def test_choice_of_torch(
 
 
 def test_index_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that cannot be looked up, or that keeps silent, is waited for no longer than told."""
+    """A host that cannot be looked up, or that keeps silent, is waited for no longer than the time limit."""
     tool = runpy.run_path(str(CHOOSE))
-    monkeypatch.setitem(tool["is_reachable"].__globals__, "PATIENCE", 0.2)
+    monkeypatch.setitem(tool["is_reachable"].__globals__, "TIMEOUT", 0.2)
     assert not tool["is_reachable"]("http://127.0.0.1:9/whl")
     assert not tool["is_reachable"]("http://homeo-rl.invalid/whl")
 
@@ -91,3 +93,21 @@ def test_every_pin_once() -> None:
     names = [line.partition("==")[0].lower().replace("_", "-") for line in lines]
     assert all("==" in line for line in lines)
     assert len(names) == len(set(names))
+
+
+def test_continuous_integration_runs_what_is_pinned() -> None:
+    """The workflow tests the Pythons whose pins are checked, by the command that everybody uses."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    pythons = job["strategy"]["matrix"]["python"]
+    assert runpy.run_path(str(CHECK))["PYTHONS"][: len(pythons)] == tuple(pythons)
+    assert job["steps"][-1]["run"] == "make test PYTHON=python"
+    for path in (*(ROOT / ".github").rglob("*.yml"), ROOT / ".pre-commit-config.yaml"):
+        assert isinstance(yaml.safe_load(path.read_text()), dict), path
+
+
+def test_one_version() -> None:
+    import homeo_rl
+
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == homeo_rl.__version__
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == homeo_rl.__version__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import shutil
 import stat
@@ -281,3 +282,48 @@ def test_user_without_a_home(tmp_path: Path) -> None:
     assert done.stdout.strip().endswith("homeo-rl-12345")
     assert not list(work.iterdir())
     shutil.rmtree(done.stdout.strip(), ignore_errors=True)
+
+
+# Environments
+
+REGISTERED = "assert 'homeo_rl/NavigationTrain-v0' in registry"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"import homeo_rl, gymnasium; from gymnasium import registry; {REGISTERED}",
+        f"import gymnasium, homeo_rl; from gymnasium import registry; {REGISTERED}",
+        f"import homeo_rl; from gymnasium.envs.registration import registry; {REGISTERED}",
+        f"from homeo_rl import TrainingPlan; from gymnasium import registry; {REGISTERED}",
+        "import gymnasium; gymnasium.make('homeo_rl:homeo_rl/NavigationTrain-v0').close()",
+        "import sys, homeo_rl, homeo_rl.cli; assert 'gymnasium' not in sys.modules",
+        "import homeo_rl, gymnasium\nloader = gymnasium.__spec__.loader\nassert gymnasium.__loader__ is loader\n"
+        "assert type(loader).__module__ == '_frozen_importlib_external'",
+    ],
+)
+def test_environments_are_registered_in_any_order_of_imports(code: str, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True)
+
+
+def test_an_action_after_an_import_waits_for_one_that_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that fails is tried again; its loader's own methods stay within reach while it is executed."""
+    from homeo_rl.imports.after_import import call_after_import
+
+    (tmp_path / "late_module.py").write_text("import json\nassert json.switch\nassert __loader__.get_data(__file__)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    import json
+
+    calls: list[str] = []
+    call_after_import("late_module", lambda: calls.append("now"))
+    monkeypatch.setattr(json, "switch", False, raising=False)
+    with pytest.raises(AssertionError):
+        importlib.import_module("late_module")
+    assert calls == []
+    monkeypatch.setattr(json, "switch", True)
+    importlib.import_module("late_module")
+    assert calls == ["now"]
+    call_after_import("late_module", lambda: calls.append("at once"))
+    assert calls == ["now", "at once"]
+    del sys.modules["late_module"]

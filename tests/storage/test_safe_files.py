@@ -277,7 +277,7 @@ def test_inspect_tells_what_is_odd_and_opens_no_pickle(tmp_path: Path, capsys: p
     assert told["version"] == "2.9.2"
     assert told["data"]["gamma"] == 0.5
     assert sorted(told["pickles"]) == ["data: policy_class", "policy.pth"]
-    odd = {member["name"] for member in told["members"] if member["odd"]}
+    odd = {member["name"] for member in told["members"] if member["warning"]}
     assert odd == {"../../outside", "/absolute", "..\\windows", "C:evil"}
     assert "\x1b" not in json_out + out, "nothing in a file speaks to the terminal"
     assert out.count("LIES OUTSIDE") == 4

@@ -548,7 +548,8 @@ def test_a_sweep_is_its_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (listed["cells"], listed["missing"]) == (4, 4)
     assert not (tmp_path / "out").exists(), "a dry run writes nothing"
     told, _ = call(grid, tmp_path / "out", capsys=capsys)
-    assert (told["cells"], told["done"], told["ran"], told["failed"]) == (4, 4, 4, {})
+    assert (told["cells"], told["done"], told["completed_now"], told["failed"]) == (4, 4, 4, {})
+    assert told["ran"] == told["completed_now"]
     assert {(row["choice"]["agent"], row["arm"]) for row in told["rows"]} == {
         ("mlp", "none"), ("popsan", "none"), ("popsan", "dwam"),
     }, "a policy without spikes has no plug-ins"  # fmt: skip

@@ -44,7 +44,11 @@ def test_arms_over_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert call("--workers", "1") == told
     again = {path: path.stat().st_mtime_ns for path in out.rglob("policy/*")}
     assert again == written, "a training that is finished is not done again"
-    for flags, word in ((["--arms", "IMP,TLS"], "arm"), (["--num-seeds", "0"], "--num-seeds"), (["--episodes", "3"], "--out")):
+    for flags, word in (
+        (["--arms", "IMP,TLS"], "arm"),
+        (["--num-seeds", "0"], "--num-seeds"),
+        (["--episodes", "3"], "--out"),
+    ):
         with pytest.raises(SystemExit):
             main([*WORDS, "--out", str(out), *flags])
         assert word in capsys.readouterr().err

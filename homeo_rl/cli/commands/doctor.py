@@ -73,13 +73,10 @@ def run(args: Doctor, words: list[str]) -> dict[str, Any]:
     time = examination.time
     if time is not None:
         print(f"time: {time.text}, including evaluations, without checkpoints")
-    failed = [check.name for check in examination.checks if check.state == "fails"]
-    severity = {"ok": "ok", "note": "warning", "fails": "error"}
+    failed = [check.name for check in examination.checks if check.severity == "error"]
     result = {
         "ok": not failed,
-        "checks": [
-            {**asdict(check), "severity": severity[check.state], "fix": check.do} for check in examination.checks
-        ],
+        "checks": [{**asdict(check), "severity": check.severity, "fix": check.do} for check in examination.checks],
         "rates": {name: list(rate) for name, rate in examination.rates.items()},
         "seconds": None if time is None else asdict(time),
     }
