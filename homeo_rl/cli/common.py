@@ -77,6 +77,22 @@ def print_report(report: Any, title: str) -> None:
         print_table("against none, paired by episode, all damaged conditions", *difference_rows(report.differences))
 
 
+def print_doubt(env: str, returns: Sequence[float]) -> None:
+    """Print a note if the mean of some clean returns is near that of random actions."""
+    from homeo_rl.cli.console import print_hint
+    from homeo_rl.report.baselines import TRAINED, baseline_of
+
+    baseline = baseline_of(env.rpartition(":")[2])
+    if baseline is None or not returns:
+        return
+    mean = sum(returns) / len(returns)
+    if baseline.normalised(mean) < TRAINED:
+        print_hint(
+            f"note: return {mean:,.1f} is {baseline.normalised(mean):.2f} of the way from random to the best known "
+            f"return ({baseline.stated()}); the policy counts as untrained, train longer"
+        )
+
+
 def whole_numbers(text: str, flag: str) -> tuple[int, ...]:
     """Return the numbers of a flag such as ``1,2,4``.
 

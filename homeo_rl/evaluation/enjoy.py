@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from homeo_rl.agents.controller import load_controller, require_spiking
@@ -11,6 +12,7 @@ from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.make import arguments_for, load_modules, make_env
 from homeo_rl.envs.rendering import Env, Film, Filmed, camera, choose_backend, pace_of, require_display
 from homeo_rl.evaluation.calibrate import calibration_of, session_of
+from homeo_rl.evaluation.plan import require_width
 from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout
 from homeo_rl.evaluation.routes import Route
 from homeo_rl.homeostasis import make
@@ -53,6 +55,8 @@ def enjoy(
     controller = load_controller(run, which=which)
     name = condition.env or env or run.spec.env
     kwargs = arguments_for(name, run.spec.env, run.spec.env_kwargs)
+    with closing(make_env(name, kwargs)) as probe:
+        require_width(probe, name, controller, run)
     plugin = make(arm)
     calibration = None
     if plugin is not None:

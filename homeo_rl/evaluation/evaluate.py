@@ -20,12 +20,12 @@ from typing import Any, Protocol
 from homeo_rl.agents.controller import Controller, require_spiking
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import plain
-from homeo_rl.envs.make import load_modules, make_env, width_advice
+from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.envs.time_limit import tell as tell_limit
 from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.calibrate import calibration_of
 from homeo_rl.evaluation.cells import Job, run_cells
-from homeo_rl.evaluation.plan import NO_REFLEX, Plan, check_sizes
+from homeo_rl.evaluation.plan import NO_REFLEX, Plan, check_sizes, require_width
 from homeo_rl.evaluation.rollout import TRACE_EVERY
 from homeo_rl.evaluation.scores import Score, write_scores
 from homeo_rl.homeostasis import make
@@ -169,14 +169,7 @@ def _reason_against(condition: Condition, plan: Plan, run: Run, controller: Cont
     name, kwargs = plan.env_of(condition, run)
     env = make_env(name, kwargs)
     try:
-        space = env.observation_space
-        inputs = controller.spec.network.inputs
-        if space.shape != (inputs,):
-            raise UsageError(
-                f"environment {name!r}: expected observations of {inputs} entries, as this policy was made for, got "
-                f"{space.shape}; give a suite or an --env that fits the run (it was made for {run.spec.env})"
-                + width_advice(env)
-            )
+        require_width(env, name, controller, run)
         for number, route in enumerate(plan.routes):
             try:
                 env.reset(seed=0, options=route.options)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite
-from homeo_rl.envs.make import arguments_for
+from homeo_rl.envs.make import Env, arguments_for, width_advice
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.routes import Route
 from homeo_rl.homeostasis import make
@@ -20,6 +20,20 @@ if TYPE_CHECKING:  # torch takes seconds to load, which somebody with a typing e
 
 NO_REFLEX = "no-reflex"
 """The arm in which a composed policy acts without its reflex."""
+
+
+def require_width(env: Env, name: str, controller: Controller, run: Run) -> None:
+    """Check that observations of ``env`` are as wide as the inputs of a run's policy.
+
+    Raises:
+        UsageError: they are not.
+    """
+    inputs, shape = controller.spec.network.inputs, env.observation_space.shape
+    if shape != (inputs,):
+        raise UsageError(
+            f"environment {name!r}: expected observations of {inputs} entries, as this policy was made for, got "
+            f"{shape}; give a suite or an --env that fits the run (it was made for {run.spec.env})" + width_advice(env)
+        )
 
 
 def check_sizes(num_envs: int, workers: int | None) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cli_errors
@@ -18,6 +19,7 @@ from cli_calls import call, last
 from PIL import Image
 
 from homeo_rl.cli import main
+from homeo_rl.cli.common import print_doubt
 from homeo_rl.run import Run
 
 SMALL = ["-params", "agent_kwargs:{hidden: [12, 10]}", "--no-progress"]
@@ -75,6 +77,35 @@ def test_train_evaluate_report(tmp_path: Path, capsys: pytest.CaptureFixture[str
     report = last(out)
     assert Path(report["page"]).exists()
     assert all(d["conditions"] == ["weights-zero", "dead-neurons"] for d in report["differences"])
+
+    hint = "how many entries there are depends on include_cinert_in_observation"
+    words = ["import", "sb3-zip", run.path / "Point-v0.zip", "--agent", "popsan", "--out", tmp_path / "ant"]
+    _, err = call(*words, "--env", "Ant-v5", code=2, capsys=capsys)
+    assert hint.replace("cinert", "cfrc_ext") in err
+    _, err = call("enjoy", run.path, "--env", "Humanoid-v5", "--video", tmp_path / "x.gif", code=2, capsys=capsys)
+    assert hint in err
+    assert not (tmp_path / "x.gif").exists()
+
+
+def test_returns_near_random_ones_are_remarked_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a training whose last evaluation shows it, and after a clean episode; where nothing is known, nowhere."""
+    remark = "the policy counts as untrained"
+    words = ["train", "--env", "CartPole-v1", "-n", "64", "--eval-freq", "64", "--out", tmp_path / "pole", *SMALL]
+    out, _ = call(*words, "-params", "n_steps:64", "batch_size:64", "n_envs:1", capsys=capsys)
+    assert remark in out
+    print_doubt("CartPole-v1", [400.0, 500.0])
+    print_doubt("toy_envs:Point-v0", [0.0])
+    print_doubt("CartPole-v1", [])
+    assert capsys.readouterr().out == ""
+    print_doubt("module:CartPole-v1", [10.0, 20.0])
+    assert "note: return 15.0 is -0.02 of the way from random" in capsys.readouterr().out
+    for length, expected in ((30, True), (400, False)):  # a video cuts the second one
+        episode = SimpleNamespace(index=0, total=30.0, length=length, outcome="", success=None)
+        monkeypatch.setattr("homeo_rl.evaluation.enjoy.enjoy", lambda run, episode=episode, **_: [episode])
+        out, _ = call("enjoy", tmp_path / "pole", "--video", tmp_path / "pole.gif", capsys=capsys)
+        assert (remark in out) == expected
 
 
 def test_one_seed_is_one_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,7 +185,7 @@ def test_videos(make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.Cap
         "weights-zero",
         "--homeostasis",
         "dwam",
-        "--steps",
+        "--max-episode-steps",
         "15",
         capsys=capsys,
     )

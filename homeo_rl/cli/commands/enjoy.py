@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from homeo_rl.cli.command import EVALUATE, Command
-from homeo_rl.cli.common import open_run
+from homeo_rl.cli.common import open_run, print_doubt
 from homeo_rl.cli.flags import Short, WithPolicy, Words
 from homeo_rl.errors import UsageError, unknown
 
@@ -80,6 +80,10 @@ def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
     for episode in episodes:
         outcome = f", {episode.outcome}" if episode.outcome else ""
         print(f"episode {episode.index}: return {episode.total:.1f}, {episode.length} steps{outcome}")
+    if args.condition == "clean" and args.homeostasis == "none":
+        limit = args.max_episode_steps or 300  # an episode that a video truncated says nothing
+        whole = [episode.total for episode in episodes if args.video is None or episode.length < limit]
+        print_doubt(suite.conditions[0].env or args.env or run.spec.env, whole)
     if args.video is not None:
         print(f"video: {args.video}")
     return {

@@ -58,7 +58,7 @@ def run(args: Import, words: list[str]) -> dict[str, Any]:
     from homeo_rl.agents.importers import IMPORTERS
     from homeo_rl.agents.presets import describe
     from homeo_rl.agents.sb3.zip import DEFAULT_AGENT
-    from homeo_rl.envs import load_modules, make_env
+    from homeo_rl.envs.make import load_modules, make_env, width_advice
     from homeo_rl.exchange.nir_import import with_nir
     from homeo_rl.spec import RunSpec
     from homeo_rl.training.params import parse_params
@@ -77,7 +77,11 @@ def run(args: Import, words: list[str]) -> dict[str, Any]:
     env_kwargs = {**importer.env_kwargs, **parse_params(args.env_kwargs, "--env-kwargs")}
     env = make_env(args.env, env_kwargs)
     with closing(env):
-        controller = importer.read(args.file, env, **chosen)
+        try:
+            controller = importer.read(args.file, env, **chosen)
+        except UsageError as error:
+            advice = width_advice(env) if "for this environment and architecture" in str(error) else ""
+            raise UsageError(f"{error}{advice}") from None
     spec = RunSpec(
         origin="import",
         env=args.env,

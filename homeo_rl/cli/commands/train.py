@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from homeo_rl.cli.command import TRAIN, Command
-from homeo_rl.cli.common import command_line, make_plan, next_flags, print_next
+from homeo_rl.cli.common import command_line, make_plan, next_flags, print_doubt, print_next
 from homeo_rl.cli.flags import Flag, Hyperparams, Short, Timesteps, WithProgress, Words
 from homeo_rl.storage.user_paths import with_local_paths
 
@@ -100,6 +100,8 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
 
         return show(settled, spec)
 
+    import numpy as np
+
     from homeo_rl.training.train import train
 
     with Bars(enabled=args.progress).show() as bars:
@@ -111,6 +113,9 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
         )
     print(f"run: {run.path}")
     print(f"parameters: {run.spec.digest}")
+    if (evaluations := run.path / "evaluations.npz").exists():
+        with np.load(evaluations) as arrays:
+            print_doubt(args.env, arrays["results"][-1].tolist())
     tensorboard = args.tensorboard_log or run.path / "tb"
     print_hint(f"learning curves: {shlex.join(['tensorboard', '--logdir', str(tensorboard)])}")
     if args.agent == "qcfs":
