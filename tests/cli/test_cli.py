@@ -32,10 +32,10 @@ def train(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> Any:
 
 
 def test_train_evaluate_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = train(
+    message = train(
         tmp_path, capsys, "--algo", "ppo", "-params", "n_steps:32", "batch_size:32", "agent_kwargs:{hidden: [12, 10]}"
     )
-    run = Run.open(Path(said["run"]))
+    run = Run.open(Path(message["run"]))
     assert run.path == tmp_path / "ppo" / "Point-v0_1"
     expected = {
         "run.json", "policy", "best", "checkpoints", "tb", "Point-v0.zip", "best_model.zip", "evaluations.npz",
@@ -133,11 +133,11 @@ def test_one_seed_is_one_result(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_tensorboard_tags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    said = train(
+    message = train(
         tmp_path, capsys, "--algo", "ppo", "--homeostasis-in-training", "dwam-paper", "-n", "1500",
         "-params", "n_steps:64", "batch_size:64", "n_envs:2", "agent_kwargs:{hidden: [12, 10]}",
     )  # fmt: skip
-    run = Path(said["run"])
+    run = Path(message["run"])
     call("evaluate", run, "--suite", "quick", "--episodes", "2", "--workers", "1", "--no-progress", capsys=capsys)
 
     def tags(folder: Path) -> set[str]:
@@ -227,9 +227,9 @@ def test_what_rendering_needs_is_named(
     assert "pygame" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("words", "said"), cli_errors.BAD, ids=[" ".join(words) for words, _ in cli_errors.BAD])
+@pytest.mark.parametrize(("words", "message"), cli_errors.BAD, ids=[" ".join(words) for words, _ in cli_errors.BAD])
 def test_bad_input(
-    words: list[str], said: str, make_run: Callable[..., Run], tmp_path: Path,
+    words: list[str], message: str, make_run: Callable[..., Run], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """Exit code 2, one line that says what to do, nothing written."""
@@ -239,11 +239,11 @@ def test_bad_input(
     cli_errors.write_files(empty)
     monkeypatch.chdir(empty)
     before = sorted(str(path) for path in tmp_path.rglob("*"))
-    given = [str(run.path) if word == "RUN" else str(tmp_path / "out") if word == "OUT" else word for word in words]
-    out, err = call(*given, code=2, capsys=capsys)
+    command = [str(run.path) if word == "RUN" else str(tmp_path / "out") if word == "OUT" else word for word in words]
+    out, err = call(*command, code=2, capsys=capsys)
     assert len(err.strip().splitlines()) <= (3 if words[0] == "compile" else 1), err
     assert len(err) < 800
-    assert said in err
+    assert message in err
     assert err.startswith("homeo-rl")
     assert not out
     assert (
@@ -309,14 +309,16 @@ def test_how_soon_errors_are_told(make_run: Callable[..., Run], tmp_path: Path) 
     folder.mkdir()
     cli_errors.write_files(folder)
     spent = []
-    for words, said in cli_errors.BAD:
-        given = [str(run.path) if word == "RUN" else str(tmp_path / "out") if word == "OUT" else word for word in words]
+    for words, message in cli_errors.BAD:
+        command = [
+            str(run.path) if word == "RUN" else str(tmp_path / "out") if word == "OUT" else word for word in words
+        ]
         began = time.monotonic()
-        done = subprocess.run([sys.executable, "-m", "homeo_rl", *given], cwd=folder, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", "homeo_rl", *command], cwd=folder, capture_output=True, text=True)
         spent.append((time.monotonic() - began, " ".join(words)))
         assert done.returncode == 2, (words, done.stderr)
         assert len(done.stderr.strip().splitlines()) <= 3
-        assert said in done.stderr
+        assert message in done.stderr
     assert sorted(path.name for path in folder.iterdir()) == sorted(cli_errors.FILES)
     print(f"{len(spent)} wrong command lines: exit 2 within {max(spent)[0]:.1f} s (slowest: {max(spent)[1]}), "
           f"median {sorted(spent)[len(spent) // 2][0]:.1f} s")  # fmt: skip

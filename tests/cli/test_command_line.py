@@ -36,8 +36,8 @@ SCRIPT = Path(sys.executable).parent / "homeo-rl"
 def outside(*words: str, folder: Path, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run the console script in another folder, without the checkout on the path."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    given = [str(SCRIPT), *words]
-    return subprocess.run(given, cwd=folder, env=environment, text=True, capture_output=True, check=False, **more)
+    command = [str(SCRIPT), *words]
+    return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False, **more)
 
 
 def test_help_costs_nothing(tmp_path: Path) -> None:
@@ -59,14 +59,14 @@ def test_environments_are_registered_for_whoever_imports_the_package(tmp_path: P
 @pytest.mark.parametrize("name", command_names())
 def test_flags_of_other_commands_are_not_suggested(name: str) -> None:
     kind = flags_of(name)
-    mine = set(spellings(parser_of(kind, prog=name)))
+    own_spellings = set(spellings(parser_of(kind, prog=name)))
     others = {f"--{f.name.replace('_', '-')}" for other in command_names() for f in dataclasses.fields(flags_of(other))}
-    for flag in sorted(others - mine):
+    for flag in sorted(others - own_spellings):
         with pytest.raises(UsageError) as error:
             parse(kind, [flag], prog=name)
-        said = str(error.value)
-        assert said.startswith(f"unknown flag {flag}; ")
-        assert "did you mean" not in said or said.rpartition("did you mean ")[2].rstrip("?") in mine
+        message = str(error.value)
+        assert message.startswith(f"unknown flag {flag}; ")
+        assert "did you mean" not in message or message.rpartition("did you mean ")[2].rstrip("?") in own_spellings
 
 
 def test_words_of_every_kind() -> None:
@@ -151,7 +151,7 @@ def test_what_a_check_found_is_json_too(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (KeyError("x"), 1, "internal error: KeyError: 'x'; please report it"),
         (ValueError("two\nlines \x1b[31m"), 1, "internal error: ValueError: two lines"),
@@ -170,7 +170,7 @@ def test_what_a_check_found_is_json_too(monkeypatch: pytest.MonkeyPatch, capsys:
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
 def test_whatever_is_raised_is_one_line(
-    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: BaseException, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from homeo_rl.cli.commands import suites
 
@@ -182,7 +182,7 @@ def test_whatever_is_raised_is_one_line(
         monkeypatch.setattr(suites, "run", fails)
         out, err = call("suites", code=code, capsys=capsys)
         assert not out
-        assert said in err
+        assert message in err
         assert err.count("\n") == 1
         assert "\x1b" not in err
         _, err = call("suites", "--debug", code=code, capsys=capsys)

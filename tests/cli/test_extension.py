@@ -15,7 +15,7 @@ from project_files import FOLDERS, ROOT
 from homeo_rl.cli.command import flags_of
 from homeo_rl.cli.parsing import parse, parser_of
 
-GREET = '''"""The command ``homeo-rl greet``."""
+SOURCE = '''"""The command ``homeo-rl hello``."""
 
 from dataclasses import dataclass
 
@@ -26,14 +26,14 @@ COMMAND = Command(TOOLS, 99, "print a greeting")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Greet(Common):
+class Hello(Common):
     """Print a greeting."""
 
     name: str = "world"
     """Who is greeted."""
 
 
-def run(args: Greet, words: list[str]) -> dict[str, str]:
+def run(args: Hello, words: list[str]) -> dict[str, str]:
     """Print a greeting."""
     print(f"hello {args.name}")
     return {"name": args.name}
@@ -50,7 +50,7 @@ def package(tmp_path: Path) -> Path:
 
 
 def test_a_command_is_one_file(package: Path) -> None:
-    (package / "homeo_rl" / "cli" / "commands" / "greet.py").write_text(GREET)
+    (package / "homeo_rl" / "cli" / "commands" / "hello.py").write_text(SOURCE)
 
     def show(*words: str) -> str:
         environment = {**os.environ, "PYTHONPATH": str(package)}
@@ -59,10 +59,10 @@ def test_a_command_is_one_file(package: Path) -> None:
             command, cwd=package, env=environment, capture_output=True, text=True, check=True
         ).stdout  # fmt: skip
 
-    assert "  greet          print a greeting\n" in show("--help")
-    assert "  --name TEXT  Who is greeted. [world]\n" in show("greet", "--help")
-    assert show("greet", "--name", "you") == "hello you\n"
-    assert show("greet", "--json") == '{"name": "world"}\n'
+    assert "  hello          print a greeting\n" in show("--help")
+    assert "  --name TEXT  Who is greeted. [world]\n" in show("hello", "--help")
+    assert show("hello", "--name", "you") == "hello you\n"
+    assert show("hello", "--json") == '{"name": "world"}\n'
     assert "print a greeting" in show("completion", "zsh")
 
 

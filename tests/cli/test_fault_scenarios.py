@@ -25,17 +25,19 @@ SMALL = [
 ON = [*SMALL, "n_steps:64", "batch_size:64", "n_envs:1", "n_epochs:1"]
 
 
-def told(*words: object, folder: Path, code: int, limits: dict[int, int] | None = None, user: int | None = None) -> str:
+def run_limited(
+    *words: object, folder: Path, code: int, limits: dict[int, int] | None = None, user: int | None = None
+) -> str:
     """Run the command under limits; it has to exit with ``code`` and, unless that is 0, to say one line."""
 
-    def limited() -> None:
+    def limit() -> None:
         for kind, most in (limits or {}).items():
             resource.setrlimit(kind, (most, most))
 
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH",)}
     done = subprocess.run(
         [COMMAND, *(str(word) for word in words)], cwd=folder, env=clean, capture_output=True, text=True, timeout=600,
-        preexec_fn=limited, user=user,
+        preexec_fn=limit, user=user,
     )  # fmt: skip
     assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
     if code:
@@ -65,40 +67,40 @@ def tiny(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 def test_descriptors(tmp_path: Path) -> None:
     files = {resource.RLIMIT_NOFILE: 256}
-    said = told(*ON, "n_envs:400", "n_steps:2", "--out", "run", folder=tmp_path, code=2, limits=files)
-    assert "open files: expected at most 256" in said
+    output = run_limited(*ON, "n_envs:400", "n_steps:2", "--out", "run", folder=tmp_path, code=2, limits=files)
+    assert "open files: expected at most 256" in output
     assert list(tmp_path.iterdir()) == []
-    told(*ON, "n_envs:150", "n_steps:2", "batch_size:300", "--out", "run", folder=tmp_path, code=0, limits=files)
+    run_limited(*ON, "n_envs:150", "n_steps:2", "batch_size:300", "--out", "run", folder=tmp_path, code=0, limits=files)
 
 
 def test_address_space(tmp_path: Path) -> None:
     ring = [*SMALL, "buffer_size:60_000_000", "--algo", "sac", "--out", "run"]
-    said = told(*ring, folder=tmp_path, code=2, limits={resource.RLIMIT_AS: 3 << 30})
-    assert "ulimit -v" in said
+    output = run_limited(*ring, folder=tmp_path, code=2, limits={resource.RLIMIT_AS: 3 << 30})
+    assert "ulimit -v" in output
     assert list(tmp_path.iterdir()) == []
     small = [*SMALL, "buffer_size:1000", "learning_starts:600", "--algo", "sac", "--out", "run"]
-    told(*small, folder=tmp_path, code=0, limits={resource.RLIMIT_AS: 3 << 30})
+    run_limited(*small, folder=tmp_path, code=0, limits={resource.RLIMIT_AS: 3 << 30})
 
 
 def test_full_disk_under_tensorboard(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
     full = tiny("4k")
-    said = told(*ON, "-tb", full / "tb", "--out", "run", folder=tmp_path, code=5)
-    assert f"{full}/tb" in said
-    assert "No space left" in said
-    assert "b'" not in said
+    output = run_limited(*ON, "-tb", full / "tb", "--out", "run", folder=tmp_path, code=5)
+    assert f"{full}/tb" in output
+    assert "No space left" in output
+    assert "b'" not in output
     shutil.rmtree(full / "tb")
     assert Run.open(tmp_path / "run").spec.digest == ""
 
 
 def test_full_disk_under_a_run(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
     full = tiny("16k")
-    assert "No space left" in told(*ON, "--out", full / "run", folder=tmp_path, code=5)
+    assert "No space left" in run_limited(*ON, "--out", full / "run", folder=tmp_path, code=5)
 
 
 def test_a_strangers_folder_at_once(tmp_path: Path) -> None:
     (tmp_path / "stranger").mkdir()
     (tmp_path / "stranger" / "letter").write_text("mine")
-    assert "expected a new or empty folder" in told(*ON, "--out", "stranger", folder=tmp_path, code=2)
+    assert "expected a new or empty folder" in run_limited(*ON, "--out", "stranger", folder=tmp_path, code=2)
     assert os.listdir(tmp_path / "stranger") == ["letter"]
 
 
@@ -108,14 +110,16 @@ def test_numbers_beyond_limits_in_every_source(tmp_path: Path) -> None:
             continue  # which takes a run; tests/test_hostile_settings.py has it
         for value in ("5,000 digits", "50,000 brackets", "infinity"):
             (tmp_path / "file.yml").write_text(text.format(VALUES[value]))
-            assert "file.yml" in told(*("file.yml" if w == "FILE" else w for w in words), folder=tmp_path, code=2)
+            assert "file.yml" in run_limited(
+                *("file.yml" if w == "FILE" else w for w in words), folder=tmp_path, code=2
+            )
         (tmp_path / "file.yml").write_text(LAUGH)
-        told(*("file.yml" if w == "FILE" else w for w in words), folder=tmp_path, code=2)
+        run_limited(*("file.yml" if w == "FILE" else w for w in words), folder=tmp_path, code=2)
     assert os.listdir(tmp_path) == ["file.yml"]
 
 
 def test_a_read_only_run(tmp_path: Path) -> None:
-    told(*ON, "--out", "run", folder=tmp_path, code=0)
+    run_limited(*ON, "--out", "run", folder=tmp_path, code=0)
     bind = tmp_path / "bound"
     bind.mkdir()
     for words in (["mount", "--bind", tmp_path / "run", bind], ["mount", "-o", "remount,bind,ro", bind]):
@@ -124,9 +128,9 @@ def test_a_read_only_run(tmp_path: Path) -> None:
             pytest.skip("no rights to mount a folder read-only here")
     try:
         clean = ["--suite", "clean", "--homeostasis", "none", "--episodes", "2", "--no-progress"]
-        assert "give --out DIR" in told("evaluate", bind, *clean, folder=tmp_path, code=2)
-        told("evaluate", bind, *clean, "--out", "my scores", folder=tmp_path, code=0)
-        told("report", "my scores", folder=tmp_path, code=0)
+        assert "give --out DIR" in run_limited("evaluate", bind, *clean, folder=tmp_path, code=2)
+        run_limited("evaluate", bind, *clean, "--out", "my scores", folder=tmp_path, code=0)
+        run_limited("report", "my scores", folder=tmp_path, code=0)
         assert (tmp_path / "my scores" / "report" / "report.md").exists()
     finally:
         subprocess.run(["umount", bind], check=True)
@@ -134,9 +138,9 @@ def test_a_read_only_run(tmp_path: Path) -> None:
 
 def test_a_run_that_was_copied_moved_and_renamed(tmp_path: Path) -> None:
     clean = ["--suite", "clean", "--homeostasis", "none", "--episodes", "2", "--no-progress"]
-    told(*ON, "--out", "run", folder=tmp_path, code=0)
+    run_limited(*ON, "--out", "run", folder=tmp_path, code=0)
     shutil.copytree(tmp_path / "run", tmp_path / "a copy's \u00fc")
     (tmp_path / "run").rename(tmp_path / "renamed")
     for name in ("a copy's \u00fc", "renamed"):
-        told("evaluate", name, *clean, folder=tmp_path, code=0)
-        told(*ON, "--out", name, folder=tmp_path, code=0)  # the same command finds it finished
+        run_limited("evaluate", name, *clean, folder=tmp_path, code=0)
+        run_limited(*ON, "--out", name, folder=tmp_path, code=0)  # the same command finds it finished

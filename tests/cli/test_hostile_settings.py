@@ -77,9 +77,9 @@ def test_hostile_numbers_in_every_file_are_one_line(
 
 def test_hostile_words_are_one_line() -> None:
     for value in VALUES.values():
-        with pytest.raises(UsageError) as told:
+        with pytest.raises(UsageError) as record:
             parse_params([f"gamma:{value}"])
-        assert len(str(told.value)) < 300
+        assert len(str(record.value)) < 300
     with pytest.raises(UsageError, match="finite number"):
         parse_params(["healthy_z_range:[0.2, .inf]"], "--env-kwargs")
     assert parse_params(["a:3e-4", "b:[1, 2e3]", "c:1e6"]) == {"a": 3e-4, "b": [1, 2e3], "c": 1e6}
@@ -114,14 +114,14 @@ def test_the_ends_of_ranges_are_accepted() -> None:
     assert isinstance(resolve("sac", {"buffer_size": 1e6})["buffer_size"], int)
 
 
-def planned(**fields: Any) -> TrainingPlan:
+def plan_of(**fields: Any) -> TrainingPlan:
     small = {"hidden": [8]}
-    given = {"agent_kwargs": small, **fields.pop("hyperparams", {})}
-    return TrainingPlan(**{"algo": "ppo", "env": "Pendulum-v1", "agent": "mlp", "hyperparams": given, **fields})
+    hyperparams = {"agent_kwargs": small, **fields.pop("hyperparams", {})}
+    return TrainingPlan(**{"algo": "ppo", "env": "Pendulum-v1", "agent": "mlp", "hyperparams": hyperparams, **fields})
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"save_freq": 0}, "--save-freq: expected"), ({"save_freq": -2}, "--save-freq"),
         ({"eval_freq": 0}, "--eval-freq"), ({"steps": 10**30}, "--n-timesteps: expected at most"),
@@ -130,9 +130,9 @@ def planned(**fields: Any) -> TrainingPlan:
         ({"hyperparams": {"n_envs": 10**6}}, "memory: expected|open files: expected"),
     ],
 )  # fmt: skip
-def test_plans_beyond_what_can_be_are_refused(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        prepare(planned(**fields))
+def test_plans_beyond_what_can_be_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        prepare(plan_of(**fields))
 
 
 def test_descriptors_and_processes_count_as_memory_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_descriptors_and_processes_count_as_memory_does(monkeypatch: pytest.Monk
     monkeypatch.setattr(
         resource, "getrlimit", lambda kind: (1024, hard) if kind == resource.RLIMIT_NOFILE else (-1, -1)
     )
-    plan = planned(hyperparams={"n_envs": 3000, "n_steps": 2}, out=tmp_path / "run")
+    plan = plan_of(hyperparams={"n_envs": 3000, "n_steps": 2}, out=tmp_path / "run")
     with pytest.raises(UsageError, match=r"open files: expected at most 1,024.*3,000 environments.*ulimit -n"):
         prepare(plan)
     assert not (tmp_path / "run").exists()
@@ -153,20 +153,20 @@ def test_descriptors_and_processes_count_as_memory_does(monkeypatch: pytest.Monk
 
 
 def test_addresses_count_as_memory_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    ring = planned(algo="sac", hyperparams={"buffer_size": 30_000_000})
+    ring = plan_of(algo="sac", hyperparams={"buffer_size": 30_000_000})
     prepare(ring)
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (2 << 30, -1) if kind == resource.RLIMIT_AS else (-1, -1))
     with pytest.raises(
         UsageError, match=r"memory: expected at most 2.1 GB of addresses.*ulimit -v.*about .* GB \(1.2 of"
     ):
         prepare(ring)
-    prepare(planned(algo="sac", hyperparams={"buffer_size": 1000}))
+    prepare(plan_of(algo="sac", hyperparams={"buffer_size": 1000}))
 
 
 def test_limits_of_control_groups_of_both_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = tmp_path / "cgroup"
-    told.write_text("4:memory:/job/7\n0::/user/slice\n")
-    folders = estimate.group_folders("memory", Path("/g"), told)
+    record = tmp_path / "cgroup"
+    record.write_text("4:memory:/job/7\n0::/user/slice\n")
+    folders = estimate.group_folders("memory", Path("/g"), record)
     assert {Path("/g/memory/job/7"), Path("/g/memory/job"), Path("/g/user/slice"), Path("/g/user"), Path("/g")} <= set(
         folders
     )
@@ -184,9 +184,9 @@ def test_limits_of_control_groups_of_both_versions(tmp_path: Path, monkeypatch: 
 
 
 def test_whole_rollouts_are_told() -> None:
-    _, spec = prepare(planned(steps=512))
-    assert (spec.planned, whole_steps(spec)) == (512, 2048)
-    _, spec = prepare(planned(algo="sac", steps=512))
+    _, spec = prepare(plan_of(steps=512))
+    assert (spec.plan_of, whole_steps(spec)) == (512, 2048)
+    _, spec = prepare(plan_of(algo="sac", steps=512))
     assert whole_steps(spec) == 512
 
 
@@ -235,9 +235,9 @@ def test_a_storage_that_is_no_journal_stays_as_it_is(tmp_path: Path, capsys: pyt
     pytest.importorskip("optuna")
     data = tmp_path / "study.db"
     data.write_bytes(b"SQLite format 3\0")
-    for storage, said in ((data, "found another file"), (tmp_path, "found a folder")):
+    for storage, message in ((data, "found another file"), (tmp_path, "found a folder")):
         _, err = call("tune", "--env", "Pendulum-v1", "--storage", storage, code=2, capsys=capsys)
-        assert said in err
+        assert message in err
     assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
     assert data.read_bytes() == b"SQLite format 3\0"
 
@@ -322,16 +322,16 @@ def test_what_rl_zoo_reads_is_read_alike(tmp_path: Path) -> None:
         '"dict(net_arch=dict(pi=[8], vf=[16]))"': [8], "{net_arch: [4]}": [4],
     }.items():  # fmt: skip
         (tmp_path / "ppo.yml").write_text(ZOO.replace("KWARGS", text))
-        found = read_config(tmp_path / "ppo.yml", "Pendulum-v1", "ppo")
-        assert found.steps == 1000
-        assert found.hyperparams.get("agent_kwargs", {}).get("hidden") == hidden
+        section = read_config(tmp_path / "ppo.yml", "Pendulum-v1", "ppo")
+        assert section.steps == 1000
+        assert section.hyperparams.get("agent_kwargs", {}).get("hidden") == hidden
     (tmp_path / "td3.yml").write_text(
         "Pendulum-v1: {noise_type: normal, noise_std: 0.1, train_freq: [1, episode], learning_rate: lin_3e-4, "
         "buffer_size: !!float 1e5, normalize: 'dict(norm_obs=True, norm_reward=False)'}\n"
     )
-    found = read_config(tmp_path / "td3.yml", "Pendulum-v1", "td3")
-    assert found.hyperparams["normalize_reward"] is False
-    assert resolve("td3", found.hyperparams)["buffer_size"] == 100_000
+    section = read_config(tmp_path / "td3.yml", "Pendulum-v1", "td3")
+    assert section.hyperparams["normalize_reward"] is False
+    assert resolve("td3", section.hyperparams)["buffer_size"] == 100_000
     for line in ("noise_type: ornstein-uhlenbeck", "frame_stack: 4", "callback: a.B", "vec_env_wrapper: a.B"):
         (tmp_path / "td3.yml").write_text(f"Pendulum-v1: {{{line}}}\n")
         with pytest.raises(UsageError, match=line.partition(":")[0]):
@@ -346,8 +346,8 @@ def test_evaluate_writes_elsewhere(
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
     words = ["evaluate", run.path, "--suite", "clean", "--homeostasis", "none,dwam", "--episodes", 2, "--out", out,
              "--workers", 1, "--no-progress"]  # fmt: skip
-    said, _ = call(*words, capsys=capsys)
-    assert f"scores: {out}/evaluations/clean_1/scores.csv" in said
+    message, _ = call(*words, capsys=capsys)
+    assert f"scores: {out}/evaluations/clean_1/scores.csv" in message
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
     assert (out / "calibration" / "manifest.json").exists()
     copy = Run.open(out)

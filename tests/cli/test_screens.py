@@ -63,48 +63,48 @@ SUCCESSES = {
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def display(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """All screens, from one terminal."""
     named = {**HELP, **FAILURES, **SUCCESSES}
     screens = terminal.screens(list(named.values()), tmp_path_factory.mktemp("empty"), terminal=True)
-    found = dict(zip(named, screens, strict=True))
+    texts = dict(zip(named, screens, strict=True))
     if os.environ.get("HOMEO_RL_WRITE_SCREENS"):
         GOLDEN.mkdir(parents=True, exist_ok=True)
         for path in GOLDEN.glob("*.txt"):
             path.unlink()
-        for name, screen in found.items():
+        for name, screen in texts.items():
             (GOLDEN / f"{name}.txt").write_text(f"$ {' '.join(['homeo-rl', *named[name]])}\n{screen}", encoding="utf-8")
-    return found
+    return texts
 
 
-def test_screens_are_the_kept_ones(shown: dict[str, str]) -> None:
+def test_screens_are_the_kept_ones(display: dict[str, str]) -> None:
     kept = {path.stem: path.read_text(encoding="utf-8").partition("\n")[2] for path in GOLDEN.glob("*.txt")}
-    assert set(shown) == set(kept)
-    differing = [name for name in shown if shown[name] != kept[name]]
-    assert not differing, "\n".join(f"{name}:\n{shown[name]}" for name in differing)
+    assert set(display) == set(kept)
+    differing = [name for name in display if display[name] != kept[name]]
+    assert not differing, "\n".join(f"{name}:\n{display[name]}" for name in differing)
 
 
-def test_failures_are_one_line_with_exit_code_2(shown: dict[str, str]) -> None:
+def test_failures_are_one_line_with_exit_code_2(display: dict[str, str]) -> None:
     for name in FAILURES:
-        *said, code = shown[name].splitlines()
+        *message, code = display[name].splitlines()
         assert code == "[exit 2]", name
-        assert 1 <= len(said) <= (3 if name == "bad-specification" else 1), said
-        assert said[0].startswith("homeo-rl"), said
-        assert not set("│╭╮╰╯─\x1b") & set("".join(said)), said
-        assert len("".join(said)) <= 3 * terminal.COLUMNS, said
+        assert 1 <= len(message) <= (3 if name == "bad-specification" else 1), message
+        assert message[0].startswith("homeo-rl"), message
+        assert not set("│╭╮╰╯─\x1b") & set("".join(message)), message
+        assert len("".join(message)) <= 3 * terminal.COLUMNS, message
 
 
-def test_nothing_but_a_message_is_wider_than_the_terminal(shown: dict[str, str]) -> None:
+def test_nothing_but_a_message_is_wider_than_the_terminal(display: dict[str, str]) -> None:
     for name in (*HELP, *SUCCESSES):
-        lines = shown[name].splitlines()
+        lines = display[name].splitlines()
         assert lines[-1] == "[exit 0]", name
         assert max(map(len, lines)) <= terminal.COLUMNS, name
-        assert "…" not in shown[name]
+        assert "…" not in display[name]
 
 
-def test_a_pipe_gets_the_same_words(shown: dict[str, str], tmp_path: Path) -> None:
+def test_a_pipe_gets_the_same_words(display: dict[str, str], tmp_path: Path) -> None:
     """Tables alone are as wide in it as they need."""
     named = {**HELP, **FAILURES}
     piped = terminal.screens(list(named.values()), tmp_path, terminal=False)
-    assert dict(zip(named, piped, strict=True)) == {name: shown[name] for name in named}
+    assert dict(zip(named, piped, strict=True)) == {name: display[name] for name in named}
     assert not list(tmp_path.iterdir()), "nothing was written"

@@ -27,7 +27,7 @@ def test_neurons_of_snntorch(tmp_path: Path) -> None:
 def test_flags_are_ours() -> None:
     """Every flag of `train` that the table of rl-zoo's calls the same is one."""
     (row,) = re.findall(r"^\| `(--algo [^`]*)` \| the same", PAGE, re.MULTILINE)
-    own = {"-n": "n_timesteps", "-f": "log_folder", "-tb": "tensorboard_log", "-P": "progress"}
+    names = {"-n": "n_timesteps", "-f": "log_folder", "-tb": "tensorboard_log", "-P": "progress"}
     for flag in row.split():
-        name = own.get(flag, flag.strip("-").replace("-", "_"))
+        name = names.get(flag, flag.strip("-").replace("-", "_"))
         assert name in Train.__dataclass_fields__, flag

@@ -54,29 +54,29 @@ def short(words: list[str]) -> list[str]:
     """Return the same command with fewer steps, episodes and frames."""
     kind, words = words[0], list(words)
 
-    def put(flag: str, value: str) -> None:
+    def set_flag(flag: str, value: str) -> None:
         if flag in words:
             words[words.index(flag) + 1] = value
         else:
             words.extend([flag, value])
 
     if kind == "train":
-        put("-n", "256" if "ppo" in words else "150")
-        put("--eval-freq", "-1")
-        own = ["n_steps:64", "batch_size:32"] if "ppo" in words else ["learning_starts:100", "batch_size:32"]
+        set_flag("-n", "256" if "ppo" in words else "150")
+        set_flag("--eval-freq", "-1")
+        smaller = ["n_steps:64", "batch_size:32"] if "ppo" in words else ["learning_starts:100", "batch_size:32"]
         place = words.index("-params") + 1 if "-params" in words else len(words)
-        words[place:] = [*([] if "-params" in words else ["-params"]), *own, *words[place:]]
+        words[place:] = [*([] if "-params" in words else ["-params"]), *smaller, *words[place:]]
     elif kind == "evaluate":
         for flag, value in (("--episodes", "1"), ("--workers", "1"), ("--calibration-episodes", "1")):
-            put(flag, value)
-        put("--max-episode-steps", "60")
+            set_flag(flag, value)
+        set_flag("--max-episode-steps", "60")
     elif kind == "distill":
         for flag, value in (("--rounds", "1"), ("--samples", "200"), ("--gradient-steps", "50")):
-            put(flag, value)
+            set_flag(flag, value)
     elif kind == "convert":
-        put("--episodes", "1")
+        set_flag("--episodes", "1")
     elif kind == "enjoy":
-        put("--max-episode-steps" if "--steps" not in words else "--steps", "20")
+        set_flag("--max-episode-steps" if "--steps" not in words else "--steps", "20")
     return [*words, "--no-progress"] if kind in QUIET else words
 
 
@@ -135,9 +135,9 @@ def test_a_page_from_its_first_command_to_its_last(
 def give(words: list[str], *, outside: bool) -> None:
     """Give a command: ``outside`` by the console script with nothing set, else in this process, which takes less."""
     if outside:
-        own = {"PATH": os.environ["PATH"], "HOME": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
         script = Path(sys.executable).parent / "homeo-rl"
-        done = subprocess.run([script, *words], env=own, capture_output=True, text=True)
+        done = subprocess.run([script, *words], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, (words, done.stderr[-2000:])
         return
     try:
@@ -174,19 +174,19 @@ def test_blocks_of_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for kind, body in FENCED.findall(text):
         kinds.append(kind)
         if kind == "python":
-            found: dict[str, object] = {}
-            exec(compile(body, "README.md", "exec"), found)
-            assert found["session"] is not None
+            namespace: dict[str, object] = {}
+            exec(compile(body, "README.md", "exec"), namespace)
+            assert namespace["session"] is not None
         else:
             Path("mine.yaml").write_text(body)
             assert load_suite("mine.yaml").conditions[0].name == "clean"
     assert sorted(kinds) == ["python", "yaml"]
     Path("office.json").write_text(json.dumps(OFFICE))
-    found = {"gym": gym}
+    namespace = {"gym": gym}
     for line in re.findall(r"^    ((?:env|many|mine) = gym[^#\n]*)", text, re.MULTILINE):
-        exec(line, found)
+        exec(line, namespace)
     for line in ("env", "mine", "many"):
-        world = found[line]
+        world = namespace[line]
         assert isinstance(world, gym.Env | gym.vector.VectorEnv)
         world.reset(seed=0)
         world.close()

@@ -417,7 +417,7 @@ def test_the_pages_reader_needs_nothing_of_ours(make_run: Callable[..., Run], tm
 @pytest.mark.usefixtures("unlogged")
 def test_the_pages_other_programs_run(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime: not installed; pip install 'homeo-rl[onnx]'")
-    nir_readers.needed("spikingjelly")
+    nir_readers.import_reader("spikingjelly")
     programs = [
         text for text in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "def act" not in text
     ]

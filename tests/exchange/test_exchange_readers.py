@@ -135,7 +135,7 @@ def test_the_table_is_whole() -> None:
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize(("kind", "flavour"), list(itertools.product(NEURONS, ("standard", "its own"))))
 def test_readers_spike_as_the_page_says(kind: str, flavour: str, reader: str, tmp_path: Path) -> None:
-    nir_readers.needed(reader)
+    nir_readers.import_reader(reader)
     controller = policy(NEURONS[kind])
     expected = ours(controller, trains(controller.network.spec.widths[0]))
     assert all(0.02 < train.mean() < 0.98 for train in expected.values()), "nothing to compare"
@@ -153,7 +153,7 @@ def test_readers_spike_as_the_page_says(kind: str, flavour: str, reader: str, tm
     ids=["current-lif", "lif", "plif"],
 )
 def test_constants_that_float32_rounds_flip_next_to_no_spike(neuron: NeuronSpec, reader: str, tmp_path: Path) -> None:
-    nir_readers.needed(reader)
+    nir_readers.import_reader(reader)
     controller = policy(neuron, grid=False)
     if controller.network.leaks is not None:  # each layer its own
         for index, leak in enumerate(controller.network.leaks):
@@ -167,7 +167,7 @@ def test_constants_that_float32_rounds_flip_next_to_no_spike(neuron: NeuronSpec,
 
 def alike(reader: str, controller: Controller, x: np.ndarray, folder: Path) -> None:
     """Print, and bound, the share of spikes that differ for a trained policy."""
-    nir_readers.needed(reader)
+    nir_readers.import_reader(reader)
     got = nir_readers.run(reader, saved(folder, controller, reader), x, FLAVOURS[reader].dt)
     share = differing(got, ours(controller, x))
     counted = sum(train.size for name, train in got.items() if name != "output")
@@ -253,7 +253,7 @@ def test_compiled_networks_are_graphs_and_come_back(
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("beta", BETAS[1:], ids=str)
 def test_compiled_networks_spike_alike_everywhere(beta: Fraction, reader: str, tmp_path: Path) -> None:
-    nir_readers.needed(reader)
+    nir_readers.import_reader(reader)
     network = network_of(compiled(beta, "hard", "unit", "relays"))
     x = trains(2, batch=64, steps=40)
     expected = network.run(torch.from_numpy(x)).numpy()
@@ -290,7 +290,7 @@ def _written_by(reader: str, kind: str, path: Path) -> tuple[Any, dict[str, Any]
     """Let a library write a network of its own; return the network, and how its file is to be read."""
     import nir_readers as readers
 
-    readers.needed(reader)
+    readers.import_reader(reader)
     torch.manual_seed(3)
     sizes = (6, 20, 3)
     linears = [nn.Linear(i, o) for i, o in itertools.pairwise(sizes)]

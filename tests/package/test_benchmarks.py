@@ -36,10 +36,10 @@ def test_benchmark(name: str) -> None:
     command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--tiny", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert RATIOS[name] <= set(told["ratios"])
-    assert all(value > 0 for value in [*told["medians"].values(), *told["ratios"].values()])
-    assert told["medians"]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert RATIOS[name] <= set(result["ratios"])
+    assert all(value > 0 for value in [*result["medians"].values(), *result["ratios"].values()])
+    assert result["medians"]
 
 
 def test_imp_digits(tmp_path: Path) -> None:
@@ -57,11 +57,11 @@ def test_imp_digits(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert set(told["imp_gain_t1"]) == set(told["constant_gain_t1"]) == {"mlp", "cnn"}
-    assert len(told["accuracy"]) == 2 * 4 * 3
-    assert all(len(steps) == 4 and all(0 <= value <= 100 for value in steps) for steps in told["accuracy"].values())
-    assert told["picture"] is None, "JSON is all that was asked for"
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert set(result["imp_gain_t1"]) == set(result["constant_gain_t1"]) == {"mlp", "cnn"}
+    assert len(result["accuracy"]) == 2 * 4 * 3
+    assert all(len(steps) == 4 and all(0 <= value <= 100 for value in steps) for steps in result["accuracy"].values())
+    assert result["picture"] is None, "JSON is all that was asked for"
     assert list(tmp_path.iterdir()) == []
     assert sorted((ROOT / "runs").rglob("*")) == before
 
@@ -76,8 +76,8 @@ def test_imp_digits_draws(tmp_path: Path) -> None:
 
 def test_all_benchmarks_are_tested() -> None:
     """A new benchmark is run here the day it is written."""
-    found = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
-    assert found - set(RATIOS) == {
+    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    assert names - set(RATIOS) == {
         "__init__",
         "common",
         "networks",

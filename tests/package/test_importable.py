@@ -42,7 +42,7 @@ sweeps.sweep.plan_of sweeps.local.LocalExecutor sweeps.on_ray.RayExecutor sweeps
 """What files of rl-zoo, saved policies, the documentation and other people's programs name."""
 
 
-def found(name: str) -> Any:
+def import_name(name: str) -> Any:
     """Import what a dotted name stands for."""
     parts = name.split(".")
     for cut in range(len(parts), 0, -1):
@@ -67,7 +67,7 @@ def test_the_front_door_has_its_names() -> None:
 @pytest.mark.filterwarnings("ignore:homeo_rl:DeprecationWarning")
 @pytest.mark.parametrize("name", [*REFERENCE.split(), *OUTSIDE.split()])
 def test_names_of_the_last_version_are_there(name: str) -> None:
-    assert found(f"homeo_rl.{name}") is not None
+    assert import_name(f"homeo_rl.{name}") is not None
 
 
 def test_names_in_files_and_pages_are_there() -> None:
@@ -76,7 +76,7 @@ def test_names_in_files_and_pages_are_there() -> None:
     assert len(names) > 30
     assert not names & set(MOVED)
     for name in sorted(names):
-        assert found(name) is not None
+        assert import_name(name) is not None
 
 
 @pytest.mark.parametrize("old", MOVED)

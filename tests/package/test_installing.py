@@ -22,7 +22,7 @@ def report(*needed: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "reachable", "needed", "options", "said"),
+    ("wanted", "reachable", "needed", "options", "announced"),
     [
         ("none", True, ("nvidia-nccl-cu13==2.29.7",), "", True),
         ("auto", False, ("cuda-toolkit==13.0.3",), "", True),
@@ -32,7 +32,7 @@ def report(*needed: str) -> str:
     ],
 )
 def test_choice_of_torch(
-    wanted: str, reachable: bool, needed: tuple[str, ...], options: str, said: bool,
+    wanted: str, reachable: bool, needed: tuple[str, ...], options: str, announced: bool,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """A CPU build where pip's indexes or another have one; gigabytes are announced before they are loaded."""
@@ -49,7 +49,7 @@ def test_choice_of_torch(
     tool["main"](wanted)
     out, err = capsys.readouterr()
     assert out.strip() == options
-    assert ("GB to download" in err) == said
+    assert ("GB to download" in err) == announced
     assert asked[0][-1].startswith("torch==")
     assert set(options.split()) <= set(asked[-1])
 

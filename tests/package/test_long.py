@@ -98,8 +98,8 @@ def test_training_from_scratch(
         out,
         capsys=capsys,
     )
-    said, _ = call("evaluate", out, "--suite", "clean", "--homeostasis", "none", "--json", capsys=capsys)
-    mean = last(said)["cells"][0]["mean"]
+    output, _ = call("evaluate", out, "--suite", "clean", "--homeostasis", "none", "--json", capsys=capsys)
+    mean = last(output)["cells"][0]["mean"]
     curve = np.load(out / "evaluations.npz")
     with capsys.disabled():
         points = ", ".join(f"{t}: {r:.0f}" for t, r in zip(curve["timesteps"], curve["results"].mean(1), strict=True))
@@ -126,9 +126,9 @@ def test_navigation_from_scratch(
     call("train", "--algo", algo, "--env", "homeo_rl/NavigationTrain-v0", "--agent", agent, "--seed", seed,
          "--out", tmp_path / "run", capsys=capsys)  # fmt: skip
     spent = time.monotonic() - since
-    said, _ = call("evaluate", tmp_path / "run", "--suite", "clean", "--env", "homeo_rl/Navigation-v0",
+    output, _ = call("evaluate", tmp_path / "run", "--suite", "clean", "--env", "homeo_rl/Navigation-v0",
                    "--routes", routes, "--homeostasis", "none", "--json", capsys=capsys)  # fmt: skip
-    cell = last(said)["cells"][0]
+    cell = last(output)["cells"][0]
     with capsys.disabled():
         print(f"\n{algo} {agent} seed {seed}: {spent / 60:.0f} min; {cell}")
     assert spent < 3600
@@ -146,9 +146,9 @@ def test_the_pretrained_agent_drives(
 ) -> None:
     """Among moving obstacles, which it was not trained for, its figure is printed only."""
     monkeypatch.chdir(tmp_path)
-    said, _ = call("evaluate", "navigation-san", "--suite", "clean", "--env", env, "--routes", routes, "--homeostasis",
+    out, _ = call("evaluate", "navigation-san", "--suite", "clean", "--env", env, "--routes", routes, "--homeostasis",
                    "none", "--json", capsys=capsys)  # fmt: skip
-    cell = last(said)["cells"][0]
+    cell = last(out)["cells"][0]
     with capsys.disabled():
         print(f"\nnavigation-san on the shared routes, {env}: {cell}")
     assert cell["success"] >= least
@@ -156,9 +156,9 @@ def test_the_pretrained_agent_drives(
 
 def cut_returns(run: Path, capsys: pytest.CaptureFixture[str]) -> list[float]:
     """Mean returns of 20 episodes after 1, 2, 3 and 4 spike steps."""
-    said, _ = call("evaluate", run, "--suite", "clean", "--homeostasis", "none", "--time-steps", "1,2,3,4", "--json",
+    output, _ = call("evaluate", run, "--suite", "clean", "--homeostasis", "none", "--time-steps", "1,2,3,4", "--json",
                    capsys=capsys)  # fmt: skip
-    return [cells[0]["mean"] for cells in last(said)["time_steps"].values()]
+    return [cells[0]["mean"] for cells in last(output)["time_steps"].values()]
 
 
 @pytest.mark.parametrize(("loss", "least"), [("tet-s", 950.0), ("sdt", 0.0), ("lts", 0.0)])
@@ -190,9 +190,9 @@ def test_initial_potentials_lift_the_first_step(capsys: pytest.CaptureFixture[st
     """Ten seeds of digits; the control is printed beside."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.imp_digits", "--json"]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout.splitlines()[-1])
+    result = json.loads(done.stdout.splitlines()[-1])
     with capsys.disabled():
-        print(f"\npoints after one step: {told['imp_gain_t1']}, control {told['constant_gain_t1']}")
+        print(f"\npoints after one step: {result['imp_gain_t1']}, control {result['constant_gain_t1']}")
     for network in ("mlp", "cnn"):
-        assert told["imp_gain_t1"][network] >= 3
-        assert told["intervals"][f"{network} sdt IMP"][0] > 0
+        assert result["imp_gain_t1"][network] >= 3
+        assert result["intervals"][f"{network} sdt IMP"][0] > 0

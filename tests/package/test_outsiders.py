@@ -161,8 +161,8 @@ def test_type_checkers_find_the_checkout(tmp_path: Path, monkeypatch: pytest.Mon
     options.python_executable = sys.executable
     paths = compute_search_paths([BuildSource("user.py", "user", None, None)], options, str(tmp_path))
     for name in ("homeo_rl", "homeo_rl.agents.session", "homeo_rl.envs.make", "homeo_rl.degradations.suites"):
-        found = FindModuleCache(paths, fscache=None, options=options).find_module(name)
-        assert isinstance(found, str), (name, found)
+        path = FindModuleCache(paths, fscache=None, options=options).find_module(name)
+        assert isinstance(path, str), (name, path)
         assert (Path(homeo_rl.__file__).parent / "py.typed").exists()
 
 
@@ -215,23 +215,23 @@ def test_private_folder_where_there_is_no_home(tmp_path: Path, monkeypatch: pyte
         if home is None:  # nor does the system know one
             monkeypatch.delenv("HOME")
             monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
-        mine = tmp_path / f"homeo-rl-{os.getuid()}"
-        mine.symlink_to(tmp_path)
+        folder = tmp_path / f"homeo-rl-{os.getuid()}"
+        folder.symlink_to(tmp_path)
         provide()
         assert "MPLCONFIGDIR" not in os.environ, "a link is not a private folder"
-        mine.unlink()
-        mine.mkdir()
-        mine.chmod(0o777)
+        folder.unlink()
+        folder.mkdir()
+        folder.chmod(0o777)
         provide()
         assert "MPLCONFIGDIR" not in os.environ, "everybody may write there"
-        mine.rmdir()
+        folder.rmdir()
         provide()
-        assert os.environ["XDG_CACHE_HOME"] == str(mine)
-        assert cache_folders.cache_home() == mine
-        assert stat.S_IMODE(mine.stat().st_mode) == 0o700
+        assert os.environ["XDG_CACHE_HOME"] == str(folder)
+        assert cache_folders.cache_home() == folder
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         for name in ("XDG_CACHE_HOME", "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
             monkeypatch.delenv(name)
-        mine.rmdir()
+        folder.rmdir()
 
 
 def test_compiles_without_any_place_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def module_of(path: Path) -> str:
 TREES = {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in sources()}
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
+def find_imports(tree: ast.AST) -> Iterator[str]:
     """Yield every module that a tree imports anywhere: at its top, for type checkers alone, inside functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -40,7 +40,7 @@ def graph() -> dict[str, set[str]]:
     """Return what each module imports. A package's front door re-exports what is below it and counts as a leaf."""
     edges = {}
     for name, tree in TREES.items():
-        inner = {module for module in imported(tree) if module in TREES and module != name}
+        inner = {module for module in find_imports(tree) if module in TREES and module != name}
         if any(module.startswith(f"{name}.") for module in inner):
             inner = {module for module in inner if not module.startswith(f"{name}.")}
         edges[name] = inner

@@ -190,7 +190,7 @@ def test_popsan_arrays(name: str, tmp_path: Path) -> None:
 def test_policies_here_are_what_they_say(tmp_path: Path) -> None:
     """Without its damage a hostile zip is taken, and torch reads the same weights of it."""
     pickled = f'{{"policy_class": {{":serialized:": "{hostile_files.canary(tmp_path / "run").hex()}"}}}}'.encode()
-    hostile_policies.saved(hostile_policies.torch_zip(), data=pickled)(tmp_path / "file.zip")
+    hostile_policies.make_sb3_zip(hostile_policies.torch_zip(), data=pickled)(tmp_path / "file.zip")
     there = listing(tmp_path)
     found = import_sb3_zip(tmp_path / "file.zip", make_env("CartPole-v1"))
     assert listing(tmp_path) == there
@@ -201,7 +201,7 @@ def test_policies_here_are_what_they_say(tmp_path: Path) -> None:
         assert torch.equal(layer.bias, theirs[names[index] + "bias"])
     assert found.spec.network.hidden == (8,)
     trained_elsewhere = hostile_policies.SOUND.replace(hostile_policies.text("cpu"), hostile_policies.text("cuda:0"))
-    hostile_policies.saved(hostile_policies.torch_zip(trained_elsewhere))(tmp_path / "gpu.zip")
+    hostile_policies.make_sb3_zip(hostile_policies.torch_zip(trained_elsewhere))(tmp_path / "gpu.zip")
     again = import_sb3_zip(tmp_path / "gpu.zip", make_env("CartPole-v1")).state_dict()
     assert all(torch.equal(value, again[name]) for name, value in found.state_dict().items())
 
@@ -269,7 +269,7 @@ def test_inspect_tells_what_is_odd_and_opens_no_pickle(tmp_path: Path, capsys: p
         "C:evil": b"x",
         "system_info.txt": b"- OS: \x1b[31mred\n",
     }
-    hostile_archives.zipped(members)(tmp_path / "model.zip")
+    hostile_archives.make_zip(members)(tmp_path / "model.zip")
     there = listing(tmp_path)
     json_out, out = call("inspect", tmp_path / "model.zip", "--json", capsys=capsys)
     told = last(json_out)
@@ -321,7 +321,7 @@ def test_inspect_tells_of_a_run_and_of_what_is_damaged_in_it(
     assert all(bundle["sound"] for bundle in [*told["bundles"].values(), *told["checkpoints"].values()])
     assert told["evaluations"][0]["suite"] == "quick"
     assert told["policy"]["hidden"] == [128, 128]
-    hostile_files.put(hostile_files.DOCUMENT, b"{}")(run)
+    hostile_files.replace_file(hostile_files.DOCUMENT, b"{}")(run)
     (run / "evaluations" / "quick_1" / "evaluation.json").write_text("{")
     out, err = call("inspect", run, "--json", code=5, capsys=capsys)
     assert len(last(out)["faults"]) == 2
@@ -435,7 +435,9 @@ def fuzz_policies(folder: Path, count: int, seed: int) -> Counter[str]:
         changed = hostile_policies.SOUND if number % 3 else blob
         for _ in range(rng.choice((1, 1, 2, 5))):
             changed = rng.choice(mutations.CHANGES)(changed, rng)
-        hostile_policies.saved(hostile_policies.torch_zip(changed) if number % 3 else changed)(folder / "mutant.zip")
+        hostile_policies.make_sb3_zip(hostile_policies.torch_zip(changed) if number % 3 else changed)(
+            folder / "mutant.zip"
+        )
         try:
             controller = import_sb3_zip(folder / "mutant.zip", env)
         except UsageError as error:
@@ -564,9 +566,9 @@ def test_what_only_looks_dangerous_is_not() -> None:
 
 def test_archives_here_are_what_they_say(tmp_path: Path) -> None:
     """The makers of bombs damage what they mean to: without its change, each archive is taken."""
-    hostile_archives.zipped(hostile_archives.SMALL)(tmp_path / "a.zip")
+    hostile_archives.make_zip(hostile_archives.SMALL)(tmp_path / "a.zip")
     assert describe(tmp_path / "a.zip")["data"] == {"gamma": 0.99}
     hostile_archives.npz(x=hostile_archives.npy(hostile_archives.head(), bytes(4)))(tmp_path / "b.npz")
     assert describe(tmp_path / "b.npz")["arrays"] == [{"name": "x", "dtype": "float32", "shape": [1]}]
-    hostile_archives.zipped(hostile_archives.SMALL, change=hostile_archives.overlapped)(tmp_path / "c.zip")
+    hostile_archives.make_zip(hostile_archives.SMALL, change=hostile_archives.overlap)(tmp_path / "c.zip")
     assert {info.header_offset for info in zipfile.ZipFile(tmp_path / "c.zip").infolist()} == {0}

@@ -37,7 +37,7 @@ EDGE = 8
 """Numbers before and after an argument that are not its own."""
 
 
-def guarded(shape: tuple[int, ...], dtype: str = "f4") -> tuple[np.ndarray, np.ndarray]:
+def guard_array(shape: tuple[int, ...], dtype: str = "f4") -> tuple[np.ndarray, np.ndarray]:
     """Return an array inside memory full of NaN, and all of that memory."""
     size = int(np.prod(shape))
     memory = np.full(size + 2 * EDGE, np.nan, dtype)
@@ -105,7 +105,7 @@ class Caller:
         elif way == 3:
             array.flags.writeable = False
         elif way == 4 and kind in ("f4", "f8"):
-            inside, _ = guarded(array.shape, kind)
+            inside, _ = guard_array(array.shape, kind)
             inside[...] = array
             array = inside
         elif way == 5 and kind in NUMBERS:
@@ -165,13 +165,13 @@ class Caller:
         assert action.shape == (session.slots, 2)
         assert np.isfinite(action).all()
         if clone is not None:
-            given = torch.as_tensor(np.asarray(x).astype(np.float32))
+            argument = torch.as_tensor(np.asarray(x).astype(np.float32))
             with torch.no_grad():
-                again, _ = self.controller(given, clone.clone(), adapt=True)
+                again, _ = self.controller(argument, clone.clone(), adapt=True)
                 assert np.array_equal(again.numpy(), action), "a clone decides as the state did"
                 if self.plain:
                     with kernels.use("reference"):
-                        expected, _ = self.controller(given, clone)
+                        expected, _ = self.controller(argument, clone)
                     np.testing.assert_allclose(action, expected.numpy(), rtol=0, atol=1e-6)
             self.counts["compared"] += 1
 
@@ -196,25 +196,25 @@ class Caller:
         fits = fits and self.session.slots > 0 and int(slot) not in self.waiting
         layers = list(self.session.trained)
         place = int(self.rng.integers(len(layers)))
-        own = layers[place]
-        shape = self.shape(*own.weight.shape)
-        inside, _ = guarded(shape)
+        layer_weights = layers[place]
+        shape = self.shape(*layer_weights.weight.shape)
+        inside, _ = guard_array(shape)
         inside[...] = self.rng.integers(-16, 17, shape) / 16
-        weight, bias = torch.from_numpy(inside), own.bias
-        fits = fits and shape == tuple(own.weight.shape)
+        weight, bias = torch.from_numpy(inside), layer_weights.bias
+        fits = fits and shape == tuple(layer_weights.weight.shape)
         way = int(self.rng.integers(6))
         if way == 0 and weight.numel():
             weight.view(-1)[0] = [float("nan"), float("inf"), 1e30][int(self.rng.integers(3))]
             fits = False
         elif way == 1:
-            bias, fits = own.bias[:-1], False
+            bias, fits = layer_weights.bias[:-1], False
         elif way == 2:
             weight = weight.double()
         layers[place] = LayerWeights(weight, bias, alive=torch.ones(len(bias)) if way == 3 else None)
-        given: Any = tuple(layers)
+        argument: Any = tuple(layers)
         if way == 4:
-            given, fits = [None, given[:1], list(given), "x"][int(self.rng.integers(4))], False
-        self.expect(fits, lambda: self.session.set_weights(slot, given), (slot, shape, way))
+            argument, fits = [None, argument[:1], list(argument), "x"][int(self.rng.integers(4))], False
+        self.expect(fits, lambda: self.session.set_weights(slot, argument), (slot, shape, way))
 
     def keep(self) -> None:
         """Drop slots; seldom, for nothing is left in the end."""
@@ -233,22 +233,22 @@ class Caller:
         """Decide with a network or a policy, and tensors."""
         value, fits = self.value(int(self.rng.integers(1, 4)), 4)
         fits = fits and isinstance(value, np.ndarray)
-        given: Any = value
+        argument: Any = value
         if isinstance(value, np.ndarray):
             fits = value.ndim == 2 and value.shape[1] == 4 and value.dtype.kind in "biuf"
             fits = fits and bool(np.isfinite(value.astype(float)).all() and (abs(value.astype(float)) <= LIMIT).all())
             try:
-                given = torch.as_tensor(np.ascontiguousarray(value).astype(value.dtype.newbyteorder("=")))
+                argument = torch.as_tensor(np.ascontiguousarray(value).astype(value.dtype.newbyteorder("=")))
             except (TypeError, ValueError):
                 fits = False
         controller = self.controller
         doors = [controller, controller.network, controller.network.stepwise, controller.network.decide]
         which = int(self.rng.integers(4))
-        fits = fits and given.dtype != torch.float64  # more digits than the weights have
+        fits = fits and argument.dtype != torch.float64  # more digits than the weights have
         with torch.set_grad_enabled(self.rng.random() < 0.2 and which < 3):
-            found = self.expect(fits, lambda: doors[which](given), value)  # type: ignore[operator]
-        if found is not None:
-            y = found if which == 2 else found[0]
+            result = self.expect(fits, lambda: doors[which](argument), value)  # type: ignore[operator]
+        if result is not None:
+            y = result if which == 2 else result[0]
             assert bool(torch.isfinite(y).all())
 
     def states(self) -> None:
@@ -272,11 +272,11 @@ class Caller:
                 )
             elif way == 3:
                 ended, fits = self.value(batch)
-                given = ended
+                argument = ended
                 if isinstance(ended, np.ndarray) and ended.dtype.kind == "b":
-                    given = torch.as_tensor(np.array(ended))
-                fits = isinstance(given, torch.Tensor) and given.shape == (batch,)
-                self.expect(fits, lambda: net.forget(state, given, "episode"), ended)
+                    argument = torch.as_tensor(np.array(ended))
+                fits = isinstance(argument, torch.Tensor) and argument.shape == (batch,)
+                self.expect(fits, lambda: net.forget(state, argument, "episode"), ended)
             elif way == 4:
                 size, fits = self.index(4)
                 fits = fits or size == 4
@@ -293,19 +293,19 @@ class Caller:
         """Run a layer over currents."""
         batch, steps, size = (int(n) for n in self.rng.integers(1, 5, 3))
         shape = self.shape(batch, steps, size)
-        inside, memory = guarded(shape)
+        inside, memory = guard_array(shape)
         inside[...] = self.rng.integers(-16, 17, shape) / 8
-        state = [guarded(self.shape(batch, size) if self.rng.random() < 0.3 else (batch, size)) for _ in range(3)]
+        state = [guard_array(self.shape(batch, size) if self.rng.random() < 0.3 else (batch, size)) for _ in range(3)]
         parts = [part for part, _ in state]
         fits = len(shape) == 3 and shape[1] > 0 and all(part.shape == (shape[0], shape[2]) for part in parts)
         model = NeuronSpec(**MODELS[int(self.rng.integers(len(MODELS)))])
         tensors = Membrane(*(torch.from_numpy(part) for part in parts))
         kept = inside.copy()
-        found = self.expect(fits, lambda: layer.scan(model, torch.from_numpy(inside), tensors), (shape, parts))
+        result = self.expect(fits, lambda: layer.scan(model, torch.from_numpy(inside), tensors), (shape, parts))
         assert untouched(memory)
         assert all(untouched(whole) for _, whole in state)
-        if found is not None:
-            spikes, _ = found
+        if result is not None:
+            spikes, _ = result
             assert bool(torch.isfinite(spikes).all())
             if shape[0] and self.rng.random() < 0.1:
                 expected, _ = neurons.scan(model, torch.from_numpy(kept), tensors)
@@ -315,8 +315,8 @@ class Caller:
     def encode(self) -> None:
         """Call an encoder's loop itself, which raises ValueError."""
         batch, steps, size = (int(n) for n in self.rng.integers(1, 5, 3))
-        activity, _ = guarded(self.shape(batch, size) if self.rng.random() < 0.5 else (batch, size))
-        out, memory = guarded((batch, steps, size))
+        activity, _ = guard_array(self.shape(batch, size) if self.rng.random() < 0.5 else (batch, size))
+        out, memory = guard_array((batch, steps, size))
         if activity.ndim != 2:
             return
         try:
@@ -339,19 +339,19 @@ class Caller:
         if x.numel() and self.rng.random() < 0.2:
             x.view(-1)[0] = [0.5, 2.0, -1.0, float("nan")][int(self.rng.integers(4))]
             fits = False
-        found = self.expect(fits, lambda: net(x, net.initial_state(batch)), shape)
-        if found is not None and self.rng.random() < 0.2:
+        result = self.expect(fits, lambda: net(x, net.initial_state(batch)), shape)
+        if result is not None and self.rng.random() < 0.2:
             expected = function.run(x.numpy()[:, None])[:, 0]
-            assert np.array_equal(found[0].numpy() > 0, expected)
+            assert np.array_equal(result[0].numpy() > 0, expected)
             self.counts["compared"] += 1
 
     def drive(self) -> None:
         """Drive a robot."""
         action, fits = self.value(2)
-        found = self.expect(fits, lambda: self.env.step(action), action)
-        if found is not None:
-            assert np.isfinite(found[0]).all()
-            if found[2] or found[4]["time"] > 20:
+        result = self.expect(fits, lambda: self.env.step(action), action)
+        if result is not None:
+            assert np.isfinite(result[0]).all()
+            if result[2] or result[4]["time"] > 20:
                 self.env.reset(seed=int(self.rng.integers(100)))
 
     # What is called.

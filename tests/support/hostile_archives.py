@@ -20,7 +20,7 @@ SMALL = {"data": b'{"gamma": 0.99}', "policy.pth": b"PK", "_stable_baselines3_ve
 """What is taken for a zip of Stable-Baselines3."""
 
 
-def zipped(
+def make_zip(
     members: dict[str, bytes], *, method: int = zipfile.ZIP_DEFLATED, change: Change = lambda blob: blob
 ) -> Maker:
     """Write an archive of these members; ``change`` is applied to its bytes."""
@@ -37,11 +37,11 @@ def zipped(
 
 
 def sb3(data: bytes, **more: bytes) -> Maker:
-    return zipped({**SMALL, "data": data, **more})
+    return make_zip({**SMALL, "data": data, **more})
 
 
 def npz(**members: bytes) -> Maker:
-    return zipped({f"{name}.npy": blob for name, blob in members.items()})
+    return make_zip({f"{name}.npy": blob for name, blob in members.items()})
 
 
 def npy(head: bytes, data: bytes = b"", version: tuple[int, int] = (1, 0), length: int | None = None) -> bytes:
@@ -58,27 +58,27 @@ def unpacks(size: int) -> Change:
     """Say that the first member unpacks to ``size`` bytes, in both places where an archive says it."""
 
     def change(blob: bytes) -> bytes:
-        local, central, told = 22, blob.index(b"PK\x01\x02") + 24, struct.pack("<I", size)
-        return blob[:local] + told + blob[local + 4 : central] + told + blob[central + 4 :]
+        local, central, sizes = 22, blob.index(b"PK\x01\x02") + 24, struct.pack("<I", size)
+        return blob[:local] + sizes + blob[local + 4 : central] + sizes + blob[central + 4 :]
 
     return change
 
 
-def overlapped(blob: bytes) -> bytes:
+def overlap(blob: bytes) -> bytes:
     """Let all members begin where the first one does."""
-    found, at = bytearray(blob), blob.find(b"PK\x01\x02")
+    result, at = bytearray(blob), blob.find(b"PK\x01\x02")
     while at >= 0:
-        found[at + 42 : at + 46] = bytes(4)
+        result[at + 42 : at + 46] = bytes(4)
         at = blob.find(b"PK\x01\x02", at + 4)
-    return bytes(found)
+    return bytes(result)
 
 
-def encrypted(blob: bytes) -> bytes:
+def encrypt(blob: bytes) -> bytes:
     """Say that the first member is encrypted."""
-    found = bytearray(blob)
-    found[6] |= 1
-    found[blob.index(b"PK\x01\x02") + 8] |= 1
-    return bytes(found)
+    result = bytearray(blob)
+    result[6] |= 1
+    result[blob.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(result)
 
 
 def at_end(offset: int, number: int) -> Change:
@@ -91,14 +91,14 @@ def at_end(offset: int, number: int) -> Change:
     return change
 
 
-def flipped(blob: bytes) -> bytes:
+def flip(blob: bytes) -> bytes:
     """Damage the first member's bytes."""
     at = 30 + len("data") + 5
     return blob[:at] + bytes([blob[at] ^ 0xFF]) + blob[at + 1 :]
 
 
-def linked(path: Path) -> None:
-    zipped(SMALL)(path.with_suffix(".real"))
+def link(path: Path) -> None:
+    make_zip(SMALL)(path.with_suffix(".real"))
     path.symlink_to(path.with_suffix(".real"))
 
 
@@ -128,28 +128,28 @@ ARCHIVES: dict[str, Maker] = {
     "sb3: 20 MB of spaces": sb3(b"{" + b" " * 20_000_000 + b"}"),
     "sb3: 1 MB of version": sb3(b"{}", _stable_baselines3_version=bytes(1_000_000)),
     # Archives that lie.
-    "told too small": zipped({"data": b"x" * 1_000_000, "policy.pth": b""}, change=unpacks(10)),
-    "told a little too small": zipped(SMALL, change=unpacks(14)),
-    "told too large": zipped(SMALL, change=unpacks(1000)),
-    "told 4 GB": zipped(SMALL, change=unpacks(0xFFFFFFF0)),
-    "all members in one place": zipped(SMALL, change=overlapped),
-    "encrypted": zipped(SMALL, change=encrypted),
-    "packed by lzma": zipped(SMALL, method=zipfile.ZIP_LZMA),
-    "packed by bzip2": zipped(SMALL, method=zipfile.ZIP_BZIP2),
-    "a flipped byte": zipped(SMALL, change=flipped),
-    "cut": zipped(SMALL, change=lambda blob: blob[: len(blob) // 2]),
-    "cut by a byte": zipped(SMALL, change=lambda blob: blob[:-1]),
+    "told too small": make_zip({"data": b"x" * 1_000_000, "policy.pth": b""}, change=unpacks(10)),
+    "told a little too small": make_zip(SMALL, change=unpacks(14)),
+    "told too large": make_zip(SMALL, change=unpacks(1000)),
+    "told 4 GB": make_zip(SMALL, change=unpacks(0xFFFFFFF0)),
+    "all members in one place": make_zip(SMALL, change=overlap),
+    "encrypted": make_zip(SMALL, change=encrypt),
+    "packed by lzma": make_zip(SMALL, method=zipfile.ZIP_LZMA),
+    "packed by bzip2": make_zip(SMALL, method=zipfile.ZIP_BZIP2),
+    "a flipped byte": make_zip(SMALL, change=flip),
+    "cut": make_zip(SMALL, change=lambda blob: blob[: len(blob) // 2]),
+    "cut by a byte": make_zip(SMALL, change=lambda blob: blob[:-1]),
     "only a beginning": lambda path: path.write_bytes(b"PK\x03\x04"),
     "a beginning and rubbish": lambda path: path.write_bytes(b"PK\x03\x04" + os.urandom(5000)),
-    "empty archive": zipped({}),
-    "a list of members of 3 GB": zipped(SMALL, change=at_end(12, 3 << 30)),
-    "a list of members of 4 GB": zipped(SMALL, change=at_end(12, 0xFFFFFFFF)),
-    "members beyond the file": zipped(SMALL, change=at_end(16, 0xFFFFFFF0)),
-    "a name twice": zipped({**SMALL, "data#": b"{}"}),
-    "2000 members": zipped({**SMALL, **{f"m{i}": b"" for i in range(2000)}}),
-    "30000 members": zipped({**SMALL, **{f"m{i}": b"" for i in range(30_000)}}, method=zipfile.ZIP_STORED),
-    "other members": zipped({"readme.txt": b"hello"}),
-    "linked": linked,
+    "empty archive": make_zip({}),
+    "a list of members of 3 GB": make_zip(SMALL, change=at_end(12, 3 << 30)),
+    "a list of members of 4 GB": make_zip(SMALL, change=at_end(12, 0xFFFFFFFF)),
+    "members beyond the file": make_zip(SMALL, change=at_end(16, 0xFFFFFFF0)),
+    "a name twice": make_zip({**SMALL, "data#": b"{}"}),
+    "2000 members": make_zip({**SMALL, **{f"m{i}": b"" for i in range(2000)}}),
+    "30000 members": make_zip({**SMALL, **{f"m{i}": b"" for i in range(30_000)}}, method=zipfile.ZIP_STORED),
+    "other members": make_zip({"readme.txt": b"hello"}),
+    "linked": link,
     "pipe": lambda path: os.mkfifo(path),
     "10 GB": sparse,
     "no archive": lambda path: path.write_bytes(b"hello"),
@@ -178,12 +178,12 @@ ARCHIVES: dict[str, Maker] = {
 
 ARRAYS: dict[str, Maker] = {
     "200 MB of zeros": npz(x=npy(head(shape=(50_000_000,)), bytes(200_000_000))),
-    "40 MB": zipped({"x.npy": npy(head(shape=(10_000_000,)), bytes(40_000_000))}, method=zipfile.ZIP_STORED),
+    "40 MB": make_zip({"x.npy": npy(head(shape=(10_000_000,)), bytes(40_000_000))}, method=zipfile.ZIP_STORED),
     "900 arrays": npz(**{f"x{i}": npy(head(), bytes(4)) for i in range(900)}),
     "signs in a name": npz(**{"\x1b[2J": npy(head(), bytes(4))}),
     "numbers for a weight": npz(w0=npy(head("<i4"), bytes(4)), b0=npy(head("<i4"), bytes(4))),
     "a shape of 2^62 and 0": npz(w0=npy(head(shape=(2**62, 0)))),
-    "a damaged array": zipped({"w0.npy": npy(head(), bytes(4))}, change=flipped),
+    "a damaged array": make_zip({"w0.npy": npy(head(), bytes(4))}, change=flip),
     **ARCHIVES,
 }
 """Files that `homeo-rl import san` refuses."""

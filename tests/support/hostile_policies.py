@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hostile_archives import ARCHIVES, DEEP, SMALL, Change, Maker, at_end, encrypted, overlapped, zipped
+from hostile_archives import ARCHIVES, DEEP, SMALL, Change, Maker, at_end, encrypt, make_zip, overlap
 from hostile_files import Canary, canary
 
 
@@ -86,20 +86,20 @@ def torch_zip(
     return change(out.getvalue())
 
 
-def saved(
+def make_sb3_zip(
     policy: bytes, *, method: int = zipfile.ZIP_STORED, change: Change = lambda blob: blob, **more: bytes
 ) -> Maker:
     """Write a zip of Stable-Baselines3 with this policy."""
-    return zipped({**SMALL, "data": b"{}", "policy.pth": policy, **more}, method=method, change=change)
+    return make_zip({**SMALL, "data": b"{}", "policy.pth": policy, **more}, method=method, change=change)
 
 
 def by_program(made: bytes) -> Maker:
-    return saved(torch_zip(made))
+    return make_sb3_zip(torch_zip(made))
 
 
 def first(made: bytes, **storages: bytes) -> Maker:
     """Put another tensor in the first one's place."""
-    return saved(torch_zip(program({**TENSORS, FIRST: made}), **storages))
+    return make_sb3_zip(torch_zip(program({**TENSORS, FIRST: made}), **storages))
 
 
 def executing(path: Path) -> bytes:
@@ -110,19 +110,19 @@ def executing(path: Path) -> bytes:
 def legacy(path: Path) -> None:
     out = io.BytesIO()
     torch.save(OrderedDict(a=torch.zeros(2)), out, _use_new_zipfile_serialization=False)
-    saved(out.getvalue())(path)
+    make_sb3_zip(out.getvalue())(path)
 
 
 def newer(path: Path) -> None:
     out = io.BytesIO()
     torch.save(OrderedDict(a=torch.zeros(2)), out, pickle_protocol=4)
-    saved(out.getvalue())(path)
+    make_sb3_zip(out.getvalue())(path)
 
 
 def calling(path: Path) -> None:
     out = io.BytesIO()
     torch.save(Canary(path.parent / "executed"), out)
-    saved(out.getvalue())(path)
+    make_sb3_zip(out.getvalue())(path)
 
 
 def wide(path: Path) -> None:
@@ -131,7 +131,7 @@ def wide(path: Path) -> None:
               for part, shape in (("weight", (64, 64)), ("bias", (64,)))}  # fmt: skip
     layers[FIRST] = rebuilt((64, 4), key="big", size=4096)
     layers |= {"action_net.weight": rebuilt((2, 64), key="big", size=4096), "action_net.bias": rebuilt((2,), key="3")}
-    saved(torch_zip(program(layers), **{"data/big": bytes(4 * 4096)}))(path)
+    make_sb3_zip(torch_zip(program(layers), **{"data/big": bytes(4 * 4096)}))(path)
 
 
 def at_first(value: float, kind: str = "<f4") -> bytes:
@@ -144,7 +144,7 @@ _DEEP_TUPLES = b")" + b"\x85" * 90_000
 
 POLICIES: dict[str, Maker] = {
     # Code.
-    "pickle as policy": lambda path: saved(canary(path))(path),
+    "pickle as policy": lambda path: make_sb3_zip(canary(path))(path),
     "a call saved by torch": calling,
     "pickle as program": lambda path: by_program(canary(path))(path),
     "a call before the dict": lambda path: by_program(program(TENSORS, before=executing(path) + b"0"))(path),
@@ -194,7 +194,7 @@ POLICIES: dict[str, Maker] = {
         )
     ),
     "2000 tensors of the same bytes": by_program(program({f"t{i}": rebuilt() for i in range(2000)})),
-    "300 MB of program": saved(torch_zip(bytes(300_000_000), method=zipfile.ZIP_DEFLATED)),
+    "300 MB of program": make_sb3_zip(torch_zip(bytes(300_000_000), method=zipfile.ZIP_DEFLATED)),
     "2 MB of program": by_program(program({"x" * 2_000_000: rebuilt()})),
     "a name of 1 MB": by_program(program({"x" * 1_000_000: rebuilt()})),
     "a text longer than the file": by_program(b"\x80\x02X\xff\xff\xff\xff."),
@@ -252,36 +252,36 @@ POLICIES: dict[str, Maker] = {
     "a Q-network": by_program(program({"q_net.q_net.0.weight": rebuilt()})),
     "recurrent": by_program(program({**TENSORS, "lstm_actor.weight_ih_l0": rebuilt()})),
     # Archives in archives.
-    "packed policy": saved(torch_zip(), method=zipfile.ZIP_DEFLATED),
-    "packed members": saved(torch_zip(method=zipfile.ZIP_DEFLATED)),
-    "no program": saved(torch_zip().replace(b"data.pkl", b"data.pkx")),
-    "two programs": saved(torch_zip(**{"/other/data.pkl": SOUND})),
-    "a storage twice": saved(torch_zip(**{"data/0#": bytes(128)})),
-    "two folders": saved(torch_zip(**{"/data/0": bytes(128)})),
-    "big numbers first": saved(torch_zip(byteorder=b"big")),
-    "a byte order of 1 MB": saved(torch_zip(byteorder=bytes(1_000_000))),
-    "cut policy": saved(torch_zip()[:-30]),
-    "half a policy": saved(torch_zip()[:900]),
-    "no policy": zipped({name: blob for name, blob in SMALL.items() if name != "policy.pth"}),
-    "empty policy": saved(b""),
-    "a policy of zeros": saved(bytes(40_000_000)),
-    "a damaged weight": saved(torch_zip().replace(STORAGES["data/0"], STORAGES["data/0"][:-1] + b"\0")),
-    "2000 members in the policy": saved(torch_zip(**{f"m{i}": b"" for i in range(2000)})),
-    "a list of members of 3 GB in the policy": saved(torch_zip(change=at_end(12, 3 << 30))),
-    "a list of members of 4 GB in the policy": saved(torch_zip(change=at_end(12, 0xFFFFFFFF))),
-    "members beyond the policy": saved(torch_zip(change=at_end(16, 0xFFFFFFF0))),
-    "all members of the policy in one place": saved(torch_zip(change=overlapped)),
-    "an encrypted program": saved(torch_zip(change=encrypted)),
+    "packed policy": make_sb3_zip(torch_zip(), method=zipfile.ZIP_DEFLATED),
+    "packed members": make_sb3_zip(torch_zip(method=zipfile.ZIP_DEFLATED)),
+    "no program": make_sb3_zip(torch_zip().replace(b"data.pkl", b"data.pkx")),
+    "two programs": make_sb3_zip(torch_zip(**{"/other/data.pkl": SOUND})),
+    "a storage twice": make_sb3_zip(torch_zip(**{"data/0#": bytes(128)})),
+    "two folders": make_sb3_zip(torch_zip(**{"/data/0": bytes(128)})),
+    "big numbers first": make_sb3_zip(torch_zip(byteorder=b"big")),
+    "a byte order of 1 MB": make_sb3_zip(torch_zip(byteorder=bytes(1_000_000))),
+    "cut policy": make_sb3_zip(torch_zip()[:-30]),
+    "half a policy": make_sb3_zip(torch_zip()[:900]),
+    "no policy": make_zip({name: blob for name, blob in SMALL.items() if name != "policy.pth"}),
+    "empty policy": make_sb3_zip(b""),
+    "a policy of zeros": make_sb3_zip(bytes(40_000_000)),
+    "a damaged weight": make_sb3_zip(torch_zip().replace(STORAGES["data/0"], STORAGES["data/0"][:-1] + b"\0")),
+    "2000 members in the policy": make_sb3_zip(torch_zip(**{f"m{i}": b"" for i in range(2000)})),
+    "a list of members of 3 GB in the policy": make_sb3_zip(torch_zip(change=at_end(12, 3 << 30))),
+    "a list of members of 4 GB in the policy": make_sb3_zip(torch_zip(change=at_end(12, 0xFFFFFFFF))),
+    "members beyond the policy": make_sb3_zip(torch_zip(change=at_end(16, 0xFFFFFFF0))),
+    "all members of the policy in one place": make_sb3_zip(torch_zip(change=overlap)),
+    "an encrypted program": make_sb3_zip(torch_zip(change=encrypt)),
     # What the zip says of itself.
-    "an activation that is not known": saved(
+    "an activation that is not known": make_sb3_zip(
         torch_zip(), data=b'{"policy_kwargs": {"activation_fn": "<class \'torch.nn.modules.activation.ELU\'>"}}'
     ),
-    "another activation": saved(
+    "another activation": make_sb3_zip(
         torch_zip(), data=b'{"policy_kwargs": {"activation_fn": "<class \'torch.nn.modules.activation.ReLU\'>"}}'
     ),
-    "signs for an activation": saved(torch_zip(), data=b'{"policy_kwargs": {"activation_fn": "\\u001b[2J"}}'),
-    "deep data": saved(torch_zip(), data=DEEP),
-    "300 MB of data": saved(torch_zip(), method=zipfile.ZIP_DEFLATED, data=b"{" + b" " * 300_000_000 + b"}"),
+    "signs for an activation": make_sb3_zip(torch_zip(), data=b'{"policy_kwargs": {"activation_fn": "\\u001b[2J"}}'),
+    "deep data": make_sb3_zip(torch_zip(), data=DEEP),
+    "300 MB of data": make_sb3_zip(torch_zip(), method=zipfile.ZIP_DEFLATED, data=b"{" + b" " * 300_000_000 + b"}"),
     **{name: ARCHIVES[name] for name in _OTHER},
 }
 """Zips that `homeo-rl import sb3-zip` refuses."""

@@ -69,10 +69,10 @@ def mutant(blobs: Blobs, rng: random.Random) -> tuple[Blobs, bool]:
 def _flip(blob: bytes, rng: random.Random) -> bytes:
     if not blob:
         return blob
-    found = bytearray(blob)
+    result = bytearray(blob)
     for _ in range(rng.choice((1, 1, 2, 8))):
-        found[rng.randrange(len(found))] ^= 1 << rng.randrange(8)
-    return bytes(found)
+        result[rng.randrange(len(result))] ^= 1 << rng.randrange(8)
+    return bytes(result)
 
 
 def _insert(blob: bytes, rng: random.Random) -> bytes:

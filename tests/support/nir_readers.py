@@ -31,7 +31,7 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def needed(name: str) -> Any:
+def import_reader(name: str) -> Any:
     """Return a reader's module; skip, saying so, where the package is absent."""
     with quietly():
         pytest.importorskip("nirtorch", reason="nirtorch: not installed; pip install --no-deps nirtorch")
@@ -42,40 +42,40 @@ def run(name: str, path: Path, x: np.ndarray, dt: float) -> Spikes:
     """Run the graph of ``path`` on ``x`` [B, T, N_in] with the reader ``name``, which takes steps of ``dt``."""
     import nir
 
-    module = needed(name)
+    module = import_reader(name)
     with quietly():
         if name == "norse":
             import norse.torch
 
             graph = nir.read(path)
-            return _recorded(norse.torch.from_nir(graph, dt=dt), list(graph.nodes), x)
+            return _record(norse.torch.from_nir(graph, dt=dt), list(graph.nodes), x)
         graph = nir.read(path)
         if name == "snntorch":
-            return _recorded(module.import_from_nir(graph), list(graph.nodes), x)
-        return _recorded(module.import_from_nir(graph, dt=dt), list(graph.nodes), x)
+            return _record(module.import_from_nir(graph), list(graph.nodes), x)
+        return _record(module.import_from_nir(graph, dt=dt), list(graph.nodes), x)
 
 
 @torch.no_grad()
-def _recorded(model: Any, names: list[str], x: np.ndarray) -> Spikes:
+def _record(model: Any, names: list[str], x: np.ndarray) -> Spikes:
     """Run step by step; without the state that it returned, a reader forgets what loops carry."""
     modules = dict(model.named_modules())
-    found: dict[str, list[np.ndarray]] = {}
+    spikes: dict[str, list[np.ndarray]] = {}
 
     def keep(name: str) -> Callable[..., None]:
-        def hook(module: Any, given: Any, out: Any) -> None:
-            found[name].append((out[0] if isinstance(out, tuple) else out).numpy().copy())
+        def hook(module: Any, arguments: Any, out: Any) -> None:
+            spikes[name].append((out[0] if isinstance(out, tuple) else out).numpy().copy())
 
         return hook
 
     for name in names:
         if re.fullmatch(r"neuron_\d+", name):
-            found[name] = []
+            spikes[name] = []
             modules[name].register_forward_hook(keep(name))
-    found["output"], state = [], None
+    spikes["output"], state = [], None
     for now in torch.from_numpy(x).unbind(1):
         out, state = model(now, state)
-        found["output"].append(out.numpy().copy())
-    return {name: np.stack(values, 1) for name, values in found.items()}
+        spikes["output"].append(out.numpy().copy())
+    return {name: np.stack(values, 1) for name, values in spikes.items()}
 
 
 def interpret(path: Path, x: np.ndarray, dt: float, decay: str = "euler") -> Spikes:

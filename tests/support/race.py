@@ -13,7 +13,7 @@ def spec(seed: int = 0) -> RunSpec:
     return RunSpec(origin="train", env="Pendulum-v1", agent="mlp", seed=seed)
 
 
-def numbered(folder: Path, number: int) -> list[str]:
+def make_numbered(folder: Path, number: int) -> list[str]:
     """Make runs of one environment; return their folders."""
     return [str(Run.create_numbered(folder, spec()).path) for _ in range(number)]
 

@@ -56,7 +56,7 @@ def _on_a_terminal(words: Sequence[str], folder: Path, environment: dict[str, st
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
     process = subprocess.Popen(words, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    found = b""
+    output = b""
     while True:
         try:
             piece = os.read(ours, 65536)
@@ -64,7 +64,7 @@ def _on_a_terminal(words: Sequence[str], folder: Path, environment: dict[str, st
             break
         if not piece:
             break
-        found += piece
+        output += piece
     os.close(ours)
-    assert process.wait() == 0, found.decode()
-    return found.decode()
+    assert process.wait() == 0, output.decode()
+    return output.decode()

@@ -315,7 +315,7 @@ def test_one_of_two_commands_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_thousand_starts_share_no_folder(tmp_path: Path) -> None:
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
-        made = [path for paths in pool.map(race.numbered, [tmp_path] * 20, [50] * 20) for path in paths]
+        made = [path for paths in pool.map(race.make_numbered, [tmp_path] * 20, [50] * 20) for path in paths]
     assert len(set(made)) == 1000
 
 
