@@ -50,6 +50,23 @@ class WithProgress(Common):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WithEnvironment(Common):
+    """Flags of a command that trains in an environment."""
+
+    env_kwargs: Words = ()
+    """Arguments of the environment, name:value."""
+    env_wrapper: Words = ()
+    """Wrappers around the environment, innermost first, module.Name or with arguments
+    'gymnasium.wrappers.RescaleAction:{min_action: -1, max_action: 1}'; every later command uses them too."""
+    flatten_observations: Flag = False
+    """Flatten observations that are matrices, discrete or dictionaries into vectors."""
+    max_episode_steps: int | None = None
+    """Steps after which an episode is truncated, instead of the environment's own limit."""
+    gym_packages: Words = ()
+    """Packages that register environments."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WithPolicy(Common):
     """Flags of a command that reads the policy of a run."""
 

@@ -83,9 +83,10 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
             reports.append(build([result.folder], result.folder))
     tensorboard = args.tensorboard_log or run.path / "tb"
     log_evaluation(tensorboard, plan.suite.name, run.spec.steps, results[-1].scores, results[-1].traces)
-    reports_of_cuts = dict(zip(cuts, reports, strict=True))
-    picture = _show(run, plan, results[-1].folder, reports_of_cuts, tensorboard)
-    return _result(run, plan, results[-1].folder, reports_of_cuts, picture)
+    title = f"{run.name}: suite {plan.suite.name} version {plan.suite.version} ({plan.suite.hash})"
+    return {"run": str(run.path)} | _show(
+        plan, results[-1].folder, dict(zip(cuts, reports, strict=True)), title, tensorboard
+    )
 
 
 def _plan(args: Evaluate) -> Any:
@@ -94,44 +95,31 @@ def _plan(args: Evaluate) -> Any:
     from homeo_rl.evaluation.routes import read_routes
 
     routes = () if args.routes is None else read_routes(args.routes)
-    return make_plan(
-        Plan,
-        args,
-        suite=load_suite(args.suite),
-        arms=tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip()),
-        episodes=(len(routes) or 20) if args.episodes is None else args.episodes,
-        which=args.which,
-        routes=routes,
-    )
+    arms = tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip())
+    episodes = (len(routes) or 20) if args.episodes is None else args.episodes
+    suite = load_suite(args.suite)
+    return make_plan(Plan, args, suite=suite, arms=arms, episodes=episodes, which=args.which, routes=routes)
 
 
-def _show(run: Any, plan: Any, folder: Path, reports: dict[int | None, Any], tensorboard: Path) -> Path:
-    """Print the tables and the paths of the files; return the path of the picture."""
+def _show(plan: Any, folder: Path, reports: dict[int | None, Any], title: str, tensorboard: Path) -> dict[str, Any]:
+    """Print the tables and the paths of the files; return the results, with those of every truncation."""
     import shlex
 
     from homeo_rl.cli.console import print_hint
     from homeo_rl.report.figures import draw_anytime
 
-    title = f"{run.name}: suite {plan.suite.name} version {plan.suite.version} ({plan.suite.hash})"
     for steps, report in reports.items():
         print_report(report, title if steps is None else f"{title}; T = {steps}")
     print(f"scores: {folder / 'scores.csv'}")
+    cuts = {} if None in reports else {str(steps): [asdict(c) for c in each.cells] for steps, each in reports.items()}
     picture: Path = report.picture
-    if None not in reports:
+    if cuts:
         picture = draw_anytime({steps: each.cells for steps, each in reports.items()}, folder / "anytime.png", title)
     print(f"picture: {picture}")
     if report.paths is not None:
         print(f"paths: {report.paths}")
     print_hint(shlex.join(["tensorboard", "--logdir", str(tensorboard)]))
-    return picture
-
-
-def _result(run: Any, plan: Any, folder: Path, reports: dict[int | None, Any], picture: Path) -> dict[str, Any]:
-    """Return the result as plain data, with the cells of every truncation."""
-    *_, report = reports.values()
-    cells = {str(steps): [asdict(cell) for cell in each.cells] for steps, each in reports.items()}
     return {
-        "run": str(run.path),
         "suite": plan.suite.name,
         "suite_hash": plan.suite.hash,
         "scores": str(folder / "scores.csv"),
@@ -139,5 +127,5 @@ def _result(run: Any, plan: Any, folder: Path, reports: dict[int | None, Any], p
         "paths": None if report.paths is None else str(report.paths),
         "cells": [asdict(cell) for cell in report.cells],
         "differences": [asdict(difference) for difference in report.differences],
-        **({} if None in reports else {"time_steps": cells}),
+        **({"time_steps": cuts} if cuts else {}),
     }

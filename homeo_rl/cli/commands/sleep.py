@@ -50,7 +50,8 @@ def run(args: Sleep, words: list[str]) -> dict[str, Any]:
     plugin = make(args.homeostasis)
     if not isinstance(plugin, SleepHomeostat):
         raise UsageError(f"--homeostasis: expected sleep, with or without parameters, got {args.homeostasis!r}")
-    if conditions[args.damage].network_damage(args.seed) is None:
+    onset, damage = conditions[args.damage].onset, conditions[args.damage].network_damage(args.seed)
+    if damage is None:
         raise UsageError(f"--damage {args.damage}: expected damage of the network, this damages its environment")
     if args.picture is not None:
         check_suffix(args.picture)
@@ -61,29 +62,25 @@ def run(args: Sleep, words: list[str]) -> dict[str, Any]:
 
     with Bars(enabled=args.progress).show() as bars:
         bars.start("calibration", CALIBRATION_EPISODES)
-        trial = try_sleep(
-            run, plugin, conditions[args.damage], seed=args.seed, which=args.which, env=args.env,
-            on_episode=bars.advance,
-        )  # fmt: skip
+        trial = try_sleep(run, plugin, damage, onset, which=args.which, env=args.env, on_episode=bars.advance)
+    test = trial.test
     rows = [
-        [str(index), f"{change:.4f}", str(int((neurons > plugin.tolerance).sum())), str(silent), str(stuck),
-         f"{before:.4f}", f"{after:.4f}"]
-        for index, (change, neurons, silent, stuck, before, after) in enumerate(
-            zip(trial.test.change, trial.test.neurons, trial.test.silent, trial.test.stuck, trial.before, trial.after,
-                strict=True)
-        )
+        [str(index), f"{test.change[index]:.4f}", str(int((test.neurons[index] > plugin.tolerance).sum())),
+         str(test.silent[index]), str(test.stuck[index]), f"{before:.4f}", f"{after:.4f}"]
+        for index, (before, after) in enumerate(zip(trial.before, trial.after, strict=True))
     ]  # fmt: skip
     header = ["layer", "change", "neurons changed", "silent", "stuck", "distance before", "after sleep"]
     print_table(f"{args.damage}; {DISTANCE}", header, rows)
     print("the self-test passes: nothing to repair" if trial.passed else f"slept {trial.seconds:.2f} s")
     if args.picture is not None:
         title = f"{run.path.name}, {args.damage}: mean rate of every neuron over all observations"
-        draw_neurons(trial.remembered, trial.rates, (trial.before, trial.after), args.picture, title=title)
+        remembered = trial.rates.pop("remembered")
+        draw_neurons(remembered, trial.rates, (trial.before, trial.after), args.picture, title=title)
         print(f"picture: {args.picture}")
     return {
         "run": str(run.path),
         "passed": trial.passed,
-        "change": list(trial.test.change),
+        "change": list(test.change),
         "before": trial.before,
         "after": trial.after,
         "seconds": trial.seconds,

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 from homeo_rl.cli.command import TRAIN, Command
 from homeo_rl.cli.common import command_line, make_plan, next_flags, print_doubt, print_next
-from homeo_rl.cli.flags import Flag, Hyperparams, Short, Timesteps, WithProgress, Words
+from homeo_rl.cli.flags import Flag, Hyperparams, Short, Timesteps, WithEnvironment, WithProgress
 from homeo_rl.storage.user_paths import with_local_paths
 
 COMMAND = Command(TRAIN, 1, "train an agent, or resume a training")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(WithProgress):
+class Train(WithEnvironment, WithProgress):
     """Train an agent with Stable-Baselines3, and store it as a run folder."""
 
     algo: str = "ppo"
@@ -47,17 +47,6 @@ class Train(WithProgress):
     """YAML file {env: {name: value}} of hyper-parameters, in the format of rl-zoo."""
     preset: Path | None = None
     """YAML file of a training, such as best.yml of homeo-rl tune; the command line takes precedence."""
-    env_kwargs: Words = ()
-    """Arguments of the environment, name:value."""
-    env_wrapper: Words = ()
-    """Wrappers around the environment, innermost first, module.Name or with arguments
-    'gymnasium.wrappers.RescaleAction:{min_action: -1, max_action: 1}'; every later command uses them too."""
-    flatten_observations: Flag = False
-    """Flatten observations that are matrices, discrete or dictionaries into vectors."""
-    max_episode_steps: int | None = None
-    """Steps after which an episode is truncated, instead of the environment's own limit."""
-    gym_packages: Words = ()
-    """Packages that register environments."""
     homeostasis_in_training: str = "none"
     """Mechanism that adapts the policy during rollouts, e.g. dwam-paper."""
     eval_freq: int = 10_000

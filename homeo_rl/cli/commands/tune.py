@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 from homeo_rl.cli.command import TRAIN, Command
 from homeo_rl.cli.common import command_line, make_plan, print_next
-from homeo_rl.cli.flags import Flag, Hyperparams, Short, Timesteps, WithProgress, Words
+from homeo_rl.cli.flags import Flag, Hyperparams, Short, Timesteps, WithEnvironment, WithProgress
 from homeo_rl.errors import Finding
 
 COMMAND = Command(TRAIN, 2, "search for hyper-parameters")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tune(WithProgress):
+class Tune(WithEnvironment, WithProgress):
     """Search for hyper-parameters with Optuna; the same command resumes, and the best trial becomes a preset."""
 
     algo: str = "ppo"
@@ -39,16 +39,6 @@ class Tune(WithProgress):
     tuning/spaces.yaml of the package."""
     hyperparams: Hyperparams = ()
     """Fixed hyper-parameters, name:value, which are not searched."""
-    env_kwargs: Words = ()
-    """Arguments of the environment, name:value."""
-    env_wrapper: Words = ()
-    """Wrappers around the environment, as in train."""
-    flatten_observations: Flag = False
-    """Flatten observations that are matrices, discrete or dictionaries into vectors."""
-    max_episode_steps: int | None = None
-    """Steps after which an episode is truncated, instead of the environment's own limit."""
-    gym_packages: Words = ()
-    """Packages that register environments."""
     num_seeds: Annotated[int, Short(("--seeds",))] = 3
     """Trainings per trial, with seeds SEED, SEED + 1, ..."""
     seed: int = 0
@@ -105,16 +95,11 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
         _print_best(plan, outcome, best)
     if outcome.failed:
         key, why = next(iter(outcome.failed.items()))
-        raise Finding(
-            f"{len(outcome.failed)} of {plan.trials} trials failed; expected none; trial {int(key)}: {why}; the same "
-            "command tries them again",
-            result=result,
-        )
+        message = f"{len(outcome.failed)} of {plan.trials} trials failed; expected none; trial {int(key)}: {why}; the "
+        raise Finding(f"{message}same command tries them again", result=result)
     if outcome.best is None:
-        raise Finding(
-            f"no trial of {plan.trials} was completed; expected one at least; look at {plan.out / 'summary.md'}",
-            result=result,
-        )
+        message = f"no trial of {plan.trials} was completed; expected one at least; look at {plan.out / 'summary.md'}"
+        raise Finding(message, result=result)
     return result
 
 
@@ -127,8 +112,8 @@ def _plan(args: Tune, words: list[str]) -> Any:
 
     out = args.out or Path("runs/tune") / f"{args.algo}-{args.agent}-{slug(args.env)}"
     if args.out is None and args.storage is not None:
-        storage = args.storage
-        out = storage.with_suffix("") if storage.suffix else storage.with_name(f"{storage.name}.d")
+        journal = args.storage
+        out = journal.with_suffix("") if journal.suffix else journal.with_name(f"{journal.name}.d")
     training = make_plan(
         TrainingPlan,
         args,
@@ -140,40 +125,28 @@ def _plan(args: Tune, words: list[str]) -> Any:
         command=command_line(words),
     )
     space = default_space(args.algo, args.agent) if args.space is None else read_space(args.space)
+    storage = args.storage or out / "study.journal"
     plan = make_plan(
-        TuningPlan,
-        args,
-        training=training,
-        space=space,
-        out=out,
-        storage=args.storage or out / "study.journal",
-        trials=args.n_trials,
-        seeds=args.num_seeds,
-        keep=args.keep_runs,
-    )
+        TuningPlan, args, training=training, space=space, out=out, storage=storage, trials=args.n_trials,
+        seeds=args.num_seeds, keep=args.keep_runs,
+    )  # fmt: skip
     return checked(plan)
 
 
 def _result(plan: Any, outcome: Any, best: Any) -> dict[str, Any]:
     """Return the result as plain data."""
     states = {state: sum(row.state == state for row in outcome.rows) for state in ("complete", "pruned", "diverged")}
-    trial = None if best is None else {
-        "trial": best.slot,
-        "value": best.value,
-        "means": list(best.means),
-        "digests": list(best.digests),
-        "hyperparams": best.hyperparams,
-        "preset": str(plan.out / "best.yml"),
-    }  # fmt: skip
+    trial = None
+    if best is not None:
+        trial = {"trial": best.slot, "value": best.value, "means": list(best.means), "digests": list(best.digests)}
+        trial |= {"hyperparams": best.hyperparams, "preset": str(plan.out / "best.yml")}
     return {
         "out": str(plan.out),
         "storage": str(plan.storage),
         "trials": len(outcome.rows),
         "states": states,
         "completed_now": outcome.ran,
-        "ran": outcome.ran,
-        "failed": outcome.failed,
-        "importances": outcome.importances,
+        **{key: getattr(outcome, key) for key in ("ran", "failed", "importances")},
         "best": trial,
     }
 
