@@ -1,14 +1,14 @@
-"""Gymnasium ids of our environments; ``import homeo_rl`` registers them."""
+"""Gymnasium ids of our environments, which the package registers when Gymnasium is imported."""
 
 from __future__ import annotations
-
-from gymnasium.envs.registration import register, registry
 
 TRAINING_WORLDS = ["train-1", "train-2", "train-3", "train-4"]
 
 
 def register_environments() -> None:
-    """Register what is not registered yet. Nothing of the environments themselves is imported."""
+    """Register what is not registered yet, without importing the environments themselves."""
+    from gymnasium.envs.registration import register, registry  # here, since its import calls this function
+
     for name, steps, worlds, rules in (
         ("Navigation-v0", 1000, ["evaluation"], "evaluation"),
         ("NavigationDynamic-v0", 3000, ["evaluation-dynamic"], "dynamic"),

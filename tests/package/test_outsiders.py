@@ -296,6 +296,9 @@ REGISTERED = "assert 'homeo_rl/NavigationTrain-v0' in registry"
         f"import gymnasium, homeo_rl; from gymnasium import registry; {REGISTERED}",
         f"import homeo_rl; from gymnasium.envs.registration import registry; {REGISTERED}",
         f"from homeo_rl import TrainingPlan; from gymnasium import registry; {REGISTERED}",
+        f"import homeo_rl.envs.registration; from gymnasium import registry; {REGISTERED}",
+        "from homeo_rl.envs.registration import register_environments as r; r(); "
+        f"from gymnasium import registry; {REGISTERED}",
         "import gymnasium; gymnasium.make('homeo_rl:homeo_rl/NavigationTrain-v0').close()",
         "import sys, homeo_rl, homeo_rl.cli; assert 'gymnasium' not in sys.modules",
         "import homeo_rl, gymnasium\nloader = gymnasium.__spec__.loader\nassert gymnasium.__loader__ is loader\n"

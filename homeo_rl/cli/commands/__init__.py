@@ -1,1 +1,1 @@
-"""What each command does, a file a command: call, print, return what ``--json`` prints."""
+"""The commands, one file each: the flags, and a function that calls, prints, and returns what ``--json`` prints."""
