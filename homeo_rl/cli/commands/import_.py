@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from homeo_rl.cli.command import MAKE, Command
 from homeo_rl.cli.common import next_flags, print_next
 from homeo_rl.cli.flags import Common, Positional, Short, Words
+from homeo_rl.errors import UsageError
 
 COMMAND = Command(MAKE, 1, "make a run of a published policy")
 
@@ -45,8 +46,6 @@ class Import(Common):
 
 def run(args: Import, words: list[str]) -> dict[str, Any]:
     """Make a run of a published policy."""
-    from homeo_rl.errors import UsageError
-
     if not args.file.exists():
         raise UsageError(f"{args.file}: expected a file, found none")
 
