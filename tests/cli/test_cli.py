@@ -266,7 +266,7 @@ def test_sigterm_keeps_the_policy(tmp_path: Path) -> None:
     """A terminated training exits with 143, says so, and leaves a run that can be evaluated."""
     command = [
         sys.executable, "-m", "homeo_rl", "train", "--env", "toy_envs:Point-v0", "-n", "10000000",
-        "--out", str(tmp_path / "run"), "--eval-freq", "-1", *SMALL,
+        "--out", str(tmp_path / "run"), "--eval-freq", "-1", *SMALL, "-params", "n_steps:64", "batch_size:64",
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120

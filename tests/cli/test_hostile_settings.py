@@ -185,7 +185,7 @@ def test_limits_of_control_groups_of_both_versions(tmp_path: Path, monkeypatch: 
 
 def test_whole_rollouts_are_told() -> None:
     _, spec = prepare(plan_of(steps=512))
-    assert (spec.plan_of, whole_steps(spec)) == (512, 2048)
+    assert (spec.planned, whole_steps(spec)) == (512, 2048)
     _, spec = prepare(plan_of(algo="sac", steps=512))
     assert whole_steps(spec) == 512
 
