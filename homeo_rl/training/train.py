@@ -49,7 +49,7 @@ from homeo_rl.training.fault_counters import IncidentCallback
 from homeo_rl.training.hyperparams import OURS, SCHEDULED, schedule
 from homeo_rl.training.logger import LoggerCallback
 from homeo_rl.training.plan import TrainingPlan, prepare, whole_steps
-from homeo_rl.training.resume.checkpointer import Keeper
+from homeo_rl.training.resume.checkpointer import Checkpointer
 from homeo_rl.training.resume.find_unfinished import forget_later_events, is_longer, set_aside, unfinished
 from homeo_rl.training.resume.resumable import Stopped, resumable
 from homeo_rl.training.starting import begin_with
@@ -160,7 +160,7 @@ def _learn(
             keeper.signals.ask(signal.SIGPIPE)
 
     callbacks = _callbacks(plan, run, model, told)
-    keeper = Keeper(model, callbacks, run, every=plan.save_freq, stop_at=plan.stop_at)
+    keeper = Checkpointer(model, callbacks, run, every=plan.save_freq, stop_at=plan.stop_at)
     resumed = keeper.bring_back(note)
     _write_monitors(model, run, keeper.kept_sizes if resumed else None)
     if resumed:

@@ -284,16 +284,16 @@ def test_a_signal_that_cannot_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     mine = replace(CASES["ppo"], out=tmp_path / "run", save_freq=10**6)
     whole = train(replace(mine, out=tmp_path / "whole"))
 
-    def impatient(self: checkpointer.Keeper, steps: list[int] = [0]) -> None:  # noqa: B006  # counts the calls
+    def impatient(self: checkpointer.Checkpointer, steps: list[int] = [0]) -> None:  # noqa: B006  # counts the calls
         before(self)
         steps[0] += 1
         if steps[0] == 3:
             self.signals.ask(signal.SIGTERM)
             self.signals._waited(signal.SIGALRM, None)
 
-    before = checkpointer.Keeper.__call__
+    before = checkpointer.Checkpointer.__call__
     with monkeypatch.context() as patch:
-        patch.setattr(checkpointer.Keeper, "__call__", impatient)
+        patch.setattr(checkpointer.Checkpointer, "__call__", impatient)
         with pytest.raises(Stopped):
             train(mine)
     notes: list[str] = []

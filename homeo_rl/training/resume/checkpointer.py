@@ -19,7 +19,7 @@ from homeo_rl.training.resume.resumable import Signals, Stopped
 from homeo_rl.training.resume.snapshot import Moment, capture, restore, restore_generators
 
 
-class Keeper:
+class Checkpointer:
     """What a training calls before each rollout.
 
     Attributes:
