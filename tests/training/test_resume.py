@@ -174,18 +174,18 @@ def _moved(state: dict[str, Any]) -> None:
     state["state"]["state"] += 2
 
 
-def _first(moment: snapshot.Moment, name: str) -> np.ndarray:
+def _first(moment: snapshot.Snapshot, name: str) -> np.ndarray:
     return next(v for k, v in moment.tensors.items() if k.startswith("optimiser/") and k.endswith("/" + name))
 
 
-def _scale(moment: snapshot.Moment, name: str, factor: float) -> None:
+def _scale(moment: snapshot.Snapshot, name: str, factor: float) -> None:
     """Scale a part of the policy, under every name that SB3 keeps it by."""
     for key, value in moment.tensors.items():
         if key.startswith("policy/") and name in key:
             value *= factor
 
 
-def _online(moment: snapshot.Moment) -> np.ndarray:
+def _online(moment: snapshot.Snapshot) -> np.ndarray:
     """The largest part of the plug-in's state: what it added to the weights."""
     found = [value for key, value in moment.tensors.items() if key.startswith("online/adaptation")]
     return max(found, key=lambda value: value.size)

@@ -16,7 +16,7 @@ from homeo_rl.errors import StorageFault
 from homeo_rl.run import Run
 from homeo_rl.training.resume.checkpoints import Checkpoints
 from homeo_rl.training.resume.resumable import Signals, Stopped
-from homeo_rl.training.resume.snapshot import Moment, capture, restore, restore_generators
+from homeo_rl.training.resume.snapshot import Snapshot, capture, restore, restore_generators
 
 
 class Checkpointer:
@@ -37,8 +37,8 @@ class Checkpointer:
         self.signals = Signals(self._urgent)
         self.exact = True
         self.kept_sizes: dict[str, int] = {}
-        self._resumed: Moment | None = None
-        self._latest: Moment | None = None
+        self._resumed: Snapshot | None = None
+        self._latest: Snapshot | None = None
         self._sizes: dict[str, int] = {}
         self._next = every
 
@@ -90,7 +90,7 @@ class Checkpointer:
             self.save(self._latest)
             self._next = steps + self.every
 
-    def save(self, moment: Moment) -> None:
+    def save(self, moment: Snapshot) -> None:
         """Write a checkpoint, and the policy as it is then.
 
         Raises:
@@ -103,7 +103,7 @@ class Checkpointer:
         self.run = Run(self.run.path, replace(self.run.spec, steps=moment.document["steps"]))
         self.run.write_spec()
 
-    def end(self) -> Moment:
+    def end(self) -> Snapshot:
         """Return where the training is after its last iteration: a longer one goes on there."""
         if self._resumed is not None:  # nothing was left to learn
             restore_generators(self.model, self._resumed)
@@ -111,7 +111,7 @@ class Checkpointer:
         self._sizes = self.sizes
         return capture(self.model, self.callbacks)
 
-    def keep(self, end: Moment) -> None:
+    def keep(self, end: Snapshot) -> None:
         """Write the end of the training as the one checkpoint that remains.
 
         Raises:

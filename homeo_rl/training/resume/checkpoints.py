@@ -15,7 +15,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from homeo_rl.errors import StorageFault
 from homeo_rl.storage import bundle
 from homeo_rl.training.resume.replay_segments import ReplaySegments, ring_of
-from homeo_rl.training.resume.snapshot import Moment
+from homeo_rl.training.resume.snapshot import Snapshot
 
 KEPT = 2
 """Checkpoints that are kept: the newest, and one to fall back to."""
@@ -28,7 +28,7 @@ class Checkpoints:
         self.folder = folder
         self.segments = ReplaySegments(folder / "replay")
 
-    def save(self, model: BaseAlgorithm, moment: Moment, files: dict[str, int], *, kept: int = KEPT) -> Path:
+    def save(self, model: BaseAlgorithm, moment: Snapshot, files: dict[str, int], *, kept: int = KEPT) -> Path:
         """Write ``moment``, then delete what is older than the last ``kept``.
 
         Args:
@@ -53,7 +53,7 @@ class Checkpoints:
         self.segments.prune(self._needed())
         return path
 
-    def load(self) -> tuple[Path, Moment] | None:
+    def load(self) -> tuple[Path, Snapshot] | None:
         """Return the newest sound checkpoint; None where there is none.
 
         Raises:
@@ -63,14 +63,14 @@ class Checkpoints:
         for path in reversed(self.found()):
             try:
                 tensors, document = bundle.load(path)
-                return path, Moment(tensors, document)
+                return path, Snapshot(tensors, document)
             except StorageFault as error:
                 fault = fault or error
         if fault is not None:
             raise fault
         return None
 
-    def load_ring(self, model: BaseAlgorithm, moment: Moment) -> None:
+    def load_ring(self, model: BaseAlgorithm, moment: Snapshot) -> None:
         """Fill the model's replay ring as it was, and forget segments of a future that did not happen.
 
         Raises:

@@ -28,7 +28,7 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Moment:
+class Snapshot:
     """A training between two iterations: ``tensors`` by name and a JSON ``document``; the replay ring is kept apart."""
 
     tensors: Arrays
@@ -39,7 +39,7 @@ COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_current_progress_re
 """Attributes of an algorithm that are numbers."""
 
 
-def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Moment:
+def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Snapshot:
     """Return where a training is. Only between iterations is that all there is."""
     tensors: Arrays = {}
     document: dict[str, Any] = {"steps": model.num_timesteps}
@@ -91,10 +91,10 @@ def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Moment:
     document["online"], arrays = _online_state(model)
     tensors |= {f"online/{key}": value for key, value in arrays.items()}
     # Copies: the training goes on, and a moment may be written later.
-    return Moment({name: np.array(value) for name, value in tensors.items()}, copy.deepcopy(document))
+    return Snapshot({name: np.array(value) for name, value in tensors.items()}, copy.deepcopy(document))
 
 
-def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], moment: Moment) -> bool:
+def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], moment: Snapshot) -> bool:
     """Put a freshly built training where ``moment`` says.
 
     Returns:
@@ -142,7 +142,7 @@ def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], moment: Moment)
     return exact
 
 
-def restore_generators(model: BaseAlgorithm, moment: Moment) -> None:
+def restore_generators(model: BaseAlgorithm, moment: Snapshot) -> None:
     """Put back all generators, action noise and the logger's pending means: the last thing before learning goes on."""
     tensors, rng = moment.tensors, moment.document["rng"]
     torch.set_rng_state(torch.as_tensor(tensors["rng/torch"].copy()))
