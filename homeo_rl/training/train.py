@@ -161,7 +161,7 @@ def _learn(
 
     callbacks = _callbacks(plan, run, model, told)
     keeper = Checkpointer(model, callbacks, run, every=plan.save_freq, stop_at=plan.stop_at)
-    resumed = keeper.bring_back(note)
+    resumed = keeper.restore_latest(note)
     _write_monitors(model, run, keeper.kept_sizes if resumed else None)
     if resumed:
         forget_later_events(Path(model.tensorboard_log), model.num_timesteps)

@@ -42,7 +42,7 @@ class Checkpointer:
         self._sizes: dict[str, int] = {}
         self._next = every
 
-    def bring_back(self, note: Callable[[str], None]) -> bool:
+    def restore_latest(self, note: Callable[[str], None]) -> bool:
         """Put the training where its newest sound checkpoint says; return whether there is one.
 
         Raises:
