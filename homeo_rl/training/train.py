@@ -162,7 +162,7 @@ def _learn(
     callbacks = _callbacks(plan, run, model, told)
     keeper = Checkpointer(model, callbacks, run, every=plan.save_freq, stop_at=plan.stop_at)
     resumed = keeper.restore_latest(note)
-    _write_monitors(model, run, keeper.kept_sizes if resumed else None)
+    _write_monitors(model, run, keeper.file_sizes if resumed else None)
     if resumed:
         forget_later_events(Path(model.tensorboard_log), model.num_timesteps)
     model.at_boundary = keeper  # type: ignore[attr-defined]  # of `boundary.resumable`

@@ -24,7 +24,7 @@ class Checkpointer:
 
     Attributes:
         signals: what asks it to stop.
-        kept_sizes: sizes that growing files had at the checkpoint that was gone on from.
+        file_sizes: sizes that growing files had at the checkpoint that was gone on from.
         exact: whether a training that was gone on with is the same to the last bit as one that was never interrupted.
     """
 
@@ -36,7 +36,7 @@ class Checkpointer:
         self.checkpoints = Checkpoints(run.path / "checkpoints")
         self.signals = Signals(self._urgent)
         self.exact = True
-        self.kept_sizes: dict[str, int] = {}
+        self.file_sizes: dict[str, int] = {}
         self._resumed: Snapshot | None = None
         self._latest: Snapshot | None = None
         self._sizes: dict[str, int] = {}
@@ -54,7 +54,7 @@ class Checkpointer:
         path, moment = found
         self.exact = restore(self.model, self.callbacks, moment)
         self.checkpoints.load_ring(self.model, moment)
-        self._resumed, self.kept_sizes = moment, moment.document["files"]
+        self._resumed, self.file_sizes = moment, moment.document["files"]
         self._next = self.model.num_timesteps + self.every
         note(f"{self.run.path}: going on at step {self.model.num_timesteps} ({path.name})")
         if not self.exact:
