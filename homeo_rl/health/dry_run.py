@@ -16,7 +16,7 @@ from homeo_rl.storage.yaml_file import read_yaml
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.estimate import Estimate, estimate
 from homeo_rl.training.plan import TrainingPlan
-from homeo_rl.training.resume.find_unfinished import differences, unfinished
+from homeo_rl.training.resume.find_unfinished import differences, find_unfinished
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _unfinished(plan: TrainingPlan, spec: RunSpec) -> Run | None:
     That one tries a numbered run's lock, and leaves its name there.
     """
     if plan.out is not None:
-        return unfinished(plan, spec)
+        return find_unfinished(plan, spec)
     numbered = [path.parent for path in (plan.log_folder / plan.algo).glob(f"{slug(plan.env)}_*/run.json")]
     for path in sorted(numbered, key=lambda path: path.stat().st_mtime, reverse=True):
         try:

@@ -50,7 +50,7 @@ from homeo_rl.training.hyperparams import OURS, SCHEDULED, schedule
 from homeo_rl.training.logger import LoggerCallback
 from homeo_rl.training.plan import TrainingPlan, prepare, whole_steps
 from homeo_rl.training.resume.checkpointer import Checkpointer
-from homeo_rl.training.resume.find_unfinished import forget_later_events, is_longer, set_aside, unfinished
+from homeo_rl.training.resume.find_unfinished import forget_later_events, is_longer, set_aside, find_unfinished
 from homeo_rl.training.resume.resumable import Stopped, resumable
 from homeo_rl.training.starting import begin_with
 from homeo_rl.training.update_guard import UpdateGuard
@@ -85,7 +85,7 @@ def train(
     plan, spec = prepare(plan)
     plugin = homeostasis.make(plan.homeostasis_in_training)
     torch.set_num_threads(plan.num_threads)
-    found = None if plan.fresh else unfinished(plan, spec)
+    found = None if plan.fresh else find_unfinished(plan, spec)
     longer = found is not None and is_longer(found.spec, spec)
     if found is not None and found.spec.digest and not longer:
         note(f"{found.path}: finished before, nothing is left to do; --fresh begins anew")

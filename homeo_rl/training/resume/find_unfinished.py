@@ -18,7 +18,7 @@ _MAY_DIFFER = ("command", "versions", "steps", "digest")
 """Fields of a run that another command of the same plan may have otherwise."""
 
 
-def unfinished(plan: TrainingPlan, spec: RunSpec) -> Run | None:
+def find_unfinished(plan: TrainingPlan, spec: RunSpec) -> Run | None:
     """Return the interrupted training of the same plan: in ``plan.out``, or the newest among the numbered runs.
 
     In ``plan.out`` it may also be finished: a command that was killed as it ended, given again, has nothing left to do;
