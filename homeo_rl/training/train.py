@@ -50,7 +50,7 @@ from homeo_rl.training.hyperparams import OURS, SCHEDULED, schedule
 from homeo_rl.training.logger import LoggerCallback
 from homeo_rl.training.plan import TrainingPlan, prepare, whole_steps
 from homeo_rl.training.resume.checkpointer import Checkpointer
-from homeo_rl.training.resume.find_unfinished import forget_later_events, is_longer, set_aside, find_unfinished
+from homeo_rl.training.resume.find_unfinished import forget_later_events, is_longer, rename_existing, find_unfinished
 from homeo_rl.training.resume.resumable import Stopped, resumable
 from homeo_rl.training.starting import begin_with
 from homeo_rl.training.update_guard import UpdateGuard
@@ -103,7 +103,7 @@ def train(
             if plan.trained is not None:
                 begin_with(policy, plan.trained, note if found is None else lambda text: None)
             if plan.fresh and plan.out is not None:
-                set_aside(plan.out)
+                rename_existing(plan.out)
             folder = plan.log_folder / plan.algo
             run = Run.create_numbered(folder, spec) if plan.out is None else Run.create(plan.out, spec)
         else:

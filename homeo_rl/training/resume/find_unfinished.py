@@ -77,7 +77,7 @@ def _require_state(run: Run) -> None:
         )
 
 
-def set_aside(path: Path) -> None:
+def rename_existing(path: Path) -> None:
     """Rename what lies at ``path``, so that a fresh training can have the name and nothing is lost."""
     if path.exists() and any(path.iterdir()):
         number = next(n for n in range(1, 10_000) if not path.with_name(f"{path.name}.before-{n}").exists())
