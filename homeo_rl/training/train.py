@@ -50,7 +50,7 @@ from homeo_rl.training.hyperparams import OURS, SCHEDULED, schedule
 from homeo_rl.training.logger import LoggerCallback
 from homeo_rl.training.plan import TrainingPlan, prepare, whole_steps
 from homeo_rl.training.resume.checkpointer import Checkpointer
-from homeo_rl.training.resume.find_unfinished import forget_later_events, is_longer, rename_existing, find_unfinished
+from homeo_rl.training.resume.find_unfinished import purge_events_after, is_longer, rename_existing, find_unfinished
 from homeo_rl.training.resume.resumable import Stopped, resumable
 from homeo_rl.training.starting import begin_with
 from homeo_rl.training.update_guard import UpdateGuard
@@ -164,7 +164,7 @@ def _learn(
     resumed = keeper.restore_latest(note)
     _write_monitors(model, run, keeper.file_sizes if resumed else None)
     if resumed:
-        forget_later_events(Path(model.tensorboard_log), model.num_timesteps)
+        purge_events_after(Path(model.tensorboard_log), model.num_timesteps)
     model.at_boundary = keeper  # type: ignore[attr-defined]  # of `boundary.resumable`
     try:
         with keeper.signals.listening(), quiet_writers(), _closing(callbacks):

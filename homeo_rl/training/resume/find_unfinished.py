@@ -84,7 +84,7 @@ def rename_existing(path: Path) -> None:
         path.rename(path.with_name(f"{path.name}.before-{number}"))
 
 
-def forget_later_events(folder: Path, step: int) -> None:
+def purge_events_after(folder: Path, step: int) -> None:
     """Tell TensorBoard that what it was told after ``step`` did not happen: it will be told again."""
     from torch.utils.tensorboard import SummaryWriter  # before torch's compiler, its import has crashed triton's
 
