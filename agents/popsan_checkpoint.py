@@ -37,7 +37,7 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_tensors(path: Path) -> dict[str, np.ndarray]:
-    with files.opened(path, MAX_FILE) as file:
+    with files.open_regular(path, MAX_FILE) as file:
         head = file.read(len(MAGIC))
     if head == MAGIC:
         return read_legacy(path)
@@ -51,7 +51,7 @@ def _read_statistics(path: Path) -> list[np.ndarray]:
     Raises:
         StorageFault: the file holds anything else.
     """
-    with files.opened(path, MAX_BYTES) as file:
+    with files.open_regular(path, MAX_BYTES) as file:
         made = outline(file.readall(), str(path))
     listed = [array_of(entry) for entry in made] if isinstance(made, list) else []
     arrays = [array for array in listed if array is not None and array.ndim == 1]

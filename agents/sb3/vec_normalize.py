@@ -104,10 +104,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         StorageFault: it is none, or damaged.
     """
-    with files.opened(path.resolve(), MAX_BYTES) as file:
+    with files.open_regular(path.resolve(), MAX_BYTES) as file:
         blob = file.readall()
     if path.suffix == ".safetensors":
-        with files.opened(path.resolve(), MAX_BYTES) as file:
+        with files.open_regular(path.resolve(), MAX_BYTES) as file:
             return safetensors_file.read(file, safetensors_file.read_table(file, len(blob), path), path)
     if blob.startswith(b"PK"):
         from homeo_rl.agents.importers import read_arrays
@@ -145,7 +145,7 @@ def _says_normalize(path: Path) -> bool:
     It is a mapping, or the tagged list of pairs as which rl-zoo dumps an OrderedDict; no tag of it is followed.
     """
     try:
-        with files.opened(path.resolve(), _CONFIG) as file:
+        with files.open_regular(path.resolve(), _CONFIG) as file:
             node = yaml.compose(file.readall().decode("utf-8"), Loader=yaml.SafeLoader)
     except (StorageFault, yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError):
         return False

@@ -42,7 +42,7 @@ def describe(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise _not_ours(path, error.strerror or "nothing there") from None
     if stat.S_ISREG(mode):
-        with files.opened(path, zip_archive.MAX_ARCHIVE) as file:
+        with files.open_regular(path, zip_archive.MAX_ARCHIVE) as file:
             begins = file.read(4) or b""
         if begins in _ARCHIVES:
             return describe_archive(path)

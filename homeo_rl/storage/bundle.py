@@ -98,9 +98,9 @@ def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         folder = folder.with_name(folder.name + ".old")
     with ExitStack() as stack:
         # All are opened before one is read: a training that replaces the bundle meanwhile cannot mix old and new.
-        inside = stack.enter_context(files.opened_folder(folder))
+        inside = stack.enter_context(files.open_folder(folder))
         parts = {
-            name: stack.enter_context(files.opened(folder / name, limit, folder=inside))
+            name: stack.enter_context(files.open_regular(folder / name, limit, folder=inside))
             for name, limit in ((_MANIFEST, _MAX_MANIFEST), (_DOCUMENT, strict_json.SMALL.size), (_TENSORS, MAX_BYTES))
         }
         before = [_state(part) for part in parts.values()]
@@ -145,7 +145,7 @@ def read_json(path: Path, limits: strict_json.Limits | None = None) -> dict[str,
         StorageFault: naming the file and the reason.
     """
     limits = limits or (strict_json.SMALL if path.name in _SMALL else strict_json.LARGE)
-    with files.opened(path, limits.size) as file:
+    with files.open_regular(path, limits.size) as file:
         return strict_json.decode(file.readall(), path, limits)
 
 

@@ -32,7 +32,7 @@ def read_legacy(path: Path) -> dict[str, np.ndarray]:
     Raises:
         StorageFault: it is no such file, holds anything else than a flat dict of tensors, or was damaged.
     """
-    with files.opened(path, MAX_FILE) as file:
+    with files.open_regular(path, MAX_FILE) as file:
         data = file.readall()
     try:
         require(data.startswith(MAGIC), "a file of torch")

@@ -69,7 +69,7 @@ def read_yaml(path: Path, *, repeats: bool = False) -> Document:
     try:
         if not path.exists():
             raise UsageError(f"{path}: expected a YAML file, found none; check the path")
-        with files.opened(path.resolve(), _MOST_BYTES) as file:
+        with files.open_regular(path.resolve(), _MOST_BYTES) as file:
             text = file.readall().decode("utf-8")
     except (UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path}: expected YAML, cannot read it ({' '.join(str(error).split())})") from None

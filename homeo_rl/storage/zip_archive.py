@@ -59,7 +59,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     Raises:
         StorageFault: it is damaged, too large, unpacks to too much, or its members lie over each other.
     """
-    with files.opened_as(_Bounded, path, MAX_ARCHIVE) as file:
+    with files.open_regular_as(_Bounded, path, MAX_ARCHIVE) as file:
         size = file.seek(0, io.SEEK_END)
         try:
             archive = zipfile.ZipFile(file)

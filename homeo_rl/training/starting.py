@@ -27,7 +27,7 @@ def source_of(path: Path) -> str:
     if found is None:
         return f"{path.name} {Run.open(path).policy_digest()[:12]}"
     try:
-        with files.opened(found, zip_archive.MAX_ARCHIVE) as file:
+        with files.open_regular(found, zip_archive.MAX_ARCHIVE) as file:
             return f"{found.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
     except StorageFault as fault:
         raise UsageError(f"-i: {fault}") from None

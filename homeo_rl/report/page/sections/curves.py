@@ -89,7 +89,7 @@ def read_training(folder: Path) -> Training | None:
     ends: list[tuple[float, float, float]] = []
     begins: list[float] = []
     for path in sorted(folder.glob("*.monitor.csv")):
-        with files.opened(path, _MAX_MONITOR) as file:
+        with files.open_regular(path, _MAX_MONITOR) as file:
             text = io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8", newline="")
             try:
                 head = strict_json.decode(text.readline(1 << 16).removeprefix("#").encode(), path)
