@@ -121,7 +121,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not os.path.lexists(path):
         raise UsageError(f"{path}: expected an .npz file, found none; check the path")
     try:
-        with zip_archive.opened(path) as archive:
+        with zip_archive.open_zip(path) as archive:
             infos = archive.infolist()
             size = sum(info.file_size for info in infos)
             if not 1 <= len(infos) <= MAX_ARRAYS or size > MAX_ARRAY_BYTES:
@@ -135,7 +135,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 where = f"{path}: array {printable(head.name)}"
                 if head.dtype.kind not in "fiub" or 0 in head.shape:
                     raise StorageFault(f"{where}: expected numbers, found {printable(head.dtype)} {head.shape}")
-                blob = zip_archive.whole(archive, info, MAX_ARRAY_BYTES, where)
+                blob = zip_archive.read_member(archive, info, MAX_ARRAY_BYTES, where)
                 order: Literal["F", "C"] = "F" if head.by_columns else "C"
                 found[head.name] = np.ndarray(head.shape, head.dtype, blob, head.begin, order=order)
     except StorageFault as fault:

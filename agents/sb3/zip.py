@@ -108,7 +108,7 @@ def read_policy(path: Path) -> dict[str, np.ndarray]:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[TensorArchive, dict[str, Any]]]:
     """Open a zip; yields the policy's tensors, and what its ``data`` say in plain JSON, the rest staying closed."""
-    with zip_archive.opened(path) as archive:
+    with zip_archive.open_zip(path) as archive:
         infos = {info.filename: info for info in archive.infolist()}
         if "policy.pth" not in infos:
             raise UsageError(f"{path}: expected a zip of Stable-Baselines3 with a policy.pth, found none in it")
@@ -121,7 +121,7 @@ def _document(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, path: Path
     if info is None:
         return {}
     where = f"{path}: data"
-    return strict_json.decode(zip_archive.whole(archive, info, strict_json.SMALL.size, where), where)
+    return strict_json.decode(zip_archive.read_member(archive, info, strict_json.SMALL.size, where), where)
 
 
 def _statistics(

@@ -33,8 +33,8 @@ def describe_archive(path: Path) -> dict[str, Any]:
         UsageError: it is another kind of archive.
         StorageFault: it is damaged or a bomb, or holds pickled arrays.
     """
-    with zip_archive.opened(path) as archive:
-        members = zip_archive.listed(archive)
+    with zip_archive.open_zip(path) as archive:
+        members = zip_archive.list_members(archive)
         names = [member["name"] for member in members]
         found = {"path": str(path), "bytes": path.lstat().st_size, "members": members}
         if "_stable_baselines3_version" in names or ("data" in names and any(n.endswith(".pth") for n in names)):
@@ -54,16 +54,16 @@ def _sb3(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
         name = info.orig_filename
         where = f"{path}: {printable(name)}"
         if name == "data":
-            document = strict_json.decode(zip_archive.whole(archive, info, strict_json.SMALL.size, where), where)
+            document = strict_json.decode(zip_archive.read_member(archive, info, strict_json.SMALL.size, where), where)
             for key, value in document.items():
                 pickled = isinstance(value, dict) and ":serialized:" in value
                 told["data"][key] = f"pickled {printable(value.get(':type:', ''))}" if pickled else brief(value)
                 if pickled:
                     told["pickles"].append(f"data: {key}")
         elif name == "_stable_baselines3_version":
-            told["version"] = _text(zip_archive.whole(archive, info, _MAX_TEXT, where)).strip()
+            told["version"] = _text(zip_archive.read_member(archive, info, _MAX_TEXT, where)).strip()
         elif name == "system_info.txt":
-            told["system"] = _text(zip_archive.whole(archive, info, _MAX_TEXT, where)).strip().splitlines()[:50]
+            told["system"] = _text(zip_archive.read_member(archive, info, _MAX_TEXT, where)).strip().splitlines()[:50]
         elif name.endswith((".pth", ".pkl", ".pt")):
             told["pickles"].append(name)
     return told
@@ -89,7 +89,7 @@ def array_head(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> A
     name = info.orig_filename.removesuffix(".npy")
     where = f"{path}: array {printable(name)!r}"
     # numpy reads as many bytes as a head says it has before it looks at them: it is given no more than these.
-    head = io.BytesIO(zip_archive.beginning(archive, info, _MAX_HEADER, where))
+    head = io.BytesIO(zip_archive.read_beginning(archive, info, _MAX_HEADER, where))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of heads that Python 2 wrote

@@ -139,7 +139,7 @@ def opened_file(path: Path) -> Iterator[TensorArchive]:
     Raises:
         StorageFault: as `opened`.
     """
-    with zip_archive.opened(path) as archive:
+    with zip_archive.open_zip(path) as archive:
         yield _tensors(archive, path.stat().st_size, str(path))
 
 
@@ -154,10 +154,10 @@ def _tensors(inner: zipfile.ZipFile, size: int, where: str) -> TensorArchive:
     """Check what an archive says of its tensors; ``size`` is how many bytes it has."""
     root, members = _members(inner, where)
     if (order := members.get("byteorder")) is not None:
-        told = zip_archive.whole(inner, order, 16, f"{where}: byteorder")
+        told = zip_archive.read_member(inner, order, 16, f"{where}: byteorder")
         if told != b"little":
             raise StorageFault(f"{where}: expected numbers of byte order little, found another one")
-    program = zip_archive.whole(inner, members["data.pkl"], torch_pickle.MAX_BYTES, f"{where}: {root}/data.pkl")
+    program = zip_archive.read_member(inner, members["data.pkl"], torch_pickle.MAX_BYTES, f"{where}: {root}/data.pkl")
     entries = torch_pickle.entries_of(program, f"{where}: {root}/data.pkl")
     storages = {name.removeprefix("data/"): info for name, info in members.items() if name.startswith("data/")}
     for name, entry in entries.items():

@@ -53,7 +53,7 @@ class _Bounded(io.FileIO):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open an archive inside a with block, after its list of members was checked.
 
     Raises:
@@ -70,7 +70,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
 
 
-def listed(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
+def list_members(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
     """Return name, sizes in bytes and oddities of all members, as plain data."""
     return [
         {"name": info.orig_filename, "bytes": info.file_size, "compressed": info.compress_size, "odd": oddity(info)}
@@ -78,7 +78,7 @@ def listed(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
     ]
 
 
-def beginning(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int, where: str) -> bytes:
+def read_beginning(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int, where: str) -> bytes:
     """Return at most the first ``most`` bytes of a member.
 
     Raises:
@@ -96,7 +96,7 @@ def beginning(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int, where:
     return bytes(found)
 
 
-def whole(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, where: str) -> bytes:
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, where: str) -> bytes:
     """Return the bytes of a member, after its checksum was compared.
 
     Raises:
@@ -104,7 +104,7 @@ def whole(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, where: st
     """
     if info.file_size > limit:
         raise StorageFault(f"{where}: {info.file_size} bytes; more than the {limit} that are accepted")
-    found = beginning(archive, info, limit + 1, where)  # to its end, where zipfile compares the checksum
+    found = read_beginning(archive, info, limit + 1, where)  # to its end, where zipfile compares the checksum
     if len(found) != info.file_size:
         raise StorageFault(f"{where}: unpacks to {len(found)} bytes, the archive says {info.file_size}")
     return found

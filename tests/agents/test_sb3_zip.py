@@ -181,7 +181,7 @@ def test_axes_in_any_order(tmp_path: Path) -> None:
     torch.save(tensors, out)
     with zipfile.ZipFile(tmp_path / "file.zip", "w") as made:
         made.writestr("policy.pth", out.getvalue())
-    with zip_archive.opened(tmp_path / "file.zip") as archive:
+    with zip_archive.open_zip(tmp_path / "file.zip") as archive:
         (info,) = archive.infolist()
         with torch_archive.opened(archive, info, "here") as opened:
             with pytest.raises(StorageFault, match="over each other"):
@@ -424,7 +424,7 @@ def test_arrays_are_those_that_numpy_reads(tmp_path: Path) -> None:
         for name, array in arrays.items():
             assert found[name].dtype == array.dtype
             assert np.array_equal(found[name], array)
-    with zip_archive.opened(tmp_path / "arrays.npz") as archive:
+    with zip_archive.open_zip(tmp_path / "arrays.npz") as archive:
         heads = {head.name: head for head in (array_head(archive, i, tmp_path) for i in archive.infolist())}
     assert heads["f"].by_columns
     assert not heads["a"].by_columns

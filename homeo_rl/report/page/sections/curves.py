@@ -56,10 +56,10 @@ def read_evaluations(path: Path) -> Evaluations | None:
     if not path.exists():
         return None
     arrays = {}
-    with zip_archive.opened(path) as archive:
+    with zip_archive.open_zip(path) as archive:
         for info in archive.infolist():
             if info.filename in ("timesteps.npy", "results.npy"):
-                blob = zip_archive.whole(archive, info, _MAX_ARRAY, f"{path}: {info.filename}")
+                blob = zip_archive.read_member(archive, info, _MAX_ARRAY, f"{path}: {info.filename}")
                 try:
                     arrays[info.filename] = np.load(io.BytesIO(blob), allow_pickle=False)
                 except (ValueError, OSError, EOFError, MemoryError) as error:
