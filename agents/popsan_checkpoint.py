@@ -41,7 +41,7 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
         head = file.read(len(MAGIC))
     if head == MAGIC:
         return read_legacy(path)
-    with torch_archive.opened_file(path) as archive:
+    with torch_archive.open_file(path) as archive:
         return archive.read(archive.entries)
 
 

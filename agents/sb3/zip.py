@@ -113,7 +113,7 @@ def _opened(path: Path) -> Iterator[tuple[TensorArchive, dict[str, Any]]]:
         if "policy.pth" not in infos:
             raise UsageError(f"{path}: expected a zip of Stable-Baselines3 with a policy.pth, found none in it")
         document = _document(archive, infos.get("data"), path)
-        with torch_archive.opened(archive, infos["policy.pth"], f"{path}: policy.pth") as tensors:
+        with torch_archive.open_member(archive, infos["policy.pth"], f"{path}: policy.pth") as tensors:
             yield tensors, document
 
 

@@ -108,7 +108,7 @@ class TensorArchive:
 
 
 @contextmanager
-def opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Iterator[TensorArchive]:
+def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Iterator[TensorArchive]:
     """Open a member that ``torch.save`` wrote, inside a with block.
 
     Args:
@@ -133,11 +133,11 @@ def opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Itera
 
 
 @contextmanager
-def opened_file(path: Path) -> Iterator[TensorArchive]:
+def open_file(path: Path) -> Iterator[TensorArchive]:
     """Open a file that ``torch.save`` wrote, inside a with block.
 
     Raises:
-        StorageFault: as `opened`.
+        StorageFault: as `open_member`.
     """
     with zip_archive.open_zip(path) as archive:
         yield _tensors(archive, path.stat().st_size, str(path))

@@ -183,7 +183,7 @@ def test_axes_in_any_order(tmp_path: Path) -> None:
         made.writestr("policy.pth", out.getvalue())
     with zip_archive.open_zip(tmp_path / "file.zip") as archive:
         (info,) = archive.infolist()
-        with torch_archive.opened(archive, info, "here") as opened:
+        with torch_archive.open_member(archive, info, "here") as opened:
             with pytest.raises(StorageFault, match="over each other"):
                 opened.read(tensors)
             for name, tensor in tensors.items():
