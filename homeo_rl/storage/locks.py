@@ -11,7 +11,7 @@ from homeo_rl.errors import StorageFault
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+def hold_lock(path: Path, *, wait: bool) -> Iterator[bool]:
     """Hold a lock file inside a with block.
 
     Args:

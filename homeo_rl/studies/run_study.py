@@ -20,7 +20,7 @@ from homeo_rl.evaluation.routes import read_routes
 from homeo_rl.run import Run, copied, versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.storage import bundle
-from homeo_rl.storage.locks import locked
+from homeo_rl.storage.locks import hold_lock
 from homeo_rl.storage.pretrained import FOLDER, pretrained_names
 from homeo_rl.studies.study import Group, Study
 from homeo_rl.studies.tables import DOCUMENT, read_tables, unreadable, write_tables
@@ -302,7 +302,7 @@ def _kinds(suite: Suite) -> dict[str, Any]:
 def _held(out: Path) -> Iterator[None]:
     """Keep other processes from carrying out the same study."""
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out / ".lock", wait=False) as mine:
+    with hold_lock(out / ".lock", wait=False) as mine:
         if not mine:
             raise UsageError(f"{out}: another process is at this study; wait for it, or choose another --out")
         yield
