@@ -60,7 +60,7 @@ class Run:
         except OSError as error:
             raise UsageError(f"{path}: cannot make the run folder ({error.strerror}); choose another --out") from None
         run = cls(path, spec)
-        with run.held():
+        with run.hold():
             require_new(path)  # again: another process may have made it a run meanwhile
             run.write_spec()
         return run
@@ -109,7 +109,7 @@ class Run:
         return run if isinstance(run, Run) else cls.open(run)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def hold(self) -> Iterator[None]:
         """Hold the run inside a with block, so that no other process writes to it; the lock dies with the process.
 
         Raises:

@@ -112,7 +112,7 @@ def train(
                 note(_lengthening(found, spec))
                 run = Run(found.path, replace(spec, steps=found.spec.steps))
         # Nothing was written until here, where everything is known to fit.
-        with run.held():
+        with run.hold():
             if longer:
                 run.write_spec()
             if found is None or longer:

@@ -286,7 +286,7 @@ def test_a_file_system_without_locks_is_one_line(make_run: Callable[..., Run], m
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", none)
-    with pytest.raises(StorageFault, match=r"\.lock: cannot be locked .*flock"), run.held():
+    with pytest.raises(StorageFault, match=r"\.lock: cannot be locked .*flock"), run.hold():
         pass
 
 

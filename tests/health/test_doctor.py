@@ -300,7 +300,7 @@ def test_dry_run_of_an_interrupted_training(tmp_path: Path) -> None:
     assert rehearse(replace(plan, fresh=True), spec).folder.name == "Point-v0_2"
     assert rehearse(replace(plan, out=tmp_path / "mine"), spec).folder == tmp_path / "mine"
     assert tree(tmp_path) == before
-    with run.held():
+    with run.hold():
         assert rehearse(plan, spec).folder.name == "Point-v0_2"
 
 

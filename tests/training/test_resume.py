@@ -307,7 +307,7 @@ def test_one_of_two_commands_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         cut_at(patch, 100)
         with pytest.raises(Cut):
             train(mine)
-    with Run.open(mine.out).held(), pytest.raises(UsageError, match=f"process {os.getpid()}"):
+    with Run.open(mine.out).hold(), pytest.raises(UsageError, match=f"process {os.getpid()}"):
         train(mine)
     (mine.out / ".lock").write_text("process 999999 on elsewhere\n")  # stale: nobody holds it
     train(mine)

@@ -95,7 +95,7 @@ def purge_events_after(folder: Path, step: int) -> None:
 
 def _free(run: Run) -> bool:
     try:
-        with run.held():
+        with run.hold():
             return True
     except UsageError:
         return False
