@@ -267,7 +267,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def copied(source: Run, target: Path, *, which: str = "policy") -> Run:
+def copy_run(source: Run, target: Path, *, which: str = "policy") -> Run:
     """Return the run ``target``, made with the policy of ``source`` and nothing else if it is not there yet.
 
     ``which`` is another policy bundle that has to be there too.
@@ -312,4 +312,4 @@ def copy_pretrained(name: str, folder: Path) -> Run:
     Raises:
         UsageError: something else is at that place, or it cannot be written.
     """
-    return copied(Run.open(FOLDER / name), folder / name)
+    return copy_run(Run.open(FOLDER / name), folder / name)

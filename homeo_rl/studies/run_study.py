@@ -17,7 +17,7 @@ from homeo_rl.errors import UsageError, unknown
 from homeo_rl.evaluation.evaluate import Progress, digest_of, evaluate, finished
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import read_routes
-from homeo_rl.run import Run, copied, versions
+from homeo_rl.run import Run, copy_run, versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.storage import bundle
 from homeo_rl.storage.locks import hold_lock
@@ -111,7 +111,7 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[
             if source is not None:
                 if sources.setdefault(name, source.path) != source.path:
                     raise UsageError(f"hosts: {sources[name]} and {source.path} are both called {name!r}; rename one")
-                run = copied(source, target) if copy else Run.open(target if target.exists() else source.path)
+                run = copy_run(source, target) if copy else Run.open(target if target.exists() else source.path)
                 if not isinstance(load_controller(run).network, SpikingNetwork):
                     arms = ("none",)
             plan = Plan(
