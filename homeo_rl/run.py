@@ -32,7 +32,7 @@ from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.spec import RunSpec, dump, parse
 from homeo_rl.storage import bundle
-from homeo_rl.storage.pretrained import FOLDER, near_runs, pretrained_names
+from homeo_rl.storage.pretrained import FOLDER, near_runs, list_pretrained
 
 _GLANCE = 0.5
 """Seconds for which a lock may be held by a command that only looks whether somebody else holds it."""
@@ -81,7 +81,7 @@ class Run:
         """
         path = path_of(path, what="run")
         if not (path / "run.json").exists():
-            if str(path) in pretrained_names():
+            if str(path) in list_pretrained():
                 return copy_pretrained(str(path), Path("runs"))
             beside = sorted(str(p.parent) for p in path.parent.glob("*/run.json"))[:3] if path.parent.is_dir() else []
             if near := near_runs(str(path)):

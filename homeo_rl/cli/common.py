@@ -19,9 +19,9 @@ def open_run(path: Path, modules: tuple[str, ...] = (), *, out: Path | None = No
     """
     from homeo_rl.envs.make import load_modules
     from homeo_rl.run import Run, copy_run
-    from homeo_rl.storage.pretrained import FOLDER, pretrained_names
+    from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 
-    shipped = not (path / "run.json").exists() and str(path) in pretrained_names()
+    shipped = not (path / "run.json").exists() and str(path) in list_pretrained()
     run = Run.open(FOLDER / path if shipped and out is not None else path)
     if out is not None:
         run.load_policy(which=which)  # there is one

@@ -13,7 +13,7 @@ from homeo_rl.inspection.archive import brief, describe_archive
 from homeo_rl.run import Run
 from homeo_rl.spec import ControllerSpec, dump, parse
 from homeo_rl.storage import bundle, files, zip_archive
-from homeo_rl.storage.pretrained import FOLDER, near_runs, pretrained_names
+from homeo_rl.storage.pretrained import FOLDER, near_runs, list_pretrained
 
 _BUNDLES = ("policy", "best", "calibration", "network")
 """Bundles of a run: policies, the firing rates that homeostasis aims at, a compiled network."""
@@ -35,7 +35,7 @@ def describe(path: Path) -> dict[str, Any]:
         UsageError: it is none of these.
         StorageFault: it is one, and damaged.
     """
-    if str(path) in pretrained_names() and not os.path.lexists(path):
+    if str(path) in list_pretrained() and not os.path.lexists(path):
         return _run(FOLDER / path)
     try:
         mode = os.lstat(path).st_mode

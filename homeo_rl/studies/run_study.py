@@ -21,7 +21,7 @@ from homeo_rl.run import Run, copy_run, versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.storage import bundle
 from homeo_rl.storage.locks import hold_lock
-from homeo_rl.storage.pretrained import FOLDER, pretrained_names
+from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 from homeo_rl.studies.study import Group, Study
 from homeo_rl.studies.tables import DOCUMENT, read_tables, unreadable, write_tables
 
@@ -97,7 +97,7 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[
             name = Path(host).name
             target = out / "hosts" / name
             run, arms = None, group.arms
-            if host in pretrained_names():
+            if host in list_pretrained():
                 source = Run.open(FOLDER / host)
             elif (base / host / "run.json").exists():
                 source = Run.open(base / host)
@@ -106,7 +106,7 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[
             else:
                 raise UsageError(
                     f"host {host!r} of group {group.name!r}: expected a run folder beside the file ({base / host}) or "
-                    f"one of {', '.join(pretrained_names())}; correct it, or set optional: true"
+                    f"one of {', '.join(list_pretrained())}; correct it, or set optional: true"
                 )
             if source is not None:
                 if sources.setdefault(name, source.path) != source.path:

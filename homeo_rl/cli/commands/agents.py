@@ -20,9 +20,9 @@ def run(args: Agents, words: list[str]) -> dict[str, Any]:
     """List the agents of the package."""
     from homeo_rl.cli.console import print_table
     from homeo_rl.run import Run
-    from homeo_rl.storage.pretrained import FOLDER, pretrained_names
+    from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 
-    specs = {name: Run.open(FOLDER / name).spec for name in pretrained_names()}
+    specs = {name: Run.open(FOLDER / name).spec for name in list_pretrained()}
     rows = [[name, spec.env, spec.algo, spec.agent, f"{spec.steps:,}"] for name, spec in specs.items()]
     print_table("agents", ["name", "environment", "algo", "agent", "steps"], rows)
     listed = [
