@@ -111,7 +111,7 @@ def rollout(
     *,
     condition: Condition,
     num_envs: int,
-    chained: bool = False,
+    carry_over: bool = False,
     normal: Sequence[np.ndarray] = (),
     options: Sequence[dict[str, Any]] = (),
     on_step: Callable[[Step], None] | None = None,
@@ -125,7 +125,7 @@ def rollout(
         seeds: one per episode.
         condition: what is damaged.
         num_envs: episodes side by side; the scores do not depend on it.
-        chained: adaptation carries on from episode to episode (scope "run"): they run one after another.
+        carry_over: adaptation carries on from episode to episode (scope "run"): they run one after another.
         normal: calibrated mean rates [N] of each layer, which traces are compared with.
         options: what ``reset`` is told, in turn over the episodes (routes); () tells nothing.
         on_step: told of each step of each episode.
@@ -133,7 +133,7 @@ def rollout(
     """
     waiting = [Episode(index, seed) for index, seed in enumerate(seeds)]
     done: list[Episode] = []
-    count = min(1 if chained else num_envs, len(waiting))
+    count = min(1 if carry_over else num_envs, len(waiting))
     session = new_session(count)
     slots: list[_Slot] = []
     envs: list[Env] = []
@@ -151,7 +151,7 @@ def rollout(
                     on_episode(slot.episode)
                 if waiting:
                     slots[place] = _begin(
-                        session, place, slot.env, waiting.pop(0), condition, options, fresh=not chained
+                        session, place, slot.env, waiting.pop(0), condition, options, fresh=not carry_over
                     )
                 else:
                     over.append(place)
