@@ -56,7 +56,7 @@ class Reflex(nn.Module):
         y, state = self.network(self.events(observations).to(state.potential), state)
         for gate in self.spec.gates:
             on = y[:, self.spec.outputs.index(gate.when)] > 0
-            action = torch.where(on if action.dim() == 1 else on.unsqueeze(1), self.gated(gate, action), action)
+            action = torch.where(on if action.dim() == 1 else on.unsqueeze(1), self.apply_gate(gate, action), action)
         return action, state
 
     def _width(self, observations: Tensor) -> int:
@@ -66,7 +66,7 @@ class Reflex(nn.Module):
         entries = [entry for event in self.spec.events for entry in event.entries]
         return max(observations.shape[-1] if observations.dim() else 0, max(entries) + 1, -min(entries))
 
-    def gated(self, gate: GateSpec, action: Tensor) -> Tensor:
+    def apply_gate(self, gate: GateSpec, action: Tensor) -> Tensor:
         """Return what ``gate`` makes of actions while it is on."""
         if action.dim() == 1:
             return torch.full_like(action, int(gate.values[0]))
@@ -89,7 +89,7 @@ class Reflex(nn.Module):
         for gate in self.spec.gates:
             rule = on[:, self.spec.outputs.index(gate.when)] > 0
             rule = rule if action.dim() == 1 else rule.unsqueeze(1)
-            expected = torch.where(rule, self.gated(gate, expected), expected)
+            expected = torch.where(rule, self.apply_gate(gate, expected), expected)
         same = torch.isclose(expected.double(), action.double(), rtol=1e-6, atol=1e-6)  # slowing twice may round
         return same if same.dim() == 1 else same.all(1)
 
