@@ -83,7 +83,7 @@ class Reflex(nn.Module):
             held[:, entries] = chosen.new_tensor(gate.values).expand_as(chosen)
         return held
 
-    def obeyed(self, on: Tensor, action: Tensor) -> Tensor:
+    def check_gates(self, on: Tensor, action: Tensor) -> Tensor:
         """Return whether actions [B, K] are as the gates of the outputs ``on`` [B, outputs] make them, [B]."""
         expected = action
         for gate in self.spec.gates:

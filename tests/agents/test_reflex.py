@@ -83,7 +83,7 @@ def test_gates(gate, expected):
     out, _ = reflex(torch.tensor([[1.0], [-1.0]]), action, reflex.initial_state(2))
     torch.testing.assert_close(out[0], torch.tensor(expected))
     assert torch.equal(out[1], action[1])
-    assert reflex.obeyed(torch.tensor([[1.0], [1.0]]), out).tolist() == [True, False]
+    assert reflex.check_gates(torch.tensor([[1.0], [1.0]]), out).tolist() == [True, False]
 
 
 def test_a_discrete_action_is_overridden():
