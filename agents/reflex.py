@@ -39,7 +39,7 @@ class Reflex(nn.Module):
             NonFiniteInput: an observation is not finite.
         """
         observations, _ = rows_of(observations, self._width(observations), self)
-        return torch.stack([crossed(event, observations) for event in self.spec.events], 1)
+        return torch.stack([detect_event(event, observations) for event in self.spec.events], 1)
 
     def forward(self, observations: Tensor, action: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """Take a step of the network and gate the action.
@@ -94,7 +94,7 @@ class Reflex(nn.Module):
         return same if same.dim() == 1 else same.all(1)
 
 
-def crossed(event: EventSpec, observations: Tensor) -> Tensor:
+def detect_event(event: EventSpec, observations: Tensor) -> Tensor:
     """Return where an event happens, [B], in ``observations`` [B, D]."""
     entries = observations[:, list(event.entries)]
     if event.above is not None:
