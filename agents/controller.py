@@ -116,7 +116,7 @@ class Squasher(nn.Module):
         half = 0.5 * (self.high - self.low).to(unit)
         return unit * half + 0.5 * (self.high + self.low).to(unit)
 
-    def unscaled(self, action: Tensor) -> Tensor:
+    def unscale(self, action: Tensor) -> Tensor:
         """Return an action [B, K] in [-1, 1]."""
         return 2.0 * (action - self.low.to(action)) / (self.high - self.low).to(action) - 1.0
 
@@ -236,7 +236,7 @@ class Controller(nn.Module):
 
     def unit_action(self, y: Tensor) -> Tensor:
         """Return actions [B, K] for network outputs, -1 to 1 from bound to bound; choices as outputs."""
-        return y if self.spec.discrete else self.squasher.unscaled(self.act(y))
+        return y if self.spec.discrete else self.squasher.unscale(self.act(y))
 
     def bare(self) -> Controller:
         """Return the same policy without its reflex."""
