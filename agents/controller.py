@@ -109,9 +109,9 @@ class Squasher(nn.Module):
         """Return the action [B, K] in the units of the action space."""
         if self.squash == "none":
             return y
-        return self.scaled(self.unit(y))
+        return self.scale(self.unit(y))
 
-    def scaled(self, unit: Tensor) -> Tensor:
+    def scale(self, unit: Tensor) -> Tensor:
         """Return an action from [-1, 1] [B, K] in the units of the action space."""
         half = 0.5 * (self.high - self.low).to(unit)
         return unit * half + 0.5 * (self.high + self.low).to(unit)
@@ -228,7 +228,7 @@ class Controller(nn.Module):
         if self.spec.discrete:
             return y.argmax(-1)
         if self.bins is not None:
-            return self.squasher.scaled(self.bins(y))
+            return self.squasher.scale(self.bins(y))
         action: Tensor = self.squasher(y)
         if self.spec.squash == "none":
             return action.clamp(self.squasher.low.to(action), self.squasher.high.to(action))
