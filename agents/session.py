@@ -6,6 +6,7 @@ and its own randomness, and gives the same actions, bit for bit, whatever runs i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -97,14 +98,20 @@ class Session:
         return self.state.batch
 
     @torch.inference_mode()
-    def begin(self, slot: int, noise: np.random.Generator, *, fresh: bool = True) -> None:
+    def begin(
+        self, slot: int, noise: np.random.Generator, *, reset_run_state: bool = True, fresh: bool | None = None
+    ) -> None:
         """Start an episode in ``slot``: trained weights, adaptation as its scope says, randomness from ``noise``.
 
-        ``fresh`` False keeps a state of scope "run" that an earlier episode of this slot left.
+        ``reset_run_state`` False keeps a state of scope "run" that an earlier episode of this slot left; ``fresh`` is
+        its older name.
 
         Raises:
             InputError: there is no such slot, or ``noise`` is no generator.
         """
+        if fresh is not None:
+            _warn_renamed("Session.begin(fresh=...)", "reset_run_state=")
+            reset_run_state = fresh
         slot = self._slot(slot)
         instance_of(noise, np.random.Generator, what="noise", advice="numpy.random.default_rng(seed) makes one")
         self._noise[slot] = noise
@@ -117,7 +124,7 @@ class Session:
         ended = torch.zeros(self.slots, dtype=torch.bool)
         ended[slot] = True
         self.state = self.network.forget(self.state, ended, "episode")
-        if fresh:
+        if reset_run_state:
             self.state = self.network.forget(self.state, ended, "run")
         if self.reflex is not None and self.state.reflex is not None:
             self.state.reflex = self.reflex.network.forget(self.state.reflex, ended)
@@ -247,16 +254,16 @@ class Session:
                 self._ages[slot], self.rolled_back[slot] = 0, self.rolled_back[slot] + 1
 
     @torch.inference_mode()
-    def keep(self, slots: Sequence[int]) -> None:
-        """Drop all slots but these; they are numbered anew in the order given.
+    def select(self, slots: Sequence[int]) -> None:
+        """Drop all slots but these; they are numbered anew in the given order.
 
         Raises:
             InputError: there is no such slot, or it is given twice.
         """
-        instance_of(slots, (Sequence, np.ndarray), what="keep", advice="give a list of slots")
+        instance_of(slots, (Sequence, np.ndarray), what="select", advice="give a list of slots")
         kept = [self._slot(slot) for slot in slots]
         if len(set(kept)) < len(kept):
-            raise InputError(f"keep: expected every slot once, got {kept}; leave out the second")
+            raise InputError(f"select: expected every slot once, got {kept}; leave out the second")
         rows = torch.as_tensor(kept, dtype=torch.long)
         state = self.state
         if self._own and state.weights is not None:
@@ -273,11 +280,16 @@ class Session:
             state.reflex = self.reflex.network.keep(state.reflex, rows)
         state.batch = len(rows)
         if self._sleeper is not None:
-            self._sleeper.keep(kept)
+            self._sleeper.select(kept)
         self._noise = [self._noise[row] for row in kept]
         self._ages = [self._ages[row] for row in kept]
         self.rolled_back = [self.rolled_back[row] for row in kept]
         self._waiting = {slot for slot, row in enumerate(kept) if row in self._waiting}
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Call `select`, by its older name."""
+        _warn_renamed("Session.keep", "select")
+        self.select(slots)
 
     def reflexes(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Events [slots, lines] and spikes [slots, outputs] of the reflex in the last decision; None without one."""
@@ -331,7 +343,7 @@ class Session:
 
     def _slot(self, slot: int, *, begun: bool = False) -> int:
         """Return a slot that there is, and where an episode began if it must have."""
-        slot = index_of(slot, self.slots, what="slot", advice="slots are numbered anew by keep()")
+        slot = index_of(slot, self.slots, what="slot", advice="slots are numbered anew by select()")
         if begun and slot in self._waiting:
             raise InputError(
                 f"slot {slot}: expected one in which an episode began, got none; call begin({slot}, generator) first"
@@ -340,7 +352,7 @@ class Session:
 
     def _unready(self) -> InputError:
         if not self._noise:
-            return InputError("act: expected a session with slots, keep() left none; make a new Session")
+            return InputError("act: expected a session with slots, select() left none; make a new Session")
         waiting = ", ".join(map(str, sorted(self._waiting)))
         return InputError(
             f"act: expected an episode in every slot, none began in slot {waiting}; call begin(slot, generator) first"
@@ -350,6 +362,10 @@ class Session:
         assert self._drawn is not None
         draws = [noise.random(self._drawn, dtype=np.float32) for noise in self._noise if noise is not None]
         return torch.as_tensor(np.stack(draws))
+
+
+def _warn_renamed(old: str, new: str) -> None:
+    warnings.warn(f"{old} is now {new}; the old name goes with version 0.3", DeprecationWarning, stacklevel=3)
 
 
 def _expand(trained: Weights, slots: int) -> Weights:

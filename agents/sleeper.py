@@ -107,7 +107,7 @@ class Sleeper:
         bed.sleeps, bed.awake = bed.sleeps + 1, 0
         return Woken(bed.worn, None if self.rehearsal is None else self.rehearsal(bed.worn).adaptation)
 
-    def keep(self, slots: Sequence[int]) -> None:
+    def select(self, slots: Sequence[int]) -> None:
         """Drop all slots but these."""
         self._beds = [self._beds[slot] for slot in slots]
 

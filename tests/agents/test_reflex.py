@@ -135,7 +135,7 @@ def test_slots_do_not_touch_each_other(composed):
         for slot in range(3):
             assert np.array_equal(got[slot], alone[slot].act(seen[t, slot : slot + 1])[0])
         assert not together.reflexes()[1][1].any()
-    together.keep([2, 1])
+    together.select([2, 1])
     for t in range(20, 40):
         got = together.act(seen[t, [2, 1]])
         assert np.array_equal(got[0], alone[2].act(seen[t, 2:3])[0])

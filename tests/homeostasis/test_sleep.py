@@ -321,7 +321,7 @@ def test_slots_sleep_alone_and_when_it_is_time(make_run: Callable[..., Run]) -> 
             alone.set_weights(0, broken)
         done = alone.act(x[1:])
     assert np.array_equal(done, sleeping.act(x)[1:]) or sleeping.sleeps == [0, 1]
-    sleeping.keep([1])
+    sleeping.select([1])
     assert sleeping.sleeps == [1]
     sleeping.begin(0, generator(0, "noise"))
     assert sleeping.sleeps == [0]
