@@ -33,7 +33,7 @@ from homeo_rl.agents.controller import Controller, Normaliser, PolicyNetwork, Sq
 from homeo_rl.agents.online_adaptation import OnlineAdaptation
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.sb3.net_arch import Widths, split_net_arch
-from homeo_rl.agents.sb3.spaces import acted, extracted, is_row, seen
+from homeo_rl.agents.sb3.spaces import action_output_space, extracted, is_row, seen
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis.protocol import Homeostasis
 from homeo_rl.numerics.arrays import require_numbers
@@ -229,7 +229,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
         # SB3 squashes what gSDE has added its noise to by tanh, as SAC does.
         algo = "sac" if kwargs.get("squash_output") else "ppo"
         self._spec = partial(
-            controller_spec, agent, action_space=acted(action_space), algo=algo, overrides=agent_kwargs
+            controller_spec, agent, action_space=action_output_space(action_space), algo=algo, overrides=agent_kwargs
         )
         if not self.extractor:
             self.controller_spec = self._spec(seen(observation_space))
@@ -292,7 +292,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         self.critic_arch = [256, 256] if critic is None else critic
         self.extractor = _own_extractor(kwargs, observation_space)
         self._spec = partial(
-            controller_spec, agent, action_space=acted(action_space), algo=self.algo, overrides=agent_kwargs
+            controller_spec, agent, action_space=action_output_space(action_space), algo=self.algo, overrides=agent_kwargs
         )
         if not self.extractor:
             self.controller_spec = self._spec(seen(observation_space))

@@ -30,7 +30,7 @@ def extracted(features: int) -> Box:
     return Box(-np.inf, np.inf, (features,), np.float32)
 
 
-def acted(space: gym.Space[Any]) -> gym.Space[Any]:
+def action_output_space(space: gym.Space[Any]) -> gym.Space[Any]:
     """Return what an actor's outputs stand for: bounded numbers, or scores of choices, those of several in a row."""
     if isinstance(space, Box) and len(space.shape) != 1:
         return Box(
