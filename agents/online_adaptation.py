@@ -44,11 +44,11 @@ class OnlineAdaptation:
         self._moments = RateMoments()
 
     @property
-    def inside(self) -> bool:
+    def within_decision(self) -> bool:
         """Whether the mechanism begins and ends within a decision, and is part of the neuron."""
         return self.plugin.adapts_threshold and self.plugin.scope == "decision"
 
-    def fresh(self, batch: int) -> NetworkState:
+    def initial_state(self, batch: int) -> NetworkState:
         """Return the state of so many decisions of the mechanism; what it learns of rates is nothing to thresholds."""
         rates = [torch.zeros(width) for width in self.network.spec.widths[1:]]
         return self.network.initial_state(batch, plugin=self.plugin, references=self.network.references(rates, rates))
@@ -57,8 +57,8 @@ class OnlineAdaptation:
     def decide(self, features: Tensor) -> Tensor:
         """Return the network's outputs for normalised observations [B, D], and adapt."""
         y: Tensor
-        if self.inside and self.state is None:
-            self.state = self.fresh(len(features))
+        if self.within_decision and self.state is None:
+            self.state = self.initial_state(len(features))
         y, state = self.network(features, self.state, adapt=True)
         for row in range(features.shape[0]):
             self._moments.add([rate[row].cpu() for rate in state.rates[1:]])
@@ -74,7 +74,7 @@ class OnlineAdaptation:
         if self.state is not None and bool(dones.any()):
             self.state = self.network.forget(self.state, dones, "episode")
 
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return everything that outlives a decision, as plain data and arrays."""
         moments = self._moments
         arrays = {"moments/first": moments.first, "moments/second": moments.second}
@@ -91,7 +91,7 @@ class OnlineAdaptation:
         scales = [layer.weight_scale for layer in self.state.references]
         return {**told, "batch": self.state.batch, "scales": scales}, arrays
 
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def load_state_dict(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take it back."""
         self.rolled_back = told["rolled_back"]
         layers = range(len(self.network.layers))

@@ -33,7 +33,7 @@ from homeo_rl.agents.controller import Controller, Normaliser, PolicyNetwork, Sq
 from homeo_rl.agents.online_adaptation import OnlineAdaptation
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.sb3.net_arch import Widths, split_net_arch
-from homeo_rl.agents.sb3.spaces import action_output_space, extracted, is_row, seen
+from homeo_rl.agents.sb3.spaces import action_output_space, feature_space, flat_observation_space, is_row
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis.protocol import Homeostasis
 from homeo_rl.numerics.arrays import require_numbers
@@ -76,14 +76,14 @@ class Head(nn.Module):
         self.squasher = Squasher(spec)
         self.output = output
         self.online: OnlineAdaptation | None = None
-        self.collecting = False
+        self.adapting = False
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features [B, D] to [B, K]; only a policy that is collecting a rollout adapts."""
-        if self.collecting and self.online is not None:
+        if self.adapting and self.online is not None:
             y = self.online.decide(features)
-        elif self.online is not None and self.online.inside:
-            y, _ = self.network(features, self.online.fresh(len(features)))
+        elif self.online is not None and self.online.within_decision:
+            y, _ = self.network(features, self.online.initial_state(len(features)))
         else:
             y, _ = self.network(features)
         if self.output == "action":
@@ -110,7 +110,7 @@ class SpikingPolicyMixin:
         """Return the actor's network with its squashing; each policy says where SB3 keeps it."""
         raise NotImplementedError
 
-    def seeing(self) -> BaseFeaturesExtractor:
+    def actor_features_extractor(self) -> BaseFeaturesExtractor:
         """Return the actor's features extractor; each policy says where SB3 keeps it."""
         raise NotImplementedError
 
@@ -120,7 +120,7 @@ class SpikingPolicyMixin:
         Raises:
             UsageError: the policy has a features extractor of its own.
         """
-        extractor = self.seeing()
+        extractor = self.actor_features_extractor()
         if not isinstance(extractor, NormaliserExtractor):
             raise UsageError(
                 f"this policy sees through {type(extractor).__name__} and has no normaliser; without "
@@ -184,13 +184,13 @@ class SpikingPolicyMixin:
         return online
 
     @contextlib.contextmanager
-    def _collecting(self) -> Iterator[None]:
+    def _adapting(self) -> Iterator[None]:
         head = self.head()
-        head.collecting = True
+        head.adapting = True
         try:
             yield
         finally:
-            head.collecting = False
+            head.adapting = False
 
 
 class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
@@ -232,7 +232,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
             controller_spec, agent, action_space=action_output_space(action_space), algo=algo, overrides=agent_kwargs
         )
         if not self.extractor:
-            self.controller_spec = self._spec(seen(observation_space))
+            self.controller_spec = self._spec(flat_observation_space(observation_space))
         super().__init__(
             observation_space,
             action_space,
@@ -245,7 +245,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         if self.extractor:
-            self.controller_spec = self._spec(extracted(self.features_dim))
+            self.controller_spec = self._spec(feature_space(self.features_dim))
         super()._build(lr_schedule)
         raw = self.controller_spec.discrete or self.squash_output
         self.action_net = Head(self.controller_spec, "raw" if raw else "action")
@@ -260,13 +260,13 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
         assert isinstance(self.action_net, Head)
         return self.action_net
 
-    def seeing(self) -> BaseFeaturesExtractor:
+    def actor_features_extractor(self) -> BaseFeaturesExtractor:
         """Return the shared features extractor."""
         return self.features_extractor
 
     def forward(self, obs: Any, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Choose actions for a rollout; SB3 calls this there and nowhere else."""
-        with self._collecting():
+        with self._adapting():
             return super().forward(obs, deterministic)
 
 
@@ -295,7 +295,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
             controller_spec, agent, action_space=action_output_space(action_space), algo=self.algo, overrides=agent_kwargs
         )
         if not self.extractor:
-            self.controller_spec = self._spec(seen(observation_space))
+            self.controller_spec = self._spec(flat_observation_space(observation_space))
         super().__init__(  # type: ignore[call-arg]  # SB3's policy, next in line
             observation_space,
             action_space,
@@ -309,7 +309,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         """Return the arguments of an actor of ours."""
         kwargs: dict[str, Any] = self._update_features_extractor(self.actor_kwargs, features_extractor)  # type: ignore[attr-defined]  # SB3's
         if self.extractor:
-            self.controller_spec = self._spec(extracted(kwargs["features_dim"]))
+            self.controller_spec = self._spec(feature_space(kwargs["features_dim"]))
         return kwargs | {"controller_spec": self.controller_spec}
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -322,7 +322,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         assert isinstance(head, Head)
         return head
 
-    def seeing(self) -> BaseFeaturesExtractor:
+    def actor_features_extractor(self) -> BaseFeaturesExtractor:
         """Return the actor's features extractor."""
         extractor = self.actor.features_extractor
         assert isinstance(extractor, BaseFeaturesExtractor)
@@ -336,7 +336,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Return actions as SB3's own method does."""
-        with self._collecting() if episode_start is None else contextlib.nullcontext():
+        with self._adapting() if episode_start is None else contextlib.nullcontext():
             return super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc,no-any-return]  # as above
 
 

@@ -231,18 +231,18 @@ def test_imported_popsan_acts_as_published(popsan_file: Path) -> None:
     session = Session(controller, 1)
     session.begin(0, np.random.default_rng(0))
     observation, _ = env.reset(seed=0)
-    seen, action_output_space, total = [], [], 0.0
+    seen, acted, total = [], [], 0.0
     for _ in range(1000):
         seen.append(observation)
-        action_output_space.append(session.act(observation[None])[0])
-        observation, reward, *_ = env.step(action_output_space[-1])
+        acted.append(session.act(observation[None])[0])
+        observation, reward, *_ = env.step(acted[-1])
         total += float(reward)
     assert total > 9000, "the observations come from a running cheetah"
     exact, _ = controller.double()(torch.as_tensor(np.stack(seen)))
     expected = np.stack([formulas(arrays, o, np.float64) for o in seen])
     assert np.abs(exact.numpy() - expected).max() < 1e-6
     single = np.stack([formulas(arrays, o, np.float32) for o in seen])
-    assert np.abs(np.stack(action_output_space) - single).max() < 1e-6
+    assert np.abs(np.stack(acted) - single).max() < 1e-6
 
 
 def test_malformed_published_files_are_refused(tmp_path: Path, popsan_file: Path) -> None:
