@@ -38,11 +38,11 @@ class NormaliserCallback(BaseCallback):
         super().__init__()
         self._seen: list[np.ndarray] = []
 
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the observations that the statistics have not seen yet."""
         return {}, {"seen": np.concatenate(self._seen)} if self._seen else {}
 
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def load_state_dict(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take them back."""
         self._seen = [arrays["seen"].copy()] if "seen" in arrays else []
 
@@ -75,11 +75,11 @@ class SpikeCallback(BaseCallback):
         self.every = every
         self._next = 0
 
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return when it is due again."""
         return {"next": self._next}, {}
 
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def load_state_dict(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take it back."""
         self._next = told["next"]
 
@@ -143,7 +143,7 @@ class EvaluationCallback(EvalCallback):
         self._run, self._seed = run, seed
         self._saved = -np.inf
 
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return all evaluations so far."""
         best = {name: getattr(self, name) for name in ("best_mean_reward", "last_mean_reward", "_saved")}
         lists = {name: getattr(self, name) for name in _EVALUATIONS}
@@ -151,7 +151,7 @@ class EvaluationCallback(EvalCallback):
         plain = {name: [np.asarray(entry).tolist() for entry in entries] for name, entries in lists.items()}
         return {**finite, **plain}, {}
 
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def load_state_dict(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take them back."""
         for name in ("best_mean_reward", "last_mean_reward", "_saved"):
             setattr(self, name, -np.inf if told[name] is None else told[name])
@@ -184,11 +184,11 @@ class ReportCallback(BaseCallback):
         self._report, self.every = report, every
         self._next = 0
 
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return when it is due again."""
         return {"next": self._next}, {}
 
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def load_state_dict(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take it back."""
         self._next = told["next"]
 

@@ -23,11 +23,11 @@ class IncidentCallback(BaseCallback):
         self.unstable = 0
         self._watched = False
 
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what a training that is gone on with has to know."""
         return {"unstable": self.unstable}, {}
 
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def load_state_dict(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take it back."""
         self.unstable = told["unstable"]
 

@@ -79,11 +79,11 @@ class LoggerCallback(BaseCallback):
         self._planned = planned
         self._last: int | None = None
 
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what a training that is gone on with has to know."""
         return {"last": self.model.logger.last}, {}  # type: ignore[attr-defined]  # ours, from the start of training
 
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def load_state_dict(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take it back."""
         self._last = told["last"]
 

@@ -79,7 +79,7 @@ def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Snapshot:
     tensors |= {f"env/{key}": value for key, value in arrays.items()}
     document["callbacks"] = []
     for index, callback in enumerate(callbacks):
-        told, arrays = callback.memory() if hasattr(callback, "memory") else ({}, {})
+        told, arrays = callback.state_dict() if hasattr(callback, "state_dict") else ({}, {})
         document["callbacks"].append({"kind": type(callback).__name__, "n_calls": callback.n_calls, "memory": told})
         tensors |= {f"callback/{index}/{key}": value for key, value in arrays.items()}
     pending = model.logger.name_to_value
@@ -136,8 +136,8 @@ def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], moment: Snapsho
         if told["kind"] != type(callback).__name__:
             raise StorageFault(f"checkpoint: expected callback {type(callback).__name__}, found {told['kind']}")
         callback.n_calls = told["n_calls"]
-        if hasattr(callback, "recall"):
-            callback.recall(told["memory"], _under(tensors, f"callback/{place}/"))
+        if hasattr(callback, "load_state_dict"):
+            callback.load_state_dict(told["memory"], _under(tensors, f"callback/{place}/"))
     _load_online(model, document["online"], _under(tensors, "online/"))
     return exact
 
@@ -267,7 +267,7 @@ def _online_state(model: BaseAlgorithm) -> tuple[dict[str, Any] | None, Arrays]:
     online = policy.head().online if isinstance(policy, SpikingPolicyMixin) else None
     if online is None:
         return None, {}
-    told, arrays = online.memory()
+    told, arrays = online.state_dict()
     return told, arrays
 
 
@@ -275,7 +275,7 @@ def _load_online(model: BaseAlgorithm, told: dict[str, Any] | None, arrays: Arra
     policy = model.policy
     online = policy.head().online if isinstance(policy, SpikingPolicyMixin) else None
     if online is not None and told is not None:
-        online.recall(told, arrays)
+        online.load_state_dict(told, arrays)
 
 
 # Plain data.
