@@ -112,9 +112,9 @@ def _parse(words: list[str]) -> Any:
 def _hyperparameters() -> Mapping[str, str]:
     """Return the names that -params takes, and how: people look for them among the flags."""
     from homeo_rl.training.algorithms import ALGORITHMS
-    from homeo_rl.training.hyperparams import known
+    from homeo_rl.training.hyperparams import param_names
 
-    names = {name for algo in ALGORITHMS for name in known(algo)}
+    names = {name for algo in ALGORITHMS for name in param_names(algo)}
     return {name.replace("_", "-"): f"-params {name}:VALUE" for name in names}
 
 

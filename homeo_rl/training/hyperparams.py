@@ -41,7 +41,7 @@ _RESERVED = {
 }  # fmt: skip
 
 
-def known(algo: str) -> list[str]:
+def param_names(algo: str) -> list[str]:
     """Names that ``-params`` takes for an algorithm.
 
     Raises:
@@ -77,7 +77,7 @@ def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: an unknown name, or a value of the wrong type.
     """
-    names = known(algo)
+    names = param_names(algo)
     kinds = {name: _KINDS.get(text) for name, text in algorithm(algo).arguments().items()} | OURS
     settled = {**algorithm(algo).defaults, **given}
     for name, value in given.items():

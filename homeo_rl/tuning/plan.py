@@ -12,7 +12,7 @@ from homeo_rl.agents.presets import PRESETS
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.spec import dump
 from homeo_rl.training.algorithms import algorithm
-from homeo_rl.training.hyperparams import known, resolve, tuned
+from homeo_rl.training.hyperparams import param_names, resolve, tuned
 from homeo_rl.training.plan import TrainingPlan, prepare
 from homeo_rl.tuning.space import Entry, Space, laid_out, lookup, without
 
@@ -121,7 +121,7 @@ def checked(plan: TuningPlan) -> TuningPlan:
     """
     _check_numbers(plan)
     training = plan.training
-    names = known(training.algo)
+    names = param_names(training.algo)
     if training.agent not in PRESETS:
         raise unknown("agent preset", training.agent, PRESETS)
     for name in plan.space:
