@@ -60,7 +60,7 @@ class Tuned:
     hyperparams: dict[str, Any] = field(default_factory=dict)
 
 
-def tuned(algo: str, env: str, agent: str) -> Tuned:
+def load_tuned(algo: str, env: str, agent: str) -> Tuned:
     """Look up ``tuned.yaml``: what holds for the algorithm, and over it what holds for the agent."""
     document = yaml.safe_load((Path(__file__).parent / "tuned.yaml").read_text(encoding="utf-8"))
     found = document.get(env.rpartition(":")[2], {}).get(algo, {})

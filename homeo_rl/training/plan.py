@@ -21,7 +21,7 @@ from homeo_rl.spec import RunSpec
 from homeo_rl.storage.files import printable
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.estimate import estimate, require
-from homeo_rl.training.hyperparams import resolve, tuned
+from homeo_rl.training.hyperparams import load_tuned, resolve
 from homeo_rl.training.starting import source_of
 
 MOST_THREADS, MOST_EPISODES = 1024, 10_000
@@ -156,7 +156,7 @@ def whole_steps(spec: RunSpec) -> int:
 
 def _with_tuned(plan: TrainingPlan) -> TrainingPlan:
     """Lay the plan over the defaults of its algorithm, environment and agent; 100,000 steps where none are named."""
-    known = tuned(plan.algo, plan.env, plan.agent)
+    known = load_tuned(plan.algo, plan.env, plan.agent)
     return replace(
         plan,
         steps=known.steps or 100_000 if plan.steps is None else plan.steps,

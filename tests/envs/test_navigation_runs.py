@@ -36,7 +36,7 @@ from homeo_rl.spec import NeuronSpec
 from homeo_rl.storage import bundle
 from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 from homeo_rl.training.algorithms import ALGORITHMS
-from homeo_rl.training.hyperparams import resolve, tuned
+from homeo_rl.training.hyperparams import load_tuned, resolve
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.training.train import train
 
@@ -150,14 +150,14 @@ def test_tuned_hyperparameters_are_accepted() -> None:
     seen = 0
     for algo in ALGORITHMS:
         for agent in ("san", "popsan", "mlp"):
-            found = tuned(algo, TRAIN, agent)
+            found = load_tuned(algo, TRAIN, agent)
             resolve(algo, found.hyperparams)
             if found.hyperparams:
                 seen += 1
                 assert found.steps
                 gym.make(TRAIN, **found.env_kwargs).close()
     assert seen >= 6
-    assert tuned("ppo", "HalfCheetah-v5", "popsan").hyperparams == {}
+    assert load_tuned("ppo", "HalfCheetah-v5", "popsan").hyperparams == {}
 
 
 @pytest.mark.parametrize("kind", ["current-lif", "lif", "if"])
