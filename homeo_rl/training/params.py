@@ -12,7 +12,7 @@ from homeo_rl.envs.wrappers import KEY as WRAPPERS
 from homeo_rl.errors import UsageError
 from homeo_rl.storage.files import printable
 from homeo_rl.storage.yaml_file import decode, read_yaml
-from homeo_rl.training.rl_zoo.reader import Section, translated
+from homeo_rl.training.rl_zoo.reader import Section, translate
 
 
 def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
@@ -96,7 +96,7 @@ def read_config(path: Path, env: str, algo: str) -> Section:
     section = sections.get(env, sections.get(env.rpartition(":")[2], sections.get("default")))
     if not isinstance(section, dict):
         raise UsageError(f"--conf {path}: expected a section {env!r} with hyper-parameters, found none; add it")
-    told = translated(section, algo=algo, env=env, where=f"--conf {path}")
+    told = translate(section, algo=algo, env=env, where=f"--conf {path}")
     return replace(
         told,
         hyperparams={

@@ -69,7 +69,7 @@ class Section:
         return {name: value for name, value in said.items() if value is not None}
 
 
-def translated(section: Mapping[str, Any], *, algo: str, env: str, where: str) -> Section:
+def translate(section: Mapping[str, Any], *, algo: str, env: str, where: str) -> Section:
     """Translate a section of an rl-zoo file; names that are ours already stay.
 
     Args:
