@@ -20,7 +20,7 @@ from homeo_rl.training.resume.find_unfinished import differences, find_unfinishe
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """What would happen.
 
     Attributes:
@@ -38,7 +38,7 @@ class Rehearsal:
     config: dict[str, Any]
 
 
-def rehearse(plan: TrainingPlan, spec: RunSpec) -> Rehearsal:
+def dry_run(plan: TrainingPlan, spec: RunSpec) -> DryRun:
     """Find out what a training would do.
 
     Args:
@@ -51,7 +51,7 @@ def rehearse(plan: TrainingPlan, spec: RunSpec) -> Rehearsal:
     there = None if plan.fresh else _unfinished(plan, spec)
     folder = there.path if there is not None else plan.out or _next_numbered(plan)
     done = 0 if there is None else there.spec.steps
-    return Rehearsal(
+    return DryRun(
         folder, None if there is None else done, needed(plan, spec), work(plan, spec, done), config(plan, spec)
     )
 

@@ -96,7 +96,7 @@ def convert(
     if found is not None:
         controls["the network before fine-tuning"] = source
         source = found[0].controller
-    controller = converted(run, source, plan)
+    controller = convert_controller(run, source, plan)
     made = Run.create(
         out,
         replace(
@@ -113,7 +113,7 @@ def convert(
     if plan.episodes == 0:
         return made, None
     controls |= {
-        f"rate conversion, T = {steps}": converted(run, source, replace(plan, method="rate", steps=steps))
+        f"rate conversion, T = {steps}": convert_controller(run, source, replace(plan, method="rate", steps=steps))
         for steps in CONTROLS
     }
     certificate = certify(
@@ -143,7 +143,7 @@ def _finetuned(
     return finetune(source, states, levels=levels, steps=plan.finetune_steps), choice
 
 
-def converted(run: Run, source: Controller, plan: ConversionPlan) -> Controller:
+def convert_controller(run: Run, source: Controller, plan: ConversionPlan) -> Controller:
     """Return the policy ``source`` of ``run``, converted.
 
     Raises:

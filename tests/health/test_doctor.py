@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from homeo_rl.cli import main
 from homeo_rl.health import examine, machine
 from homeo_rl.health.check import Check
-from homeo_rl.health.dry_run import plan_of, rehearse, work
+from homeo_rl.health.dry_run import dry_run, plan_of, work
 from homeo_rl.health.eta import Measured, Pace, Work, eta, iterations, pace, spoken, stretches
 from homeo_rl.health.packages import CONFLICTS, NEEDED_FOR, package_checks
 from homeo_rl.health.probe import measure
@@ -291,17 +291,17 @@ def test_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 def test_dry_run_of_an_interrupted_training(tmp_path: Path) -> None:
     """The run that would be gone on with is named, and its lock left as it is; a run that is being written is not."""
     plan, spec = prepare(TrainingPlan(algo="ppo", env="toy_envs:Point-v0", steps=5000, log_folder=tmp_path))
-    assert rehearse(plan, spec).folder == tmp_path / "ppo" / "Point-v0_1"
+    assert dry_run(plan, spec).folder == tmp_path / "ppo" / "Point-v0_1"
     run = Run.create(tmp_path / "ppo" / "Point-v0_1", replace(spec, steps=2000))
     (run.path / "checkpoints").mkdir()
     before = tree(tmp_path)
-    found = rehearse(plan, spec)
+    found = dry_run(plan, spec)
     assert (found.folder, found.going_on, found.work.steps) == (run.path, 2000, 3000)
-    assert rehearse(replace(plan, fresh=True), spec).folder.name == "Point-v0_2"
-    assert rehearse(replace(plan, out=tmp_path / "mine"), spec).folder == tmp_path / "mine"
+    assert dry_run(replace(plan, fresh=True), spec).folder.name == "Point-v0_2"
+    assert dry_run(replace(plan, out=tmp_path / "mine"), spec).folder == tmp_path / "mine"
     assert tree(tmp_path) == before
     with run.hold():
-        assert rehearse(plan, spec).folder.name == "Point-v0_2"
+        assert dry_run(plan, spec).folder.name == "Point-v0_2"
 
 
 def test_nothing_heavy_is_loaded_for_help() -> None:
