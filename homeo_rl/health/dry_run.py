@@ -52,7 +52,7 @@ def dry_run(plan: TrainingPlan, spec: RunSpec) -> DryRun:
     folder = there.path if there is not None else plan.out or _next_numbered(plan)
     done = 0 if there is None else there.spec.steps
     return DryRun(
-        folder, None if there is None else done, needed(plan, spec), work(plan, spec, done), config(plan, spec)
+        folder, None if there is None else done, estimate_needs(plan, spec), work(plan, spec, done), config(plan, spec)
     )
 
 
@@ -84,7 +84,7 @@ def plan_of(path: Path) -> tuple[TrainingPlan, int]:
     return plan, spec.steps if spec.steps < spec.planned else 0
 
 
-def needed(plan: TrainingPlan, spec: RunSpec) -> Estimate:
+def estimate_needs(plan: TrainingPlan, spec: RunSpec) -> Estimate:
     """Return the memory and the disk that a training takes."""
     assert spec.controller is not None
     env = make_env(plan.env, plan.env_kwargs)

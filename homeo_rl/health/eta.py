@@ -75,7 +75,7 @@ class Eta:
     @property
     def text(self) -> str:
         """The estimate for people."""
-        return f"about {spoken(self.seconds)} ({spoken(self.low)} to {spoken(self.high)})"
+        return f"about {format_duration(self.seconds)} ({format_duration(self.low)} to {format_duration(self.high)})"
 
 
 def eta(measured: Measured, work: Work) -> Eta:
@@ -139,7 +139,7 @@ def iterations(points: Sequence[Point], rollout: int) -> list[float]:
     return [(begins[n + 1] - begins[n]) / rollout for n in sorted(begins) if n + 1 in begins]
 
 
-def spoken(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time for people."""
     if seconds < 10:
         return f"{seconds:.1f} s"

@@ -9,15 +9,15 @@ from typing import Any
 from homeo_rl.errors import HomeoError
 from homeo_rl.health import graphics
 from homeo_rl.health.check import Check
-from homeo_rl.health.dry_run import needed, work
-from homeo_rl.health.eta import Eta, Measured, eta, spoken
-from homeo_rl.health.machine import machine_checks
-from homeo_rl.health.packages import installed, package_checks
+from homeo_rl.health.dry_run import estimate_needs, work
+from homeo_rl.health.eta import Eta, Measured, eta, format_duration
+from homeo_rl.health.machine import check_machine
+from homeo_rl.health.packages import check_packages, list_installed
 from homeo_rl.training.plan import TrainingPlan, prepare
 
 
 @dataclass
-class Found:
+class Examination:
     """What an examination has found so far.
 
     Attributes:
@@ -31,7 +31,7 @@ class Found:
     time: Eta | None = None
 
 
-def examine(plan: TrainingPlan, found: Found, *, seconds: float, done: int = 0) -> Iterator[Check]:
+def examine(plan: TrainingPlan, found: Examination, *, seconds: float, done: int = 0) -> Iterator[Check]:
     """Look at one thing after another, and yield each.
 
     Args:
@@ -46,24 +46,24 @@ def examine(plan: TrainingPlan, found: Found, *, seconds: float, done: int = 0) 
             found.checks.append(check)
             yield check
 
-    yield from told(package_checks(installed()))
-    yield from told(machine_checks(plan.out or plan.log_folder))
-    yield from told([graphics.rendering()])
-    for look in (graphics.gpu, graphics.triton):
+    yield from told(check_packages(list_installed()))
+    yield from told(check_machine(plan.out or plan.log_folder))
+    yield from told([graphics.check_rendering()])
+    for look in (graphics.check_gpu, graphics.check_triton):
         yield from told([_safely("torch", look)])
     try:
         plan, spec = prepare(plan)
     except HomeoError as error:
         yield from told([_failed("training", error)])
         return
-    size = needed(plan, spec)
+    size = estimate_needs(plan, spec)
     title = f"{plan.algo} {plan.agent} on {plan.env}"
     yield from told([Check(title, "ok", f"{size.memory / 1e9:.1f} GB of memory, {size.disk / 1e9:.2f} GB of disk")])
     if seconds > 0:
         yield from told([_safely("measurement", lambda: _measured(plan, spec, seconds, done, found))])
 
 
-def _measured(plan: TrainingPlan, spec: Any, seconds: float, done: int, found: Found) -> Check:
+def _measured(plan: TrainingPlan, spec: Any, seconds: float, done: int, found: Examination) -> Check:
     from homeo_rl.health.probe import measure  # loads torch
 
     measured, rates, by = measure(plan, spec, seconds)
@@ -82,7 +82,7 @@ def how(measured: Measured) -> str:
     """Return how a training was measured."""
     windows = measured.learning.windows
     text = f"measured over {measured.steps:,} steps of this training"
-    return f"{text} in {windows} window{'s' if windows > 1 else ''}, {spoken(measured.setup)} to begin"
+    return f"{text} in {windows} window{'s' if windows > 1 else ''}, {format_duration(measured.setup)} to begin"
 
 
 def _safely(name: str, look: Callable[[], Check]) -> Check:

@@ -25,13 +25,21 @@ _DRAWN = "━│┃█°"
 """Signs that tables and bars are drawn with."""
 
 
-def machine_checks(folder: Path) -> list[Check]:
+def check_machine(folder: Path) -> list[Check]:
     """Look at the machine.
 
     Args:
         folder: where runs go; it need not be there yet.
     """
-    return [cores(), threads(), memory(), disk(folder), locks(folder), compiled_cache(), terminal()]
+    return [
+        check_cores(),
+        check_threads(),
+        check_memory(),
+        check_disk(folder),
+        check_locks(folder),
+        check_compiled_cache(),
+        check_terminal(),
+    ]
 
 
 def usable_cores(group: Path = _CGROUP) -> tuple[int, int, float | None]:
@@ -55,7 +63,7 @@ def usable_cores(group: Path = _CGROUP) -> tuple[int, int, float | None]:
     return whole, mine, quota
 
 
-def cores(group: Path = _CGROUP) -> Check:
+def check_cores(group: Path = _CGROUP) -> Check:
     """Look at cores and load."""
     whole, mine, quota = usable_cores(group)
     load = os.getloadavg()[0]
@@ -72,7 +80,7 @@ def cores(group: Path = _CGROUP) -> Check:
     return Check("cores", "ok", told)
 
 
-def threads() -> Check:
+def check_threads() -> Check:
     """Look at variables that set numbers of threads; trainings and evaluations set their own, to one."""
     told = {name: os.environ[name] for name in THREADS if name in os.environ}
     wrong = [name for name, value in told.items() if not value.isdigit() or int(value) < 1]
@@ -84,7 +92,7 @@ def threads() -> Check:
     return Check("threads", "ok", said or "nothing set; a training takes one (--num-threads)")
 
 
-def memory() -> Check:
+def check_memory() -> Check:
     """Look at the memory that is left, of the machine and of the container."""
     free = available_memory()
     if free is None:
@@ -100,7 +108,7 @@ def memory() -> Check:
     )
 
 
-def disk(folder: Path) -> Check:
+def check_disk(folder: Path) -> Check:
     """Look at the room for runs."""
     place = nearest(folder)
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
@@ -112,7 +120,7 @@ def disk(folder: Path) -> Check:
     return Check("disk", "ok", told)
 
 
-def locks(folder: Path) -> Check:
+def check_locks(folder: Path) -> Check:
     """Try what keeps two commands from writing one run: a lock on a file that has no name."""
     place = nearest(folder)
     try:
@@ -124,7 +132,7 @@ def locks(folder: Path) -> Check:
     return Check("file locks", "ok", f"work in {place}")
 
 
-def compiled_cache() -> Check:
+def check_compiled_cache() -> Check:
     """Look at where compiled loops are kept; without a place every process compiles them again."""
     provide_cache_folders()
     named = os.environ.get("NUMBA_CACHE_DIR")
@@ -137,7 +145,7 @@ def compiled_cache() -> Check:
     return Check("compiled loops", "note", told, "export NUMBA_CACHE_DIR=/some/folder")
 
 
-def terminal() -> Check:
+def check_terminal() -> Check:
     """Look at the encoding that tables and bars are printed with."""
     encoding = getattr(sys.stdout, "encoding", None) or locale.getpreferredencoding(False)
     size = shutil.get_terminal_size()

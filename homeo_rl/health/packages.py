@@ -77,7 +77,7 @@ ADVICE = {
 """For packages whose metadata forbids what is installed."""
 
 
-def installed() -> dict[str, importlib.metadata.Distribution]:
+def list_installed() -> dict[str, importlib.metadata.Distribution]:
     """Return what is installed, by canonical name."""
     found: dict[str, importlib.metadata.Distribution] = {}
     for distribution in importlib.metadata.distributions():
@@ -87,11 +87,11 @@ def installed() -> dict[str, importlib.metadata.Distribution]:
     return found
 
 
-def package_checks(found: Mapping[str, importlib.metadata.Distribution]) -> list[Check]:
+def check_packages(found: Mapping[str, importlib.metadata.Distribution]) -> list[Check]:
     """Compare what is installed with what is needed.
 
     Args:
-        found: by canonical name, as `installed` returns it.
+        found: by canonical name, as `list_installed` returns it.
     """
     checks = [Check("Python", "ok", platform.python_version())]
     own = found.get(PACKAGE)

@@ -41,7 +41,7 @@ class Doctor(Common):
 def run(args: Doctor, words: list[str]) -> dict[str, Any]:
     """Look at everything, and say what to do."""
     from homeo_rl.errors import Finding, UsageError
-    from homeo_rl.health.examine import Found, examine
+    from homeo_rl.health.examine import Examination, examine
     from homeo_rl.training.params import parse_params
     from homeo_rl.training.plan import TrainingPlan
 
@@ -63,7 +63,7 @@ def run(args: Doctor, words: list[str]) -> dict[str, Any]:
             modules=args.gym_packages,
             log_folder=args.log_folder,
         )
-    found = Found()
+    found = Examination()
     for check in examine(plan, found, seconds=args.seconds, done=done):
         for line in check.lines:
             print(line, flush=True)
