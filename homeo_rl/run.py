@@ -7,7 +7,7 @@ runs/<algo>/<Env-id>_<n>/
     calibration/                  clean firing rates that homeostasis aims at
     evaluations/<suite>_<n>/      scores.csv, evaluation.json, report.md, returns.png, paths.json, paths.png
     tb/                           TensorBoard
-    checkpoints/                  what the training goes on from, after an interruption or with more steps
+    checkpoints/                  what the training resumes from, after an interruption or with more steps
     <Env-id>.zip, best_model.zip, evaluations.npz, *.monitor.csv, <Env-id>/*.yml    readable by rl-zoo's scripts
 """
 
@@ -21,7 +21,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -32,10 +32,10 @@ from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.spec import RunSpec, dump, parse
 from homeo_rl.storage import bundle
-from homeo_rl.storage.pretrained import FOLDER, near_runs, list_pretrained
+from homeo_rl.storage.pretrained import FOLDER, list_pretrained, near_runs
 
 _GLANCE = 0.5
-"""Seconds for which a lock may be held by a command that only looks whether somebody else holds it."""
+"""Seconds for which a lock may be held by a command that only looks whether another process holds it."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,14 @@ class Run:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Hold the run inside a with block, so that no other process writes to it; the lock dies with the process.
+        """Lock the run inside a with block, so that no other process writes to it; the lock dies with the process.
 
         Raises:
             UsageError: another process holds it.
         """
         with (self.path / ".lock").open("a+") as file:
             deadline = time.monotonic() + _GLANCE
-            while not _locked(file):
+            while not _lock(file, fcntl.LOCK_EX):
                 if time.monotonic() > deadline:
                     file.seek(0)
                     who = file.read().strip() or "another process"
@@ -127,6 +127,15 @@ class Run:
             file.write(f"process {os.getpid()} on {platform.node()}\n")
             file.flush()
             yield
+
+    @property
+    def is_held(self) -> bool:
+        """Whether another process writes to the run; asking leaves no trace."""
+        try:
+            with (self.path / ".lock").open() as file:
+                return not _lock(file, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            return False
 
     def write_spec(self) -> None:
         """Write ``run.json``."""
@@ -183,8 +192,8 @@ class Run:
 
     def evaluations(self) -> list[Path]:
         """All finished evaluations, oldest first."""
-        found = (self.path / "evaluations").glob("*/scores.csv")
-        return sorted((p.parent for p in found), key=lambda p: ((p / "scores.csv").stat().st_mtime_ns, p.name))
+        tables = (self.path / "evaluations").glob("*/scores.csv")
+        return sorted((p.parent for p in tables), key=lambda p: ((p / "scores.csv").stat().st_mtime_ns, p.name))
 
 
 def path_of(value: Any, *, what: str) -> Path:
@@ -197,14 +206,14 @@ def path_of(value: Any, *, what: str) -> Path:
     return Path(value)
 
 
-def _locked(file: IO[str]) -> bool:
-    """Take the lock if it is free.
+def _lock(file: IO[str], kind: int) -> bool:
+    """Take a lock (`fcntl.LOCK_EX` or `fcntl.LOCK_SH`) if it is free; return whether it was.
 
     Raises:
         StorageFault: the file system has no locks.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
@@ -234,19 +243,21 @@ def _left_by_a_kill(entry: Path) -> bool:
     return entry.name == ".lock" or entry.name.startswith("run.json.")
 
 
+def next_numbered(folder: Path, stem: str) -> Path:
+    """Return ``folder/<stem>_<n>`` with n >= 1 above all that are there."""
+    taken = [path.name.rpartition("_")[2] for path in folder.glob("*") if path.name.startswith(f"{stem}_")]
+    return folder / f"{stem}_{max((int(n) for n in taken if n.isdigit()), default=0) + 1}"
+
+
 def make_numbered(folder: Path, stem: str) -> Path:
     """Make ``folder/<stem>_<n>`` with the first free n >= 1; exclusive, so no two callers get the same one."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        taken = [p.name.rpartition("_")[2] for p in folder.glob(f"{stem}_*")]
-        number = max((int(n) for n in taken if n.isdigit()), default=0) + 1
         while True:
-            try:
-                (folder / f"{stem}_{number}").mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return folder / f"{stem}_{number}"
+            path = next_numbered(folder, stem)
+            with suppress(FileExistsError):
+                path.mkdir()
+                return path
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
 
@@ -258,13 +269,13 @@ def slug(name: str) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide numbers."""
-    found = {"python": platform.python_version()}
+    result = {"python": platform.python_version()}
     for package in ("homeo-rl", "gymnasium", "mujoco", "numpy", "stable-baselines3", "torch"):
         try:
-            found[package] = importlib.metadata.version(package)
+            result[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            result[package] = "not installed"
+    return result
 
 
 def copy_run(source: Run, target: Path, *, which: str = "policy") -> Run:
@@ -313,3 +324,7 @@ def copy_pretrained(name: str, folder: Path) -> Run:
         UsageError: something else is at that place, or it cannot be written.
     """
     return copy_run(Run.open(FOLDER / name), folder / name)
+
+
+copied, pretrained_names = copy_run, list_pretrained
+"""The older names, until version 0.3."""

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, create_mlp
@@ -32,7 +33,7 @@ from torch import Tensor, nn
 from homeo_rl.agents.controller import Controller, Normaliser, PolicyNetwork, Squasher, build_network
 from homeo_rl.agents.online_adaptation import OnlineAdaptation
 from homeo_rl.agents.presets import controller_spec
-from homeo_rl.agents.sb3.net_arch import Widths, split_net_arch
+from homeo_rl.agents.sb3.net_arch import Widths, resolve_widths
 from homeo_rl.agents.sb3.spaces import action_output_space, feature_space, flat_observation_space, is_row
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis.protocol import Homeostasis
@@ -163,6 +164,37 @@ class SpikingPolicyMixin:
         controller.network.load_state_dict(self.head().network.state_dict())
         return controller.eval().requires_grad_(False)
 
+    def _specify(
+        self,
+        spaces: tuple[gym.Space[Any], gym.Space[Any]],
+        algo: str,
+        agent: str,
+        agent_kwargs: dict[str, Any] | None,
+        net_arch: Any,
+        spec: ControllerSpec | None,
+        kwargs: dict[str, Any],
+    ) -> Widths:
+        """Settle which actor is built, and take a features extractor out of ``kwargs``; return the critic's widths.
+
+        Raises:
+            UsageError: unsuited spaces, or ``spec`` is not what the other arguments give.
+        """
+        self.agent = agent
+        self.agent_kwargs, critic = resolve_widths(agent_kwargs, net_arch)
+        self.extractor = _own_extractor(kwargs, spaces[0])
+        action_space = action_output_space(spaces[1])
+        self._spec_for = partial(
+            controller_spec, agent, action_space=action_space, algo=algo, overrides=self.agent_kwargs
+        )
+        if not self.extractor:  # with one, the number of its features is known later
+            self.controller_spec = self._spec_for(flat_observation_space(spaces[0]))
+        if spec is not None and (self.extractor or spec != self.controller_spec):
+            raise UsageError(
+                f"agent {agent}: expected the controller that the run's specification describes, these spaces make "
+                "another; train where observations and actions are those of the plain environment"
+            )
+        return critic
+
     def _arguments(self, inherited: dict[str, Any], net_arch: Any) -> dict[str, Any]:
         """Return what `BasePolicy.save` needs to build the policy again, from what SB3's own would need."""
         kept = {name: value for name, value in inherited.items() if name not in _EXTRACTOR}
@@ -193,6 +225,13 @@ class SpikingPolicyMixin:
             head.adapting = False
 
 
+def policy_of(model: BaseAlgorithm) -> SpikingPolicyMixin:
+    """Return the policy of an algorithm that was built with one of these."""
+    policy = model.policy
+    assert isinstance(policy, SpikingPolicyMixin)
+    return policy
+
+
 class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
     """For PPO and A2C: spiking mean (or logits), a state-free log standard deviation, an MLP value function.
 
@@ -204,6 +243,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
         agent_kwargs: network fields that replace the preset's.
         net_arch: hidden widths of the value function, or SB3's ``{"pi": [...], "vf": [...]}``.
         log_std_init: start of the log standard deviation, in units of the action.
+        spec: what the actor has to be, where it is already written down; the other arguments must give the same.
         kwargs: SB3's remaining arguments. A ``features_extractor_class`` takes the normaliser's place, and the policy
             is then one for SB3 alone: it has no `controller`. With ``use_sde`` the noise depends on the features.
 
@@ -221,18 +261,12 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
         agent_kwargs: dict[str, Any] | None = None,
         net_arch: list[int] | dict[str, list[int]] | None = None,
         log_std_init: float = -0.5,
+        spec: ControllerSpec | None = None,
         **kwargs: Any,
     ) -> None:
-        agent_kwargs, critic = _widths(agent_kwargs, net_arch)
-        self.agent, self.agent_kwargs = agent, agent_kwargs
-        self.extractor = _own_extractor(kwargs, observation_space)
         # SB3 squashes what gSDE has added its noise to by tanh, as SAC does.
         algo = "sac" if kwargs.get("squash_output") else "ppo"
-        self._spec = partial(
-            controller_spec, agent, action_space=action_output_space(action_space), algo=algo, overrides=agent_kwargs
-        )
-        if not self.extractor:
-            self.controller_spec = self._spec(flat_observation_space(observation_space))
+        critic = self._specify((observation_space, action_space), algo, agent, agent_kwargs, net_arch, spec, kwargs)
         super().__init__(
             observation_space,
             action_space,
@@ -245,7 +279,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         if self.extractor:
-            self.controller_spec = self._spec(feature_space(self.features_dim))
+            self.controller_spec = self._spec_for(feature_space(self.features_dim))
         super()._build(lr_schedule)
         raw = self.controller_spec.discrete or self.squash_output
         self.action_net = Head(self.controller_spec, "raw" if raw else "action")
@@ -285,17 +319,12 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         agent: str = "popsan",
         agent_kwargs: dict[str, Any] | None = None,
         net_arch: list[int] | dict[str, list[int]] | None = None,
+        spec: ControllerSpec | None = None,
         **kwargs: Any,
     ) -> None:
-        agent_kwargs, critic = _widths(agent_kwargs, net_arch)
-        self.agent, self.agent_kwargs = agent, agent_kwargs
+        spaces = observation_space, action_space
+        critic = self._specify(spaces, self.algo, agent, agent_kwargs, net_arch, spec, kwargs)
         self.critic_arch = [256, 256] if critic is None else critic
-        self.extractor = _own_extractor(kwargs, observation_space)
-        self._spec = partial(
-            controller_spec, agent, action_space=action_output_space(action_space), algo=self.algo, overrides=agent_kwargs
-        )
-        if not self.extractor:
-            self.controller_spec = self._spec(flat_observation_space(observation_space))
         super().__init__(  # type: ignore[call-arg]  # SB3's policy, next in line
             observation_space,
             action_space,
@@ -309,7 +338,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         """Return the arguments of an actor of ours."""
         kwargs: dict[str, Any] = self._update_features_extractor(self.actor_kwargs, features_extractor)  # type: ignore[attr-defined]  # SB3's
         if self.extractor:
-            self.controller_spec = self._spec(feature_space(kwargs["features_dim"]))
+            self.controller_spec = self._spec_for(feature_space(kwargs["features_dim"]))
         return kwargs | {"controller_spec": self.controller_spec}
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -413,9 +442,3 @@ def _own_extractor(kwargs: dict[str, Any], observation_space: gym.Space[Any]) ->
     if given.get("features_extractor_class") is not None:
         return given
     return {"features_extractor_class": CombinedExtractor} if isinstance(observation_space, gym.spaces.Dict) else {}
-
-
-def _widths(agent_kwargs: dict[str, Any] | None, net_arch: Any) -> tuple[dict[str, Any] | None, Widths]:
-    """Return the network's fields with the actor's widths among them, and the critic's widths."""
-    actor, critic = split_net_arch(net_arch, shared=False, where="policy_kwargs")
-    return agent_kwargs if actor is None else {"hidden": actor, **(agent_kwargs or {})}, critic

@@ -13,7 +13,7 @@ from homeo_rl.inspection.archive import brief, describe_archive
 from homeo_rl.run import Run
 from homeo_rl.spec import ControllerSpec, dump, parse
 from homeo_rl.storage import bundle, files, zip_archive
-from homeo_rl.storage.pretrained import FOLDER, near_runs, list_pretrained
+from homeo_rl.storage.pretrained import FOLDER, list_pretrained, near_runs
 
 _BUNDLES = ("policy", "best", "calibration", "network")
 """Bundles of a run: policies, the firing rates that homeostasis aims at, a compiled network."""

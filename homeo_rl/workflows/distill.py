@@ -32,7 +32,7 @@ from homeo_rl.snn.losses import LOSSES, regression
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import RunSpec
 from homeo_rl.storage import bundle
-from homeo_rl.training.updates import guard
+from homeo_rl.training.update_guard import guard
 
 BATCH = 256
 

@@ -16,7 +16,7 @@ from homeo_rl.conversion.levels import CANDIDATES, Choice, activity_level, choos
 from homeo_rl.seeding import derive
 from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.snn.spike_accumulation import Neuron
-from homeo_rl.training.updates import guard
+from homeo_rl.training.update_guard import guard
 
 BATCH = 256
 

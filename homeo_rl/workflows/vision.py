@@ -17,7 +17,7 @@ from homeo_rl.seeding import derive, generator
 from homeo_rl.snn.initial_potentials import parameter_groups
 from homeo_rl.snn.losses import LOSSES
 from homeo_rl.storage import bundle
-from homeo_rl.training.updates import guard
+from homeo_rl.training.update_guard import guard
 from homeo_rl.vision.events import EventFolder, divide
 from homeo_rl.vision.images import Cifar, ImageFolder
 from homeo_rl.vision.recipes import DATA, RECIPES

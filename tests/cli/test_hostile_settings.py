@@ -19,10 +19,10 @@ from cli_calls import call
 
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.evaluation.tensorboard import quiet_writers
 from homeo_rl.run import Run
 from homeo_rl.spec import dump
 from homeo_rl.storage import bundle
+from homeo_rl.storage.event_files import quiet_writers
 from homeo_rl.storage.user_paths import local_path
 from homeo_rl.storage.yaml_file import decode
 from homeo_rl.training import estimate

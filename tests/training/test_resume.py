@@ -289,7 +289,7 @@ def test_a_signal_that_cannot_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         steps[0] += 1
         if steps[0] == 3:
             self.signals.ask(signal.SIGTERM)
-            self.signals._waited(signal.SIGALRM, None)
+            self.signals._on_deadline(signal.SIGALRM, None)
 
     before = checkpointer.Checkpointer.__call__
     with monkeypatch.context() as patch:

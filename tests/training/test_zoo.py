@@ -1,4 +1,4 @@
-"""Hyper-parameter files in rl-zoo's form: ours are what the presets say, and others' are translate or refused."""
+"""Hyper-parameter files in rl-zoo's form: ours are what the presets say, and others' are translated or refused."""
 
 from __future__ import annotations
 

@@ -143,18 +143,18 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
     )
     if plan.out is not None and not plan.fresh and not (plan.out / "run.json").exists():
         require_new(plan.out)
-    settled, spec = prepare(plan)  # what is wrong is told before torch is loaded, which takes seconds
+    prepared = prepare(plan)  # what is wrong is told before torch is loaded, which takes seconds
     if args.dry_run:
         from homeo_rl.cli.dry_run import show
 
-        return show(settled, spec)
+        return show(*prepared)
 
     from homeo_rl.training.train import train
 
     with Bars(enabled=args.progress).shown() as bars:
-        bars.start(f"{args.algo} {args.agent} on {args.env}", spec.planned)
+        bars.start(f"{args.algo} {args.agent} on {args.env}", prepared.spec.planned)
         run = train(
-            plan,
+            prepared,
             report=lambda done, mean: bars.reach(done, "" if mean is None else f"return {mean:.1f}"),
             note=bars.note,
         )
