@@ -81,23 +81,8 @@ def controller_spec(
         preset = _merge(preset, {"encoder": {"span": 1.0, "signed": False}})
     fields = _merge(preset, dict(overrides or {}))
     rate_coded = fields.get("body") != "mlp" and fields["readout"]["kind"] in ("mean", "last")
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-    squash: Squash = "none"
-    if isinstance(action_space, gym.spaces.Box) and len(action_space.shape) == 1:
-        outputs = int(action_space.shape[0])
-        _check_bounds(action_space)
-        low, high = (tuple(float(v) for v in bound) for bound in (action_space.low, action_space.high))
-        squash = "identity" if rate_coded and algo != "sac" else "tanh"
-    elif isinstance(action_space, gym.spaces.Discrete):
-        if action_space.start != 0:
-            raise UsageError(f"action space: expected choices from 0 on, got {action_space}; {_ADAPTED}")
-        outputs = int(action_space.n)
-    else:
-        raise UsageError(
-            f"action space: expected a one-dimensional Box or a Discrete, got {_short(action_space)}; give the "
-            "environment one of these by a wrapper of its actions (--env-wrapper)"
-        )
+    outputs, low, high = _outputs(action_space)
+    squash: Squash = "none" if not low else "identity" if rate_coded and algo != "sac" else "tanh"
     if rate_coded and "gain" not in fields["readout"] and squash != "identity":
         # Rates reach [-1, 1] only: widen them before SAC's tanh, and more before a soft maximum.
         fields["readout"]["gain"] = 2.0 if squash == "tanh" else 4.0
@@ -110,6 +95,25 @@ def controller_spec(
 
 
 _ADAPTED = "homeo_rl.make_env adapts such actions"
+
+
+def _outputs(space: gym.Space[Any]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
+    """Return the number of outputs of an action space, and the bounds of its entries, () for choices.
+
+    Raises:
+        UsageError: a space that no preset serves.
+    """
+    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
+        _check_bounds(space)
+        return int(space.shape[0]), tuple(map(float, space.low)), tuple(map(float, space.high))
+    if isinstance(space, gym.spaces.Discrete):
+        if space.start != 0:
+            raise UsageError(f"action space: expected choices from 0 on, got {space}; {_ADAPTED}")
+        return int(space.n), (), ()
+    raise UsageError(
+        f"action space: expected a one-dimensional Box or a Discrete, got {_short(space)}; give the "
+        "environment one of these by a wrapper of its actions (--env-wrapper)"
+    )
 
 
 def _check_bounds(space: gym.spaces.Box) -> None:

@@ -70,18 +70,18 @@ class Reflex(nn.Module):
         """Return what ``gate`` makes of actions while it is on."""
         if action.dim() == 1:
             return torch.full_like(action, int(gate.values[0]))
-        held, entries = action.clone(), list(gate.entries)
+        result, entries = action.clone(), list(gate.entries)
         chosen = action[:, entries]
         if gate.kind == "inhibit":
             low = self.low.to(action)[entries]
             if gate.keep_difference:
                 low = chosen - (chosen - low).amin(1, keepdim=True)
-            held[:, entries] = low.expand_as(chosen)
+            result[:, entries] = low.expand_as(chosen)
         elif gate.kind == "clamp":
-            held[:, entries] = chosen.clamp(gate.low, gate.high)
+            result[:, entries] = chosen.clamp(gate.low, gate.high)
         else:
-            held[:, entries] = chosen.new_tensor(gate.values).expand_as(chosen)
-        return held
+            result[:, entries] = chosen.new_tensor(gate.values).expand_as(chosen)
+        return result
 
     def check_gates(self, on: Tensor, action: Tensor) -> Tensor:
         """Return whether actions [B, K] are as the gates of the outputs ``on`` [B, outputs] make them, [B]."""

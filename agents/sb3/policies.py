@@ -197,9 +197,9 @@ class SpikingPolicyMixin:
 
     def _arguments(self, inherited: dict[str, Any], net_arch: Any) -> dict[str, Any]:
         """Return what `BasePolicy.save` needs to build the policy again, from what SB3's own would need."""
-        kept = {name: value for name, value in inherited.items() if name not in _EXTRACTOR}
-        own = {"agent": self.agent, "agent_kwargs": self.agent_kwargs, "net_arch": net_arch}
-        return kept | own | self.extractor
+        inherited_kept = {name: value for name, value in inherited.items() if name not in _EXTRACTOR}
+        ours = {"agent": self.agent, "agent_kwargs": self.agent_kwargs, "net_arch": net_arch}
+        return inherited_kept | ours | self.extractor
 
     def adapt_online(self, plugin: Homeostasis, *, window: int = 1000) -> OnlineAdaptation:
         """Let ``plugin`` adapt while rollouts are collected (see `homeo_rl.agents.online_adaptation`).
@@ -378,14 +378,14 @@ class SpikingSACActor(SACActor):
 
     def __init__(self, *args: Any, controller_spec: ControllerSpec, log_std_arch: list[int], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._own = {"controller_spec": controller_spec, "log_std_arch": log_std_arch}
+        self._constructor_arguments = {"controller_spec": controller_spec, "log_std_arch": log_std_arch}
         actions = controller_spec.network.outputs
         self.mu = Head(controller_spec, "raw")
         if not self.use_sde:
             self.log_std = nn.Sequential(*create_mlp(self.features_dim, actions, log_std_arch, self.activation_fn))  # type: ignore[assignment]  # SB3 types it as a Linear
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self._own
+        return super()._get_constructor_parameters() | self._constructor_arguments
 
 
 class SpikingTD3Actor(TD3Actor):
@@ -393,11 +393,11 @@ class SpikingTD3Actor(TD3Actor):
 
     def __init__(self, *args: Any, controller_spec: ControllerSpec, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._own = {"controller_spec": controller_spec}
+        self._constructor_arguments = {"controller_spec": controller_spec}
         self.mu = Head(controller_spec, "unit")  # type: ignore[assignment]  # SB3 types it as a Sequential
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self._own
+        return super()._get_constructor_parameters() | self._constructor_arguments
 
 
 class SpikingSACPolicy(_OffPolicyMixin, SACPolicy):
@@ -438,7 +438,7 @@ def _normalising(spec: ControllerSpec) -> dict[str, Any]:
 
 def _own_extractor(kwargs: dict[str, Any], observation_space: gym.Space[Any]) -> dict[str, Any]:
     """Take a features extractor out of the arguments; empty where the normaliser is to be it."""
-    given = {name: kwargs.pop(name) for name in _EXTRACTOR if name in kwargs}
-    if given.get("features_extractor_class") is not None:
-        return given
+    arguments = {name: kwargs.pop(name) for name in _EXTRACTOR if name in kwargs}
+    if arguments.get("features_extractor_class") is not None:
+        return arguments
     return {"features_extractor_class": CombinedExtractor} if isinstance(observation_space, gym.spaces.Dict) else {}

@@ -21,7 +21,7 @@ class Check:
 
     name: str
     state: State
-    found: str
+    found: str  # words: keep  (a key of the JSON)
     do: str = ""
 
     def __post_init__(self) -> None:

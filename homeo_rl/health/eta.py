@@ -89,14 +89,14 @@ def eta(measured: Measured, work: Work) -> Eta:
     step = measured.env_step + measured.decision
     shortest = work.episodes * step * min(measured.episode, measured.limit or measured.episode)
     longest = work.episodes * step * (measured.limit or measured.episode) * _PREDICTING
-    found = [
+    values = [
         measured.setup
         + before * getattr(waiting, name)
         + (work.steps - before) * getattr(measured.learning, name)
         + judged
         for name, judged in (("seconds", (shortest + longest) / 2), ("low", shortest), ("high", longest))
     ]
-    return Eta(*found)
+    return Eta(*values)
 
 
 def pace(windows: Sequence[float]) -> Pace | None:
@@ -111,14 +111,14 @@ def pace(windows: Sequence[float]) -> Pace | None:
 
 def stretches(points: Sequence[Point], least: int = 1) -> list[float]:
     """Return seconds a step between points that lie at least so many steps apart."""
-    found, begun = [], None
+    paces, begun = [], None
     for steps, when in points:
         if begun is None:
             begun = (steps, when)
         elif steps - begun[0] >= least:
-            found.append((when - begun[1]) / (steps - begun[0]))
+            paces.append((when - begun[1]) / (steps - begun[0]))
             begun = (steps, when)
-    return found
+    return paces
 
 
 def iterations(points: Sequence[Point], rollout: int) -> list[float]:

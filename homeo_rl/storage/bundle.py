@@ -30,7 +30,7 @@ MAX_BYTES = 2 << 30
 MAX_JSON_BYTES = strict_json.LARGE.size
 
 _SMALL = ("run.json", "manifest.json", "document.json", "evaluation.json")
-"""Files whose size does not grow with the length of a run; what strangers send is among them."""
+"""Files whose size does not grow with the length of a run; those of untrusted sources are among them."""
 
 _MAX_MANIFEST, _QUICKLY_HASHED = 64 << 10, 64 << 20
 
@@ -104,10 +104,10 @@ def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             for name, limit in ((_MANIFEST, _MAX_MANIFEST), (_DOCUMENT, strict_json.SMALL.size), (_TENSORS, MAX_BYTES))
         }
         before = [_state(part) for part in parts.values()]
-        found = read_bundle(parts, folder)
+        result = read_bundle(parts, folder)
         if [_state(part) for part in parts.values()] != before:
-            raise StorageFault(f"{folder}: was changed while it was read; read it again when nobody writes there")
-        return found
+            raise StorageFault(f"{folder}: was changed while it was read; read it again when no process writes there")
+        return result
 
 
 def read_bundle(
@@ -118,19 +118,19 @@ def read_bundle(
     Raises:
         StorageFault: naming the file and the reason.
     """
-    told = _files_of(strict_json.decode(parts[_MANIFEST].read(_MAX_MANIFEST) or b"", folder / _MANIFEST), folder)
-    for name, entry in told.items():
+    entries = _files_of(strict_json.decode(parts[_MANIFEST].read(_MAX_MANIFEST) or b"", folder / _MANIFEST), folder)
+    for name, entry in entries.items():
         size = parts[name].seek(0, os.SEEK_END)
         parts[name].seek(0)
         if size != entry["bytes"]:
             raise StorageFault(
                 f"{folder / name}: {size} bytes, its manifest says {entry['bytes']}; the file was damaged or edited"
             )
-    blob = parts[_DOCUMENT].read(told[_DOCUMENT]["bytes"]) or b""
-    if hashlib.sha256(blob).hexdigest() != told[_DOCUMENT]["sha256"]:
-        raise _damaged(folder / _DOCUMENT)
+    blob = parts[_DOCUMENT].read(entries[_DOCUMENT]["bytes"]) or b""
+    if hashlib.sha256(blob).hexdigest() != entries[_DOCUMENT]["sha256"]:
+        raise _damage(folder / _DOCUMENT)
     document = strict_json.decode(blob, folder / _DOCUMENT)
-    size, digest = told[_TENSORS]["bytes"], told[_TENSORS]["sha256"]
+    size, digest = entries[_TENSORS]["bytes"], entries[_TENSORS]["sha256"]
     return _tensors(parts[_TENSORS], size, digest, folder / _TENSORS), document
 
 
@@ -194,16 +194,16 @@ def _files_of(manifest: dict[str, Any], folder: Path) -> dict[str, dict[str, Any
     Raises:
         StorageFault: it tells of others, or of something else.
     """
-    told = manifest.get("files")
+    entries = manifest.get("files")
     if (
         set(manifest) == {"format", "files"}
         and manifest["format"] == _FORMAT
-        and isinstance(told, dict)
-        and set(told) == {_TENSORS, _DOCUMENT}
-        and all(isinstance(entry, dict) and set(entry) == {"bytes", "sha256"} for entry in told.values())
-        and all(type(entry["bytes"]) is int and isinstance(entry["sha256"], str) for entry in told.values())
+        and isinstance(entries, dict)
+        and set(entries) == {_TENSORS, _DOCUMENT}
+        and all(isinstance(entry, dict) and set(entry) == {"bytes", "sha256"} for entry in entries.values())
+        and all(type(entry["bytes"]) is int and isinstance(entry["sha256"], str) for entry in entries.values())
     ):
-        return told
+        return entries
     raise StorageFault(f"{folder / _MANIFEST}: expected the manifest of a {_FORMAT!r}; was it written by homeo-rl?")
 
 
@@ -219,21 +219,21 @@ def _tensors(file: safetensors_file.Readable, size: int, sha256: str, where: Pat
         if size <= _QUICKLY_HASHED:
             file.seek(0)
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                raise _damaged(where) from None
+                raise _damage(where) from None
         raise
     begin = file.tell()
     file.seek(0)
     digest = hashlib.sha256(file.read(begin) or b"")
     fault = safetensors_file.check(file, where, entries, digest)
     if digest.hexdigest() != sha256:
-        raise _damaged(where)
+        raise _damage(where)
     if fault is not None:
         raise fault
     file.seek(begin)
     return safetensors_file.read(file, entries, where)
 
 
-def _damaged(path: Path) -> StorageFault:
+def _damage(path: Path) -> StorageFault:
     return StorageFault(f"{path}: its SHA-256 differs from the manifest's; the file was damaged or edited")
 
 

@@ -1,4 +1,4 @@
-"""Opening files of strangers: regular ones only, never through a link, and no larger than was agreed."""
+"""Opening untrusted files: regular ones only, never through a link, and no larger than was agreed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def open_regular_as(kind: type[Handle], path: Path, limit: int, *, folder: int |
 
 
 def printable(text: object, most: int = 120) -> str:
-    """Return a text of strangers for the terminal: one line of at most ``most`` signs, none of which controls it."""
+    """Return an untrusted text for the terminal: one line of at most ``most`` signs, none of which controls it."""
     whole = str(text)
     line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in whole[:most])
     return line if len(whole) <= most else line + "..."

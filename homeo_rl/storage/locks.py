@@ -1,4 +1,4 @@
-"""Locks that die with the process that holds them, so that nobody has to guess who is still alive."""
+"""Locks that die with the process that holds them, so that no process has to guess which others are alive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON from strangers: limits are checked on its bytes, before a parser builds anything of them.
+"""Untrusted JSON: limits are checked on its bytes, before a parser builds anything of them.
 
 Python's parser accepts NaN, duplicate keys, UTF-16, numbers that overflow to infinity and halves of surrogate pairs,
 and gives up with a RecursionError where nesting is deep; here each of these is one `StorageFault`.
@@ -108,10 +108,10 @@ def _check(blob: bytes, limits: Limits) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    result = dict(pairs)
+    if len(result) != len(pairs):
         raise ValueError("a key appears twice")
-    return found
+    return result
 
 
 def _refuse(constant: str) -> Any:

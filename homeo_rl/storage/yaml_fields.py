@@ -42,8 +42,8 @@ def parse(
         return cast(T, _adapter(cast(Any, kind)).validate_python(data))
     except pydantic.ValidationError as error:
         # A misspelt key shows up twice, as missing and as unexpected; the second says what the user wrote.
-        found = sorted(error.errors(), key=lambda one: one["type"] != "unexpected_keyword_argument")
-        first = found[0]
+        errors = sorted(error.errors(), key=lambda entry: entry["type"] != "unexpected_keyword_argument")
+        first = errors[0]
         way: Place = first["loc"]
         origin = next((place for start, place in (origins or {}).items() if way[: len(start)] == start), None)
         _refuse(first, document, sections, (*under, *way), origin)

@@ -1,4 +1,4 @@
-"""YAML from people and strangers as plain data; limits are checked before anything is built of it.
+"""YAML, untrusted too, as plain data; limits are checked before anything is built of it.
 
 PyYAML gives up with a RecursionError where nesting is deep, spends hours on a number of a million digits or on aliases
 of aliases, and accepts infinity; here each of these is one `UsageError` that names the line.
@@ -131,15 +131,15 @@ def _lines(node: yaml.Node, document: Document, repeats: bool) -> Iterator[tuple
     """
     path = document.path
     stack: list[tuple[Place, yaml.Node, int]] = [((), node, node.start_mark.line + 1)]
-    found = 0
+    count = 0
 
     def at(line: int) -> str:
         return path if isinstance(path, str) else f"{path}, line {line}"
 
     while stack:
         place, entry, line = stack.pop()
-        found += 1
-        if found > _MOST_ENTRIES or len(place) > _DEEPEST:
+        count += 1
+        if count > _MOST_ENTRIES or len(place) > _DEEPEST:
             raise _too_much(path)
         yield place, line
         if isinstance(entry, yaml.SequenceNode):

@@ -38,7 +38,7 @@ def compose(
         which: "policy" or "best".
         fuse: whether several operations may become one gate.
         command: what was typed, for the run's record.
-        on_level: told of the certificate's progress.
+        on_level: called with the certificate's progress.
 
     Raises:
         UsageError: the document does not fit the policy, or the network could not be proved; nothing is written.

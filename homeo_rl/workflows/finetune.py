@@ -97,7 +97,7 @@ def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron
     fine = _student(teacher, z, (max(CANDIDATES),))
     assert isinstance(fine.network, MLPNetwork)
     seen: list[Tensor] = []
-    hooks = [part.register_forward_hook(lambda _, given, out: seen.append(out)) for part in fine.network.activations]
+    hooks = [part.register_forward_hook(lambda _, inputs, out: seen.append(out)) for part in fine.network.activations]
     with torch.no_grad():
         fine.network(z)
     for hook in hooks:

@@ -1,4 +1,4 @@
-"""Train a spiking classifier on a folder of recordings or images, epoch by epoch, going on where it was cut off."""
+"""Train a spiking classifier on a folder of recordings or images, epoch by epoch, resumed where it was interrupted."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def train_vision(
 
     Args:
         plan: what to train.
-        out: a new folder, or that of the same plan, which is gone on with.
-        on_batch: told batches done and all batches of this call's epochs.
-        on_epoch: told of each epoch.
+        out: a new folder, or that of the same plan, which is resumed.
+        on_batch: called with batches done and all batches of this call's epochs.
+        on_epoch: called with each epoch.
 
     Raises:
         UsageError: the data are not as expected, or ``out`` holds something else.

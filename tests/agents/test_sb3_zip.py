@@ -19,15 +19,14 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from homeo_rl.agents.controller import Controller, load_controller
-from homeo_rl.agents.importers import read_arrays
 from homeo_rl.agents.presets import controller_spec, describe
 from homeo_rl.agents.sb3.zip import import_sb3_zip, read_sb3_zip
 from homeo_rl.envs.make import make_env
 from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.inspection.archive import array_head
 from homeo_rl.run import Run
 from homeo_rl.spec import ControllerSpec, NetworkSpec, dump, parse
 from homeo_rl.storage import torch_archive, zip_archive
+from homeo_rl.storage.npz_header import array_head, read_arrays
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.training.train import train
 from homeo_rl.workflows.distill import DistillationPlan, distill

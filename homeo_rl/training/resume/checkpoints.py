@@ -50,7 +50,7 @@ class Checkpoints:
         bundle.save(path, snapshot.tensors, document)
         for old in self.paths()[:-kept]:
             shutil.rmtree(old, ignore_errors=True)
-        self.segments.prune(self._named_segments())
+        self.segments.prune(self._list_segments())
         return path
 
     def load(self) -> tuple[Path, Snapshot] | None:
@@ -79,7 +79,7 @@ class Checkpoints:
         ring, replay = ring_of(model), snapshot.document["replay"]
         if ring is not None:
             self.segments.load(ring, replay["segments"], replay["added"])
-            self.segments.prune(self._named_segments())
+            self.segments.prune(self._list_segments())
 
     def paths(self) -> list[Path]:
         """Return all checkpoint folders, the oldest first."""
@@ -88,7 +88,7 @@ class Checkpoints:
         names = {path.name.removesuffix(".old") for path in self.folder.iterdir()}
         return [self.folder / name for name in sorted(name for name in names if name.isdigit())]
 
-    def _named_segments(self) -> list[dict[str, int]]:
+    def _list_segments(self) -> list[dict[str, int]]:
         """Return the segments that the checkpoints that are there name."""
         segments: list[dict[str, int]] = []
         for path in self.paths():
