@@ -51,13 +51,8 @@ class SleepResult(NamedTuple):
 class Sleeper:
     """Self-test, sleep and rehearsal for every slot on its own.
 
-    Args:
-        network: whose layers are replayed.
-        plugin: how it sleeps.
-        memory: what it remembers.
-        references: what is normal for the mechanism that adapts awake.
-        slots: how many.
-        act: from the network's outputs to actions of one scale, by which a rehearsal is judged.
+    ``references`` are those of the mechanism that adapts awake; ``act`` maps the network's outputs to actions of one
+    scale, by which a rehearsal is judged.
     """
 
     def __init__(

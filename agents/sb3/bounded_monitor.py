@@ -20,9 +20,6 @@ class Monitored(Monitor[Any, Any]):
 
     Of infos plain data is passed on, which can be copied and sent: SB3 copies every info in every step, and that of an
     environment may hold a simulator or a lock.
-
-    Args:
-        env: what is monitored.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:

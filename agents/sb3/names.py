@@ -41,10 +41,6 @@ class Actor:
 def find_actor(entries: Mapping[str, Entry], path: Path) -> Actor:
     """Find the actor among the tensors of a zip.
 
-    Args:
-        entries: all of them.
-        path: of the zip, for messages.
-
     Raises:
         UsageError: there is none, or it has parts that are not layers of an MLP.
     """

@@ -39,10 +39,6 @@ class DryRun:
 def dry_run(plan: TrainingPlan, spec: RunSpec) -> DryRun:
     """Find out what a training would do.
 
-    Args:
-        plan: as `homeo_rl.training.plan.prepare` returned it.
-        spec: the same.
-
     Raises:
         UsageError: there is another run in ``plan.out``.
     """

@@ -126,9 +126,7 @@ def iterations(points: Sequence[Point], rollout: int) -> list[float]:
 
     Points seldom lie at the beginning of an iteration; how fast it acts tells when that was.
 
-    Args:
-        points: several an iteration.
-        rollout: steps of an iteration.
+    There are several points an iteration, and ``rollout`` steps in it.
     """
     inside = [(a, b) for a, b in pairwise(points) if (a[0] - 1) // rollout == (b[0] - 1) // rollout]
     acting = sum(b[1] - a[1] for a, b in inside) / max(sum(b[0] - a[0] for a, b in inside), 1)

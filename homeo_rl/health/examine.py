@@ -34,11 +34,7 @@ class Examination:
 def examine(plan: TrainingPlan, examination: Examination, *, seconds: float, done: int = 0) -> Iterator[Check]:
     """Look at one thing after another, and yield each.
 
-    Args:
-        plan: the training that is asked about.
-        examination: gets all of it.
-        seconds: that the measured training takes, about; 0 measures nothing.
-        done: environment steps that are behind it.
+    ``seconds`` is about how long the measured training takes; 0 measures nothing. ``done`` steps are behind it.
     """
     for check in _checks(plan, examination, seconds, done):
         examination.checks.append(check)

@@ -26,11 +26,7 @@ _DRAWN = "━│┃█°"
 
 
 def check_machine(folder: Path) -> list[Check]:
-    """Look at the machine.
-
-    Args:
-        folder: where runs go; it need not be there yet.
-    """
+    """Look at the machine."""
     return [
         check_cores(),
         check_threads(),

@@ -88,11 +88,7 @@ def list_installed() -> dict[str, importlib.metadata.Distribution]:
 
 
 def check_packages(installed: Mapping[str, importlib.metadata.Distribution]) -> list[Check]:
-    """Compare what is installed with what is needed.
-
-    Args:
-        installed: by canonical name, as `list_installed` returns it.
-    """
+    """Compare what is installed with what is needed."""
     checks = [Check("Python", "ok", platform.python_version())]
     ours = installed.get(PACKAGE)
     if ours is None:

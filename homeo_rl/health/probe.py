@@ -92,11 +92,7 @@ def training(
 ) -> tuple[float, Pace | None, Pace, int]:
     """Train for some seconds in a temporary folder.
 
-    Args:
-        plan: as `homeo_rl.training.plan.prepare` returned it.
-        spec: the same.
-        seconds: how long, about; at least until there are windows to speak of.
-        note: called with what is worth a line.
+    It takes about so many seconds, at least until there are some windows.
 
     Returns:
         seconds until the first step, pace before learning starts, pace of learning, environment steps done.
@@ -142,10 +138,7 @@ def training(
 def measure(plan: TrainingPlan, spec: RunSpec, seconds: float) -> tuple[Measured, dict[str, Rate], str]:
     """Measure decisions, environment and training.
 
-    Args:
-        plan: as `homeo_rl.training.plan.prepare` returned it.
-        spec: the same.
-        seconds: of the training; the others take a quarter of it each.
+    The training takes ``seconds``, decisions and environment steps a quarter of that each.
 
     Returns:
         what an estimate needs, the rates, and what computes decisions.

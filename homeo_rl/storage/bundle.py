@@ -41,10 +41,7 @@ _TENSORS, _DOCUMENT, _MANIFEST = "tensors.safetensors", "document.json", "manife
 def save(folder: Path, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
     """Write a bundle, replacing an earlier one of the same name.
 
-    Args:
-        folder: where the bundle goes; its parent must exist.
-        tensors: finite arrays of any shape.
-        document: plain JSON data without NaN.
+    Tensors are finite arrays of any shape, the document is plain JSON data; the parent of ``folder`` must exist.
 
     Raises:
         StorageFault: an array is not finite, of a kind or number that `load` refuses, or the disk refused.
@@ -137,9 +134,7 @@ def read_bundle(
 def read_json(path: Path, limits: strict_json.Limits | None = None) -> dict[str, Any]:
     """Read a JSON object; refuse links, oversized files, duplicate keys, NaN and deep nesting.
 
-    Args:
-        path: the file.
-        limits: how much is accepted; by default little of what is written once, and `MAX_JSON_BYTES` of the rest.
+    By default little is accepted of what is written once, and `MAX_JSON_BYTES` of the rest.
 
     Raises:
         StorageFault: naming the file and the reason.

@@ -14,9 +14,7 @@ from homeo_rl.errors import StorageFault
 def hold_lock(path: Path, *, wait: bool) -> Iterator[bool]:
     """Hold a lock file inside a with block.
 
-    Args:
-        path: the file; it is made if it is not there, and stays.
-        wait: whether to wait for another holder.
+    The file is made if it is not there, and stays. ``wait``: whether to wait for another holder.
 
     Yields:
         whether the lock is held.

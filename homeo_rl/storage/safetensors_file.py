@@ -77,11 +77,7 @@ def read_table(file: Readable, size: int, where: Path) -> list[Entry]:
 def check(file: Readable, where: Path, entries: list[Entry], digest: hashlib._Hash) -> StorageFault | None:
     """Read all values once, in little memory; return the fault of the first tensor with one that is not sound.
 
-    Args:
-        file: stands where `read_table` left it.
-        where: what is being read, for the message.
-        entries: what it holds.
-        digest: is fed with every byte.
+    ``file`` stands where `read_table` left it; ``digest`` is fed with every byte.
     """
     fault = None
     buffer = memoryview(bytearray(min(_CHUNK, max((entry.size for entry in entries), default=0))))

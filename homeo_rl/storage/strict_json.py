@@ -52,11 +52,6 @@ _LONE = re.compile(
 def decode(blob: bytes, where: Path | str, limits: Limits = SMALL) -> dict[str, Any]:
     """Return the JSON object that ``blob`` is the text of.
 
-    Args:
-        blob: UTF-8 without a byte order mark.
-        where: what is being read, for the message.
-        limits: how much is accepted.
-
     Raises:
         StorageFault: it is something else, or not strict: a key twice, NaN, infinity, too deep, too large.
     """

@@ -111,11 +111,6 @@ class TensorArchive:
 def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Iterator[TensorArchive]:
     """Open a member that ``torch.save`` wrote, inside a with block.
 
-    Args:
-        archive: what holds it.
-        info: the member.
-        where: what is being read, for messages.
-
     Raises:
         StorageFault: it is packed, is no such archive, holds anything else than a flat dict of tensors, or says of a
             tensor what its bytes do not bear out.

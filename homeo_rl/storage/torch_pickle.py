@@ -69,10 +69,6 @@ class _Name:
 def entries_of(program: bytes, where: str) -> dict[str, Entry]:
     """Return what a program says about the tensors of the dict that it would make; none of them is made.
 
-    Args:
-        program: of a flat dict of tensors, pickled as ``torch.save(module.state_dict())`` does it.
-        where: what is being read, for the message.
-
     Raises:
         StorageFault: it does anything else, however little.
     """

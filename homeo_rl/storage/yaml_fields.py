@@ -27,13 +27,8 @@ def parse(
 ) -> T:
     """Build a frozen dataclass of plain data as `homeo_rl.spec.parse` does, pointing to lines.
 
-    Args:
-        kind: the dataclass.
-        data: plain data.
-        document: which it is from.
-        sections: the dataclasses of its mappings, for naming what could have been meant.
-        under: where in the document.
-        origins: for parts of ``data``, where else in the document they are from.
+    ``sections`` are the dataclasses of its mappings, by which names are suggested; ``under`` is where ``data`` stands
+    in the document, ``origins`` where else parts of it are from.
 
     Raises:
         UsageError: naming the line, what was expected there and what was found.

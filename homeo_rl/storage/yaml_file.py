@@ -59,9 +59,7 @@ class Document:
 def read_yaml(path: Path, *, repeats: bool = False) -> Document:
     """Read a YAML file of names, texts, numbers, booleans, lists and mappings.
 
-    Args:
-        path: the file.
-        repeats: whether a key may be there twice, the last one counting, as in rl-zoo's files.
+    ``repeats``: a key may be there twice, the last one counting, as in rl-zoo's files.
 
     Raises:
         UsageError: it is missing, too large, not YAML, has a key twice or something else than plain data.
@@ -81,10 +79,7 @@ def read_yaml(path: Path, *, repeats: bool = False) -> Document:
 def decode(text: str, where: Path | str, *, repeats: bool = False) -> Document:
     """Return what a text in YAML holds.
 
-    Args:
-        text: the text.
-        where: the file that it is from, or what a text of one line is called in messages.
-        repeats: whether a key may be there twice, the last one counting.
+    ``where`` is the file that it is from, or the name of a text of one line in messages; ``repeats`` as in `read_yaml`.
 
     Raises:
         UsageError: as `read_yaml`.

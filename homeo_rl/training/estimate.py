@@ -59,13 +59,8 @@ def estimate(
 ) -> Estimate:
     """Return what a training needs.
 
-    Args:
-        algo: its algorithm.
-        hyperparams: resolved ones.
-        spaces: of observations and actions.
-        controller: the policy.
-        apart: environments that are not rows of one vectorised environment; each writes a file.
-        workers: how many of them are processes.
+    ``apart`` environments are not rows of one vectorised environment and write a file each; ``workers`` of them are
+    processes.
     """
     seen, done = spaces
     envs = int(hyperparams.get("n_envs", 1))
@@ -97,10 +92,6 @@ def estimate(
 
 def require(needed: Estimate, folder: Path) -> None:
     """Compare what is needed with what there is.
-
-    Args:
-        needed: the estimate.
-        folder: where the run goes; it need not be there yet.
 
     Raises:
         UsageError: there is too little memory, disk, or too few files or processes, or the folder cannot be written to;

@@ -25,11 +25,6 @@ class TrainingLogger(Logger):
     Algorithms log their figures once an iteration or every few episodes, which may be every few steps. What is logged
     in between is kept for the next point, as means where they are means.
 
-    Args:
-        model: the algorithm that logs.
-        logger: its logger, with SB3's outputs.
-        planned: environment steps of the whole training.
-
     Attributes:
         last: environment step of the last point.
 
@@ -68,11 +63,7 @@ class TrainingLogger(Logger):
 
 
 class LoggerCallback(BaseCallback):
-    """Give the model a `TrainingLogger`, which knows its last point when the training is resumed.
-
-    Args:
-        planned: environment steps of the whole training.
-    """
+    """Give the model a `TrainingLogger`, which knows its last point when the training is resumed."""
 
     def __init__(self, planned: int) -> None:
         super().__init__()

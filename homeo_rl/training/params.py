@@ -54,9 +54,7 @@ class EnvironmentFlags(Protocol):
 def environment_arguments(flags: EnvironmentFlags, under: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what flags say of the environment, as the arguments that `homeo_rl.envs.make.make_env` takes.
 
-    Args:
-        flags: of a command.
-        under: what files say; a wrapper that is named by a flag takes the place of all of theirs.
+    ``under`` is what files say; a wrapper that a flag names replaces all of theirs.
 
     Raises:
         UsageError: a flag is not of its form.

@@ -62,12 +62,8 @@ def guard(
 ) -> RemovableHandle:
     """Let every later step of ``optimiser`` that spoils its weights raise `BadUpdate`.
 
-    Args:
-        optimiser: what is checked.
-        module: its parameters are named in the message.
-        name: of the optimiser, for the message.
-        where: returns where the training is, such as "step 120".
-        kept: what is not lost, for the message.
+    The message says ``name`` of the optimiser, ``where`` the training is ("step 120") and what is ``kept``. Removing
+    the handle that is returned ends the check.
 
     Returns:
         what ends the check.

@@ -37,14 +37,8 @@ def certify(
 ) -> Certificate:
     """Return the certificate of ``converted``, in the environment of ``run``.
 
-    Args:
-        run: where ``trained`` comes from.
-        trained: the policy with QCFS activations.
-        converted: the spiking one.
-        episodes: pairs of episodes, with the same seeds.
-        step_seconds: what a time step is taken to last.
-        controls: other policies whose returns stand beside these two, by what they are.
-        on_episode: called after each episode.
+    Pairs of episodes have the same seeds; a time step lasts ``step_seconds`` (s); ``controls`` are other policies whose
+    returns are reported beside these two.
     """
     source, spiking, widths = trained.network, converted.network, converted.network.spec.widths
     assert isinstance(source, MLPNetwork)

@@ -97,14 +97,6 @@ def distill(
 ) -> Run:
     """Write a new run at ``out`` whose policy was taught by that of ``run``; ``distillation.json`` has the rounds.
 
-    Args:
-        run: the teacher's.
-        plan: how.
-        out: where the new run goes.
-        command: for the run's record.
-        on_round: called with each round.
-        on_step: called after each gradient step.
-
     Raises:
         UsageError: the student does not spike, a loss does not fit its outputs, membranes outlive a decision, or
             ``out`` is taken; nothing was written.

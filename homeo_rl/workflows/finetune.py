@@ -44,14 +44,8 @@ def finetune(
     It starts from the teacher's weights and from thetas of two standard deviations, and takes ``steps`` Adam steps at
     a rate that falls to 0.
 
-    Args:
-        teacher: a ReLU policy.
-        observations: states [M, D] that it visits.
-        levels: L of the hidden layers, one each or one for all.
-        steps: of gradient descent.
-        seed: of the order of the states.
-        learning_rate: at the start.
-        on_step: called after each step.
+    ``observations`` are states [M, D] that the teacher visits, ``levels`` those of the hidden layers, one each or one
+    for all; ``seed`` decides the order of the states.
     """
     z = teacher.normaliser(observations)
     student = _student(teacher, z, levels)

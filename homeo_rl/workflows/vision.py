@@ -72,11 +72,8 @@ def train_vision(
 ) -> list[Epoch]:  # fmt: skip
     """Train as ``plan`` says and leave weights and ``epochs.json`` in ``out`` after every epoch.
 
-    Args:
-        plan: what to train.
-        out: a new folder, or that of the same plan, which is resumed.
-        on_batch: called with batches done and all batches of this call's epochs.
-        on_epoch: called with each epoch.
+    ``out`` may hold an earlier call of the same plan, which is resumed. ``on_batch`` is called with the batches done
+    and all of this call's epochs.
 
     Raises:
         UsageError: the data are not as expected, or ``out`` holds something else.

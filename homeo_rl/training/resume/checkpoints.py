@@ -31,11 +31,7 @@ class Checkpoints:
     def save(self, model: BaseAlgorithm, snapshot: Snapshot, files: dict[str, int], *, kept: int = KEPT) -> Path:
         """Write ``snapshot``, then delete what is older than the last ``kept``.
 
-        Args:
-            model: the training, for its replay ring.
-            snapshot: where it is.
-            files: sizes of the files that only grow (monitors), by name within the run.
-            kept: how many remain, this one among them.
+        ``files`` are the sizes (bytes) of the files that only grow (monitors), by name within the run.
 
         Raises:
             StorageFault: the disk refused; earlier checkpoints are as they were.

@@ -33,10 +33,7 @@ class Verdict:
 def verify_resume(run: Run, steps: int, *, note: Callable[[str], None] = lambda text: None) -> Verdict:
     """Train what ``run`` is anew, twice, in a temporary folder.
 
-    Args:
-        run: a run of origin "train".
-        steps: k environment steps before the cut, and k after it.
-        note: called with what is being done.
+    The cut comes after ``steps`` environment steps, and as many follow it.
 
     Raises:
         UsageError: the run was not trained, or nothing is saved within k steps.

@@ -72,12 +72,6 @@ class Section:
 def translate(section: Mapping[str, Any], *, algo: str, env: str, where: str) -> Section:
     """Translate a section of an rl-zoo file; names that are ours already stay.
 
-    Args:
-        section: hyper-parameters of one environment.
-        algo: what will be trained.
-        env: where.
-        where: what is being read, for messages.
-
     Raises:
         UsageError: something in it has no counterpart, or is not data.
     """

@@ -29,10 +29,6 @@ _GUESSED = ("ppo", "td3", "sac")
 def zip_of(controller: Controller, run: RunSpec) -> tuple[bytes, str]:
     """Return the zip, and the class that opens it, as ``stable_baselines3.PPO``.
 
-    Args:
-        controller: the policy.
-        run: what it was trained as, and for which environment.
-
     Raises:
         UsageError: none of the algorithms has such a policy.
     """

@@ -35,12 +35,7 @@ def environments() -> list[str]:
 
 
 def zoo_section(algo: str, env: str) -> dict[str, Any]:
-    """Return the hyper-parameters of an environment under rl-zoo's names.
-
-    Args:
-        algo: one of `homeo_rl.training.hyperparams.ALGORITHMS`.
-        env: a Gymnasium id.
-    """
+    """Return the hyper-parameters of an environment under rl-zoo's names."""
     agent = AGENTS.get(env, DEFAULT_AGENT)
     known = load_tuned(algo, env, agent)
     left = resolve(algo, known.hyperparams)
