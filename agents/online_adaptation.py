@@ -141,10 +141,7 @@ class OnlineAdaptation:
     def _roll_back(self, state: NetworkState) -> NetworkState:
         """Return the state after a decision with adaptations that went wrong rolled back."""
         every = range(state.batch)  # beside a step of a training, looking at all matrices costs nothing
-        wrong = {
-            *not_finite(state.adaptation),
-            *out_of_bounds(self.plugin, state.references, state.adaptation, every),
-        }
+        wrong = {*not_finite(state.adaptation), *out_of_bounds(self.plugin, state.references, state.adaptation, every)}
         if wrong:
             self.rolled_back += len(wrong)
             ended = torch.zeros(state.batch, dtype=torch.bool)

@@ -98,11 +98,7 @@ _ADAPTED = "homeo_rl.make_env adapts such actions"
 
 
 def _outputs(space: gym.Space[Any]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
-    """Return the number of outputs of an action space, and the bounds of its entries, () for choices.
-
-    Raises:
-        UsageError: a space that no preset serves.
-    """
+    """Return the number of outputs of an action space, and the bounds of its entries, () for choices."""
     if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
         _check_bounds(space)
         return int(space.shape[0]), tuple(map(float, space.low)), tuple(map(float, space.high))
@@ -117,11 +113,7 @@ def _outputs(space: gym.Space[Any]) -> tuple[int, tuple[float, ...], tuple[float
 
 
 def _check_bounds(space: gym.spaces.Box) -> None:
-    """Check that actions can be scaled to the bounds of a space.
-
-    Raises:
-        UsageError: naming the first entry that cannot.
-    """
+    """Check that actions can be scaled to the bounds of a space."""
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     unbounded = ~((np.abs(low) <= LIMIT) & (np.abs(high) <= LIMIT))
     if unbounded.any():

@@ -207,11 +207,7 @@ def path_of(value: Any, *, what: str) -> Path:
 
 
 def _lock(file: IO[str], kind: int) -> bool:
-    """Take a lock (`fcntl.LOCK_EX` or `fcntl.LOCK_SH`) if it is free; return whether it was.
-
-    Raises:
-        StorageFault: the file system has no locks.
-    """
+    """Take a lock (`fcntl.LOCK_EX` or `fcntl.LOCK_SH`) if it is free; return whether it was."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

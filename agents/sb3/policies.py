@@ -174,11 +174,7 @@ class SpikingPolicyMixin:
         spec: ControllerSpec | None,
         kwargs: dict[str, Any],
     ) -> Widths:
-        """Settle which actor is built, and take a features extractor out of ``kwargs``; return the critic's widths.
-
-        Raises:
-            UsageError: unsuited spaces, or ``spec`` is not what the other arguments give.
-        """
+        """Settle which actor is built, and take a features extractor out of ``kwargs``; return the critic's widths."""
         self.agent = agent
         self.agent_kwargs, critic = resolve_widths(agent_kwargs, net_arch)
         self.extractor = _own_extractor(kwargs, spaces[0])

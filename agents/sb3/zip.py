@@ -126,11 +126,7 @@ def _document(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, path: Path
 def _statistics(
     actor: Actor, spec: ControllerSpec, document: Mapping[str, Any], normalize_from: Path | None, path: Path
 ) -> Statistics | None:
-    """Return the statistics that the user names; None where observations go in as they are.
-
-    Raises:
-        UsageError: they do not fit, or the user names none and something says that there are some.
-    """
+    """Return the statistics that the user names; None where observations go in as they are."""
     if actor.ours:
         if normalize_from is not None:
             raise UsageError(f"{path}: has a normaliser of its own, as train leaves it; leave --normalize-from out")
@@ -158,11 +154,7 @@ def _spec(
     policy_kwargs: dict[str, Any],
     path: Path,
 ) -> ControllerSpec:
-    """Return the controller that the user asks for.
-
-    Raises:
-        UsageError: it cannot represent the actor, or the zip says something else where the user says nothing.
-    """
+    """Return the controller that the user asks for."""
     _require_agreement(actor, agent, overrides, policy_kwargs, path)
     if not actor.ours:
         _require_mlp(agent, overrides, path)
@@ -199,11 +191,7 @@ def _require_mlp(agent: str, overrides: Mapping[str, Any], path: Path) -> None:
 def _require_agreement(
     actor: Actor, agent: str, overrides: Mapping[str, Any], policy_kwargs: Mapping[str, Any], path: Path
 ) -> None:
-    """Compare what the zip says about its architecture with what the user leaves open.
-
-    Raises:
-        UsageError: they differ; the message holds the flags that agree.
-    """
+    """Compare what the zip says about its architecture with what the user leaves open."""
     says = ""
     if actor.ours:
         named, more = policy_kwargs.get("agent", "popsan"), policy_kwargs.get("agent_kwargs")
@@ -239,11 +227,7 @@ def _hidden(actor: Actor, archive: TensorArchive, path: Path) -> list[int]:
 def _controller(
     actor: Actor, archive: TensorArchive, spec: ControllerSpec, path: Path, statistics: Statistics | None = None
 ) -> Controller:
-    """Build the controller that ``spec`` describes from the actor's tensors.
-
-    Raises:
-        UsageError: naming the first tensor that does not fit.
-    """
+    """Build the controller that ``spec`` describes from the actor's tensors."""
     # Layers come first: they are most of a network, and it is not built before they are known to be there.
     expected = {name: (shape, "float32") for name, shape in _layers(spec.network)}
     _compare(expected, actor, archive, path)

@@ -71,9 +71,7 @@ CONFLICTS = (
     ),
 )  # fmt: skip
 
-ADVICE = {
-    "moviepy": "nothing here needs it, films are written with imageio: pip uninstall moviepy",
-}
+ADVICE = {"moviepy": "nothing here needs it, films are written with imageio: pip uninstall moviepy"}
 """For packages whose metadata forbids what is installed."""
 
 

@@ -87,11 +87,7 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 def _bundle(path: Path) -> dict[str, Any]:
-    """Return what a bundle holds.
-
-    Raises:
-        StorageFault: it is damaged, or describes a policy that cannot be.
-    """
+    """Return what a bundle holds."""
     tensors, document = bundle.load(path)
     policy = None
     if "controller" in document:

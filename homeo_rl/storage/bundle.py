@@ -184,11 +184,7 @@ def _encode(document: Mapping[str, Any]) -> bytes:
 
 
 def _files_of(manifest: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
-    """Return size and SHA-256 of the two files that a manifest has to tell of.
-
-    Raises:
-        StorageFault: it tells of others, or of something else.
-    """
+    """Return size and SHA-256 of the two files that a manifest has to tell of."""
     entries = manifest.get("files")
     if (
         set(manifest) == {"format", "files"}
@@ -203,11 +199,7 @@ def _files_of(manifest: dict[str, Any], folder: Path) -> dict[str, dict[str, Any
 
 
 def _tensors(file: safetensors_file.Readable, size: int, sha256: str, where: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a file whose size was compared; it is read twice, so that a bad one never fills memory.
-
-    Raises:
-        StorageFault: saying what is wrong; damage comes first, since it explains the rest.
-    """
+    """Return the arrays of a file whose size was compared; it is read twice, so that a bad one never fills memory."""
     try:
         entries = safetensors_file.read_table(file, size, where)
     except StorageFault:

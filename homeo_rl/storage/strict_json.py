@@ -74,11 +74,7 @@ def decode(blob: bytes, where: Path | str, limits: Limits = SMALL) -> dict[str, 
 
 
 def _check(blob: bytes, limits: Limits) -> None:
-    """Count without parsing; up to the first thing that is not JSON, the counts are those of the parser.
-
-    Raises:
-        ValueError: saying what there is too much of.
-    """
+    """Count without parsing; up to the first thing that is not JSON, the counts are those of the parser."""
     if blob.startswith(b"\xef\xbb\xbf"):
         raise ValueError("it begins with a byte order mark")
     if not blob.isascii() and len(blob) > _MAX_FOREIGN:

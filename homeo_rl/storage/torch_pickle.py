@@ -225,11 +225,7 @@ def _storage(words: object) -> Storage:
 
 
 def _order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the axes of a tensor, the one with the largest stride first.
-
-    Raises:
-        ValueError: its numbers do not lie side by side, each once.
-    """
+    """Return the axes of a tensor, the one with the largest stride first."""
     order = sorted(range(len(shape)), key=lambda axis: (strides[axis], shape[axis]), reverse=True)
     step = 1
     for axis in reversed(order):

@@ -103,11 +103,7 @@ def decode(text: str, where: Path | str, *, repeats: bool = False) -> Document:
 
 
 def _check_depth(text: str, where: Path | str) -> None:
-    """Follow the brackets without building anything, as far as they are too deep.
-
-    Raises:
-        UsageError: they are.
-    """
+    """Follow the brackets without building anything, as far as they are too deep."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -119,11 +115,7 @@ def _check_depth(text: str, where: Path | str) -> None:
 
 
 def _lines(node: yaml.Node, document: Document, repeats: bool) -> Iterator[tuple[Place, int]]:
-    """Walk over a document and yield where each entry begins.
-
-    Raises:
-        UsageError: a key is there twice, is no text, or there is too much; an alias counts as what it stands for.
-    """
+    """Walk over a document and yield where each entry begins."""
     path = document.path
     stack: list[tuple[Place, yaml.Node, int]] = [((), node, node.start_mark.line + 1)]
     count = 0

@@ -121,11 +121,7 @@ def oddity(info: zipfile.ZipInfo) -> str:
 
 
 def _check(members: list[zipfile.ZipInfo], size: int, path: Path) -> None:
-    """Check what an archive of ``size`` bytes says of its members.
-
-    Raises:
-        StorageFault: there are too many, they unpack to too much, a name comes twice, or two share bytes.
-    """
+    """Check what an archive of ``size`` bytes says of its members."""
     unpacked, packed = sum(member.file_size for member in members), sum(member.compress_size for member in members)
     if len(members) > MAX_MEMBERS:
         raise StorageFault(f"{path}: {len(members)} members; more than the {MAX_MEMBERS} that are accepted")

@@ -107,8 +107,7 @@ class SpikeCallback(PeriodicCallback):
                 actions = torch.as_tensor(buffer.actions).flatten(0, 1)
                 discrete = not hasattr(model.action_space, "low")
                 log_prob = model.policy.evaluate_actions(
-                    flat.to(model.device),
-                    (actions.long().flatten() if discrete else actions).to(model.device),
+                    flat.to(model.device), (actions.long().flatten() if discrete else actions).to(model.device)
                 )[1]
                 gap = (torch.exp(log_prob.cpu() - torch.as_tensor(buffer.log_probs).flatten()) - 1.0).abs().mean()
             self.logger.record("homeo/ratio_gap", float(gap))

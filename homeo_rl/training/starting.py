@@ -77,11 +77,7 @@ def _weights(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], bool]:
 
 
 def _zip_of(path: Path) -> Path | None:
-    """Return the zip itself, that of a run, or None for a run without one.
-
-    Raises:
-        UsageError: there is neither run nor zip.
-    """
+    """Return the zip itself, that of a run, or None for a run without one."""
     if path.suffix == ".zip":
         if not path.is_file():
             raise UsageError(f"-i {path}: expected a run or a zip that a training left, found none; check the path")
