@@ -76,7 +76,8 @@ def controller_spec(
     # Observations in [0, 1] are firing rates already: a Bernoulli encoder takes them as they are, and so does the
     # control arm beside it. A population's units are spread around 0 and want z-scores.
     bernoulli = preset.get("encoder", {}).get("kind") == "bernoulli"
-    rates = (bernoulli or preset.get("body") == "mlp") and _in_unit_interval(observation_space)
+    in_unit_interval = bool((observation_space.low >= 0.0).all() and (observation_space.high <= 1.0).all())
+    rates = (bernoulli or preset.get("body") == "mlp") and in_unit_interval
     if rates and bernoulli:
         preset = _merge(preset, {"encoder": {"span": 1.0, "signed": False}})
     fields = _merge(preset, dict(overrides or {}))
@@ -131,10 +132,6 @@ def _check_bounds(space: gym.spaces.Box) -> None:
 def _short(space: gym.Space[Any]) -> str:
     text = " ".join(str(space).split())
     return text if len(text) <= 120 else text[:117] + "..."
-
-
-def _in_unit_interval(space: gym.spaces.Box) -> bool:
-    return bool((space.low >= 0.0).all() and (space.high <= 1.0).all())
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

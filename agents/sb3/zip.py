@@ -231,7 +231,10 @@ def _controller(
     # Layers come first: they are most of a network, and it is not built before they are known to be there.
     expected = {name: (shape, "float32") for name, shape in _layers(spec.network)}
     _compare(expected, actor, archive, path)
-    shapes = _shapes_of(spec)
+    shapes = {
+        name: (tuple(value.shape), str(value.dtype).removeprefix("torch."))
+        for name, value in Controller(spec).state_dict().items()
+    }
     unexpected = sorted(set(actor.names) - set(shapes))
     if unexpected and actor.ours:
         raise UsageError(f"{path}: {printable(unexpected[0])}: not part of this architecture; check --agent")
@@ -246,14 +249,6 @@ def _controller(
     if statistics is not None:
         tensors |= {"normaliser.running_mean": statistics.mean, "normaliser.running_var": statistics.var}
     return controller_from(spec, tensors, where=str(path))
-
-
-def _shapes_of(spec: ControllerSpec) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return shape and type of every tensor of a controller."""
-    return {
-        name: (tuple(value.shape), str(value.dtype).removeprefix("torch."))
-        for name, value in Controller(spec).state_dict().items()
-    }
 
 
 def _layers(network: NetworkSpec) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -18,13 +18,7 @@ from homeo_rl.training.plan import TrainingPlan, prepare
 
 @dataclass
 class Examination:
-    """What an examination has found so far.
-
-    Attributes:
-        checks: in order.
-        rates: a second, by name: median, low, high.
-        time: of the training, once it was measured.
-    """
+    """The checks so far, rates (1/s: median, low, high) by name, and the time of the training once it was measured."""
 
     checks: list[Check] = field(default_factory=list)
     rates: dict[str, tuple[float, float, float]] = field(default_factory=dict)

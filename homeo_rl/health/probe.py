@@ -148,7 +148,8 @@ def measure(plan: TrainingPlan, spec: RunSpec, seconds: float) -> tuple[Measured
     stepped, episode, limit = env_steps(plan, seconds / 4)
     setup, collecting, learning, steps = training(plan, spec, seconds)
     measured = Measured(setup, collecting, learning, steps, 1 / stepped.median, 1 / decided.median, episode, limit)
-    return measured, {"decisions": decided, "env_steps": stepped, "training_steps": _rate(learning)}, by
+    training_rate = Rate(1 / learning.seconds, 1 / learning.high, 1 / learning.low)
+    return measured, {"decisions": decided, "env_steps": stepped, "training_steps": training_rate}, by
 
 
 def _learning(points: list[Point], starts: int, rollout: int) -> list[float]:
@@ -169,7 +170,3 @@ def _time(act: Callable[[int], object], seconds: float, stretches: int = 5) -> R
                 count += 1
         rates.append((count - before) / (time.perf_counter() - begun))
     return Rate(float(np.median(rates)), min(rates), max(rates))
-
-
-def _rate(learning: Pace) -> Rate:
-    return Rate(1 / learning.seconds, 1 / learning.high, 1 / learning.low)

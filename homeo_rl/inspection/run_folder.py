@@ -73,7 +73,7 @@ def _run(path: Path) -> dict[str, Any]:
     contents["bundles"] = {
         name: _part(path / name, faults)
         for name in _BUNDLES
-        if os.path.lexists(path / name) or _interrupted(path, name)
+        if os.path.lexists(path / name) or os.path.lexists(path / f"{name}.old")  # as `bundle.load` has it
     }
     steps = [name for name in _names(path / "checkpoints") if name.isdigit()]
     contents["checkpoints"] = {name: _part(path / "checkpoints" / name, faults) for name in steps}
@@ -155,11 +155,6 @@ def _describe_compiled(document: dict[str, Any]) -> dict[str, Any] | None:
         return None
     fields = {key: brief(network.get(key)) for key in ("lines", "neurons", "beta", "reset", "latency")}
     return {**fields, "certificate": brief(document.get("certificate"))}
-
-
-def _interrupted(path: Path, name: str) -> bool:
-    """Whether the save of a bundle was cut off between its two renames; `bundle.load` then takes the old one."""
-    return os.path.lexists(path / f"{name}.old")
 
 
 def _names(folder: Path, *, folders: bool = True) -> list[str]:

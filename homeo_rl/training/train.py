@@ -40,7 +40,7 @@ Report = Callable[[int, float | None], None]
 def train(
     plan: TrainingPlan | Prepared, *, report: Report | None = None, note: Callable[[str], None] = lambda text: None
 ) -> Run:
-    """Train as ``plan`` says, or resume a training of the same plan that was interrupted.
+    """Train as ``plan`` says, or resume an interrupted training of the same plan; return the finished run.
 
     A checkpoint is written once in ``plan.save_freq`` environment steps, between two iterations, and when a signal asks
     to stop. Resuming from it gives the same parameters, to the last bit, as if nothing had happened. A finished run in
@@ -50,9 +50,6 @@ def train(
         plan: what to train, or what `prepare` returned for it.
         report: called with the environment steps done and the mean return of recent episodes.
         note: called with what is worth a line.
-
-    Returns:
-        the finished run.
 
     Raises:
         UsageError: the plan does not fit; nothing was written.

@@ -20,9 +20,8 @@ from homeo_rl.envs.make import make_env
 from homeo_rl.evaluation.rollout import Step, episode_seed, rollout
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator
-from homeo_rl.snn.qcfs import QCFS, level_of
+from homeo_rl.snn.qcfs import level_of
 from homeo_rl.snn.spike_accumulation import effective_steps
-from homeo_rl.spec import NetworkSpec
 
 
 def certify(
@@ -63,7 +62,9 @@ def certify(
     return Certificate(
         source=str(run.path), form=spiking.spec.form, neuron=spiking.spec.accumulator, widths=widths,
         levels=spiking.spec.levels_of_layers, time_steps=spiking.spec.steps, step_seconds=step_seconds,
-        effective_steps=_effective_steps(spiking.spec),
+        effective_steps=float(spiking.spec.steps) if spiking.spec.form == "rate" else effective_steps(
+            spiking.spec.levels_of_layers, widths[:-2]
+        ),
         states=len(seen), equal_rounded=rounded, equal_actions=int((error == 0).all(1).sum()),
         max_action_error=float(error.max()),
         rms_action_error=float(error.square().mean().sqrt()), flipped_counts=flipped,
@@ -116,7 +117,9 @@ def _levels(network: MLPNetwork, z: Tensor) -> list[Tensor]:
     """Return the levels of all hidden neurons for normalised observations ``z``, row by row as well."""
     levels: list[list[Tensor]] = [[] for _ in network.activations]
     hooks = [
-        part.register_forward_pre_hook(lambda module, inputs, at=at: at.append(_level(module, inputs[0])))
+        part.register_forward_pre_hook(
+            lambda module, inputs, at=at: at.append(level_of(inputs[0], module.step(inputs[0]), module.levels))
+        )
         for part, at in zip(network.activations, levels, strict=True)
     ]
     try:
@@ -126,16 +129,6 @@ def _levels(network: MLPNetwork, z: Tensor) -> list[Tensor]:
         for hook in hooks:
             hook.remove()
     return [torch.cat(part) for part in levels]
-
-
-def _effective_steps(spec: NetworkSpec) -> float:
-    """Return T_eff; the control's neurons are plain ones."""
-    return float(spec.steps) if spec.form == "rate" else effective_steps(spec.levels_of_layers, spec.widths[:-2])
-
-
-def _level(activation: torch.nn.Module, z: Tensor) -> Tensor:
-    assert isinstance(activation, QCFS)
-    return level_of(z, activation.step(z), activation.levels)
 
 
 def _first_difference(first: Played, second: Played) -> int | None:

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.presets import PRESETS, controller_spec
-from homeo_rl.agents.sb3.policies import SpikingPolicyMixin, policy_of
+from homeo_rl.agents.sb3.policies import policy_of
 from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.errors import UsageError
 from homeo_rl.spec import ControllerSpec, RunSpec, dump
@@ -44,8 +44,10 @@ def zip_of(controller: Controller, run: RunSpec) -> tuple[bytes, str]:
         model = _model(algo, agent, changes, run, environments)
         policy = policy_of(model)
         policy.head().network.load_state_dict(controller.network.state_dict())
-        for normaliser in _normalisers(policy):
-            normaliser.load_state_dict(controller.normaliser.state_dict())
+        policy.normaliser().load_state_dict(controller.normaliser.state_dict())
+        target = getattr(policy, "actor_target", None)
+        if target is not None:  # which has one of its own
+            target.features_extractor.normaliser.load_state_dict(controller.normaliser.state_dict())
         model.num_timesteps = run.steps
         file = io.BytesIO()
         model.save(file)
@@ -86,10 +88,3 @@ def _model(algo: str, agent: str, changes: dict[str, Any], run: RunSpec, environ
     except (TypeError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"--to sb3-zip: {algo} cannot be built for {run.env}: {reason}") from None
-
-
-def _normalisers(policy: SpikingPolicyMixin) -> list[Any]:
-    """Return the policy's normaliser, and that of its target where it has one of its own."""
-    target = getattr(policy, "actor_target", None)
-    others = [] if target is None else [target.features_extractor.normaliser]
-    return [policy.normaliser(), *others]
