@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.utils import LinearSchedule
 
 from homeo_rl.errors import UsageError
 from homeo_rl.spec import RunSpec
 from homeo_rl.training.algorithms import ALGORITHMS
 from homeo_rl.training.environments import make_training_envs
-from homeo_rl.training.hyperparams import OURS, SCHEDULED, schedule
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.training.resume.resumable import resumable
+from homeo_rl.training.sb3_arguments import split_hyperparams
 
 _SPEC = "spec"
-_OF_POLICY: tuple[str, ...] = ("agent_kwargs", "net_arch", "log_std_init")
 
 
 def build_model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
@@ -55,19 +51,6 @@ def build_model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
         ) from None
     model.policy_kwargs.pop(_SPEC)  # a zip names the actor in plain JSON
     return model
-
-
-def split_hyperparams(hyperparams: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return the arguments of an SB3 algorithm, those of its policy, and all that are ours (`OURS`)."""
-    arguments = dict(hyperparams)
-    ours = {name: arguments.pop(name) for name in OURS if name in arguments}
-    policy_kwargs = {name: ours[name] for name in _OF_POLICY if name in ours}
-    for name in SCHEDULED:
-        if isinstance(arguments.get(name), str):
-            arguments[name] = LinearSchedule(schedule(name, arguments[name]), 0.0, 1.0)
-    if isinstance(arguments.get("train_freq"), list):
-        arguments["train_freq"] = tuple(arguments["train_freq"])  # as Stable-Baselines3 wants [1, "episode"]
-    return arguments, policy_kwargs, ours
 
 
 def parameter_digest(model: BaseAlgorithm) -> str:

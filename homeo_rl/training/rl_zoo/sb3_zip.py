@@ -20,7 +20,7 @@ from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.errors import UsageError
 from homeo_rl.spec import ControllerSpec, RunSpec, dump
 from homeo_rl.training.algorithms import ALGORITHMS
-from homeo_rl.training.model import split_hyperparams
+from homeo_rl.training.sb3_arguments import split_hyperparams
 
 _GUESSED = ("ppo", "td3", "sac")
 """Algorithms whose policies are tried for a run that none trained."""
