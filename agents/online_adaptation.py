@@ -92,7 +92,7 @@ class OnlineAdaptation:
         return {**document, "batch": self.state.batch, "scales": scales}, arrays
 
     def load_state_dict(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take it back."""
+        """Take over what `state_dict` returned."""
         self.rolled_back = document["rolled_back"]
         layers = range(len(self.network.layers))
         sums = (arrays[f"moments/{name}"].copy() for name in ("first", "second"))

@@ -213,7 +213,7 @@ def doctor(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
 
 def test_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever will not work ends with 1; whatever could be better does not."""
-    monkeypatch.setattr(examine, "installed", lambda: distributions(tmp_path, HEALTHY))
+    monkeypatch.setattr(examine, "list_installed", lambda: distributions(tmp_path, HEALTHY))
     code, err, told = doctor(["--env", "toy_envs:Point-v0", "-f", str(tmp_path / "runs")], capsys)
     assert (code, told["ok"]) == (0, True)
     assert "homeo-rl: " not in err
@@ -224,7 +224,7 @@ def test_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     other = tmp_path / "other"
     other.mkdir()
     broken = distributions(other, {**HEALTHY, "mujoco": ("2.3.7", [])})
-    monkeypatch.setattr(examine, "installed", lambda: broken)
+    monkeypatch.setattr(examine, "list_installed", lambda: broken)
     code, err, told = doctor(["--env", "toy_envs:Pointt-v0"], capsys)
     assert (code, told["ok"]) == (1, False)
     wrong = [check for check in told["checks"] if check["state"] == "fails"]
