@@ -27,16 +27,16 @@ from homeo_rl.spec import EPSILON, ControllerSpec, NetworkSpec, dump, parse
 
 PolicyNetwork = SpikingNetwork | MLPNetwork
 
-_QUICK = 10_000_000
-"""Weights that are built without asking whether they are there: they take no time."""
+_UNCHECKED_WEIGHTS = 10_000_000
+"""Weights of a network that is built without comparing their number first: that takes no time."""
 
 
 class Normaliser(nn.Module):
     """Running z-score of observations, clipped; its statistics are buffers, so they are saved with the policy.
 
-    They move only when `update` is called, and not at all where ``active`` is False: observations then pass as they
-    are. The buffers' names begin with ``running_`` because Stable-Baselines3
-    copies buffers of that name into its target networks.
+    They move only when `update` is called, and not at all where ``active`` is False: observations then pass unchanged.
+    The buffers' names begin with ``running_`` because Stable-Baselines3 copies buffers of that name into its target
+    networks.
     """
 
     running_mean: Tensor
@@ -109,14 +109,14 @@ class Squasher(nn.Module):
         """Return the action [B, K] in the units of the action space."""
         if self.squash == "none":
             return y
-        return self.scaled(self.unit(y))
+        return self.scale(self.unit(y))
 
-    def scaled(self, unit: Tensor) -> Tensor:
+    def scale(self, unit: Tensor) -> Tensor:
         """Return an action from [-1, 1] [B, K] in the units of the action space."""
         half = 0.5 * (self.high - self.low).to(unit)
         return unit * half + 0.5 * (self.high + self.low).to(unit)
 
-    def unscaled(self, action: Tensor) -> Tensor:
+    def unscale(self, action: Tensor) -> Tensor:
         """Return an action [B, K] in [-1, 1]."""
         return 2.0 * (action - self.low.to(action)) / (self.high - self.low).to(action) - 1.0
 
@@ -142,12 +142,12 @@ class Bins(nn.Module):
     def probabilities(self, unit: Tensor) -> Tensor:
         """Return classes [B, A, K] of which the mean value is ``unit`` [B, A]: the two nearest share it."""
         values = self.values.to(unit)
-        held = unit.clamp(-1.0, 1.0).contiguous()
-        above = torch.bucketize(held, values).clamp(1, len(values) - 1)
-        share = (held - values[above - 1]) / (values[above] - values[above - 1])
-        found = torch.zeros((*unit.shape, len(values)), dtype=unit.dtype)
-        found.scatter_(-1, above.unsqueeze(-1), share.unsqueeze(-1))
-        return found.scatter_(-1, (above - 1).unsqueeze(-1), (1.0 - share).unsqueeze(-1))
+        clipped = unit.clamp(-1.0, 1.0).contiguous()
+        above = torch.bucketize(clipped, values).clamp(1, len(values) - 1)
+        share = (clipped - values[above - 1]) / (values[above] - values[above - 1])
+        classes = torch.zeros((*unit.shape, len(values)), dtype=unit.dtype)
+        classes.scatter_(-1, above.unsqueeze(-1), share.unsqueeze(-1))
+        return classes.scatter_(-1, (above - 1).unsqueeze(-1), (1.0 - share).unsqueeze(-1))
 
 
 class Controller(nn.Module):
@@ -184,13 +184,13 @@ class Controller(nn.Module):
             NonFiniteInput: an observation is not finite.
         """
         beside = None if state is None else state.reflex
-        action, state = self._decided(observations, state, adapt=adapt, generator=generator, noise=noise)
+        action, state = self._decide(observations, state, adapt=adapt, generator=generator, noise=noise)
         if self.reflex is not None:
             beside = self.reflex.initial_state(len(observations)) if beside is None else beside
             action, state.reflex = self.reflex(observations, action, beside)
         return action, state
 
-    def _decided(
+    def _decide(
         self,
         observations: Tensor,
         state: NetworkState | None,
@@ -199,15 +199,15 @@ class Controller(nn.Module):
         generator: Generator | None,
         noise: Tensor | None,
     ) -> tuple[Tensor, NetworkState]:
-        """Return the policy's own actions."""
+        """Return the policy's actions before its reflex."""
         network = self.network
         if not isinstance(observations, Tensor) or observations.dtype not in FLOATS:
             observations, _ = rows_of(observations, self.spec.network.inputs, network)
         if isinstance(network, SpikingNetwork):
             frame = self._frame(observations)
-            whole = network.decide(observations, state, adapt=adapt, generator=generator, noise=noise, frame=frame)
-            if whole is not None:
-                y, state = whole
+            compiled = network.decide(observations, state, adapt=adapt, generator=generator, noise=noise, frame=frame)
+            if compiled is not None:
+                y, state = compiled
                 return (self.act(y) if self._framed_raw else y), state
         x, _ = rows_of(observations, self.spec.network.inputs, network)
         y, state = network(self.normaliser(x), state, adapt=adapt, generator=generator, noise=noise)
@@ -215,7 +215,7 @@ class Controller(nn.Module):
 
     @property
     def spread(self) -> np.ndarray | None:
-        """Standard deviation of each entry of the observation [D], as training saw it; None where it did not look."""
+        """Standard deviation of each entry of the observation [D] in training; None where nothing is normalised."""
         return torch.sqrt(self.normaliser.running_var).numpy() if self.normaliser.active else None
 
     @property
@@ -228,7 +228,7 @@ class Controller(nn.Module):
         if self.spec.discrete:
             return y.argmax(-1)
         if self.bins is not None:
-            return self.squasher.scaled(self.bins(y))
+            return self.squasher.scale(self.bins(y))
         action: Tensor = self.squasher(y)
         if self.spec.squash == "none":
             return action.clamp(self.squasher.low.to(action), self.squasher.high.to(action))
@@ -236,7 +236,7 @@ class Controller(nn.Module):
 
     def unit_action(self, y: Tensor) -> Tensor:
         """Return actions [B, K] for network outputs, -1 to 1 from bound to bound; choices as outputs."""
-        return y if self.spec.discrete else self.squasher.unscaled(self.act(y))
+        return y if self.spec.discrete else self.squasher.unscale(self.act(y))
 
     def bare(self) -> Controller:
         """Return the same policy without its reflex."""
@@ -265,7 +265,7 @@ class Controller(nn.Module):
         """Return normaliser and squashing for a compiled decision, remembered until the statistics move."""
         normaliser = self.normaliser
         mean, variance = normaliser.running_mean, normaliser.running_var
-        if mean.is_inference():  # loaded inside inference mode: nothing tells when it moves
+        if mean.is_inference():  # loaded inside inference mode: its version does not change when it moves
             return self._make_frame(like.dtype)
         now = (like.dtype, mean._version, variance._version, mean.data_ptr(), variance.data_ptr())
         if self._framed is None or self._framed[0] != now:
@@ -336,23 +336,23 @@ def controller_from(spec: ControllerSpec, tensors: dict[str, np.ndarray], *, whe
     needed = sum(i * o for i, o in pairwise(spec.network.widths))
     if spec.reflex is not None:
         needed += spec.reflex.network.neurons * len(spec.reflex.network.taps)
-    held = sum(array.size for array in tensors.values())
-    if needed > max(held, _QUICK):
+    stored = sum(array.size for array in tensors.values())
+    if needed > max(stored, _UNCHECKED_WEIGHTS):
         raise StorageFault(
-            f"{where}: expected tensors of {needed:,} weights or more, as it says of itself, got {held:,}"
+            f"{where}: expected tensors of {needed:,} weights or more, as it says of itself, got {stored:,}"
         )
     controller = Controller(spec)
     expected: dict[str, Any] = controller.state_dict()
     if set(tensors) != set(expected):
-        odd = sorted(set(tensors) ^ set(expected))[0]
-        raise StorageFault(f"{where}: tensor {odd!r} is missing or not part of this policy; the bundle was changed")
+        first = sorted(set(tensors) ^ set(expected))[0]
+        raise StorageFault(f"{where}: tensor {first!r} is missing or not part of this policy; the bundle was changed")
     for name, value in expected.items():
-        got = tensors[name]
-        if tuple(got.shape) != tuple(value.shape) or got.dtype.kind != "f":
+        array = tensors[name]
+        if tuple(array.shape) != tuple(value.shape) or array.dtype.kind != "f":
             raise StorageFault(
-                f"{where}: tensor {name!r}: expected floats {tuple(value.shape)}, found {got.dtype} {tuple(got.shape)}"
+                f"{where}: tensor {name!r}: expected floats {tuple(value.shape)}, found {array.dtype} {array.shape}"
             )
-        largest = float(np.abs(got).max(initial=0.0))
+        largest = float(np.abs(array).max(initial=0.0))
         most = LIMIT**2 if name == "normaliser.running_var" else LIMIT  # that of a square
         if name != "normaliser.running_count" and not largest <= most:
             raise StorageFault(

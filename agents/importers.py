@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,10 +15,9 @@ from homeo_rl.agents.controller import Controller, controller_from
 from homeo_rl.agents.popsan_checkpoint import SUFFIXES, read_checkpoint
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.sb3.zip import import_sb3_zip
-from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.inspection.archive import array_head
-from homeo_rl.storage import zip_archive
+from homeo_rl.errors import UsageError
 from homeo_rl.storage.files import printable
+from homeo_rl.storage.npz_header import read_arrays
 
 
 def import_popsan(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controller:
@@ -106,43 +104,6 @@ def import_san(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controller:
     return controller_from(spec, tensors, where=str(path))
 
 
-MAX_ARRAYS, MAX_ARRAY_BYTES = 100, 32 << 20
-"""Of an ``.npz``; the published PopSAN actor has 12 arrays and 0.5 MB."""
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read an ``.npz`` without unpickling anything; sizes are compared with limits and heads before it is unpacked.
-
-    The arrays cannot be written to.
-
-    Raises:
-        UsageError: the file is missing, damaged or hostile, or not such an archive.
-    """
-    if not os.path.lexists(path):
-        raise UsageError(f"{path}: expected an .npz file, found none; check the path")
-    try:
-        with zip_archive.opened(path) as archive:
-            infos = archive.infolist()
-            size = sum(info.file_size for info in infos)
-            if not 1 <= len(infos) <= MAX_ARRAYS or size > MAX_ARRAY_BYTES:
-                raise StorageFault(
-                    f"{path}: expected 1 to {MAX_ARRAYS} arrays of {MAX_ARRAY_BYTES} bytes in all, found {len(infos)} "
-                    f"of {size}"
-                )
-            heads = [array_head(archive, info, path) for info in infos]
-            found = {}
-            for info, head in zip(infos, heads, strict=True):
-                where = f"{path}: array {printable(head.name)}"
-                if head.dtype.kind not in "fiub" or 0 in head.shape:
-                    raise StorageFault(f"{where}: expected numbers, found {printable(head.dtype)} {head.shape}")
-                blob = zip_archive.whole(archive, info, MAX_ARRAY_BYTES, where)
-                order: Literal["F", "C"] = "F" if head.by_columns else "C"
-                found[head.name] = np.ndarray(head.shape, head.dtype, blob, head.begin, order=order)
-    except StorageFault as fault:
-        raise UsageError(f"{fault}; expected an .npz of plain arrays") from None
-    return found
-
-
 def _require_floats(
     arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], path: Path, env: gym.Env[Any, Any]
 ) -> None:
@@ -161,13 +122,13 @@ def _remedy(env: gym.Env[Any, Any]) -> str:
     return "check --env"
 
 
-def _finite(arrays: dict[str, np.ndarray], name: str, kept: type[np.floating[Any]], path: Path) -> np.ndarray:
+def _finite(arrays: dict[str, np.ndarray], name: str, dtype: type[np.floating[Any]], path: Path) -> np.ndarray:
     """Return an array in the type that it is kept in."""
     with np.errstate(over="ignore"):
-        found = arrays[name].astype(kept)
-    if not np.all(np.isfinite(found)):
-        raise UsageError(f"{path}: {name} holds NaN or infinity as a {found.dtype}; export the policy again")
-    return found
+        array = arrays[name].astype(dtype)
+    if not np.all(np.isfinite(array)):
+        raise UsageError(f"{path}: {name} holds NaN or infinity as a {array.dtype}; export the policy again")
+    return array
 
 
 def _some(arrays: dict[str, np.ndarray]) -> str:

@@ -80,17 +80,17 @@ class MLPNetwork(nn.Module):
         state = NetworkState(x.shape[0]) if state is None else state.successor()
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, nn.Linear)
-            own = LayerWeights(layer.weight, layer.bias) if state.weights is None else state.weights[index]
-            x = currents(x.unsqueeze(1), own.weight, own.bias).squeeze(1)
+            weights = LayerWeights(layer.weight, layer.bias) if state.weights is None else state.weights[index]
+            x = currents(x.unsqueeze(1), weights.weight, weights.bias).squeeze(1)
             if index < len(self.layers) - 1:
                 activation = self.activations[index] if self.activations else None
                 if activation is not None:
                     x = activation(x)
                 else:
                     x = torch.tanh(x) if self.spec.activation == "tanh" else torch.relu(x)
-                x = x if own.alive is None else x * own.alive
+                x = x if weights.alive is None else x * weights.alive
                 most = activation.theta if isinstance(activation, QCFS) else 1.0
-                x = x if own.stuck is None else torch.where(own.stuck > 0, most, x)
+                x = x if weights.stuck is None else torch.where(weights.stuck > 0, most, x)
         return x, state
 
     def operations(self, rates: Sequence[Tensor]) -> Operations:

@@ -44,11 +44,11 @@ class OnlineAdaptation:
         self._moments = RateMoments()
 
     @property
-    def inside(self) -> bool:
+    def within_decision(self) -> bool:
         """Whether the mechanism begins and ends within a decision, and is part of the neuron."""
         return self.plugin.adapts_threshold and self.plugin.scope == "decision"
 
-    def fresh(self, batch: int) -> NetworkState:
+    def initial_state(self, batch: int) -> NetworkState:
         """Return the state of so many decisions of the mechanism; what it learns of rates is nothing to thresholds."""
         rates = [torch.zeros(width) for width in self.network.spec.widths[1:]]
         return self.network.initial_state(batch, plugin=self.plugin, references=self.network.references(rates, rates))
@@ -57,13 +57,13 @@ class OnlineAdaptation:
     def decide(self, features: Tensor) -> Tensor:
         """Return the network's outputs for normalised observations [B, D], and adapt."""
         y: Tensor
-        if self.inside and self.state is None:
-            self.state = self.fresh(len(features))
+        if self.within_decision and self.state is None:
+            self.state = self.initial_state(len(features))
         y, state = self.network(features, self.state, adapt=True)
         for row in range(features.shape[0]):
             self._moments.add([rate[row].cpu() for rate in state.rates[1:]])
         if self.state is not None:
-            self.state = self._guarded(state)
+            self.state = self._roll_back(state)
         if self._moments.decisions >= self.window:
             self._move_set_point(features.shape[0])
         return y
@@ -74,14 +74,14 @@ class OnlineAdaptation:
         if self.state is not None and bool(dones.any()):
             self.state = self.network.forget(self.state, dones, "episode")
 
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return everything that outlives a decision, as plain data and arrays."""
         moments = self._moments
         arrays = {"moments/first": moments.first, "moments/second": moments.second}
-        told: dict[str, Any] = {"decisions": moments.decisions, "sizes": list(moments.sizes), "batch": None}
-        told["rolled_back"] = self.rolled_back
+        document: dict[str, Any] = {"decisions": moments.decisions, "sizes": list(moments.sizes), "batch": None}
+        document["rolled_back"] = self.rolled_back
         if self.state is None:
-            return told, arrays
+            return document, arrays
         for index, (adaptation, layer) in enumerate(zip(self.state.adaptation, self.state.references, strict=True)):
             arrays |= {f"adaptation/{index}/{name}": value.cpu().numpy() for name, value in adaptation.items()}
             arrays |= {f"reference/{index}/rate": layer.rate.numpy(), f"reference/{index}/square": layer.square.numpy()}
@@ -89,27 +89,27 @@ class OnlineAdaptation:
             if membrane is not None:
                 arrays |= {f"membrane/{index}/{name}": part.numpy() for name, part in membrane._asdict().items()}
         scales = [layer.weight_scale for layer in self.state.references]
-        return {**told, "batch": self.state.batch, "scales": scales}, arrays
+        return {**document, "batch": self.state.batch, "scales": scales}, arrays
 
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take it back."""
-        self.rolled_back = told["rolled_back"]
+    def load_state_dict(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned."""
+        self.rolled_back = document["rolled_back"]
         layers = range(len(self.network.layers))
         sums = (arrays[f"moments/{name}"].copy() for name in ("first", "second"))
-        self._moments = RateMoments(told["decisions"], list(told["sizes"]), *sums)
-        if told["batch"] is None:
+        self._moments = RateMoments(document["decisions"], list(document["sizes"]), *sums)
+        if document["batch"] is None:
             self.state = None
             return
         rates = [torch.as_tensor(arrays[f"reference/{i}/rate"].copy()) for i in layers]
         squares = [torch.as_tensor(arrays[f"reference/{i}/square"].copy()) for i in layers]
         references = tuple(
             replace(layer, weight_scale=scale)
-            for layer, scale in zip(self.network.references(rates, squares), told["scales"], strict=True)
+            for layer, scale in zip(self.network.references(rates, squares), document["scales"], strict=True)
         )
-        self.state = self.network.initial_state(told["batch"], plugin=self.plugin, references=references)
+        self.state = self.network.initial_state(document["batch"], plugin=self.plugin, references=references)
         for i in layers:
-            kept = {name: f"adaptation/{i}/{name}" for name in self.state.adaptation[i]}
-            self.state.adaptation[i] = {name: torch.as_tensor(arrays[key].copy()) for name, key in kept.items()}
+            names = {name: f"adaptation/{i}/{name}" for name in self.state.adaptation[i]}
+            self.state.adaptation[i] = {name: torch.as_tensor(arrays[key].copy()) for name, key in names.items()}
             if f"membrane/{i}/potential" in arrays:
                 parts = {name: torch.as_tensor(arrays[f"membrane/{i}/{name}"].copy()) for name in Membrane._fields}
                 self.state.membranes[i] = Membrane(**parts)
@@ -118,11 +118,11 @@ class OnlineAdaptation:
         """Mean over environments of norm(delta) / norm(trained), one a layer; empty before the first window's end."""
         if self.state is None:
             return []
-        found = []
+        drifts = []
         for adaptation, layer in zip(self.state.adaptation, self.network.parameters_of_layers(), strict=True):
             delta = self.plugin.modulation(adaptation).weight
-            found.append(0.0 if delta is None else float(delta.flatten(1).norm(dim=1).mean() / layer.weight.norm()))
-        return found
+            drifts.append(0.0 if delta is None else float(delta.flatten(1).norm(dim=1).mean() / layer.weight.norm()))
+        return drifts
 
     def thetas(self) -> list[float]:
         """Mean sliding threshold, one a layer; empty where there is none."""
@@ -138,13 +138,10 @@ class OnlineAdaptation:
         pairs = zip(self.state.rates[1:], self.state.references, strict=True)
         return [float((rate.mean(0) - layer.rate).abs().mean()) for rate, layer in pairs]
 
-    def _guarded(self, state: NetworkState) -> NetworkState:
+    def _roll_back(self, state: NetworkState) -> NetworkState:
         """Return the state after a decision with adaptations that went wrong rolled back."""
         every = range(state.batch)  # beside a step of a training, looking at all matrices costs nothing
-        wrong = {
-            *not_finite(state.adaptation),
-            *out_of_bounds(self.plugin, state.references, state.adaptation, every),
-        }
+        wrong = {*not_finite(state.adaptation), *out_of_bounds(self.plugin, state.references, state.adaptation, every)}
         if wrong:
             self.rolled_back += len(wrong)
             ended = torch.zeros(state.batch, dtype=torch.bool)

@@ -86,26 +86,26 @@ class PascalNetwork(SpikingNetwork):
         value = x.to(self.weights_of(0, state).weight.dtype)
         if spec.form == "dyadic":
             value = on_grid(value, INPUT_GRID)
-        rates, train = [value.detach()], value.unsqueeze(1)
+        rates, spikes = [value.detach()], value.unsqueeze(1)
         if spec.form == "rate":
-            train = train.expand(-1, spec.steps, -1)
+            spikes = spikes.expand(-1, spec.steps, -1)
         for index, levels in enumerate(spec.levels_of_layers):
-            received = self._received(index, train, state)
+            received = self._input_currents(index, spikes, state)
             step = self.amplitudes[index].to(received.dtype)
-            sent = self._fired(received, step, levels, analogue=index == 0).transpose(0, 1)
-            own = self.weights_of(index, state)
-            if own.alive is not None:
-                sent = sent * _rows(own.alive)
-            if own.stuck is not None:
-                sent = torch.maximum(sent, _rows(own.stuck))
+            sent = self._emit_spikes(received, step, levels, analogue=index == 0).transpose(0, 1)
+            weights = self.weights_of(index, state)
+            if weights.alive is not None:
+                sent = sent * _rows(weights.alive)
+            if weights.stuck is not None:
+                sent = torch.maximum(sent, _rows(weights.stuck))
             rates.append(sent.mean(1).detach())
             if spec.form == "counts":
-                train = (sent.sum(1) * step).unsqueeze(1)
+                spikes = (sent.sum(1) * step).unsqueeze(1)
             elif spec.form == "dyadic":
-                train = sent.sum(1, keepdim=True) if self.at_once else sent
+                spikes = sent.sum(1, keepdim=True) if self.at_once else sent
             else:
-                train = sent * step
-        last = self._received(len(spec.hidden), train, state)
+                spikes = sent * step
+        last = self._input_currents(len(spec.hidden), spikes, state)
         y = last.mean(1) if spec.form == "rate" else last[:, 0] if spec.form == "counts" else last.sum(1)
         rates.append(torch.zeros_like(y))
         if adapt and state.plugin is not None:
@@ -128,21 +128,22 @@ class PascalNetwork(SpikingNetwork):
         steps = [spec.steps if spec.form == "rate" else levels for levels in spec.levels_of_layers]
         return [(rate * most).round() for rate, most in zip(rates[1:-1], steps, strict=True)]
 
-    def _received(self, index: int, train: Tensor, state: NetworkState) -> Tensor:
-        """Return the input currents [B, T, N] of layer ``index``, with what is added to them where it is added."""
-        own = self.weights_of(index, state)
+    def _input_currents(self, index: int, spikes: Tensor, state: NetworkState) -> Tensor:
+        """Return the input currents [B, T, N] of layer ``index``, biases included."""
+        weights = self.weights_of(index, state)
         change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
         if self.spec.form in ("counts", "rate"):
-            return modulated_currents(train, own, change)
-        bias = own.bias if change.bias is None else own.bias + change.bias
-        out = modulated_currents(train, own._replace(bias=torch.zeros_like(own.bias)), change._replace(bias=None))
+            return modulated_currents(spikes, weights, change)
+        bias = weights.bias if change.bias is None else weights.bias + change.bias
+        unbiased = weights._replace(bias=torch.zeros_like(weights.bias))
+        out = modulated_currents(spikes, unbiased, change._replace(bias=None))
         if self.spec.form == "stepwise":
-            return out + (bias / train.shape[1]).unsqueeze(-2)
+            return out + (bias / spikes.shape[1]).unsqueeze(-2)
         out = out.clone()
         out[:, 0] += bias
         return out
 
-    def _fired(self, received: Tensor, step: Tensor, levels: int, *, analogue: bool) -> Tensor:
+    def _emit_spikes(self, received: Tensor, step: Tensor, levels: int, *, analogue: bool) -> Tensor:
         """Return the spikes [T, B, N] of a layer for its currents [B, T, N]."""
         form = self.spec.form
         if form == "rate":

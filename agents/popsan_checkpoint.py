@@ -37,21 +37,17 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_tensors(path: Path) -> dict[str, np.ndarray]:
-    with files.opened(path, MAX_FILE) as file:
+    with files.open_regular(path, MAX_FILE) as file:
         head = file.read(len(MAGIC))
     if head == MAGIC:
         return read_legacy(path)
-    with torch_archive.opened_file(path) as archive:
+    with torch_archive.open_file(path) as archive:
         return archive.read(archive.entries)
 
 
 def _read_statistics(path: Path) -> list[np.ndarray]:
-    """Return mean and variance.
-
-    Raises:
-        StorageFault: the file holds anything else.
-    """
-    with files.opened(path, MAX_BYTES) as file:
+    """Return mean and variance."""
+    with files.open_regular(path, MAX_BYTES) as file:
         made = outline(file.readall(), str(path))
     listed = [array_of(entry) for entry in made] if isinstance(made, list) else []
     arrays = [array for array in listed if array is not None and array.ndim == 1]

@@ -76,28 +76,14 @@ def controller_spec(
     # Observations in [0, 1] are firing rates already: a Bernoulli encoder takes them as they are, and so does the
     # control arm beside it. A population's units are spread around 0 and want z-scores.
     bernoulli = preset.get("encoder", {}).get("kind") == "bernoulli"
-    rates = (bernoulli or preset.get("body") == "mlp") and _in_unit_interval(observation_space)
+    in_unit_interval = bool((observation_space.low >= 0.0).all() and (observation_space.high <= 1.0).all())
+    rates = (bernoulli or preset.get("body") == "mlp") and in_unit_interval
     if rates and bernoulli:
         preset = _merge(preset, {"encoder": {"span": 1.0, "signed": False}})
     fields = _merge(preset, dict(overrides or {}))
     rate_coded = fields.get("body") != "mlp" and fields["readout"]["kind"] in ("mean", "last")
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-    squash: Squash = "none"
-    if isinstance(action_space, gym.spaces.Box) and len(action_space.shape) == 1:
-        outputs = int(action_space.shape[0])
-        _check_bounds(action_space)
-        low, high = (tuple(float(v) for v in bound) for bound in (action_space.low, action_space.high))
-        squash = "identity" if rate_coded and algo != "sac" else "tanh"
-    elif isinstance(action_space, gym.spaces.Discrete):
-        if action_space.start != 0:
-            raise UsageError(f"action space: expected choices from 0 on, got {action_space}; {_ADAPTED}")
-        outputs = int(action_space.n)
-    else:
-        raise UsageError(
-            f"action space: expected a one-dimensional Box or a Discrete, got {_short(action_space)}; give the "
-            "environment one of these by a wrapper of its actions (--env-wrapper)"
-        )
+    outputs, low, high = _outputs(action_space)
+    squash: Squash = "none" if not low else "identity" if rate_coded and algo != "sac" else "tanh"
     if rate_coded and "gain" not in fields["readout"] and squash != "identity":
         # Rates reach [-1, 1] only: widen them before SAC's tanh, and more before a soft maximum.
         fields["readout"]["gain"] = 2.0 if squash == "tanh" else 4.0
@@ -112,12 +98,23 @@ def controller_spec(
 _ADAPTED = "homeo_rl.make_env adapts such actions"
 
 
-def _check_bounds(space: gym.spaces.Box) -> None:
-    """Check that actions can be scaled to the bounds of a space.
+def _outputs(space: gym.Space[Any]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
+    """Return the number of outputs of an action space, and the bounds of its entries, () for choices."""
+    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
+        _check_bounds(space)
+        return int(space.shape[0]), tuple(map(float, space.low)), tuple(map(float, space.high))
+    if isinstance(space, gym.spaces.Discrete):
+        if space.start != 0:
+            raise UsageError(f"action space: expected choices from 0 on, got {space}; {_ADAPTED}")
+        return int(space.n), (), ()
+    raise UsageError(
+        f"action space: expected a one-dimensional Box or a Discrete, got {_short(space)}; give the "
+        "environment one of these by a wrapper of its actions (--env-wrapper)"
+    )
 
-    Raises:
-        UsageError: naming the first entry that cannot.
-    """
+
+def _check_bounds(space: gym.spaces.Box) -> None:
+    """Check that actions can be scaled to the bounds of a space."""
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     unbounded = ~((np.abs(low) <= LIMIT) & (np.abs(high) <= LIMIT))
     if unbounded.any():
@@ -135,10 +132,6 @@ def _check_bounds(space: gym.spaces.Box) -> None:
 def _short(space: gym.Space[Any]) -> str:
     text = " ".join(str(space).split())
     return text if len(text) <= 120 else text[:117] + "..."
-
-
-def _in_unit_interval(space: gym.spaces.Box) -> bool:
-    return bool((space.low >= 0.0).all() and (space.high <= 1.0).all())
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

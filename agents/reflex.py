@@ -39,7 +39,7 @@ class Reflex(nn.Module):
             NonFiniteInput: an observation is not finite.
         """
         observations, _ = rows_of(observations, self._width(observations), self)
-        return torch.stack([crossed(event, observations) for event in self.spec.events], 1)
+        return torch.stack([detect_event(event, observations) for event in self.spec.events], 1)
 
     def forward(self, observations: Tensor, action: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """Take a step of the network and gate the action.
@@ -56,7 +56,7 @@ class Reflex(nn.Module):
         y, state = self.network(self.events(observations).to(state.potential), state)
         for gate in self.spec.gates:
             on = y[:, self.spec.outputs.index(gate.when)] > 0
-            action = torch.where(on if action.dim() == 1 else on.unsqueeze(1), self.gated(gate, action), action)
+            action = torch.where(on if action.dim() == 1 else on.unsqueeze(1), self.apply_gate(gate, action), action)
         return action, state
 
     def _width(self, observations: Tensor) -> int:
@@ -66,35 +66,35 @@ class Reflex(nn.Module):
         entries = [entry for event in self.spec.events for entry in event.entries]
         return max(observations.shape[-1] if observations.dim() else 0, max(entries) + 1, -min(entries))
 
-    def gated(self, gate: GateSpec, action: Tensor) -> Tensor:
+    def apply_gate(self, gate: GateSpec, action: Tensor) -> Tensor:
         """Return what ``gate`` makes of actions while it is on."""
         if action.dim() == 1:
             return torch.full_like(action, int(gate.values[0]))
-        held, entries = action.clone(), list(gate.entries)
+        result, entries = action.clone(), list(gate.entries)
         chosen = action[:, entries]
         if gate.kind == "inhibit":
             low = self.low.to(action)[entries]
             if gate.keep_difference:
                 low = chosen - (chosen - low).amin(1, keepdim=True)
-            held[:, entries] = low.expand_as(chosen)
+            result[:, entries] = low.expand_as(chosen)
         elif gate.kind == "clamp":
-            held[:, entries] = chosen.clamp(gate.low, gate.high)
+            result[:, entries] = chosen.clamp(gate.low, gate.high)
         else:
-            held[:, entries] = chosen.new_tensor(gate.values).expand_as(chosen)
-        return held
+            result[:, entries] = chosen.new_tensor(gate.values).expand_as(chosen)
+        return result
 
-    def obeyed(self, on: Tensor, action: Tensor) -> Tensor:
+    def check_gates(self, on: Tensor, action: Tensor) -> Tensor:
         """Return whether actions [B, K] are as the gates of the outputs ``on`` [B, outputs] make them, [B]."""
         expected = action
         for gate in self.spec.gates:
             rule = on[:, self.spec.outputs.index(gate.when)] > 0
             rule = rule if action.dim() == 1 else rule.unsqueeze(1)
-            expected = torch.where(rule, self.gated(gate, expected), expected)
+            expected = torch.where(rule, self.apply_gate(gate, expected), expected)
         same = torch.isclose(expected.double(), action.double(), rtol=1e-6, atol=1e-6)  # slowing twice may round
         return same if same.dim() == 1 else same.all(1)
 
 
-def crossed(event: EventSpec, observations: Tensor) -> Tensor:
+def detect_event(event: EventSpec, observations: Tensor) -> Tensor:
     """Return where an event happens, [B], in ``observations`` [B, D]."""
     entries = observations[:, list(event.entries)]
     if event.above is not None:

@@ -6,6 +6,7 @@ and its own randomness, and gives the same actions, bit for bit, whatever runs i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -68,7 +69,7 @@ class Session:
         if isinstance(network, SpikingNetwork) and network.encoder.stochastic:
             self._drawn = network.spec.steps, network.spec.widths[0]
         self._waiting = set(range(slots))  # slots without an episode
-        self._own = False  # whether slots have weights of their own, or views of the trained ones
+        self._has_slot_weights = False  # whether slots have weights of their own, or views of the trained ones
         self._noise: list[np.random.Generator | None] = [None] * slots
         self._ages = [0] * slots  # decisions since each slot's adaptation began
         self.rolled_back = [0] * slots
@@ -97,14 +98,20 @@ class Session:
         return self.state.batch
 
     @torch.inference_mode()
-    def begin(self, slot: int, noise: np.random.Generator, *, fresh: bool = True) -> None:
+    def begin(
+        self, slot: int, noise: np.random.Generator, *, reset_run_state: bool = True, fresh: bool | None = None
+    ) -> None:
         """Start an episode in ``slot``: trained weights, adaptation as its scope says, randomness from ``noise``.
 
-        ``fresh`` False keeps a state of scope "run" that an earlier episode of this slot left.
+        ``reset_run_state`` False keeps a state of scope "run" that an earlier episode of this slot left; ``fresh`` is
+        its older name.
 
         Raises:
             InputError: there is no such slot, or ``noise`` is no generator.
         """
+        if fresh is not None:
+            _warn_renamed("Session.begin(fresh=...)", "reset_run_state=")
+            reset_run_state = fresh
         slot = self._slot(slot)
         instance_of(noise, np.random.Generator, what="noise", advice="numpy.random.default_rng(seed) makes one")
         self._noise[slot] = noise
@@ -112,12 +119,12 @@ class Session:
         self._ages[slot] = self.rolled_back[slot] = 0
         if self._sleeper is not None:
             self._sleeper.begin(slot)
-        if self._own:
-            self._put(slot, self.trained)
+        if self._has_slot_weights:
+            self._set_slot_weights(slot, self.trained)
         ended = torch.zeros(self.slots, dtype=torch.bool)
         ended[slot] = True
         self.state = self.network.forget(self.state, ended, "episode")
-        if fresh:
+        if reset_run_state:
             self.state = self.network.forget(self.state, ended, "run")
         if self.reflex is not None and self.state.reflex is not None:
             self.state.reflex = self.reflex.network.forget(self.state.reflex, ended)
@@ -152,19 +159,21 @@ class Session:
         """
         slot = self._slot(slot, begun=True)
         require_weights(weights, self.trained)
-        self._put(slot, weights if self._sleeper is None else self._sleeper.worn(slot, weights))
+        self._set_slot_weights(
+            slot, weights if self._sleeper is None else self._sleeper.effective_weights(slot, weights)
+        )
 
-    def _put(self, slot: int, weights: Weights) -> None:
-        if not self._own:
-            self._own = True
+    def _set_slot_weights(self, slot: int, weights: Weights) -> None:
+        if not self._has_slot_weights:
+            self._has_slot_weights = True
             self.state.weights = tuple(map_weights(layer, Tensor.clone) for layer in _expand(self.trained, self.slots))
         assert self.state.weights is not None
         layers = []
-        for mine, new in zip(self.state.weights, weights, strict=True):
-            mine.weight[slot] = new.weight
-            mine.bias[slot] = new.bias
-            layers.append(mine._replace(alive=self._flag(mine.alive, new.alive, new, slot, 1.0),
-                                        stuck=self._flag(mine.stuck, new.stuck, new, slot, 0.0)))  # fmt: skip
+        for layer, new in zip(self.state.weights, weights, strict=True):
+            layer.weight[slot] = new.weight
+            layer.bias[slot] = new.bias
+            layers.append(layer._replace(alive=self._flag(layer.alive, new.alive, new, slot, 1.0),
+                                        stuck=self._flag(layer.stuck, new.stuck, new, slot, 0.0)))  # fmt: skip
         # Another tuple is another table of addresses for the compiled decision.
         if any(
             a is not b
@@ -174,14 +183,14 @@ class Session:
             self.state.weights = tuple(layers)
 
     def _flag(
-        self, mine: Tensor | None, new: Tensor | None, layer: LayerWeights, slot: int, neutral: float
+        self, flags: Tensor | None, new: Tensor | None, shape_of: LayerWeights, slot: int, neutral: float
     ) -> Tensor | None:
-        if mine is None and new is None:
+        if flags is None and new is None:
             return None
-        if mine is None:
-            mine = torch.full((self.slots, layer.bias.shape[0]), neutral)
-        mine[slot] = neutral if new is None else new
-        return mine
+        if flags is None:
+            flags = torch.full((self.slots, shape_of.bias.shape[0]), neutral)
+        flags[slot] = neutral if new is None else new
+        return flags
 
     @torch.inference_mode()
     def act(self, observations: np.ndarray) -> np.ndarray:
@@ -212,17 +221,17 @@ class Session:
 
     def _sleep(self, sleeper: Sleeper) -> None:
         for slot in range(self.slots):
-            woken = sleeper.tend(slot)
-            if woken is None:
+            result = sleeper.maybe_sleep(slot)
+            if result is None:
                 continue
-            self._put(slot, woken.weights)
-            if self.state.plugin is not None:  # what adapted to the damage would mend it a second time
+            self._set_slot_weights(slot, result.weights)
+            if self.state.plugin is not None:  # what adapted to the damage would correct it a second time
                 ended = torch.zeros(self.slots, dtype=torch.bool)
                 ended[slot] = True
                 self.state = self.network.forget(self.state, ended, self.state.plugin.scope)
-            if woken.adaptation is not None:
-                for mine, learned in zip(self.state.adaptation, woken.adaptation, strict=True):
-                    for name, value in mine.items():
+            if result.adaptation is not None:
+                for layer, learned in zip(self.state.adaptation, result.adaptation, strict=True):
+                    for name, value in layer.items():
                         value[slot] = learned[name][0]
 
     def _guard(self) -> None:
@@ -247,19 +256,19 @@ class Session:
                 self._ages[slot], self.rolled_back[slot] = 0, self.rolled_back[slot] + 1
 
     @torch.inference_mode()
-    def keep(self, slots: Sequence[int]) -> None:
-        """Drop all slots but these; they are numbered anew in the order given.
+    def select(self, slots: Sequence[int]) -> None:
+        """Drop all slots but these; they are numbered anew in the given order.
 
         Raises:
             InputError: there is no such slot, or it is given twice.
         """
-        instance_of(slots, (Sequence, np.ndarray), what="keep", advice="give a list of slots")
+        instance_of(slots, (Sequence, np.ndarray), what="select", advice="give a list of slots")
         kept = [self._slot(slot) for slot in slots]
         if len(set(kept)) < len(kept):
-            raise InputError(f"keep: expected every slot once, got {kept}; leave out the second")
+            raise InputError(f"select: expected every slot once, got {kept}; leave out the second")
         rows = torch.as_tensor(kept, dtype=torch.long)
         state = self.state
-        if self._own and state.weights is not None:
+        if self._has_slot_weights and state.weights is not None:
             state.weights = tuple(map_weights(layer, lambda part: part[rows]) for layer in state.weights)
         else:
             state.weights = _expand(self.trained, len(rows))
@@ -273,11 +282,16 @@ class Session:
             state.reflex = self.reflex.network.keep(state.reflex, rows)
         state.batch = len(rows)
         if self._sleeper is not None:
-            self._sleeper.keep(kept)
+            self._sleeper.select(kept)
         self._noise = [self._noise[row] for row in kept]
         self._ages = [self._ages[row] for row in kept]
         self.rolled_back = [self.rolled_back[row] for row in kept]
         self._waiting = {slot for slot, row in enumerate(kept) if row in self._waiting}
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Call `select`, by its older name."""
+        _warn_renamed("Session.keep", "select")
+        self.select(slots)
 
     def reflexes(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Events [slots, lines] and spikes [slots, outputs] of the reflex in the last decision; None without one."""
@@ -292,8 +306,8 @@ class Session:
     @torch.inference_mode()
     def operations(self) -> np.ndarray:
         """What the last decision cost, [slots, 3]: spikes, additions at synapses, products (all that an MLP has)."""
-        found = torch.stack(tuple(self.network.operations(self.state.rates)), 1).numpy()
-        return np.broadcast_to(found, (self.slots, 3))
+        counts = torch.stack(tuple(self.network.operations(self.state.rates)), 1).numpy()
+        return np.broadcast_to(counts, (self.slots, 3))
 
     @torch.inference_mode()
     def drift(self) -> np.ndarray:
@@ -305,7 +319,7 @@ class Session:
                 if delta is not None:
                     size = float(layer.weight.double().norm())
                     # Row by row, so that a slot's figure does not depend on its neighbours.
-                    result[:, index] = [float(own.double().norm()) / size for own in delta]
+                    result[:, index] = [float(change.double().norm()) / size for change in delta]
         if self._sleeper is not None:
             sizes = np.array([float(layer.weight.double().norm()) for layer in self.trained])
             result += np.array([self._sleeper.drift(slot) for slot in range(self.slots)]) / sizes
@@ -322,16 +336,16 @@ class Session:
         plugin = self.state.plugin
         if plugin is None:
             return None
-        found = [
+        thetas = [
             plugin.theta(adaptation, layer)
             for adaptation, layer in zip(self.state.adaptation, self.state.references, strict=True)
         ]
-        values = [theta.mean(-1) for theta in found if theta is not None]
-        return torch.stack(values, 1).numpy() if len(values) == len(found) else None
+        values = [theta.mean(-1) for theta in thetas if theta is not None]
+        return torch.stack(values, 1).numpy() if len(values) == len(thetas) else None
 
     def _slot(self, slot: int, *, begun: bool = False) -> int:
         """Return a slot that there is, and where an episode began if it must have."""
-        slot = index_of(slot, self.slots, what="slot", advice="slots are numbered anew by keep()")
+        slot = index_of(slot, self.slots, what="slot", advice="slots are numbered anew by select()")
         if begun and slot in self._waiting:
             raise InputError(
                 f"slot {slot}: expected one in which an episode began, got none; call begin({slot}, generator) first"
@@ -340,7 +354,7 @@ class Session:
 
     def _unready(self) -> InputError:
         if not self._noise:
-            return InputError("act: expected a session with slots, keep() left none; make a new Session")
+            return InputError("act: expected a session with slots, select() left none; make a new Session")
         waiting = ", ".join(map(str, sorted(self._waiting)))
         return InputError(
             f"act: expected an episode in every slot, none began in slot {waiting}; call begin(slot, generator) first"
@@ -350,6 +364,10 @@ class Session:
         assert self._drawn is not None
         draws = [noise.random(self._drawn, dtype=np.float32) for noise in self._noise if noise is not None]
         return torch.as_tensor(np.stack(draws))
+
+
+def _warn_renamed(old: str, new: str) -> None:
+    warnings.warn(f"{old} is now {new}; the old name goes with version 0.3", DeprecationWarning, stacklevel=3)
 
 
 def _expand(trained: Weights, slots: int) -> Weights:

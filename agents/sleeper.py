@@ -1,4 +1,4 @@
-"""Who sleeps when: self-tests of the slots of a session, what sleep changed in each, and what was rehearsed."""
+"""When slots of a session sleep: self-tests, what sleep changed in each slot, and rehearsal."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ from homeo_rl.snn.state import Weights
 
 
 @dataclass
-class _Bed:
-    """What is known of one slot.
+class _SlotState:
+    """The state of one slot.
 
-    ``weights`` are those that it was given, ``worn`` those that it acts with; ``normal`` is what its layers answered
-    after it slept (None: it never did, what is remembered holds), ``awake`` counts the decisions since
-    then. ``tested`` says whether the weights are those of the last self-test: without a change its outcome would be the
-    same.
+    ``weights`` were set, damage included; ``effective_weights`` are those that it acts with. ``normal`` are the
+    responses of its layers after its last sleep (None before the first: the memory's hold), ``awake`` counts the
+    decisions since then. ``tested``: the weights are those of the last self-test, whose outcome would be the same.
     """
 
     weights: Weights
-    worn: Weights
+    effective_weights: Weights
     decisions: int = 0
     awake: int = 0
     sleeps: int = 0
@@ -38,11 +37,11 @@ class _Bed:
     normal: tuple[Tensor, ...] | None = None
 
 
-class Woken(NamedTuple):
-    """What a slot acts with after it slept.
+class SleepResult(NamedTuple):
+    """The weights of a slot after its sleep.
 
     ``adaptation`` is what its mechanism learned in a rehearsal, a state of one row a layer, with the rate that the
-    rehearsal found; None where it begins anew.
+    rehearsal chose; None where it begins anew.
     """
 
     weights: Weights
@@ -52,13 +51,8 @@ class Woken(NamedTuple):
 class Sleeper:
     """Self-test, sleep and rehearsal for every slot on its own.
 
-    Args:
-        network: whose layers are replayed.
-        plugin: how it sleeps.
-        memory: what it remembers.
-        references: what is normal for the mechanism that adapts awake.
-        slots: how many.
-        act: from the network's outputs to actions of one scale, which tell how well a rehearsal went.
+    ``references`` are those of the mechanism that adapts awake; ``act`` maps the network's outputs to actions of one
+    scale, by which a rehearsal is judged.
     """
 
     def __init__(
@@ -77,65 +71,74 @@ class Sleeper:
             self.rehearsal = Rehearsal(network, memory, plugin.awake, references, act)
         self._trained = network.parameters_of_layers()
         self._passes: bool | None = None  # of the trained weights: asked once
-        self._beds = [_Bed(self._trained, self._trained) for _ in range(slots)]
+        self._slots = [_SlotState(self._trained, self._trained) for _ in range(slots)]
 
     def begin(self, slot: int) -> None:
         """Forget what sleep changed in ``slot``: an episode begins."""
-        self._beds[slot] = _Bed(self._trained, self._trained)
+        self._slots[slot] = _SlotState(self._trained, self._trained)
 
-    def worn(self, slot: int, weights: Weights) -> Weights:
-        """Return what ``slot`` acts with when its own weights become ``weights``: what sleep changed stays on top."""
-        bed = self._beds[slot]
-        bed.worn = _moved(bed.worn, bed.weights, weights) if bed.sleeps else weights
-        bed.weights, bed.tested = weights, False
-        return bed.worn
+    def effective_weights(self, slot: int, weights: Weights) -> Weights:
+        """Return what ``slot`` acts with when its weights become ``weights``: the changes of its sleep are added."""
+        state = self._slots[slot]
+        state.effective_weights = (
+            _add_sleep_changes(state.effective_weights, state.weights, weights) if state.sleeps else weights
+        )
+        state.weights, state.tested = weights, False
+        return state.effective_weights
 
     @torch.inference_mode()
-    def tend(self, slot: int) -> Woken | None:
-        """Test ``slot`` if it is time to, before a decision; return what it woke with, or None: it did not sleep."""
-        bed = self._beds[slot]
-        due = bed.decisions == 0 or bed.decisions % self.plugin.every == self.plugin.every - 1
-        bed.decisions += 1
-        bed.awake += 1
-        if not due or bed.tested or (bed.sleeps and bed.awake < self.plugin.rest):
+    def maybe_sleep(self, slot: int) -> SleepResult | None:
+        """Test ``slot`` before a decision if that is due, and let it sleep if it fails; return None if it did not."""
+        state = self._slots[slot]
+        due = state.decisions == 0 or state.decisions % self.plugin.every == self.plugin.every - 1
+        state.decisions += 1
+        state.awake += 1
+        if not due or state.tested or (state.sleeps and state.awake < self.plugin.rest):
             return None
-        bed.tested = True
-        if self._passed(bed):
+        state.tested = True
+        if self._passed(state):
             return None
-        bed.worn = self.replay.mended(self.plugin, bed.worn, bed.weights)
-        bed.normal = self.replay.answers(bed.worn)
-        bed.sleeps, bed.awake = bed.sleeps + 1, 0
-        return Woken(bed.worn, None if self.rehearsal is None else self.rehearsal(bed.worn).adaptation)
+        state.effective_weights = self.replay.mended(self.plugin, state.effective_weights, state.weights)
+        state.normal = self.replay.answers(state.effective_weights)
+        state.sleeps, state.awake = state.sleeps + 1, 0
+        return SleepResult(
+            state.effective_weights,
+            None if self.rehearsal is None else self.rehearsal(state.effective_weights).adaptation,
+        )
 
-    def keep(self, slots: Sequence[int]) -> None:
+    def select(self, slots: Sequence[int]) -> None:
         """Drop all slots but these."""
-        self._beds = [self._beds[slot] for slot in slots]
+        self._slots = [self._slots[slot] for slot in slots]
 
     @property
     def sleeps(self) -> list[int]:
         """How often each slot slept in its episode."""
-        return [bed.sleeps for bed in self._beds]
+        return [state.sleeps for state in self._slots]
 
     def drift(self, slot: int) -> list[float]:
         """Return the norm of what sleep added to each layer's weights in ``slot``."""
-        bed = self._beds[slot]
-        if not bed.sleeps:
-            return [0.0] * len(bed.worn)
-        return [float((a.weight - b.weight).double().norm()) for a, b in zip(bed.worn, bed.weights, strict=True)]
+        state = self._slots[slot]
+        if not state.sleeps:
+            return [0.0] * len(state.effective_weights)
+        return [
+            float((a.weight - b.weight).double().norm())
+            for a, b in zip(state.effective_weights, state.weights, strict=True)
+        ]
 
-    def _passed(self, bed: _Bed) -> bool:
-        if bed.worn is not self._trained:
-            return self.replay.test(bed.worn, bed.normal).passed(self.plugin.tolerance)
+    def _passed(self, state: _SlotState) -> bool:
+        if state.effective_weights is not self._trained:
+            return self.replay.test(state.effective_weights, state.normal).passed(self.plugin.tolerance)
         if self._passes is None:
             self._passes = self.replay.test(self._trained).passed(self.plugin.tolerance)
         return self._passes
 
 
-def _moved(worn: Weights, before: Weights, after: Weights) -> Weights:
+def _add_sleep_changes(effective_weights: Weights, before: Weights, after: Weights) -> Weights:
     """Return ``after`` with what ``worn`` is more than ``before``; synapses that are gone stay gone."""
     return tuple(
         new._replace(
-            weight=(new.weight + (mine.weight - old.weight)) * (new.weight != 0), bias=new.bias + (mine.bias - old.bias)
+            weight=(new.weight + (current.weight - old.weight)) * (new.weight != 0),
+            bias=new.bias + (current.bias - old.bias),
         )
-        for mine, old, new in zip(worn, before, after, strict=True)
+        for current, old, new in zip(effective_weights, before, after, strict=True)
     )

@@ -66,6 +66,11 @@ class StorageFault(HomeoError):
     exit_code = 5
 
 
+EnvironmentContractError, NumericalError, StorageError = EnvironmentFault, NumericalFault, StorageFault
+NonFiniteUpdateError, NonFiniteInputError = BadUpdate, NonFiniteInput
+"""The same classes by names of PEP 8."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM arrived."""
 

@@ -7,7 +7,7 @@ runs/<algo>/<Env-id>_<n>/
     calibration/                  clean firing rates that homeostasis aims at
     evaluations/<suite>_<n>/      scores.csv, evaluation.json, report.md, returns.png, paths.json, paths.png
     tb/                           TensorBoard
-    checkpoints/                  what the training goes on from, after an interruption or with more steps
+    checkpoints/                  what the training resumes from, after an interruption or with more steps
     <Env-id>.zip, best_model.zip, evaluations.npz, *.monitor.csv, <Env-id>/*.yml    readable by rl-zoo's scripts
 """
 
@@ -21,7 +21,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -32,10 +32,10 @@ from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.spec import RunSpec, dump, parse
 from homeo_rl.storage import bundle
-from homeo_rl.storage.pretrained import FOLDER, near_runs, pretrained_names
+from homeo_rl.storage.pretrained import FOLDER, list_pretrained, near_runs
 
 _GLANCE = 0.5
-"""Seconds for which a lock may be held by a command that only looks whether somebody else holds it."""
+"""Seconds for which a lock may be held by a command that only looks whether another process holds it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Run:
         except OSError as error:
             raise UsageError(f"{path}: cannot make the run folder ({error.strerror}); choose another --out") from None
         run = cls(path, spec)
-        with run.held():
+        with run.hold():
             require_new(path)  # again: another process may have made it a run meanwhile
             run.write_spec()
         return run
@@ -81,7 +81,7 @@ class Run:
         """
         path = path_of(path, what="run")
         if not (path / "run.json").exists():
-            if str(path) in pretrained_names():
+            if str(path) in list_pretrained():
                 return copy_pretrained(str(path), Path("runs"))
             beside = sorted(str(p.parent) for p in path.parent.glob("*/run.json"))[:3] if path.parent.is_dir() else []
             if near := near_runs(str(path)):
@@ -109,15 +109,15 @@ class Run:
         return run if isinstance(run, Run) else cls.open(run)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the run inside a with block, so that no other process writes to it; the lock dies with the process.
+    def hold(self) -> Iterator[None]:
+        """Lock the run inside a with block, so that no other process writes to it; the lock dies with the process.
 
         Raises:
             UsageError: another process holds it.
         """
         with (self.path / ".lock").open("a+") as file:
             deadline = time.monotonic() + _GLANCE
-            while not _locked(file):
+            while not _lock(file, fcntl.LOCK_EX):
                 if time.monotonic() > deadline:
                     file.seek(0)
                     who = file.read().strip() or "another process"
@@ -127,6 +127,15 @@ class Run:
             file.write(f"process {os.getpid()} on {platform.node()}\n")
             file.flush()
             yield
+
+    @property
+    def is_held(self) -> bool:
+        """Whether another process writes to the run; asking leaves no trace."""
+        try:
+            with (self.path / ".lock").open() as file:
+                return not _lock(file, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            return False
 
     def write_spec(self) -> None:
         """Write ``run.json``."""
@@ -183,8 +192,8 @@ class Run:
 
     def evaluations(self) -> list[Path]:
         """All finished evaluations, oldest first."""
-        found = (self.path / "evaluations").glob("*/scores.csv")
-        return sorted((p.parent for p in found), key=lambda p: ((p / "scores.csv").stat().st_mtime_ns, p.name))
+        tables = (self.path / "evaluations").glob("*/scores.csv")
+        return sorted((p.parent for p in tables), key=lambda p: ((p / "scores.csv").stat().st_mtime_ns, p.name))
 
 
 def path_of(value: Any, *, what: str) -> Path:
@@ -197,14 +206,10 @@ def path_of(value: Any, *, what: str) -> Path:
     return Path(value)
 
 
-def _locked(file: IO[str]) -> bool:
-    """Take the lock if it is free.
-
-    Raises:
-        StorageFault: the file system has no locks.
-    """
+def _lock(file: IO[str], kind: int) -> bool:
+    """Take a lock (`fcntl.LOCK_EX` or `fcntl.LOCK_SH`) if it is free; return whether it was."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
@@ -234,19 +239,21 @@ def _left_by_a_kill(entry: Path) -> bool:
     return entry.name == ".lock" or entry.name.startswith("run.json.")
 
 
+def next_numbered(folder: Path, stem: str) -> Path:
+    """Return ``folder/<stem>_<n>`` with n >= 1 above all that are there."""
+    taken = [path.name.rpartition("_")[2] for path in folder.glob("*") if path.name.startswith(f"{stem}_")]
+    return folder / f"{stem}_{max((int(n) for n in taken if n.isdigit()), default=0) + 1}"
+
+
 def make_numbered(folder: Path, stem: str) -> Path:
     """Make ``folder/<stem>_<n>`` with the first free n >= 1; exclusive, so no two callers get the same one."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        taken = [p.name.rpartition("_")[2] for p in folder.glob(f"{stem}_*")]
-        number = max((int(n) for n in taken if n.isdigit()), default=0) + 1
         while True:
-            try:
-                (folder / f"{stem}_{number}").mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return folder / f"{stem}_{number}"
+            path = next_numbered(folder, stem)
+            with suppress(FileExistsError):
+                path.mkdir()
+                return path
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
 
@@ -258,16 +265,16 @@ def slug(name: str) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide numbers."""
-    found = {"python": platform.python_version()}
+    result = {"python": platform.python_version()}
     for package in ("homeo-rl", "gymnasium", "mujoco", "numpy", "stable-baselines3", "torch"):
         try:
-            found[package] = importlib.metadata.version(package)
+            result[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            result[package] = "not installed"
+    return result
 
 
-def copied(source: Run, target: Path, *, which: str = "policy") -> Run:
+def copy_run(source: Run, target: Path, *, which: str = "policy") -> Run:
     """Return the run ``target``, made with the policy of ``source`` and nothing else if it is not there yet.
 
     ``which`` is another policy bundle that has to be there too.
@@ -312,4 +319,8 @@ def copy_pretrained(name: str, folder: Path) -> Run:
     Raises:
         UsageError: something else is at that place, or it cannot be written.
     """
-    return copied(Run.open(FOLDER / name), folder / name)
+    return copy_run(Run.open(FOLDER / name), folder / name)
+
+
+copied, pretrained_names = copy_run, list_pretrained
+"""The older names, until version 0.3."""

@@ -1,4 +1,4 @@
-"""SB3's Monitor for long trainings: what it keeps does not grow, and its file can be gone on with."""
+"""SB3's Monitor for long trainings: its memory does not grow, and its file can be continued."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from stable_baselines3.common.monitor import Monitor, ResultsWriter
 
 KEPT = 100
-"""Episodes that a monitor remembers; SB3's own remembers all of them, 100 bytes each. The file has them all."""
+"""Episodes that a monitor remembers; SB3's remembers all of them, 100 bytes each. The file has them all."""
 
 _PLAIN = (bool, int, float, str, np.bool_, np.number, np.ndarray, list, tuple, dict, type(None))
 
@@ -18,11 +18,8 @@ _PLAIN = (bool, int, float, str, np.bool_, np.number, np.ndarray, list, tuple, d
 class Monitored(Monitor[Any, Any]):
     """SB3's Monitor, bounded, whose file is chosen when the run folder is known.
 
-    Of infos plain data goes on, which can be copied and sent: SB3 copies every info in every step, and an environment
-    may tell of a simulator or a lock.
-
-    Args:
-        env: what is monitored.
+    Of infos plain data is passed on, which can be copied and sent: SB3 copies every info in every step, and that of an
+    environment may hold a simulator or a lock.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Where Stable-Baselines3 keeps an actor: told by the names of a policy's tensors alone."""
+"""Where Stable-Baselines3 keeps an actor, found by the names of a policy's tensors alone."""
 
 from __future__ import annotations
 
@@ -41,28 +41,24 @@ class Actor:
 def find_actor(entries: Mapping[str, Entry], path: Path) -> Actor:
     """Find the actor among the tensors of a zip.
 
-    Args:
-        entries: all of them.
-        path: of the zip, for messages.
-
     Raises:
         UsageError: there is none, or it has parts that are not layers of an MLP.
     """
     for network, normaliser in _OURS.items():
         if any(name.startswith(network) for name in entries):
             parts = {"network.": network, "normaliser.": normaliser}
-            found = {
+            tensors = {
                 ours + name.removeprefix(theirs): name
                 for ours, theirs in parts.items()
                 for name in entries
                 if name.startswith(theirs)
             }
             sac = any(name.startswith("actor.log_std.") for name in entries)
-            return Actor("ppo" if network.startswith("action") else "sac" if sac else "td3", True, found)
+            return Actor("ppo" if network.startswith("action") else "sac" if sac else "td3", True, tensors)
     algo = "ppo" if "action_net.weight" in entries else "sac" if "actor.mu.weight" in entries else "td3"
     count = sum(f"{_HIDDEN[algo]}.{2 * index}.weight" in entries for index in range(len(entries)))
     layers = [f"{_HIDDEN[algo]}.{2 * index}" for index in range(count)] + _HEAD[algo]
-    found = {
+    tensors = {
         f"network.layers.{index}.{part}": f"{layer}.{part}"
         for index, layer in enumerate(layers)
         for part in ("weight", "bias")
@@ -70,7 +66,7 @@ def find_actor(entries: Mapping[str, Entry], path: Path) -> Actor:
     exploring = [name for name in ("log_std", "actor.log_std") if name in entries and len(entries[name].shape) != 1]
     if exploring:
         raise UsageError(f"{path}: {exploring[0]}: a policy with state-dependent exploration (gSDE) is not read")
-    acting = set(found.values())
+    acting = set(tensors.values())
     missing = sorted(acting - set(entries))
     more = [name for name in entries if name not in acting and not name.startswith(_NOT_ACTING)]
     if not layers or missing:
@@ -81,4 +77,4 @@ def find_actor(entries: Mapping[str, Entry], path: Path) -> Actor:
             f"{path}: expected {_WHOLE}, found {printable(more[0])} beside it: features extractors, normalisation "
             "layers and other parts of an actor are not read"
         )
-    return Actor(algo, False, found)
+    return Actor(algo, False, tensors)

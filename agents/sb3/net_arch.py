@@ -35,3 +35,13 @@ def split_net_arch(arch: Any, *, shared: bool, where: str) -> tuple[Widths, Widt
             raise UsageError(f"{where}: net_arch: expected widths [64, 64] or {{pi: [...], vf: [...]}}, got {arch!r}")
     actor, critic = (None if part is None else list(part) for part in parts)
     return actor, critic
+
+
+def resolve_widths(agent_kwargs: dict[str, Any] | None, net_arch: Any) -> tuple[dict[str, Any] | None, Widths]:
+    """Return the fields of the actor's network, its widths among them, and the critic's widths.
+
+    Raises:
+        UsageError: ``net_arch`` has another form.
+    """
+    actor, critic = split_net_arch(net_arch, shared=False, where="policy_kwargs")
+    return agent_kwargs if actor is None else {"hidden": actor, **(agent_kwargs or {})}, critic

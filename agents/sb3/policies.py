@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, create_mlp
@@ -32,8 +33,8 @@ from torch import Tensor, nn
 from homeo_rl.agents.controller import Controller, Normaliser, PolicyNetwork, Squasher, build_network
 from homeo_rl.agents.online_adaptation import OnlineAdaptation
 from homeo_rl.agents.presets import controller_spec
-from homeo_rl.agents.sb3.net_arch import Widths, split_net_arch
-from homeo_rl.agents.sb3.spaces import acted, extracted, is_row, seen
+from homeo_rl.agents.sb3.net_arch import Widths, resolve_widths
+from homeo_rl.agents.sb3.spaces import action_output_space, feature_space, flat_observation_space, is_row
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis.protocol import Homeostasis
 from homeo_rl.numerics.arrays import require_numbers
@@ -76,14 +77,14 @@ class Head(nn.Module):
         self.squasher = Squasher(spec)
         self.output = output
         self.online: OnlineAdaptation | None = None
-        self.collecting = False
+        self.adapting = False
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features [B, D] to [B, K]; only a policy that is collecting a rollout adapts."""
-        if self.collecting and self.online is not None:
+        if self.adapting and self.online is not None:
             y = self.online.decide(features)
-        elif self.online is not None and self.online.inside:
-            y, _ = self.network(features, self.online.fresh(len(features)))
+        elif self.online is not None and self.online.within_decision:
+            y, _ = self.network(features, self.online.initial_state(len(features)))
         else:
             y, _ = self.network(features)
         if self.output == "action":
@@ -110,7 +111,7 @@ class SpikingPolicyMixin:
         """Return the actor's network with its squashing; each policy says where SB3 keeps it."""
         raise NotImplementedError
 
-    def seeing(self) -> BaseFeaturesExtractor:
+    def actor_features_extractor(self) -> BaseFeaturesExtractor:
         """Return the actor's features extractor; each policy says where SB3 keeps it."""
         raise NotImplementedError
 
@@ -120,7 +121,7 @@ class SpikingPolicyMixin:
         Raises:
             UsageError: the policy has a features extractor of its own.
         """
-        extractor = self.seeing()
+        extractor = self.actor_features_extractor()
         if not isinstance(extractor, NormaliserExtractor):
             raise UsageError(
                 f"this policy sees through {type(extractor).__name__} and has no normaliser; without "
@@ -163,11 +164,38 @@ class SpikingPolicyMixin:
         controller.network.load_state_dict(self.head().network.state_dict())
         return controller.eval().requires_grad_(False)
 
+    def _specify(
+        self,
+        spaces: tuple[gym.Space[Any], gym.Space[Any]],
+        algo: str,
+        agent: str,
+        agent_kwargs: dict[str, Any] | None,
+        net_arch: Any,
+        spec: ControllerSpec | None,
+        kwargs: dict[str, Any],
+    ) -> Widths:
+        """Settle which actor is built, and take a features extractor out of ``kwargs``; return the critic's widths."""
+        self.agent = agent
+        self.agent_kwargs, critic = resolve_widths(agent_kwargs, net_arch)
+        self.extractor = _own_extractor(kwargs, spaces[0])
+        action_space = action_output_space(spaces[1])
+        self._spec_for = partial(
+            controller_spec, agent, action_space=action_space, algo=algo, overrides=self.agent_kwargs
+        )
+        if not self.extractor:  # with one, the number of its features is known later
+            self.controller_spec = self._spec_for(flat_observation_space(spaces[0]))
+        if spec is not None and (self.extractor or spec != self.controller_spec):
+            raise UsageError(
+                f"agent {agent}: expected the controller that the run's specification describes, these spaces make "
+                "another; train where observations and actions are those of the plain environment"
+            )
+        return critic
+
     def _arguments(self, inherited: dict[str, Any], net_arch: Any) -> dict[str, Any]:
         """Return what `BasePolicy.save` needs to build the policy again, from what SB3's own would need."""
-        kept = {name: value for name, value in inherited.items() if name not in _EXTRACTOR}
-        own = {"agent": self.agent, "agent_kwargs": self.agent_kwargs, "net_arch": net_arch}
-        return kept | own | self.extractor
+        inherited_kept = {name: value for name, value in inherited.items() if name not in _EXTRACTOR}
+        ours = {"agent": self.agent, "agent_kwargs": self.agent_kwargs, "net_arch": net_arch}
+        return inherited_kept | ours | self.extractor
 
     def adapt_online(self, plugin: Homeostasis, *, window: int = 1000) -> OnlineAdaptation:
         """Let ``plugin`` adapt while rollouts are collected (see `homeo_rl.agents.online_adaptation`).
@@ -184,13 +212,20 @@ class SpikingPolicyMixin:
         return online
 
     @contextlib.contextmanager
-    def _collecting(self) -> Iterator[None]:
+    def _adapting(self) -> Iterator[None]:
         head = self.head()
-        head.collecting = True
+        head.adapting = True
         try:
             yield
         finally:
-            head.collecting = False
+            head.adapting = False
+
+
+def policy_of(model: BaseAlgorithm) -> SpikingPolicyMixin:
+    """Return the policy of an algorithm that was built with one of these."""
+    policy = model.policy
+    assert isinstance(policy, SpikingPolicyMixin)
+    return policy
 
 
 class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
@@ -204,6 +239,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
         agent_kwargs: network fields that replace the preset's.
         net_arch: hidden widths of the value function, or SB3's ``{"pi": [...], "vf": [...]}``.
         log_std_init: start of the log standard deviation, in units of the action.
+        spec: what the actor has to be, where it is already written down; the other arguments must give the same.
         kwargs: SB3's remaining arguments. A ``features_extractor_class`` takes the normaliser's place, and the policy
             is then one for SB3 alone: it has no `controller`. With ``use_sde`` the noise depends on the features.
 
@@ -221,18 +257,12 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
         agent_kwargs: dict[str, Any] | None = None,
         net_arch: list[int] | dict[str, list[int]] | None = None,
         log_std_init: float = -0.5,
+        spec: ControllerSpec | None = None,
         **kwargs: Any,
     ) -> None:
-        agent_kwargs, critic = _widths(agent_kwargs, net_arch)
-        self.agent, self.agent_kwargs = agent, agent_kwargs
-        self.extractor = _own_extractor(kwargs, observation_space)
         # SB3 squashes what gSDE has added its noise to by tanh, as SAC does.
         algo = "sac" if kwargs.get("squash_output") else "ppo"
-        self._spec = partial(
-            controller_spec, agent, action_space=acted(action_space), algo=algo, overrides=agent_kwargs
-        )
-        if not self.extractor:
-            self.controller_spec = self._spec(seen(observation_space))
+        critic = self._specify((observation_space, action_space), algo, agent, agent_kwargs, net_arch, spec, kwargs)
         super().__init__(
             observation_space,
             action_space,
@@ -245,7 +275,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         if self.extractor:
-            self.controller_spec = self._spec(extracted(self.features_dim))
+            self.controller_spec = self._spec_for(feature_space(self.features_dim))
         super()._build(lr_schedule)
         raw = self.controller_spec.discrete or self.squash_output
         self.action_net = Head(self.controller_spec, "raw" if raw else "action")
@@ -260,13 +290,13 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
         assert isinstance(self.action_net, Head)
         return self.action_net
 
-    def seeing(self) -> BaseFeaturesExtractor:
+    def actor_features_extractor(self) -> BaseFeaturesExtractor:
         """Return the shared features extractor."""
         return self.features_extractor
 
     def forward(self, obs: Any, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Choose actions for a rollout; SB3 calls this there and nowhere else."""
-        with self._collecting():
+        with self._adapting():
             return super().forward(obs, deterministic)
 
 
@@ -285,17 +315,12 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         agent: str = "popsan",
         agent_kwargs: dict[str, Any] | None = None,
         net_arch: list[int] | dict[str, list[int]] | None = None,
+        spec: ControllerSpec | None = None,
         **kwargs: Any,
     ) -> None:
-        agent_kwargs, critic = _widths(agent_kwargs, net_arch)
-        self.agent, self.agent_kwargs = agent, agent_kwargs
+        spaces = observation_space, action_space
+        critic = self._specify(spaces, self.algo, agent, agent_kwargs, net_arch, spec, kwargs)
         self.critic_arch = [256, 256] if critic is None else critic
-        self.extractor = _own_extractor(kwargs, observation_space)
-        self._spec = partial(
-            controller_spec, agent, action_space=acted(action_space), algo=self.algo, overrides=agent_kwargs
-        )
-        if not self.extractor:
-            self.controller_spec = self._spec(seen(observation_space))
         super().__init__(  # type: ignore[call-arg]  # SB3's policy, next in line
             observation_space,
             action_space,
@@ -309,7 +334,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         """Return the arguments of an actor of ours."""
         kwargs: dict[str, Any] = self._update_features_extractor(self.actor_kwargs, features_extractor)  # type: ignore[attr-defined]  # SB3's
         if self.extractor:
-            self.controller_spec = self._spec(extracted(kwargs["features_dim"]))
+            self.controller_spec = self._spec_for(feature_space(kwargs["features_dim"]))
         return kwargs | {"controller_spec": self.controller_spec}
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -322,7 +347,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         assert isinstance(head, Head)
         return head
 
-    def seeing(self) -> BaseFeaturesExtractor:
+    def actor_features_extractor(self) -> BaseFeaturesExtractor:
         """Return the actor's features extractor."""
         extractor = self.actor.features_extractor
         assert isinstance(extractor, BaseFeaturesExtractor)
@@ -336,7 +361,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Return actions as SB3's own method does."""
-        with self._collecting() if episode_start is None else contextlib.nullcontext():
+        with self._adapting() if episode_start is None else contextlib.nullcontext():
             return super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc,no-any-return]  # as above
 
 
@@ -349,14 +374,14 @@ class SpikingSACActor(SACActor):
 
     def __init__(self, *args: Any, controller_spec: ControllerSpec, log_std_arch: list[int], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._own = {"controller_spec": controller_spec, "log_std_arch": log_std_arch}
+        self._constructor_arguments = {"controller_spec": controller_spec, "log_std_arch": log_std_arch}
         actions = controller_spec.network.outputs
         self.mu = Head(controller_spec, "raw")
         if not self.use_sde:
             self.log_std = nn.Sequential(*create_mlp(self.features_dim, actions, log_std_arch, self.activation_fn))  # type: ignore[assignment]  # SB3 types it as a Linear
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self._own
+        return super()._get_constructor_parameters() | self._constructor_arguments
 
 
 class SpikingTD3Actor(TD3Actor):
@@ -364,11 +389,11 @@ class SpikingTD3Actor(TD3Actor):
 
     def __init__(self, *args: Any, controller_spec: ControllerSpec, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._own = {"controller_spec": controller_spec}
+        self._constructor_arguments = {"controller_spec": controller_spec}
         self.mu = Head(controller_spec, "unit")  # type: ignore[assignment]  # SB3 types it as a Sequential
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self._own
+        return super()._get_constructor_parameters() | self._constructor_arguments
 
 
 class SpikingSACPolicy(_OffPolicyMixin, SACPolicy):
@@ -409,13 +434,7 @@ def _normalising(spec: ControllerSpec) -> dict[str, Any]:
 
 def _own_extractor(kwargs: dict[str, Any], observation_space: gym.Space[Any]) -> dict[str, Any]:
     """Take a features extractor out of the arguments; empty where the normaliser is to be it."""
-    given = {name: kwargs.pop(name) for name in _EXTRACTOR if name in kwargs}
-    if given.get("features_extractor_class") is not None:
-        return given
+    arguments = {name: kwargs.pop(name) for name in _EXTRACTOR if name in kwargs}
+    if arguments.get("features_extractor_class") is not None:
+        return arguments
     return {"features_extractor_class": CombinedExtractor} if isinstance(observation_space, gym.spaces.Dict) else {}
-
-
-def _widths(agent_kwargs: dict[str, Any] | None, net_arch: Any) -> tuple[dict[str, Any] | None, Widths]:
-    """Return the network's fields with the actor's widths among them, and the critic's widths."""
-    actor, critic = split_net_arch(net_arch, shared=False, where="policy_kwargs")
-    return agent_kwargs if actor is None else {"hidden": actor, **(agent_kwargs or {})}, critic

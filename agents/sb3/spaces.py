@@ -15,7 +15,7 @@ def is_row(space: gym.Space[Any]) -> bool:
     return isinstance(space, Box) and len(space.shape) == 1
 
 
-def seen(space: gym.Space[Any]) -> Box:
+def flat_observation_space(space: gym.Space[Any]) -> Box:
     """Return what is left of an observation after SB3's preprocessing (one-hot, images / 255) and flattening."""
     if is_row(space):
         assert isinstance(space, Box)
@@ -25,12 +25,12 @@ def seen(space: gym.Space[Any]) -> Box:
     return Box(0.0, 1.0, (get_flattened_obs_dim(space),), np.float32)
 
 
-def extracted(features: int) -> Box:
+def feature_space(features: int) -> Box:
     """Return what a features extractor of one's own gives."""
     return Box(-np.inf, np.inf, (features,), np.float32)
 
 
-def acted(space: gym.Space[Any]) -> gym.Space[Any]:
+def action_output_space(space: gym.Space[Any]) -> gym.Space[Any]:
     """Return what an actor's outputs stand for: bounded numbers, or scores of choices, those of several in a row."""
     if isinstance(space, Box) and len(space.shape) != 1:
         return Box(

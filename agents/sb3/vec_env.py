@@ -72,16 +72,16 @@ class GymVecEnv(VecEnv):
             ) from error
         self._check("reward", rewards)
         dones = terminated | truncated
-        told: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        row_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for i in (int(row) for row in np.flatnonzero(dones)):
             self._check("observation", np.asarray(infos["final_obs"][i])[None], first=i)
             self._steps[i] = 0  # what follows is another episode's
-            told[i] = _row(infos["final_info"], i)
-            told[i]["terminal_observation"] = infos["final_obs"][i]
-            told[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
+            row_infos[i] = _row(infos["final_info"], i)
+            row_infos[i]["terminal_observation"] = infos["final_obs"][i]
+            row_infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
             self.reset_infos[i] = _row(infos, i)
         self._check("observation", observations)
-        return observations, rewards.astype(np.float32), dones, told
+        return observations, rewards.astype(np.float32), dones, row_infos
 
     def close(self) -> None:
         """Close the environment."""
@@ -117,10 +117,10 @@ class GymVecEnv(VecEnv):
 
     def _check(self, what: str, values: np.ndarray, *, first: int = 0) -> None:
         """Check the numbers of robots from ``first`` on, one a row."""
-        found = wrong_entry(values)
-        if found is not None:
-            place, number = found
-            robot, entry = first + place[0], f", entry {place[1]}," if len(place) == 2 else ""
+        wrong = wrong_entry(values)
+        if wrong is not None:
+            index, number = wrong
+            robot, entry = first + index[0], f", entry {index[1]}," if len(index) == 2 else ""
             raise NumericalFault(
                 f"{self._name}: step {self._steps[robot]}: {what} of robot {robot}{entry} is {number}; "
                 f"expected finite numbers within {LIMIT:g}; stopped before it reached the "
@@ -130,9 +130,9 @@ class GymVecEnv(VecEnv):
 
 def _row(infos: dict[str, Any], row: int) -> dict[str, Any]:
     """Take one robot's info out of a vector's."""
-    found = {}
+    info = {}
     for key, values in infos.items():
         if not key.startswith("_") and key not in ("final_obs", "final_info") and infos.get(f"_{key}", ())[row]:
             value = values[row]
-            found[key] = value.item() if isinstance(value, np.generic) else value
-    return found
+            info[key] = value.item() if isinstance(value, np.generic) else value
+    return info

@@ -17,6 +17,7 @@ import yaml
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.numerics.limits import LIMIT
 from homeo_rl.storage import files, safetensors_file
+from homeo_rl.storage.npz_header import read_arrays
 from homeo_rl.storage.pickle_outline import MAX_BYTES, Object, array_of, outline
 
 CLIP, EPSILON = 10.0, 1e-8
@@ -60,7 +61,7 @@ def read_statistics(path: Path, size: int) -> Statistics:
         arrays = _arrays(path)
     except (StorageFault, UsageError) as fault:
         raise UsageError(f"--normalize-from {fault}") from None
-    found: dict[str, np.ndarray] = {}
+    values: dict[str, np.ndarray] = {}
     for name, names in {**_NAMES, **_SINGLE}.items():
         array = next((arrays[one] for one in names if one in arrays), None)
         if array is None and name in _NAMES:
@@ -73,16 +74,16 @@ def read_statistics(path: Path, size: int) -> Statistics:
                 f"{flag}: {name}: expected {size if shape else 1} numbers for this environment, found {array.dtype} "
                 f"{array.shape}; check --env"
             )
-        found[name] = array.astype(np.float64).reshape(shape)
-        if not np.all(np.abs(found[name]) <= (LIMIT**2 if name == "var" else LIMIT)):
+        values[name] = array.astype(np.float64).reshape(shape)
+        if not np.all(np.abs(values[name]) <= (LIMIT**2 if name == "var" else LIMIT)):
             raise UsageError(f"{flag}: {name}: expected finite numbers within {LIMIT:g}, found others")
-    made = Statistics(
-        found["mean"], found["var"], float(found.get("clip", np.float64(CLIP))),
-        float(found.get("epsilon", np.float64(EPSILON))),
+    statistics = Statistics(
+        values["mean"], values["var"], float(values.get("clip", np.float64(CLIP))),
+        float(values.get("epsilon", np.float64(EPSILON))),
     )  # fmt: skip
-    if not (made.var >= 0).all() or made.clip <= 0 or made.epsilon <= 0:
+    if not (statistics.var >= 0).all() or statistics.clip <= 0 or statistics.epsilon <= 0:
         raise UsageError(f"{flag}: expected variances of at least 0, clip_obs and epsilon above 0, found others")
-    return made
+    return statistics
 
 
 def signs_beside(path: Path) -> Iterator[str]:
@@ -99,29 +100,19 @@ def signs_beside(path: Path) -> Iterator[str]:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a file by name.
-
-    Raises:
-        StorageFault: it is none, or damaged.
-    """
-    with files.opened(path.resolve(), MAX_BYTES) as file:
+    """Return the arrays of a file by name."""
+    with files.open_regular(path.resolve(), MAX_BYTES) as file:
         blob = file.readall()
     if path.suffix == ".safetensors":
-        with files.opened(path.resolve(), MAX_BYTES) as file:
+        with files.open_regular(path.resolve(), MAX_BYTES) as file:
             return safetensors_file.read(file, safetensors_file.read_table(file, len(blob), path), path)
     if blob.startswith(b"PK"):
-        from homeo_rl.agents.importers import read_arrays
-
         return read_arrays(path.resolve())
     return _of_pickle(outline(blob, str(path)), path)
 
 
 def _of_pickle(made: Any, path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a VecNormalize, or of its state.
-
-    Raises:
-        StorageFault: it is something else.
-    """
+    """Return the arrays of a VecNormalize, or of its state."""
     state = made.state if isinstance(made, Object) else made
     if not isinstance(state, dict) or "obs_rms" not in state:
         raise StorageFault(f"{path}: expected what VecNormalize.save of Stable-Baselines3 writes, found something else")
@@ -130,9 +121,9 @@ def _of_pickle(made: Any, path: Path) -> dict[str, np.ndarray]:
     inner = state["obs_rms"].state if isinstance(state["obs_rms"], Object) else None
     if not isinstance(inner, dict):
         raise StorageFault(f"{path}: expected statistics of one observation, found several (norm_obs_keys)")
-    told = {"mean": inner.get("mean"), "var": inner.get("var")}
-    told |= {name: state[name] for name in ("clip_obs", "epsilon") if name in state}
-    arrays = {name: array_of(value) for name, value in told.items()}
+    fields = {"mean": inner.get("mean"), "var": inner.get("var")}
+    fields |= {name: state[name] for name in ("clip_obs", "epsilon") if name in state}
+    arrays = {name: array_of(value) for name, value in fields.items()}
     missing = next((name for name, array in arrays.items() if array is None), None)
     if missing is not None:
         raise StorageFault(f"{path}: {missing}: expected a plain array, found another form; save it as an .npz")
@@ -145,7 +136,7 @@ def _says_normalize(path: Path) -> bool:
     It is a mapping, or the tagged list of pairs as which rl-zoo dumps an OrderedDict; no tag of it is followed.
     """
     try:
-        with files.opened(path.resolve(), _CONFIG) as file:
+        with files.open_regular(path.resolve(), _CONFIG) as file:
             node = yaml.compose(file.readall().decode("utf-8"), Loader=yaml.SafeLoader)
     except (StorageFault, yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError):
         return False
@@ -164,7 +155,7 @@ def _says_normalize(path: Path) -> bool:
 
 def _normalizes(value: yaml.Node) -> bool:
     if not isinstance(value, yaml.ScalarNode):
-        told: Mapping[str, Any] = {k.value: v.value for k, v in value.value if isinstance(k, yaml.ScalarNode)}
-        return str(told.get("norm_obs", "true")).lower() == "true"
+        pairs: Mapping[str, Any] = {k.value: v.value for k, v in value.value if isinstance(k, yaml.ScalarNode)}
+        return str(pairs.get("norm_obs", "true")).lower() == "true"
     text = value.value.replace(" ", "").replace("'", "").replace('"', "").lower()
     return text not in ("false", "no", "null", "") and "norm_obs=false" not in text and "norm_obs:false" not in text

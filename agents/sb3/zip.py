@@ -61,12 +61,11 @@ def import_sb3_zip(
     if not os.path.lexists(path):
         raise UsageError(f"{path}: expected a zip of Stable-Baselines3, found none; check the path")
     try:
-        with _opened(path) as (archive, document):
+        with _open_zip(path) as (archive, document):
             actor = find_actor(archive.entries, path)
-            told = document.get("policy_kwargs")
-            spec = _spec(
-                actor, archive, env, agent, dict(overrides or {}), told if isinstance(told, dict) else {}, path
-            )
+            policy_kwargs = document.get("policy_kwargs")
+            policy_kwargs = policy_kwargs if isinstance(policy_kwargs, dict) else {}
+            spec = _spec(actor, archive, env, agent, dict(overrides or {}), policy_kwargs, path)
             statistics = _statistics(actor, spec, document, normalize_from, path)
             if statistics is not None:
                 spec = replace(spec, normalise=True, clip=statistics.clip, epsilon=statistics.epsilon)
@@ -82,7 +81,7 @@ def read_sb3_zip(path: Path, spec: ControllerSpec) -> Controller:
         StorageFault: the file is missing, damaged or hostile.
         UsageError: it holds another policy.
     """
-    with _opened(path) as (archive, _):
+    with _open_zip(path) as (archive, _):
         actor = find_actor(archive.entries, path)
         if not actor.ours:
             raise UsageError(
@@ -99,21 +98,21 @@ def read_policy(path: Path) -> dict[str, np.ndarray]:
         UsageError: the file is damaged or hostile, or no such zip.
     """
     try:
-        with _opened(path) as (archive, _):
+        with _open_zip(path) as (archive, _):
             return archive.read(archive.entries)
     except StorageFault as fault:
         raise UsageError(str(fault)) from None
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[TensorArchive, dict[str, Any]]]:
-    """Open a zip; yields the policy's tensors, and what its ``data`` say in plain JSON, the rest staying closed."""
-    with zip_archive.opened(path) as archive:
+def _open_zip(path: Path) -> Iterator[tuple[TensorArchive, dict[str, Any]]]:
+    """Open a zip; yield the policy's tensors, and what its ``data`` say in plain JSON; its pickles stay closed."""
+    with zip_archive.open_zip(path) as archive:
         infos = {info.filename: info for info in archive.infolist()}
         if "policy.pth" not in infos:
             raise UsageError(f"{path}: expected a zip of Stable-Baselines3 with a policy.pth, found none in it")
         document = _document(archive, infos.get("data"), path)
-        with torch_archive.opened(archive, infos["policy.pth"], f"{path}: policy.pth") as tensors:
+        with torch_archive.open_member(archive, infos["policy.pth"], f"{path}: policy.pth") as tensors:
             yield tensors, document
 
 
@@ -121,23 +120,19 @@ def _document(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, path: Path
     if info is None:
         return {}
     where = f"{path}: data"
-    return strict_json.decode(zip_archive.whole(archive, info, strict_json.SMALL.size, where), where)
+    return strict_json.decode(zip_archive.read_member(archive, info, strict_json.SMALL.size, where), where)
 
 
 def _statistics(
-    actor: Actor, spec: ControllerSpec, document: Mapping[str, Any], given: Path | None, path: Path
+    actor: Actor, spec: ControllerSpec, document: Mapping[str, Any], normalize_from: Path | None, path: Path
 ) -> Statistics | None:
-    """Return the statistics that the user names; None where observations go in as they are.
-
-    Raises:
-        UsageError: they do not fit, or the user names none and something says that there are some.
-    """
+    """Return the statistics that the user names; None where observations go in as they are."""
     if actor.ours:
-        if given is not None:
+        if normalize_from is not None:
             raise UsageError(f"{path}: has a normaliser of its own, as train leaves it; leave --normalize-from out")
         return None
-    if given is not None:
-        return None if str(given) == NONE else read_statistics(given, spec.network.inputs)
+    if normalize_from is not None:
+        return None if str(normalize_from) == NONE else read_statistics(normalize_from, spec.network.inputs)
     sign = next(signs_beside(path), "")
     if not sign and actor.algo == "ppo" and document.get("_last_original_obs") is not None:
         sign = "its data (_last_original_obs)"  # which on-policy algorithms keep behind a VecNormalize only
@@ -156,15 +151,11 @@ def _spec(
     env: gym.Env[np.ndarray, np.ndarray],
     agent: str,
     overrides: dict[str, Any],
-    told: dict[str, Any],
+    policy_kwargs: dict[str, Any],
     path: Path,
 ) -> ControllerSpec:
-    """Return the controller that the user asks for.
-
-    Raises:
-        UsageError: it cannot represent the actor, or the zip says something else where the user says nothing.
-    """
-    _ask_where_told_otherwise(actor, agent, overrides, told, path)
+    """Return the controller that the user asks for."""
+    _require_agreement(actor, agent, overrides, policy_kwargs, path)
     if not actor.ours:
         _require_mlp(agent, overrides, path)
     fields = dict(overrides)
@@ -197,23 +188,19 @@ def _require_mlp(agent: str, overrides: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _ask_where_told_otherwise(
-    actor: Actor, agent: str, overrides: Mapping[str, Any], told: Mapping[str, Any], path: Path
+def _require_agreement(
+    actor: Actor, agent: str, overrides: Mapping[str, Any], policy_kwargs: Mapping[str, Any], path: Path
 ) -> None:
-    """Compare what the zip says about its architecture with what the user leaves open.
-
-    Raises:
-        UsageError: with the words that the user could say.
-    """
+    """Compare what the zip says about its architecture with what the user leaves open."""
     says = ""
     if actor.ours:
-        named, more = told.get("agent", "popsan"), told.get("agent_kwargs")
+        named, more = policy_kwargs.get("agent", "popsan"), policy_kwargs.get("agent_kwargs")
         if not agent and named in [name for name in PRESETS if name != DEFAULT_AGENT]:
             says = f"--agent {named}"
         for key, value in (more if isinstance(more, dict) else {}).items():
             if key not in overrides and key != "hidden" and not says:
                 says = f"--agent-kwargs {shlex.quote(f'{printable(key, 40)}:{printable(json.dumps(value), 80)}')}"
-    elif "activation" not in overrides and (named := told.get("activation_fn")) is not None:
+    elif "activation" not in overrides and (named := policy_kwargs.get("activation_fn")) is not None:
         name = str(named).removesuffix("'>").rpartition(".")[2].lower()
         if name in _ACTIVATION.values() and name != _ACTIVATION[actor.algo]:
             says = f"--agent-kwargs activation:{name}"
@@ -240,37 +227,28 @@ def _hidden(actor: Actor, archive: TensorArchive, path: Path) -> list[int]:
 def _controller(
     actor: Actor, archive: TensorArchive, spec: ControllerSpec, path: Path, statistics: Statistics | None = None
 ) -> Controller:
-    """Build the controller that ``spec`` describes from the actor's tensors.
-
-    Raises:
-        UsageError: naming the first tensor that does not fit.
-    """
+    """Build the controller that ``spec`` describes from the actor's tensors."""
     # Layers come first: they are most of a network, and it is not built before they are known to be there.
     expected = {name: (shape, "float32") for name, shape in _layers(spec.network)}
     _compare(expected, actor, archive, path)
-    own = _shapes_of(spec)
-    strange = sorted(set(actor.names) - set(own))
-    if strange and actor.ours:
-        raise UsageError(f"{path}: {printable(strange[0])}: not part of this architecture; check --agent")
-    _compare({name: own[name] for name in own if actor.ours or name in actor.names}, actor, archive, path)
+    shapes = {
+        name: (tuple(value.shape), str(value.dtype).removeprefix("torch."))
+        for name, value in Controller(spec).state_dict().items()
+    }
+    unexpected = sorted(set(actor.names) - set(shapes))
+    if unexpected and actor.ours:
+        raise UsageError(f"{path}: {printable(unexpected[0])}: not part of this architecture; check --agent")
+    _compare({name: shapes[name] for name in shapes if actor.ours or name in actor.names}, actor, archive, path)
     read = archive.read(actor.names.values())
     tensors = {name: read[theirs] for name, theirs in actor.names.items()}
     if not actor.ours:  # it has no normaliser: that of a new controller lets observations pass as they are
         tensors |= {
-            name: np.zeros(shape, dtype) for name, (shape, dtype) in own.items() if name.startswith("normaliser.")
+            name: np.zeros(shape, dtype) for name, (shape, dtype) in shapes.items() if name.startswith("normaliser.")
         }
         tensors["normaliser.running_var"] += 1.0
     if statistics is not None:
         tensors |= {"normaliser.running_mean": statistics.mean, "normaliser.running_var": statistics.var}
     return controller_from(spec, tensors, where=str(path))
-
-
-def _shapes_of(spec: ControllerSpec) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return shape and type of every tensor of a controller."""
-    return {
-        name: (tuple(value.shape), str(value.dtype).removeprefix("torch."))
-        for name, value in Controller(spec).state_dict().items()
-    }
 
 
 def _layers(network: NetworkSpec) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -111,9 +111,9 @@ def _parse(words: list[str]) -> Any:
 def _hyperparameters() -> Mapping[str, str]:
     """Return the hyper-parameters, which users look for among the flags, and how -params takes them."""
     from homeo_rl.training.algorithms import ALGORITHMS
-    from homeo_rl.training.hyperparams import known
+    from homeo_rl.training.hyperparams import param_names
 
-    names = {name for algo in ALGORITHMS for name in known(algo)}
+    names = {name for algo in ALGORITHMS for name in param_names(algo)}
     return {name.replace("_", "-"): f"-params {name}:VALUE" for name in names}
 
 

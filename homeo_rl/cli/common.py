@@ -32,14 +32,14 @@ def open_run(path: Path, modules: tuple[str, ...] = (), *, out: Path | None = No
     nothing is written into the run. The modules may register environments, degradations and mechanisms.
     """
     from homeo_rl.envs.make import load_modules
-    from homeo_rl.run import Run, copied
-    from homeo_rl.storage.pretrained import FOLDER, pretrained_names
+    from homeo_rl.run import Run, copy_run
+    from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 
-    shipped = not (path / "run.json").exists() and str(path) in pretrained_names()
+    shipped = not (path / "run.json").exists() and str(path) in list_pretrained()
     run = Run.open(FOLDER / path if shipped and out is not None else path)
     if out is not None:
         run.load_policy(which=which)  # raises where there is none
-        run = copied(run, out, which=which)
+        run = copy_run(run, out, which=which)
     run = Run(run.path, replace(run.spec, modules=tuple(dict.fromkeys((*run.spec.modules, *modules)))))
     load_modules(run.spec.modules)
     return run

@@ -19,12 +19,12 @@ def show(plan: TrainingPlan, spec: RunSpec) -> dict[str, Any]:
     """
     import yaml
 
-    from homeo_rl.health.dry_run import rehearse
+    from homeo_rl.health.dry_run import dry_run
     from homeo_rl.health.eta import eta
     from homeo_rl.health.examine import how
     from homeo_rl.training.estimate import available_memory
 
-    outlook = rehearse(plan, spec)
+    outlook = dry_run(plan, spec)
     assert spec.controller is not None
     network = spec.controller.network
     print(yaml.safe_dump(outlook.config, sort_keys=False, default_flow_style=None, width=110), end="")

@@ -69,7 +69,7 @@ class _Worker:
             [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],
             condition=condition,
             num_envs=self.job.num_envs,
-            chained=plugin is not None and plugin.scope == "run",
+            carry_over=plugin is not None and plugin.scope == "run",
             normal=normal,
             options=[route.options for route in plan.routes],
             on_episode=lambda _: advance(),

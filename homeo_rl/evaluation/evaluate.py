@@ -33,7 +33,7 @@ from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.storage import bundle
-from homeo_rl.storage.locks import locked
+from homeo_rl.storage.locks import hold_lock
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
     content, key = _content(run, plan)
     for path in sorted((run.path / "evaluations").glob("*/evaluation.json")):
         if not (path.parent / "scores.csv").exists() and bundle.read_json(path).get("key") == key:
-            with locked(path, wait=False) as mine:
+            with hold_lock(path, wait=False) as mine:
                 if not mine:
                     continue  # another process is at it
                 (path.parent / "cells").mkdir(exist_ok=True)
@@ -256,7 +256,7 @@ def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
         "modules": list(run.spec.modules),  # with those of the command: whoever plays an episode again needs them
     }
     bundle.write_json(folder / "evaluation.json", told)
-    with locked(folder / "evaluation.json", wait=True):
+    with hold_lock(folder / "evaluation.json", wait=True):
         try:
             yield folder
         except HomeoError:

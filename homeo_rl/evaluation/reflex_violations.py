@@ -40,5 +40,5 @@ def violations(reflex: Reflex | None, episode: Episode) -> int:
     said = function_of(reflex).run(events[None])[0]
     said = np.concatenate([np.zeros_like(said[:latency]), said[: len(said) - latency]])
     wrong = np.any(said != spikes, axis=1)
-    wrong |= ~reflex.obeyed(torch.as_tensor(said), actions).numpy()
+    wrong |= ~reflex.check_gates(torch.as_tensor(said), actions).numpy()
     return int(wrong.sum())

@@ -111,7 +111,7 @@ def rollout(
     *,
     condition: Condition,
     num_envs: int,
-    chained: bool = False,
+    carry_over: bool = False,
     normal: Sequence[np.ndarray] = (),
     options: Sequence[dict[str, Any]] = (),
     on_step: Callable[[Step], None] | None = None,
@@ -125,7 +125,7 @@ def rollout(
         seeds: one per episode.
         condition: what is damaged.
         num_envs: episodes side by side; the scores do not depend on it.
-        chained: adaptation carries on from episode to episode (scope "run"): they run one after another.
+        carry_over: adaptation carries on from episode to episode (scope "run"): they run one after another.
         normal: calibrated mean rates [N] of each layer, which traces are compared with.
         options: what ``reset`` is told, in turn over the episodes (routes); () tells nothing.
         on_step: told of each step of each episode.
@@ -133,14 +133,14 @@ def rollout(
     """
     waiting = [Episode(index, seed) for index, seed in enumerate(seeds)]
     done: list[Episode] = []
-    count = min(1 if chained else num_envs, len(waiting))
+    count = min(1 if carry_over else num_envs, len(waiting))
     session = new_session(count)
     slots: list[_Slot] = []
     envs: list[Env] = []
     try:
         for place in range(count):
             envs.append(condition.wrap(new_env(), session.controller.spread))
-            slots.append(_begin(session, place, envs[-1], waiting.pop(0), condition, options, fresh=True))
+            slots.append(_begin(session, place, envs[-1], waiting.pop(0), condition, options, reset_run_state=True))
         while slots:
             ended = _advance(session, slots, normal, on_step)
             over = []
@@ -151,13 +151,13 @@ def rollout(
                     on_episode(slot.episode)
                 if waiting:
                     slots[place] = _begin(
-                        session, place, slot.env, waiting.pop(0), condition, options, fresh=not chained
+                        session, place, slot.env, waiting.pop(0), condition, options, reset_run_state=not carry_over
                     )
                 else:
                     over.append(place)
             if over:
                 left = [place for place in range(len(slots)) if place not in over]
-                session.keep(left)
+                session.select(left)
                 slots = [slots[place] for place in left]
     finally:
         for env in envs:
@@ -173,11 +173,11 @@ def _begin(
     condition: Condition,
     options: Sequence[dict[str, Any]],
     *,
-    fresh: bool,
+    reset_run_state: bool,
 ) -> _Slot:
     told = options[episode.index % len(options)] if options else None
     observation, info = env.reset(seed=episode.seed % 2**32, options=told)
-    session.begin(place, generator(episode.seed, "encoder"), fresh=fresh)
+    session.begin(place, generator(episode.seed, "encoder"), reset_run_state=reset_run_state)
     slot = _Slot(env, episode, observation, condition.network_damage(episode.seed), is_driving(env))
     if session.reflex is not None:  # a chip of its own: the policy's damage is the same with and without it
         slot.reflex_damage = condition.network_damage(derive(episode.seed, "reflex", 0))

@@ -7,9 +7,7 @@ cards by tag, and these tags come after those of the training: ``eval/``, ``roll
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +16,10 @@ import numpy as np
 from homeo_rl.evaluation.rollout import TRACE_EVERY
 from homeo_rl.evaluation.scores import Score
 from homeo_rl.run import slug
+from homeo_rl.storage.event_files import quiet_writers
 
 _NAMES = {"episodes": "running"}
 """Entries of a trace that have another name here."""
-
-
-@contextmanager
-def quiet_writers() -> Iterator[None]:
-    """Let TensorBoard's writing threads end without a traceback inside a with block.
-
-    What a thread met (a full disk) is raised again where the next figure is written, and is told from there.
-    """
-    from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
-
-    before = threading.excepthook
-
-    def told(what: threading.ExceptHookArgs) -> None:
-        if not (isinstance(what.thread, _AsyncWriterThread) and isinstance(what.exc_value, OSError)):
-            before(what)
-
-    threading.excepthook = told
-    try:
-        yield
-    finally:
-        threading.excepthook = before
 
 
 def log_evaluation(

@@ -115,7 +115,7 @@ def _stepped(network: RecurrentNetwork, x: Tensor, potential: Tensor, past: Tens
 def _gated(reflex: Reflex, action: Tensor, on: Tensor) -> Tensor:
     for gate in reflex.spec.gates:
         acts = on[:, reflex.spec.outputs.index(gate.when)] > 0
-        action = torch.where(acts if action.dim() == 1 else acts.unsqueeze(1), reflex.gated(gate, action), action)
+        action = torch.where(acts if action.dim() == 1 else acts.unsqueeze(1), reflex.apply_gate(gate, action), action)
     return action
 
 

@@ -37,7 +37,7 @@ def read(path: Path) -> dict[str, Any]:
         UsageError: h5py is not installed.
     """
     needed("h5py", "nir")
-    with files.opened(path, MAX_FILE) as handle:
+    with files.open_regular(path, MAX_FILE) as handle:
         blob = handle.readall() or b""
     return _received(_asked(blob, path), path)
 

@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""One thing that was checked."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ SEVERITIES: dict[State, Literal["ok", "warning", "error"]] = {"ok": "ok", "note"
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, how it is, and what to do.
+    """A check: what was found, and what to ``do`` about it ("" where it is ok).
 
-    Attributes:
-        name: what.
-        state: "ok"; "note", something could be better, or an extra is not there; "fails", something will not work.
-        found: what was found.
-        do: what to do about it; "" where it is ok.
+    ``state`` is "ok"; "note", something could be better, or an extra is missing; "fails", something will not work.
     """
 
     name: str
     state: State
-    found: str
+    found: str  # words: keep  (a key of the JSON)
     do: str = ""
 
     def __post_init__(self) -> None:

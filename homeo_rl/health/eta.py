@@ -75,7 +75,7 @@ class Eta:
     @property
     def text(self) -> str:
         """The estimate for people."""
-        return f"about {spoken(self.seconds)} ({spoken(self.low)} to {spoken(self.high)})"
+        return f"about {format_duration(self.seconds)} ({format_duration(self.low)} to {format_duration(self.high)})"
 
 
 def eta(measured: Measured, work: Work) -> Eta:
@@ -89,14 +89,14 @@ def eta(measured: Measured, work: Work) -> Eta:
     step = measured.env_step + measured.decision
     shortest = work.episodes * step * min(measured.episode, measured.limit or measured.episode)
     longest = work.episodes * step * (measured.limit or measured.episode) * _PREDICTING
-    found = [
+    values = [
         measured.setup
         + before * getattr(waiting, name)
         + (work.steps - before) * getattr(measured.learning, name)
         + judged
         for name, judged in (("seconds", (shortest + longest) / 2), ("low", shortest), ("high", longest))
     ]
-    return Eta(*found)
+    return Eta(*values)
 
 
 def pace(windows: Sequence[float]) -> Pace | None:
@@ -111,14 +111,14 @@ def pace(windows: Sequence[float]) -> Pace | None:
 
 def stretches(points: Sequence[Point], least: int = 1) -> list[float]:
     """Return seconds a step between points that lie at least so many steps apart."""
-    found, begun = [], None
+    paces, begun = [], None
     for steps, when in points:
         if begun is None:
             begun = (steps, when)
         elif steps - begun[0] >= least:
-            found.append((when - begun[1]) / (steps - begun[0]))
+            paces.append((when - begun[1]) / (steps - begun[0]))
             begun = (steps, when)
-    return found
+    return paces
 
 
 def iterations(points: Sequence[Point], rollout: int) -> list[float]:
@@ -126,9 +126,7 @@ def iterations(points: Sequence[Point], rollout: int) -> list[float]:
 
     Points seldom lie at the beginning of an iteration; how fast it acts tells when that was.
 
-    Args:
-        points: several an iteration.
-        rollout: steps of an iteration.
+    There are several points an iteration, and ``rollout`` steps in it.
     """
     inside = [(a, b) for a, b in pairwise(points) if (a[0] - 1) // rollout == (b[0] - 1) // rollout]
     acting = sum(b[1] - a[1] for a, b in inside) / max(sum(b[0] - a[0] for a, b in inside), 1)
@@ -139,7 +137,7 @@ def iterations(points: Sequence[Point], rollout: int) -> list[float]:
     return [(begins[n + 1] - begins[n]) / rollout for n in sorted(begins) if n + 1 in begins]
 
 
-def spoken(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time for people."""
     if seconds < 10:
         return f"{seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""Everything that `homeo-rl doctor` looks at, in the order in which one thing depends on another."""
+"""Everything that `homeo-rl doctor` checks, in the order in which one thing depends on another."""
 
 from __future__ import annotations
 
@@ -9,95 +9,85 @@ from typing import Any
 from homeo_rl.errors import HomeoError
 from homeo_rl.health import graphics
 from homeo_rl.health.check import Check
-from homeo_rl.health.dry_run import needed, work
-from homeo_rl.health.eta import Eta, Measured, eta, spoken
-from homeo_rl.health.machine import machine_checks
-from homeo_rl.health.packages import installed, package_checks
+from homeo_rl.health.dry_run import estimate_needs, work
+from homeo_rl.health.eta import Eta, Measured, eta, format_duration
+from homeo_rl.health.machine import check_machine
+from homeo_rl.health.packages import check_packages, list_installed
 from homeo_rl.training.plan import TrainingPlan, prepare
 
 
 @dataclass
-class Found:
-    """What an examination has found so far.
-
-    Attributes:
-        checks: in order.
-        rates: a second, by name: median, low, high.
-        time: of the training, once it was measured.
-    """
+class Examination:
+    """The checks so far, rates (1/s: median, low, high) by name, and the time of the training once it was measured."""
 
     checks: list[Check] = field(default_factory=list)
     rates: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     time: Eta | None = None
 
 
-def examine(plan: TrainingPlan, found: Found, *, seconds: float, done: int = 0) -> Iterator[Check]:
+def examine(plan: TrainingPlan, examination: Examination, *, seconds: float, done: int = 0) -> Iterator[Check]:
     """Look at one thing after another, and yield each.
 
-    Args:
-        plan: the training that is asked about.
-        found: gets all of it.
-        seconds: that the measured training takes, about; 0 measures nothing.
-        done: environment steps that are behind it.
+    ``seconds`` is about how long the measured training takes; 0 measures nothing. ``done`` steps are behind it.
     """
+    for check in _checks(plan, examination, seconds, done):
+        examination.checks.append(check)
+        yield check
 
-    def told(checks: list[Check]) -> Iterator[Check]:
-        for check in checks:
-            found.checks.append(check)
-            yield check
 
-    yield from told(package_checks(installed()))
-    yield from told(machine_checks(plan.out or plan.log_folder))
-    yield from told([graphics.rendering()])
-    for look in (graphics.gpu, graphics.triton):
-        yield from told([_safely("torch", look)])
+def _checks(plan: TrainingPlan, examination: Examination, seconds: float, done: int) -> Iterator[Check]:
+    yield from check_packages(list_installed())
+    yield from check_machine(plan.out or plan.log_folder)
+    yield graphics.check_rendering()
+    for look in (graphics.check_gpu, graphics.check_triton):
+        yield _safely("torch", look)
     try:
         plan, spec = prepare(plan)
     except HomeoError as error:
-        yield from told([_failed("training", error)])
+        yield _check_of_error("training", error)
         return
-    size = needed(plan, spec)
+    size = estimate_needs(plan, spec)
     title = f"{plan.algo} {plan.agent} on {plan.env}"
-    yield from told([Check(title, "ok", f"{size.memory / 1e9:.1f} GB of memory, {size.disk / 1e9:.2f} GB of disk")])
+    yield Check(title, "ok", f"{size.memory / 1e9:.1f} GB of memory, {size.disk / 1e9:.2f} GB of disk")
     if seconds > 0:
-        yield from told([_safely("measurement", lambda: _measured(plan, spec, seconds, done, found))])
+        yield _safely("measurement", lambda: _measure_speed(plan, spec, seconds, done, examination))
 
 
-def _measured(plan: TrainingPlan, spec: Any, seconds: float, done: int, found: Found) -> Check:
+def _measure_speed(plan: TrainingPlan, spec: Any, seconds: float, done: int, examination: Examination) -> Check:
     from homeo_rl.health.probe import measure  # loads torch
 
     measured, rates, by = measure(plan, spec, seconds)
-    found.rates.update({name: (rate.median, rate.low, rate.high) for name, rate in rates.items()})
-    found.time = eta(measured, work(plan, spec, done))
-    told = (
+    examination.rates.update({name: (rate.median, rate.low, rate.high) for name, rate in rates.items()})
+    examination.time = eta(measured, work(plan, spec, done))
+    rates_text = (
         f"{rates['decisions'].median:,.0f} decisions/s ({by}), {rates['env_steps'].median:,.0f} environment steps/s, "
         f"{rates['training_steps'].median:,.0f} training steps/s; {how(measured)}"
     )
     if by == "reference":
-        return Check("speed", "note", told, "HOMEO_RL_KERNEL is set to reference, or the neurons are your own")
-    return Check("speed", "ok", told)
+        return Check("speed", "note", rates_text, "HOMEO_RL_KERNEL is set to reference, or the neurons are your own")
+    return Check("speed", "ok", rates_text)
 
 
 def how(measured: Measured) -> str:
     """Return how a training was measured."""
     windows = measured.learning.windows
     text = f"measured over {measured.steps:,} steps of this training"
-    return f"{text} in {windows} window{'s' if windows > 1 else ''}, {spoken(measured.setup)} to begin"
+    return f"{text} in {windows} window{'s' if windows > 1 else ''}, {format_duration(measured.setup)} to begin"
 
 
 def _safely(name: str, look: Callable[[], Check]) -> Check:
-    """Return what a look finds; what it dies of is a finding too."""
+    """Return what a check finds; an exception of it is a finding too."""
     try:
         return look()
     except Exception as error:
-        return _failed(name, error)
+        return _check_of_error(name, error)
 
 
-def _failed(name: str, error: Exception) -> Check:
-    told = " ".join(str(error).split()) or type(error).__name__
+def _check_of_error(name: str, error: Exception) -> Check:
+    message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, HomeoError):
-        why, _, do = told.rpartition("; ")
-        return Check(name, "fails", why or told, do if why else "as it says")
+        why, _, do = message.rpartition("; ")
+        return Check(name, "fails", why or message, do if why else "as it says")
     return Check(
-        name, "fails", f"{type(error).__name__}: {told}", "reinstall what it names; --debug shows where it came from"
+        name, "fails", f"{type(error).__name__}: {message}", "reinstall what it names; --debug shows where it came from"
     )

@@ -13,7 +13,7 @@ from homeo_rl.processes.slots import visible_gpus
 _SET = ("MUJOCO_GL", "PYOPENGL_PLATFORM")
 
 
-def rendering() -> Check:
+def check_rendering() -> Check:
     """Try the ways to render MuJoCo; navigation worlds need none."""
     before = {name: os.environ.get(name) for name in _SET}
     chosen = before["MUJOCO_GL"]
@@ -33,7 +33,7 @@ def rendering() -> Check:
                 os.environ[name] = value
 
 
-def gpu() -> Check:
+def check_gpu() -> Check:
     """Compare the GPUs that are there with those that torch can use."""
     import torch
 
@@ -48,7 +48,7 @@ def gpu() -> Check:
     return Check("CUDA", "ok", f"no GPU; torch {torch.__version__} is {build}")
 
 
-def triton() -> Check:
+def check_triton() -> Check:
     """Look at what runs scans on a GPU. Triton's LLVM must be loaded before Mesa's; rendering takes care of that."""
     import torch
 

@@ -25,13 +25,17 @@ _DRAWN = "━│┃█°"
 """Signs that tables and bars are drawn with."""
 
 
-def machine_checks(folder: Path) -> list[Check]:
-    """Look at the machine.
-
-    Args:
-        folder: where runs go; it need not be there yet.
-    """
-    return [cores(), threads(), memory(), disk(folder), locks(folder), compiled_cache(), terminal()]
+def check_machine(folder: Path) -> list[Check]:
+    """Look at the machine."""
+    return [
+        check_cores(),
+        check_threads(),
+        check_memory(),
+        check_disk(folder),
+        check_locks(folder),
+        check_compiled_cache(),
+        check_terminal(),
+    ]
 
 
 def usable_cores(group: Path = _CGROUP) -> tuple[int, int, float | None]:
@@ -40,117 +44,117 @@ def usable_cores(group: Path = _CGROUP) -> tuple[int, int, float | None]:
     Args:
         group: folder of the control group (version 2, or version 1's below ``cpu``).
     """
-    whole = os.cpu_count() or 1
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else whole
+    there = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
     quota = None
     try:
-        told = (group / "cpu.max").read_text(encoding="ascii").split()
-        quota = None if told[0] == "max" else int(told[0]) / int(told[1])
+        words = (group / "cpu.max").read_text(encoding="ascii").split()
+        quota = None if words[0] == "max" else int(words[0]) / int(words[1])
     except (OSError, ValueError, IndexError, ZeroDivisionError):
         try:
             most = int((group / "cpu" / "cpu.cfs_quota_us").read_text(encoding="ascii"))
             quota = None if most <= 0 else most / int((group / "cpu" / "cpu.cfs_period_us").read_text(encoding="ascii"))
         except (OSError, ValueError, ZeroDivisionError):
             pass
-    return whole, mine, quota
+    return there, usable, quota
 
 
-def cores(group: Path = _CGROUP) -> Check:
+def check_cores(group: Path = _CGROUP) -> Check:
     """Look at cores and load."""
-    whole, mine, quota = usable_cores(group)
+    there, usable, quota = usable_cores(group)
     load = os.getloadavg()[0]
-    told = f"{whole}, {mine} of them for this process" if mine != whole else f"{whole}"
-    told += "" if quota is None else f", {quota:g} by the container's quota"
-    told += f"; load {load:.1f}"
-    useful = max(min(mine, quota or mine), 1)
-    if useful < whole:
-        return Check("cores", "note", told, f"give --workers {int(useful)}: by default there is one a core of {whole}")
+    text = f"{there}, {usable} of them for this process" if usable != there else f"{there}"
+    text += "" if quota is None else f", {quota:g} by the container's quota"
+    text += f"; load {load:.1f}"
+    useful = max(min(usable, quota or usable), 1)
+    if useful < there:
+        return Check("cores", "note", text, f"give --workers {int(useful)}: by default there is one a core of {there}")
     if load > useful:
         return Check(
-            "cores", "note", told, "measure again when it is idle: what is measured now is slower than it can be"
+            "cores", "note", text, "measure again when it is idle: what is measured now is slower than it can be"
         )
-    return Check("cores", "ok", told)
+    return Check("cores", "ok", text)
 
 
-def threads() -> Check:
+def check_threads() -> Check:
     """Look at variables that set numbers of threads; trainings and evaluations set their own, to one."""
-    told = {name: os.environ[name] for name in THREADS if name in os.environ}
-    wrong = [name for name, value in told.items() if not value.isdigit() or int(value) < 1]
+    numbers = {name: os.environ[name] for name in THREADS if name in os.environ}
+    wrong = [name for name, value in numbers.items() if not value.isdigit() or int(value) < 1]
     if wrong:
         return Check(
-            "threads", "note", f"{wrong[0]}={told[wrong[0]]!r}, expected a whole number", f"export {wrong[0]}=1"
+            "threads", "note", f"{wrong[0]}={numbers[wrong[0]]!r}, expected a whole number", f"export {wrong[0]}=1"
         )
-    said = ", ".join(f"{name}={value}" for name, value in told.items())
-    return Check("threads", "ok", said or "nothing set; a training takes one (--num-threads)")
+    text = ", ".join(f"{name}={value}" for name, value in numbers.items())
+    return Check("threads", "ok", text or "nothing set; a training takes one (--num-threads)")
 
 
-def memory() -> Check:
+def check_memory() -> Check:
     """Look at the memory that is left, of the machine and of the container."""
     free = available_memory()
     if free is None:
         return Check("memory", "ok", "unknown on this system")
-    told = f"{free / 1e9:,.1f} GB free"
+    text = f"{free / 1e9:,.1f} GB free"
     if free < BASE:
         return Check(
-            "memory", "fails", f"{told}, a training takes {BASE / 1e9:.1f} GB and more", "end other programs, or ask "
+            "memory", "fails", f"{text}, a training takes {BASE / 1e9:.1f} GB and more", "end other programs, or ask "
             "for more"
         )  # fmt: skip
     return Check(
-        "memory", "ok", f"{told}, for about {free // (2 * BASE)} trainings side by side without replay buffers"
+        "memory", "ok", f"{text}, for about {free // (2 * BASE)} trainings side by side without replay buffers"
     )
 
 
-def disk(folder: Path) -> Check:
+def check_disk(folder: Path) -> Check:
     """Look at the room for runs."""
-    place = nearest(folder)
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+    nearest_folder = nearest(folder)
+    if not nearest_folder.is_dir() or not os.access(nearest_folder, os.W_OK | os.X_OK):
         return Check("disk", "fails", f"{folder}: cannot be written to", "work in another folder, or give --log-folder")
-    free = shutil.disk_usage(place).free
-    told = f"{free / 1e9:,.1f} GB free for {folder}"
+    free = shutil.disk_usage(nearest_folder).free
+    text = f"{free / 1e9:,.1f} GB free for {folder}"
     if free < _LITTLE_DISK:
-        return Check("disk", "note", told, "make room: checkpoints with a replay buffer take hundreds of megabytes")
-    return Check("disk", "ok", told)
+        return Check("disk", "note", text, "make room: checkpoints with a replay buffer take hundreds of megabytes")
+    return Check("disk", "ok", text)
 
 
-def locks(folder: Path) -> Check:
+def check_locks(folder: Path) -> Check:
     """Try what keeps two commands from writing one run: a lock on a file that has no name."""
-    place = nearest(folder)
+    nearest_folder = nearest(folder)
     try:
-        with tempfile.TemporaryFile(dir=place) as file:
+        with tempfile.TemporaryFile(dir=nearest_folder) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        told = f"{place}: no lock ({error.strerror})"
-        return Check("file locks", "fails", told, "put runs on a file system with flock, or mount it with locks")
-    return Check("file locks", "ok", f"work in {place}")
+        text = f"{nearest_folder}: no lock ({error.strerror})"
+        return Check("file locks", "fails", text, "put runs on a file system with flock, or mount it with locks")
+    return Check("file locks", "ok", f"work in {nearest_folder}")
 
 
-def compiled_cache() -> Check:
+def check_compiled_cache() -> Check:
     """Look at where compiled loops are kept; without a place every process compiles them again."""
     provide_cache_folders()
     named = os.environ.get("NUMBA_CACHE_DIR")
     beside = Path(__file__).resolve().parent.parent / "snn" / "kernels"
     home = cache_home()
-    for place in [Path(named)] if named else [beside, *([home / "numba"] if home else [])]:
-        if is_writable(place):
-            return Check("compiled loops", "ok", f"kept in {place}")
-    told = "no folder to keep them in can be written to: every process compiles them again, a minute each time"
-    return Check("compiled loops", "note", told, "export NUMBA_CACHE_DIR=/some/folder")
+    for candidate in [Path(named)] if named else [beside, *([home / "numba"] if home else [])]:
+        if is_writable(candidate):
+            return Check("compiled loops", "ok", f"kept in {candidate}")
+    text = "no folder to keep them in can be written to: every process compiles them again, a minute each time"
+    return Check("compiled loops", "note", text, "export NUMBA_CACHE_DIR=/some/folder")
 
 
-def terminal() -> Check:
+def check_terminal() -> Check:
     """Look at the encoding that tables and bars are printed with."""
     encoding = getattr(sys.stdout, "encoding", None) or locale.getpreferredencoding(False)
     size = shutil.get_terminal_size()
     shown = f"{size.columns} x {size.lines}" if sys.stderr.isatty() else "none (a line every tenth of the way)"
-    told = f"{encoding}, terminal {shown}"
+    text = f"{encoding}, terminal {shown}"
     try:
         _DRAWN.encode(encoding)
     except (UnicodeEncodeError, LookupError):
-        return Check("terminal", "note", f"{told}: cannot show the signs of tables", "export PYTHONUTF8=1")
-    return Check("terminal", "ok", told)
+        return Check("terminal", "note", f"{text}: cannot show the signs of tables", "export PYTHONUTF8=1")
+    return Check("terminal", "ok", text)
 
 
 def nearest(folder: Path) -> Path:
     """Return the folder itself, or the next one above it that is there."""
-    whole = folder.resolve()
-    return next(place for place in (whole, *whole.parents) if place.exists())
+    path = folder.resolve()
+    return next(candidate for candidate in (path, *path.parents) if candidate.exists())

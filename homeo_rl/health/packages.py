@@ -1,4 +1,4 @@
-"""Versions of the packages that matter: what we ask for, what they ask of each other, and what is known not to work."""
+"""Versions of the packages that matter: what we require, what they require of each other, and known conflicts."""
 
 from __future__ import annotations
 
@@ -71,105 +71,103 @@ CONFLICTS = (
     ),
 )  # fmt: skip
 
-ADVICE = {
-    "moviepy": "nothing here needs it, films are written with imageio: pip uninstall moviepy",
-}
+ADVICE = {"moviepy": "nothing here needs it, films are written with imageio: pip uninstall moviepy"}
 """For packages whose metadata forbids what is installed."""
 
 
-def installed() -> dict[str, importlib.metadata.Distribution]:
+def list_installed() -> dict[str, importlib.metadata.Distribution]:
     """Return what is installed, by canonical name."""
-    found: dict[str, importlib.metadata.Distribution] = {}
+    result: dict[str, importlib.metadata.Distribution] = {}
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
         if name:  # a folder that was left behind has none
-            found.setdefault(canonicalize_name(name), distribution)
-    return found
+            result.setdefault(canonicalize_name(name), distribution)
+    return result
 
 
-def package_checks(found: Mapping[str, importlib.metadata.Distribution]) -> list[Check]:
-    """Compare what is installed with what is needed.
-
-    Args:
-        found: by canonical name, as `installed` returns it.
-    """
+def check_packages(installed: Mapping[str, importlib.metadata.Distribution]) -> list[Check]:
+    """Compare what is installed with what is needed."""
     checks = [Check("Python", "ok", platform.python_version())]
-    own = found.get(PACKAGE)
-    if own is None:
+    ours = installed.get(PACKAGE)
+    if ours is None:
         return [
             *checks,
             Check(PACKAGE, "note", "runs from its sources, not installed", "pip install -e . in its folder"),
         ]
-    required = [one for one in _requirements(own.requires or ()) if _applies(one)]
-    checks += [_required(one, found) for one in required]
-    names: set[str] = {canonicalize_name(one.name) for one in required}
-    checks += _asked_of_each_other(found, names)
-    checks += [one for conflict in CONFLICTS for one in _known(conflict, found)]
-    checks.append(_extras(own, found))
+    required = [requirement for requirement in _requirements(ours.requires or ()) if _applies(requirement)]
+    checks += [_check_required(requirement, installed) for requirement in required]
+    names: set[str] = {canonicalize_name(requirement.name) for requirement in required}
+    checks += _check_mutual(installed, names)
+    checks += [requirement for conflict in CONFLICTS for requirement in _check_conflict(conflict, installed)]
+    checks.append(_extras(ours, installed))
     return checks
 
 
-def _required(wanted: Requirement, found: Mapping[str, importlib.metadata.Distribution]) -> Check:
+def _check_required(wanted: Requirement, installed: Mapping[str, importlib.metadata.Distribution]) -> Check:
     name = canonicalize_name(wanted.name)
     do = f"pip install '{wanted.name}{wanted.specifier}'"
     why = f"needed for {NEEDED_FOR.get(name, PACKAGE)}"
-    if name not in found:
+    if name not in installed:
         return Check(wanted.name, "fails", f"not installed; {why}", do)
-    version = found[name].version
+    version = installed[name].version
     if not wanted.specifier.contains(version, prereleases=True):
         return Check(wanted.name, "fails", f"{version}, expected {wanted.specifier}; {why}", do)
     return Check(wanted.name, "ok", f"{version} ({wanted.specifier})")
 
 
-def _asked_of_each_other(found: Mapping[str, importlib.metadata.Distribution], ours: set[str]) -> list[Check]:
+def _check_mutual(installed: Mapping[str, importlib.metadata.Distribution], ours: set[str]) -> list[Check]:
     """Return where an installed package forbids the version of one of ``ours``."""
     checks = []
-    for name, distribution in sorted(found.items()):
+    for name, distribution in sorted(installed.items()):
         if name == PACKAGE:
             continue
         for wanted in _requirements(distribution.requires or ()):
             other = canonicalize_name(wanted.name)
-            if other not in ours or other not in found or not _applies(wanted):
+            if other not in ours or other not in installed or not _applies(wanted):
                 continue
-            version = found[other].version
+            version = installed[other].version
             if not wanted.specifier.contains(version, prereleases=True):
-                told = f"{distribution.version} expects {wanted.name}{wanted.specifier}, {version} is installed"
+                text = f"{distribution.version} expects {wanted.name}{wanted.specifier}, {version} is installed"
                 do = ADVICE.get(name, f"pip install --upgrade {name} '{wanted.name}{wanted.specifier}'")
-                checks.append(Check(name, "fails" if name in ours else "note", told, do))
+                checks.append(Check(name, "fails" if name in ours else "note", text, do))
     return checks
 
 
-def _known(conflict: Conflict, found: Mapping[str, importlib.metadata.Distribution]) -> list[Check]:
+def _check_conflict(conflict: Conflict, installed: Mapping[str, importlib.metadata.Distribution]) -> list[Check]:
     sides = ((conflict.package, conflict.versions), (conflict.beside, conflict.beside_versions))
     for name, versions in sides:
-        if name not in found or not SpecifierSet(versions).contains(found[name].version, prereleases=True):
+        if name not in installed or not SpecifierSet(versions).contains(installed[name].version, prereleases=True):
             return []
-    told = f"{found[conflict.package].version} beside {conflict.beside} {found[conflict.beside].version}"
-    return [Check(conflict.package, conflict.state, f"{told}: {conflict.why}", conflict.do)]
+    text = f"{installed[conflict.package].version} beside {conflict.beside} {installed[conflict.beside].version}"
+    return [Check(conflict.package, conflict.state, f"{text}: {conflict.why}", conflict.do)]
 
 
-def _extras(own: importlib.metadata.Distribution, found: Mapping[str, importlib.metadata.Distribution]) -> Check:
+def _extras(ours: importlib.metadata.Distribution, installed: Mapping[str, importlib.metadata.Distribution]) -> Check:
     """Return which extras are there."""
-    told = []
-    for extra in sorted(own.metadata.get_all("Provides-Extra") or ()):
-        wanted = [one for one in _requirements(own.requires or ()) if not _applies(one) and _applies(one, extra)]
+    texts = []
+    for extra in sorted(ours.metadata.get_all("Provides-Extra") or ()):
+        wanted = [
+            requirement
+            for requirement in _requirements(ours.requires or ())
+            if not _applies(requirement) and _applies(requirement, extra)
+        ]
         there = all(
-            canonicalize_name(one.name) in found
-            and one.specifier.contains(found[canonicalize_name(one.name)].version, prereleases=True)
-            for one in wanted
+            canonicalize_name(requirement.name) in installed
+            and requirement.specifier.contains(installed[canonicalize_name(requirement.name)].version, prereleases=True)
+            for requirement in wanted
         )
-        told.append(f"{extra} {'yes' if there else 'no'}")
-    return Check("extras", "ok", f"{', '.join(told)} (pip install 'homeo-rl[NAME]')")
+        texts.append(f"{extra} {'yes' if there else 'no'}")
+    return Check("extras", "ok", f"{', '.join(texts)} (pip install 'homeo-rl[NAME]')")
 
 
 def _requirements(texts: Iterable[str]) -> list[Requirement]:
-    found = []
+    result = []
     for text in texts:
         try:
-            found.append(Requirement(text))
+            result.append(Requirement(text))
         except InvalidRequirement:  # an old package's own way of writing
             continue
-    return found
+    return result
 
 
 def _applies(wanted: Requirement, extra: str = "") -> bool:

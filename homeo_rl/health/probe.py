@@ -32,7 +32,7 @@ _WAITING = 2 * SPACING
 """Steps of a measured training before it learns, if it waits at all."""
 
 _WINDOWS = 3
-_PATIENCE = 4.0
+_DEADLINE = 4.0
 """A measurement ends after so many windows and seconds, or after so many times the seconds."""
 
 
@@ -58,7 +58,7 @@ def decisions(spec: ControllerSpec, seconds: float) -> tuple[Rate, str]:
     seen = rng.normal(size=(256, 1, spec.network.inputs)).astype(np.float32)
     with one_thread():
         session.act(seen[0])  # compiles
-        rate = _timed(lambda index: session.act(seen[index % 256]), seconds)
+        rate = _time(lambda index: session.act(seen[index % 256]), seconds)
     if not isinstance(controller.network, SpikingNetwork):
         return rate, "torch"
     return rate, kernels.serving(torch.zeros(1), spec.network.neuron)
@@ -80,7 +80,7 @@ def env_steps(plan: TrainingPlan, seconds: float) -> tuple[Rate, float, int | No
                 ended += 1
                 env.reset()
 
-        rate = _timed(step, seconds)
+        rate = _time(step, seconds)
         limit = None if env.spec is None else env.spec.max_episode_steps
         return rate, total / max(ended, 1), limit
     finally:
@@ -92,11 +92,7 @@ def training(
 ) -> tuple[float, Pace | None, Pace, int]:
     """Train for some seconds in a temporary folder.
 
-    Args:
-        plan: as `homeo_rl.training.plan.prepare` returned it.
-        spec: the same.
-        seconds: how long, about; at least until there are windows to speak of.
-        note: told what is worth a line.
+    It takes about so many seconds, at least until there are some windows.
 
     Returns:
         seconds until the first step, pace before learning starts, pace of learning, environment steps done.
@@ -113,7 +109,7 @@ def training(
         now = time.perf_counter()
         points.append((done, now))
         learned = now - next((when for steps, when in points if steps > starts), now)
-        if learned > seconds * _PATIENCE or (learned > seconds and len(_learning(points, starts, rollout)) >= _WINDOWS):
+        if learned > seconds * _DEADLINE or (learned > seconds and len(_learning(points, starts, rollout)) >= _WINDOWS):
             raise _Enough
 
     folder = Path(tempfile.mkdtemp(prefix="homeo-rl-measure-"))
@@ -142,10 +138,7 @@ def training(
 def measure(plan: TrainingPlan, spec: RunSpec, seconds: float) -> tuple[Measured, dict[str, Rate], str]:
     """Measure decisions, environment and training.
 
-    Args:
-        plan: as `homeo_rl.training.plan.prepare` returned it.
-        spec: the same.
-        seconds: of the training; the others take a quarter of it each.
+    The training takes ``seconds``, decisions and environment steps a quarter of that each.
 
     Returns:
         what an estimate needs, the rates, and what computes decisions.
@@ -154,18 +147,19 @@ def measure(plan: TrainingPlan, spec: RunSpec, seconds: float) -> tuple[Measured
     decided, by = decisions(spec.controller, seconds / 4)
     stepped, episode, limit = env_steps(plan, seconds / 4)
     setup, collecting, learning, steps = training(plan, spec, seconds)
-    found = Measured(setup, collecting, learning, steps, 1 / stepped.median, 1 / decided.median, episode, limit)
-    return found, {"decisions": decided, "env_steps": stepped, "training_steps": _rate(learning)}, by
+    measured = Measured(setup, collecting, learning, steps, 1 / stepped.median, 1 / decided.median, episode, limit)
+    training_rate = Rate(1 / learning.seconds, 1 / learning.high, 1 / learning.low)
+    return measured, {"decisions": decided, "env_steps": stepped, "training_steps": training_rate}, by
 
 
 def _learning(points: list[Point], starts: int, rollout: int) -> list[float]:
     """Return the windows of learning; the first one, which loads and compiles everything, only if it is alone."""
-    mine = [point for point in points if point[0] > starts]
-    found = iterations(mine, rollout) if rollout > 2 * SPACING else stretches(mine, max(4 * rollout, SPACING))
-    return found[1:] or found
+    learning = [point for point in points if point[0] > starts]
+    windows = iterations(learning, rollout) if rollout > 2 * SPACING else stretches(learning, max(4 * rollout, SPACING))
+    return windows[1:] or windows
 
 
-def _timed(act: Callable[[int], object], seconds: float, stretches: int = 5) -> Rate:
+def _time(act: Callable[[int], object], seconds: float, stretches: int = 5) -> Rate:
     """Time an action in several stretches; the clock is read after every 16 of them."""
     rates, count = [], 0
     for _ in range(stretches):
@@ -176,7 +170,3 @@ def _timed(act: Callable[[int], object], seconds: float, stretches: int = 5) -> 
                 count += 1
         rates.append((count - before) / (time.perf_counter() - begun))
     return Rate(float(np.median(rates)), min(rates), max(rates))
-
-
-def _rate(learning: Pace) -> Rate:
-    return Rate(1 / learning.seconds, 1 / learning.high, 1 / learning.low)

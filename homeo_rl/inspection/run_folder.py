@@ -1,4 +1,4 @@
-"""What a run folder, a policy bundle or an archive holds, told without executing or building anything of it."""
+"""The contents of a run folder, a policy bundle or an archive; nothing of it is executed or built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from homeo_rl.inspection.archive import brief, describe_archive
 from homeo_rl.run import Run
 from homeo_rl.spec import ControllerSpec, dump, parse
 from homeo_rl.storage import bundle, files, zip_archive
-from homeo_rl.storage.pretrained import FOLDER, near_runs, pretrained_names
+from homeo_rl.storage.pretrained import FOLDER, list_pretrained, near_runs
 
 _BUNDLES = ("policy", "best", "calibration", "network")
 """Bundles of a run: policies, the firing rates that homeostasis aims at, a compiled network."""
@@ -29,20 +29,20 @@ def describe(path: Path) -> dict[str, Any]:
     """Return what lies at ``path``, as plain data; ``kind`` is "run", "bundle", "sb3" or "npz".
 
     ``path`` may be the name of an agent that comes with the package.
-    A damaged part of a run is told under ``faults``, and the others all the same.
+    A damaged part of a run is listed under ``faults``, beside the sound ones.
 
     Raises:
         UsageError: it is none of these.
         StorageFault: it is one, and damaged.
     """
-    if str(path) in pretrained_names() and not os.path.lexists(path):
+    if str(path) in list_pretrained() and not os.path.lexists(path):
         return _run(FOLDER / path)
     try:
         mode = os.lstat(path).st_mode
     except OSError as error:
         raise _not_ours(path, error.strerror or "nothing there") from None
     if stat.S_ISREG(mode):
-        with files.opened(path, zip_archive.MAX_ARCHIVE) as file:
+        with files.open_regular(path, zip_archive.MAX_ARCHIVE) as file:
             begins = file.read(4) or b""
         if begins in _ARCHIVES:
             return describe_archive(path)
@@ -56,10 +56,10 @@ def describe(path: Path) -> dict[str, Any]:
     raise _not_ours(path, "a folder with neither run.json nor manifest.json")
 
 
-def _not_ours(path: Path, found: str) -> UsageError:
+def _not_ours(path: Path, what: str) -> UsageError:
     near = near_runs(str(path))
     return UsageError(
-        f"{path}: expected a run folder, a policy bundle, a Stable-Baselines3 zip or an .npz, found {found}; "
+        f"{path}: expected a run folder, a policy bundle, a Stable-Baselines3 zip or an .npz, found {what}; "
         + (f"did you mean {near[0]!r}?" if near else "give the path of one")
     )
 
@@ -68,28 +68,26 @@ def _run(path: Path) -> dict[str, Any]:
     run = Run.open(path)
     spec = dump(run.spec)
     spec.pop("controller")
-    found: dict[str, Any] = {"kind": "run", "path": str(path), "spec": spec, "policy": _policy(run.spec.controller)}
+    contents: dict[str, Any] = {"kind": "run", "path": str(path), "spec": spec, "policy": _policy(run.spec.controller)}
     faults: list[str] = []
-    found["bundles"] = {
+    contents["bundles"] = {
         name: _part(path / name, faults)
         for name in _BUNDLES
-        if os.path.lexists(path / name) or _interrupted(path, name)
+        if os.path.lexists(path / name) or os.path.lexists(path / f"{name}.old")  # as `bundle.load` has it
     }
     steps = [name for name in _names(path / "checkpoints") if name.isdigit()]
-    found["checkpoints"] = {name: _part(path / "checkpoints" / name, faults) for name in steps}
-    found["replay_segments"] = len(_names(path / "checkpoints" / "replay"))
-    found["evaluations"] = [_evaluation(path / "evaluations" / name, faults) for name in _names(path / "evaluations")]
-    found["archives"] = [name for name in _names(path, folders=False) if name.endswith((".zip", ".npz"))]
-    found["faults"] = faults
-    return found
+    contents["checkpoints"] = {name: _part(path / "checkpoints" / name, faults) for name in steps}
+    contents["replay_segments"] = len(_names(path / "checkpoints" / "replay"))
+    contents["evaluations"] = [
+        _evaluation(path / "evaluations" / name, faults) for name in _names(path / "evaluations")
+    ]
+    contents["archives"] = [name for name in _names(path, folders=False) if name.endswith((".zip", ".npz"))]
+    contents["faults"] = faults
+    return contents
 
 
 def _bundle(path: Path) -> dict[str, Any]:
-    """Return what a bundle holds.
-
-    Raises:
-        StorageFault: it is damaged, or describes a policy that cannot be.
-    """
+    """Return what a bundle holds."""
     tensors, document = bundle.load(path)
     policy = None
     if "controller" in document:
@@ -101,7 +99,7 @@ def _bundle(path: Path) -> dict[str, Any]:
         "kind": "bundle",
         "path": str(path),
         "policy": policy,
-        "compiled": _compiled(document),
+        "compiled": _describe_compiled(document),
         "document": {key: brief(value) for key, value in document.items()},
         "numbers": sum(array.size for array in tensors.values()),
         "bytes": sum(array.nbytes for array in tensors.values()),
@@ -114,23 +112,23 @@ def _bundle(path: Path) -> dict[str, Any]:
 def _part(path: Path, faults: list[str]) -> dict[str, Any]:
     """Return how large a bundle of a run is, and whether it is sound."""
     try:
-        found = _bundle(path)
+        contents = _bundle(path)
     except HomeoError as fault:
         faults.append(str(fault))
         return {"sound": False}
-    told = {key: found[key] for key in ("numbers", "bytes", "compiled")}
-    return {"sound": True, "tensors": len(found["tensors"]), **told}
+    sizes = {key: contents[key] for key in ("numbers", "bytes", "compiled")}
+    return {"sound": True, "tensors": len(contents["tensors"]), **sizes}
 
 
 def _evaluation(path: Path, faults: list[str]) -> dict[str, Any]:
     """Return what an evaluation was of, and whether it was finished."""
-    found: dict[str, Any] = {"name": path.name, "finished": os.path.lexists(path / "scores.csv")}
+    entry: dict[str, Any] = {"name": path.name, "finished": os.path.lexists(path / "scores.csv")}
     try:
-        told = bundle.read_json(path / "evaluation.json")
+        document = bundle.read_json(path / "evaluation.json")
     except StorageFault as fault:
         faults.append(str(fault))
-        return found
-    return {**found, **{key: brief(told.get(key)) for key in ("suite", "arms", "episodes", "seed", "policy")}}
+        return entry
+    return {**entry, **{key: brief(document.get(key)) for key in ("suite", "arms", "episodes", "seed", "policy")}}
 
 
 def _policy(spec: ControllerSpec | None) -> dict[str, Any] | None:
@@ -150,29 +148,24 @@ def _policy(spec: ControllerSpec | None) -> dict[str, Any] | None:
     }
 
 
-def _compiled(document: dict[str, Any]) -> dict[str, Any] | None:
+def _describe_compiled(document: dict[str, Any]) -> dict[str, Any] | None:
     """Return what a compiled network is, in a few words."""
     network = document.get("network")
     if not isinstance(network, dict):
         return None
-    told = {key: brief(network.get(key)) for key in ("lines", "neurons", "beta", "reset", "latency")}
-    return {**told, "certificate": brief(document.get("certificate"))}
-
-
-def _interrupted(path: Path, name: str) -> bool:
-    """Whether the save of a bundle was cut off between its two renames; `checkpoint.load` then takes the old one."""
-    return os.path.lexists(path / f"{name}.old")
+    fields = {key: brief(network.get(key)) for key in ("lines", "neurons", "beta", "reset", "latency")}
+    return {**fields, "certificate": brief(document.get("certificate"))}
 
 
 def _names(folder: Path, *, folders: bool = True) -> list[str]:
     """Return the names of the folders (or of the files) in a folder, sorted; links are not among them."""
     try:
         with os.scandir(folder) as entries:
-            some = list(islice(entries, _MAX_LISTED))
+            listed = list(islice(entries, _MAX_LISTED))
     except OSError:
         return []
     return sorted(
-        one.name
-        for one in some
-        if (one.is_dir(follow_symlinks=False) if folders else one.is_file(follow_symlinks=False))
+        entry.name
+        for entry in listed
+        if (entry.is_dir(follow_symlinks=False) if folders else entry.is_file(follow_symlinks=False))
     )

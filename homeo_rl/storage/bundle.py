@@ -30,7 +30,7 @@ MAX_BYTES = 2 << 30
 MAX_JSON_BYTES = strict_json.LARGE.size
 
 _SMALL = ("run.json", "manifest.json", "document.json", "evaluation.json")
-"""Files whose size does not grow with the length of a run; what strangers send is among them."""
+"""Files whose size does not grow with the length of a run; those of untrusted sources are among them."""
 
 _MAX_MANIFEST, _QUICKLY_HASHED = 64 << 10, 64 << 20
 
@@ -41,10 +41,7 @@ _TENSORS, _DOCUMENT, _MANIFEST = "tensors.safetensors", "document.json", "manife
 def save(folder: Path, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
     """Write a bundle, replacing an earlier one of the same name.
 
-    Args:
-        folder: where the bundle goes; its parent must exist.
-        tensors: finite arrays of any shape.
-        document: plain JSON data without NaN.
+    Tensors are finite arrays of any shape, the document is plain JSON data; the parent of ``folder`` must exist.
 
     Raises:
         StorageFault: an array is not finite, of a kind or number that `load` refuses, or the disk refused.
@@ -98,16 +95,16 @@ def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         folder = folder.with_name(folder.name + ".old")
     with ExitStack() as stack:
         # All are opened before one is read: a training that replaces the bundle meanwhile cannot mix old and new.
-        inside = stack.enter_context(files.opened_folder(folder))
+        inside = stack.enter_context(files.open_folder(folder))
         parts = {
-            name: stack.enter_context(files.opened(folder / name, limit, folder=inside))
+            name: stack.enter_context(files.open_regular(folder / name, limit, folder=inside))
             for name, limit in ((_MANIFEST, _MAX_MANIFEST), (_DOCUMENT, strict_json.SMALL.size), (_TENSORS, MAX_BYTES))
         }
         before = [_state(part) for part in parts.values()]
-        found = read_bundle(parts, folder)
+        result = read_bundle(parts, folder)
         if [_state(part) for part in parts.values()] != before:
-            raise StorageFault(f"{folder}: was changed while it was read; read it again when nobody writes there")
-        return found
+            raise StorageFault(f"{folder}: was changed while it was read; read it again when no process writes there")
+        return result
 
 
 def read_bundle(
@@ -118,34 +115,32 @@ def read_bundle(
     Raises:
         StorageFault: naming the file and the reason.
     """
-    told = _files_of(strict_json.decode(parts[_MANIFEST].read(_MAX_MANIFEST) or b"", folder / _MANIFEST), folder)
-    for name, entry in told.items():
+    entries = _files_of(strict_json.decode(parts[_MANIFEST].read(_MAX_MANIFEST) or b"", folder / _MANIFEST), folder)
+    for name, entry in entries.items():
         size = parts[name].seek(0, os.SEEK_END)
         parts[name].seek(0)
         if size != entry["bytes"]:
             raise StorageFault(
                 f"{folder / name}: {size} bytes, its manifest says {entry['bytes']}; the file was damaged or edited"
             )
-    blob = parts[_DOCUMENT].read(told[_DOCUMENT]["bytes"]) or b""
-    if hashlib.sha256(blob).hexdigest() != told[_DOCUMENT]["sha256"]:
-        raise _damaged(folder / _DOCUMENT)
+    blob = parts[_DOCUMENT].read(entries[_DOCUMENT]["bytes"]) or b""
+    if hashlib.sha256(blob).hexdigest() != entries[_DOCUMENT]["sha256"]:
+        raise _damage(folder / _DOCUMENT)
     document = strict_json.decode(blob, folder / _DOCUMENT)
-    size, digest = told[_TENSORS]["bytes"], told[_TENSORS]["sha256"]
+    size, digest = entries[_TENSORS]["bytes"], entries[_TENSORS]["sha256"]
     return _tensors(parts[_TENSORS], size, digest, folder / _TENSORS), document
 
 
 def read_json(path: Path, limits: strict_json.Limits | None = None) -> dict[str, Any]:
     """Read a JSON object; refuse links, oversized files, duplicate keys, NaN and deep nesting.
 
-    Args:
-        path: the file.
-        limits: how much is accepted; by default little of what is written once, and `MAX_JSON_BYTES` of the rest.
+    By default little is accepted of what is written once, and `MAX_JSON_BYTES` of the rest.
 
     Raises:
         StorageFault: naming the file and the reason.
     """
     limits = limits or (strict_json.SMALL if path.name in _SMALL else strict_json.LARGE)
-    with files.opened(path, limits.size) as file:
+    with files.open_regular(path, limits.size) as file:
         return strict_json.decode(file.readall(), path, limits)
 
 
@@ -189,51 +184,43 @@ def _encode(document: Mapping[str, Any]) -> bytes:
 
 
 def _files_of(manifest: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
-    """Return size and SHA-256 of the two files that a manifest has to tell of.
-
-    Raises:
-        StorageFault: it tells of others, or of something else.
-    """
-    told = manifest.get("files")
+    """Return size and SHA-256 of the two files that a manifest has to tell of."""
+    entries = manifest.get("files")
     if (
         set(manifest) == {"format", "files"}
         and manifest["format"] == _FORMAT
-        and isinstance(told, dict)
-        and set(told) == {_TENSORS, _DOCUMENT}
-        and all(isinstance(entry, dict) and set(entry) == {"bytes", "sha256"} for entry in told.values())
-        and all(type(entry["bytes"]) is int and isinstance(entry["sha256"], str) for entry in told.values())
+        and isinstance(entries, dict)
+        and set(entries) == {_TENSORS, _DOCUMENT}
+        and all(isinstance(entry, dict) and set(entry) == {"bytes", "sha256"} for entry in entries.values())
+        and all(type(entry["bytes"]) is int and isinstance(entry["sha256"], str) for entry in entries.values())
     ):
-        return told
+        return entries
     raise StorageFault(f"{folder / _MANIFEST}: expected the manifest of a {_FORMAT!r}; was it written by homeo-rl?")
 
 
 def _tensors(file: safetensors_file.Readable, size: int, sha256: str, where: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a file whose size was compared; it is read twice, so that a bad one never fills memory.
-
-    Raises:
-        StorageFault: saying what is wrong; damage comes first, since it explains the rest.
-    """
+    """Return the arrays of a file whose size was compared; it is read twice, so that a bad one never fills memory."""
     try:
         entries = safetensors_file.read_table(file, size, where)
     except StorageFault:
         if size <= _QUICKLY_HASHED:
             file.seek(0)
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                raise _damaged(where) from None
+                raise _damage(where) from None
         raise
     begin = file.tell()
     file.seek(0)
     digest = hashlib.sha256(file.read(begin) or b"")
     fault = safetensors_file.check(file, where, entries, digest)
     if digest.hexdigest() != sha256:
-        raise _damaged(where)
+        raise _damage(where)
     if fault is not None:
         raise fault
     file.seek(begin)
     return safetensors_file.read(file, entries, where)
 
 
-def _damaged(path: Path) -> StorageFault:
+def _damage(path: Path) -> StorageFault:
     return StorageFault(f"{path}: its SHA-256 differs from the manifest's; the file was damaged or edited")
 
 

@@ -1,4 +1,4 @@
-"""Opening files of strangers: regular ones only, never through a link, and no larger than was agreed."""
+"""Opening untrusted files: regular ones only, never through a link, and no larger than was agreed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextmanager
-def opened_folder(path: Path) -> Iterator[int]:
-    """Hold a folder open inside a with block; yields its descriptor, for `opened`.
+def open_folder(path: Path) -> Iterator[int]:
+    """Hold a folder open inside a with block; yields its descriptor, for `open_regular`.
 
     Raises:
         StorageFault: there is none, or it is a link or something else.
@@ -37,7 +37,7 @@ def opened_folder(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def opened(path: Path, limit: int, *, folder: int | None = None) -> io.FileIO:
+def open_regular(path: Path, limit: int, *, folder: int | None = None) -> io.FileIO:
     """Open a regular file for reading; pipes, sockets and devices are refused without being opened.
 
     Args:
@@ -48,11 +48,11 @@ def opened(path: Path, limit: int, *, folder: int | None = None) -> io.FileIO:
     Raises:
         StorageFault: naming the file and the reason.
     """
-    return opened_as(io.FileIO, path, limit, folder=folder)
+    return open_regular_as(io.FileIO, path, limit, folder=folder)
 
 
-def opened_as(kind: type[Handle], path: Path, limit: int, *, folder: int | None = None) -> Handle:
-    """Open as `opened` does, as a ``kind`` of file."""
+def open_regular_as(kind: type[Handle], path: Path, limit: int, *, folder: int | None = None) -> Handle:
+    """Open as `open_regular` does, as a ``kind`` of file."""
     name: str | Path = path if folder is None else path.name
     try:
         _require_regular(os.stat(name, dir_fd=folder, follow_symlinks=False), path)
@@ -71,7 +71,7 @@ def opened_as(kind: type[Handle], path: Path, limit: int, *, folder: int | None 
 
 
 def printable(text: object, most: int = 120) -> str:
-    """Return a text of strangers for the terminal: one line of at most ``most`` signs, none of which controls it."""
+    """Return an untrusted text for the terminal: one line of at most ``most`` signs, none of which controls it."""
     whole = str(text)
     line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in whole[:most])
     return line if len(whole) <= most else line + "..."

@@ -1,4 +1,4 @@
-"""Locks that die with the process that holds them, so that nobody has to guess who is still alive."""
+"""Locks that die with the process that holds them, so that no process has to guess which others are alive."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from homeo_rl.errors import StorageFault
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+def hold_lock(path: Path, *, wait: bool) -> Iterator[bool]:
     """Hold a lock file inside a with block.
 
-    Args:
-        path: the file; it is made if it is not there, and stays.
-        wait: whether to wait for another holder.
+    The file is made if it is not there, and stays. ``wait``: whether to wait for another holder.
 
     Yields:
         whether the lock is held.

@@ -1,4 +1,4 @@
-"""What a pickled file would make, told without making any of it.
+"""What a pickled file would make, found out without making any of it.
 
 Such a file is a program that names Python functions and has them called. Here the standard library takes it apart into
 instructions (`pickletools.genops` executes none of them), and they are followed on a stack of plain values; what would
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import pickletools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,11 @@ _VALUES = (
     "LONG4", "FLOAT", "BINFLOAT", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "STRING", "BINSTRING",
     "SHORT_BINSTRING",
 )  # fmt: skip
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_MAKES: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "MARK": lambda: _MARK,
+    "EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple, "EMPTY_SET": list,
+}  # fmt: skip
+"""Instructions that put a new value on the stack."""
 
 
 @dataclass(frozen=True)
@@ -81,32 +86,19 @@ class _Machine:
     def follow(self, code: str, argument: Any) -> None:
         """Follow one instruction; wrong ones end in an IndexError, a KeyError, a TypeError or a ValueError."""
         stack = self.stack
-        if code in _VALUES:
-            stack.append(argument)
-            return
-        if code in _CONSTANTS:
-            stack.append(_CONSTANTS[code])
-            return
         match code:
+            case _ if code in _VALUES:
+                stack.append(argument)
+            case _ if code in _MAKES:
+                stack.append(_MAKES[code]())
             case "PROTO" | "FRAME" | "STOP":
                 pass
-            case "MARK":
-                stack.append(_MARK)
             case "POP":
                 stack.pop()
             case "POP_MARK":
                 self.down_to_mark()
             case "DUP":
                 stack.append(stack[-1])
-            case "GLOBAL":
-                stack.append(Name(argument))
-            case "STACK_GLOBAL":
-                name, module = stack.pop(), stack.pop()
-                stack.append(
-                    Name(f"{module if isinstance(module, str) else ''} {name if isinstance(name, str) else ''}")
-                )
-            case "EMPTY_LIST" | "EMPTY_DICT" | "EMPTY_TUPLE" | "EMPTY_SET":
-                stack.append({"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple, "EMPTY_SET": list}[code]())
             case "LIST" | "FROZENSET":
                 stack.append(self.down_to_mark())
             case "TUPLE":
@@ -114,23 +106,35 @@ class _Machine:
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 stack.append(tuple(reversed([stack.pop() for _ in range(int(code[-1]))])))
             case "DICT":
-                stack.append(_filled({}, self.down_to_mark()))
+                stack.append(_fill({}, self.down_to_mark()))
             case "APPEND":
                 self.add([stack.pop()])
             case "APPENDS" | "ADDITEMS":
                 self.add(self.down_to_mark())
             case "SETITEM":
                 value, key = stack.pop(), stack.pop()
-                _filled(stack[-1], [key, value])
+                _fill(stack[-1], [key, value])
             case "SETITEMS":
                 values = self.down_to_mark()
-                _filled(stack[-1], values)
+                _fill(stack[-1], values)
             case "PUT" | "BINPUT" | "LONG_BINPUT":
                 self.memo[argument] = stack[-1]
             case "MEMOIZE":
                 self.memo[len(self.memo)] = stack[-1]
             case "GET" | "BINGET" | "LONG_BINGET":
                 stack.append(self.memo[argument])
+            case _:
+                self.describe_call(code, argument)
+
+    def describe_call(self, code: str, argument: Any) -> None:
+        """Follow an instruction that names or calls something outside: a description of it takes its place."""
+        stack = self.stack
+        match code:
+            case "GLOBAL":
+                stack.append(Name(argument))
+            case "STACK_GLOBAL":
+                name, module = (part if isinstance(part, str) else "" for part in (stack.pop(), stack.pop()))
+                stack.append(Name(f"{module} {name}"))
             case "REDUCE" | "NEWOBJ":
                 arguments, function = stack.pop(), stack.pop()
                 stack.append(_object(function, arguments))
@@ -168,7 +172,7 @@ def _object(function: Any, arguments: Any) -> Object:
     return Object(function.name, arguments)
 
 
-def _filled(target: Any, values: list[Any]) -> Any:
+def _fill(target: Any, values: list[Any]) -> Any:
     """Put keys and values, in turns, into a dict; keys that are no plain texts or numbers are left out."""
     if isinstance(target, Object):
         return target

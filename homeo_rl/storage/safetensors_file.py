@@ -1,4 +1,4 @@
-"""safetensors files of strangers: the table at their head is checked entry by entry before an array is made.
+"""Untrusted safetensors files: the table at their head is checked entry by entry before an array is made.
 
 A file is 8 bytes (little-endian length of the table), the table (a JSON object: name -> dtype, shape, place of its
 bytes), and the bytes of all tensors, one after another without a gap.
@@ -61,7 +61,9 @@ def read_table(file: Readable, size: int, where: Path) -> list[Entry]:
     table = strict_json.decode(file.read(length), f"{where}: table of tensors", _TABLE)
     if len(table) > MAX_TENSORS:
         raise StorageFault(f"{where}: {len(table)} tensors; more than the {MAX_TENSORS} that are accepted")
-    placed = sorted((_entry(name, told, where) for name, told in table.items()), key=lambda one: one[:2])
+    placed = sorted(
+        (_entry(name, entry, where) for name, entry in table.items()), key=lambda placed_entry: placed_entry[:2]
+    )
     reached = 0
     for begin, end, entry in placed:
         if begin != reached:
@@ -75,11 +77,7 @@ def read_table(file: Readable, size: int, where: Path) -> list[Entry]:
 def check(file: Readable, where: Path, entries: list[Entry], digest: hashlib._Hash) -> StorageFault | None:
     """Read all values once, in little memory; return the fault of the first tensor with one that is not sound.
 
-    Args:
-        file: stands where `read_table` left it.
-        where: what is being read, for the message.
-        entries: what it holds.
-        digest: is fed with every byte.
+    ``file`` stands where `read_table` left it; ``digest`` is fed with every byte.
     """
     fault = None
     buffer = memoryview(bytearray(min(_CHUNK, max((entry.size for entry in entries), default=0))))
@@ -111,15 +109,15 @@ def read(file: Readable, entries: list[Entry], where: Path) -> dict[str, np.ndar
     return arrays
 
 
-def _entry(name: str, told: Any, where: Path) -> tuple[int, int, Entry]:
+def _entry(name: str, entry: Any, where: Path) -> tuple[int, int, Entry]:
     """Return the first byte of a tensor, the one behind its last, and what it is."""
-    if not isinstance(told, dict) or set(told) != {"dtype", "shape", "data_offsets"} or len(name) > _MAX_NAME:
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"} or len(name) > _MAX_NAME:
         raise StorageFault(f"{where}: {_name(name)}: expected dtype, shape and data_offsets, found another entry")
-    shape, offsets = told["shape"], told["data_offsets"]
-    dtype = _DTYPES.get(told["dtype"]) if isinstance(told["dtype"], str) else None
+    shape, offsets = entry["shape"], entry["data_offsets"]
+    dtype = _DTYPES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
     if dtype is None:
-        found = str(told["dtype"])[:20]
-        raise StorageFault(f"{where}: {_name(name)}: expected a dtype of {', '.join(_DTYPES)}, found {found!r}")
+        got = str(entry["dtype"])[:20]
+        raise StorageFault(f"{where}: {_name(name)}: expected a dtype of {', '.join(_DTYPES)}, found {got!r}")
     if not _counts(shape) or not _counts(offsets) or len(offsets) != 2 or len(shape) > _MAX_AXES:
         raise StorageFault(f"{where}: {_name(name)}: expected a shape and two offsets of whole numbers from 0 on")
     # Where an axis is 0 the others are checked all the same: numpy multiplies them.

@@ -1,4 +1,4 @@
-"""JSON from strangers: limits are checked on its bytes, before a parser builds anything of them.
+"""Untrusted JSON: limits are checked on its bytes, before a parser builds anything of them.
 
 Python's parser accepts NaN, duplicate keys, UTF-16, numbers that overflow to infinity and halves of surrogate pairs,
 and gives up with a RecursionError where nesting is deep; here each of these is one `StorageFault`.
@@ -52,11 +52,6 @@ _LONE = re.compile(
 def decode(blob: bytes, where: Path | str, limits: Limits = SMALL) -> dict[str, Any]:
     """Return the JSON object that ``blob`` is the text of.
 
-    Args:
-        blob: UTF-8 without a byte order mark.
-        where: what is being read, for the message.
-        limits: how much is accepted.
-
     Raises:
         StorageFault: it is something else, or not strict: a key twice, NaN, infinity, too deep, too large.
     """
@@ -79,11 +74,7 @@ def decode(blob: bytes, where: Path | str, limits: Limits = SMALL) -> dict[str, 
 
 
 def _check(blob: bytes, limits: Limits) -> None:
-    """Count without parsing; up to the first thing that is not JSON, the counts are those of the parser.
-
-    Raises:
-        ValueError: saying what there is too much of.
-    """
+    """Count without parsing; up to the first thing that is not JSON, the counts are those of the parser."""
     if blob.startswith(b"\xef\xbb\xbf"):
         raise ValueError("it begins with a byte order mark")
     if not blob.isascii() and len(blob) > _MAX_FOREIGN:
@@ -108,10 +99,10 @@ def _check(blob: bytes, limits: Limits) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    result = dict(pairs)
+    if len(result) != len(pairs):
         raise ValueError("a key appears twice")
-    return found
+    return result
 
 
 def _refuse(constant: str) -> Any:

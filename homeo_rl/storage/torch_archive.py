@@ -25,7 +25,7 @@ _PIECE = 64 << 10
 """Bytes that are read at once."""
 
 _HEAD, _NAME, _EXTRA = 30, 26, 28
-"""Of a member's own head: bytes, and where it tells the lengths of its name and of what else is before the data."""
+"""Of the head of a member: bytes, and where the lengths of its name and of its extra field stand."""
 
 # As in `archives`: what zipfile raises for bytes that are no archive.
 _BROKEN = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, OverflowError, IndexError)
@@ -56,9 +56,9 @@ class _Window(io.RawIOBase):
     def read(self, size: int | None = -1, /) -> bytes:
         left = max(self._size - self._at, 0)
         self._file.seek(self._begin + self._at)
-        found = self._file.read(left if size is None or size < 0 else min(size, left))
-        self._at += len(found)
-        return found
+        data = self._file.read(left if size is None or size < 0 else min(size, left))
+        self._at += len(data)
+        return data
 
 
 @dataclass(frozen=True)
@@ -84,37 +84,32 @@ class TensorArchive:
         if max(asked, sum(self.members[key].file_size for key in keys)) > self.size:
             raise StorageFault(f"{self.where}: its tensors lie over each other; this is not read")
         storages = {key: self._bytes(key) for key in keys}
-        found = {}
+        arrays = {}
         for name, entry in wanted.items():
-            found[name] = array_of(entry, storages[entry.storage.key])
-            if found[name].dtype.kind == "f" and not np.isfinite(found[name]).all():
+            arrays[name] = array_of(entry, storages[entry.storage.key])
+            if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
                 raise StorageFault(f"{self.where}: tensor {printable(name)!r} holds NaN or infinity")
-        return found
+        return arrays
 
     def _bytes(self, key: str) -> np.ndarray:
         """Return the bytes of a storage, after their checksum was compared."""
         member, done = self.members[key], 0
-        found = np.empty(member.file_size, np.uint8)
+        data = np.empty(member.file_size, np.uint8)
         try:
             with self.archive.open(member) as file:
                 while piece := file.read(_PIECE):
-                    found[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
+                    data[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
                     done += len(piece)
         except _BROKEN as error:
             raise StorageFault(f"{self.where}: storage {printable(key)}: damaged ({printable(error)})") from None
         if done != member.file_size:
             raise StorageFault(f"{self.where}: storage {printable(key)}: ends early")
-        return found
+        return data
 
 
 @contextmanager
-def opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Iterator[TensorArchive]:
+def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Iterator[TensorArchive]:
     """Open a member that ``torch.save`` wrote, inside a with block.
-
-    Args:
-        archive: what holds it.
-        info: the member.
-        where: what is being read, for messages.
 
     Raises:
         StorageFault: it is packed, is no such archive, holds anything else than a flat dict of tensors, or says of a
@@ -133,13 +128,13 @@ def opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Itera
 
 
 @contextmanager
-def opened_file(path: Path) -> Iterator[TensorArchive]:
+def open_file(path: Path) -> Iterator[TensorArchive]:
     """Open a file that ``torch.save`` wrote, inside a with block.
 
     Raises:
-        StorageFault: as `opened`.
+        StorageFault: as `open_member`.
     """
-    with zip_archive.opened(path) as archive:
+    with zip_archive.open_zip(path) as archive:
         yield _tensors(archive, path.stat().st_size, str(path))
 
 
@@ -154,18 +149,20 @@ def _tensors(inner: zipfile.ZipFile, size: int, where: str) -> TensorArchive:
     """Check what an archive says of its tensors; ``size`` is how many bytes it has."""
     root, members = _members(inner, where)
     if (order := members.get("byteorder")) is not None:
-        told = zip_archive.whole(inner, order, 16, f"{where}: byteorder")
-        if told != b"little":
+        byte_order = zip_archive.read_member(inner, order, 16, f"{where}: byteorder")
+        if byte_order != b"little":
             raise StorageFault(f"{where}: expected numbers of byte order little, found another one")
-    program = zip_archive.whole(inner, members["data.pkl"], torch_pickle.MAX_BYTES, f"{where}: {root}/data.pkl")
+    program = zip_archive.read_member(inner, members["data.pkl"], torch_pickle.MAX_BYTES, f"{where}: {root}/data.pkl")
     entries = torch_pickle.entries_of(program, f"{where}: {root}/data.pkl")
     storages = {name.removeprefix("data/"): info for name, info in members.items() if name.startswith("data/")}
     for name, entry in entries.items():
         storage = entry.storage
         there, needed = storages.get(storage.key), storage.size * storage.dtype.itemsize
         if there is None or there.file_size != needed:
-            found = "none" if there is None else f"{there.file_size}"
-            raise StorageFault(f"{where}: tensor {printable(name)!r}: expected {needed} bytes for it, found {found}")
+            size_there = "none" if there is None else f"{there.file_size}"
+            raise StorageFault(
+                f"{where}: tensor {printable(name)!r}: expected {needed} bytes for it, found {size_there}"
+            )
     return TensorArchive(entries, inner, storages, size, where)
 
 

@@ -32,7 +32,7 @@ def read_legacy(path: Path) -> dict[str, np.ndarray]:
     Raises:
         StorageFault: it is no such file, holds anything else than a flat dict of tensors, or was damaged.
     """
-    with files.opened(path, MAX_FILE) as file:
+    with files.open_regular(path, MAX_FILE) as file:
         data = file.readall()
     try:
         require(data.startswith(MAGIC), "a file of torch")
@@ -70,15 +70,15 @@ def _storages(data: bytes, keys: list[str], entries: dict[str, Entry]) -> dict[s
     """Return the bytes of every storage, in the order in which they lie there."""
     kinds = {entry.storage.key: entry.storage for entry in entries.values()}
     require(len(keys) == len(set(keys)) and set(keys) == set(kinds), "every storage once")
-    found, begin = {}, 0
+    storages, begin = {}, 0
     for key in keys:
         size = kinds[key].size * kinds[key].dtype.itemsize
         count = int.from_bytes(data[begin : begin + _COUNT], "little")
         begin += _COUNT
         require(count == kinds[key].size and begin + size <= len(data), "as many numbers as it says")
-        found[key] = np.frombuffer(data[begin : begin + size], np.uint8)
+        storages[key] = np.frombuffer(data[begin : begin + size], np.uint8)
         begin += size
     require(begin == len(data), "nothing behind the numbers")
     require(all(entry.storage == kinds[entry.storage.key] for entry in entries.values()), "one type a storage")
     require(sum(entry.size for entry in entries.values()) <= len(data), "tensors that do not lie over each other")
-    return found
+    return storages

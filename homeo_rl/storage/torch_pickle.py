@@ -69,20 +69,16 @@ class _Name:
 def entries_of(program: bytes, where: str) -> dict[str, Entry]:
     """Return what a program says about the tensors of the dict that it would make; none of them is made.
 
-    Args:
-        program: of a flat dict of tensors, pickled as ``torch.save(module.state_dict())`` does it.
-        where: what is being read, for the message.
-
     Raises:
         StorageFault: it does anything else, however little.
     """
     machine = Machine()
     try:
-        found = run(machine, program)
-        if not isinstance(found, dict):
+        made = run(machine, program)
+        if not isinstance(made, dict):
             raise ValueError("it makes something else than one dict")
-        entries = {name: entry for name, entry in found.items() if isinstance(entry, Entry)}
-        if len(entries) != len(found):
+        entries = {name: entry for name, entry in made.items() if isinstance(entry, Entry)}
+        if len(entries) != len(made):
             raise ValueError("not every entry of its dict is a tensor")
     except ValueError as error:
         raise StorageFault(f"{where}: not the program of a dict of tensors ({printable(error)})") from None
@@ -100,9 +96,9 @@ def run(machine: Machine, program: bytes) -> object:
         require(count < MAX_STEPS, f"at most {MAX_STEPS} instructions")
         require(code.name != "STOP" or at == len(program) - 1, "nothing behind the end")
         machine.follow(code.name, argument)
-    found = machine.pop()
+    result = machine.pop()
     require(not machine.stack, "one value at the end")
-    return found
+    return result
 
 
 class Machine:
@@ -216,11 +212,11 @@ def _result(function: object, arguments: object) -> object:
     return entry
 
 
-def _storage(told: object) -> Storage:
-    require(isinstance(told, tuple) and len(told) in (5, 6), "the five words of a storage")
-    assert isinstance(told, tuple)
-    word, kind, key, device, size = told[:5]
-    require(told[5:] in ((), (None,)), "a storage that is no part of another")  # a sixth word: torch before 1.6
+def _storage(words: object) -> Storage:
+    require(isinstance(words, tuple) and len(words) in (5, 6), "the five words of a storage")
+    assert isinstance(words, tuple)
+    word, kind, key, device, size = words[:5]
+    require(words[5:] in ((), (None,)), "a storage that is no part of another")  # a sixth word: torch before 1.6
     require(isinstance(word, str) and word == "storage" and isinstance(device, str), "a storage")
     require(isinstance(kind, _Name) and kind.name in _DTYPES, "a storage of a known type")
     require(isinstance(key, str) and len(key) <= _MAX_TEXT, "the name of a storage")
@@ -229,11 +225,7 @@ def _storage(told: object) -> Storage:
 
 
 def _order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the axes of a tensor, the one with the largest stride first.
-
-    Raises:
-        ValueError: its numbers do not lie side by side, each once.
-    """
+    """Return the axes of a tensor, the one with the largest stride first."""
     order = sorted(range(len(shape)), key=lambda axis: (strides[axis], shape[axis]), reverse=True)
     step = 1
     for axis in reversed(order):

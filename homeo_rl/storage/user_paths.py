@@ -20,7 +20,7 @@ def with_local_paths(command: Command) -> Command:
     """Return flags whose paths are all of this machine, ``~`` and ``~name`` written out.
 
     Raises:
-        UsageError: one is a URL, or names a home that nobody has.
+        UsageError: one is a URL, or names a home that does not exist.
     """
     changes: Mapping[str, Any] = {
         field.name: _local(getattr(command, field.name), field.name)
@@ -33,7 +33,7 @@ def local_path(path: Path, what: str) -> Path:
     """Return a path of this machine.
 
     Raises:
-        UsageError: it is a URL, or names a home that nobody has.
+        UsageError: it is a URL, or names a home that does not exist.
     """
     if _URL.match(str(path)):
         scheme = str(path).partition(":")[0]

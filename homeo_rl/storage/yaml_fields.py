@@ -27,13 +27,8 @@ def parse(
 ) -> T:
     """Build a frozen dataclass of plain data as `homeo_rl.spec.parse` does, pointing to lines.
 
-    Args:
-        kind: the dataclass.
-        data: plain data.
-        document: which it is from.
-        sections: the dataclasses of its mappings, for naming what could have been meant.
-        under: where in the document.
-        origins: for parts of ``data``, where else in the document they are from.
+    ``sections`` are the dataclasses of its mappings, by which names are suggested; ``under`` is where ``data`` stands
+    in the document, ``origins`` where else parts of it are from.
 
     Raises:
         UsageError: naming the line, what was expected there and what was found.
@@ -42,8 +37,8 @@ def parse(
         return cast(T, _adapter(cast(Any, kind)).validate_python(data))
     except pydantic.ValidationError as error:
         # A misspelt key shows up twice, as missing and as unexpected; the second says what the user wrote.
-        found = sorted(error.errors(), key=lambda one: one["type"] != "unexpected_keyword_argument")
-        first = found[0]
+        errors = sorted(error.errors(), key=lambda entry: entry["type"] != "unexpected_keyword_argument")
+        first = errors[0]
         way: Place = first["loc"]
         origin = next((place for start, place in (origins or {}).items() if way[: len(start)] == start), None)
         _refuse(first, document, sections, (*under, *way), origin)

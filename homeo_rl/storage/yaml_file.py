@@ -1,4 +1,4 @@
-"""YAML from people and strangers as plain data; limits are checked before anything is built of it.
+"""YAML, untrusted too, as plain data; limits are checked before anything is built of it.
 
 PyYAML gives up with a RecursionError where nesting is deep, spends hours on a number of a million digits or on aliases
 of aliases, and accepts infinity; here each of these is one `UsageError` that names the line.
@@ -59,9 +59,7 @@ class Document:
 def read_yaml(path: Path, *, repeats: bool = False) -> Document:
     """Read a YAML file of names, texts, numbers, booleans, lists and mappings.
 
-    Args:
-        path: the file.
-        repeats: whether a key may be there twice, the last one counting, as in rl-zoo's files.
+    ``repeats``: a key may be there twice, the last one counting, as in rl-zoo's files.
 
     Raises:
         UsageError: it is missing, too large, not YAML, has a key twice or something else than plain data.
@@ -69,7 +67,7 @@ def read_yaml(path: Path, *, repeats: bool = False) -> Document:
     try:
         if not path.exists():
             raise UsageError(f"{path}: expected a YAML file, found none; check the path")
-        with files.opened(path.resolve(), _MOST_BYTES) as file:
+        with files.open_regular(path.resolve(), _MOST_BYTES) as file:
             text = file.readall().decode("utf-8")
     except (UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path}: expected YAML, cannot read it ({' '.join(str(error).split())})") from None
@@ -81,10 +79,7 @@ def read_yaml(path: Path, *, repeats: bool = False) -> Document:
 def decode(text: str, where: Path | str, *, repeats: bool = False) -> Document:
     """Return what a text in YAML holds.
 
-    Args:
-        text: the text.
-        where: the file that it is from, or what a text of one line is called in messages.
-        repeats: whether a key may be there twice, the last one counting.
+    ``where`` is the file that it is from, or the name of a text of one line in messages; ``repeats`` as in `read_yaml`.
 
     Raises:
         UsageError: as `read_yaml`.
@@ -108,11 +103,7 @@ def decode(text: str, where: Path | str, *, repeats: bool = False) -> Document:
 
 
 def _check_depth(text: str, where: Path | str) -> None:
-    """Follow the brackets without building anything, as far as they are too deep.
-
-    Raises:
-        UsageError: they are.
-    """
+    """Follow the brackets without building anything, as far as they are too deep."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -124,22 +115,18 @@ def _check_depth(text: str, where: Path | str) -> None:
 
 
 def _lines(node: yaml.Node, document: Document, repeats: bool) -> Iterator[tuple[Place, int]]:
-    """Walk over a document and yield where each entry begins.
-
-    Raises:
-        UsageError: a key is there twice, is no text, or there is too much; an alias counts as what it stands for.
-    """
+    """Walk over a document and yield where each entry begins."""
     path = document.path
     stack: list[tuple[Place, yaml.Node, int]] = [((), node, node.start_mark.line + 1)]
-    found = 0
+    count = 0
 
     def at(line: int) -> str:
         return path if isinstance(path, str) else f"{path}, line {line}"
 
     while stack:
         place, entry, line = stack.pop()
-        found += 1
-        if found > _MOST_ENTRIES or len(place) > _DEEPEST:
+        count += 1
+        if count > _MOST_ENTRIES or len(place) > _DEEPEST:
             raise _too_much(path)
         yield place, line
         if isinstance(entry, yaml.SequenceNode):

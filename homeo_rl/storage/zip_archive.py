@@ -1,4 +1,4 @@
-"""Zip archives of strangers, looked into within limits; nothing is ever extracted.
+"""Untrusted zip archives, read within limits; nothing is ever extracted.
 
 An archive can lie about its sizes, hold the same bytes many times over, and name members outside the folder it is
 unpacked in. Declared sizes are checked first, and what is read is counted while it is read.
@@ -46,20 +46,20 @@ class _Bounded(io.FileIO):
             size = _MAX_READ + 1
         elif size > _MAX_READ:
             raise StorageFault(f"its list of members has {size} bytes; more than the {_MAX_READ} that are accepted")
-        found = super().read(size) or b""
-        if len(found) > _MAX_READ:
+        data = super().read(size) or b""
+        if len(data) > _MAX_READ:
             raise StorageFault(f"more than the {_MAX_READ} bytes that are accepted at once")
-        return found
+        return data
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open an archive inside a with block, after its list of members was checked.
 
     Raises:
         StorageFault: it is damaged, too large, unpacks to too much, or its members lie over each other.
     """
-    with files.opened_as(_Bounded, path, MAX_ARCHIVE) as file:
+    with files.open_regular_as(_Bounded, path, MAX_ARCHIVE) as file:
         size = file.seek(0, io.SEEK_END)
         try:
             archive = zipfile.ZipFile(file)
@@ -70,7 +70,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
 
 
-def listed(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
+def list_members(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
     """Return name, sizes in bytes and oddities of all members, as plain data."""
     return [
         {"name": info.orig_filename, "bytes": info.file_size, "compressed": info.compress_size, "odd": oddity(info)}
@@ -78,7 +78,7 @@ def listed(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
     ]
 
 
-def beginning(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int, where: str) -> bytes:
+def read_beginning(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int, where: str) -> bytes:
     """Return at most the first ``most`` bytes of a member.
 
     Raises:
@@ -86,17 +86,17 @@ def beginning(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int, where:
     """
     if info.flag_bits & 1 or info.compress_type not in _METHODS:
         raise StorageFault(f"{where}: expected a plain or deflated member, found an encrypted or otherwise packed one")
-    found = bytearray()
+    data = bytearray()
     try:
         with archive.open(info) as member:
-            while len(found) < most and (part := member.read(min(1 << 16, most - len(found)))):
-                found += part
+            while len(data) < most and (part := member.read(min(1 << 16, most - len(data)))):
+                data += part
     except _BROKEN as error:
         raise StorageFault(f"{where}: cannot be unpacked ({files.printable(error)})") from None
-    return bytes(found)
+    return bytes(data)
 
 
-def whole(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, where: str) -> bytes:
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, where: str) -> bytes:
     """Return the bytes of a member, after its checksum was compared.
 
     Raises:
@@ -104,10 +104,10 @@ def whole(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, where: st
     """
     if info.file_size > limit:
         raise StorageFault(f"{where}: {info.file_size} bytes; more than the {limit} that are accepted")
-    found = beginning(archive, info, limit + 1, where)  # to its end, where zipfile compares the checksum
-    if len(found) != info.file_size:
-        raise StorageFault(f"{where}: unpacks to {len(found)} bytes, the archive says {info.file_size}")
-    return found
+    data = read_beginning(archive, info, limit + 1, where)  # to its end, where zipfile compares the checksum
+    if len(data) != info.file_size:
+        raise StorageFault(f"{where}: unpacks to {len(data)} bytes, the archive says {info.file_size}")
+    return data
 
 
 def oddity(info: zipfile.ZipInfo) -> str:
@@ -121,17 +121,13 @@ def oddity(info: zipfile.ZipInfo) -> str:
 
 
 def _check(members: list[zipfile.ZipInfo], size: int, path: Path) -> None:
-    """Check what an archive of ``size`` bytes says of its members.
-
-    Raises:
-        StorageFault: there are too many, they unpack to too much, a name comes twice, or two share bytes.
-    """
-    unpacked, packed = sum(one.file_size for one in members), sum(one.compress_size for one in members)
+    """Check what an archive of ``size`` bytes says of its members."""
+    unpacked, packed = sum(member.file_size for member in members), sum(member.compress_size for member in members)
     if len(members) > MAX_MEMBERS:
         raise StorageFault(f"{path}: {len(members)} members; more than the {MAX_MEMBERS} that are accepted")
     if unpacked > MAX_ARCHIVE or unpacked > max(_MAX_RATIO * size, _MODEST):
         raise StorageFault(f"{path}: says it unpacks to {unpacked} bytes, from {size}; a zip bomb is not opened")
-    if len({one.orig_filename for one in members}) != len(members):
+    if len({member.orig_filename for member in members}) != len(members):
         raise StorageFault(f"{path}: a member's name comes twice; which of them would be meant?")
-    if packed > size or len({one.header_offset for one in members}) != len(members):
+    if packed > size or len({member.header_offset for member in members}) != len(members):
         raise StorageFault(f"{path}: its members lie over each other; a zip bomb is not opened")

@@ -17,11 +17,11 @@ from homeo_rl.errors import UsageError, unknown
 from homeo_rl.evaluation.evaluate import Progress, digest_of, evaluate, finished
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import read_routes
-from homeo_rl.run import Run, copied, versions
+from homeo_rl.run import Run, copy_run, versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.storage import bundle
-from homeo_rl.storage.locks import locked
-from homeo_rl.storage.pretrained import FOLDER, pretrained_names
+from homeo_rl.storage.locks import hold_lock
+from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 from homeo_rl.studies.study import Group, Study
 from homeo_rl.studies.tables import DOCUMENT, read_tables, unreadable, write_tables
 
@@ -97,7 +97,7 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[
             name = Path(host).name
             target = out / "hosts" / name
             run, arms = None, group.arms
-            if host in pretrained_names():
+            if host in list_pretrained():
                 source = Run.open(FOLDER / host)
             elif (base / host / "run.json").exists():
                 source = Run.open(base / host)
@@ -106,12 +106,12 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[
             else:
                 raise UsageError(
                     f"host {host!r} of group {group.name!r}: expected a run folder beside the file ({base / host}) or "
-                    f"one of {', '.join(pretrained_names())}; correct it, or set optional: true"
+                    f"one of {', '.join(list_pretrained())}; correct it, or set optional: true"
                 )
             if source is not None:
                 if sources.setdefault(name, source.path) != source.path:
                     raise UsageError(f"hosts: {sources[name]} and {source.path} are both called {name!r}; rename one")
-                run = copied(source, target) if copy else Run.open(target if target.exists() else source.path)
+                run = copy_run(source, target) if copy else Run.open(target if target.exists() else source.path)
                 if not isinstance(load_controller(run).network, SpikingNetwork):
                     arms = ("none",)
             plan = Plan(
@@ -302,7 +302,7 @@ def _kinds(suite: Suite) -> dict[str, Any]:
 def _held(out: Path) -> Iterator[None]:
     """Keep other processes from carrying out the same study."""
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out / ".lock", wait=False) as mine:
+    with hold_lock(out / ".lock", wait=False) as mine:
         if not mine:
             raise UsageError(f"{out}: another process is at this study; wait for it, or choose another --out")
         yield

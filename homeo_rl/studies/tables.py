@@ -56,7 +56,7 @@ def _packed(text: str) -> bytes:
 
 
 def _unpacked(path: Path) -> bytes:
-    with files.opened(path.resolve(), _LARGEST) as file:
+    with files.open_regular(path.resolve(), _LARGEST) as file:
         unpacked = gzip.GzipFile(fileobj=io.BytesIO(file.readall())).read(_LARGEST + 1)
     if len(unpacked) > _LARGEST:
         raise ValueError(f"{path.name} unpacks to more than the {_LARGEST} bytes that are accepted")

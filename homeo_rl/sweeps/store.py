@@ -23,7 +23,7 @@ from typing import Any
 
 from homeo_rl.errors import Finding, StorageFault, UsageError
 from homeo_rl.storage import bundle
-from homeo_rl.storage.locks import locked
+from homeo_rl.storage.locks import hold_lock
 from homeo_rl.sweeps.cells import Cell
 
 _FORMAT = "homeo-rl sweep 1"
@@ -125,13 +125,13 @@ class Store:
     @contextlib.contextmanager
     def claimed(self, key: str) -> Iterator[bool]:
         """Hold a cell inside a with block; yields whether it is ours, or somebody else is at it."""
-        with locked(self.path / "claims" / f"{key}.lock", wait=False) as mine:
+        with hold_lock(self.path / "claims" / f"{key}.lock", wait=False) as mine:
             yield mine
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Let one process at a time write summaries."""
-        with locked(self.path / "claims" / "summary.lock", wait=True):
+        with hold_lock(self.path / "claims" / "summary.lock", wait=True):
             yield
 
     def log(self, event: str, key: str, **fields: Any) -> None:

@@ -41,23 +41,23 @@ class Algorithm:
         """Return the arguments of its constructor with their annotations, as they are written."""
         module, _, name = self.source.partition(":")
         package, *inside = module.split(".")
-        found = importlib.util.find_spec(package)  # of the package alone: of a module in it would import the package
-        assert found is not None
-        assert found.origin is not None
-        path = Path(found.origin)
+        spec = importlib.util.find_spec(package)  # of the package alone: of a module in it would import the package
+        assert spec is not None
+        assert spec.origin is not None
+        path = Path(spec.origin)
         if inside:
             path = path.parent.joinpath(*inside).with_suffix(".py")
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and node.name == name:
                 for part in node.body:
                     if isinstance(part, ast.FunctionDef) and part.name == "__init__":
-                        own = [*part.args.args, *part.args.kwonlyargs]
-                        return {arg.arg: ast.unparse(arg.annotation) if arg.annotation else "" for arg in own}
+                        parameters = [*part.args.args, *part.args.kwonlyargs]
+                        return {arg.arg: ast.unparse(arg.annotation) if arg.annotation else "" for arg in parameters}
         raise AssertionError(f"{path}: no class {name} with an __init__ of its own")
 
     def classes(self) -> tuple[type[BaseAlgorithm], type[Any]]:
         """Return algorithm and policy."""
-        return _named(self.source), _named(self.policy)
+        return _import(self.source), _import(self.policy)
 
 
 _ON, _SAC, _TD3 = (f"homeo_rl.agents.sb3.policies:Spiking{name}Policy" for name in ("ActorCritic", "SAC", "TD3"))
@@ -101,6 +101,6 @@ def algorithm(name: str) -> Algorithm:
     return ALGORITHMS[name]
 
 
-def _named(source: str) -> Any:
+def _import(source: str) -> Any:
     module, _, name = source.partition(":")
     return getattr(importlib.import_module(module), name)

@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from homeo_rl.agents.controller import save_controller
-from homeo_rl.agents.sb3.policies import SpikingPolicyMixin
+from homeo_rl.agents.sb3.policies import policy_of
 from homeo_rl.envs.time_limit import KEY as LIMIT_TAKEN
 from homeo_rl.envs.time_limit import tell as tell_limit
 from homeo_rl.numerics.energy import joules
@@ -20,11 +20,28 @@ from homeo_rl.seeding import derive
 from homeo_rl.snn.network import SpikingNetwork
 
 
-def policy_of(callback: BaseCallback) -> SpikingPolicyMixin:
-    """Return the model's policy."""
-    policy = callback.model.policy
-    assert isinstance(policy, SpikingPolicyMixin)
-    return policy
+class PeriodicCallback(BaseCallback):
+    """Base of what is due once in ``every`` environment steps."""
+
+    def __init__(self, every: int) -> None:
+        super().__init__()
+        self.every = every
+        self._next = 0
+
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return when it is due again."""
+        return {"next": self._next}, {}
+
+    def load_state_dict(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned."""
+        self._next = document["next"]
+
+    def is_due(self) -> bool:
+        """Whether it is due now; if so, it is due again in ``every`` steps."""
+        due = self.num_timesteps >= self._next
+        if due:
+            self._next = self.num_timesteps + self.every
+        return due
 
 
 class NormaliserCallback(BaseCallback):
@@ -38,19 +55,19 @@ class NormaliserCallback(BaseCallback):
         super().__init__()
         self._seen: list[np.ndarray] = []
 
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the observations that the statistics have not seen yet."""
         return {}, {"seen": np.concatenate(self._seen)} if self._seen else {}
 
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take them back."""
+    def load_state_dict(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned."""
         self._seen = [arrays["seen"].copy()] if "seen" in arrays else []
 
     def _on_training_start(self) -> None:
         # The first observations of all environments: without them the first rollout would not be normalised at all.
         last = self.model._last_obs
         assert isinstance(last, np.ndarray)
-        if float(policy_of(self).normaliser().running_count) == 0 and len(last) > 1:
+        if float(policy_of(self.model).normaliser().running_count) == 0 and len(last) > 1:
             self._seen.append(last.copy())
 
     def _on_step(self) -> bool:
@@ -60,55 +77,43 @@ class NormaliserCallback(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self._seen:
             batch = torch.as_tensor(np.concatenate(self._seen))
-            policy_of(self).observe(batch)
+            policy_of(self.model).observe(batch)
             self._seen = []
 
 
-class SpikeCallback(BaseCallback):
+class SpikeCallback(PeriodicCallback):
     """Log ``snn/*``, and ``homeo/*`` where a plug-in adapts in training.
 
     Rates are those of the last observations, once every ``every`` environment steps.
     """
 
     def __init__(self, every: int = 1000) -> None:
-        super().__init__()
-        self.every = every
-        self._next = 0
-
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return when it is due again."""
-        return {"next": self._next}, {}
-
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take it back."""
-        self._next = told["next"]
+        super().__init__(every)
 
     def _on_step(self) -> bool:
-        online = policy_of(self).head().online
+        online = policy_of(self.model).head().online
         if online is not None:
             online.end(torch.as_tensor(np.array(self.locals["dones"], dtype=bool)))
-        if self.num_timesteps >= self._next:
-            self._next = self.num_timesteps + self.every
+        if self.is_due():
             self._log_rates()
         return True
 
     def _on_rollout_end(self) -> None:
         model = self.model
-        if isinstance(model, OnPolicyAlgorithm) and policy_of(self).head().online is not None:
+        if isinstance(model, OnPolicyAlgorithm) and policy_of(self.model).head().online is not None:
             buffer = model.rollout_buffer
             with torch.no_grad():
                 flat = torch.as_tensor(buffer.observations).flatten(0, 1)
                 actions = torch.as_tensor(buffer.actions).flatten(0, 1)
                 discrete = not hasattr(model.action_space, "low")
                 log_prob = model.policy.evaluate_actions(
-                    flat.to(model.device),
-                    (actions.long().flatten() if discrete else actions).to(model.device),
+                    flat.to(model.device), (actions.long().flatten() if discrete else actions).to(model.device)
                 )[1]
                 gap = (torch.exp(log_prob.cpu() - torch.as_tensor(buffer.log_probs).flatten()) - 1.0).abs().mean()
             self.logger.record("homeo/ratio_gap", float(gap))
 
     def _log_rates(self) -> None:
-        policy = policy_of(self)
+        policy = policy_of(self.model)
         network = policy.head().network
         if not isinstance(network, SpikingNetwork):
             return
@@ -143,20 +148,19 @@ class EvaluationCallback(EvalCallback):
         self._run, self._seed = run, seed
         self._saved = -np.inf
 
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return all evaluations so far."""
-        best = {name: getattr(self, name) for name in ("best_mean_reward", "last_mean_reward", "_saved")}
-        lists = {name: getattr(self, name) for name in _EVALUATIONS}
+        best = {name: getattr(self, name) for name in _BEST}
         finite = {name: float(value) if np.isfinite(value) else None for name, value in best.items()}
-        plain = {name: [np.asarray(entry).tolist() for entry in entries] for name, entries in lists.items()}
-        return {**finite, **plain}, {}
+        lists = {name: [np.asarray(entry).tolist() for entry in getattr(self, name)] for name in _EVALUATIONS}
+        return {**finite, **lists}, {}
 
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take them back."""
-        for name in ("best_mean_reward", "last_mean_reward", "_saved"):
-            setattr(self, name, -np.inf if told[name] is None else told[name])
+    def load_state_dict(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned."""
+        for name in _BEST:
+            setattr(self, name, -np.inf if document[name] is None else document[name])
         for name in _EVALUATIONS:
-            setattr(self, name, told[name])
+            setattr(self, name, document[name])
 
     def _log_success_callback(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
         super()._log_success_callback(locals_, globals_)
@@ -166,35 +170,26 @@ class EvaluationCallback(EvalCallback):
     def _on_step(self) -> bool:
         if self.eval_freq > 0 and self.n_calls % self.eval_freq == 0:
             self.eval_env.seed(derive(self._seed, "evaluation during training", self.n_calls) % 2**31)
-        go_on = super()._on_step()
+        proceed = super()._on_step()
         if self.best_mean_reward > self._saved:
             self._saved = float(self.best_mean_reward)
-            save_controller(self._run, policy_of(self).controller(), which="best")
-        return go_on
+            save_controller(self._run, policy_of(self.model).controller(), which="best")
+        return proceed
 
 
+_BEST = ("best_mean_reward", "last_mean_reward", "_saved")
 _EVALUATIONS = ("evaluations_results", "evaluations_timesteps", "evaluations_length", "evaluations_successes")
 
 
-class ReportCallback(BaseCallback):
-    """Tell the caller how far training is: steps done and mean return of the last episodes."""
+class ReportCallback(PeriodicCallback):
+    """Report how far training is: steps done and mean return of the last episodes."""
 
     def __init__(self, report: Callable[[int, float | None], None], every: int = 200) -> None:
-        super().__init__()
-        self._report, self.every = report, every
-        self._next = 0
-
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return when it is due again."""
-        return {"next": self._next}, {}
-
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take it back."""
-        self._next = told["next"]
+        super().__init__(every)
+        self._report = report
 
     def _on_step(self) -> bool:
-        if self.num_timesteps >= self._next:
-            self._next = self.num_timesteps + self.every
+        if self.is_due():
             recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
             self._report(self.num_timesteps, float(np.mean(recent)) if recent else None)
         return True

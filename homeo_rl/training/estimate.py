@@ -59,13 +59,8 @@ def estimate(
 ) -> Estimate:
     """Return what a training needs.
 
-    Args:
-        algo: its algorithm.
-        hyperparams: resolved ones.
-        spaces: of observations and actions.
-        controller: the policy.
-        apart: environments that are not rows of one vectorised environment; each writes a file.
-        workers: how many of them are processes.
+    ``apart`` environments are not rows of one vectorised environment and write a file each; ``workers`` of them are
+    processes.
     """
     seen, done = spaces
     envs = int(hyperparams.get("n_envs", 1))
@@ -98,20 +93,16 @@ def estimate(
 def require(needed: Estimate, folder: Path) -> None:
     """Compare what is needed with what there is.
 
-    Args:
-        needed: the estimate.
-        folder: where the run goes; it need not be there yet.
-
     Raises:
         UsageError: there is too little memory, disk, or too few files or processes, or the folder cannot be written to;
             with the figures.
     """
     smaller = "give -params buffer_size:N smaller" if needed.apart <= 1 else "give -params n_envs:N smaller"
     free = available_memory()
-    told = f"{_gb(needed.memory)} GB ({_gb(needed.buffer)} of them for the buffer); {smaller}"
+    needs = f"{_gb(needed.memory)} GB ({_gb(needed.buffer)} of them for the buffer); {smaller}"
     if free is not None and needed.memory > free:
         raise UsageError(
-            f"memory: expected at most {_gb(free)} GB, which are available, this training needs about {told}"
+            f"memory: expected at most {_gb(free)} GB, which are available, this training needs about {needs}"
         )
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
     space = needed.memory - BASE + _PACKAGES_SPACE + _size_of_torch()
@@ -132,10 +123,12 @@ def require(needed: Estimate, folder: Path) -> None:
             f"processes: expected at most {processes:,}, which are available, --vec-env workers needs about "
             f"{needed.processes:,}; give -params n_envs:N smaller"
         )
-    place = next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise UsageError(f"{folder}: expected a folder that can be written to, {place} cannot; choose another place")
-    disk = shutil.disk_usage(place).free
+    parent_folder = next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.exists())
+    if not parent_folder.is_dir() or not os.access(parent_folder, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{folder}: expected a folder that can be written to, {parent_folder} cannot; choose another place"
+        )
+    disk = shutil.disk_usage(parent_folder).free
     if needed.disk > disk:
         raise UsageError(
             f"{folder}: expected {_gb(needed.disk)} GB of disk for checkpoints, {_gb(disk)} GB are free; make room, or "
@@ -145,56 +138,58 @@ def require(needed: Estimate, folder: Path) -> None:
 
 def available_memory() -> int | None:
     """Return the bytes that this process may still take: the machine's and its groups' limits; None if unknown."""
-    found = []
+    limits = []
     with contextlib.suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        limits += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     for folder in group_folders("memory"):
-        for limit, used, returned in (
+        for limit_file, used, returned in (
             ("memory.max", "memory.current", "inactive_file"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # version 1
         ):
             with contextlib.suppress(OSError, ValueError, IndexError):  # not there, or "max"
-                most, taken = (int((folder / name).read_text(encoding="ascii")) for name in (limit, used))
+                limit_bytes, taken = (int((folder / name).read_text(encoding="ascii")) for name in (limit_file, used))
                 stat = (folder / "memory.stat").read_text(encoding="ascii").split()
                 cached = int(stat[stat.index(returned) + 1])  # the system takes that back when it is asked for
-                found.append(max(most - taken + cached, 0))
-    return min(found) if found else None
+                limits.append(max(limit_bytes - taken + cached, 0))
+    return min(limits) if limits else None
 
 
 def available_processes() -> int | None:
     """Return how many processes may still be started; None if unknown."""
-    found = []
+    counts = []
     most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     if most != resource.RLIM_INFINITY and os.geteuid() != 0:  # which does not hold for root
-        found.append(most)
+        counts.append(most)
     for folder in group_folders("pids"):
         with contextlib.suppress(OSError, ValueError):
             allowed, running = (
                 int((folder / f"pids.{name}").read_text(encoding="ascii")) for name in ("max", "current")
             )
-            found.append(max(allowed - running, 0))
-    return min(found) if found else None
+            counts.append(max(allowed - running, 0))
+    return min(counts) if counts else None
 
 
-def group_folders(kind: str, root: Path = Path("/sys/fs/cgroup"), told: Path = Path("/proc/self/cgroup")) -> list[Path]:
+def group_folders(
+    kind: str, root: Path = Path("/sys/fs/cgroup"), table: Path = Path("/proc/self/cgroup")
+) -> list[Path]:
     """Return the folders that tell the limits of this process's control groups, of both versions, outer ones too."""
-    found = [root, root / kind]
+    folders = [root, root / kind]
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        for line in told.read_text(encoding="utf-8").splitlines():
+        for line in table.read_text(encoding="utf-8").splitlines():
             _, kinds, path = line.split(":", 2)
             if kinds and kind not in kinds.split(","):
                 continue
             inner = Path(path.lstrip("/"))
             above = root / kind if kinds else root
-            found += [above / part for part in (inner, *inner.parents)]
-    return list(dict.fromkeys(found))
+            folders += [above / part for part in (inner, *inner.parents)]
+    return list(dict.fromkeys(folders))
 
 
 def _size_of_torch() -> int:
     """Return the bytes of torch's libraries, without loading them."""
-    found = importlib.util.find_spec("torch")
-    folders = found.submodule_search_locations if found is not None else None
+    spec = importlib.util.find_spec("torch")
+    folders = spec.submodule_search_locations if spec is not None else None
     return sum(file.stat().st_size for folder in folders or () for file in Path(folder, "lib").glob("*.so*"))
 
 

@@ -1,4 +1,4 @@
-"""What a training survives and goes on after, counted for TensorBoard."""
+"""Faults that a training survives, counted for TensorBoard."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
-from homeo_rl.agents.sb3.policies import SpikingPolicyMixin
+from homeo_rl.agents.sb3.policies import policy_of
 from homeo_rl.envs.stability import KEY, StabilityGuard
 
 
@@ -23,13 +23,13 @@ class IncidentCallback(BaseCallback):
         self.unstable = 0
         self._watched = False
 
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what a training that is gone on with has to know."""
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what a resumed training has to know."""
         return {"unstable": self.unstable}, {}
 
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take it back."""
-        self.unstable = told["unstable"]
+    def load_state_dict(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned."""
+        self.unstable = document["unstable"]
 
     def _on_training_start(self) -> None:
         self._watched = any(self.training_env.env_is_wrapped(StabilityGuard))
@@ -38,9 +38,7 @@ class IncidentCallback(BaseCallback):
         if self._watched:
             self.unstable += sum(KEY in info for info in self.locals["infos"])
             self.logger.record("env/unstable", self.unstable)
-        policy = self.model.policy
-        assert isinstance(policy, SpikingPolicyMixin)
-        online = policy.head().online
+        online = policy_of(self.model).head().online
         if online is not None:
             self.logger.record("homeo/rolled_back", online.rolled_back)
         return True

@@ -41,14 +41,14 @@ _RESERVED = {
 }  # fmt: skip
 
 
-def known(algo: str) -> list[str]:
+def param_names(algo: str) -> list[str]:
     """Names that ``-params`` takes for an algorithm.
 
     Raises:
         UsageError: there is no such algorithm.
     """
-    own = algorithm(algo)
-    return sorted(set(own.arguments()) - _RESERVED | set(OURS) - _SOME | own.ours)
+    chosen = algorithm(algo)
+    return sorted(set(chosen.arguments()) - _RESERVED | set(OURS) - _SOME | chosen.ours)
 
 
 @dataclass(frozen=True)
@@ -60,31 +60,31 @@ class Tuned:
     hyperparams: dict[str, Any] = field(default_factory=dict)
 
 
-def tuned(algo: str, env: str, agent: str) -> Tuned:
+def load_tuned(algo: str, env: str, agent: str) -> Tuned:
     """Look up ``tuned.yaml``: what holds for the algorithm, and over it what holds for the agent."""
     document = yaml.safe_load((Path(__file__).parent / "tuned.yaml").read_text(encoding="utf-8"))
-    found = document.get(env.rpartition(":")[2], {}).get(algo, {})
-    layers = [found.get("all", {}), found.get(agent, {})] if agent in found else []
+    entry = document.get(env.rpartition(":")[2], {}).get(algo, {})
+    layers = [entry.get("all", {}), entry.get(agent, {})] if agent in entry else []
     merged: dict[str, Any] = {}
     for layer in layers:
         merged |= layer
     return Tuned(merged.pop("n_timesteps", None), merged.pop("env_kwargs", {}), merged)
 
 
-def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(algo: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the preset of ``algo`` with ``given`` laid over it.
 
     Raises:
         UsageError: an unknown name, or a value of the wrong type.
     """
-    names = known(algo)
+    names = param_names(algo)
     kinds = {name: _KINDS.get(text) for name, text in algorithm(algo).arguments().items()} | OURS
-    settled = {**algorithm(algo).defaults, **given}
-    for name, value in given.items():
+    resolved = {**algorithm(algo).defaults, **params}
+    for name, value in params.items():
         if name not in names:
             raise unknown(f"hyper-parameter of {algo}", name, names)
         if kinds[name] is int and isinstance(value, float) and value.is_integer():
-            settled[name] = value = int(value)  # 1e6, which YAML takes for a float
+            resolved[name] = value = int(value)  # 1e6, which YAML takes for a float
         if name in SCHEDULED and isinstance(value, str):
             schedule(name, value)
             continue
@@ -95,7 +95,7 @@ def resolve(algo: str, given: Mapping[str, Any]) -> dict[str, Any]:
             got = printable(repr(value), 60)
             raise UsageError(f"hyper-parameter {name}: expected {kind.__name__}, got {got}; correct it")
         _check_range(name, value)
-    return settled
+    return resolved
 
 
 SCHEDULED = ("learning_rate", "clip_range", "clip_range_vf")

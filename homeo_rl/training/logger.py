@@ -1,4 +1,4 @@
-"""What of a training reaches TensorBoard: figures that are finite, and no more of them than a curve can show."""
+"""The figures of a training that reach TensorBoard: finite ones, and no more of them than a curve can show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stable_baselines3.common.logger import Logger
 from homeo_rl.errors import BadUpdate, StorageFault
 
 POINTS = 500
-"""Points of a curve, at least, where the algorithm tells so many."""
+"""Points of a curve, at least, where the algorithm logs so many."""
 
 SPACING = 1000
 """Environment steps between two points of a long training: some 2 MB a million steps with 30 figures."""
@@ -22,13 +22,8 @@ SPACING = 1000
 class TrainingLogger(Logger):
     """A model's logger without the figures that are not finite (a mean over nothing), and not more often than useful.
 
-    Algorithms tell their figures once an iteration or every few episodes, which may be every few steps. What is told in
-    between is kept for the next point, as means where they are means.
-
-    Args:
-        model: the algorithm that logs.
-        logger: its logger, with SB3's outputs.
-        planned: environment steps of the whole training.
+    Algorithms log their figures once an iteration or every few episodes, which may be every few steps. What is logged
+    in between is kept for the next point, as means where they are means.
 
     Attributes:
         last: environment step of the last point.
@@ -68,24 +63,20 @@ class TrainingLogger(Logger):
 
 
 class LoggerCallback(BaseCallback):
-    """Give the model a `TrainingLogger`, which remembers its last point when the training is gone on with.
-
-    Args:
-        planned: environment steps of the whole training.
-    """
+    """Give the model a `TrainingLogger`, which knows its last point when the training is resumed."""
 
     def __init__(self, planned: int) -> None:
         super().__init__()
         self._planned = planned
         self._last: int | None = None
 
-    def memory(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what a training that is gone on with has to know."""
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what a resumed training has to know."""
         return {"last": self.model.logger.last}, {}  # type: ignore[attr-defined]  # ours, from the start of training
 
-    def recall(self, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take it back."""
-        self._last = told["last"]
+    def load_state_dict(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned."""
+        self._last = document["last"]
 
     def _on_training_start(self) -> None:
         logger = TrainingLogger(self.model, self.model.logger, planned=self._planned)

@@ -12,7 +12,7 @@ from homeo_rl.envs.wrappers import KEY as WRAPPERS
 from homeo_rl.errors import UsageError
 from homeo_rl.storage.files import printable
 from homeo_rl.storage.yaml_file import decode, read_yaml
-from homeo_rl.training.rl_zoo.reader import Section, translated
+from homeo_rl.training.rl_zoo.reader import Section, translate
 
 
 def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
@@ -54,30 +54,28 @@ class EnvironmentFlags(Protocol):
 def environment_arguments(flags: EnvironmentFlags, under: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what flags say of the environment, as the arguments that `homeo_rl.envs.make.make_env` takes.
 
-    Args:
-        flags: of a command.
-        under: what files say; a wrapper that is named by a flag takes the place of all of theirs.
+    ``under`` is what files say; a wrapper that a flag names replaces all of theirs.
 
     Raises:
         UsageError: a flag is not of its form.
     """
-    found = parse_params(flags.env_kwargs, "--env-kwargs")
-    wrappers = wrappers_of({**(under or {}), **found}.get(WRAPPERS))
+    result = parse_params(flags.env_kwargs, "--env-kwargs")
+    wrappers = wrappers_of({**(under or {}), **result}.get(WRAPPERS))
     if flags.env_wrapper:
         wrappers = [_wrapper(text) for text in flags.env_wrapper]
     if flags.flatten_observations:
         wrappers.append((FLATTEN, {}))
     if wrappers:
-        found[WRAPPERS] = [{name: arguments} if arguments else name for name, arguments in wrappers]
+        result[WRAPPERS] = [{name: arguments} if arguments else name for name, arguments in wrappers]
     if flags.max_episode_steps is not None:
-        found["max_episode_steps"] = flags.max_episode_steps
-    return found
+        result["max_episode_steps"] = flags.max_episode_steps
+    return result
 
 
 def _wrapper(text: str) -> tuple[str, dict[str, Any]]:
     name, _, arguments = text.partition(":")
-    [found] = wrappers_of([{name: _scalar(arguments, f"--env-wrapper {name}")} if arguments.strip() else name])
-    return found
+    [wrapper] = wrappers_of([{name: _scalar(arguments, f"--env-wrapper {name}")} if arguments.strip() else name])
+    return wrapper
 
 
 def read_config(path: Path, env: str, algo: str) -> Section:
@@ -96,12 +94,12 @@ def read_config(path: Path, env: str, algo: str) -> Section:
     section = sections.get(env, sections.get(env.rpartition(":")[2], sections.get("default")))
     if not isinstance(section, dict):
         raise UsageError(f"--conf {path}: expected a section {env!r} with hyper-parameters, found none; add it")
-    told = translated(section, algo=algo, env=env, where=f"--conf {path}")
+    translated = translate(section, algo=algo, env=env, where=f"--conf {path}")
     return replace(
-        told,
+        translated,
         hyperparams={
             name: _scalar(value, f"--conf {name}") if isinstance(value, str) else value
-            for name, value in told.hyperparams.items()
+            for name, value in translated.hyperparams.items()
         },
     )
 

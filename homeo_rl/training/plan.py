@@ -5,23 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 
 from homeo_rl import homeostasis
 from homeo_rl.agents.presets import controller_spec
+from homeo_rl.agents.sb3.net_arch import resolve_widths
 from homeo_rl.envs.make import has_vector, load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.numerics.limits import LIMIT
 from homeo_rl.numerics.typed_fields import require_fields
-from homeo_rl.run import versions
+from homeo_rl.run import Run, versions
 from homeo_rl.spec import RunSpec
 from homeo_rl.storage.files import printable
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.estimate import estimate, require
-from homeo_rl.training.hyperparams import resolve, tuned
+from homeo_rl.training.hyperparams import load_tuned, resolve
 from homeo_rl.training.starting import source_of
 
 MOST_THREADS, MOST_EPISODES = 1024, 10_000
@@ -94,11 +95,15 @@ class TrainingPlan:
         require_fields(self)
 
 
-def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
-    """Check everything about a plan that can be wrong before a training begins.
+class Prepared(NamedTuple):
+    """A checked plan, with the tuned values of its environment filled in, and the specification of its run."""
 
-    Returns:
-        the plan with what is tuned for its environment filled in, and the specification of its run.
+    plan: TrainingPlan
+    spec: RunSpec
+
+
+def prepare(plan: TrainingPlan) -> Prepared:
+    """Check everything about a plan that can be wrong before a training begins.
 
     Raises:
         UsageError: the plan does not fit, or needs more memory or disk than there is; nothing was written.
@@ -117,7 +122,8 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
     probe = make_env(plan.env, plan.env_kwargs)
     spaces = probe.observation_space, probe.action_space
     probe.close()
-    controller = controller_spec(plan.agent, *spaces, algo=plan.algo, overrides=hyperparams.get("agent_kwargs"))
+    agent_kwargs, _ = resolve_widths(hyperparams.get("agent_kwargs"), hyperparams.get("net_arch"))
+    controller = controller_spec(plan.agent, *spaces, algo=plan.algo, overrides=agent_kwargs)
     if mechanism is not None and controller.network.body == "mlp":
         raise UsageError(
             f"--homeostasis-in-training needs spiking neurons, agent {plan.agent!r} is an MLP; use --agent popsan"
@@ -145,7 +151,29 @@ def prepare(plan: TrainingPlan) -> tuple[TrainingPlan, RunSpec]:
         versions=versions(),
         modules=plan.modules,
     )
-    return plan, spec
+    return Prepared(plan, spec)
+
+
+def plan_of_run(run: Run) -> TrainingPlan:
+    """Return the plan of a run, as far as its specification says it.
+
+    Raises:
+        UsageError: the run was not trained here.
+    """
+    spec = run.spec
+    if spec.origin != "train":
+        raise UsageError(f"{run.path}: expected a run that was trained here, this one is of origin {spec.origin!r}")
+    return TrainingPlan(
+        algo=spec.algo,
+        env=spec.env,
+        agent=spec.agent,
+        steps=spec.planned,
+        seed=spec.seed,
+        env_kwargs=spec.env_kwargs,
+        hyperparams=spec.hyperparams,
+        homeostasis_in_training=spec.homeostasis_in_training or "none",
+        modules=spec.modules,
+    )
 
 
 def whole_steps(spec: RunSpec) -> int:
@@ -156,7 +184,7 @@ def whole_steps(spec: RunSpec) -> int:
 
 def _with_tuned(plan: TrainingPlan) -> TrainingPlan:
     """Lay the plan over the defaults of its algorithm, environment and agent; 100,000 steps where none are named."""
-    known = tuned(plan.algo, plan.env, plan.agent)
+    known = load_tuned(plan.algo, plan.env, plan.agent)
     return replace(
         plan,
         steps=known.steps or 100_000 if plan.steps is None else plan.steps,

@@ -23,12 +23,12 @@ def source_of(path: Path) -> str:
     Raises:
         UsageError: there are none.
     """
-    found = _zip_of(path)
-    if found is None:
+    zipped = _zip_of(path)
+    if zipped is None:
         return f"{path.name} {Run.open(path).policy_digest()[:12]}"
     try:
-        with files.opened(found, zip_archive.MAX_ARCHIVE) as file:
-            return f"{found.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+        with files.open_regular(zipped, zip_archive.MAX_ARCHIVE) as file:
+            return f"{zipped.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
     except StorageFault as fault:
         raise UsageError(f"-i: {fault}") from None
 
@@ -43,18 +43,20 @@ def begin_with(policy: nn.Module, path: Path, note: Callable[[str], None]) -> No
     """
     import torch
 
-    own = policy.state_dict()
-    given, whole = _weights(path)
-    for name, value in own.items():
-        shape = given[name].shape if name in given else None
+    expected = policy.state_dict()
+    weights, has_critic = _weights(path)
+    for name, value in expected.items():
+        shape = weights[name].shape if name in weights else None
         if shape != tuple(value.shape):
             there = "none" if shape is None else f"{list(shape)}"
             raise UsageError(
                 f"-i {path}: expected weights of the same --algo, --agent and -params, but {name} is "
                 f"{list(value.shape)} here and {there} there; give what that run was trained with"
             )
-    policy.load_state_dict({name: torch.as_tensor(given[name]) for name in own})
-    note(f"beginning with the weights of {path}" + ("" if whole else "; its critic is not stored, a new one learns"))
+    policy.load_state_dict({name: torch.as_tensor(weights[name]) for name in expected})
+    note(
+        f"beginning with the weights of {path}" + ("" if has_critic else "; its critic is not stored, a new one learns")
+    )
 
 
 def _weights(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], bool]:
@@ -63,9 +65,9 @@ def _weights(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], bool]:
     from homeo_rl.agents.sb3.zip import read_policy
     from homeo_rl.training.rl_zoo.sb3_zip import zip_of
 
-    found = _zip_of(path)
-    if found is not None:
-        return read_policy(found), True
+    zipped = _zip_of(path)
+    if zipped is not None:
+        return read_policy(zipped), True
     run = Run.open(path)
     blob, _ = zip_of(load_controller(run), run.spec)
     with tempfile.NamedTemporaryFile(suffix=".zip") as file:
@@ -75,11 +77,7 @@ def _weights(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], bool]:
 
 
 def _zip_of(path: Path) -> Path | None:
-    """Return the zip itself, that of a run, or None for a run without one.
-
-    Raises:
-        UsageError: there is neither run nor zip.
-    """
+    """Return the zip itself, that of a run, or None for a run without one."""
     if path.suffix == ".zip":
         if not path.is_file():
             raise UsageError(f"-i {path}: expected a run or a zip that a training left, found none; check the path")

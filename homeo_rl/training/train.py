@@ -3,327 +3,175 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-import yaml
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.monitor import ResultsWriter
-from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from homeo_rl import homeostasis
 from homeo_rl.agents.controller import save_controller
-from homeo_rl.agents.sb3.bounded_monitor import Monitored
-from homeo_rl.agents.sb3.policies import SpikingPolicyMixin
-from homeo_rl.agents.sb3.vec_env import GymVecEnv
-from homeo_rl.agents.workers.supervised import SupervisedVecEnv
-from homeo_rl.envs.contract import try_out
-from homeo_rl.envs.env_factory import Recipe
-from homeo_rl.envs.make import make_env, make_vector
-from homeo_rl.envs.protocol import is_driving
-from homeo_rl.envs.replayable import Recorded
-from homeo_rl.errors import BadUpdate, StorageFault, UsageError
-from homeo_rl.evaluation.tensorboard import quiet_writers
+from homeo_rl.agents.sb3.policies import policy_of
+from homeo_rl.errors import BadUpdate, StorageFault
 from homeo_rl.run import Run, slug
-from homeo_rl.seeding import derive
-from homeo_rl.spec import RunSpec, dump
-from homeo_rl.training.algorithms import ALGORITHMS
-from homeo_rl.training.callbacks import (
-    EvaluationCallback,
-    NormaliserCallback,
-    ReportCallback,
-    SpikeCallback,
-)
+from homeo_rl.spec import RunSpec
+from homeo_rl.storage.event_files import quiet_writers
+from homeo_rl.training.callbacks import EvaluationCallback, NormaliserCallback, ReportCallback, SpikeCallback
+from homeo_rl.training.environments import check_contract, make_evaluation_envs, write_monitors
 from homeo_rl.training.fault_counters import IncidentCallback
-from homeo_rl.training.hyperparams import OURS, SCHEDULED, schedule
+from homeo_rl.training.hyperparams import SCHEDULED
 from homeo_rl.training.logger import LoggerCallback
-from homeo_rl.training.plan import TrainingPlan, prepare, whole_steps
-from homeo_rl.training.resume.checkpointer import Keeper
-from homeo_rl.training.resume.find_unfinished import forget_later_events, is_longer, set_aside, unfinished
-from homeo_rl.training.resume.resumable import Stopped, resumable
+from homeo_rl.training.model import build_model, parameter_digest
+from homeo_rl.training.plan import Prepared, TrainingPlan, prepare, whole_steps
+from homeo_rl.training.resume.checkpointer import Checkpointer
+from homeo_rl.training.resume.find_unfinished import find_unfinished, is_longer, purge_events_after, rename_existing
+from homeo_rl.training.resume.resumable import Stopped
+from homeo_rl.training.rl_zoo.run_files import write_run_files
 from homeo_rl.training.starting import begin_with
 from homeo_rl.training.update_guard import UpdateGuard
 
+Report = Callable[[int, float | None], None]
+
 
 def train(
-    plan: TrainingPlan,
-    *,
-    report: Callable[[int, float | None], None] | None = None,
-    note: Callable[[str], None] = lambda text: None,
+    plan: TrainingPlan | Prepared, *, report: Report | None = None, note: Callable[[str], None] = lambda text: None
 ) -> Run:
-    """Train as ``plan`` says, or go on with a training of the same plan that was interrupted.
+    """Train as ``plan`` says, or resume an interrupted training of the same plan; return the finished run.
 
     A checkpoint is written once in ``plan.save_freq`` environment steps, between two iterations, and when a signal asks
-    to stop. Going on from it gives the same parameters, to the last bit, as if nothing had happened. A finished run in
-    ``plan.out`` that kept its checkpoint goes on in the same way where the plan has more steps.
+    to stop. Resuming from it gives the same parameters, to the last bit, as if nothing had happened. A finished run in
+    ``plan.out`` that kept its checkpoint is resumed in the same way where the plan has more steps.
 
     Args:
-        plan: what to train.
-        report: told environment steps done and the mean return of recent episodes.
-        note: told what is worth a line.
-
-    Returns:
-        the finished run.
+        plan: what to train, or what `prepare` returned for it.
+        report: called with the environment steps done and the mean return of recent episodes.
+        note: called with what is worth a line.
 
     Raises:
         UsageError: the plan does not fit; nothing was written.
         NumericalFault: an environment or a weight was not finite; the last saved policy is kept.
         StorageFault: a checkpoint could not be written; the earlier one is kept.
-        Stopped: a signal; the same plan goes on.
+        Stopped: a signal; the same plan resumes the training.
     """
-    plan, spec = prepare(plan)
-    plugin = homeostasis.make(plan.homeostasis_in_training)
+    plan, spec = plan if isinstance(plan, Prepared) else prepare(plan)
     torch.set_num_threads(plan.num_threads)
-    found = None if plan.fresh else unfinished(plan, spec)
-    longer = found is not None and is_longer(found.spec, spec)
-    if found is not None and found.spec.digest and not longer:
-        note(f"{found.path}: finished before, nothing is left to do; --fresh begins anew")
-        return found
+    earlier = None if plan.fresh else find_unfinished(plan, spec)
+    longer = earlier is not None and is_longer(earlier.spec, spec)
+    if earlier is not None and earlier.spec.digest and not longer:
+        note(f"{earlier.path}: finished before, nothing is left to do; --fresh begins anew")
+        return earlier
     if whole_steps(spec) > spec.planned:
         note(f"{spec.planned:,} steps become {whole_steps(spec):,}: rollouts (n_steps x n_envs steps) are not cut")
-    model = _model(plan, spec)
-    policy = model.policy
-    assert isinstance(policy, SpikingPolicyMixin)
+    model = build_model(plan, spec)
     try:
-        if plugin is not None:
-            policy.adapt_online(plugin)
-        if found is None:
-            _try_out(plan, spec)
-            if plan.trained is not None:
-                begin_with(policy, plan.trained, note if found is None else lambda text: None)
-            if plan.fresh and plan.out is not None:
-                set_aside(plan.out)
-            folder = plan.log_folder / plan.algo
-            run = Run.create_numbered(folder, spec) if plan.out is None else Run.create(plan.out, spec)
+        mechanism = homeostasis.make(plan.homeostasis_in_training)
+        if mechanism is not None:
+            policy_of(model).adapt_online(mechanism)
+        if earlier is None:
+            run = _create_run(plan, spec, model, note)
         else:
-            run = found
-            if longer:
-                note(_lengthening(found, spec))
-                run = Run(found.path, replace(spec, steps=found.spec.steps))
+            run = _extend(earlier, spec, note) if longer else earlier
         # Nothing was written until here, where everything is known to fit.
-        with run.held():
+        with run.hold():
             if longer:
                 run.write_spec()
-            if found is None or longer:
-                _write_configuration(plan, run)
+            if earlier is None or longer:
+                write_run_files(plan, run)
             return _learn(plan, run, model, report, note)
     finally:
-        _close(model)
+        if model.env is not None:
+            model.env.close()
 
 
-def _try_out(plan: TrainingPlan, spec: RunSpec) -> None:
-    """Take one step in an environment of others, so that one that breaks the contract leaves no run behind.
+def _create_run(plan: TrainingPlan, spec: RunSpec, model: BaseAlgorithm, note: Callable[[str], None]) -> Run:
+    """Return a new run, after the environment was tried and the model got the weights that it begins with."""
+    check_contract(plan, spec)
+    if plan.trained is not None:
+        begin_with(model.policy, plan.trained, note)
+    if plan.out is None:
+        return Run.create_numbered(plan.log_folder / plan.algo, spec)
+    if plan.fresh:
+        rename_existing(plan.out)
+    return Run.create(plan.out, spec)
 
-    Workers are left to find out for themselves: they may be there because the environment kills its process.
-    """
-    env = make_env(plan.env, {**plan.env_kwargs, **spec.hyperparams.get("train_env_kwargs", {})})
-    with contextlib.closing(env):
-        theirs = not type(env.unwrapped).__module__.startswith(("gymnasium.envs.", "homeo_rl."))
-        if theirs and plan.vec_env == "dummy":
-            try_out(env)
+
+def _extend(run: Run, spec: RunSpec, note: Callable[[str], None]) -> Run:
+    """Return ``run`` with the specification of a longer training."""
+    falling = [name for name in SCHEDULED if isinstance(spec.hyperparams.get(name), str)]
+    message = f"; {', '.join(falling)} falls over all {spec.planned} steps from now on" if falling else ""
+    note(f"{run.path}: was planned for {run.spec.planned} steps, going on to {spec.planned}{message}")
+    return Run(run.path, replace(spec, steps=run.spec.steps))
 
 
 def _learn(
-    plan: TrainingPlan,
-    run: Run,
-    model: BaseAlgorithm,
-    report: Callable[[int, float | None], None] | None,
-    note: Callable[[str], None],
+    plan: TrainingPlan, run: Run, model: BaseAlgorithm, report: Report | None, note: Callable[[str], None]
 ) -> Run:
     """Learn until the planned steps are done, from the newest checkpoint if there is one."""
-    policy = model.policy
-    assert isinstance(policy, SpikingPolicyMixin)
     model.tensorboard_log = str(plan.tensorboard if plan.tensorboard is not None else run.path / "tb")
+    stopping = False
 
-    heard = False
-
-    def told(done: int, mean: float | None) -> None:
-        nonlocal heard
+    def report_progress(done: int, mean: float | None) -> None:
+        nonlocal stopping
         try:
-            if keeper.signals.number is not None and not heard:
-                heard = True
+            if checkpointer.signals.number is not None and not stopping:
+                stopping = True
                 note("stopping: saving at the end of this iteration (Ctrl-C again to kill)")
             if report is not None:
                 report(done, mean)
-        except BrokenPipeError:  # nobody listens any more: as a signal
-            keeper.signals.ask(signal.SIGPIPE)
+        except BrokenPipeError:  # the reader has left: as a signal
+            checkpointer.signals.ask(signal.SIGPIPE)
 
-    callbacks = _callbacks(plan, run, model, told)
-    keeper = Keeper(model, callbacks, run, every=plan.save_freq, stop_at=plan.stop_at)
-    resumed = keeper.bring_back(note)
-    _write_monitors(model, run, keeper.kept_sizes if resumed else None)
+    callbacks = _make_callbacks(plan, run, model, report_progress)
+    checkpointer = Checkpointer(model, callbacks, run, every=plan.save_freq, stop_at=plan.stop_at)
+    resumed = checkpointer.restore_latest(note)
+    write_monitors(model.env, run, checkpointer.file_sizes if resumed else None)
     if resumed:
-        forget_later_events(Path(model.tensorboard_log), model.num_timesteps)
-    model.at_boundary = keeper  # type: ignore[attr-defined]  # of `boundary.resumable`
+        purge_events_after(Path(model.tensorboard_log), model.num_timesteps)
+    model.at_boundary = checkpointer  # type: ignore[attr-defined]  # of `resume.resumable`
     try:
-        with keeper.signals.listening(), quiet_writers(), _closing(callbacks):
+        with checkpointer.signals.listening(), quiet_writers(), contextlib.ExitStack() as stack:
+            for callback in callbacks:
+                if isinstance(callback, EvaluationCallback):
+                    stack.callback(callback.eval_env.close)  # it may have processes
             left = max(run.spec.planned - model.num_timesteps, 0)
             model.learn(left, callback=callbacks, reset_num_timesteps=not resumed)
-            end = keeper.end() if plan.keep_checkpoint and plan.save_freq > 0 else None
+            end = checkpointer.end() if plan.keep_checkpoint and plan.save_freq > 0 else None
     except (Stopped, BadUpdate):  # what was saved is better than what there is now
         raise
     except BaseException:
         run = Run(run.path, replace(run.spec, steps=model.num_timesteps))
         run.write_spec()
-        with contextlib.suppress(StorageFault):  # weights that are not finite are not stored; the fault goes on
-            save_controller(run, policy.controller())
+        with contextlib.suppress(StorageFault):  # weights that are not finite are not stored; the fault is raised
+            save_controller(run, policy_of(model).controller())
         raise
-    save_controller(run, policy.controller())
+    save_controller(run, policy_of(model).controller())
     model.save(run.path / f"{slug(plan.env)}.zip")
     if end is not None:
-        keeper.keep(end)
+        checkpointer.keep(end)
     run = Run(run.path, replace(run.spec, steps=run.spec.planned, digest=parameter_digest(model)))
     run.write_spec()
     if end is None:
-        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # last: until here the same command goes on
+        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # last: until here the same command resumes
     return run
 
 
-def _lengthening(found: Run, spec: RunSpec) -> str:
-    """Say what becomes of a training that is to be longer than it was planned."""
-    falling = [name for name in SCHEDULED if isinstance(spec.hyperparams.get(name), str)]
-    told = f"; {', '.join(falling)} falls over all {spec.planned} steps from now on" if falling else ""
-    return f"{found.path}: was planned for {found.spec.planned} steps, going on to {spec.planned}{told}"
-
-
-def parameter_digest(model: BaseAlgorithm) -> str:
-    """Return the SHA-256 of all parameters of the policy, critics and targets included."""
-    found = hashlib.sha256()
-    for name, value in sorted(model.policy.state_dict().items()):
-        array = np.ascontiguousarray(value.detach().cpu().numpy())
-        found.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
-    return found.hexdigest()
-
-
-def _model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
-    kind, policy = ALGORITHMS[plan.algo].classes()
-    hyperparams = dict(spec.hyperparams)
-    ours = {name: hyperparams.pop(name) for name in OURS if name in hyperparams}
-    count = int(ours.get("n_envs", 1))
-    kwargs = {**plan.env_kwargs, **ours.get("train_env_kwargs", {})}
-    envs = _environments(plan, kwargs, count, count, endless=True)
-    if ours.get("normalize_reward"):
-        envs = VecNormalize(envs, norm_obs=False, gamma=float(hyperparams.get("gamma", 0.99)))
-    envs.seed(derive(plan.seed, "training") % 2**31)
-    policy_kwargs: dict[str, Any] = {"agent": plan.agent}
-    policy_kwargs |= {name: ours[name] for name in ("agent_kwargs", "net_arch", "log_std_init") if name in ours}
-    for name in SCHEDULED:
-        if isinstance(hyperparams.get(name), str):
-            hyperparams[name] = LinearSchedule(schedule(name, hyperparams[name]), 0.0, 1.0)
-    if isinstance(hyperparams.get("train_freq"), list):
-        hyperparams["train_freq"] = tuple(hyperparams["train_freq"])  # as Stable-Baselines3 wants [1, "episode"]
-    if ours.get("noise_std"):
-        size = int(np.prod(envs.action_space.shape or (1,)))
-        hyperparams["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, float(ours["noise_std"])))
-    try:
-        return resumable(kind)(
-            policy,
-            envs,
-            seed=plan.seed,
-            device=plan.device,
-            policy_kwargs=policy_kwargs,
-            **hyperparams,
-        )
-    except (TypeError, ValueError, AssertionError) as error:
-        envs.close()
-        raise UsageError(
-            f"{plan.algo} cannot be built for {plan.env}: {' '.join(str(error).split()) or type(error).__name__}; "
-            "check -params and that the algorithm fits the action space"
-        ) from None
-
-
-def _environments(
-    plan: TrainingPlan, kwargs: dict[str, Any], together: int, apart: int, *, endless: bool = False
-) -> VecEnv:
-    """Make environments for SB3: ``together`` of them in compiled loops where there are any, else ``apart``.
-
-    Those apart take their turns in this process or, as the plan says, have one each; the numbers are the same.
-    ``endless``: their episodes may go on for ever.
-    """
-    vector = make_vector(plan.env, together, kwargs)
-    if vector is not None:
-        _, infos = vector.reset(seed=0)  # SB3 seeds and resets it again before the first step
-        told = is_driving(vector) and "is_success" in infos
-        return VecMonitor(GymVecEnv(vector), info_keywords=("is_success",) if told else ())
-    if plan.vec_env == "workers":
-        recipe = Recipe(plan.env, kwargs, plan.modules, endless=endless)
-        return SupervisedVecEnv(recipe, apart, timeout=plan.worker_timeout)
-    return DummyVecEnv([lambda: Recorded(Monitored(make_env(plan.env, kwargs, endless=endless)))] * apart)
-
-
-def _close(model: BaseAlgorithm) -> None:
-    if model.env is not None:
-        model.env.close()
-
-
-@contextlib.contextmanager
-def _closing(callbacks: list[BaseCallback]) -> Iterator[None]:
-    """Close the environments of evaluations at the end of a with block: they may have processes."""
-    try:
-        yield
-    finally:
-        for callback in callbacks:
-            if isinstance(callback, EvaluationCallback):
-                callback.eval_env.close()
-
-
-def _write_monitors(model: BaseAlgorithm, run: Run, sizes: dict[str, int] | None) -> None:
-    """Let the environments' monitors write ``<i>.monitor.csv`` into the run.
-
-    ``sizes`` are those of files to go on with: what was written after the checkpoint happens again.
-    """
-    envs = model.env.venv if isinstance(model.env, VecNormalize) else model.env
-    assert envs is not None
-    starts = [envs.t_start] if isinstance(envs, VecMonitor) else envs.get_attr("t_start")
-    for index, start in enumerate(starts):
-        path = run.path / f"{index}.monitor.csv"
-        header: dict[str, float | str] = {"t_start": start, "env_id": run.spec.env}
-        going_on = sizes is not None and path.name in sizes and path.exists()
-        if going_on and sizes is not None:
-            os.truncate(path, min(sizes[path.name], path.stat().st_size))
-        if isinstance(envs, SupervisedVecEnv):  # a worker that is started again has to be told again
-            envs.monitor_to(index, str(path.absolute()), header, append=going_on)
-        elif isinstance(envs, VecMonitor):
-            envs.results_writer = ResultsWriter(
-                str(path), header=header, extra_keys=envs.info_keywords, override_existing=not going_on
-            )
-        else:
-            envs.env_method("monitor_to", str(path), header, going_on, indices=index)
-
-
-def _callbacks(
-    plan: TrainingPlan, run: Run, model: BaseAlgorithm, report: Callable[[int, float | None], None] | None
-) -> list[BaseCallback]:
-    # The normaliser comes last: the others see the statistics that the rollout was collected with.
+def _make_callbacks(plan: TrainingPlan, run: Run, model: BaseAlgorithm, report: Report) -> list[BaseCallback]:
+    # Their order is stored in checkpoints. The normaliser comes last: the others see the statistics that the rollout
+    # was collected with.
     callbacks: list[BaseCallback] = [
-        LoggerCallback(run.spec.planned),
-        UpdateGuard(),
-        SpikeCallback(),
-        IncidentCallback(),
-    ]
-    per_step = model.n_envs
+        LoggerCallback(run.spec.planned), UpdateGuard(), SpikeCallback(), IncidentCallback(),
+    ]  # fmt: skip
     if plan.eval_freq > 0:
-        # Side by side where that is cheap; SB3 takes care that environments with short episodes do not count more.
-        envs = _environments(plan, plan.env_kwargs, plan.eval_episodes, 1)
-        if isinstance(model.env, VecNormalize):  # SB3 wants both wrapped alike; evaluations see plain rewards
-            envs = VecNormalize(envs, norm_obs=False, norm_reward=False, training=False)
         callbacks.append(
             EvaluationCallback(
                 run,
-                envs,
+                make_evaluation_envs(plan, model.env),
                 seed=plan.seed,
-                eval_freq=max(plan.eval_freq // per_step, 1),
+                eval_freq=max(plan.eval_freq // model.n_envs, 1),
                 n_eval_episodes=plan.eval_episodes,
                 best_model_save_path=str(run.path),
                 log_path=str(run.path),
@@ -331,32 +179,4 @@ def _callbacks(
                 verbose=0,
             )
         )
-    if report is not None:
-        callbacks.append(ReportCallback(report))
-    return [*callbacks, NormaliserCallback()]
-
-
-def _write_configuration(plan: TrainingPlan, run: Run) -> None:
-    """Write what rl-zoo's scripts read, by `yaml.safe_dump`."""
-    folder = run.export_folder
-    folder.mkdir(exist_ok=True)
-    arguments = {
-        "algo": plan.algo,
-        "env": plan.env,
-        "agent": plan.agent,
-        "n_timesteps": run.spec.planned,
-        "seed": plan.seed,
-        "env_kwargs": plan.env_kwargs,
-        "eval_freq": plan.eval_freq,
-        "eval_episodes": plan.eval_episodes,
-        "save_freq": plan.save_freq,
-        "device": plan.device,
-        "num_threads": plan.num_threads,
-        "homeostasis_in_training": plan.homeostasis_in_training,
-    }
-    hyperparams = dump(run.spec)["hyperparams"]
-    policy_class = ALGORITHMS[plan.algo].classes()[1]
-    config = {**hyperparams, "policy": f"homeo_rl.agents.{policy_class.__name__}"}
-    (folder / "args.yml").write_text(yaml.safe_dump(arguments), encoding="utf-8")
-    (folder / "config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    (folder / "command.txt").write_text(plan.command + "\n", encoding="utf-8")
+    return [*callbacks, ReportCallback(report), NormaliserCallback()]

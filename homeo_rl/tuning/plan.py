@@ -12,7 +12,7 @@ from homeo_rl.agents.presets import PRESETS
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.spec import dump
 from homeo_rl.training.algorithms import algorithm
-from homeo_rl.training.hyperparams import known, resolve, tuned
+from homeo_rl.training.hyperparams import load_tuned, param_names, resolve
 from homeo_rl.training.plan import TrainingPlan, prepare
 from homeo_rl.tuning.space import Entry, Space, laid_out, lookup, without
 
@@ -89,14 +89,14 @@ class TuningPlan:
         """
         made, algo = laid_out(self.space, coordinates, self.base), self.training.algo
         if not algorithm(algo).off_policy and "batch_size" in made:
-            under = tuned(algo, self.training.env, self.training.agent).hyperparams
+            under = load_tuned(algo, self.training.env, self.training.agent).hyperparams
             whole = {"n_steps": made["batch_size"], "n_envs": 1, **resolve(algo, {**under, **made})}
             made["batch_size"] = min(whole["batch_size"], whole["n_steps"] * whole["n_envs"])
         return made
 
     def first(self) -> dict[str, Any]:
         """Return the coordinates of the first trial: what a training without tuning has, where entries hold it."""
-        under = tuned(self.training.algo, self.training.env, self.training.agent).hyperparams
+        under = load_tuned(self.training.algo, self.training.env, self.training.agent).hyperparams
         found = {}
         for name, entry in self.space.items():
             there = entry.coordinate(lookup(under, name))
@@ -121,7 +121,7 @@ def checked(plan: TuningPlan) -> TuningPlan:
     """
     _check_numbers(plan)
     training = plan.training
-    names = known(training.algo)
+    names = param_names(training.algo)
     if training.agent not in PRESETS:
         raise unknown("agent preset", training.agent, PRESETS)
     for name in plan.space:
@@ -130,7 +130,7 @@ def checked(plan: TuningPlan) -> TuningPlan:
     settled, spec = prepare(replace(training, out=plan.out))
     steps = spec.planned
     freq = training.eval_freq if training.eval_freq > 0 else max(steps // EVALUATIONS, 1)
-    under = tuned(training.algo, training.env, training.agent).hyperparams
+    under = load_tuned(training.algo, training.env, training.agent).hyperparams
     nested = {name: value for name, value in under.items() if isinstance(value, dict)}
     plan = replace(
         plan,

@@ -18,7 +18,7 @@ from homeo_rl.processes.executor import Answer, Tell
 from homeo_rl.report.statistics import iqm
 from homeo_rl.run import Run
 from homeo_rl.storage import bundle
-from homeo_rl.storage.locks import locked
+from homeo_rl.storage.locks import hold_lock
 from homeo_rl.training.train import train
 from homeo_rl.tuning.plan import TuningPlan
 from homeo_rl.tuning.study_journal import drawn, ended_slots, opened
@@ -38,7 +38,7 @@ def carry_out(job: Job, tell: Tell) -> Answer:
         HomeoError: as training and evaluation raise; the trial is marked as failed, its parameters are tried again.
     """
     begin, plan, slot = time.monotonic(), job.plan, job.slot
-    with opened(plan) as study, locked(plan.out / "claims" / f"{slot:04d}.lock", wait=False) as mine:
+    with opened(plan) as study, hold_lock(plan.out / "claims" / f"{slot:04d}.lock", wait=False) as mine:
         if not mine:
             return Answer("held")
         if slot in ended_slots(study):

@@ -21,7 +21,7 @@ from homeo_rl.spec import parse
 from homeo_rl.storage.files import printable
 from homeo_rl.storage.yaml_file import read_yaml
 from homeo_rl.training.algorithms import algorithm
-from homeo_rl.training.hyperparams import known
+from homeo_rl.training.hyperparams import param_names
 
 _STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -136,7 +136,7 @@ def default_space(algo: str, agent: str) -> Space:
     Raises:
         UsageError: there is no such algorithm.
     """
-    names, family = known(algo), "off-policy" if algorithm(algo).off_policy else "on-policy"
+    names, family = param_names(algo), "off-policy" if algorithm(algo).off_policy else "on-policy"
     document = read_yaml(Path(__file__).parent / "spaces.yaml").data
     own = document["algorithms"].get(algo, document["families"][family])
     told = {name: entry for name, entry in own.items() if name in names} | document["agents"].get(agent, {})

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.seeding import derive
 from homeo_rl.storage import bundle
-from homeo_rl.storage.locks import locked
+from homeo_rl.storage.locks import hold_lock
 from homeo_rl.tuning.optuna_support import quiet
 from homeo_rl.tuning.plan import TuningPlan
 from homeo_rl.tuning.space import Entry
@@ -72,7 +72,7 @@ def opened(plan: TuningPlan) -> Iterator[optuna.Study]:
     """
     with quiet():
         study = _study(plan)
-        with locked(plan.out / "claims" / "ask.lock", wait=True):
+        with hold_lock(plan.out / "claims" / "ask.lock", wait=True):
             _identify(plan, study)
         yield study
 
@@ -117,7 +117,7 @@ def drawn(study: optuna.Study, plan: TuningPlan, slot: int) -> Trial:
 
     Equal histories give equal draws, however often the tuning was interrupted.
     """
-    with locked(plan.out / "claims" / "ask.lock", wait=True):
+    with hold_lock(plan.out / "claims" / "ask.lock", wait=True):
         trials = study.get_trials(deepcopy=False)
         for trial in trials:
             if trial.state is TrialState.RUNNING and slot_of(trial) in (slot, None):

@@ -20,9 +20,8 @@ from homeo_rl.envs.make import make_env
 from homeo_rl.evaluation.rollout import Step, episode_seed, rollout
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator
-from homeo_rl.snn.qcfs import QCFS, level_of
+from homeo_rl.snn.qcfs import level_of
 from homeo_rl.snn.spike_accumulation import effective_steps
-from homeo_rl.spec import NetworkSpec
 
 
 def certify(
@@ -37,14 +36,8 @@ def certify(
 ) -> Certificate:
     """Return the certificate of ``converted``, in the environment of ``run``.
 
-    Args:
-        run: where ``trained`` comes from.
-        trained: the policy with QCFS activations.
-        converted: the spiking one.
-        episodes: pairs of episodes, with the same seeds.
-        step_seconds: what a time step is taken to last.
-        controls: other policies whose returns stand beside these two, by what they are.
-        on_episode: called after each episode.
+    Pairs of episodes have the same seeds; a time step lasts ``step_seconds`` (s); ``controls`` are other policies whose
+    returns are reported beside these two.
     """
     source, spiking, widths = trained.network, converted.network, converted.network.spec.widths
     assert isinstance(source, MLPNetwork)
@@ -52,9 +45,9 @@ def certify(
     policies = {"the trained network": trained, "the converted network": converted, **(controls or {})}
     played = {name: play(run, policy, "certificate", episodes, on_episode) for name, policy in policies.items()}
     first, second = played["the trained network"], played["the converted network"]
-    seen = torch.as_tensor(np.concatenate([one.observations for one in first]))
+    seen = torch.as_tensor(np.concatenate([episode.observations for episode in first]))
     with torch.inference_mode():
-        before = torch.as_tensor(np.concatenate([one.actions for one in first]))
+        before = torch.as_tensor(np.concatenate([episode.actions for episode in first]))
         after, state = _one_by_one(converted, seen)
         rounded = None
         if spiking.spec.form == "dyadic":
@@ -69,7 +62,9 @@ def certify(
     return Certificate(
         source=str(run.path), form=spiking.spec.form, neuron=spiking.spec.accumulator, widths=widths,
         levels=spiking.spec.levels_of_layers, time_steps=spiking.spec.steps, step_seconds=step_seconds,
-        effective_steps=_effective_steps(spiking.spec),
+        effective_steps=float(spiking.spec.steps) if spiking.spec.form == "rate" else effective_steps(
+            spiking.spec.levels_of_layers, widths[:-2]
+        ),
         states=len(seen), equal_rounded=rounded, equal_actions=int((error == 0).all(1).sum()),
         max_action_error=float(error.max()),
         rms_action_error=float(error.square().mean().sqrt()), flipped_counts=flipped,
@@ -77,7 +72,7 @@ def certify(
         multiply_accumulates=float(sum(i * o for i, o in pairwise(widths))),
         synaptic_operations=added + analogue, analogue_operations=analogue, spikes=spikes,
         diverged_at=tuple(_first_difference(a, b) for a, b in zip(first, second, strict=True)),
-        returns=tuple(_returns(name, [one.total for one in several]) for name, several in played.items()),
+        returns=tuple(_returns(name, [episode.total for episode in several]) for name, several in played.items()),
     )  # fmt: skip
 
 
@@ -120,10 +115,12 @@ def _one_by_one(policy: Controller, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 def _levels(network: MLPNetwork, z: Tensor) -> list[Tensor]:
     """Return the levels of all hidden neurons for normalised observations ``z``, row by row as well."""
-    found: list[list[Tensor]] = [[] for _ in network.activations]
+    levels: list[list[Tensor]] = [[] for _ in network.activations]
     hooks = [
-        part.register_forward_pre_hook(lambda module, given, at=at: at.append(_level(module, given[0])))
-        for part, at in zip(network.activations, found, strict=True)
+        part.register_forward_pre_hook(
+            lambda module, inputs, at=at: at.append(level_of(inputs[0], module.step(inputs[0]), module.levels))
+        )
+        for part, at in zip(network.activations, levels, strict=True)
     ]
     try:
         for row in torch.split(z, 1):
@@ -131,28 +128,18 @@ def _levels(network: MLPNetwork, z: Tensor) -> list[Tensor]:
     finally:
         for hook in hooks:
             hook.remove()
-    return [torch.cat(part) for part in found]
+    return [torch.cat(part) for part in levels]
 
 
-def _effective_steps(spec: NetworkSpec) -> float:
-    """Return T_eff; the control's neurons are plain ones."""
-    return float(spec.steps) if spec.form == "rate" else effective_steps(spec.levels_of_layers, spec.widths[:-2])
-
-
-def _level(activation: torch.nn.Module, z: Tensor) -> Tensor:
-    assert isinstance(activation, QCFS)
-    return level_of(z, activation.step(z), activation.levels)
-
-
-def _first_difference(one: Played, other: Played) -> int | None:
+def _first_difference(first: Played, second: Played) -> int | None:
     """Return the first step at which two episodes see or do something else."""
-    shared = min(len(one.rewards), len(other.rewards))
-    same = (one.observations[:shared] == other.observations[:shared]).all(1)
-    same &= (one.actions[:shared] == other.actions[:shared]).reshape(shared, -1).all(1)
-    same &= one.rewards[:shared] == other.rewards[:shared]
+    shared = min(len(first.rewards), len(second.rewards))
+    same = (first.observations[:shared] == second.observations[:shared]).all(1)
+    same &= (first.actions[:shared] == second.actions[:shared]).reshape(shared, -1).all(1)
+    same &= first.rewards[:shared] == second.rewards[:shared]
     if not same.all():
         return int(np.flatnonzero(~same)[0])
-    return None if len(one.rewards) == len(other.rewards) else shared
+    return None if len(first.rewards) == len(second.rewards) else shared
 
 
 def _returns(what: str, totals: list[float]) -> Returns:

@@ -30,15 +30,7 @@ def compose(
 ) -> tuple[Run, Compiled, Certificate]:
     """Write a run in which the reflex of ``document`` gates the actions of ``run``.
 
-    Args:
-        run: the run whose policy acts.
-        document: events, functions, gates and neurons.
-        out: a new or empty folder.
-        where: the document's name, for messages.
-        which: "policy" or "best".
-        fuse: whether several operations may become one gate.
-        command: what was typed, for the run's record.
-        on_level: told of the certificate's progress.
+    ``where`` names the document in messages; ``fuse`` says whether several operations may become one gate.
 
     Raises:
         UsageError: the document does not fit the policy, or the network could not be proved; nothing is written.

@@ -92,42 +92,42 @@ def convert(
     load_modules(run.spec.modules)
     source = load_controller(run, which=plan.which)
     controls: dict[str, Controller] = {}
-    found = _finetuned(run, source, plan, on_episode)
-    if found is not None:
+    tuned_source = _finetune(run, source, plan, on_episode)
+    if tuned_source is not None:
         controls["the network before fine-tuning"] = source
-        source = found[0].controller
-    controller = converted(run, source, plan)
-    made = Run.create(
+        source = tuned_source[0].controller
+    controller = convert_controller(run, source, plan)
+    result = Run.create(
         out,
         replace(
             run.spec, origin="convert", controller=controller.spec, source=str(run.path), command=command,
             versions=versions(), agent=f"{run.spec.agent}-{plan.method}",
         ),
     )  # fmt: skip
-    save_controller(made, controller)
-    if found is not None:
-        tuned, choice = found
+    save_controller(result, controller)
+    if tuned_source is not None:
+        tuned, choice = tuned_source
         losses = {"steps": plan.finetune_steps, "first_loss": tuned.first_loss, "last_loss": tuned.last_loss}
         chosen = None if choice is None else choice._asdict()
-        bundle.write_json(made.path / "finetuning.json", {**losses, "levels": chosen})
+        bundle.write_json(result.path / "finetuning.json", {**losses, "levels": chosen})
     if plan.episodes == 0:
-        return made, None
+        return result, None
     controls |= {
-        f"rate conversion, T = {steps}": converted(run, source, replace(plan, method="rate", steps=steps))
+        f"rate conversion, T = {steps}": convert_controller(run, source, replace(plan, method="rate", steps=steps))
         for steps in CONTROLS
     }
     certificate = certify(
         run, source, controller, episodes=plan.episodes, step_seconds=plan.step_seconds, controls=controls,
         on_episode=on_episode,
     )  # fmt: skip
-    told = {**asdict(certificate), "exact": certificate.exact, "latency_seconds": certificate.latency}
-    told |= dict(zip(("energy_trained_joules", "energy_converted_joules"), certificate.energy, strict=True))
-    bundle.write_json(made.path / "certificate.json", told)
-    (made.path / "certificate.md").write_text(certificate.markdown())
-    return made, certificate
+    document = {**asdict(certificate), "exact": certificate.exact, "latency_seconds": certificate.latency}
+    document |= dict(zip(("energy_trained_joules", "energy_converted_joules"), certificate.energy, strict=True))
+    bundle.write_json(result.path / "certificate.json", document)
+    (result.path / "certificate.md").write_text(certificate.markdown())
+    return result, certificate
 
 
-def _finetuned(
+def _finetune(
     run: Run, source: Controller, plan: ConversionPlan, on_episode: Callable[[], None]
 ) -> tuple[FineTuned, Choice | None] | None:
     """Give a ReLU policy QCFS activations where the plan says so; their levels are chosen where it names none."""
@@ -143,7 +143,7 @@ def _finetuned(
     return finetune(source, states, levels=levels, steps=plan.finetune_steps), choice
 
 
-def converted(run: Run, source: Controller, plan: ConversionPlan) -> Controller:
+def convert_controller(run: Run, source: Controller, plan: ConversionPlan) -> Controller:
     """Return the policy ``source`` of ``run``, converted.
 
     Raises:

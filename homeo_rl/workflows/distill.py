@@ -32,7 +32,7 @@ from homeo_rl.snn.losses import LOSSES, regression
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import RunSpec
 from homeo_rl.storage import bundle
-from homeo_rl.training.updates import guard
+from homeo_rl.training.update_guard import guard
 
 BATCH = 256
 
@@ -97,14 +97,6 @@ def distill(
 ) -> Run:
     """Write a new run at ``out`` whose policy was taught by that of ``run``; ``distillation.json`` has the rounds.
 
-    Args:
-        run: the teacher's.
-        plan: how.
-        out: where the new run goes.
-        command: for the run's record.
-        on_round: told of each round.
-        on_step: called after each gradient step.
-
     Raises:
         UsageError: the student does not spike, a loss does not fit its outputs, membranes outlive a decision, or
             ``out`` is taken; nothing was written.
@@ -127,7 +119,7 @@ def distill(
     rounds: list[Round] = []
     seen: list[Tensor] = []
     for index in range(plan.rounds):
-        observations, returns = _visited(run, teacher if index == 0 else student, plan, index)
+        observations, returns = _visit(run, teacher if index == 0 else student, plan, index)
         seen.append(observations)
         x = torch.cat(seen)
         if index == 0 and not teacher.normaliser.active:
@@ -174,7 +166,7 @@ def _require_memoryless(controller: Controller, what: str) -> None:
         )
 
 
-def _visited(run: Run, actor: Controller, plan: DistillationPlan, index: int) -> tuple[Tensor, list[float]]:
+def _visit(run: Run, actor: Controller, plan: DistillationPlan, index: int) -> tuple[Tensor, list[float]]:
     """Return states [M, D] of whole episodes and their returns; a student is cut at random."""
     rng = generator(plan.seed, "cuts", index)
     observations: list[Any] = []
@@ -202,15 +194,15 @@ def _visited(run: Run, actor: Controller, plan: DistillationPlan, index: int) ->
 @torch.no_grad()
 def _answers(teacher: Controller, student: Controller, x: Tensor) -> Tensor:
     """Return what the teacher says: probabilities [M, K] or [M, A, K], or actions [M, A] in [-1, 1]."""
-    found = []
+    answers = []
     for rows in torch.split(x, 4096):
         if teacher.spec.discrete:
             outputs, _ = teacher.network(teacher.normaliser(rows))
-            found.append(torch.softmax(outputs, -1))
+            answers.append(torch.softmax(outputs, -1))
             continue
-        unit = student.squasher.unscaled(teacher(rows)[0])
-        found.append(unit if student.bins is None else student.bins.probabilities(unit))
-    return torch.cat(found)
+        unit = student.squasher.unscale(teacher(rows)[0])
+        answers.append(unit if student.bins is None else student.bins.probabilities(unit))
+    return torch.cat(answers)
 
 
 Objective = Callable[[Tensor, Tensor], Tensor]
@@ -259,11 +251,11 @@ def _teach(
 def _agreement(teacher: Controller, student: Controller, x: Tensor) -> float:
     """Return how far the student acts as the teacher does."""
     rows = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:4096]]
-    mine, right = student(rows)[0], teacher(rows)[0]
+    actions, expected = student(rows)[0], teacher(rows)[0]
     if student.spec.discrete:
-        return float((mine == right).double().mean())
-    mine, right = student.squasher.unscaled(mine), student.squasher.unscaled(right)
+        return float((actions == expected).double().mean())
+    actions, expected = student.squasher.unscale(actions), student.squasher.unscale(expected)
     if student.bins is not None:
-        right = student.bins(student.bins.probabilities(right).flatten(1))
-        return float(((mine - right).abs() < 1e-5).double().mean())
-    return 1.0 - float((mine - right).square().mean().sqrt())
+        expected = student.bins(student.bins.probabilities(expected).flatten(1))
+        return float(((actions - expected).abs() < 1e-5).double().mean())
+    return 1.0 - float((actions - expected).square().mean().sqrt())

@@ -16,7 +16,7 @@ from homeo_rl.conversion.levels import CANDIDATES, Choice, activity_level, choos
 from homeo_rl.seeding import derive
 from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.snn.spike_accumulation import Neuron
-from homeo_rl.training.updates import guard
+from homeo_rl.training.update_guard import guard
 
 BATCH = 256
 
@@ -44,14 +44,8 @@ def finetune(
     It starts from the teacher's weights and from thetas of two standard deviations, and takes ``steps`` Adam steps at
     a rate that falls to 0.
 
-    Args:
-        teacher: a ReLU policy.
-        observations: states [M, D] that it visits.
-        levels: L of the hidden layers, one each or one for all.
-        steps: of gradient descent.
-        seed: of the order of the states.
-        learning_rate: at the start.
-        on_step: called after each step.
+    ``observations`` are states [M, D] that the teacher visits, ``levels`` those of the hidden layers, one each or one
+    for all; ``seed`` decides the order of the states.
     """
     z = teacher.normaliser(observations)
     student = _student(teacher, z, levels)
@@ -97,7 +91,7 @@ def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron
     fine = _student(teacher, z, (max(CANDIDATES),))
     assert isinstance(fine.network, MLPNetwork)
     seen: list[Tensor] = []
-    hooks = [part.register_forward_hook(lambda _, given, out: seen.append(out)) for part in fine.network.activations]
+    hooks = [part.register_forward_hook(lambda _, inputs, out: seen.append(out)) for part in fine.network.activations]
     with torch.no_grad():
         fine.network(z)
     for hook in hooks:

@@ -1,4 +1,4 @@
-"""Train a spiking classifier on a folder of recordings or images, epoch by epoch, going on where it was cut off."""
+"""Train a spiking classifier on a folder of recordings or images, epoch by epoch, resumed where it was interrupted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from homeo_rl.seeding import derive, generator
 from homeo_rl.snn.initial_potentials import parameter_groups
 from homeo_rl.snn.losses import LOSSES
 from homeo_rl.storage import bundle
-from homeo_rl.training.updates import guard
+from homeo_rl.training.update_guard import guard
 from homeo_rl.vision.events import EventFolder, divide
 from homeo_rl.vision.images import Cifar, ImageFolder
 from homeo_rl.vision.recipes import DATA, RECIPES
@@ -72,11 +72,8 @@ def train_vision(
 ) -> list[Epoch]:  # fmt: skip
     """Train as ``plan`` says and leave weights and ``epochs.json`` in ``out`` after every epoch.
 
-    Args:
-        plan: what to train.
-        out: a new folder, or that of the same plan, which is gone on with.
-        on_batch: told batches done and all batches of this call's epochs.
-        on_epoch: told of each epoch.
+    ``out`` may hold an earlier call of the same plan, which is resumed. ``on_batch`` is called with the batches done
+    and all of this call's epochs.
 
     Raises:
         UsageError: the data are not as expected, or ``out`` holds something else.

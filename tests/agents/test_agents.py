@@ -186,7 +186,7 @@ def test_sessions_keep_slots_apart(make_run: Callable[..., Run]) -> None:
                 noisy = tuple(w._replace(weight=w.weight + 1.0) for w in session.trained)
                 session.set_weights(0, noisy)
             if company and drop and step == 6:
-                session.keep([place])
+                session.select([place])
                 place = 0
             seen = rng.normal(size=(session.slots, 3))
             seen[place] = own

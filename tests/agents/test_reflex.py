@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from homeo_rl.agents.controller import Controller, load_controller, save_controller
-from homeo_rl.agents.reflex import Reflex, crossed
+from homeo_rl.agents.reflex import Reflex, detect_event
 from homeo_rl.agents.session import Session
 from homeo_rl.cli import main
 from homeo_rl.compiler.build import compile_function
@@ -47,9 +47,9 @@ def test_the_shipped_reflex_is_one_neuron(composed):
 
 def test_events():
     seen = torch.tensor([[0.1, 0.8, 0.9], [0.1, 0.2, 0.9], [0.1, 0.2, 0.3]])
-    assert crossed(EventSpec(entries=(1, -1), above=0.7, least=2), seen).tolist() == [True, False, False]
-    assert crossed(EventSpec(entries=(1, 2), above=0.7), seen).tolist() == [True, True, False]
-    assert crossed(EventSpec(entries=(0, 1), below=0.15), seen).tolist() == [True, True, True]
+    assert detect_event(EventSpec(entries=(1, -1), above=0.7, least=2), seen).tolist() == [True, False, False]
+    assert detect_event(EventSpec(entries=(1, 2), above=0.7), seen).tolist() == [True, True, False]
+    assert detect_event(EventSpec(entries=(0, 1), below=0.15), seen).tolist() == [True, True, True]
 
 
 def reflex_of(gates: list[dict], low: tuple[float, ...]) -> Reflex:
@@ -83,7 +83,7 @@ def test_gates(gate, expected):
     out, _ = reflex(torch.tensor([[1.0], [-1.0]]), action, reflex.initial_state(2))
     torch.testing.assert_close(out[0], torch.tensor(expected))
     assert torch.equal(out[1], action[1])
-    assert reflex.obeyed(torch.tensor([[1.0], [1.0]]), out).tolist() == [True, False]
+    assert reflex.check_gates(torch.tensor([[1.0], [1.0]]), out).tolist() == [True, False]
 
 
 def test_a_discrete_action_is_overridden():
@@ -135,7 +135,7 @@ def test_slots_do_not_touch_each_other(composed):
         for slot in range(3):
             assert np.array_equal(got[slot], alone[slot].act(seen[t, slot : slot + 1])[0])
         assert not together.reflexes()[1][1].any()
-    together.keep([2, 1])
+    together.select([2, 1])
     for t in range(20, 40):
         got = together.act(seen[t, [2, 1]])
         assert np.array_equal(got[0], alone[2].act(seen[t, 2:3])[0])

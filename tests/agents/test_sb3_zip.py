@@ -19,15 +19,14 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from homeo_rl.agents.controller import Controller, load_controller
-from homeo_rl.agents.importers import read_arrays
 from homeo_rl.agents.presets import controller_spec, describe
 from homeo_rl.agents.sb3.zip import import_sb3_zip, read_sb3_zip
 from homeo_rl.envs.make import make_env
 from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.inspection.archive import array_head
 from homeo_rl.run import Run
 from homeo_rl.spec import ControllerSpec, NetworkSpec, dump, parse
 from homeo_rl.storage import torch_archive, zip_archive
+from homeo_rl.storage.npz_header import array_head, read_arrays
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.training.train import train
 from homeo_rl.workflows.distill import DistillationPlan, distill
@@ -181,9 +180,9 @@ def test_axes_in_any_order(tmp_path: Path) -> None:
     torch.save(tensors, out)
     with zipfile.ZipFile(tmp_path / "file.zip", "w") as made:
         made.writestr("policy.pth", out.getvalue())
-    with zip_archive.opened(tmp_path / "file.zip") as archive:
+    with zip_archive.open_zip(tmp_path / "file.zip") as archive:
         (info,) = archive.infolist()
-        with torch_archive.opened(archive, info, "here") as opened:
+        with torch_archive.open_member(archive, info, "here") as opened:
             with pytest.raises(StorageFault, match="over each other"):
                 opened.read(tensors)
             for name, tensor in tensors.items():
@@ -424,7 +423,7 @@ def test_arrays_are_those_that_numpy_reads(tmp_path: Path) -> None:
         for name, array in arrays.items():
             assert found[name].dtype == array.dtype
             assert np.array_equal(found[name], array)
-    with zip_archive.opened(tmp_path / "arrays.npz") as archive:
+    with zip_archive.open_zip(tmp_path / "arrays.npz") as archive:
         heads = {head.name: head for head in (array_head(archive, i, tmp_path) for i in archive.infolist())}
     assert heads["f"].by_columns
     assert not heads["a"].by_columns

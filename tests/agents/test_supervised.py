@@ -499,16 +499,16 @@ def test_a_cut_between_a_loss_and_the_next_step(tmp_path: Path, monkeypatch: pyt
     plan = replace(
         CASES["ppo"], env="Tame-v0", modules=("faulty_envs",), vec_env="workers", steps=320, eval_freq=-1
     )  # fmt: skip
-    before = checkpointer.Keeper.__call__
+    before = checkpointer.Checkpointer.__call__
 
-    def call(self: checkpointer.Keeper) -> None:
+    def call(self: checkpointer.Checkpointer) -> None:
         env = self.model.env
         assert isinstance(env, SupervisedVecEnv)
         if self.model.num_timesteps in (64, 128, 256) and env._place.steps:  # not right after coming back
             os.kill(env._place.handles[1]._process.pid, signal.SIGKILL)
         before(self)
 
-    monkeypatch.setattr(checkpointer.Keeper, "__call__", call)
+    monkeypatch.setattr(checkpointer.Checkpointer, "__call__", call)
     whole = train(replace(plan, out=tmp_path / "whole"))
     mine = replace(plan, out=tmp_path / "cut")
     with monkeypatch.context() as patch:

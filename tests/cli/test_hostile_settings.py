@@ -19,10 +19,10 @@ from cli_calls import call
 
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.evaluation.tensorboard import quiet_writers
 from homeo_rl.run import Run
 from homeo_rl.spec import dump
 from homeo_rl.storage import bundle
+from homeo_rl.storage.event_files import quiet_writers
 from homeo_rl.storage.user_paths import local_path
 from homeo_rl.storage.yaml_file import decode
 from homeo_rl.training import estimate
@@ -286,7 +286,7 @@ def test_a_file_system_without_locks_is_one_line(make_run: Callable[..., Run], m
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", none)
-    with pytest.raises(StorageFault, match=r"\.lock: cannot be locked .*flock"), run.held():
+    with pytest.raises(StorageFault, match=r"\.lock: cannot be locked .*flock"), run.hold():
         pass
 
 

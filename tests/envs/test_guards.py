@@ -439,7 +439,7 @@ def test_an_absurd_mechanism_is_rolled_back(make_run: Callable[..., Run], arm: s
     assert all(map(torch.equal, before, controller.state_dict().values()))
     acting.begin(1, np.random.default_rng(1))
     assert acting.rolled_back[1] == 0
-    acting.keep([2, 0])
+    acting.select([2, 0])
     assert len(acting.rolled_back) == 2
 
 

@@ -34,9 +34,9 @@ from homeo_rl.snn import neurons
 from homeo_rl.snn.network import half_rate_current
 from homeo_rl.spec import NeuronSpec
 from homeo_rl.storage import bundle
-from homeo_rl.storage.pretrained import FOLDER, pretrained_names
+from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 from homeo_rl.training.algorithms import ALGORITHMS
-from homeo_rl.training.hyperparams import resolve, tuned
+from homeo_rl.training.hyperparams import load_tuned, resolve
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.training.train import train
 
@@ -150,14 +150,14 @@ def test_tuned_hyperparameters_are_accepted() -> None:
     seen = 0
     for algo in ALGORITHMS:
         for agent in ("san", "popsan", "mlp"):
-            found = tuned(algo, TRAIN, agent)
+            found = load_tuned(algo, TRAIN, agent)
             resolve(algo, found.hyperparams)
             if found.hyperparams:
                 seen += 1
                 assert found.steps
                 gym.make(TRAIN, **found.env_kwargs).close()
     assert seen >= 6
-    assert tuned("ppo", "HalfCheetah-v5", "popsan").hyperparams == {}
+    assert load_tuned("ppo", "HalfCheetah-v5", "popsan").hyperparams == {}
 
 
 @pytest.mark.parametrize("kind", ["current-lif", "lif", "if"])
@@ -340,7 +340,7 @@ def test_malformed_routes_are_refused(tmp_path: Path, text: str, said: str) -> N
 
 @pytest.mark.parametrize("name", ["navigation-san"])
 def test_pretrained_agents_are_small_and_say_where_they_come_from(name: str) -> None:
-    assert name in pretrained_names()
+    assert name in list_pretrained()
     run = Run.open(FOLDER / name)
     assert sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file()) <= 1_000_000
     assert run.spec.env == TRAIN, "never trained in the evaluation world"

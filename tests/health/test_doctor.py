@@ -22,9 +22,9 @@ from packaging.utils import canonicalize_name
 from homeo_rl.cli import main
 from homeo_rl.health import examine, machine
 from homeo_rl.health.check import SEVERITIES, Check
-from homeo_rl.health.dry_run import plan_of, rehearse, work
-from homeo_rl.health.eta import Measured, Pace, Work, eta, iterations, pace, spoken, stretches
-from homeo_rl.health.packages import CONFLICTS, NEEDED_FOR, package_checks
+from homeo_rl.health.dry_run import dry_run, plan_of, work
+from homeo_rl.health.eta import Measured, Pace, Work, eta, format_duration, iterations, pace, stretches
+from homeo_rl.health.packages import CONFLICTS, NEEDED_FOR, check_packages
 from homeo_rl.health.probe import measure
 from homeo_rl.run import Run
 from homeo_rl.training.plan import TrainingPlan, prepare
@@ -55,7 +55,7 @@ def distributions(folder: Path, told: dict[str, tuple[str, list[str]]]) -> dict[
 
 
 def test_sound_packages(tmp_path: Path) -> None:
-    checks = package_checks(distributions(tmp_path, HEALTHY))
+    checks = check_packages(distributions(tmp_path, HEALTHY))
     assert {check.state for check in checks} == {"ok"}
     assert [check.name for check in checks] == ["Python", "numpy", "mujoco", "pillow", "extras"]
     assert checks[-1].found.startswith("tune no")
@@ -78,7 +78,7 @@ def test_packages_that_do_not_fit(
     changes: dict[str, Any], name: str, state: str | None, words: list[str], tmp_path: Path
 ) -> None:
     told = {key: value for key, value in {**HEALTHY, **changes}.items() if value is not None}
-    checks = package_checks(distributions(tmp_path, told))
+    checks = check_packages(distributions(tmp_path, told))
     found = [check for check in checks if check.state != "ok"]
     assert [(check.name, check.state) for check in found] == ([] if state is None else [(name, state)])
     for word in words:
@@ -107,7 +107,7 @@ def test_cores_of_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.setattr("os.getloadavg", lambda: (0.5, 0.5, 0.5))
     assert machine.usable_cores(tmp_path) == (8, 8, None)
-    assert machine.cores(tmp_path).state == "ok"
+    assert machine.check_cores(tmp_path).state == "ok"
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("150000\n")
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
@@ -115,33 +115,33 @@ def test_cores_of_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert machine.usable_cores(tmp_path) == (8, 8, None)
     (tmp_path / "cpu.max").write_text("350000 100000\n")
-    check = machine.cores(tmp_path)
+    check = machine.check_cores(tmp_path)
     assert (check.state, check.do[:19]) == ("note", "give --workers 3: b")
     monkeypatch.setattr("os.getloadavg", lambda: (9.0, 0.5, 0.5))
     (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert "idle" in machine.cores(tmp_path).do
+    assert "idle" in machine.check_cores(tmp_path).do
 
 
 def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    assert machine.disk(tmp_path / "runs").state == "ok"
-    assert machine.locks(tmp_path / "runs").state == "ok"
+    assert machine.check_disk(tmp_path / "runs").state == "ok"
+    assert machine.check_locks(tmp_path / "runs").state == "ok"
     assert not (tmp_path / "runs").exists()
-    assert machine.disk(tmp_path / "file" / "runs").state == "fails"
+    assert machine.check_disk(tmp_path / "file" / "runs").state == "fails"
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "cache"))
-    assert "NUMBA_CACHE_DIR" in machine.compiled_cache().do
+    assert "NUMBA_CACHE_DIR" in machine.check_compiled_cache().do
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
-    assert machine.compiled_cache().state == "ok"
+    assert machine.check_compiled_cache().state == "ok"
     monkeypatch.setenv("OMP_NUM_THREADS", "two")
-    assert machine.threads().state == "note"
+    assert machine.check_threads().state == "note"
     monkeypatch.setattr(machine, "available_memory", lambda: 100 << 20)
-    assert machine.memory().state == "fails"
+    assert machine.check_memory().state == "fails"
 
 
 def test_terminals_that_cannot_show_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     for encoding, state in (("ascii", "note"), ("latin-1", "note"), ("utf-8", "ok")):
         monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
-        assert machine.terminal().state == state
+        assert machine.check_terminal().state == state
 
 
 def test_pace_of_iterations() -> None:
@@ -176,7 +176,7 @@ def test_times_add_up() -> None:
     assert eta(measured, Work(steps=500, starts=1000, episodes=0)).seconds == pytest.approx(2.5)
     at_once = eta(replace(measured, collecting=None), Work(steps=1000, starts=1000, episodes=0))
     assert at_once.seconds == pytest.approx(12.0)
-    assert [spoken(s) for s in (0.25, 42.4, 150, 7200)] == ["0.2 s", "42 s", "2.5 min", "2.0 h"]
+    assert [format_duration(s) for s in (0.25, 42.4, 150, 7200)] == ["0.2 s", "42 s", "2.5 min", "2.0 h"]
 
 
 @pytest.mark.parametrize("algo", ["ppo", "td3"])
@@ -213,7 +213,7 @@ def doctor(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
 
 def test_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever will not work ends with 1; whatever could be better does not."""
-    monkeypatch.setattr(examine, "installed", lambda: distributions(tmp_path, HEALTHY))
+    monkeypatch.setattr(examine, "list_installed", lambda: distributions(tmp_path, HEALTHY))
     code, err, told = doctor(["--env", "toy_envs:Point-v0", "-f", str(tmp_path / "runs")], capsys)
     assert (code, told["ok"]) == (0, True)
     assert "homeo-rl: " not in err
@@ -224,7 +224,7 @@ def test_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     other = tmp_path / "other"
     other.mkdir()
     broken = distributions(other, {**HEALTHY, "mujoco": ("2.3.7", [])})
-    monkeypatch.setattr(examine, "installed", lambda: broken)
+    monkeypatch.setattr(examine, "list_installed", lambda: broken)
     code, err, told = doctor(["--env", "toy_envs:Pointt-v0"], capsys)
     assert (code, told["ok"]) == (1, False)
     wrong = [check for check in told["checks"] if check["state"] == "fails"]
@@ -292,17 +292,17 @@ def test_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 def test_dry_run_of_an_interrupted_training(tmp_path: Path) -> None:
     """The run that would be gone on with is named, and its lock left as it is; a run that is being written is not."""
     plan, spec = prepare(TrainingPlan(algo="ppo", env="toy_envs:Point-v0", steps=5000, log_folder=tmp_path))
-    assert rehearse(plan, spec).folder == tmp_path / "ppo" / "Point-v0_1"
+    assert dry_run(plan, spec).folder == tmp_path / "ppo" / "Point-v0_1"
     run = Run.create(tmp_path / "ppo" / "Point-v0_1", replace(spec, steps=2000))
     (run.path / "checkpoints").mkdir()
     before = tree(tmp_path)
-    found = rehearse(plan, spec)
+    found = dry_run(plan, spec)
     assert (found.folder, found.going_on, found.work.steps) == (run.path, 2000, 3000)
-    assert rehearse(replace(plan, fresh=True), spec).folder.name == "Point-v0_2"
-    assert rehearse(replace(plan, out=tmp_path / "mine"), spec).folder == tmp_path / "mine"
+    assert dry_run(replace(plan, fresh=True), spec).folder.name == "Point-v0_2"
+    assert dry_run(replace(plan, out=tmp_path / "mine"), spec).folder == tmp_path / "mine"
     assert tree(tmp_path) == before
-    with run.held():
-        assert rehearse(plan, spec).folder.name == "Point-v0_2"
+    with run.hold():
+        assert dry_run(plan, spec).folder.name == "Point-v0_2"
 
 
 def test_nothing_heavy_is_loaded_for_help() -> None:

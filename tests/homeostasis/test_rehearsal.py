@@ -251,7 +251,7 @@ def test_thresholds_of_a_decision_are_part_of_the_neuron() -> None:
     assert isinstance(policy, SpikingActorCriticPolicy)
     online = policy.adapt_online(BDETT(scope="decision"))
     x = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), policy._collecting():
+    with torch.no_grad(), policy._adapting():
         actions, _, collected = policy(x)
     _, again, _ = policy.evaluate_actions(x, actions)
     assert torch.allclose(collected, again, atol=1e-5)

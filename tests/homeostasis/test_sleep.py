@@ -33,7 +33,7 @@ from homeo_rl.snn import SpikingNetwork
 from homeo_rl.snn.replay import Replay, packed, recall, remember
 from homeo_rl.snn.state import Weights
 from homeo_rl.spec import EncoderSpec, NetworkSpec, NeuronSpec, ReadoutSpec
-from homeo_rl.storage.pretrained import pretrained_names
+from homeo_rl.storage.pretrained import list_pretrained
 
 FORMS = ("bias", "gain", "delta")
 NETWORKS = {
@@ -321,7 +321,7 @@ def test_slots_sleep_alone_and_when_it_is_time(make_run: Callable[..., Run]) -> 
             alone.set_weights(0, broken)
         done = alone.act(x[1:])
     assert np.array_equal(done, sleeping.act(x)[1:]) or sleeping.sleeps == [0, 1]
-    sleeping.keep([1])
+    sleeping.select([1])
     assert sleeping.sleeps == [1]
     sleeping.begin(0, generator(0, "noise"))
     assert sleeping.sleeps == [0]
@@ -511,7 +511,7 @@ def test_the_page_s_program(make_run: Callable[..., Run], tmp_path: Path, monkey
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["popsan", *(name for name in pretrained_names() if not name.startswith("mlp"))])
+@pytest.mark.parametrize("name", ["popsan", *(name for name in list_pretrained() if not name.startswith("mlp"))])
 def test_how_much_the_self_test_sees(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Hundred draws of slight damage on each trained policy: nearly all are found, and a healthy network never is."""
     if name == "popsan":

@@ -39,7 +39,7 @@ def adversarial(fed: int, levels: int, trials: int) -> torch.Tensor:
 def test_the_neuron_counts_every_input() -> None:
     """Half a million trials on a dyadic grid: 0 wrong with K = max(T1, L) - 1, some wrong with one step less."""
     torch.manual_seed(0)
-    trials = wrong = short = gated = 0
+    trials = wrong = short = apply_gate = 0
     for fed in SIZES:
         for levels in SIZES:
             x = adversarial(fed, levels, 12_000)
@@ -47,13 +47,13 @@ def test_the_neuron_counts_every_input() -> None:
             assert torch.equal(expected, ladder_level(x.sum(0), 1.0, levels))
             trials += x.shape[1]
             wrong += int((accumulate(x, 1.0, levels).total != expected).sum())
-            gated += int((gate(x, 1.0, levels).total != expected).sum())
+            apply_gate += int((gate(x, 1.0, levels).total != expected).sum())
             if max(fed, levels) > 1:
                 less = int((accumulate(x, 1.0, levels, silent=max(fed, levels) - 2).total != expected).sum())
                 assert less > 0, f"T1 = {fed}, L = {levels}: a step less was enough"
                 short += less
     assert trials >= 500_000
-    assert (wrong, gated) == (0, 0)
+    assert (wrong, apply_gate) == (0, 0)
     assert short > 0
 
 

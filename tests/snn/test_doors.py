@@ -150,11 +150,11 @@ def test_the_life_of_a_session() -> None:
     assert session.act(x).shape == (2, 2)
     refused(lambda: session.set_reflex(0, session.trained), "reflex")
     for slots in ([0, 0], [2], [-1], [True], [0.0], 1, None):
-        refused(lambda: session.keep(slots))
-    session.keep([1])
+        refused(lambda: session.select(slots))
+    session.select([1])
     assert session.act(x[:1]).shape == (1, 2)
     refused(lambda: session.act(x), "(1, 4)")
-    session.keep([])
+    session.select([])
     refused(lambda: session.act(x[:0]), "new Session")
     refused(lambda: session.begin(0, rng))
     for slots in (0, -1, 1.5, True, "1", None):

@@ -20,7 +20,7 @@ from homeo_rl.evaluation import rollout
 from homeo_rl.evaluation.evaluate import Silence
 from homeo_rl.run import Run
 from homeo_rl.storage import bundle
-from homeo_rl.storage.pretrained import FOLDER, pretrained_names
+from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 from homeo_rl.studies import run_study as carrying
 from homeo_rl.studies import tables
 from homeo_rl.studies.claims import judge
@@ -494,7 +494,7 @@ def test_damaged_episodes_of_a_study_are_named(tmp_path: Path, line: str, said: 
 HOSTS = Path(__file__).parents[2] / "benchmarks" / "hosts"
 
 
-@pytest.mark.parametrize("name", pretrained_names())
+@pytest.mark.parametrize("name", list_pretrained())
 def test_hosts_are_small_and_can_be_trained_again(name: str) -> None:
     """Each is less than a megabyte, loads, and (but for the first, which is older) is a cell of a sweep."""
     run = Run.open(FOLDER / name)

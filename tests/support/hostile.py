@@ -223,7 +223,7 @@ class Caller:
         picked = [self.index(max(self.session.slots, 1)) for _ in range(int(self.rng.integers(1, 4)))]
         slots = [slot for slot, _ in picked]
         fits = self.session.slots > 0 and all(fit for _, fit in picked) and len({int(s) for s in slots}) == len(slots)
-        self.expect(fits, lambda: self.session.keep(slots), slots)
+        self.expect(fits, lambda: self.session.select(slots), slots)
         if fits:
             self.waiting = {new for new, old in enumerate(slots) if int(old) in self.waiting}
 

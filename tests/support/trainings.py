@@ -52,14 +52,14 @@ class Cut(BaseException):
 
 def cut_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Let the training die at the first boundary from ``step`` on; what is in memory is lost."""
-    before = checkpointer.Keeper.__call__
+    before = checkpointer.Checkpointer.__call__
 
-    def call(self: checkpointer.Keeper) -> None:
+    def call(self: checkpointer.Checkpointer) -> None:
         before(self)
         if self.model.num_timesteps >= step:
             raise Cut
 
-    monkeypatch.setattr(checkpointer.Keeper, "__call__", call)
+    monkeypatch.setattr(checkpointer.Checkpointer, "__call__", call)
 
 
 def files_of(run: Run) -> dict[str, Any]:

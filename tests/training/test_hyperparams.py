@@ -10,7 +10,7 @@ import pytest
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from homeo_rl.training.algorithms import ALGORITHMS
-from homeo_rl.training.hyperparams import known, resolve
+from homeo_rl.training.hyperparams import param_names, resolve
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
@@ -24,7 +24,7 @@ def test_arguments_are_those_of_the_installed_version(algo: str) -> None:
             assert getattr(own[name].annotation, "__name__", "") == text
     assert policy.__name__.startswith("Spiking")
     assert issubclass(kind, OffPolicyAlgorithm) == ALGORITHMS[algo].off_policy
-    assert set(resolve(algo, {})) <= set(known(algo))
+    assert set(resolve(algo, {})) <= set(param_names(algo))
 
 
 def test_plans_are_checked_without_torch() -> None:

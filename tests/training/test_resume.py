@@ -174,18 +174,18 @@ def _moved(state: dict[str, Any]) -> None:
     state["state"]["state"] += 2
 
 
-def _first(moment: snapshot.Moment, name: str) -> np.ndarray:
+def _first(moment: snapshot.Snapshot, name: str) -> np.ndarray:
     return next(v for k, v in moment.tensors.items() if k.startswith("optimiser/") and k.endswith("/" + name))
 
 
-def _scale(moment: snapshot.Moment, name: str, factor: float) -> None:
+def _scale(moment: snapshot.Snapshot, name: str, factor: float) -> None:
     """Scale a part of the policy, under every name that SB3 keeps it by."""
     for key, value in moment.tensors.items():
         if key.startswith("policy/") and name in key:
             value *= factor
 
 
-def _online(moment: snapshot.Moment) -> np.ndarray:
+def _online(moment: snapshot.Snapshot) -> np.ndarray:
     """The largest part of the plug-in's state: what it added to the weights."""
     found = [value for key, value in moment.tensors.items() if key.startswith("online/adaptation")]
     return max(found, key=lambda value: value.size)
@@ -284,16 +284,16 @@ def test_a_signal_that_cannot_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     mine = replace(CASES["ppo"], out=tmp_path / "run", save_freq=10**6)
     whole = train(replace(mine, out=tmp_path / "whole"))
 
-    def impatient(self: checkpointer.Keeper, steps: list[int] = [0]) -> None:  # noqa: B006  # counts the calls
+    def impatient(self: checkpointer.Checkpointer, steps: list[int] = [0]) -> None:  # noqa: B006  # counts the calls
         before(self)
         steps[0] += 1
         if steps[0] == 3:
             self.signals.ask(signal.SIGTERM)
-            self.signals._waited(signal.SIGALRM, None)
+            self.signals._on_deadline(signal.SIGALRM, None)
 
-    before = checkpointer.Keeper.__call__
+    before = checkpointer.Checkpointer.__call__
     with monkeypatch.context() as patch:
-        patch.setattr(checkpointer.Keeper, "__call__", impatient)
+        patch.setattr(checkpointer.Checkpointer, "__call__", impatient)
         with pytest.raises(Stopped):
             train(mine)
     notes: list[str] = []
@@ -307,7 +307,7 @@ def test_one_of_two_commands_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         cut_at(patch, 100)
         with pytest.raises(Cut):
             train(mine)
-    with Run.open(mine.out).held(), pytest.raises(UsageError, match=f"process {os.getpid()}"):
+    with Run.open(mine.out).hold(), pytest.raises(UsageError, match=f"process {os.getpid()}"):
         train(mine)
     (mine.out / ".lock").write_text("process 999999 on elsewhere\n")  # stale: nobody holds it
     train(mine)

@@ -15,7 +15,7 @@ from homeo_rl.errors import UsageError
 from homeo_rl.training.algorithms import ALGORITHMS
 from homeo_rl.training.params import read_config
 from homeo_rl.training.plan import TrainingPlan, prepare
-from homeo_rl.training.rl_zoo.reader import translated
+from homeo_rl.training.rl_zoo.reader import translate
 from homeo_rl.training.rl_zoo.writer import FOLDER, environments, write_all, zoo_text
 
 
@@ -72,7 +72,7 @@ def test_a_file_of_rl_zoo_itself() -> None:
         "learning_rate": "lin_2.5e-4",
         "policy_kwargs": "dict(log_std_init=-2, net_arch=dict(pi=[64, 64], vf=[256, 256]))",
     }
-    told = translated(section, algo="ppo", env="Hopper-v5", where="theirs.yml")
+    told = translate(section, algo="ppo", env="Hopper-v5", where="theirs.yml")
     assert told.flags == {"n_timesteps": 1_000_000}
     assert told.hyperparams == {
         "agent_kwargs": {"hidden": [64, 64]},
@@ -104,9 +104,9 @@ def test_a_file_of_rl_zoo_itself() -> None:
 def test_what_has_no_counterpart_is_refused(section: dict[str, Any], said: str) -> None:
     """By name, before anything is trained; nothing in a file is evaluated."""
     with pytest.raises(UsageError, match=said):
-        translated(section, algo="ppo", env="Hopper-v5", where="theirs.yml")
+        translate(section, algo="ppo", env="Hopper-v5", where="theirs.yml")
 
 
 def test_keys_that_ask_for_nothing_are_no_obstacle() -> None:
     section = {"use_sde": False, "frame_stack": None, "env_wrapper": [], "policy": "MlpPolicy"}
-    assert translated(section, algo="ppo", env="Hopper-v5", where="theirs.yml").hyperparams == {}
+    assert translate(section, algo="ppo", env="Hopper-v5", where="theirs.yml").hyperparams == {}

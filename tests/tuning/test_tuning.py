@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from homeo_rl.agents.presets import PRESETS
 from homeo_rl.cli import main
 from homeo_rl.errors import UsageError
-from homeo_rl.storage.locks import locked
+from homeo_rl.storage.locks import hold_lock
 from homeo_rl.training.algorithms import ALGORITHMS
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.tuning.plan import TuningPlan, checked
@@ -408,7 +408,7 @@ def test_draws_do_not_depend_on_interruptions(tmp_path: Path) -> None:
 
 def test_only_one_process_is_at_a_slot(tmp_path: Path) -> None:
     plan = plan_in(tmp_path)
-    with opened(plan), locked(plan.out / "claims" / "0001.lock", wait=False):
+    with opened(plan), hold_lock(plan.out / "claims" / "0001.lock", wait=False):
         assert carry_out(Job(plan, 1), lambda *told: None).state == "held"
 
 

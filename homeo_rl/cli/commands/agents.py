@@ -20,10 +20,10 @@ def run(args: Agents, words: list[str]) -> dict[str, Any]:
     """List the pretrained agents."""
     from homeo_rl.cli.console import print_table
     from homeo_rl.run import Run
-    from homeo_rl.storage.pretrained import FOLDER, pretrained_names
+    from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 
     keys = ("env", "env_kwargs", "algo", "agent", "steps")
-    specs = {name: Run.open(FOLDER / name).spec for name in pretrained_names()}
+    specs = {name: Run.open(FOLDER / name).spec for name in list_pretrained()}
     rows = [[name, spec.env, spec.algo, spec.agent, f"{spec.steps:,}"] for name, spec in specs.items()]
     print_table("agents", ["name", "environment", "algo", "agent", "steps"], rows)
     return {"agents": [{"name": name, **{key: getattr(spec, key) for key in keys}} for name, spec in specs.items()]}

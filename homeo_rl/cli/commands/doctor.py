@@ -46,7 +46,7 @@ def run(args: Doctor, words: list[str]) -> dict[str, Any]:
     ``state`` (ok, note, fails) and ``do``, for one more version.
     """
     from homeo_rl.errors import Finding, UsageError
-    from homeo_rl.health.examine import Found, examine
+    from homeo_rl.health.examine import Examination, examine
     from homeo_rl.training.params import parse_params
     from homeo_rl.training.plan import TrainingPlan
 
@@ -66,7 +66,7 @@ def run(args: Doctor, words: list[str]) -> dict[str, Any]:
             hyperparams=parse_params(args.hyperparams),
             modules=args.gym_packages,
         )
-    examination = Found()
+    examination = Examination()
     for check in examine(plan, examination, seconds=args.seconds, done=done):
         for line in check.lines:
             print(line, flush=True)

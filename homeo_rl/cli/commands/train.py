@@ -83,20 +83,20 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
     args, plan = _plan(args, words)
     if plan.out is not None and not plan.fresh and not (plan.out / "run.json").exists():
         require_new(plan.out)
-    settled, spec = prepare(plan)  # errors in the plan are reported before torch is imported, which takes seconds
+    prepared = prepare(plan)  # errors in the plan are reported before torch is imported, which takes seconds
     if args.dry_run:
         from homeo_rl.cli.dry_run import show
 
-        return show(settled, spec)
+        return show(*prepared)
 
     import numpy as np
 
     from homeo_rl.training.train import train
 
     with Bars(enabled=args.progress).show() as bars:
-        bars.start(f"{args.algo} {args.agent} on {args.env}", spec.planned)
+        bars.start(f"{args.algo} {args.agent} on {args.env}", prepared.spec.planned)
         run = train(
-            plan,
+            prepared,
             report=lambda done, mean: bars.reach(done, "" if mean is None else f"return {mean:.1f}"),
             note=bars.note,
         )

@@ -1,4 +1,4 @@
-"""Keeps a training: saves it between iterations, brings it back, stops it when it is asked to."""
+"""Saves a training between iterations, restores it, and stops it when a signal asks for that."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from homeo_rl.agents.controller import save_controller
-from homeo_rl.agents.sb3.policies import SpikingPolicyMixin
+from homeo_rl.agents.sb3.policies import policy_of
 from homeo_rl.errors import StorageFault
 from homeo_rl.run import Run
 from homeo_rl.training.resume.checkpoints import Checkpoints
 from homeo_rl.training.resume.resumable import Signals, Stopped
-from homeo_rl.training.resume.snapshot import Moment, capture, restore, restore_generators
+from homeo_rl.training.resume.snapshot import Snapshot, capture, restore, restore_generators
 
 
-class Keeper:
+class Checkpointer:
     """What a training calls before each rollout.
 
     Attributes:
         signals: what asks it to stop.
-        kept_sizes: sizes that growing files had at the checkpoint that was gone on from.
-        exact: whether a training that was gone on with is the same to the last bit as one that was never interrupted.
+        file_sizes: sizes (bytes) that growing files had at the checkpoint that was restored.
+        exact: whether a restored training is the same to the last bit as one that was never interrupted.
     """
 
     def __init__(
@@ -36,25 +36,25 @@ class Keeper:
         self.checkpoints = Checkpoints(run.path / "checkpoints")
         self.signals = Signals(self._urgent)
         self.exact = True
-        self.kept_sizes: dict[str, int] = {}
-        self._resumed: Moment | None = None
-        self._latest: Moment | None = None
+        self.file_sizes: dict[str, int] = {}
+        self._resumed: Snapshot | None = None
+        self._latest: Snapshot | None = None
         self._sizes: dict[str, int] = {}
         self._next = every
 
-    def bring_back(self, note: Callable[[str], None]) -> bool:
-        """Put the training where its newest sound checkpoint says; return whether there is one.
+    def restore_latest(self, note: Callable[[str], None]) -> bool:
+        """Restore the training from its newest sound checkpoint; return whether there is one.
 
         Raises:
             StorageFault: there are checkpoints and none is sound.
         """
-        found = self.checkpoints.load()
-        if found is None:
+        newest = self.checkpoints.load()
+        if newest is None:
             return False
-        path, moment = found
-        self.exact = restore(self.model, self.callbacks, moment)
-        self.checkpoints.load_ring(self.model, moment)
-        self._resumed, self.kept_sizes = moment, moment.document["files"]
+        path, snapshot = newest
+        self.exact = restore(self.model, self.callbacks, snapshot)
+        self.checkpoints.load_ring(self.model, snapshot)
+        self._resumed, self.file_sizes = snapshot, snapshot.document["files"]
         self._next = self.model.num_timesteps + self.every
         note(f"{self.run.path}: going on at step {self.model.num_timesteps} ({path.name})")
         if not self.exact:
@@ -70,10 +70,8 @@ class Keeper:
         return {path.name: path.stat().st_size for path in sorted(self.run.path.glob("*.monitor.csv"))}
 
     def __call__(self) -> None:
-        """Nothing is half done now."""
-        if self._resumed is not None:  # generators come last: whatever was set up since may have drawn from them
-            restore_generators(self.model, self._resumed)
-            self._resumed = None
+        """Save or stop where that is due: no iteration is half done now."""
+        self._restore_generators()
         steps = self.model.num_timesteps
         if self.stop_at is not None and steps >= self.stop_at:
             self.signals.ask(signal.SIGTERM)
@@ -90,34 +88,36 @@ class Keeper:
             self.save(self._latest)
             self._next = steps + self.every
 
-    def save(self, moment: Moment) -> None:
+    def save(self, snapshot: Snapshot) -> None:
         """Write a checkpoint, and the policy as it is then.
 
         Raises:
             StorageFault: the disk refused; earlier checkpoints are as they were.
         """
-        self.checkpoints.save(self.model, moment, self._sizes)
-        policy = self.model.policy
-        assert isinstance(policy, SpikingPolicyMixin)
-        save_controller(self.run, policy.controller())
-        self.run = Run(self.run.path, replace(self.run.spec, steps=moment.document["steps"]))
+        self.checkpoints.save(self.model, snapshot, self._sizes)
+        save_controller(self.run, policy_of(self.model).controller())
+        self.run = Run(self.run.path, replace(self.run.spec, steps=snapshot.document["steps"]))
         self.run.write_spec()
 
-    def end(self) -> Moment:
-        """Return where the training is after its last iteration: a longer one goes on there."""
-        if self._resumed is not None:  # nothing was left to learn
-            restore_generators(self.model, self._resumed)
-            self._resumed = None
+    def end(self) -> Snapshot:
+        """Return where the training is after its last iteration: a longer one resumes there."""
+        self._restore_generators()  # where nothing was left to learn
         self._sizes = self.sizes
         return capture(self.model, self.callbacks)
 
-    def keep(self, end: Moment) -> None:
+    def keep(self, end: Snapshot) -> None:
         """Write the end of the training as the one checkpoint that remains.
 
         Raises:
             StorageFault: the disk refused; earlier checkpoints are as they were.
         """
         self.checkpoints.save(self.model, end, self._sizes, kept=1)
+
+    def _restore_generators(self) -> None:
+        """Restore them last: whatever was set up since the checkpoint was read may have drawn from them."""
+        if self._resumed is not None:
+            restore_generators(self.model, self._resumed)
+            self._resumed = None
 
     def _urgent(self, number: int) -> None:
         """Write the beginning of an iteration that takes too long, and stop."""

@@ -1,4 +1,4 @@
-"""The checkpoints of a training: each whole or not there, two kept, the newest sound one is taken.
+"""The checkpoints of a training: each complete or absent, two kept, the newest sound one is restored.
 
 A run's ``checkpoints/`` holds ``<step>/`` (a bundle: tensors, document, manifest with hashes) and ``replay/`` (segments
 of the ring).
@@ -15,7 +15,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from homeo_rl.errors import StorageFault
 from homeo_rl.storage import bundle
 from homeo_rl.training.resume.replay_segments import ReplaySegments, ring_of
-from homeo_rl.training.resume.snapshot import Moment
+from homeo_rl.training.resume.snapshot import Snapshot
 
 KEPT = 2
 """Checkpoints that are kept: the newest, and one to fall back to."""
@@ -28,73 +28,69 @@ class Checkpoints:
         self.folder = folder
         self.segments = ReplaySegments(folder / "replay")
 
-    def save(self, model: BaseAlgorithm, moment: Moment, files: dict[str, int], *, kept: int = KEPT) -> Path:
-        """Write ``moment``, then delete what is older than the last ``kept``.
+    def save(self, model: BaseAlgorithm, snapshot: Snapshot, files: dict[str, int], *, kept: int = KEPT) -> Path:
+        """Write ``snapshot``, then delete what is older than the last ``kept``.
 
-        Args:
-            model: the training, for its replay ring.
-            moment: where it is.
-            files: sizes of the files that only grow (monitors), by name within the run.
-            kept: how many remain, this one among them.
+        ``files`` are the sizes (bytes) of the files that only grow (monitors), by name within the run.
 
         Raises:
             StorageFault: the disk refused; earlier checkpoints are as they were.
         """
         self.folder.mkdir(exist_ok=True)
         ring, named = ring_of(model), []
-        added = moment.document["steps"] // model.n_envs
+        added = snapshot.document["steps"] // model.n_envs
         if ring is not None:
             named = self.segments.save(ring, added)
-        document = {**moment.document, "replay": {"segments": named, "added": added}, "files": files}
-        path = self.folder / f"{moment.document['steps']:012d}"
-        bundle.save(path, moment.tensors, document)
-        for old in self.found()[:-kept]:
+        document = {**snapshot.document, "replay": {"segments": named, "added": added}, "files": files}
+        path = self.folder / f"{snapshot.document['steps']:012d}"
+        bundle.save(path, snapshot.tensors, document)
+        for old in self.paths()[:-kept]:
             shutil.rmtree(old, ignore_errors=True)
-        self.segments.prune(self._needed())
+        self.segments.prune(self._list_segments())
         return path
 
-    def load(self) -> tuple[Path, Moment] | None:
+    def load(self) -> tuple[Path, Snapshot] | None:
         """Return the newest sound checkpoint; None where there is none.
 
         Raises:
             StorageFault: there are some, and none is sound; the message is about the newest.
         """
         fault: StorageFault | None = None
-        for path in reversed(self.found()):
+        for path in reversed(self.paths()):
             try:
                 tensors, document = bundle.load(path)
-                return path, Moment(tensors, document)
+                return path, Snapshot(tensors, document)
             except StorageFault as error:
                 fault = fault or error
         if fault is not None:
             raise fault
         return None
 
-    def load_ring(self, model: BaseAlgorithm, moment: Moment) -> None:
-        """Fill the model's replay ring as it was, and forget segments of a future that did not happen.
+    def load_ring(self, model: BaseAlgorithm, snapshot: Snapshot) -> None:
+        """Fill the model's replay ring as it was, and delete segments that no checkpoint names.
 
         Raises:
             StorageFault: a segment is missing or damaged.
         """
-        ring, told = ring_of(model), moment.document["replay"]
+        ring, replay = ring_of(model), snapshot.document["replay"]
         if ring is not None:
-            self.segments.load(ring, told["segments"], told["added"])
-            self.segments.prune(self._needed())
+            self.segments.load(ring, replay["segments"], replay["added"])
+            self.segments.prune(self._list_segments())
 
-    def found(self) -> list[Path]:
+    def paths(self) -> list[Path]:
         """Return all checkpoint folders, the oldest first."""
         if not self.folder.is_dir():
             return []
         names = {path.name.removesuffix(".old") for path in self.folder.iterdir()}
         return [self.folder / name for name in sorted(name for name in names if name.isdigit())]
 
-    def _needed(self) -> list[dict[str, int]]:
+    def _list_segments(self) -> list[dict[str, int]]:
         """Return the segments that the checkpoints that are there name."""
-        needed: list[dict[str, int]] = []
-        for path in self.found():
+        segments: list[dict[str, int]] = []
+        for path in self.paths():
             try:
                 document: dict[str, Any] = bundle.read_json(path / "document.json")
-                needed += document["replay"]["segments"]
+                segments += document["replay"]["segments"]
             except (StorageFault, KeyError, TypeError):
                 continue
-        return needed
+        return segments

@@ -1,4 +1,4 @@
-"""Which run a training command goes on with, and what of its past has to be forgotten."""
+"""Which run a training command resumes, and what of its past has to be discarded."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MAY_DIFFER = ("command", "versions", "steps", "digest")
 """Fields of a run that another command of the same plan may have otherwise."""
 
 
-def unfinished(plan: TrainingPlan, spec: RunSpec) -> Run | None:
+def find_unfinished(plan: TrainingPlan, spec: RunSpec) -> Run | None:
     """Return the interrupted training of the same plan: in ``plan.out``, or the newest among the numbered runs.
 
-    In ``plan.out`` it may also be finished: a command that was killed as it ended, given again, has nothing left to do;
-    or it may have been planned for fewer steps (`is_longer`).
+    In ``plan.out`` it may also be finished (a command that was killed as it ended, and repeated, has nothing left to
+    do), or planned for fewer steps (`is_longer`). Nothing is written.
 
     Raises:
         UsageError: there is a run in ``plan.out`` that is another one, or a shorter one that kept no checkpoint.
@@ -48,8 +48,8 @@ def unfinished(plan: TrainingPlan, spec: RunSpec) -> Run | None:
             run = Run.open(path)
         except UsageError:
             continue
-        going = run.spec.steps < run.spec.planned and (path / "checkpoints").is_dir()
-        if going and not differences(run.spec, spec) and _free(run):
+        begun = run.spec.steps < run.spec.planned and (path / "checkpoints").is_dir()
+        if begun and not differences(run.spec, spec) and not run.is_held:
             return run
     return None
 
@@ -69,7 +69,7 @@ def is_longer(had: RunSpec, asked: RunSpec) -> bool:
 
 
 def _require_state(run: Run) -> None:
-    """Refuse to go on with a finished training of which no checkpoint was kept."""
+    """Refuse to resume a finished training of which no checkpoint was kept."""
     if run.spec.digest and not (run.path / "checkpoints").is_dir():
         raise UsageError(
             f"{run.path}: finished after {run.spec.planned} steps and kept no checkpoint to go on from; train anew, or "
@@ -77,28 +77,20 @@ def _require_state(run: Run) -> None:
         )
 
 
-def set_aside(path: Path) -> None:
+def rename_existing(path: Path) -> None:
     """Rename what lies at ``path``, so that a fresh training can have the name and nothing is lost."""
     if path.exists() and any(path.iterdir()):
         number = next(n for n in range(1, 10_000) if not path.with_name(f"{path.name}.before-{n}").exists())
         path.rename(path.with_name(f"{path.name}.before-{number}"))
 
 
-def forget_later_events(folder: Path, step: int) -> None:
-    """Tell TensorBoard that what it was told after ``step`` did not happen: it will be told again."""
+def purge_events_after(folder: Path, step: int) -> None:
+    """Let TensorBoard discard what was logged after ``step``: it will be logged again."""
     from torch.utils.tensorboard import SummaryWriter  # before torch's compiler, its import has crashed triton's
 
     for path in folder.glob("*"):
         if path.is_dir():
             SummaryWriter(str(path), purge_step=step + 1).close()
-
-
-def _free(run: Run) -> bool:
-    try:
-        with run.held():
-            return True
-    except UsageError:
-        return False
 
 
 def _short(value: object) -> str:

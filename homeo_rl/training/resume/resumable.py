@@ -1,7 +1,7 @@
-"""Between two iterations: the one place where a training can be stopped, saved and gone on with.
+"""Between two iterations: the one place where a training can be stopped, saved and resumed.
 
-SB3's callbacks are called in the middle of an iteration. An algorithm of `resumable` tells before it collects a
-rollout, when nothing is half done. A signal is remembered until then; an on-policy iteration can be long, so its
+SB3's callbacks are called in the middle of an iteration. An algorithm of `resumable` calls its hook before it collects
+a rollout, when nothing is half done. A signal is remembered until then; an on-policy iteration can be long, so its
 beginning is kept in memory and written if the signal cannot wait.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-PATIENCE = 8.0
+GRACE = 8.0
 """Seconds that a signal waits for the end of an iteration."""
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -33,17 +33,17 @@ def resumable(kind: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
     """Return ``kind`` with a method that is called before each rollout: set its ``at_boundary``."""
 
     class Resumable(kind):  # type: ignore[misc, valid-type]  # the class is an argument
-        """An algorithm that tells when nothing is half done."""
+        """An algorithm with a hook that is called when nothing is half done."""
 
         at_boundary: Callable[[], None] | None = None
 
         def collect_rollouts(self, *args: Any, **kwargs: Any) -> Any:
-            """Collect a rollout, after telling."""
+            """Call the hook, then collect a rollout."""
             if self.at_boundary is not None:
                 self.at_boundary()
             return super().collect_rollouts(*args, **kwargs)
 
-        def _excluded_save_params(self) -> list[str]:
+        def _excluded_save_params(self) -> list[str]:  # words: keep
             return [*super()._excluded_save_params(), "at_boundary"]
 
     Resumable.__name__ = Resumable.__qualname__ = kind.__name__
@@ -54,7 +54,7 @@ class Signals:
     """Remembers the first signal that asks to stop; a second one stops at once.
 
     Args:
-        urgent: called in the handler `PATIENCE` seconds after the signal if nobody took it: writes what there is.
+        urgent: called in the handler `GRACE` seconds after a signal that was not handled: writes what there is.
     """
 
     def __init__(self, urgent: Callable[[int], None]) -> None:
@@ -71,8 +71,8 @@ class Signals:
         before = {number: signal.getsignal(number) for number in numbers}
         try:
             for number in STOPPING:
-                signal.signal(number, self._arrived)
-            signal.signal(signal.SIGALRM, self._waited)
+                signal.signal(number, self._on_signal)
+            signal.signal(signal.SIGALRM, self._on_deadline)
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
@@ -84,12 +84,12 @@ class Signals:
         if self.number is None:
             self.number = int(number)
 
-    def _arrived(self, number: int, frame: Any) -> None:
+    def _on_signal(self, number: int, frame: Any) -> None:
         if self.number is not None:
             raise Stopped(number)
         self.number = number
-        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        signal.setitimer(signal.ITIMER_REAL, GRACE)
 
-    def _waited(self, number: int, frame: Any) -> None:
+    def _on_deadline(self, number: int, frame: Any) -> None:
         if self.number is not None:
             self._urgent(self.number)

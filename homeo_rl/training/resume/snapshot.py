@@ -19,7 +19,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
-from homeo_rl.agents.sb3.policies import SpikingPolicyMixin
+from homeo_rl.agents.sb3.policies import policy_of
 from homeo_rl.agents.sb3.vec_env import GymVecEnv
 from homeo_rl.errors import StorageFault
 from homeo_rl.training.update_guard import optimisers
@@ -28,7 +28,7 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Moment:
+class Snapshot:
     """A training between two iterations: ``tensors`` by name and a JSON ``document``; the replay ring is kept apart."""
 
     tensors: Arrays
@@ -39,7 +39,7 @@ COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_current_progress_re
 """Attributes of an algorithm that are numbers."""
 
 
-def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Moment:
+def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Snapshot:
     """Return where a training is. Only between iterations is that all there is."""
     tensors: Arrays = {}
     document: dict[str, Any] = {"steps": model.num_timesteps}
@@ -48,8 +48,8 @@ def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Moment:
         tensors[f"policy/{name}"] = _array(value)
     document["optimisers"] = {}
     for name, optimiser in optimisers(model):
-        told, arrays = _optimiser_state(optimiser)
-        document["optimisers"][name] = told
+        state, arrays = _optimiser_state(optimiser)
+        document["optimisers"][name] = state
         tensors |= {f"optimiser/{name}/{key}": value for key, value in arrays.items()}
     entropy = getattr(model, "log_ent_coef", None)
     if isinstance(entropy, torch.Tensor):
@@ -57,10 +57,10 @@ def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Moment:
     tensors["rng/torch"] = torch.get_rng_state().numpy()
     if torch.cuda.is_available() and model.device.type == "cuda":
         tensors["rng/cuda"] = torch.cuda.get_rng_state(model.device).numpy()
-    kind, keys, place, has_gauss, cached = np.random.get_state()  # noqa: NPY002  # SB3 samples its replay with it
+    kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002  # SB3 samples its replay with it
     tensors["rng/numpy"] = np.asarray(keys)
     document["rng"] = {
-        "numpy": [kind, int(place), int(has_gauss), float(cached)],
+        "numpy": [kind, int(position), int(has_gauss), float(cached)],
         "python": _plain(random.getstate()),
         "action_space": _space_state(model.action_space),
         "observation_space": _space_state(model.observation_space),
@@ -79,8 +79,8 @@ def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Moment:
     tensors |= {f"env/{key}": value for key, value in arrays.items()}
     document["callbacks"] = []
     for index, callback in enumerate(callbacks):
-        told, arrays = callback.memory() if hasattr(callback, "memory") else ({}, {})
-        document["callbacks"].append({"kind": type(callback).__name__, "n_calls": callback.n_calls, "memory": told})
+        state, arrays = callback.state_dict() if hasattr(callback, "state_dict") else ({}, {})
+        document["callbacks"].append({"kind": type(callback).__name__, "n_calls": callback.n_calls, "memory": state})
         tensors |= {f"callback/{index}/{key}": value for key, value in arrays.items()}
     pending = model.logger.name_to_value
     document["logger"] = {
@@ -88,27 +88,28 @@ def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Moment:
         "counts": {name: int(count) for name, count in model.logger.name_to_count.items()},
         "excluded": {name: _plain(formats) for name, formats in model.logger.name_to_excluded.items()},
     }
-    document["online"], arrays = _online_state(model)
+    online = policy_of(model).head().online  # a mechanism that adapts while rollouts are collected
+    document["online"], arrays = (None, {}) if online is None else online.state_dict()
     tensors |= {f"online/{key}": value for key, value in arrays.items()}
-    # Copies: the training goes on, and a moment may be written later.
-    return Moment({name: np.array(value) for name, value in tensors.items()}, copy.deepcopy(document))
+    # Copies: the training continues, and a snapshot may be written later.
+    return Snapshot({name: np.array(value) for name, value in tensors.items()}, copy.deepcopy(document))
 
 
-def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], moment: Moment) -> bool:
-    """Put a freshly built training where ``moment`` says.
+def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], snapshot: Snapshot) -> bool:
+    """Restore a freshly built training from ``snapshot``.
 
     Returns:
         whether every environment came back to the same observation and the same generator, bit for bit.
 
     Raises:
-        StorageFault: the moment does not fit this training.
+        StorageFault: the snapshot does not fit this training.
     """
-    tensors, document = moment.tensors, moment.document
+    tensors, document = snapshot.tensors, snapshot.document
     for name, value in document["counters"].items():
         setattr(model, name, value)
-    own = model.policy.state_dict()
+    expected = model.policy.state_dict()
     loaded = {}
-    for name, value in own.items():
+    for name, value in expected.items():
         array = tensors.get(f"policy/{name}")
         if array is None or array.shape != tuple(value.shape):
             shape = tuple(value.shape)
@@ -116,10 +117,10 @@ def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], moment: Moment)
         loaded[name] = torch.as_tensor(array.copy())
     model.policy.load_state_dict(loaded)
     for name, optimiser in optimisers(model):
-        told = document["optimisers"].get(name)
-        if told is None:
+        state = document["optimisers"].get(name)
+        if state is None:
             raise StorageFault(f"checkpoint: expected the state of optimiser {name!r}, found none")
-        _load_optimiser(optimiser, told, _under(tensors, f"optimiser/{name}/"))
+        _load_optimiser(optimiser, state, _under(tensors, f"optimiser/{name}/"))
     entropy = getattr(model, "log_ent_coef", None)
     if isinstance(entropy, torch.Tensor):
         with torch.no_grad():
@@ -132,33 +133,35 @@ def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], moment: Moment)
     model.ep_success_buffer = deque(document["successes"], maxlen=window)
     assert model.env is not None
     exact = _load_env(model.env, document["env"], _under(tensors, "env/"))
-    for place, (callback, told) in enumerate(zip(callbacks, document["callbacks"], strict=True)):
-        if told["kind"] != type(callback).__name__:
-            raise StorageFault(f"checkpoint: expected callback {type(callback).__name__}, found {told['kind']}")
-        callback.n_calls = told["n_calls"]
-        if hasattr(callback, "recall"):
-            callback.recall(told["memory"], _under(tensors, f"callback/{place}/"))
-    _load_online(model, document["online"], _under(tensors, "online/"))
+    for index, (callback, state) in enumerate(zip(callbacks, document["callbacks"], strict=True)):
+        if state["kind"] != type(callback).__name__:
+            raise StorageFault(f"checkpoint: expected callback {type(callback).__name__}, found {state['kind']}")
+        callback.n_calls = state["n_calls"]
+        if hasattr(callback, "load_state_dict"):
+            callback.load_state_dict(state["memory"], _under(tensors, f"callback/{index}/"))
+    online = policy_of(model).head().online
+    if online is not None and document["online"] is not None:
+        online.load_state_dict(document["online"], _under(tensors, "online/"))
     return exact
 
 
-def restore_generators(model: BaseAlgorithm, moment: Moment) -> None:
-    """Put back all generators, action noise and the logger's pending means: the last thing before learning goes on."""
-    tensors, rng = moment.tensors, moment.document["rng"]
+def restore_generators(model: BaseAlgorithm, snapshot: Snapshot) -> None:
+    """Restore all generators, action noise and the logger's pending means: the last step before learning."""
+    tensors, rng = snapshot.tensors, snapshot.document["rng"]
     torch.set_rng_state(torch.as_tensor(tensors["rng/torch"].copy()))
     if "rng/cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(torch.as_tensor(tensors["rng/cuda"].copy()), model.device)
-    kind, place, has_gauss, cached = rng["numpy"]
-    np.random.set_state((kind, tensors["rng/numpy"], place, has_gauss, cached))  # noqa: NPY002  # as above
+    kind, position, has_gauss, cached = rng["numpy"]
+    np.random.set_state((kind, tensors["rng/numpy"], position, has_gauss, cached))  # noqa: NPY002  # as above
     random.setstate(_tuples(rng["python"]))
     _set_space_state(model.action_space, rng["action_space"])
     _set_space_state(model.observation_space, rng["observation_space"])
     noise = getattr(model, "action_noise", None)
     if noise is not None and "noise" in tensors:
         noise.noise_prev = tensors["noise"].copy()
-    model.logger.name_to_value.update(moment.document["logger"]["values"])
-    model.logger.name_to_count.update(moment.document["logger"]["counts"])
-    excluded = moment.document["logger"]["excluded"]
+    model.logger.name_to_value.update(snapshot.document["logger"]["values"])
+    model.logger.name_to_count.update(snapshot.document["logger"]["counts"])
+    excluded = snapshot.document["logger"]["excluded"]
     model.logger.name_to_excluded.update({name: _tuples(formats) for name, formats in excluded.items()})
 
 
@@ -179,16 +182,16 @@ def _optimiser_state(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Any], 
     return {"groups": [_plain(group) for group in groups], "scalars": scalars}, arrays
 
 
-def _load_optimiser(optimiser: torch.optim.Optimizer, told: dict[str, Any], arrays: Arrays) -> None:
+def _load_optimiser(optimiser: torch.optim.Optimizer, document: dict[str, Any], arrays: Arrays) -> None:
     state = optimiser.state_dict()
     entries: dict[int, dict[str, Any]] = {}
-    for name, value in [*arrays.items(), *told["scalars"].items()]:
+    for name, value in [*arrays.items(), *document["scalars"].items()]:
         index, _, key = name.partition("/")
         loaded = torch.as_tensor(value.copy()) if isinstance(value, np.ndarray) else value
         entries.setdefault(int(index), {})[key] = loaded
     groups = [
         {**group, **{key: tuple(v) if isinstance(v, list) else v for key, v in kept.items()}}
-        for group, kept in zip(state["param_groups"], told["groups"], strict=True)
+        for group, kept in zip(state["param_groups"], document["groups"], strict=True)
     ]
     optimiser.load_state_dict({"state": entries, "param_groups": groups})
 
@@ -199,9 +202,9 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, told: dict[str, Any], arra
 def _env_state(env: VecEnv) -> tuple[dict[str, Any], Arrays]:
     """Return the state of a vectorised environment and of everything around it, outermost first."""
     if isinstance(env, VecNormalize):
-        told, arrays = _env_state(env.venv)
-        moments = {"ret_rms": env.ret_rms, "obs_rms": getattr(env, "obs_rms", None)}
-        for name, rms in moments.items():
+        document, arrays = _env_state(env.venv)
+        for name in ("ret_rms", "obs_rms"):
+            rms = getattr(env, name, None)
             if rms is not None and not isinstance(rms, dict):
                 arrays |= {f"{name}/mean": np.asarray(rms.mean), f"{name}/var": np.asarray(rms.var)}
                 arrays[f"{name}/count"] = np.asarray(float(rms.count))
@@ -210,25 +213,25 @@ def _env_state(env: VecEnv) -> tuple[dict[str, Any], Arrays]:
             value = getattr(env, name, None)
             if isinstance(value, np.ndarray) and value.size:
                 arrays[f"normalised/{name}"] = value
-        return told, arrays
+        return document, arrays
     if isinstance(env, VecMonitor):
-        told, arrays = _env_state(env.venv)
+        document, arrays = _env_state(env.venv)
         arrays |= {"monitor/returns": env.episode_returns, "monitor/lengths": env.episode_lengths}
-        return {**told, "monitored": env.episode_count}, arrays
+        return {**document, "monitored": env.episode_count}, arrays
     if isinstance(env, GymVecEnv):
         inner: Any = env.env.unwrapped
         if not hasattr(inner, "snapshot"):
             return {"rows": None}, {}
-        told, arrays = inner.snapshot()
-        return {"rows": [told]}, {f"0/{key}": value for key, value in arrays.items()}
-    found = env.env_method("snapshot")
-    arrays = {f"{i}/{key}": value for i, (_, parts) in enumerate(found) for key, value in parts.items()}
-    return {"rows": [_plain(told) for told, _ in found]}, arrays
+        document, arrays = inner.snapshot()
+        return {"rows": [document]}, {f"0/{key}": value for key, value in arrays.items()}
+    states = env.env_method("snapshot")
+    arrays = {f"{i}/{key}": value for i, (_, parts) in enumerate(states) for key, value in parts.items()}
+    return {"rows": [_plain(document) for document, _ in states]}, arrays
 
 
-def _load_env(env: VecEnv, told: dict[str, Any], arrays: Arrays) -> bool:
+def _load_env(env: VecEnv, document: dict[str, Any], arrays: Arrays) -> bool:
     if isinstance(env, VecNormalize):
-        exact = _load_env(env.venv, told, arrays)
+        exact = _load_env(env.venv, document, arrays)
         for name in ("ret_rms", "obs_rms"):
             rms = getattr(env, name, None)
             if rms is not None and f"{name}/mean" in arrays:
@@ -240,11 +243,11 @@ def _load_env(env: VecEnv, told: dict[str, Any], arrays: Arrays) -> bool:
                 setattr(env, name, arrays[f"normalised/{name}"].copy())
         return exact
     if isinstance(env, VecMonitor):
-        exact = _load_env(env.venv, told, arrays)
+        exact = _load_env(env.venv, document, arrays)
         env.episode_returns, env.episode_lengths = arrays["monitor/returns"].copy(), arrays["monitor/lengths"].copy()
-        env.episode_count = told["monitored"]
+        env.episode_count = document["monitored"]
         return exact
-    rows = told["rows"]
+    rows = document["rows"]
     if rows is None:
         return False
     if isinstance(env, GymVecEnv):
@@ -259,31 +262,12 @@ def _load_env(env: VecEnv, told: dict[str, Any], arrays: Arrays) -> bool:
     return all(done)
 
 
-# A plug-in that adapts while rollouts are collected.
-
-
-def _online_state(model: BaseAlgorithm) -> tuple[dict[str, Any] | None, Arrays]:
-    policy = model.policy
-    online = policy.head().online if isinstance(policy, SpikingPolicyMixin) else None
-    if online is None:
-        return None, {}
-    told, arrays = online.memory()
-    return told, arrays
-
-
-def _load_online(model: BaseAlgorithm, told: dict[str, Any] | None, arrays: Arrays) -> None:
-    policy = model.policy
-    online = policy.head().online if isinstance(policy, SpikingPolicyMixin) else None
-    if online is not None and told is not None:
-        online.recall(told, arrays)
-
-
 # Plain data.
 
 
 def _array(value: torch.Tensor) -> np.ndarray:
-    found: np.ndarray = value.detach().cpu().numpy()
-    return found
+    array: np.ndarray = value.detach().cpu().numpy()
+    return array
 
 
 def _under(arrays: Arrays, prefix: str) -> Arrays:

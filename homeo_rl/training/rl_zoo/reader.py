@@ -35,8 +35,8 @@ _REFUSED = {
     "callback": "callbacks are code; homeo-rl train logs, evaluates and saves by its own",
     "frame_stack": "a policy sees one observation; membranes remember (agent_kwargs: {membrane: episode})",
     "monitor_kwargs": "monitors of homeo-rl train write what they write",
-    "replay_buffer_class": "a training is gone on with from SB3's own replay buffer alone",
-    "replay_buffer_kwargs": "a training is gone on with from SB3's own replay buffer alone",
+    "replay_buffer_class": "a training is resumed from SB3's own replay buffer alone",
+    "replay_buffer_kwargs": "a training is resumed from SB3's own replay buffer alone",
     "sde_sample_freq": "a spiking actor has no state-dependent exploration",
     "use_sde": "a spiking actor has no state-dependent exploration",
     "vec_env_wrapper": "environments are wrapped one by one; register the environment with its wrappers",
@@ -65,18 +65,12 @@ class Section:
     @property
     def flags(self) -> dict[str, Any]:
         """Flags of ``homeo-rl train`` that the file sets."""
-        said = {"agent": self.agent, "n_timesteps": self.steps}
-        return {name: value for name, value in said.items() if value is not None}
+        flags = {"agent": self.agent, "n_timesteps": self.steps}
+        return {name: value for name, value in flags.items() if value is not None}
 
 
-def translated(section: Mapping[str, Any], *, algo: str, env: str, where: str) -> Section:
+def translate(section: Mapping[str, Any], *, algo: str, env: str, where: str) -> Section:
     """Translate a section of an rl-zoo file; names that are ours already stay.
-
-    Args:
-        section: hyper-parameters of one environment.
-        algo: what will be trained.
-        env: where.
-        where: what is being read, for messages.
 
     Raises:
         UsageError: something in it has no counterpart, or is not data.
@@ -152,24 +146,24 @@ def _policy(name: Any, algo: str, where: str) -> bool:
     return False
 
 
-def _policy_kwargs(given: Any, theirs: bool, where: str) -> dict[str, Any]:
+def _policy_kwargs(value: Any, shared: bool, where: str) -> dict[str, Any]:
     where = f"{where}: policy_kwargs"
-    found = plain(given, where)
-    if found is None:  # None is what rl-zoo evaluates the text None to
+    fields = plain(value, where)
+    if fields is None:  # None is what rl-zoo evaluates the text None to
         return {}
-    if not isinstance(found, dict):
-        raise UsageError(f"{where}: expected names with values, got {printable(repr(found), 60)}")
+    if not isinstance(fields, dict):
+        raise UsageError(f"{where}: expected names with values, got {printable(repr(fields), 60)}")
     known = ("agent", "agent_kwargs", "log_std_init", "net_arch")
-    for name in found:
+    for name in fields:
         if name not in known:
             raise unknown(where, str(name), known)
-    arch = found.pop("net_arch", None)
-    actor, critic = split_net_arch(arch, shared=theirs, where=where)
+    arch = fields.pop("net_arch", None)
+    actor, critic = split_net_arch(arch, shared=shared, where=where)
     if critic is not None:
-        found["net_arch"] = critic
+        fields["net_arch"] = critic
     if actor is not None:
-        found["agent_kwargs"] = {"hidden": actor, **found.get("agent_kwargs", {})}
-    return found
+        fields["agent_kwargs"] = {"hidden": actor, **fields.get("agent_kwargs", {})}
+    return fields
 
 
 def _environment(left: dict[str, Any], env: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -178,30 +172,30 @@ def _environment(left: dict[str, Any], env: str, where: str) -> tuple[dict[str, 
     What the environment's registration fixes makes the task (the worlds, a curriculum): another task in training only,
     as rl-zoo does it with everything that stands in a file. The rest is how the robot sees.
     """
-    given = plain(left.pop("env_kwargs", {}), f"{where}: env_kwargs")
-    if not isinstance(given, dict):
-        raise UsageError(f"{where}: env_kwargs: expected names with values, got {given!r}")
+    arguments = plain(left.pop("env_kwargs", {}), f"{where}: env_kwargs")
+    if not isinstance(arguments, dict):
+        raise UsageError(f"{where}: env_kwargs: expected names with values, got {arguments!r}")
     try:
         fixed = gym.spec(env.rpartition(":")[2]).kwargs
-    except gym.error.Error:  # told later, with the nearest name
+    except gym.error.Error:  # reported later, with the nearest name
         fixed = {}
-    everywhere = {name: value for name, value in given.items() if name not in fixed}
-    training = {name: value for name, value in given.items() if name in fixed}
+    everywhere = {name: value for name, value in arguments.items() if name not in fixed}
+    training = {name: value for name, value in arguments.items() if name in fixed}
     wrappers = left.pop(WRAPPERS, None)
     if wrappers in (SPIKE_CODED, [SPIKE_CODED]):
         everywhere["spike_coded"] = True
     elif wrappers_of(wrappers):
-        everywhere[WRAPPERS] = [{name: said} if said else name for name, said in wrappers_of(wrappers)]
+        everywhere[WRAPPERS] = [{name: keywords} if keywords else name for name, keywords in wrappers_of(wrappers)]
     return everywhere, {**left.pop("train_env_kwargs", {}), **training}
 
 
-def _normalize(given: Any, where: str) -> bool:
+def _normalize(entry: Any, where: str) -> bool:
     """Return whether rewards are normalised."""
-    value = given if isinstance(given, bool) else plain(given, f"{where}: normalize")
+    value = entry if isinstance(entry, bool) else plain(entry, f"{where}: normalize")
     if isinstance(value, bool):
         return value
     if not isinstance(value, dict) or not set(value) <= {"norm_obs", "norm_reward", "gamma"}:
-        raise UsageError(f"{where}: normalize: expected true, false or norm_obs and norm_reward, got {given!r}")
+        raise UsageError(f"{where}: normalize: expected true, false or norm_obs and norm_reward, got {entry!r}")
     return bool(value.get("norm_reward", True))
 
 

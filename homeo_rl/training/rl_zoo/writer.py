@@ -9,7 +9,7 @@ import gymnasium as gym
 import yaml
 
 from homeo_rl.training.algorithms import ALGORITHMS
-from homeo_rl.training.hyperparams import resolve, tuned
+from homeo_rl.training.hyperparams import load_tuned, resolve
 from homeo_rl.training.rl_zoo.reader import NORMALISING, SPIKE_CODED, policy_path
 
 FOLDER = Path(__file__).parent.parent / "zoo"
@@ -35,14 +35,9 @@ def environments() -> list[str]:
 
 
 def zoo_section(algo: str, env: str) -> dict[str, Any]:
-    """Return the hyper-parameters of an environment under rl-zoo's names.
-
-    Args:
-        algo: one of `homeo_rl.training.hyperparams.ALGORITHMS`.
-        env: a Gymnasium id.
-    """
+    """Return the hyper-parameters of an environment under rl-zoo's names."""
     agent = AGENTS.get(env, DEFAULT_AGENT)
-    known = tuned(algo, env, agent)
+    known = load_tuned(algo, env, agent)
     left = resolve(algo, known.hyperparams)
     policy_kwargs = {"agent": agent}
     policy_kwargs |= {name: left.pop(name) for name in ("agent_kwargs", "net_arch", "log_std_init") if name in left}

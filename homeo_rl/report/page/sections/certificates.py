@@ -126,7 +126,7 @@ def _picture(member: Member) -> str:
     path: Path = member.run.path / "reflex.svg"
     if not path.exists():
         return ""
-    with files.opened(path, _MAX_PICTURE) as file:
+    with files.open_regular(path, _MAX_PICTURE) as file:
         return data_uri("image/svg+xml", file.readall())
 
 

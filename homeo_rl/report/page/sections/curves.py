@@ -56,10 +56,10 @@ def read_evaluations(path: Path) -> Evaluations | None:
     if not path.exists():
         return None
     arrays = {}
-    with zip_archive.opened(path) as archive:
+    with zip_archive.open_zip(path) as archive:
         for info in archive.infolist():
             if info.filename in ("timesteps.npy", "results.npy"):
-                blob = zip_archive.whole(archive, info, _MAX_ARRAY, f"{path}: {info.filename}")
+                blob = zip_archive.read_member(archive, info, _MAX_ARRAY, f"{path}: {info.filename}")
                 try:
                     arrays[info.filename] = np.load(io.BytesIO(blob), allow_pickle=False)
                 except (ValueError, OSError, EOFError, MemoryError) as error:
@@ -89,7 +89,7 @@ def read_training(folder: Path) -> Training | None:
     ends: list[tuple[float, float, float]] = []
     begins: list[float] = []
     for path in sorted(folder.glob("*.monitor.csv")):
-        with files.opened(path, _MAX_MONITOR) as file:
+        with files.open_regular(path, _MAX_MONITOR) as file:
             text = io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8", newline="")
             try:
                 head = strict_json.decode(text.readline(1 << 16).removeprefix("#").encode(), path)

@@ -1,0 +1,62 @@
+"""From a specification to an algorithm of Stable-Baselines3 that is ready to learn."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise
+
+from homeo_rl.errors import UsageError
+from homeo_rl.spec import RunSpec
+from homeo_rl.training.algorithms import ALGORITHMS
+from homeo_rl.training.environments import make_training_envs
+from homeo_rl.training.plan import TrainingPlan
+from homeo_rl.training.resume.resumable import resumable
+from homeo_rl.training.sb3_arguments import split_hyperparams
+
+_SPEC = "spec"
+
+
+def build_model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
+    """Build the algorithm with its environments; its actor is the one that ``spec`` describes.
+
+    Raises:
+        UsageError: the algorithm does not take these hyper-parameters, or the environments do not fit the actor.
+    """
+    kind, policy = ALGORITHMS[plan.algo].classes()
+    arguments, policy_kwargs, ours = split_hyperparams(spec.hyperparams)
+    envs = make_training_envs(plan, spec)
+    if ours.get("noise_std"):
+        size = int(np.prod(envs.action_space.shape or (1,)))
+        arguments["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, float(ours["noise_std"])))
+    try:
+        model = resumable(kind)(
+            policy,
+            envs,
+            seed=plan.seed,
+            device=plan.device,
+            policy_kwargs={"agent": plan.agent, **policy_kwargs, _SPEC: spec.controller},
+            **arguments,
+        )
+    except UsageError:
+        envs.close()
+        raise
+    except (TypeError, ValueError, AssertionError) as error:
+        envs.close()
+        raise UsageError(
+            f"{plan.algo} cannot be built for {plan.env}: {' '.join(str(error).split()) or type(error).__name__}; "
+            "check -params and that the algorithm fits the action space"
+        ) from None
+    model.policy_kwargs.pop(_SPEC)  # a zip names the actor in plain JSON
+    return model
+
+
+def parameter_digest(model: BaseAlgorithm) -> str:
+    """Return the SHA-256 of all parameters of the policy, critics and targets included."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.policy.state_dict().items()):
+        array = np.ascontiguousarray(value.detach().cpu().numpy())
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
+    return digest.hexdigest()
