@@ -35,6 +35,7 @@ from homeo_rl.envs.protocol import is_driving
 from homeo_rl.envs.replayable import Recorded
 from homeo_rl.errors import BadUpdate, StorageFault, UsageError
 from homeo_rl.evaluation.tensorboard import quiet_writers
+from homeo_rl.processes.signals import Stopped
 from homeo_rl.run import Run, slug
 from homeo_rl.seeding import derive
 from homeo_rl.spec import RunSpec, dump
@@ -51,7 +52,7 @@ from homeo_rl.training.logger import LoggerCallback
 from homeo_rl.training.plan import TrainingPlan, prepare, whole_steps
 from homeo_rl.training.resume.checkpointer import Keeper
 from homeo_rl.training.resume.find_unfinished import forget_later_events, is_longer, set_aside, unfinished
-from homeo_rl.training.resume.resumable import Stopped, resumable
+from homeo_rl.training.resume.resumable import resumable
 from homeo_rl.training.starting import begin_with
 from homeo_rl.training.update_guard import UpdateGuard
 
