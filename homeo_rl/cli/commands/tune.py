@@ -81,7 +81,7 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
     from homeo_rl.run import slug
     from homeo_rl.training.params import environment_arguments, parse_params
     from homeo_rl.training.plan import TrainingPlan
-    from homeo_rl.tuning.plan import TuningPlan, checked
+    from homeo_rl.tuning.plan import TuningPlan, prepare_plan
     from homeo_rl.tuning.space import default_space, read_space
 
     if args.storage is not None:
@@ -105,7 +105,7 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
         eval_episodes=args.eval_episodes,
         command=shlex.join(["homeo-rl", *words]),
     )
-    plan = checked(
+    plan = prepare_plan(
         TuningPlan(
             training=training,
             space=default_space(args.algo, args.agent) if args.space is None else read_space(args.space),
@@ -123,21 +123,21 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
     from homeo_rl.cli.console import Bars, print_table
     from homeo_rl.report.tables import number
     from homeo_rl.sweeps.cells import text
-    from homeo_rl.tuning.progress import Watch
+    from homeo_rl.tuning.progress import TrialProgress
     from homeo_rl.tuning.space import lookup
-    from homeo_rl.tuning.tune import executor_of, missing_slots, tune, written
+    from homeo_rl.tuning.tune import executor_of, missing_slots, tune, write_outcome
 
     missing = missing_slots(plan)
     if missing:
         bars = Bars(enabled=args.progress)
         before = plan.trials - len(missing)
-        watch = Watch(bars, before=before, verbose=args.progress)
+        watch = TrialProgress(bars, before=before, verbose=args.progress)
         with executor_of(args.workers, len(missing), watch) as executor, bars.shown():
             ended = f" ({before} trials ended before)" if before else ""
             bars.start(f"{args.algo} {args.agent} on {args.env}{ended}", len(missing))
             found = tune(plan, missing, executor, watch)
     else:
-        found = written(plan)
+        found = write_outcome(plan)
     best = found.best
     told: dict[str, Any] = {
         "out": str(out),
