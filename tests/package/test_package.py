@@ -15,7 +15,6 @@ from project_files import FOLDERS, ROOT, sources
 import homeo_rl
 
 
-
 def test_front_door() -> None:
     assert len(homeo_rl.__all__) == len(set(homeo_rl.__all__))
     for name in homeo_rl.__all__:
