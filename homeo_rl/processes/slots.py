@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 import subprocess
+from collections.abc import Callable
 
 from homeo_rl.errors import UsageError
 from homeo_rl.processes.executor import Resources
 
 
 def local_slots(
-    workers: int | None, resources: Resources, memory: int | None, notes: list[str]
+    workers: int | None, resources: Resources, memory: int | None, note: Callable[[str], None]
 ) -> tuple[int, tuple[str, ...]]:
     """Return how many jobs run side by side, and CUDA_VISIBLE_DEVICES of each (() leaves them alone).
 
@@ -19,7 +20,7 @@ def local_slots(
         workers: what the user asks for; None is what the cores allow.
         resources: of each job.
         memory: bytes that are free; None if unknown.
-        notes: gets a line where memory or GPUs allow fewer than were asked for.
+        note: gets a line where memory or GPUs allow fewer than were asked for.
 
     Raises:
         UsageError: there is not room for one job.
@@ -40,7 +41,7 @@ def local_slots(
             raise UsageError(f"resources: expected room for one cell at least, {what} are not enough; ask for less")
         if limit < count:
             count = limit
-            notes.append(f"{count} cells side by side: {what} allow no more")
+            note(f"{count} cells side by side: {what} allow no more")
     return count, devices[:count]
 
 

@@ -12,7 +12,7 @@ from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import Route
 from homeo_rl.sweeps.cells import Cell
 from homeo_rl.sweeps.sweep_spec import Evaluation, Training
-from homeo_rl.training.plan import TrainingPlan, prepare
+from homeo_rl.training.plan import TrainingPlan
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,6 @@ class Delivery:
 
     document: dict[str, Any]
     archive: bytes
-
-
-def check(
-    training: Training, evaluation: Evaluation, suite: Suite, routes: tuple[Route, ...], folder: Path, seed: int
-) -> None:
-    """Find out without training whether a cell can be trained and evaluated.
-
-    Raises:
-        UsageError: saying what does not fit.
-    """
-    prepare(training_plan(training, seed=seed, out=folder))
-    evaluation_plan(evaluation, suite, routes)
 
 
 def training_plan(training: Training, *, seed: int, out: Path, command: str = "") -> TrainingPlan:

@@ -64,7 +64,7 @@ def cells_of(
             training = dump(combination.training)
             decisive = {name: value for name, value in training.items() if name not in NEUTRAL}
             config = {"train": decisive, "seed": seed, "evaluate": dict(evaluation)}
-            code = code_version(modules_of(combination.training.env, combination.training.gym_packages))
+            code = code_version(modules_of(combination.training))
             label = " ".join(f"{names[name]}={text(value)}" for name, value in combination.choice.items())
             cells.append(
                 Cell(key_of(config, code), config, code, combination.training, seed, combination.choice, label)

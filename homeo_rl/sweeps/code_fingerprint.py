@@ -14,6 +14,7 @@ import sysconfig
 from pathlib import Path
 
 from homeo_rl.imports.user_modules import not_there, search_current_folder
+from homeo_rl.sweeps.sweep_spec import Training
 
 PACKAGES = ("gymnasium", "mujoco", "numba", "numpy", "stable-baselines3", "torch")
 """Others that decide numbers."""
@@ -23,9 +24,9 @@ _SUFFIXES = (".py", ".json", ".xml", ".yaml", ".yml")
 _PASSED_OVER = ("__pycache__", "pretrained")
 
 
-def modules_of(env: str, packages: tuple[str, ...]) -> tuple[str, ...]:
+def modules_of(training: Training) -> tuple[str, ...]:
     """Return the top-level modules that an environment needs: those of ``gym_packages``, and of ``module:Id-v0``."""
-    named = [*packages, *([env.rpartition(":")[0]] if ":" in env else [])]
+    named = [*training.gym_packages, *([training.env.rpartition(":")[0]] if ":" in training.env else [])]
     return tuple(sorted({name.partition(".")[0] for name in named} - {"homeo_rl"}))
 
 

@@ -97,7 +97,7 @@ def _evaluate(run: Run, job: CellJob, report: ProgressCallback) -> dict[str, Any
 
 
 def _require_code(cell: Cell) -> None:
-    code = code_version(modules_of(cell.training.env, cell.training.gym_packages))
+    code = code_version(modules_of(cell.training))
     differing = sorted(name for name in code.keys() | cell.code.keys() if code.get(name) != cell.code.get(name))
     if differing:
         parts = "; ".join(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +14,11 @@ from homeo_rl.evaluation.routes import Route, read_routes
 from homeo_rl.processes.executor import Executor, JobResult
 from homeo_rl.processes.local import LocalExecutor
 from homeo_rl.processes.progress import ProgressObserver, State
-from homeo_rl.processes.ray import RayExecutor, ray_module
+from homeo_rl.processes.ray import RayExecutor
 from homeo_rl.processes.scheduler import drive
 from homeo_rl.processes.slots import local_slots
 from homeo_rl.spec import dump
-from homeo_rl.sweeps.cell_job import CellJob, Delivery, check
+from homeo_rl.sweeps.cell_job import CellJob, Delivery, evaluation_plan, training_plan
 from homeo_rl.sweeps.cells import Cell, cells_of
 from homeo_rl.sweeps.code_fingerprint import modules_of, own_sources
 from homeo_rl.sweeps.read_sweep import read_sweep
@@ -28,6 +26,7 @@ from homeo_rl.sweeps.run_archive import unpack
 from homeo_rl.sweeps.store import Store
 from homeo_rl.sweeps.sweep_spec import Combination, Sweep
 from homeo_rl.training.estimate import available_memory
+from homeo_rl.training.plan import prepare
 
 if TYPE_CHECKING:  # scipy takes seconds to load
     from homeo_rl.sweeps.table import Row
@@ -112,14 +111,16 @@ def check_all(plan: Plan, missing: list[Cell], store: Store) -> None:
             continue
         tried |= values
         try:
-            check(cell.training, plan.sweep.evaluate, plan.suite, plan.routes, store.path, cell.seed)
+            prepare(training_plan(cell.training, seed=cell.seed, out=store.path))
+            evaluation_plan(plan.sweep.evaluate, plan.suite, plan.routes)
         except HomeoError as error:
             raise UsageError(f"{cell.label or 'train'}: {error}") from None
 
 
-@contextlib.contextmanager
-def executor_of(plan: Plan, *, workers: int | None, ray: str, observer: ProgressObserver) -> Iterator[Executor]:
-    """Yield what carries out the cells: processes of this machine, or a Ray cluster.
+def executor_of(
+    plan: Plan, *, workers: int | None, ray: str, observer: ProgressObserver
+) -> LocalExecutor | RayExecutor:
+    """Return what carries out the cells: processes of this machine, or a Ray cluster.
 
     Args:
         plan: the sweep.
@@ -132,18 +133,11 @@ def executor_of(plan: Plan, *, workers: int | None, ray: str, observer: Progress
     """
     resources = plan.sweep.resources
     if ray:
-        ray_module()
-        modules = sorted({name for cell in plan.cells for name in _modules(cell)})
+        modules = sorted({name for cell in plan.cells for name in modules_of(cell.training)})
         packages = () if ray == "local" else own_sources(tuple(modules))
-        with RayExecutor(TASK, ray, workers=workers, resources=resources, packages=packages) as cluster:
-            yield cluster
-        return
-    notes: list[str] = []
-    slots, devices = local_slots(workers, resources, available_memory(), notes)
-    for text in notes:
-        observer.note(text)
-    with LocalExecutor(TASK, min(slots, max(len(plan.cells), 1)), devices=devices) as processes:
-        yield processes
+        return RayExecutor(TASK, ray, workers=workers, resources=resources, packages=packages)
+    slots, devices = local_slots(workers, resources, available_memory(), observer.note)
+    return LocalExecutor(TASK, min(slots, max(len(plan.cells), 1)), devices=devices)
 
 
 def run(plan: Plan, store: Store, executor: Executor, observer: ProgressObserver, *, command: str = "") -> Outcome:
@@ -201,7 +195,3 @@ def summarise(plan: Plan, store: Store) -> list[Row]:
     ordered = [cell for group in groups.values() for cell in group]
     with store.writing():
         return write(store.path, f"Sweep {plan.title}", ordered, results)
-
-
-def _modules(cell: Cell) -> tuple[str, ...]:
-    return modules_of(cell.training.env, cell.training.gym_packages)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from homeo_rl.processes.executor import Executor, JobResult, Resources
@@ -42,19 +41,14 @@ class Outcome:
     failed: dict[str, str]
 
 
-@contextlib.contextmanager
-def executor_of(workers: int | None, missing: int, observer: ProgressObserver) -> Iterator[Executor]:
-    """Yield processes of this machine, each with one thread, as many as asked for and of use.
+def executor_of(workers: int | None, missing: int, observer: ProgressObserver) -> LocalExecutor:
+    """Return processes of this machine, each with one thread, as many as asked for and of use.
 
     Raises:
         UsageError: there is no room for one.
     """
-    notes: list[str] = []
-    slots, _ = local_slots(workers, Resources(), available_memory(), notes)
-    for text in notes:
-        observer.note(text)
-    with LocalExecutor("homeo_rl.tuning.run_trial:run_trial", max(min(slots, missing), 1)) as processes:
-        yield processes
+    slots, _ = local_slots(workers, Resources(), available_memory(), observer.note)
+    return LocalExecutor("homeo_rl.tuning.run_trial:run_trial", max(min(slots, missing), 1))
 
 
 def missing_slots(plan: TuningPlan) -> list[int]:

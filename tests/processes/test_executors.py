@@ -125,7 +125,7 @@ def test_slots_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     notes: list[str] = []
 
     def local_slots(workers: int | None, resources: Resources) -> tuple[int, tuple[str, ...]]:
-        return slots.local_slots(workers, resources, 5 << 30, notes)
+        return slots.local_slots(workers, resources, 5 << 30, notes.append)
 
     assert local_slots(None, Resources(cpus=2)) == (4, ())
     assert local_slots(7, Resources(cpus=2)) == (7, ())

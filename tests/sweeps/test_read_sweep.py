@@ -19,6 +19,7 @@ from homeo_rl.sweeps.cells import cells_of, short_names
 from homeo_rl.sweeps.code_fingerprint import code_version, modules_of, own_sources
 from homeo_rl.sweeps.read_sweep import read_sweep
 from homeo_rl.sweeps.sweep import plan_of
+from homeo_rl.sweeps.sweep_spec import Training
 
 
 def test_a_file_is_its_combinations(tmp_path: Path) -> None:
@@ -147,7 +148,8 @@ def test_keys_are_what_decides_the_result(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_code_versions_see_every_source_file() -> None:
-    assert modules_of("toy_envs:Point-v0", ("gymnasium.envs", "homeo_rl")) == ("gymnasium", "toy_envs")
+    training = Training(env="toy_envs:Point-v0", gym_packages=("gymnasium.envs", "homeo_rl"))
+    assert modules_of(training) == ("gymnasium", "toy_envs")
     told = code_version(("toy_envs",))
     assert told["toy_envs"] == hashlib.sha256((ROOT / "tests" / "support" / "toy_envs.py").read_bytes()).hexdigest()
     assert told["package numpy"]
@@ -155,7 +157,7 @@ def test_code_versions_see_every_source_file() -> None:
     assert (mine.name, other) == ("homeo_rl", ROOT / "tests" / "support" / "toy_envs.py"), (
         "installed packages do not travel"
     )
-    assert (mine / "envs" / "making.py").is_file()
+    assert (mine / "envs" / "make.py").is_file()
     with pytest.raises(UsageError, match="not_a_module"):
         code_version(("not_a_module",))
 
