@@ -59,17 +59,14 @@ class SupervisedWorker:
         self.last: Any = None
         self.fresh: tuple[Any, dict[str, Any]] | None = None
         self._message: tuple[Any, ...] = ()
-        self._waiting = False  # for the answer to it
+        self._waiting = True  # for an answer, at first that the environment is made
         self._attributes: dict[str, Any] = {}
         self._file: tuple[str, dict[str, float | str]] | None = None
         settings.processes.append(self._start())
 
     def wait_ready(self, deadline: Deadline) -> None:
         """Wait until the environment is made."""
-        try:
-            self.spaces = self._answer(deadline)
-        except WorkerLost as loss:
-            self._replace(loss)
+        self.spaces = self._receive_once(deadline) or self.spaces
 
     def send(self, *message: Any) -> None:
         """Send a command; a worker that is lost is replaced."""

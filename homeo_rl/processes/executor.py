@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pickle
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,6 +108,20 @@ class Executor(Protocol):
 
     def stop(self) -> None:
         """Ask all jobs to save what they have and to leave."""
+
+
+def limit_rate(send: ProgressCallback, seconds: float) -> ProgressCallback:
+    """Return a callback that sends the beginning of everything, and then one report in so many seconds."""
+    last = time.monotonic()
+
+    def report(what: str, done: int, total: int, extra: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= seconds or done == 0:
+            last = now
+            send(what, done, total, extra)
+
+    return report
 
 
 def run_task(task: Task, job: Any, report: ProgressCallback) -> JobResult:

@@ -21,6 +21,7 @@ from homeo_rl.processes.executor import (
     Progress,
     Resources,
     Task,
+    limit_rate,
     run_task,
 )
 
@@ -213,16 +214,7 @@ class _ProgressBoard:
 
 def _run_job(task: Task, key: str, job: Any, board: Any) -> JobResult:
     """Carry out a job in a process of Ray."""
-    last = time.monotonic()
-
-    def report(what: str, done: int, total: int, extra: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= _REPORT_SECONDS or done == 0:
-            last = now
-            board.post.remote(key, what, done, total, extra)
-
-    return run_task(task, job, report)
+    return run_task(task, job, limit_rate(lambda *what: board.post.remote(key, *what), _REPORT_SECONDS))
 
 
 def _first(error: Exception) -> str:

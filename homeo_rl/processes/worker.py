@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
 from homeo_rl.processes.child import Lineage, die_with_parent
-from homeo_rl.processes.executor import Task, run_task
+from homeo_rl.processes.executor import Task, limit_rate, run_task
 from homeo_rl.processes.signals import STOPPING
 
 REPORT_SECONDS = 0.2
@@ -45,16 +44,11 @@ def serve(
     try:
         while True:
             key, job = pipe.recv()
-            last = time.monotonic()
 
-            def report(what: str, done: int, total: int, extra: str, key: str = key) -> None:
-                nonlocal last
-                now = time.monotonic()
-                if now - last >= REPORT_SECONDS or done == 0:
-                    last = now
-                    _send(pipe, (key, "progress", (what, done, total, extra)))
+            def report(*what: Any, key: str = key) -> None:
+                _send(pipe, (key, "progress", what))
 
-            _send(pipe, (key, "result", run_task(task, job, report)))
+            _send(pipe, (key, "result", run_task(task, job, limit_rate(report, REPORT_SECONDS))))
     except (EOFError, OSError, KeyboardInterrupt):  # the driver has left
         return
 
