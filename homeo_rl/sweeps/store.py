@@ -161,11 +161,7 @@ class Store:
                 return fresh.stat().st_nlink == 2
         finally:
             fresh.unlink(missing_ok=True)
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        bundle.sync_folder(path.parent)
         return True
 
 
