@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from homeo_rl.evaluation.scores import score
 from homeo_rl.homeostasis import make
 from homeo_rl.processes.executor import JobFinished, JobResult, Progress, ProgressCallback, WorkerDied
 from homeo_rl.processes.local import LocalExecutor
+from homeo_rl.processes.signals import Stopped
 from homeo_rl.run import Run
 from homeo_rl.spec import dump
 
@@ -125,7 +127,7 @@ def run_cells(
                 yield index, worker.cell(index, advance)
         return
     waiting, done = deque(indices), dict.fromkeys(map(str, indices), 0)
-    with LocalExecutor(_run_in_worker, min(workers, len(indices))) as executor:
+    with LocalExecutor("homeo_rl.evaluation.cells:run_in_worker", min(workers, len(indices))) as executor:
         while done:
             while waiting and executor.free:
                 executor.submit(str(waiting[0]), (job, waiting.popleft()))
@@ -135,6 +137,8 @@ def run_cells(
                         "a worker process died (out of memory?); finished cells are kept; give the same command again, "
                         "with fewer --workers or --num-envs"
                     )
+                if isinstance(event, JobFinished) and event.result.state == "stopped":  # by a signal to the worker
+                    raise Stopped(signal.SIGTERM)
                 if isinstance(event, JobFinished) and event.result.error is not None:
                     raise event.result.error
                 episodes = event.done if isinstance(event, Progress) else job.plan.episodes
@@ -149,7 +153,7 @@ def run_cells(
 _worker: _Worker | None = None
 
 
-def _run_in_worker(task: tuple[Job, int], report: ProgressCallback) -> JobResult:
+def run_in_worker(task: tuple[Job, int], report: ProgressCallback) -> JobResult:
     """Run one cell in a process that keeps the policy for the next one."""
     global _worker
     job, index = task
