@@ -17,9 +17,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-START_METHODS = ("forkserver", "spawn", "fork")
-"""Of `multiprocessing`, the preferred one first."""
-
 KILL_SECONDS = 5.0
 """Seconds that the kernel gets to end a process that was killed, and a fork server to end."""
 
@@ -47,7 +44,7 @@ class Child:
     Args:
         target: its main function, called with the child's ends of pipe and life-line, its `Lineage` and ``arguments``.
         arguments: what is sent along.
-        method: how it starts, of `START_METHODS`.
+        method: how it starts, of `start_methods`.
         daemon: whether it may have no children of its own.
         preload: modules that the fork server loads once, so that a child is there in a fraction of a second.
         siblings: children that live already.
@@ -140,12 +137,12 @@ def kill_all(children: list[Any]) -> None:
 
 def start_methods() -> list[str]:
     """Return the start methods of this system, the preferred one first."""
-    return [name for name in START_METHODS if name in multiprocessing.get_all_start_methods()]
+    return [name for name in ("forkserver", "spawn", "fork") if name in multiprocessing.get_all_start_methods()]
 
 
 def start_fork_server(preload: Sequence[str]) -> None:
     """Let the fork server, where there is one, load modules while the caller continues."""
-    if "forkserver" in multiprocessing.get_all_start_methods():
+    if start_methods()[0] == "forkserver":
         from multiprocessing import forkserver
 
         multiprocessing.set_forkserver_preload(["__main__", *preload])

@@ -13,9 +13,8 @@ _MAX_PERCENTAGES = 4
 
 @dataclass
 class Running:
-    """A job that was given out; times in seconds of the monotonic clock."""
+    """A job that was given out, and when it began in seconds of the monotonic clock."""
 
-    since: float
     begun: float | None = None
     what: str = "waiting"
     done: int = 0

@@ -86,7 +86,7 @@ class _Loop:
             self.waiting.append(self.later.popleft()[1])
         while self.waiting and self.executor.free > 0 and not state.stopping:
             key = self.waiting.popleft()
-            state.running[key] = Running(now)
+            state.running[key] = Running()
             self.executor.submit(key, self.jobs[key])
         for event in self.executor.events(0.2):
             if isinstance(event, Progress):

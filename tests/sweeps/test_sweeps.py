@@ -36,8 +36,8 @@ def test_the_board_says_what_runs(tmp_path: Path) -> None:
     cells = {cell.key: cell for cell in plan_of(write_sweep(tmp_path)).cells}
     first, second, third, _ = cells
     state = State(4, 2, done=1, seconds=[10.0], failed={third: "no"}, elsewhere={third})
-    state.running[first] = Running(0.0, 5.0, "training", 50, 200, "return 3.0")
-    state.running[second] = Running(0.0)  # given out, but not begun
+    state.running[first] = Running(5.0, "training", 50, 200, "return 3.0")
+    state.running[second] = Running()  # given out, but not begun
     console = Console(width=140, record=True, file=io.StringIO())
     console.print(draw(cells, state, 15.0))
     text = console.export_text()
