@@ -104,10 +104,10 @@ class RayExecutor:
         """How many tasks run at once on the cluster as it is now."""
         fits = _MAX_TASKS
         with contextlib.suppress(Exception):  # a cluster that is just losing a node
-            there = self._ray.cluster_resources()
+            available = self._ray.cluster_resources()
             for name, each in (("CPU", self.resources.cpus), ("GPU", self.resources.gpus)):
                 if each > 0:
-                    fits = min(fits, int(there.get(name, 0.0) / each))
+                    fits = min(fits, int(available.get(name, 0.0) / each))
         return max(min(fits, self.workers or _MAX_TASKS), 1)
 
     @property
