@@ -1,4 +1,4 @@
-"""What the worker of an environment can be told to do, and how arrays are sent."""
+"""The commands that the worker of an environment carries out, and how arrays are sent."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Packed = tuple[str, tuple[int, ...], Any]
 """An array as type, shape and bytes, which is sent in a third of the time; no type: something else as it is."""
 
 
-def packed(value: Any) -> Packed:
+def pack(value: Any) -> Packed:
     """Make an array of numbers ready to be sent."""
     if type(value) is np.ndarray and value.dtype.kind in "fiub":
         return value.dtype.str, value.shape, value.tobytes()
     return "", (), value
 
 
-def unpacked(value: Packed) -> Any:
-    """Return what `packed` was given; an array can be written to."""
+def unpack(value: Packed) -> Any:
+    """Return what `pack` packed; an array can be written to."""
     kind, shape, data = value
     return np.frombuffer(bytearray(data), kind).reshape(shape) if kind else data
 
@@ -34,13 +34,13 @@ class Missing(Exception):
 
 def _step(env: Env, action: Packed) -> tuple[Any, ...]:
     """Take a step, and start anew where it ends the episode, as SB3's vectorised environments do."""
-    observation, reward, terminated, truncated, info = env.step(unpacked(action))
+    observation, reward, terminated, truncated, info = env.step(unpack(action))
     info["TimeLimit.truncated"] = truncated and not terminated
     if not (terminated or truncated):
-        return packed(observation), reward, False, info, None
+        return pack(observation), reward, False, info, None
     info["terminal_observation"] = observation
     observation, first = env.reset()
-    return packed(observation), reward, True, info, first
+    return pack(observation), reward, True, info, first
 
 
 def _reset(env: Env, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:

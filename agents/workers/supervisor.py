@@ -1,4 +1,4 @@
-"""The seat of one environment among supervised workers: when its worker is lost, another one takes the seat."""
+"""One environment in a worker process: a worker that is lost is replaced."""
 
 from __future__ import annotations
 
@@ -7,204 +7,206 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from homeo_rl import errors
-from homeo_rl.agents.workers.commands import Missing, unpacked
-from homeo_rl.agents.workers.worker import Makes
-from homeo_rl.agents.workers.worker_process import Fault, Gone, Handle, Patience
+from homeo_rl.agents.workers.commands import Missing, unpack
+from homeo_rl.agents.workers.worker import EnvMaker
+from homeo_rl.agents.workers.worker_process import Deadline, Fault, WorkerLost, WorkerProcess
 from homeo_rl.errors import EnvironmentFault, HomeoError
 from homeo_rl.seeding import derive
 
-RESTARTS = 3
-"""Restarts that each seat gets."""
+MAX_RESTARTS = 3
+"""Restarts of each worker."""
 
 
 @dataclass
-class Workplace:
-    """What all seats share.
+class PoolSettings:
+    """What all workers share.
 
     Args:
         recipe, monitored: of the environments; see `homeo_rl.agents.workers.worker.work`.
         method: how processes start.
         timeout: seconds that a step or a reset may take.
-        longer: seconds that a start or any other command may take.
-        root: seed that the seeds of restarts are derived from.
+        start_timeout: seconds that a start or any other command may take.
+        root_seed: what the seeds of restarts are derived from.
         steps: taken so far, for messages.
+        processes: of the workers, by index.
     """
 
-    recipe: Makes
+    recipe: EnvMaker
     monitored: bool
     method: str
     timeout: float
-    longer: float
-    root: int
+    start_timeout: float
+    root_seed: int
     steps: int = 0
-    handles: list[Handle] = field(default_factory=list)
+    processes: list[WorkerProcess] = field(default_factory=list)
 
 
-class Seat:
+class SupervisedWorker:
     """One environment. Its methods raise what the environment raised, naming the worker and the step.
 
     Attributes:
-        spaces: of observations and actions, once it was greeted.
+        spaces: of observations and actions, once it is ready.
         restarts: since this process began.
-        births: restarts since the training began, which their seeds come from.
-        last: the last observation that was told.
-        fresh: the first observation and info after a restart, until it was told that an episode was lost.
+        generation: restarts since the training began, which their seeds come from.
+        last: the last observation that was returned.
+        fresh: the first observation and info after a restart, until the loss of the episode was returned.
     """
 
-    def __init__(self, place: Workplace, index: int) -> None:
-        self.place, self.index = place, index
+    def __init__(self, settings: PoolSettings, index: int) -> None:
+        self.settings, self.index = settings, index
         self.spaces: Any = None
-        self.restarts = self.births = 0
+        self.restarts = self.generation = 0
         self.last: Any = None
         self.fresh: tuple[Any, dict[str, Any]] | None = None
         self._message: tuple[Any, ...] = ()
-        self._waiting = False  # for the answer to it
+        self._waiting = True  # for an answer, at first that the environment is made
         self._attributes: dict[str, Any] = {}
         self._file: tuple[str, dict[str, float | str]] | None = None
-        place.handles.append(self._start())
+        settings.processes.append(self._start())
 
-    def greet(self, patience: Patience) -> None:
+    def wait_ready(self, deadline: Deadline) -> None:
         """Wait until the environment is made."""
-        try:
-            self.spaces = self._answer(patience)
-        except Gone as gone:
-            self._replace(gone)
+        self.spaces = self._receive_once(deadline) or self.spaces
 
-    def tell(self, *message: Any) -> None:
+    def send(self, *message: Any) -> None:
         """Send a command; a worker that is lost is replaced."""
         self._message = message
         try:
-            self._handle.send(*message)
+            self._process.send(*message)
             self._waiting = True
-        except Gone as gone:
-            self._replace(gone)
+        except WorkerLost as loss:
+            self._replace(loss)
 
-    def hear(self, patience: Patience) -> Any:
-        """Return the answer to what was told; after a loss the new worker is told again."""
+    def receive(self, deadline: Deadline) -> Any:
+        """Return the answer to the last command; after a loss it is sent again, to the new worker."""
         while True:
             try:
                 if not self._waiting:  # it was lost with the worker
-                    self._handle.send(*self._message)
-                return self._answer(patience)
-            except Gone as gone:
-                self._replace(gone)
+                    self._process.send(*self._message)
+                return self._answer(deadline)
+            except WorkerLost as loss:
+                self._replace(loss)
 
-    def begun(self, patience: Patience) -> tuple[Any, dict[str, Any]]:
-        """Return the first observation and info after a reset was told.
+    def receive_reset(self, deadline: Deadline) -> tuple[Any, dict[str, Any]]:
+        """Return the first observation and info after a reset was sent.
 
         After a loss they are those of another episode: the one asked for may be what the worker died of.
         """
-        found = self._heard(patience) or self.fresh
-        assert found is not None
+        first = self._receive_once(deadline) or self.fresh
+        assert first is not None
         self.fresh = None
-        self.last = found[0]
-        return found[0], found[1]
+        self.last = first[0]
+        return first[0], first[1]
 
-    def stepped(self, patience: Patience) -> tuple[Any, float, bool, dict[str, Any], dict[str, Any] | None]:
-        """Return observation, reward, end, info, and the next episode's first info, after a step was told.
+    def receive_step(self, deadline: Deadline) -> tuple[Any, float, bool, dict[str, Any], dict[str, Any] | None]:
+        """Return observation, reward, end, info, and the next episode's first info, after a step was sent.
 
         A lost episode ends as a truncation that is marked as discarded.
         """
-        found = None if self.fresh is not None else self._heard(patience)
-        if found is not None:
-            self.last = unpacked(found[0])
-            return self.last, *found[1:]
+        step = None if self.fresh is not None else self._receive_once(deadline)
+        if step is not None:
+            self.last = unpack(step[0])
+            return self.last, *step[1:]
         assert self.fresh is not None
         info = {"TimeLimit.truncated": True, "discarded": True, "terminal_observation": self.last}
         (self.last, first), self.fresh = self.fresh, None
         return self.last, 0.0, True, info, first
 
     def set(self, name: str, value: Any) -> None:
-        """Set an attribute, also of the workers to come, after it was told and heard."""
+        """Set an attribute also in the workers to come, after this one has set it."""
         self._attributes[name] = value
 
     def write_to(self, path: str, header: dict[str, float | str]) -> None:
-        """Let also the workers to come go on with this file of episodes."""
+        """Let also the workers to come append to this file of episodes."""
         self._file = path, header
 
-    def _heard(self, patience: Patience) -> Any:
-        """Return the answer to what was told, or None if the worker was lost."""
+    def _receive_once(self, deadline: Deadline) -> Any:
+        """Return the answer to the last command, or None if the worker was lost."""
         if not self._waiting:
             return None
         try:
-            return self._answer(patience)
-        except Gone as gone:
-            self._replace(gone)
+            return self._answer(deadline)
+        except WorkerLost as loss:
+            self._replace(loss)
             return None
 
     @property
-    def _handle(self) -> Handle:
-        return self.place.handles[self.index]
+    def _process(self) -> WorkerProcess:
+        return self.settings.processes[self.index]
 
-    def _start(self) -> Handle:
-        place = self.place
-        seed = derive(place.root, "worker", self.index, self.births)
-        task = place.recipe, place.monitored, seed
+    def _start(self) -> WorkerProcess:
+        settings = self.settings
+        seed = derive(settings.root_seed, "worker", self.index, self.generation)
+        recipe, siblings = settings.recipe, settings.processes
         try:
-            return Handle(*task, method=place.method, others=place.handles, longest=place.timeout)
+            return WorkerProcess(
+                recipe, settings.monitored, seed, method=settings.method, siblings=siblings, timeout=settings.timeout
+            )
         except (OSError, EOFError) as error:  # of the system, or of the fork server
             raise EnvironmentFault(
-                f"{place.recipe.env_id}: worker {self.index} cannot be started ({type(error).__name__}: {error}); "
+                f"{settings.recipe.env_id}: worker {self.index} cannot be started ({type(error).__name__}: {error}); "
                 "expected memory and file descriptors for a process; use fewer environments"
             ) from None
 
-    def _answer(self, patience: Patience) -> Any:
-        """Return the worker's answer; raises Gone, AttributeError, or the fault of its environment."""
+    def _answer(self, deadline: Deadline) -> Any:
+        """Return the worker's answer; raises WorkerLost, AttributeError, or the fault of its environment."""
         try:
-            answer = self._handle.receive(patience)
+            answer = self._process.receive(deadline)
         except Fault as fault:
-            raise self._named(fault) from None
+            raise self._translate(fault) from None
         self._waiting = False
         return answer
 
-    def _named(self, fault: Fault) -> Exception:
+    def _translate(self, fault: Fault) -> Exception:
         module, _, name = fault.kind.rpartition(".")
         if (module, name) == (Missing.__module__, Missing.__name__):
             return AttributeError(str(fault))
-        where = f"worker {self.index}, step {self.place.steps}"
-        named: HomeoError
+        where = f"worker {self.index}, step {self.settings.steps}"
+        error: HomeoError
         if module == errors.__name__:
-            named = getattr(errors, name)(f"{fault} ({where})")
+            error = getattr(errors, name)(f"{fault} ({where})")
         else:
-            named = EnvironmentFault(
-                f"{self.place.recipe.env_id}: {where}: {name}: {' '.join(str(fault).split())}; "
+            error = EnvironmentFault(
+                f"{self.settings.recipe.env_id}: {where}: {name}: {' '.join(str(fault).split())}; "
                 "expected an environment that raises nothing; --debug shows where it was"
             )
-        named.add_note(f"In the worker:\n{fault.trace}")
-        return named
+        error.add_note(f"In the worker:\n{fault.trace}")
+        return error
 
-    def _replace(self, gone: Gone) -> None:
+    def _replace(self, loss: WorkerLost) -> None:
         """Start a worker again, and its environment.
 
         Raises:
             EnvironmentFault: it was lost too often.
         """
-        place = self.place
+        settings = self.settings
         while True:
-            self._handle.kill()
-            what = f"{place.recipe.env_id}: worker {self.index} {gone} at step {place.steps}"
-            if self.restarts >= RESTARTS:
+            self._process.kill()
+            what = f"{settings.recipe.env_id}: worker {self.index} {loss} at step {settings.steps}"
+            if self.restarts >= MAX_RESTARTS:
                 hint = "look for what its libraries say above, and for memory that ran out"
                 if self.spaces is None:
                     hint = 'in a script, put the work under `if __name__ == "__main__":`'
                 raise EnvironmentFault(
-                    f"{what}, after {RESTARTS} restarts; expected an environment that goes on answering; {hint}"
+                    f"{what}, after {MAX_RESTARTS} restarts; expected an environment that goes on answering; {hint}"
                 )
             self.restarts += 1
-            self.births += 1
-            print(f"homeo-rl: {what}; restart {self.restarts} of {RESTARTS}", file=sys.stderr)
-            place.handles[self.index] = self._start()
-            patience = Patience(place.longer)
+            self.generation += 1
+            print(f"homeo-rl: {what}; restart {self.restarts} of {MAX_RESTARTS}", file=sys.stderr)
+            settings.processes[self.index] = self._start()
+            deadline = Deadline(settings.start_timeout)
             try:
-                self.spaces = self._answer(patience)
+                self.spaces = self._answer(deadline)
                 for name, value in self._attributes.items():
-                    self._handle.send("set", name, value)
-                    self._answer(patience)
+                    self._process.send("set", name, value)
+                    self._answer(deadline)
                 if self._file is not None:
-                    self._handle.send("method", "monitor_to", (*self._file, True), {})
-                    self._answer(patience)
-                self._handle.send("reset", derive(place.root, "restart", self.index, self.births) % 2**31, None)
-                self.fresh = self._answer(Patience(place.timeout))
+                    self._process.send("method", "monitor_to", (*self._file, True), {})
+                    self._answer(deadline)
+                self._process.send(
+                    "reset", derive(settings.root_seed, "restart", self.index, self.generation) % 2**31, None
+                )
+                self.fresh = self._answer(Deadline(settings.timeout))
                 return
-            except Gone as again:
-                gone = again
+            except WorkerLost as again:
+                loss = again

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-import multiprocessing.queues
-import queue
+import itertools
+import signal
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +24,17 @@ from homeo_rl.evaluation.reflex_violations import violations
 from homeo_rl.evaluation.rollout import episode_seed, rollout
 from homeo_rl.evaluation.scores import score
 from homeo_rl.homeostasis import make
+from homeo_rl.processes.executor import JobFinished, JobResult, Progress, ProgressCallback, WorkerDied
+from homeo_rl.processes.local import LocalExecutor
+from homeo_rl.processes.signals import Stopped
 from homeo_rl.run import Run
 from homeo_rl.spec import dump
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every process is told: the run's folder, packages to import, the plan, its cells (arm, condition) and what
-    is normal.
+    """What every process gets: the run's folder, packages to import, the plan, its cells (arm, condition) and the
+    reference rates.
     """
 
     path: Path
@@ -125,59 +126,41 @@ def run_cells(
             for index in indices:
                 yield index, worker.cell(index, advance)
         return
-    context = multiprocessing.get_context("spawn")
-    ticks: multiprocessing.queues.Queue[int] = context.Queue()
-    pool = ProcessPoolExecutor(min(workers, len(indices)), context, initializer=_start, initargs=(job, ticks))
-    try:
-        futures = {pool.submit(_cell_in_worker, index): index for index in indices}
-        open_ = set(futures)
-        while open_:
-            done, open_ = wait(open_, timeout=0.2, return_when=FIRST_COMPLETED)
-            _drain(ticks, advance)
-            for future in done:
-                yield futures[future], future.result()
-        _drain(ticks, advance)
-    except BrokenProcessPool:
-        raise EnvironmentFault(
-            "a worker process died (out of memory?); finished cells are kept; give the same command again, "
-            "with fewer --workers or --num-envs"
-        ) from None
-    except BaseException:
-        running = list((getattr(pool, "_processes", None) or {}).values())  # shutdown forgets them
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in running:
-            process.terminate()
-        raise
-    pool.shutdown()
+    waiting, done = deque(indices), dict.fromkeys(map(str, indices), 0)
+    with LocalExecutor("homeo_rl.evaluation.cells:run_in_worker", min(workers, len(indices))) as executor:
+        while done:
+            while waiting and executor.free:
+                executor.submit(str(waiting[0]), (job, waiting.popleft()))
+            for event in executor.events(0.2):
+                if isinstance(event, WorkerDied):
+                    raise EnvironmentFault(
+                        "a worker process died (out of memory?); finished cells are kept; give the same command again, "
+                        "with fewer --workers or --num-envs"
+                    )
+                if isinstance(event, JobFinished) and event.result.state == "stopped":  # by a signal to the worker
+                    raise Stopped(signal.SIGTERM)
+                if isinstance(event, JobFinished) and event.result.error is not None:
+                    raise event.result.error
+                episodes = event.done if isinstance(event, Progress) else job.plan.episodes
+                for _ in range(episodes - done[event.key]):
+                    advance()
+                done[event.key] = episodes
+                if isinstance(event, JobFinished):
+                    del done[event.key]
+                    yield int(event.key), event.result.result
 
 
-_job: Job | None = None
 _worker: _Worker | None = None
-_ticks: multiprocessing.queues.Queue[int] | None = None
 
 
-def _start(job: Job, ticks: multiprocessing.queues.Queue[int]) -> None:
-    global _job, _ticks
-    _job, _ticks = job, ticks
-
-
-def _cell_in_worker(index: int) -> dict[str, Any]:
+def run_in_worker(task: tuple[Job, int], report: ProgressCallback) -> JobResult:
+    """Run one cell in a process that keeps the policy for the next one."""
     global _worker
-    assert _job is not None
-    assert _ticks is not None
-    if _worker is None:  # not in `_start`: what goes wrong there breaks the pool, with a traceback instead of an error
-        _worker = _Worker(_job)
-    ticks = _ticks
-    return _worker.cell(index, lambda: ticks.put(1))
-
-
-def _drain(ticks: multiprocessing.queues.Queue[int], advance: Callable[[], None]) -> None:
-    while True:
-        try:
-            ticks.get_nowait()
-        except queue.Empty:
-            return
-        advance()
+    job, index = task
+    if _worker is None:
+        _worker = _Worker(job)
+    count = itertools.count(1)
+    return JobResult("done", result=_worker.cell(index, lambda: report("", next(count), job.plan.episodes, "")))
 
 
 def _mean_trace(traces: list[list[dict[str, list[float]]]]) -> list[dict[str, Any]]:
@@ -186,8 +169,8 @@ def _mean_trace(traces: list[list[dict[str, list[float]]]]) -> list[dict[str, An
     ``reward`` is the mean over all decisions until the next entry.
     """
     merged = []
-    for place in range(max((len(trace) for trace in traces), default=0)):
-        entries = [trace[place] for trace in traces if place < len(trace)]
+    for index in range(max((len(trace) for trace in traces), default=0)):
+        entries = [trace[index] for trace in traces if index < len(trace)]
         means = {
             key: [sum(column) / len(entries) for column in zip(*(e[key] for e in entries), strict=True)]
             for key in entries[0]

@@ -1,1 +1,1 @@
-"""Child processes: a pool, its supervisor, signals, and tasks by dotted name."""
+"""Child processes: how they start and end, executors of jobs, the scheduler over them, signals."""

@@ -1,13 +1,36 @@
-"""What carries out the cells of a sweep: processes of this machine (`local`) or a Ray cluster (`on_ray`)."""
+"""What carries out jobs side by side: processes of this machine (`local`) or a Ray cluster (`ray`)."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import pickle
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import pydantic
+
 from homeo_rl.errors import HomeoError
+
+MAX_RETRIES = 3
+"""How often a job is given out again after its process, or its node, died."""
+
+
+@pydantic.with_config(pydantic.ConfigDict(extra="forbid", allow_inf_nan=False))
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a job may use while it runs. It has no influence on results."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_gb: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.cpus <= 0 or self.gpus < 0 or (self.memory_gb is not None and self.memory_gb <= 0):
+            raise ValueError(f"expected cpus > 0, gpus >= 0, memory_gb > 0, got {dataclasses.asdict(self)}")
 
 
 @dataclass(frozen=True)
@@ -22,46 +45,48 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Answer:
+class JobResult:
     """How a job ended.
 
     Attributes:
-        state: "done"; "held", by another process that works on the same; "stopped" by a signal, to be gone on with;
+        state: "done"; "locked_elsewhere": another process works on the same; "stopped" by a signal, to be resumed;
             "failed".
         message, trace: of a failure.
         seconds: that it took.
-        result: whatever the task gives back.
+        result: whatever the task returns.
+        error: the exception of a failure.
     """
 
-    state: Literal["done", "held", "stopped", "failed"]
+    state: Literal["done", "locked_elsewhere", "stopped", "failed"]
     message: str = ""
     trace: str = ""
     seconds: float = 0.0
     result: Any = None
+    error: Exception | None = None
 
 
 @dataclass(frozen=True)
-class Answered:
+class JobFinished:
     """A job ended."""
 
     key: str
-    answer: Answer
+    result: JobResult
 
 
 @dataclass(frozen=True)
-class Lost:
+class WorkerDied:
     """The process that worked on a job died; the job can be given out again."""
 
     key: str
-    why: str
+    reason: str
 
 
-Event = Progress | Answered | Lost
-Tell = Callable[[str, int, int, str], None]
+Event = Progress | JobFinished | WorkerDied
+ProgressCallback = Callable[[str, int, int, str], None]
 """What, done, total and a word beside: how a task reports its progress."""
 
-Task = Callable[[Any, Tell], Answer]
-"""A function of a module, called in another process with a job and a way to tell."""
+Task = str | Callable[[Any, ProgressCallback], JobResult]
+"""A function of a module, or "module:function", which only the process that calls it imports."""
 
 
 class Executor(Protocol):
@@ -72,10 +97,10 @@ class Executor(Protocol):
         """How many jobs it takes now."""
 
     @property
-    def places(self) -> int:
+    def slots(self) -> int:
         """How many jobs run at once, as far as it knows."""
 
-    def give(self, key: str, job: Any) -> None:
+    def submit(self, key: str, job: Any) -> None:
         """Begin a job."""
 
     def events(self, timeout: float) -> list[Event]:
@@ -85,14 +110,38 @@ class Executor(Protocol):
         """Ask all jobs to save what they have and to leave."""
 
 
-def answered(task: Task, job: Any, tell: Tell) -> Answer:
-    """Carry out a job here; whatever it raises becomes its answer."""
+def limit_rate(send: ProgressCallback, seconds: float) -> ProgressCallback:
+    """Return a callback that sends the beginning of everything, and then one report in so many seconds."""
+    last = time.monotonic()
+
+    def report(what: str, done: int, total: int, extra: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= seconds or done == 0:
+            last = now
+            send(what, done, total, extra)
+
+    return report
+
+
+def run_task(task: Task, job: Any, report: ProgressCallback) -> JobResult:
+    """Carry out a job here; whatever it raises becomes its result."""
     try:
-        return task(job, tell)
+        if isinstance(task, str):
+            module, _, name = task.partition(":")
+            task = getattr(importlib.import_module(module), name)
+        assert callable(task)
+        return task(job, report)
     except KeyboardInterrupt:  # a signal
-        return Answer("stopped")
-    except HomeoError as error:
-        return Answer("failed", str(error), traceback.format_exc())
+        return JobResult("stopped")
     except Exception as error:
-        told = " ".join(str(error).split()) or "no message"
-        return Answer("failed", f"{type(error).__name__}: {told}", traceback.format_exc())
+        message = str(error)
+        if not isinstance(error, HomeoError):
+            message = f"{type(error).__name__}: {' '.join(message.split()) or 'no message'}"
+        trace = traceback.format_exc()
+        error.add_note(f"In the worker:\n{trace}")
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            error = RuntimeError(message)
+        return JobResult("failed", message, trace, error=error)

@@ -1,4 +1,4 @@
-"""Cells as tasks of a Ray cluster, given out again when a process or a node dies. Ray is imported when asked for."""
+"""Jobs as tasks of a Ray cluster, given out again when a process or a node dies. Ray is imported when asked for."""
 
 from __future__ import annotations
 
@@ -10,31 +10,36 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from homeo_rl.errors import EnvironmentFault, UsageError
-from homeo_rl.processes.executor import Answer, Answered, Event, Progress, Task, answered
-from homeo_rl.sweeps.sweep_spec import Resources
+from homeo_rl.processes.executor import (
+    MAX_RETRIES,
+    Event,
+    JobFinished,
+    JobResult,
+    Progress,
+    Resources,
+    Task,
+    limit_rate,
+    run_task,
+)
 
-_TELLING = 1.0
+_REPORT_SECONDS = 1.0
 """Seconds between two reports of progress of a task, and between two looks at all of them."""
 
-_MOST = 4096
+_MAX_TASKS = 4096
 """Tasks that wait at Ray; the others wait here."""
 
-_OBJECTS = 100 << 20
-"""Bytes of a local object store; results are small."""
-
-AGAIN = 3
-"""How often Ray carries out a task again whose process or node died."""
+_OBJECT_STORE_BYTES = 100 << 20
+"""Of a local object store; results are small."""
 
 
 class RayExecutor:
-    """Tasks of a Ray cluster, each with the resources that the sweep names.
+    """Tasks of a Ray cluster, each with the same resources.
 
     Args:
-        task: a function of a module.
+        task: a function of a module, or "module:function".
         address: "local" (a cluster of this machine, for this command), "auto", host:port or ray://host:port.
         workers: tasks side by side at most; None is what fits. Of a local cluster, its size.
         resources: of each task.
@@ -59,26 +64,26 @@ class RayExecutor:
         self.resources = resources or Resources()
         self._ray = ray_module()
         self._refs: dict[Any, str] = {}
-        self._looked = 0.0
+        self._last_look = 0.0
         self._stopping = False
 
     def __enter__(self) -> RayExecutor:
         """Connect, or start a local cluster."""
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of it unless the user says so
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no statistics are sent unless the user says so
         logging.getLogger("ray").setLevel(logging.ERROR)
-        words: dict[str, Any] = {"address": self.address, "log_to_driver": False, "logging_level": logging.ERROR}
+        options: dict[str, Any] = {"address": self.address, "log_to_driver": False, "logging_level": logging.ERROR}
         if self.address == "local":
             count = self.workers or max(int((os.cpu_count() or 1) / self.resources.cpus), 1)
-            words |= {"num_cpus": max(int(count * self.resources.cpus), 1), "include_dashboard": False}
-            words |= {"object_store_memory": _OBJECTS}
+            options |= {"num_cpus": max(int(count * self.resources.cpus), 1), "include_dashboard": False}
+            options |= {"object_store_memory": _OBJECT_STORE_BYTES}
         if self.packages:
             paths = [str(path) for path in self.packages]
-            words["runtime_env"] = {"py_modules": paths, "excludes": ["**/__pycache__", "**/__pycache__/**"]}
+            options["runtime_env"] = {"py_modules": paths, "excludes": ["**/__pycache__", "**/__pycache__/**"]}
         with contextlib.ExitStack() as leaving:
-            # Ray tells of lost nodes on standard output, which belongs to the command's result.
+            # Ray reports lost nodes on standard output, which belongs to the command's result.
             leaving.enter_context(contextlib.redirect_stdout(sys.stderr))
             try:
-                self._ray.init(**words)
+                self._ray.init(**options)
             except (ConnectionError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise UsageError(
@@ -90,29 +95,27 @@ class RayExecutor:
             self._leaving = leaving.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave the cluster; a local one ends, and tasks that still run end with their driver."""
         self._leaving.close()
 
     @property
-    def places(self) -> int:
+    def slots(self) -> int:
         """How many tasks run at once on the cluster as it is now."""
-        fits = _MOST
+        fits = _MAX_TASKS
         with contextlib.suppress(Exception):  # a cluster that is just losing a node
-            there = self._ray.cluster_resources()
+            available = self._ray.cluster_resources()
             for name, each in (("CPU", self.resources.cpus), ("GPU", self.resources.gpus)):
                 if each > 0:
-                    fits = min(fits, int(there.get(name, 0.0) / each))
-        return max(min(fits, self.workers or _MOST), 1)
+                    fits = min(fits, int(available.get(name, 0.0) / each))
+        return max(min(fits, self.workers or _MAX_TASKS), 1)
 
     @property
     def free(self) -> int:
         """How many tasks it takes now."""
-        return 0 if self._stopping else min(self.workers or _MOST, _MOST) - len(self._refs)
+        return 0 if self._stopping else min(self.workers or _MAX_TASKS, _MAX_TASKS) - len(self._refs)
 
-    def give(self, key: str, job: Any) -> None:
+    def submit(self, key: str, job: Any) -> None:
         """Begin a task."""
         self._refs[self._remote.options(name=f"cell {key}").remote(self.task, key, job, self._board)] = key
 
@@ -122,16 +125,16 @@ class RayExecutor:
         Raises:
             EnvironmentFault: the cluster is lost, or cannot be sent the package.
         """
-        found: list[Event] = []
-        for ref in self._ended(timeout):
+        events: list[Event] = []
+        for ref in self._wait(timeout):
             key = self._refs.pop(ref)
-            found.append(Answered(key, self._answer(ref)))
-        if time.monotonic() > self._looked + _TELLING and self._refs:
-            self._looked = time.monotonic()
+            events.append(JobFinished(key, self._result(ref)))
+        if time.monotonic() > self._last_look + _REPORT_SECONDS and self._refs:
+            self._last_look = time.monotonic()
             with contextlib.suppress(self._ray.exceptions.RayError):  # it starts anew with another node
-                told = self._ray.get(self._board.told.remote(), timeout=1.0)
-                found = [Progress(key, *what) for key, what in told.items() if key in self._refs.values()] + found
-        return found
+                reports = self._ray.get(self._board.latest.remote(), timeout=1.0)
+                events = [Progress(key, *what) for key, what in reports.items() if key in self._refs.values()] + events
+        return events
 
     def stop(self) -> None:
         """Interrupt all tasks: those that run save, the others are forgotten."""
@@ -140,15 +143,14 @@ class RayExecutor:
             self._ray.cancel(ref, force=False, recursive=False)
 
     def _prepare(self) -> None:
-        """Make what is given out: the board, and the task with its needs."""
-        board = self._ray.remote(num_cpus=0, max_restarts=-1)(_Board)
-        self._board = board.remote()
+        """Make the actor that collects progress, and the task with its needs."""
+        self._board = self._ray.remote(num_cpus=0, max_restarts=-1)(_ProgressBoard).remote()
         needs: dict[str, Any] = {"num_cpus": self.resources.cpus, "num_gpus": self.resources.gpus}
         if self.resources.memory_gb is not None:
             needs["memory"] = int(self.resources.memory_gb * 2**30)
-        self._remote = self._ray.remote(max_retries=AGAIN, **needs)(_carry_out)
+        self._remote = self._ray.remote(max_retries=MAX_RETRIES, **needs)(_run_job)
 
-    def _ended(self, timeout: float) -> list[Any]:
+    def _wait(self, timeout: float) -> list[Any]:
         """Return the tasks that have ended, after at most ``timeout`` seconds."""
         refs = list(self._refs)
         if not refs:
@@ -165,22 +167,20 @@ class RayExecutor:
                 "give the same command again"
             ) from None
 
-    def _answer(self, ref: Any) -> Answer:
+    def _result(self, ref: Any) -> JobResult:
         errors = self._ray.exceptions
         try:
-            answer: Answer = self._ray.get(ref)
-            return answer
+            result: JobResult = self._ray.get(ref)
+            return result
         except errors.TaskCancelledError:
-            return Answer("stopped")
+            return JobResult("stopped")
         except errors.RuntimeEnvSetupError as error:
             raise EnvironmentFault(f"--ray: the package could not be sent to a node ({_first(error)})") from None
         except errors.RayTaskError as error:  # in the lines around the task, which catches what is raised in it
-            return Answer("failed", _first(error), str(error))
+            return JobResult("failed", _first(error), str(error))
         except errors.RayError as error:
-            told = (
-                f"{type(error).__name__}: {_first(error)}; carried out {AGAIN + 1} times; look for memory that ran out"
-            )
-            return Answer("failed", told, str(error))
+            times = f"carried out {MAX_RETRIES + 1} times; look for memory that ran out"
+            return JobResult("failed", f"{type(error).__name__}: {_first(error)}; {times}", str(error))
 
 
 def ray_module() -> Any:
@@ -197,33 +197,24 @@ def ray_module() -> Any:
         ) from None
 
 
-class _Board:
-    """What tasks tell of their progress; an actor, which may start anew with nothing."""
+class _ProgressBoard:
+    """The progress of tasks; an actor, which may start anew with nothing."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[Any, ...]] = {}
+        self._latest: dict[str, tuple[Any, ...]] = {}
 
-    def tell(self, key: str, *what: Any) -> None:
-        """Take note."""
-        self._told[key] = what
+    def post(self, key: str, *what: Any) -> None:
+        """Keep what a task reports."""
+        self._latest[key] = what
 
-    def told(self) -> dict[str, tuple[Any, ...]]:
-        """Return the last of each."""
-        return self._told
+    def latest(self) -> dict[str, tuple[Any, ...]]:
+        """Return the last report of each task."""
+        return self._latest
 
 
-def _carry_out(task: Task, key: str, job: Any, board: Any) -> Answer:
+def _run_job(task: Task, key: str, job: Any, board: Any) -> JobResult:
     """Carry out a job in a process of Ray."""
-    told = time.monotonic()
-
-    def tell(what: str, done: int, total: int, extra: str) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told >= _TELLING or done == 0:
-            told = now
-            board.tell.remote(key, what, done, total, extra)
-
-    return answered(task, job, tell)
+    return run_task(task, job, limit_rate(lambda *what: board.post.remote(key, *what), _REPORT_SECONDS))
 
 
 def _first(error: Exception) -> str:

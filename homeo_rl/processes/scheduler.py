@@ -1,4 +1,4 @@
-"""The driver: gives cells to an executor, again where one was lost, and never one that has a result."""
+"""The driver: gives jobs to an executor, again where one was lost, and never one that has a result."""
 
 from __future__ import annotations
 
@@ -6,89 +6,26 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from homeo_rl.errors import Finding
-from homeo_rl.processes.executor import Answer, Answered, Executor, Lost, Progress
+from homeo_rl.processes.executor import MAX_RETRIES, Executor, JobFinished, JobResult, Progress
+from homeo_rl.processes.progress import ProgressObserver, Running, State
 from homeo_rl.processes.signals import Signals, Stopped
 
-AGAIN = 3
-"""How often a cell is given out again after its process died."""
+_LOCKED_RETRY_SECONDS = 2.0
+"""Seconds until a job is tried again that another driver works on."""
 
-_PAUSE = 2.0
-"""Seconds until a cell is tried again that another driver works on."""
-
-_LEAVING = 60.0
-"""Seconds that running cells get to save after a signal."""
-
-
-@dataclass
-class Running:
-    """A cell that was given out."""
-
-    since: float
-    begun: float | None = None
-    what: str = "waiting"
-    done: int = 0
-    total: int = 0
-    extra: str = ""
-
-
-@dataclass
-class State:
-    """Where a sweep is.
-
-    Attributes:
-        total: cells in all.
-        places: cells that run at once.
-        done: those with a result, whoever made it.
-        seconds: that each cell took which ended here.
-        failed: why, by key.
-        running: by key.
-        elsewhere: keys that another driver works on.
-        stopping: whether a signal came.
-    """
-
-    total: int
-    places: int
-    done: int = 0
-    seconds: list[float] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    running: dict[str, Running] = field(default_factory=dict)
-    elsewhere: set[str] = field(default_factory=set)
-    stopping: bool = False
-
-    @property
-    def left(self) -> float | None:
-        """Seconds until the end, about; None until a cell has ended."""
-        if not self.seconds:
-            return None
-        mean = sum(self.seconds) / len(self.seconds)
-        begun = sum(one.done / one.total for one in self.running.values() if one.total and one.what == "training")
-        remaining = self.total - self.done - len(self.failed) - begun
-        return max(remaining, 0.0) * mean / max(min(self.places, remaining), 1)
-
-
-class Watcher(Protocol):
-    """Who is told of a sweep."""
-
-    def show(self, state: State) -> None:
-        """Look at the state; called several times a second."""
-
-    def ended(self, key: str, state: State, answer: Answer) -> None:
-        """Hear of a cell that is done or has failed."""
-
-    def note(self, text: str) -> None:
-        """Hear what is worth a line."""
+_SAVE_SECONDS = 60.0
+"""Seconds that running jobs get to save after a signal."""
 
 
 def drive(
     jobs: Mapping[str, Any],
     executor: Executor,
     state: State,
-    watcher: Watcher,
-    settle: Callable[[str, Answer], None] = lambda key, answer: None,
+    observer: ProgressObserver,
+    on_finished: Callable[[str, JobResult], None] = lambda key, result: None,
 ) -> None:
     """Carry out all jobs; failures are kept in ``state`` and stop no other.
 
@@ -96,24 +33,24 @@ def drive(
         jobs: by key, in the order in which they are begun.
         executor: what carries them out.
         state: is kept up to date.
-        watcher: is told.
-        settle: told of every job that is done, before it counts as such, or has failed; a `Finding` that it raises
-            makes the job a failed one.
+        observer: is shown the state.
+        on_finished: called for every job that is done, before it counts as such, or has failed; a `Finding` that it
+            raises makes the job a failed one.
 
     Raises:
         Stopped: a signal came; what was running has been saved.
     """
-    loop = _Loop(jobs, executor, state, watcher, settle)
+    loop = _Loop(jobs, executor, state, observer, on_finished)
     signals = Signals()
     with signals.listening():
         deadline = float("inf")
-        while loop.goes_on:
+        while loop.has_work():
             loop.turn()
-            if loop.unheard:
+            if loop.reader_left:
                 signals.ask(signal.SIGPIPE)
             if signals.number is not None and not state.stopping:
                 state.stopping = True
-                deadline = time.monotonic() + _LEAVING
+                deadline = time.monotonic() + _SAVE_SECONDS
                 loop.announce_stop()
                 executor.stop()
             if state.stopping and (not state.running or time.monotonic() > deadline):
@@ -121,102 +58,102 @@ def drive(
 
 
 class _Loop:
-    """One sweep's queue, and what happens to it."""
+    """The queue of jobs, and what happens to them."""
 
     def __init__(
         self,
         jobs: Mapping[str, Any],
         executor: Executor,
         state: State,
-        watcher: Watcher,
-        settle: Callable[[str, Answer], None],
+        observer: ProgressObserver,
+        on_finished: Callable[[str, JobResult], None],
     ) -> None:
-        self.jobs, self.executor, self.state, self.watcher, self.settle = jobs, executor, state, watcher, settle
+        self.jobs, self.executor, self.state = jobs, executor, state
+        self.observer, self.on_finished = observer, on_finished
         self.waiting = deque(jobs)
         self.later: deque[tuple[float, str]] = deque()
         self.losses: dict[str, int] = {}
-        self.unheard = False
+        self.reader_left = False
 
-    @property
-    def goes_on(self) -> bool:
-        """Whether there is something left to do."""
+    def has_work(self) -> bool:
+        """Say whether there is something left to do."""
         return bool(self.waiting or self.later or self.state.running)
 
     def turn(self) -> None:
-        """Give out what can be, and hear what happened."""
+        """Give out what can be, and take what happened."""
         state, now = self.state, time.monotonic()
         while self.later and self.later[0][0] <= now:
             self.waiting.append(self.later.popleft()[1])
         while self.waiting and self.executor.free > 0 and not state.stopping:
             key = self.waiting.popleft()
-            state.running[key] = Running(now)
-            self.executor.give(key, self.jobs[key])
+            state.running[key] = Running()
+            self.executor.submit(key, self.jobs[key])
         for event in self.executor.events(0.2):
             if isinstance(event, Progress):
-                self._progress(event)
-            elif isinstance(event, Answered):
-                self._answer(event.key, event.answer)
+                self._update(event)
+            elif isinstance(event, JobFinished):
+                self._finish(event.key, event.result)
             else:
-                self._lost(event)
+                self._retry(event.key, event.reason)
         if not state.running and self.later:
             time.sleep(0.2)  # an executor without jobs does not wait
-        self._say(self.watcher.show, state)
+        self._show(self.observer.show, state)
 
     def announce_stop(self) -> None:
-        """Say at once that the signal was heard: what follows takes as long as saving does."""
+        """Say at once that the signal was received: what follows takes as long as saving does."""
         count = len(self.state.running)
         trainings = f"{count} running training{'' if count == 1 else 's'}"
-        self._say(self.watcher.note, f"stopping: waiting for {trainings} to save (Ctrl-C again to kill)")
+        self._show(self.observer.note, f"stopping: waiting for {trainings} to save (Ctrl-C again to kill)")
 
-    def _progress(self, event: Progress) -> None:
-        one = self.state.running.get(event.key)
-        if one is not None:
-            one.begun = one.begun or time.monotonic()
-            one.what, one.done, one.total, one.extra = event.what, event.done, event.total, event.extra
+    def _update(self, event: Progress) -> None:
+        job = self.state.running.get(event.key)
+        if job is not None:
+            job.begun = job.begun or time.monotonic()
+            job.what, job.done, job.total, job.extra = event.what, event.done, event.total, event.extra
 
-    def _answer(self, key: str, answer: Answer) -> None:
+    def _finish(self, key: str, result: JobResult) -> None:
         state = self.state
-        if answer.state == "stopped" and not state.stopping:  # somebody else's signal
-            self._lost(Lost(key, "was stopped by a signal"))
+        if result.state == "stopped" and not state.stopping:  # the signal came from elsewhere
+            self._retry(key, "was stopped by a signal")
             return
         state.running.pop(key, None)
-        if answer.state == "held":
+        if result.state == "locked_elsewhere":
             state.elsewhere.add(key)
-            self.later.append((time.monotonic() + _PAUSE, key))
+            self.later.append((time.monotonic() + _LOCKED_RETRY_SECONDS, key))
             return
         state.elsewhere.discard(key)
-        if answer.state == "stopped":
+        if result.state == "stopped":
             return
         try:
-            self.settle(key, answer)
+            self.on_finished(key, result)
         except Finding as alarm:
-            answer = Answer("failed", str(alarm))
-            self.settle(key, answer)
-        if answer.state == "failed":
-            state.failed[key] = answer.message
+            result = JobResult("failed", str(alarm))
+            self.on_finished(key, result)
+        if result.state == "failed":
+            state.failed[key] = result.message
         else:
             state.done += 1
-            if answer.seconds > 0:
-                state.seconds.append(answer.seconds)
-        self._say(self.watcher.ended, key, state, answer)
+            if result.seconds > 0:
+                state.seconds.append(result.seconds)
+        self._show(self.observer.show_result, key, state, result)
 
-    def _lost(self, event: Lost) -> None:
-        state, key = self.state, event.key
+    def _retry(self, key: str, reason: str) -> None:
+        state = self.state
         state.running.pop(key, None)
         if state.stopping:
             return
         self.losses[key] = self.losses.get(key, 0) + 1
-        if self.losses[key] > AGAIN:
-            message = f"its process {event.why}, {self.losses[key]} times; look for memory that ran out"
-            self._answer(key, Answer("failed", message))
+        if self.losses[key] > MAX_RETRIES:
+            message = f"its process {reason}, {self.losses[key]} times; look for memory that ran out"
+            self._finish(key, JobResult("failed", message))
             return
-        told = f"cell {key}: its process {event.why}; given out again, {self.losses[key]} of {AGAIN}"
-        self._say(self.watcher.note, told)
+        message = f"cell {key}: its process {reason}; given out again, {self.losses[key]} of {MAX_RETRIES}"
+        self._show(self.observer.note, message)
         self.waiting.appendleft(key)
 
-    def _say(self, how: Callable[..., None], *what: Any) -> None:
-        """Tell the watcher; if nobody reads what it says any more, that is as a signal."""
+    def _show(self, method: Callable[..., None], *what: Any) -> None:
+        """Show the observer something; where no one reads what it prints any more, that is as a signal."""
         try:
-            how(*what)
+            method(*what)
         except (BrokenPipeError, SystemExit):  # the second is what rich makes of the first
-            self.unheard = True
+            self.reader_left = True

@@ -68,12 +68,12 @@ def save(folder: Path, tensors: Mapping[str, np.ndarray], document: Mapping[str,
         fresh.mkdir()
         for name, blob in {**blobs, _MANIFEST: _encode(manifest)}.items():
             write_synced(fresh / name, blob)
-        _sync_folder(fresh)
+        sync_folder(fresh)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)  # from here to the next line only the old bundle exists; `load` falls back to it
         fresh.rename(folder)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -155,7 +155,7 @@ def replace(path: Path, blob: bytes) -> None:
     try:
         write_synced(fresh, blob)
         fresh.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise StorageFault(f"{path}: could not be written ({error.strerror}); free space or permission?") from error
 
@@ -168,7 +168,8 @@ def write_synced(path: Path, blob: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names of a folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""What a process is told of a cell, and what can be known of it before torch is loaded."""
+"""A cell as a job, and what can be known of it before torch is loaded."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from typing import Any
 from homeo_rl.degradations.suites import Suite
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import Route
-from homeo_rl.processes.executor import Answer, Tell
 from homeo_rl.sweeps.cells import Cell
 from homeo_rl.sweeps.sweep_spec import Evaluation, Training
-from homeo_rl.training.plan import TrainingPlan, prepare
+from homeo_rl.training.plan import TrainingPlan
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a process is told of a cell.
+class CellJob:
+    """What a process gets of a cell.
 
     Attributes:
         cell: which.
-        evaluation, suite, routes: how it is judged.
+        evaluation, suite, routes: how it is evaluated.
         folder, identity: of the sweep, where the driver sees it. A process that does not find it there works in a
             folder of its own and sends the result and the run back.
         command: for run.json.
@@ -39,29 +38,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a process gives back that does not see the sweep's folder: the result, and the run as an archive."""
+    """What a process returns that does not see the sweep's folder: the result, and the run as an archive."""
 
     document: dict[str, Any]
     archive: bytes
-
-
-def run_cell(job: Job, tell: Tell) -> Answer:
-    """Bring a cell to its end, wherever it was; the task of all executors. See `homeo_rl.sweeps.run_cell`."""
-    from homeo_rl.sweeps.run_cell import carry_out  # loads torch, which the driver does without
-
-    return carry_out(job, tell)
-
-
-def check(
-    training: Training, evaluation: Evaluation, suite: Suite, routes: tuple[Route, ...], folder: Path, seed: int
-) -> None:
-    """Find out without training whether a cell can be trained and judged.
-
-    Raises:
-        UsageError: saying what does not fit.
-    """
-    prepare(training_plan(training, seed=seed, out=folder))
-    evaluation_plan(evaluation, suite, routes)
 
 
 def training_plan(training: Training, *, seed: int, out: Path, command: str = "") -> TrainingPlan:

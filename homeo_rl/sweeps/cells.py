@@ -45,31 +45,31 @@ class Cell:
 def cells_of(
     combinations: Sequence[Combination],
     seeds: Sequence[int],
-    judged: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
 ) -> list[Cell]:
     """Return all cells, in the order in which they are worked on: every combination with the first seed, and so on.
 
     Args:
         combinations: of the sweep.
         seeds: of the sweep.
-        judged: plain data that decides the evaluation.
+        evaluation: plain data that decides the evaluation.
 
     Raises:
         UsageError: a module is not there.
     """
     names = short_names([name for combination in combinations[:1] for name in combination.choice])
-    found = []
+    cells = []
     for seed in seeds:
         for combination in combinations:
             training = dump(combination.training)
             decisive = {name: value for name, value in training.items() if name not in NEUTRAL}
-            config = {"train": decisive, "seed": seed, "evaluate": dict(judged)}
-            code = code_version(modules_of(combination.training.env, combination.training.gym_packages))
+            config = {"train": decisive, "seed": seed, "evaluate": dict(evaluation)}
+            code = code_version(modules_of(combination.training))
             label = " ".join(f"{names[name]}={text(value)}" for name, value in combination.choice.items())
-            found.append(
+            cells.append(
                 Cell(key_of(config, code), config, code, combination.training, seed, combination.choice, label)
             )
-    return found
+    return cells
 
 
 def key_of(config: Mapping[str, Any], code: Mapping[str, str]) -> str:
@@ -79,7 +79,7 @@ def key_of(config: Mapping[str, Any], code: Mapping[str, str]) -> str:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Return the last words of dotted names, or the whole ones where words are the same."""
+    """Return the last words of dotted names, or the names themselves where words are the same."""
     last = {name: name.rpartition(".")[2] for name in names}
     words = list(last.values())
     return {name: word if words.count(word) == 1 else name for name, word in last.items()}

@@ -13,19 +13,20 @@ import sys
 import sysconfig
 from pathlib import Path
 
-import homeo_rl
 from homeo_rl.imports.user_modules import not_there, search_current_folder
+from homeo_rl.sweeps.sweep_spec import Training
 
 PACKAGES = ("gymnasium", "mujoco", "numba", "numpy", "stable-baselines3", "torch")
 """Others that decide numbers."""
 
+_PACKAGE = Path(__file__).parents[1]
 _SUFFIXES = (".py", ".json", ".xml", ".yaml", ".yml")
 _PASSED_OVER = ("__pycache__", "pretrained")
 
 
-def modules_of(env: str, packages: tuple[str, ...]) -> tuple[str, ...]:
+def modules_of(training: Training) -> tuple[str, ...]:
     """Return the top-level modules that an environment needs: those of ``gym_packages``, and of ``module:Id-v0``."""
-    named = [*packages, *([env.rpartition(":")[0]] if ":" in env else [])]
+    named = [*training.gym_packages, *([training.env.rpartition(":")[0]] if ":" in training.env else [])]
     return tuple(sorted({name.partition(".")[0] for name in named} - {"homeo_rl"}))
 
 
@@ -39,15 +40,15 @@ def code_version(modules: tuple[str, ...]) -> dict[str, str]:
     Raises:
         UsageError: one of them is not there.
     """
-    found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "homeo_rl": _digest(_own())}
+    version = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "homeo_rl": _digest(_PACKAGE)}
     for name in modules:
-        found[name] = _digest(home_of(name))
+        version[name] = _digest(home_of(name))
     for package in PACKAGES:
         try:
-            found[f"package {package}"] = importlib.metadata.version(package)
+            version[f"package {package}"] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[f"package {package}"] = "not installed"
-    return found
+            version[f"package {package}"] = "not installed"
+    return version
 
 
 def home_of(module: str) -> Path:
@@ -72,23 +73,19 @@ def own_sources(modules: tuple[str, ...]) -> list[Path]:
     """Return this package's folder and what of ``modules`` no package manager installed: what other machines lack."""
     installed = [Path(sysconfig.get_paths()[kind]) for kind in ("purelib", "platlib", "stdlib")]
     others = [home_of(name) for name in modules]
-    return [_own(), *(path for path in others if not any(path.is_relative_to(place) for place in installed))]
-
-
-def _own() -> Path:
-    return Path(homeo_rl.__file__).parent
+    return [_PACKAGE, *(path for path in others if not any(path.is_relative_to(folder) for folder in installed))]
 
 
 def _digest(home: Path) -> str:
     """Return the SHA-256 of the names and contents of all sources below ``home``, links followed."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     if home.is_file():
-        found.update(home.read_bytes())
-        return found.hexdigest()
+        digest.update(home.read_bytes())
+        return digest.hexdigest()
     for path in _sources(home):
         content = path.read_bytes()
-        found.update(f"{path.relative_to(home).as_posix()} {len(content)}\n".encode() + content)
-    return found.hexdigest()
+        digest.update(f"{path.relative_to(home).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def _sources(home: Path) -> list[Path]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.processes.executor import Resources
 from homeo_rl.spec import dump
 from homeo_rl.storage.files import printable
 from homeo_rl.storage.yaml_fields import names_of, parse
 from homeo_rl.storage.yaml_file import Document, Place, read_yaml
-from homeo_rl.sweeps.sweep_spec import Combination, Evaluation, Resources, Sweep, Training
+from homeo_rl.sweeps.sweep_spec import Combination, Evaluation, Sweep, Training
 
 MOST_CELLS = 100_000
 
@@ -45,21 +46,21 @@ def read_sweep(path: Path) -> tuple[Sweep, tuple[Combination, ...]]:
 
 
 def _seeds(document: Document) -> dict[str, Any]:
-    given = document.data.get("seeds", 5)
+    value = document.data.get("seeds", 5)
     expected = "a number of seeds (5: 0 to 4) or a list of different ones, each from 0 to 4294967295"
-    found = list(range(given)) if isinstance(given, int) and not isinstance(given, bool) and given <= 1e6 else given
-    whole = isinstance(found, list) and all(isinstance(seed, int) and not isinstance(seed, bool) for seed in found)
-    if not whole or not found or len(set(found)) != len(found) or not all(0 <= seed < 2**32 for seed in found):
-        raise UsageError(f"{document.where(('seeds',))}: expected {expected}, got {given!r}; correct it")
-    return {"seeds": found}
+    seeds = list(range(value)) if isinstance(value, int) and not isinstance(value, bool) and value <= 1e6 else value
+    integers = isinstance(seeds, list) and all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds)
+    if not integers or not seeds or len(set(seeds)) != len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):
+        raise UsageError(f"{document.where(('seeds',))}: expected {expected}, got {value!r}; correct it")
+    return {"seeds": seeds}
 
 
 def _evaluation(document: Document) -> dict[str, Any]:
     """Let arms be written as the flag has them, separated by commas."""
-    given = document.data.get("evaluate")
-    if isinstance(given, dict) and isinstance(given.get("homeostasis"), str):
-        arms = [arm.strip() for arm in given["homeostasis"].split(",") if arm.strip()]
-        return {"evaluate": {**given, "homeostasis": arms}}
+    section = document.data.get("evaluate")
+    if isinstance(section, dict) and isinstance(section.get("homeostasis"), str):
+        arms = [arm.strip() for arm in section["homeostasis"].split(",") if arm.strip()]
+        return {"evaluate": {**section, "homeostasis": arms}}
     return {}
 
 
@@ -72,8 +73,8 @@ def _combinations(sweep: Sweep, document: Document) -> tuple[Combination, ...]:
     _check_keys(places, sweep, document)
     lengths = {len(values) for values in sweep.zip.values()}
     if len(lengths) > 1:
-        told = ", ".join(f"{name} {len(values)}" for name, values in sweep.zip.items())
-        raise UsageError(f"{document.where(('zip',))}: expected lists of one length, got {told}; correct it")
+        counts = ", ".join(f"{name} {len(values)}" for name, values in sweep.zip.items())
+        raise UsageError(f"{document.where(('zip',))}: expected lists of one length, got {counts}; correct it")
     if sweep.zip:
         _require_different(tuple(zip(*sweep.zip.values(), strict=True)), ("zip",), document)
     together = [dict(zip(sweep.zip, values, strict=True)) for values in zip(*sweep.zip.values(), strict=True)] or [{}]
@@ -81,12 +82,12 @@ def _combinations(sweep: Sweep, document: Document) -> tuple[Combination, ...]:
     if total > MOST_CELLS:
         raise UsageError(f"{document.path}: expected at most {MOST_CELLS:,} cells, got {total:,}; split the sweep")
     base = dump(sweep.train)
-    found = []
-    for begun in together:
-        for values in itertools.product(*sweep.grid.values()):
-            choice = {**begun, **dict(zip(sweep.grid, values, strict=True))}
-            found.append(Combination(choice, _training(base, choice, places, document)))
-    return tuple(found)
+    choices = (
+        {**zipped, **dict(zip(sweep.grid, values, strict=True))}
+        for zipped in together
+        for values in itertools.product(*sweep.grid.values())
+    )
+    return tuple(Combination(choice, _training(base, choice, places, document)) for choice in choices)
 
 
 def _check_keys(places: Mapping[str, Place], sweep: Sweep, document: Document) -> None:

@@ -10,19 +10,19 @@ from pathlib import Path
 from homeo_rl.errors import StorageFault
 from homeo_rl.storage import zip_archive
 
-_LEFT = ("checkpoints", ".lock")
+_LEFT_OUT = ("checkpoints", ".lock")
 """What a finished run does not need."""
 
 
-def packed(folder: Path) -> bytes:
+def pack(folder: Path) -> bytes:
     """Return a folder as an uncompressed archive of regular files."""
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, mode="w", compression=zipfile.ZIP_STORED) as archive:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, mode="w", compression=zipfile.ZIP_STORED) as archive:
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)
-            if path.is_file() and not path.is_symlink() and name.parts[0] not in _LEFT:
+            if path.is_file() and not path.is_symlink() and name.parts[0] not in _LEFT_OUT:
                 archive.writestr(zipfile.ZipInfo(name.as_posix()), path.read_bytes())
-    return held.getvalue()
+    return file.getvalue()
 
 
 def unpack(archive: bytes, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The work on one cell: claim it, train or go on training, evaluate, put the result in its place."""
+"""The work on one cell: claim it, train or resume training, evaluate, put the result in its place."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from homeo_rl.errors import HomeoError, StorageFault, UsageError
 from homeo_rl.evaluation.evaluate import evaluate
 from homeo_rl.evaluation.plan import NO_REFLEX
 from homeo_rl.homeostasis import make
-from homeo_rl.processes.executor import Answer, Tell
-from homeo_rl.report.statistics import cells as condensed
+from homeo_rl.processes.executor import JobResult, ProgressCallback
+from homeo_rl.report.statistics import cells as condense
 from homeo_rl.report.statistics import read_scores
 from homeo_rl.run import Run
 from homeo_rl.snn.network import SpikingNetwork
-from homeo_rl.sweeps.cell_job import Delivery, Job, evaluation_plan, training_plan
+from homeo_rl.sweeps.cell_job import CellJob, Delivery, evaluation_plan, training_plan
 from homeo_rl.sweeps.cells import Cell
 from homeo_rl.sweeps.code_fingerprint import code_version, modules_of
-from homeo_rl.sweeps.run_archive import packed
+from homeo_rl.sweeps.run_archive import pack
 from homeo_rl.sweeps.store import Store
 from homeo_rl.training.train import train
 
 FORMAT = "homeo-rl sweep cell 1"
 
 
-def carry_out(job: Job, tell: Tell) -> Answer:
-    """Bring a cell to its end, wherever it was.
+def run_cell(job: CellJob, report: ProgressCallback) -> JobResult:
+    """Bring a cell to its end, wherever it was; the task of all executors.
 
     Raises:
         HomeoError: as training and evaluation raise; `DeterminismAlarm` if there is another result already.
@@ -40,17 +40,17 @@ def carry_out(job: Job, tell: Tell) -> Answer:
     store = Store(job.folder)
     shared = _is_there(store, job.identity)
     if not shared:
-        store = _own_store(job.identity)
-    with store.claimed(cell.key) as mine:
-        if not mine:
-            return Answer("held")
+        store = _private_store(job.identity)
+    with store.claim(cell.key) as claimed:
+        if not claimed:
+            return JobResult("locked_elsewhere")
         if shared and store.result(cell) is not None:
-            return Answer("done")
+            return JobResult("done")
         _require_code(cell)
         store.log("began", cell.key)
         try:
-            run = _trained(job, store, tell)
-            document = {"format": FORMAT, "config": cell.config, "code": cell.code, **_judged(run, job, tell)}
+            run = _train(job, store, report)
+            document = {"format": FORMAT, "config": cell.config, "code": cell.code, **_evaluate(run, job, report)}
             if shared:
                 store.commit(cell, document)
         except KeyboardInterrupt:
@@ -61,52 +61,50 @@ def carry_out(job: Job, tell: Tell) -> Answer:
             raise
         seconds = time.monotonic() - begin
         store.log("finished", cell.key, seconds=seconds)
-        if shared:
-            return Answer("done", seconds=seconds)
-        return Answer("done", seconds=seconds, result=Delivery(document, packed(run.path)))
+        return JobResult("done", seconds=seconds, result=None if shared else Delivery(document, pack(run.path)))
 
 
-def _trained(job: Job, store: Store, tell: Tell) -> Run:
+def _train(job: CellJob, store: Store, report: ProgressCallback) -> Run:
     cell = job.cell
     plan = training_plan(cell.training, seed=cell.seed, out=store.run_folder(cell.key), command=job.command)
-    tell("training", 0, plan.steps or 0, "")
+    report("training", 0, plan.steps or 0, "")
 
-    def report(done: int, mean: float | None) -> None:
-        tell("training", done, plan.steps or 0, "" if mean is None else f"return {mean:,.1f}")
+    def report_step(done: int, mean: float | None) -> None:
+        report("training", done, plan.steps or 0, "" if mean is None else f"return {mean:,.1f}")
 
-    return train(plan, report=report)
+    return train(plan, report=report_step)
 
 
-def _judged(run: Run, job: Job, tell: Tell) -> dict[str, Any]:
-    """Evaluate a finished run; return what its result tells of training and evaluation."""
+def _evaluate(run: Run, job: CellJob, report: ProgressCallback) -> dict[str, Any]:
+    """Evaluate a finished run; return the entries of training and evaluation of its result."""
     plan = evaluation_plan(job.evaluation, job.suite, job.routes)
     if not isinstance(load_controller(run, which=plan.which).network, SpikingNetwork):
         arms = tuple(arm for arm in plan.arms if arm != NO_REFLEX and make(arm) is None)
         if not arms:
-            told = ", ".join(plan.arms)
-            raise UsageError(f"homeostasis: expected the arm none for agent {run.spec.agent}, got {told}; add it")
+            names = ", ".join(plan.arms)
+            raise UsageError(f"homeostasis: expected the arm none for agent {run.spec.agent}, got {names}; add it")
         plan = evaluation_plan(job.evaluation, job.suite, job.routes, arms)
-    result = evaluate(run, plan, workers=1, progress=_Watch(tell))
+    result = evaluate(run, plan, workers=1, progress=_EpisodeProgress(report))
     scores = result.folder / "scores.csv"
     return {
         "training": {"steps": run.spec.steps, "digest": run.spec.digest, "policy": run.policy_digest(which=plan.which)},
         "evaluation": {
             "scores": hashlib.sha256(scores.read_bytes()).hexdigest(),
             "skipped": result.skipped,
-            "cells": [asdict(one) for one in condensed(read_scores(scores))],
+            "cells": [asdict(row) for row in condense(read_scores(scores))],
         },
     }
 
 
 def _require_code(cell: Cell) -> None:
-    mine = code_version(modules_of(cell.training.env, cell.training.gym_packages))
-    differing = sorted(name for name in mine.keys() | cell.code.keys() if mine.get(name) != cell.code.get(name))
+    code = code_version(modules_of(cell.training))
+    differing = sorted(name for name in code.keys() | cell.code.keys() if code.get(name) != cell.code.get(name))
     if differing:
-        told = "; ".join(
-            f"{name} {mine.get(name, 'none')[:12]} instead of {cell.code.get(name, 'none')[:12]}" for name in differing
+        parts = "; ".join(
+            f"{name} {code.get(name, 'none')[:12]} instead of {cell.code.get(name, 'none')[:12]}" for name in differing
         )
         raise UsageError(
-            f"code: expected what the sweep began with, this process has {told}; were files edited, or is it another "
+            f"code: expected what the sweep began with, this process has {parts}; were files edited, or is it another "
             "machine's installation? Give the command again when all have the same"
         )
 
@@ -118,8 +116,8 @@ def _is_there(store: Store, identity: str) -> bool:
         return False
 
 
-def _own_store(identity: str) -> Store:
-    """Return a folder of this machine, where an execution that is given out again goes on."""
+def _private_store(identity: str) -> Store:
+    """Return a folder of this machine, where an execution that is given out again is resumed."""
     root = Path(tempfile.gettempdir()) / f"homeo-rl-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)
     status = root.lstat()
@@ -130,11 +128,11 @@ def _own_store(identity: str) -> Store:
     return store
 
 
-class _Watch:
-    """What an evaluation reports to."""
+class _EpisodeProgress:
+    """Reports the episodes of an evaluation."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell, self._what, self._total, self._done = tell, "", 0, 0
+    def __init__(self, report: ProgressCallback) -> None:
+        self._report, self._what, self._total, self._done = report, "", 0, 0
 
     def start(self, what: str, total: int) -> None:
         """Begin."""
@@ -144,7 +142,7 @@ class _Watch:
     def advance(self, count: int = 1) -> None:
         """Count episodes."""
         self._done += count
-        self._tell(self._what, self._done, self._total, "")
+        self._report(self._what, self._done, self._total, "")
 
     def note(self, text: str) -> None:
-        """Pass over."""
+        """Notes are left out."""

@@ -3,7 +3,7 @@
 sweep.json           which sweep's folder it is
 cells/<key>.json     results; made by a link, so the first one stands and is never half of one
 claims/<key>.lock    held (flock) by whoever works on the cell; the lock dies with its process
-runs/<key>/          the run: where a cell that was interrupted goes on
+runs/<key>/          the run: where a cell that was interrupted is resumed
 failures/<key>.txt   why a cell failed, with the traceback
 log/<host>-<pid>.jsonl   what each process did when; nothing reads it but people and benchmarks
 summary.csv, summary.md, cells.csv
@@ -50,8 +50,8 @@ class Store:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if self.identity() is None:
-                strange = any(not entry.name.startswith(".sweep.json") for entry in self.path.iterdir())
-                if strange and self.identity() is None:  # no other driver has made it one meanwhile
+                foreign = any(not entry.name.startswith(".sweep.json") for entry in self.path.iterdir())
+                if foreign and self.identity() is None:  # no other driver has made it one meanwhile
                     raise UsageError(
                         f"{self.path}: expected a new folder, or a sweep's, found other files; choose another --out"
                     )
@@ -71,10 +71,10 @@ class Store:
         """Return what tells this folder from every other, wherever it is mounted; None if it is not a sweep's."""
         if not (self.path / "sweep.json").exists():
             return None
-        told = bundle.read_json(self.path / "sweep.json")
-        if told.get("format") != _FORMAT:
-            raise StorageFault(f"{self.path / 'sweep.json'}: expected {_FORMAT!r}, got {told.get('format')!r}")
-        return str(told.get("id"))
+        document = bundle.read_json(self.path / "sweep.json")
+        if document.get("format") != _FORMAT:
+            raise StorageFault(f"{self.path / 'sweep.json'}: expected {_FORMAT!r}, got {document.get('format')!r}")
+        return str(document.get("id"))
 
     def run_folder(self, key: str) -> Path:
         """Where the run of a cell lies."""
@@ -84,15 +84,15 @@ class Store:
         """Return the result of a cell; None if there is none yet.
 
         Raises:
-            StorageFault: the file is damaged, or tells of another cell.
+            StorageFault: the file is damaged, or of another cell.
         """
         path = self.path / "cells" / f"{cell.key}.json"
         if not path.exists():
             return None
-        told = bundle.read_json(path)
-        if told.get("config") != cell.config or told.get("code") != cell.code:
+        document = bundle.read_json(path)
+        if document.get("config") != cell.config or document.get("code") != cell.code:
             raise StorageFault(f"{path}: expected the result of {cell.title}, found another one's; was it edited?")
-        return told
+        return document
 
     def commit(self, cell: Cell, document: Mapping[str, Any]) -> bool:
         """Put a result in its place, unless there is one already; return whether it was this one.
@@ -123,10 +123,10 @@ class Store:
         )
 
     @contextlib.contextmanager
-    def claimed(self, key: str) -> Iterator[bool]:
-        """Hold a cell inside a with block; yields whether it is ours, or somebody else is at it."""
-        with hold_lock(self.path / "claims" / f"{key}.lock", wait=False) as mine:
-            yield mine
+    def claim(self, key: str) -> Iterator[bool]:
+        """Lock a cell inside a with block; yields whether that succeeded, or another process works on it."""
+        with hold_lock(self.path / "claims" / f"{key}.lock", wait=False) as claimed:
+            yield claimed
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -140,7 +140,7 @@ class Store:
         with (self.path / "log" / f"{platform.node()}-{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
-    def failed(self, key: str, message: str, trace: str) -> None:
+    def write_failure(self, key: str, message: str, trace: str) -> None:
         """Keep why a cell failed; a result makes it void."""
         bundle.replace(self.path / "failures" / f"{key}.txt", f"{message}\n\n{trace}".encode())
 
@@ -161,22 +161,18 @@ class Store:
                 return fresh.stat().st_nlink == 2
         finally:
             fresh.unlink(missing_ok=True)
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        bundle.sync_folder(path.parent)
         return True
 
 
 def journal(folder: Path) -> list[dict[str, Any]]:
     """Return what all processes wrote into their journals, in the order of time; halves of lines are passed over."""
-    found = []
+    entries = []
     for path in sorted((folder / "log").glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(ValueError):
-                found.append(json.loads(line))
-    return sorted(found, key=lambda entry: entry["time"])
+                entries.append(json.loads(line))
+    return sorted(entries, key=lambda entry: entry["time"])
 
 
 def _encode(document: Mapping[str, Any]) -> bytes:

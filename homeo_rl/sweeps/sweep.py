@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,24 +11,30 @@ from typing import TYPE_CHECKING
 from homeo_rl.degradations.suites import Suite, load_suite
 from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.routes import Route, read_routes
-from homeo_rl.processes.executor import Answer, Executor
+from homeo_rl.processes.executor import Executor, JobResult
 from homeo_rl.processes.local import LocalExecutor
-from homeo_rl.processes.ray import RayExecutor, ray_module
-from homeo_rl.processes.scheduler import State, Watcher, drive
-from homeo_rl.processes.slots import local_places
+from homeo_rl.processes.progress import ProgressObserver, State
+from homeo_rl.processes.ray import RayExecutor
+from homeo_rl.processes.scheduler import drive
+from homeo_rl.processes.slots import local_slots
 from homeo_rl.spec import dump
-from homeo_rl.sweeps.cell_job import Delivery, Job, check, run_cell
+from homeo_rl.sweeps.cell_job import CellJob, Delivery, evaluation_plan, training_plan
 from homeo_rl.sweeps.cells import Cell, cells_of
 from homeo_rl.sweeps.code_fingerprint import modules_of, own_sources
 from homeo_rl.sweeps.read_sweep import read_sweep
 from homeo_rl.sweeps.run_archive import unpack
 from homeo_rl.sweeps.store import Store
 from homeo_rl.sweeps.sweep_spec import Combination, Sweep
+from homeo_rl.training.estimate import available_memory
+from homeo_rl.training.plan import prepare
 
 if TYPE_CHECKING:  # scipy takes seconds to load
     from homeo_rl.sweeps.table import Row
 
-_ALL_CHECKED = 200
+TASK = "homeo_rl.sweeps.run_cell:run_cell"
+"""What an executor of cells carries out; only its processes import it, and torch with it."""
+
+_MAX_CHECKED = 200
 """Combinations up to which every one is tried before the first is trained; each takes a fraction of a second."""
 
 
@@ -52,7 +56,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a driver leaves: the summary's rows, cells that it ended, and why others failed, by key."""
+    """What a driver leaves: the summary's rows, how many cells it ended, and why others failed, by key."""
 
     rows: list[Row]
     ran: int
@@ -80,14 +84,17 @@ def plan_of(path: Path) -> Plan:
             )
     routes = read_routes(path.parent / evaluation.routes) if evaluation.routes else ()
     suite = load_suite(evaluation.suite)
-    told = dump(evaluation)
-    judged = {**told, "suite": [suite.name, suite.version, suite.hash], "routes": [dump(route) for route in routes]}
-    cells = tuple(cells_of(combinations, sweep.seeds, judged))
+    decisive = {
+        **dump(evaluation),
+        "suite": [suite.name, suite.version, suite.hash],
+        "routes": [dump(route) for route in routes],
+    }
+    cells = tuple(cells_of(combinations, sweep.seeds, decisive))
     return Plan(path.stem, sweep, combinations, suite, routes, cells)
 
 
 def check_all(plan: Plan, missing: list[Cell], store: Store) -> None:
-    """Find out whether missing cells can be trained and judged, before the first of them is.
+    """Find out whether missing cells can be trained and evaluated, before the first of them is.
 
     Of a large sweep, those combinations are tried that hold a value which none before them held.
 
@@ -97,59 +104,54 @@ def check_all(plan: Plan, missing: list[Cell], store: Store) -> None:
     first: dict[str, Cell] = {}
     for cell in missing:
         first.setdefault(json.dumps(cell.choice, sort_keys=True), cell)
-    met: set[str] = set()
+    tried: set[str] = set()
     for cell in first.values():
         values = {f"{name} {json.dumps(value)}" for name, value in cell.choice.items()}
-        if len(first) > _ALL_CHECKED and values <= met:
+        if len(first) > _MAX_CHECKED and values <= tried:
             continue
-        met |= values
+        tried |= values
         try:
-            check(cell.training, plan.sweep.evaluate, plan.suite, plan.routes, store.path, cell.seed)
+            prepare(training_plan(cell.training, seed=cell.seed, out=store.path))
+            evaluation_plan(plan.sweep.evaluate, plan.suite, plan.routes)
         except HomeoError as error:
             raise UsageError(f"{cell.label or 'train'}: {error}") from None
 
 
-@contextlib.contextmanager
-def executor_of(plan: Plan, *, workers: int | None, ray: str, watcher: Watcher) -> Iterator[Executor]:
-    """Yield what carries out the cells: processes of this machine, or a Ray cluster.
+def executor_of(
+    plan: Plan, *, workers: int | None, ray: str, observer: ProgressObserver
+) -> LocalExecutor | RayExecutor:
+    """Return what carries out the cells: processes of this machine, or a Ray cluster.
 
     Args:
         plan: the sweep.
         workers: cells side by side; None is what fits.
         ray: address of a cluster; "" for this machine's processes.
-        watcher: is told what limits the number.
+        observer: gets a note of what limits the number.
 
     Raises:
         UsageError: there is no room for a cell, or no cluster.
     """
     resources = plan.sweep.resources
     if ray:
-        ray_module()
-        modules = sorted({name for cell in plan.cells for name in _modules(cell)})
+        modules = sorted({name for cell in plan.cells for name in modules_of(cell.training)})
         packages = () if ray == "local" else own_sources(tuple(modules))
-        with RayExecutor(run_cell, ray, workers=workers, resources=resources, packages=packages) as cluster:
-            yield cluster
-        return
-    notes: list[str] = []
-    places, devices = local_places(workers, resources, notes)
-    for text in notes:
-        watcher.note(text)
-    with LocalExecutor(run_cell, min(places, max(len(plan.cells), 1)), devices=devices) as processes:
-        yield processes
+        return RayExecutor(TASK, ray, workers=workers, resources=resources, packages=packages)
+    slots, devices = local_slots(workers, resources, available_memory(), observer.note)
+    return LocalExecutor(TASK, min(slots, max(len(plan.cells), 1)), devices=devices)
 
 
-def run(plan: Plan, store: Store, executor: Executor, watcher: Watcher, *, command: str = "") -> Outcome:
+def run(plan: Plan, store: Store, executor: Executor, observer: ProgressObserver, *, command: str = "") -> Outcome:
     """Carry out what is missing, and write the tables.
 
     Args:
         plan: the sweep.
         store: its folder.
-        executor: what carries out cells.
-        watcher: is told.
+        executor: what carries out `TASK`.
+        observer: is shown the progress.
         command: for run.json.
 
     Raises:
-        Stopped: a signal; the same command goes on.
+        Stopped: a signal; the same command resumes.
         StorageFault: the folder cannot be written, or a result is damaged.
     """
     missing = plan.missing(store)
@@ -158,24 +160,25 @@ def run(plan: Plan, store: Store, executor: Executor, watcher: Watcher, *, comma
     identity = store.open()
     folder = store.path.resolve()
     jobs = {
-        cell.key: Job(cell, plan.sweep.evaluate, plan.suite, plan.routes, folder, identity, command) for cell in missing
+        cell.key: CellJob(cell, plan.sweep.evaluate, plan.suite, plan.routes, folder, identity, command)
+        for cell in missing
     }
-    state = State(len(plan.cells), executor.places, done=len(plan.cells) - len(missing))
+    state = State(len(plan.cells), executor.slots, done=len(plan.cells) - len(missing))
     cells = {cell.key: cell for cell in plan.cells}
 
-    def settle(key: str, answer: Answer) -> None:
-        if answer.state == "failed":
-            store.failed(key, answer.message, answer.trace)
+    def store_result(key: str, result: JobResult) -> None:
+        if result.state == "failed":
+            store.write_failure(key, result.message, result.trace)
             return
-        if isinstance(answer.result, Delivery):
-            with store.claimed(key) as mine:
-                if mine and store.result(cells[key]) is None:
-                    unpack(answer.result.archive, store.run_folder(key))
-                store.commit(cells[key], answer.result.document)
+        if isinstance(result.result, Delivery):
+            with store.claim(key) as claimed:
+                if claimed and store.result(cells[key]) is None:
+                    unpack(result.result.archive, store.run_folder(key))
+                store.commit(cells[key], result.result.document)
         store.forgive(key)
 
     try:
-        drive(jobs, executor, state, watcher, settle)
+        drive(jobs, executor, state, observer, store_result)
     finally:
         rows = summarise(plan, store)
     return Outcome(rows, state.done - (len(plan.cells) - len(missing)), dict(state.failed))
@@ -185,15 +188,10 @@ def summarise(plan: Plan, store: Store) -> list[Row]:
     """Write the tables of the results that are there."""
     from homeo_rl.sweeps.table import write
 
-    found = {cell.key: store.result(cell) for cell in plan.cells}
-    results = {key: result for key, result in found.items() if result is not None}
+    results = {cell.key: result for cell in plan.cells if (result := store.result(cell)) is not None}
     groups: dict[str, list[Cell]] = {}
     for cell in plan.cells:
         groups.setdefault(json.dumps(cell.choice, sort_keys=True), []).append(cell)
     ordered = [cell for group in groups.values() for cell in group]
     with store.writing():
         return write(store.path, f"Sweep {plan.title}", ordered, results)
-
-
-def _modules(cell: Cell) -> tuple[str, ...]:
-    return modules_of(cell.training.env, cell.training.gym_packages)

@@ -10,11 +10,12 @@ resources: {cpus: 1, gpus: 0, memory_gb: 2}
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
 import pydantic
+
+from homeo_rl.processes.executor import Resources
 
 _STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -47,7 +48,7 @@ class Training:
 class Evaluation:
     """How a trained policy is judged; the fields are the flags of ``homeo-rl evaluate``.
 
-    Plug-ins need spikes: of ``homeostasis``, policies without them are given the arm ``none`` only.
+    Plug-ins need spikes: of ``homeostasis``, policies without them get the arm ``none`` only.
     """
 
     suite: str = "clean"
@@ -62,29 +63,15 @@ class Evaluation:
 
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What a cell may use while it runs. It has no influence on results."""
-
-    cpus: float = 1.0
-    gpus: float = 0.0
-    memory_gb: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.cpus <= 0 or self.gpus < 0 or (self.memory_gb is not None and self.memory_gb <= 0):
-            raise ValueError(f"expected cpus > 0, gpus >= 0, memory_gb > 0, got {dataclasses.asdict(self)}")
-
-
-@pydantic.with_config(_STRICT)
-@dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """A whole file. Keys of ``grid`` and ``zip`` are names of `Training`, dotted for what lies deeper."""
+    """The file. Keys of ``grid`` and ``zip`` are names of `Training`, dotted for what lies deeper."""
 
     train: Training = Training()
     grid: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     zip: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     evaluate: Evaluation = Evaluation()
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)
 
 
 @dataclass(frozen=True)

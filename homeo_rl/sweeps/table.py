@@ -1,4 +1,4 @@
-"""What a sweep found: one row a combination, arm and condition, the interquartile mean over seeds with its interval.
+"""The results of a sweep: a row a combination, arm and condition, the interquartile mean over seeds with its interval.
 
 The same results give the same bytes, in whatever order and on whatever machine they were made.
 """
@@ -24,14 +24,14 @@ from homeo_rl.sweeps.cells import Cell, short_names, text
 
 @dataclass(frozen=True)
 class Row:
-    """One combination under one arm and condition. A training is one figure: the mean return of its episodes.
+    """One combination under one arm and condition. A training counts as one number: the mean return of its episodes.
 
     Attributes:
         choice: what varies.
         seeds: how many trainings there are.
         iqm, ci_low, ci_high: over seeds, with a 95 % bootstrap interval.
         mean, least, most: over seeds.
-        success: mean share of successful episodes, where the environment tells.
+        success: mean share of successful episodes, where the environment reports it.
     """
 
     choice: dict[str, Any]
@@ -60,14 +60,14 @@ def rows_of(cells: Sequence[Cell], results: Mapping[str, dict[str, Any]]) -> lis
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(json.dumps(cell.choice, sort_keys=True), []).append(cell)
-    found = []
+    rows = []
     for name, group in groups.items():
         measured: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for cell in sorted(group, key=lambda cell: cell.seed):
-            for one in results.get(cell.key, {}).get("evaluation", {}).get("cells", ()):
-                measured.setdefault((one["arm"], one["label"]), []).append(one)
-        found += [_row(group[0].choice, name, *shown, entries) for shown, entries in measured.items()]
-    return found
+            for entry in results.get(cell.key, {}).get("evaluation", {}).get("cells", ()):
+                measured.setdefault((entry["arm"], entry["label"]), []).append(entry)
+        rows += [_row(group[0].choice, name, *shown, entries) for shown, entries in measured.items()]
+    return rows
 
 
 def write(folder: Path, title: str, cells: Sequence[Cell], results: Mapping[str, dict[str, Any]]) -> list[Row]:
@@ -87,17 +87,17 @@ def table(names: Sequence[str], rows: Sequence[Row]) -> tuple[list[str], list[li
     header = [*(short[name] for name in names), "arm", "condition", "seeds", "return: IQM [95 %]", "mean"]
     lines = []
     for row in rows:
-        told = f"{number(row.iqm)} [{number(row.ci_low)}, {number(row.ci_high)}]"
-        line = [*(text(row.choice[name]) for name in names), row.arm, row.condition, str(row.seeds), told]
+        estimate = f"{number(row.iqm)} [{number(row.ci_low)}, {number(row.ci_high)}]"
+        line = [*(text(row.choice[name]) for name in names), row.arm, row.condition, str(row.seeds), estimate]
         success = [] if not with_success else ["" if row.success is None else f"{fixed(100 * row.success, 0)} %"]
         lines.append([*line, number(row.mean), *success])
     return header + (["success"] if with_success else []), lines
 
 
 def _row(choice: dict[str, Any], name: str, arm: str, condition: str, entries: list[dict[str, Any]]) -> Row:
-    returns = np.array([one["mean"] for one in entries])
+    returns = np.array([entry["mean"] for entry in entries])
     low, high = interval(iqm(bootstrap([returns], f"sweep {name} {arm} {condition}"), axis=1))
-    told = [one["success"] for one in entries if one["success"] is not None]
+    successes = [entry["success"] for entry in entries if entry["success"] is not None]
     return Row(
         choice=choice,
         arm=arm,
@@ -109,7 +109,7 @@ def _row(choice: dict[str, Any], name: str, arm: str, condition: str, entries: l
         mean=float(returns.mean()),
         least=float(returns.min()),
         most=float(returns.max()),
-        success=float(np.mean(told)) if told else None,
+        success=float(np.mean(successes)) if successes else None,
     )
 
 
@@ -128,22 +128,24 @@ def _cells_csv(names: Sequence[str], cells: Sequence[Cell], results: Mapping[str
         if document is None:
             continue
         varied = [cell.choice[name] for name in names]
-        for one in document["evaluation"]["cells"]:
-            figures = [one["episodes"], one["mean"], one["success"]]
+        for entry in document["evaluation"]["cells"]:
+            figures = [entry["episodes"], entry["mean"], entry["success"]]
             digest = document["training"]["digest"]
-            lines.append([cell.key, *varied, cell.seed, one["arm"], one["label"], *figures, digest, f"runs/{cell.key}"])
+            lines.append(
+                [cell.key, *varied, cell.seed, entry["arm"], entry["label"], *figures, digest, f"runs/{cell.key}"]
+            )
     return _csv(["cell", *names, "seed", "arm", "condition", "episodes", "return", "success", "digest", "run"], lines)
 
 
 def _csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> bytes:
-    held = io.StringIO()
-    writer = csv.writer(held, lineterminator="\n")
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
     for line in lines:
         writer.writerow(
             ["" if value is None else text(value) if not isinstance(value, float) else repr(value) for value in line]
         )
-    return held.getvalue().encode()
+    return file.getvalue().encode()
 
 
 def _page(
@@ -153,11 +155,11 @@ def _page(
     results: Mapping[str, dict[str, Any]],
     rows: Sequence[Row],
 ) -> str:
-    there = sum(cell.key in results for cell in cells)
+    done = sum(cell.key in results for cell in cells)
     seeds = sorted({cell.seed for cell in cells})
     parts = [
         f"# {title}",
-        f"{there} of {len(cells)} cells, seeds {', '.join(str(seed) for seed in seeds)}. A training is one figure, the "
+        f"{done} of {len(cells)} cells, seeds {', '.join(str(seed) for seed in seeds)}. A training is one figure, the "
         "mean return of its episodes; over the seeds: interquartile mean with a 95 % bootstrap interval.",
         markdown(*table(names, rows)),
     ]

@@ -17,6 +17,7 @@ from homeo_rl import homeostasis
 from homeo_rl.agents.controller import save_controller
 from homeo_rl.agents.sb3.policies import policy_of
 from homeo_rl.errors import BadUpdate, StorageFault
+from homeo_rl.processes.signals import Stopped
 from homeo_rl.run import Run, slug
 from homeo_rl.spec import RunSpec
 from homeo_rl.storage.event_files import quiet_writers
@@ -29,7 +30,6 @@ from homeo_rl.training.model import build_model, parameter_digest
 from homeo_rl.training.plan import Prepared, TrainingPlan, prepare, whole_steps
 from homeo_rl.training.resume.checkpointer import Checkpointer
 from homeo_rl.training.resume.find_unfinished import find_unfinished, is_longer, purge_events_after, rename_existing
-from homeo_rl.training.resume.resumable import Stopped
 from homeo_rl.training.rl_zoo.run_files import write_run_files
 from homeo_rl.training.starting import begin_with
 from homeo_rl.training.update_guard import UpdateGuard

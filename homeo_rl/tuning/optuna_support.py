@@ -1,4 +1,4 @@
-"""Optuna, where it is installed, without what it says on its own."""
+"""Optuna, where it is installed, without its log and warnings."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def require_journal(storage: Path) -> None:
         raise UsageError(f"--storage {storage}: expected a journal file, found a folder; name a file in it")
     try:
         with storage.open("rb") as file:
-            begins = file.read(1)
-    except OSError:  # there is none yet, or it is told later
+            first = file.read(1)
+    except OSError:  # there is none yet, or it is reported later
         return
-    if begins not in (b"", b"{"):
+    if first not in (b"", b"{"):
         raise UsageError(
             f"--storage {storage}: expected Optuna's journal, found another file; data bases (sqlite:///...) are not "
             "kept: name a new file such as study.journal"

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from homeo_rl.report.decimals import fixed
 from homeo_rl.report.tables import markdown, number
-from homeo_rl.sweeps.cells import text
+from homeo_rl.sweeps.cells import text as text_of
 from homeo_rl.tuning.plan import TuningPlan
 from homeo_rl.tuning.space import lookup
-from homeo_rl.tuning.trials import FEWEST, Row, best_of
+from homeo_rl.tuning.trials import MIN_COMPLETED, Row, best_of
 
 
 def page(plan: TuningPlan, rows: Sequence[Row], shares: Mapping[str, float], failed: Mapping[str, str]) -> str:
@@ -33,41 +33,41 @@ def page(plan: TuningPlan, rows: Sequence[Row], shares: Mapping[str, float], fai
     ]
     best = best_of(rows)
     if best is not None:
-        parts += [_told(plan, rows, best), _best(plan, best)]
+        parts += [_describe_best(plan, rows, best), _best_table(plan, best)]
     if shares:
         header, lines = ["hyper-parameter", "importance"], [[name, fixed(share, 2)] for name, share in shares.items()]
         parts.append("What tells good trials from others (PED-ANOVA; shares of 1):\n\n" + markdown(header, lines))
     else:
-        parts.append(f"With fewer than {FEWEST} completed trials nothing is said about importances.")
-    parts += ["![Values of the trials](history.png)", _all(plan, rows)]
+        parts.append(f"With fewer than {MIN_COMPLETED} completed trials nothing is said about importances.")
+    parts += ["![Values of the trials](history.png)", _trial_table(plan, rows)]
     return "\n\n".join(parts) + "\n"
 
 
-def _told(plan: TuningPlan, rows: Sequence[Row], best: Row) -> str:
+def _describe_best(plan: TuningPlan, rows: Sequence[Row], best: Row) -> str:
     assert best.value is not None
     means = ", ".join(number(mean) for mean in best.means)
-    told = f"Best: trial {best.slot} with **{number(best.value)}** (seeds: {means})."
+    text = f"Best: trial {best.slot} with **{number(best.value)}** (seeds: {means})."
     default = plan.first().keys() == plan.space.keys()
     begun = next((row for row in rows if default and row.slot == 0 and row.state == "complete"), None)
     if begun is not None and begun.value is not None and begun is not best:
-        told += f" Trial 0, the defaults as far as the space holds them, had {number(begun.value)}."
+        text += f" Trial 0, the defaults as far as the space holds them, had {number(begun.value)}."
     complete = sum(row.state == "complete" for row in rows)
     return (
-        f"{told} It is the largest of {complete} noisy figures, so it flatters: train again with seeds that took no "
+        f"{text} It is the largest of {complete} noisy figures, so it flatters: train again with seeds that took no "
         f"part,\n\n    homeo-rl train --preset {plan.out / 'best.yml'} --seed {plan.seed_numbers[-1] + 1}"
     )
 
 
-def _best(plan: TuningPlan, best: Row) -> str:
-    lines = [[name, text(lookup(best.hyperparams, name)), entry.text] for name, entry in plan.space.items()]
+def _best_table(plan: TuningPlan, best: Row) -> str:
+    lines = [[name, text_of(lookup(best.hyperparams, name)), entry.text] for name, entry in plan.space.items()]
     return markdown(["hyper-parameter", "best", "looked for"], lines)
 
 
-def _all(plan: TuningPlan, rows: Sequence[Row]) -> str:
+def _trial_table(plan: TuningPlan, rows: Sequence[Row]) -> str:
     ranked = sorted(rows, key=lambda row: (row.state != "complete", -(row.value or 0.0), row.slot))
     lines = [
         [str(row.slot), row.state, "" if row.value is None else number(row.value)]
-        + [text(lookup(row.hyperparams, name)) for name in plan.space]
+        + [text_of(lookup(row.hyperparams, name)) for name in plan.space]
         for row in ranked
     ]
     return markdown(["trial", "state", "value", *(name.rpartition(".")[2] for name in plan.space)], lines)

@@ -1,4 +1,4 @@
-"""What a tuning is, and everything that can be known of it before torch is loaded."""
+"""The plan of a tuning, and everything that can be known of it before torch is loaded."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from homeo_rl.spec import dump
 from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.hyperparams import load_tuned, param_names, resolve
 from homeo_rl.training.plan import TrainingPlan, prepare
-from homeo_rl.tuning.space import Entry, Space, laid_out, lookup, without
+from homeo_rl.tuning.space import Entry, Space, lay_out, lookup, without
 
 PRUNERS = ("median", "none")
 SAMPLERS = ("tpe", "random")
 
-EVALUATIONS = 10
-"""Of a training, where nothing else is said: what a pruner looks at."""
+DEFAULT_EVALUATIONS = 10
+"""Evaluations during a training, which the pruner looks at, unless their interval is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuningPlan:
-    """What is to be tuned.
+    """What is tuned.
 
     Attributes:
         training: what all trainings share; its hyper-parameters are fixed, its seed is the first one's.
@@ -48,11 +48,11 @@ class TuningPlan:
     sampler: str = "tpe"
     keep: bool = False
     base: dict[str, Any] = field(default_factory=dict)
-    """Hyper-parameters that lie under those that are drawn; `checked` fills it in."""
+    """Hyper-parameters that lie under those that are drawn; `prepare_plan` fills it in."""
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """Plain data: all that decides what is drawn and how it is judged."""
+        """Plain data: all that decides what is drawn and how it is evaluated."""
         training = self.training
         return {
             "algo": training.algo,
@@ -87,30 +87,39 @@ class TuningPlan:
 
         A batch of an on-policy algorithm is never larger than its rollout.
         """
-        made, algo = laid_out(self.space, coordinates, self.base), self.training.algo
-        if not algorithm(algo).off_policy and "batch_size" in made:
+        params, algo = lay_out(self.space, coordinates, self.base), self.training.algo
+        if not algorithm(algo).off_policy and "batch_size" in params:
             under = load_tuned(algo, self.training.env, self.training.agent).hyperparams
-            whole = {"n_steps": made["batch_size"], "n_envs": 1, **resolve(algo, {**under, **made})}
-            made["batch_size"] = min(whole["batch_size"], whole["n_steps"] * whole["n_envs"])
-        return made
+            resolved = {"n_steps": params["batch_size"], "n_envs": 1, **resolve(algo, {**under, **params})}
+            params["batch_size"] = min(resolved["batch_size"], resolved["n_steps"] * resolved["n_envs"])
+        return params
 
     def first(self) -> dict[str, Any]:
         """Return the coordinates of the first trial: what a training without tuning has, where entries hold it."""
         under = load_tuned(self.training.algo, self.training.env, self.training.agent).hyperparams
-        found = {}
+        coordinates = {}
         for name, entry in self.space.items():
-            there = entry.coordinate(lookup(under, name))
-            coordinate = entry.coordinate(entry.first) if there is None and entry.first is not None else there
+            coordinate = entry.coordinate(lookup(under, name))
+            if coordinate is None and entry.first is not None:
+                coordinate = entry.coordinate(entry.first)
             if coordinate is not None:
-                found[name] = coordinate
-        return found
+                coordinates[name] = coordinate
+        return coordinates
 
     def training_of(self, hyperparams: dict[str, Any], seed: int, out: Path) -> TrainingPlan:
         """Return the plan of one training."""
         return replace(self.training, hyperparams=copy.deepcopy(hyperparams), seed=seed, out=out)
 
 
-def checked(plan: TuningPlan) -> TuningPlan:
+@dataclass(frozen=True)
+class TrialJob:
+    """The trial of one slot, as a process gets it."""
+
+    plan: TuningPlan
+    slot: int
+
+
+def prepare_plan(plan: TuningPlan) -> TuningPlan:
     """Check everything about a plan that can be wrong before the first trial, without writing anything.
 
     Returns:
@@ -129,7 +138,7 @@ def checked(plan: TuningPlan) -> TuningPlan:
             raise unknown(f"hyper-parameter of {training.algo} in the space", name.partition(".")[0], names)
     settled, spec = prepare(replace(training, out=plan.out))
     steps = spec.planned
-    freq = training.eval_freq if training.eval_freq > 0 else max(steps // EVALUATIONS, 1)
+    freq = training.eval_freq if training.eval_freq > 0 else max(steps // DEFAULT_EVALUATIONS, 1)
     under = load_tuned(training.algo, training.env, training.agent).hyperparams
     nested = {name: value for name, value in under.items() if isinstance(value, dict)}
     plan = replace(
@@ -147,12 +156,12 @@ def checked(plan: TuningPlan) -> TuningPlan:
             "nothing would be learned; give more, or -params learning_starts:N"
         )
     for corner in _corners(plan.space):
-        made = plan.hyperparams(corner)
+        params = plan.hyperparams(corner)
         try:
-            prepare(plan.training_of(made, training.seed, plan.out))
+            prepare(plan.training_of(params, training.seed, plan.out))
         except UsageError as error:
-            told = ", ".join(f"{name} {lookup(made, name)!r}" for name in plan.space)
-            raise UsageError(f"space: {error} (with {told})") from None
+            values = ", ".join(f"{name} {lookup(params, name)!r}" for name in plan.space)
+            raise UsageError(f"space: {error} (with {values})") from None
     return plan
 
 
@@ -170,13 +179,13 @@ def _check_numbers(plan: TuningPlan) -> None:
 
 def _corners(space: Space) -> list[dict[str, Any]]:
     """Return sets of coordinates in which every choice and every limit appears, and a value between the limits."""
-    tried = {name: _tried(entry) for name, entry in space.items()}
-    most = max(len(values) for values in tried.values())
-    turning = {name: itertools.cycle(values) for name, values in tried.items()}
-    return [{name: next(values) for name, values in turning.items()} for _ in range(most)]
+    extremes = {name: _extremes(entry) for name, entry in space.items()}
+    count = max(len(values) for values in extremes.values())
+    cycles = {name: itertools.cycle(values) for name, values in extremes.items()}
+    return [{name: next(values) for name, values in cycles.items()} for _ in range(count)]
 
 
-def _tried(entry: Entry) -> list[Any]:
+def _extremes(entry: Entry) -> list[Any]:
     if entry.choices:
         return [entry.coordinate(choice) for choice in entry.choices]
     low, high = entry.limits

@@ -49,7 +49,7 @@ class Preset:
     def flags(self) -> dict[str, Any]:
         """Fields that are flags of the same form; the others are merged, name by name."""
         merged = ("hyperparams", "env_kwargs")
-        return {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name not in merged}
+        return {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self) if entry.name not in merged}
 
 
 def read_preset(path: Path) -> Preset:
@@ -60,13 +60,13 @@ def read_preset(path: Path) -> Preset:
     """
     document = read_yaml(path)
     if not isinstance(document.data, dict):
-        names = ", ".join(one.name for one in dataclasses.fields(Preset))
+        names = ", ".join(entry.name for entry in dataclasses.fields(Preset))
         raise UsageError(f"{path}: expected a preset ({names}), got {printable(repr(document.data), 60)}")
-    told = dict(document.data)
-    env = told.get("env")
-    if isinstance(env, str) and env in told and told.pop(env) != told.get("hyperparams"):
+    data = dict(document.data)
+    env = data.get("env")
+    if isinstance(env, str) and env in data and data.pop(env) != data.get("hyperparams"):
         raise UsageError(f"{document.where((env,))}: expected the same as hyperparams, got others; correct one")
-    return parse(Preset, told, where=str(path))
+    return parse(Preset, data, where=str(path))
 
 
 class _Dumper(yaml.SafeDumper):
@@ -79,14 +79,14 @@ class _Dumper(yaml.SafeDumper):
 
 def text_of(preset: Preset, comments: Sequence[str]) -> str:
     """Return a preset as YAML that `read_preset` and ``-conf`` read."""
-    told: dict[str, Any] = {
-        one.name: getattr(preset, one.name)
-        for one in dataclasses.fields(preset)
-        if one.name not in ("eval_freq", "eval_episodes") or getattr(preset, one.name) != one.default
+    data: dict[str, Any] = {
+        entry.name: getattr(preset, entry.name)
+        for entry in dataclasses.fields(preset)
+        if entry.name not in ("eval_freq", "eval_episodes") or getattr(preset, entry.name) != entry.default
     }
-    told["gym_packages"] = list(preset.gym_packages)
-    told[preset.env] = told["hyperparams"] = _plain(preset.hyperparams)
-    body = yaml.dump(told, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
+    data["gym_packages"] = list(preset.gym_packages)
+    data[preset.env] = data["hyperparams"] = _plain(preset.hyperparams)
+    body = yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
     return "".join(f"# {line}\n" for line in comments) + body
 
 

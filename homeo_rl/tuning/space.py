@@ -138,9 +138,9 @@ def default_space(algo: str, agent: str) -> Space:
     """
     names, family = param_names(algo), "off-policy" if algorithm(algo).off_policy else "on-policy"
     document = read_yaml(Path(__file__).parent / "spaces.yaml").data
-    own = document["algorithms"].get(algo, document["families"][family])
-    told = {name: entry for name, entry in own.items() if name in names} | document["agents"].get(agent, {})
-    return {name: parse(Entry, entry, where=f"spaces.yaml: {name}") for name, entry in told.items()}
+    section = document["algorithms"].get(algo, document["families"][family])
+    entries = {name: entry for name, entry in section.items() if name in names} | document["agents"].get(agent, {})
+    return {name: parse(Entry, entry, where=f"spaces.yaml: {name}") for name, entry in entries.items()}
 
 
 def read_space(path: Path) -> Space:
@@ -156,10 +156,10 @@ def read_space(path: Path) -> Space:
             "learning_rate: {low: 1e-4, high: 1e-2, scale: log}"
         )
     space = {}
-    for name, told in document.data.items():
+    for name, entry in document.data.items():
         if not all(name.split(".")):
             raise UsageError(f"{document.where((name,))}: expected a name, dotted for what lies deeper, got {name!r}")
-        space[name] = parse(Entry, told, where=document.where((name,)))
+        space[name] = parse(Entry, entry, where=document.where((name,)))
     within = next((other for name in space for other in space if other.startswith(f"{name}.")), None)
     if within is not None:
         raise UsageError(f"{document.where((within,))}: is part of another entry; give one of them")
@@ -173,22 +173,22 @@ def without(space: Space, fixed: Mapping[str, Any]) -> Space:
 
 def lookup(values: Mapping[str, Any], name: str) -> Any:
     """Return what lies at a dotted name, or None."""
-    found: Any = values
+    inner: Any = values
     for part in name.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+        inner = inner.get(part) if isinstance(inner, Mapping) else None
+    return inner
 
 
-def laid_out(space: Space, coordinates: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
+def lay_out(space: Space, coordinates: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
     """Return hyper-parameters: the values of ``coordinates`` over those of ``under``, mapping by mapping."""
-    made = copy.deepcopy(dict(under))
+    params = copy.deepcopy(dict(under))
     for name, entry in space.items():
         *way, last = name.split(".")
-        inner = made
+        inner = params
         for part in way:
             inner = inner.setdefault(part, {})
         inner[last] = entry.value(coordinates[name])
-    return made
+    return params
 
 
 def _holds(fixed: Mapping[str, Any], name: str) -> bool:

@@ -2,7 +2,7 @@
 
 A slot is one of the trials that were asked for. Its parameters are drawn once. A process that works on it holds
 ``claims/<slot>.lock``, so a trial that is running in the journal while its slot can be locked belongs to a process that
-died: it is marked as failed, and the slot's parameters are put in again.
+died: it is marked as failed, and the slot's parameters are enqueued again.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class JournalLock(JournalFileOpenLock):
 
 
 @contextmanager
-def opened(plan: TuningPlan) -> Iterator[optuna.Study]:
-    """Open the journal's study inside a with block, in which Optuna says nothing.
+def open_study(plan: TuningPlan) -> Iterator[optuna.Study]:
+    """Open the journal's study inside a with block, in which Optuna does not log.
 
     Raises:
         UsageError: the journal, or the folder, is another tuning's.
@@ -77,7 +77,7 @@ def opened(plan: TuningPlan) -> Iterator[optuna.Study]:
         yield study
 
 
-def made_ready(plan: TuningPlan) -> None:
+def prepare_folders(plan: TuningPlan) -> None:
     """Make the folders of a tuning.
 
     Raises:
@@ -85,10 +85,10 @@ def made_ready(plan: TuningPlan) -> None:
     """
     out = plan.out
     try:
-        strange = out.exists() and not (out / "tuning.json").exists() and any(
+        foreign = out.exists() and not (out / "tuning.json").exists() and any(
             path.name not in ("claims", "trials", plan.storage.name) for path in out.iterdir()
         )  # fmt: skip
-        if strange:
+        if foreign:
             raise UsageError(f"{out}: expected a new folder, or a tuning's, found other files; choose another --out")
         for folder in (out / "claims", out / "trials", plan.storage.parent):
             folder.mkdir(parents=True, exist_ok=True)
@@ -102,17 +102,17 @@ def slot_of(trial: FrozenTrial) -> int | None:
     return slot if isinstance(slot, int) else None
 
 
-def ended_slots(study: optuna.Study) -> dict[int, FrozenTrial]:
+def find_ended(study: optuna.Study) -> dict[int, FrozenTrial]:
     """Return the trial that ended each slot."""
-    found: dict[int, FrozenTrial] = {}
+    ended: dict[int, FrozenTrial] = {}
     for trial in study.get_trials(deepcopy=False, states=ENDED):
         slot = slot_of(trial)
         if slot is not None:
-            found.setdefault(slot, trial)
-    return found
+            ended.setdefault(slot, trial)
+    return ended
 
 
-def drawn(study: optuna.Study, plan: TuningPlan, slot: int) -> Trial:
+def ask_for_slot(study: optuna.Study, plan: TuningPlan, slot: int) -> Trial:
     """Begin a trial for a slot, whose claim the caller holds.
 
     Equal histories give equal draws, however often the tuning was interrupted.
@@ -122,21 +122,21 @@ def drawn(study: optuna.Study, plan: TuningPlan, slot: int) -> Trial:
         for trial in trials:
             if trial.state is TrialState.RUNNING and slot_of(trial) in (slot, None):
                 study.tell(trial.number, state=TrialState.FAIL)
-        mine = [trial for trial in trials if slot_of(trial) == slot]
-        if mine:
-            params = max((trial.params or _put_in(trial) for trial in mine), key=len)
+        earlier = [trial for trial in trials if slot_of(trial) == slot]
+        if earlier:
+            params = max((trial.params or find_enqueued(trial) for trial in earlier), key=len)
         else:
             params = plan.first() if slot == 0 else {}
-        if params and not any(trial.state is TrialState.WAITING for trial in mine):
+        if params and not any(trial.state is TrialState.WAITING for trial in earlier):
             study.enqueue_trial(params, user_attrs={"slot": slot})
         study.sampler = _sampler(plan, slot)
         distributions = {name: distribution(entry) for name, entry in plan.space.items()}
         while True:
             asked = study.ask(distributions)
-            told = asked.user_attrs.get("slot")
-            if told is None and not params:
+            enqueued_for = asked.user_attrs.get("slot")
+            if enqueued_for is None and not params:
                 asked.set_user_attr("slot", slot)
-            elif told != slot:  # put in by a process that died then
+            elif enqueued_for != slot:  # enqueued by a process that died then
                 study.tell(asked, state=TrialState.FAIL)
                 continue
             return asked
@@ -159,10 +159,10 @@ def pruner(plan: TuningPlan) -> optuna.pruners.BasePruner:
     return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=plan.looks // 3)
 
 
-def _put_in(trial: FrozenTrial) -> dict[str, Any]:
+def find_enqueued(trial: FrozenTrial) -> dict[str, Any]:
     """Return the parameters of a trial that waits."""
-    told = trial.system_attrs.get("fixed_params", {})
-    return dict(told) if isinstance(told, dict) else {}
+    params = trial.system_attrs.get("fixed_params", {})
+    return dict(params) if isinstance(params, dict) else {}
 
 
 def _sampler(plan: TuningPlan, slot: int) -> optuna.samplers.BaseSampler:
@@ -183,9 +183,9 @@ def _study(plan: TuningPlan) -> optuna.Study:
     except OSError as error:
         raise StorageFault(f"{plan.storage}: cannot be written ({error.strerror}); choose another --storage") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # lines that are no journal's
-        told = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise StorageFault(
-            f"{plan.storage}: expected Optuna's journal, cannot read it ({told}); choose another --storage"
+            f"{plan.storage}: expected Optuna's journal, cannot read it ({reason}); choose another --storage"
         ) from None
 
 
@@ -195,21 +195,22 @@ def _identify(plan: TuningPlan, study: optuna.Study) -> None:
     Raises:
         UsageError: they do not.
     """
-    told, marker = study.user_attrs, plan.out / "tuning.json"
-    if "plan" not in told and study.get_trials(deepcopy=False):
+    attributes, marker = study.user_attrs, plan.out / "tuning.json"
+    if "plan" not in attributes and study.get_trials(deepcopy=False):
         raise UsageError(f"{plan.storage}: expected a journal of homeo-rl tune, found another's; choose another one")
     known = bundle.read_json(marker) if marker.exists() else None
-    if "plan" not in told:
+    if "plan" not in attributes:
         if known is not None:
             raise UsageError(f"{plan.out}: holds the runs of another journal; choose another --out")
         study.set_user_attr("id", uuid.uuid4().hex)
         study.set_user_attr("plan", plan.decisive)
     else:
-        differing = [name for name, value in plan.decisive.items() if told["plan"].get(name) != value]
+        differing = [name for name, value in plan.decisive.items() if attributes["plan"].get(name) != value]
         if differing:
+            name = differing[0]
             raise UsageError(
-                f"{plan.storage}: holds a tuning with another {differing[0]} ({_short(told['plan'].get(differing[0]))} "
-                f"there, {_short(plan.decisive[differing[0]])} asked for); choose another --storage"
+                f"{plan.storage}: holds a tuning with another {name} ({_short(attributes['plan'].get(name))} there, "
+                f"{_short(plan.decisive[name])} asked for); choose another --storage"
             )
     identity = study.user_attrs["id"]
     if known is None:

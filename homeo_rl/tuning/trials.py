@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 
 from homeo_rl.tuning.study_journal import ENDED, slot_of
 
-FEWEST = 10
-"""Completed trials without which nothing is said about what matters."""
+MIN_COMPLETED = 10
+"""Completed trials below which no importances are computed."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +40,23 @@ class Row:
 
 def rows_of(study: optuna.Study) -> list[Row]:
     """Return the trials that ended, by slot."""
-    found = {}
+    rows: dict[int, Row] = {}
     for trial in study.get_trials(deepcopy=False, states=ENDED):
         slot = slot_of(trial)
-        if slot is None or slot in found:
+        if slot is None or slot in rows:
             continue
-        told = trial.user_attrs
+        attributes = trial.user_attrs
         complete = trial.state is TrialState.COMPLETE
-        found[slot] = Row(
+        rows[slot] = Row(
             slot,
-            "complete" if complete else "diverged" if "fault" in told else "pruned",
+            "complete" if complete else "diverged" if "fault" in attributes else "pruned",
             trial.value if complete else list(trial.intermediate_values.values() or [None])[-1],
-            tuple(told.get("means", ())),
-            tuple(told.get("digests", ())),
-            dict(told.get("hyperparams", {})),
+            tuple(attributes.get("means", ())),
+            tuple(attributes.get("digests", ())),
+            dict(attributes.get("hyperparams", {})),
             dict(trial.params),
         )
-    return [found[slot] for slot in sorted(found)]
+    return [rows[slot] for slot in sorted(rows)]
 
 
 def best_of(rows: Sequence[Row]) -> Row | None:
@@ -73,8 +73,8 @@ def importances(study: optuna.Study, rows: Sequence[Row]) -> dict[str, float]:
     Empty where too few trials were completed, or all have the same value.
     """
     values = {row.value for row in rows if row.state == "complete"}
-    if sum(row.state == "complete" for row in rows) < FEWEST or len(values) < 2:
+    if sum(row.state == "complete" for row in rows) < MIN_COMPLETED or len(values) < 2:
         return {}
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    told = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return {name: float(share) for name, share in told.items()}
+    shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: float(share) for name, share in shares.items()}

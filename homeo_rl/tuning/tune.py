@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from homeo_rl.processes.executor import Answer, Executor
+from homeo_rl.processes.executor import Executor, JobResult, Resources
 from homeo_rl.processes.local import LocalExecutor
-from homeo_rl.processes.scheduler import State, Watcher, drive
-from homeo_rl.processes.slots import local_places
+from homeo_rl.processes.progress import ProgressObserver, State
+from homeo_rl.processes.scheduler import drive
+from homeo_rl.processes.slots import local_slots
 from homeo_rl.storage import bundle
-from homeo_rl.sweeps.sweep_spec import Resources
+from homeo_rl.training.estimate import available_memory
 from homeo_rl.training.plan import prepare
 from homeo_rl.tuning.figures import draw_history
 from homeo_rl.tuning.page import page
-from homeo_rl.tuning.plan import TuningPlan
+from homeo_rl.tuning.plan import TrialJob, TuningPlan
 from homeo_rl.tuning.preset import Preset, text_of
-from homeo_rl.tuning.study_journal import ended_slots, made_ready, opened
-from homeo_rl.tuning.trial_job import Job, run_trial
+from homeo_rl.tuning.study_journal import find_ended, open_study, prepare_folders
 from homeo_rl.tuning.trials import Row, best_of, importances, rows_of
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a tuning found so far.
+    """What a tuning has by now.
 
     Attributes:
         rows: trials that ended.
@@ -43,54 +41,55 @@ class Outcome:
     failed: dict[str, str]
 
 
-@contextlib.contextmanager
-def executor_of(workers: int | None, missing: int, watcher: Watcher) -> Iterator[Executor]:
-    """Yield processes of this machine, each with one thread, as many as asked for and of use.
+def executor_of(workers: int | None, missing: int, observer: ProgressObserver) -> LocalExecutor:
+    """Return processes of this machine, each with one thread, as many as asked for and of use.
 
     Raises:
         UsageError: there is no room for one.
     """
-    notes: list[str] = []
-    places, _ = local_places(workers, Resources(), notes)
-    for text in notes:
-        watcher.note(text)
-    with LocalExecutor(run_trial, max(min(places, missing), 1)) as processes:
-        yield processes
+    slots, _ = local_slots(workers, Resources(), available_memory(), observer.note)
+    return LocalExecutor("homeo_rl.tuning.run_trial:run_trial", max(min(slots, missing), 1))
 
 
 def missing_slots(plan: TuningPlan) -> list[int]:
     """Return the slots that no trial has ended, after making the tuning's folder if there is none."""
-    made_ready(plan)
-    with opened(plan) as study:
-        done = ended_slots(study)
+    prepare_folders(plan)
+    with open_study(plan) as study:
+        done = find_ended(study)
     return [slot for slot in range(plan.trials) if slot not in done]
 
 
-def tune(plan: TuningPlan, missing: Sequence[int], executor: Executor, watcher: Watcher) -> Outcome:
+def tune(plan: TuningPlan, missing: Sequence[int], executor: Executor, observer: ProgressObserver) -> Outcome:
     """Carry out the missing slots, and write preset, summary and picture.
 
     Args:
-        plan: a checked one.
+        plan: of `prepare_plan`.
         missing: slots to be ended.
         executor: what carries them out.
-        watcher: is told.
+        observer: is shown the progress.
 
     Raises:
-        Stopped: a signal; the same command goes on.
+        Stopped: a signal; the same command resumes.
         StorageFault: folder or journal cannot be written or read.
     """
-    jobs = {f"{slot:04d}": Job(plan, slot) for slot in missing}
-    state = State(plan.trials, executor.places, done=plan.trials - len(missing))
+    jobs = {f"{slot:04d}": TrialJob(plan, slot) for slot in missing}
+    state = State(plan.trials, executor.slots, done=plan.trials - len(missing))
+
+    def tidy(key: str, result: JobResult) -> None:
+        if result.state == "done":
+            with open_study(plan) as study:
+                _tidy(plan, rows_of(study))
+
     try:
-        drive(jobs, executor, state, _Tidy(plan, watcher))
+        drive(jobs, executor, state, observer, tidy)
     finally:
-        outcome = written(plan, state.failed, state.done - (plan.trials - len(missing)))
+        outcome = write_outcome(plan, state.failed, state.done - (plan.trials - len(missing)))
     return outcome
 
 
-def written(plan: TuningPlan, failed: dict[str, str] | None = None, ran: int = 0) -> Outcome:
-    """Write what the journal tells by now: ``best.yml``, ``summary.md`` and ``history.png``."""
-    with opened(plan) as study:
+def write_outcome(plan: TuningPlan, failed: dict[str, str] | None = None, ran: int = 0) -> Outcome:
+    """Write the state of the journal: ``best.yml``, ``summary.md`` and ``history.png``."""
+    with open_study(plan) as study:
         rows = rows_of(study)
         shares = importances(study, rows)
     best = best_of(rows)
@@ -145,28 +144,3 @@ def _tidy(plan: TuningPlan, rows: Sequence[Row]) -> None:
     for row in rows:
         if not plan.keep and (best is None or row.slot != best.slot):
             shutil.rmtree(plan.out / "trials" / f"{row.slot:04d}", ignore_errors=True)
-
-
-class _Tidy:
-    """A watcher that hears from another one's journal: it tells values, and keeps the disk from filling."""
-
-    def __init__(self, plan: TuningPlan, watcher: Watcher) -> None:
-        self.plan, self.watcher = plan, watcher
-
-    def show(self, state: State) -> None:
-        """Pass on."""
-        self.watcher.show(state)
-
-    def ended(self, key: str, state: State, answer: Answer) -> None:
-        """Tell how the trial ended, and what is best now."""
-        told: Any = None
-        if answer.state == "done":
-            with opened(self.plan) as study:
-                rows = rows_of(study)
-            _tidy(self.plan, rows)
-            told = (next((row for row in rows if row.slot == int(key)), None), best_of(rows))
-        self.watcher.ended(key, state, Answer(answer.state, answer.message, answer.trace, answer.seconds, told))
-
-    def note(self, text: str) -> None:
-        """Pass on."""
-        self.watcher.note(text)

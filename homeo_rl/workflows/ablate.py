@@ -6,17 +6,18 @@ initial potential, but a constant current that is learned just as freely.
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from homeo_rl.degradations import load_suite
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import EnvironmentFault, UsageError
 from homeo_rl.evaluation.evaluate import evaluate
 from homeo_rl.evaluation.plan import Plan
+from homeo_rl.processes.executor import JobResult, ProgressCallback
+from homeo_rl.processes.local import LocalExecutor
+from homeo_rl.processes.progress import ProgressObserver, State
+from homeo_rl.processes.scheduler import drive
 from homeo_rl.storage import bundle
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.training.train import train
@@ -58,55 +59,51 @@ class Done(NamedTuple):
     folders: tuple[Path, ...]
 
 
-def ablate(plan: AblationPlan, *, workers: int, on_done: Callable[[Done], None] = lambda _: None) -> list[Done]:
+def ablate(plan: AblationPlan, *, workers: int, observer: ProgressObserver) -> list[Done]:
     """Train and evaluate every arm with every seed; what an earlier call finished is taken from its folder.
 
     Args:
         plan: what to compare.
         workers: processes.
-        on_done: told of each training.
+        observer: is shown the progress.
 
     Raises:
         UsageError: the plan does not fit.
+        Stopped: a signal; the same plan resumes.
     """
-    jobs = [(plan, arm, seed) for seed in range(plan.seeds) for arm in plan.arms]
-    found = []
-    for done in _outcomes(jobs, workers):
-        on_done(done)
-        found.append(done)
-    return sorted(found, key=lambda done: (plan.arms.index(done.arm), done.seed))
+    jobs = {f"{arm} seed {seed}": (plan, arm, seed) for seed in range(plan.seeds) for arm in plan.arms}
+    trainings: list[Done] = []
+
+    def collect(key: str, result: JobResult) -> None:
+        if result.state == "failed":
+            raise result.error or EnvironmentFault(f"{key}: {result.message}")
+        trainings.append(result.result)
+
+    with LocalExecutor("homeo_rl.workflows.ablate:run_arm", max(min(workers, len(jobs)), 1)) as executor:
+        drive(jobs, executor, State(len(jobs), executor.slots), observer, collect)
+    return sorted(trainings, key=lambda done: (plan.arms.index(done.arm), done.seed))
 
 
-def _outcomes(jobs: list[tuple[AblationPlan, str, int]], workers: int) -> Iterator[Done]:
-    if workers < 2:
-        yield from (_one(*job) for job in jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(_one, *job) for job in jobs]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _one(plan: AblationPlan, arm: str, seed: int) -> Done:
+def run_arm(job: tuple[AblationPlan, str, int], report: ProgressCallback) -> JobResult:
+    """Train and evaluate one arm with one seed; the task of the executor."""
+    plan, arm, seed = job
     folder = plan.out / arm.replace(" ", "") / f"seed-{seed}"
     hyperparams = dict(plan.training.hyperparams)
     hyperparams["agent_kwargs"] = {**hyperparams.get("agent_kwargs", {}), **ARMS[arm]}
     training = replace(plan.training, seed=seed, out=folder, hyperparams=hyperparams)
     # What a finished training must agree with to be taken for this one.
-    told = {"training": repr(replace(training, command="")), "episodes": plan.episodes, "cuts": list(plan.cuts)}
+    settings = {"training": repr(replace(training, command="")), "episodes": plan.episodes, "cuts": list(plan.cuts)}
     marker = plan.out / arm.replace(" ", "") / f"seed-{seed}.json"
     if marker.exists():
         known = bundle.read_json(marker)
-        if {key: known.get(key) for key in told} != told:
+        if {key: known.get(key) for key in settings} != settings:
             raise UsageError(f"{plan.out}: holds another ablation (arm {arm}, seed {seed}); choose another --out")
-        return Done(arm, seed, tuple(folder / name for name in known["folders"]))
-    run = train(training)  # which goes on where it was cut off
+        return JobResult("done", result=Done(arm, seed, tuple(folder / name for name in known["folders"])))
+    steps = plan.training.steps or 0
+    report("training", 0, steps, "")
+    run = train(training, report=lambda done, _: report("training", done, steps, ""))  # resumes an interrupted one
     base = Plan(suite=load_suite("clean"), arms=("none",), episodes=plan.episodes, seed=0)
     results = [evaluate(run, replace(base, time_steps=cut), workers=1) for cut in plan.cuts or (None,)]
     names = [str(result.folder.relative_to(folder)) for result in results]
-    bundle.write_json(marker, {**told, "folders": names})
-    return Done(arm, seed, tuple(folder / name for name in names))
+    bundle.write_json(marker, {**settings, "folders": names})
+    return JobResult("done", result=Done(arm, seed, tuple(folder / name for name in names)))

@@ -183,7 +183,7 @@ def test_a_lost_worker_is_replaced(workers: Callable[..., SupervisedVecEnv], cap
     rng = np.random.default_rng(os.getpid())  # another step every time
     seen = set()
     for how, why in LOST.items():
-        ours._seats[1].restarts = 0
+        ours._workers[1].restarts = 0
         ours.seed(how)
         theirs.seed(how)
         before = ours.reset()
@@ -458,7 +458,7 @@ def test_training_outlives_its_workers(tmp_path: Path, monkeypatch: pytest.Monke
     seen: list[SupervisedVecEnv] = []
 
     def step_async(self: SupervisedVecEnv, actions: np.ndarray) -> None:
-        if self.num_envs == 2 and self._place.steps in (20, 70):
+        if self.num_envs == 2 and self._settings.steps in (20, 70):
             seen.append(self)
             os.kill(self.env_method("whoami", indices=1)[0], signal.SIGKILL)
         before(self, actions)
@@ -504,8 +504,8 @@ def test_a_cut_between_a_loss_and_the_next_step(tmp_path: Path, monkeypatch: pyt
     def call(self: checkpointer.Checkpointer) -> None:
         env = self.model.env
         assert isinstance(env, SupervisedVecEnv)
-        if self.model.num_timesteps in (64, 128, 256) and env._place.steps:  # not right after coming back
-            os.kill(env._place.handles[1]._process.pid, signal.SIGKILL)
+        if self.model.num_timesteps in (64, 128, 256) and env._settings.steps:  # not right after coming back
+            os.kill(env._settings.processes[1]._process.pid, signal.SIGKILL)
         before(self)
 
     monkeypatch.setattr(checkpointer.Checkpointer, "__call__", call)

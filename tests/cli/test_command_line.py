@@ -24,8 +24,9 @@ from homeo_rl.cli.common import print_next
 from homeo_rl.cli.exits import exit_of
 from homeo_rl.cli.parsing import parse, parser_of, spellings
 from homeo_rl.errors import Finding, UsageError, unknown
-from homeo_rl.processes.executor import Answer, Answered, Event
-from homeo_rl.processes.scheduler import State, drive
+from homeo_rl.processes.executor import Event, JobFinished, JobResult
+from homeo_rl.processes.progress import State
+from homeo_rl.processes.scheduler import drive
 from homeo_rl.run import Run
 from homeo_rl.spec import RunSpec
 
@@ -235,19 +236,19 @@ def test_without_a_display_nobody_opens_a_window(
 class Slow:
     """An executor whose one job ends when it is asked to stop, and notes in what order things happen."""
 
-    free, places = 1, 1
+    free, slots = 1, 1
 
     def __init__(self, log: list[str]) -> None:
         self.log, self.turns, self.stopped = log, 0, False
 
-    def give(self, key: str, job: Any) -> None:
+    def submit(self, key: str, job: Any) -> None:
         self.free = 0
 
     def events(self, timeout: float) -> list[Event]:
         self.turns += 1
         if self.turns == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return [Answered("one", Answer("stopped"))] if self.stopped else []
+        return [JobFinished("one", JobResult("stopped"))] if self.stopped else []
 
     def stop(self) -> None:
         self.log.append("asked to stop")
@@ -260,7 +261,7 @@ class Listens:
 
     def show(self, state: State) -> None: ...
 
-    def ended(self, key: str, state: State, answer: Answer) -> None: ...
+    def show_result(self, key: str, state: State, result: JobResult) -> None: ...
 
     def note(self, text: str) -> None:
         self.log.append(text)

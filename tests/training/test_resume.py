@@ -27,12 +27,12 @@ from trainings import CASES, Cut, cut_at, files_of, plan
 
 from homeo_rl.cli import main
 from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.processes.signals import Stopped
 from homeo_rl.run import Run
 from homeo_rl.storage import bundle
 from homeo_rl.training import estimate as estimates
 from homeo_rl.training import logger
 from homeo_rl.training.resume import checkpointer, snapshot
-from homeo_rl.training.resume.resumable import Stopped
 from homeo_rl.training.train import train
 
 
@@ -289,7 +289,7 @@ def test_a_signal_that_cannot_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         steps[0] += 1
         if steps[0] == 3:
             self.signals.ask(signal.SIGTERM)
-            self.signals._on_deadline(signal.SIGALRM, None)
+            self.signals._insist(signal.SIGALRM, None)
 
     before = checkpointer.Checkpointer.__call__
     with monkeypatch.context() as patch:

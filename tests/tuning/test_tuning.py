@@ -25,14 +25,20 @@ from homeo_rl.errors import UsageError
 from homeo_rl.storage.locks import hold_lock
 from homeo_rl.training.algorithms import ALGORITHMS
 from homeo_rl.training.plan import TrainingPlan
-from homeo_rl.tuning.plan import TuningPlan, checked
+from homeo_rl.tuning.plan import TrialJob, TuningPlan, prepare_plan
 from homeo_rl.tuning.preset import Preset, read_preset, text_of
-from homeo_rl.tuning.run_trial import _Evaluations, _Pruned, carry_out
+from homeo_rl.tuning.run_trial import _Evaluations, _Pruned, run_trial
 from homeo_rl.tuning.space import Entry, default_space, read_space, without
-from homeo_rl.tuning.study_journal import JournalLock, distribution, drawn, made_ready, opened, slot_of
-from homeo_rl.tuning.trial_job import Job
-from homeo_rl.tuning.trials import FEWEST, best_of, importances, rows_of
-from homeo_rl.tuning.tune import written
+from homeo_rl.tuning.study_journal import (
+    JournalLock,
+    ask_for_slot,
+    distribution,
+    open_study,
+    prepare_folders,
+    slot_of,
+)
+from homeo_rl.tuning.trials import MIN_COMPLETED, best_of, importances, rows_of
+from homeo_rl.tuning.tune import write_outcome
 
 SPACE = """
 learning_rate: {low: 1e-4, high: 1e-2, scale: log, schedule: lin, first: 1e-3}
@@ -49,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a space, in which a tuning was killed at its second trial and gone on with."""
     place = tmp_path_factory.mktemp("tuning")
     (place / "space.yml").write_text(SPACE)
-    process = subprocess.Popen(words_of(place, "cut"), **surroundings(place))
+    process = subprocess.Popen(words_of(place, "cut"), **environment_of(place))
     deadline = time.monotonic() + 300
     while not (place / "cut" / "trials" / "0001" / "seed-0" / "run.json").exists():
         assert process.poll() is None, process.communicate()
@@ -73,7 +79,7 @@ def words_of(place: Path, name: str, *more: str) -> list[str]:
     ]
 
 
-def surroundings(place: Path) -> dict[str, Any]:
+def environment_of(place: Path) -> dict[str, Any]:
     path = os.pathsep.join([str(Path(__file__).parents[1] / "support"), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return {"cwd": place, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -84,7 +90,7 @@ def told(folder: Path) -> dict[str, dict[str, Any]]:
     """Return what the tuning that was killed says when it is gone on with, and one by two processes without a cut."""
     found = {}
     for name, more in (("cut", ()), ("whole", ("--workers", "2"))):
-        done = subprocess.run(words_of(folder, name, *more), check=False, **surroundings(folder))
+        done = subprocess.run(words_of(folder, name, *more), check=False, **environment_of(folder))
         assert done.returncode == 0, done.stderr
         for word in ("optuna", "Warning", "[I "):
             assert word not in done.stderr, done.stderr
@@ -114,8 +120,8 @@ def plan_in(place: Path, **changes: Any) -> TuningPlan:
         seeds=1,
         episodes=2,
     )
-    plan = checked(replace(plan, **changes))
-    made_ready(plan)
+    plan = prepare_plan(replace(plan, **changes))
+    prepare_folders(plan)
     return plan
 
 
@@ -315,7 +321,7 @@ def test_every_algorithm_and_agent_has_a_space(algo: str, agent: str, tmp_path: 
     """All ends and choices can be trained with, and the first trial is what a training without tuning has."""
     training = TrainingPlan(algo=algo, env="toy_envs:Point-v0", agent=agent, steps=20_000)
     space = default_space(algo, agent)
-    plan = checked(TuningPlan(training=training, space=space, out=tmp_path, storage=tmp_path / "journal"))
+    plan = prepare_plan(TuningPlan(training=training, space=space, out=tmp_path, storage=tmp_path / "journal"))
     first = plan.first()
     assert first.keys() == plan.space.keys()
     made = plan.hyperparams(first)
@@ -359,7 +365,7 @@ def test_drawn_numbers_are_short() -> None:
 def test_batches_are_no_larger_than_rollouts(tmp_path: Path) -> None:
     training = TrainingPlan(algo="ppo", env="toy_envs:Point-v0", steps=20_000)
     space = {name: default_space("ppo", "popsan")[name] for name in ("n_steps", "batch_size")}
-    plan = checked(TuningPlan(training=training, space=space, out=tmp_path, storage=tmp_path / "journal"))
+    plan = prepare_plan(TuningPlan(training=training, space=space, out=tmp_path, storage=tmp_path / "journal"))
     assert plan.hyperparams({"n_steps": 5, "batch_size": 9}) == {"n_steps": 32, "batch_size": 32 * 4}
     assert plan.hyperparams({"n_steps": 9, "batch_size": 9}) == {"n_steps": 512, "batch_size": 512}
 
@@ -374,15 +380,15 @@ def test_what_is_fixed_is_not_looked_for() -> None:
 def test_a_dead_process_leaves_its_parameters(tmp_path: Path) -> None:
     """Whatever it died of: running, put in and not begun, or before the trial knew its slot."""
     plan = plan_in(tmp_path)
-    with opened(plan) as study:
-        first = drawn(study, plan, 1).params  # and its process dies
+    with open_study(plan) as study:
+        first = ask_for_slot(study, plan, 1).params  # and its process dies
         study.ask()  # this one's died before it was told
         study.enqueue_trial({"n_steps": 3}, user_attrs={"slot": 2})  # and this one's before it began
-        trial = drawn(study, plan, 1)
+        trial = ask_for_slot(study, plan, 1)
         assert trial.params == first
         states = [one.state.name for one in study.get_trials()]
         assert states == ["FAIL", "FAIL", "FAIL", "RUNNING"]
-        other = drawn(study, plan, 2)
+        other = ask_for_slot(study, plan, 2)
         assert other.params["n_steps"] == 3
         assert trial.number not in [one.number for one in study.get_trials(states=[TrialState.FAIL])]
 
@@ -393,11 +399,11 @@ def test_draws_do_not_depend_on_interruptions(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
         plan = plan_in(tmp_path / name, trials=13)
-        with opened(plan) as study:
+        with open_study(plan) as study:
             for slot in range(12):
                 if name == "b" and slot in (3, 11):
-                    drawn(study, plan, slot)  # dies
-                trial = drawn(study, plan, slot)
+                    ask_for_slot(study, plan, slot)  # dies
+                trial = ask_for_slot(study, plan, slot)
                 study.tell(
                     trial, trial.params["gamma"] + 0.1 * trial.params["n_steps"] if "gamma" in trial.params else 0
                 )
@@ -408,8 +414,8 @@ def test_draws_do_not_depend_on_interruptions(tmp_path: Path) -> None:
 
 def test_only_one_process_is_at_a_slot(tmp_path: Path) -> None:
     plan = plan_in(tmp_path)
-    with opened(plan), hold_lock(plan.out / "claims" / "0001.lock", wait=False):
-        assert carry_out(Job(plan, 1), lambda *told: None).state == "held"
+    with open_study(plan), hold_lock(plan.out / "claims" / "0001.lock", wait=False):
+        assert run_trial(TrialJob(plan, 1), lambda *told: None).state == "locked_elsewhere"
 
 
 def test_pruning(tmp_path: Path) -> None:
@@ -417,25 +423,25 @@ def test_pruning(tmp_path: Path) -> None:
     plan = plan_in(tmp_path)
     assert plan.looks == 10
     path = tmp_path / "evaluations.npz"
-    with opened(plan) as study:
+    with open_study(plan) as study:
         for slot in range(5):
-            trial = drawn(study, plan, slot)
+            trial = ask_for_slot(study, plan, slot)
             for step in range(10):
                 trial.report(1.0, step)
             study.tell(trial, 1.0)
         for seen, pruner in ((2, "median"), (6, "median"), (6, "none")):
             if pruner == "none":
                 study.pruner = optuna.pruners.NopPruner()
-            watched = _Evaluations(drawn(study, plan, 5), path, 0)
-            watched.look()  # there is nothing yet
+            watched = _Evaluations(ask_for_slot(study, plan, 5), path, 0)
+            watched.report_new()  # there is nothing yet
             for count in range(1, seen + 1):
                 np.savez(path, results=np.zeros((count, 2)))
                 os.utime(path, ns=(count, count))
                 if pruner == "median" and count == 4:
                     with pytest.raises(_Pruned):
-                        watched.look()
+                        watched.report_new()
                     break
-                watched.look()
+                watched.report_new()
             values = study.get_trials()[-1].intermediate_values
             assert len(values) == (4 if (seen, pruner) == (6, "median") else seen)
             path.unlink()
@@ -443,14 +449,14 @@ def test_pruning(tmp_path: Path) -> None:
 
 def test_what_matters(tmp_path: Path) -> None:
     """Values that come of gamma alone make it the most important; before there are enough of them nothing is said."""
-    plan = plan_in(tmp_path, trials=FEWEST)
-    with opened(plan) as study:
-        for slot in range(FEWEST):
+    plan = plan_in(tmp_path, trials=MIN_COMPLETED)
+    with open_study(plan) as study:
+        for slot in range(MIN_COMPLETED):
             assert importances(study, rows_of(study)) == {}
-            trial = drawn(study, plan, slot)
+            trial = ask_for_slot(study, plan, slot)
             trial.set_user_attr("hyperparams", plan.hyperparams(trial.params))
             study.tell(trial, -trial.params["gamma"])
-    found = written(plan)
+    found = write_outcome(plan)
     assert max(found.importances, key=lambda name: found.importances[name]) == "gamma"
     assert sum(found.importances.values()) == pytest.approx(1.0)
     assert found.best is not None
@@ -462,8 +468,8 @@ def test_what_matters(tmp_path: Path) -> None:
 
 def test_numbers_that_are_not_finite_are_the_parameters_fault(tmp_path: Path) -> None:
     plan = plan_in(tmp_path, env="toy_envs:BadReward-v0", trials=1)
-    assert carry_out(Job(plan, 0), lambda *told: None).state == "done"
-    with opened(plan) as study:
+    assert run_trial(TrialJob(plan, 0), lambda *told: None).state == "done"
+    with open_study(plan) as study:
         (row,) = rows_of(study)
         assert row.state == "diverged"
         assert best_of([row]) is None
@@ -478,38 +484,38 @@ def test_failures_are_kept_and_tried_again(tmp_path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr("homeo_rl.tuning.run_trial.train", refuse)
         with pytest.raises(UsageError):
-            carry_out(Job(plan, 0), lambda *told: None)
-    with opened(plan) as study:
+            run_trial(TrialJob(plan, 0), lambda *told: None)
+    with open_study(plan) as study:
         (failed,) = study.get_trials()
         assert failed.state is TrialState.FAIL
         assert failed.user_attrs["fault"] == "no"
-        assert drawn(study, plan, 0).params == failed.params
+        assert ask_for_slot(study, plan, 0).params == failed.params
 
 
 def test_journals_and_folders_belong_together(tmp_path: Path) -> None:
     plan = plan_in(tmp_path)
-    with opened(plan):
+    with open_study(plan):
         pass
     for other, told in (
         (replace(plan, seeds=2), "another seeds"),
         (replace(plan, storage=tmp_path / "other.journal"), "another journal"),
         (replace(plan, out=tmp_path / "elsewhere"), "give that as --out"),
     ):
-        made_ready(other)
-        with pytest.raises(UsageError, match=told), opened(other):
+        prepare_folders(other)
+        with pytest.raises(UsageError, match=told), open_study(other):
             pass
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(UsageError, match="found other files"):
-        made_ready(replace(plan, out=tmp_path / "mine"))
-    with opened(replace(plan, trials=99)):
+        prepare_folders(replace(plan, out=tmp_path / "mine"))
+    with open_study(replace(plan, trials=99)):
         pass  # more of the same
 
 
 def test_half_a_line_of_a_dead_process_is_cut_off(tmp_path: Path) -> None:
     plan = plan_in(tmp_path)
-    with opened(plan) as study:
-        before = drawn(study, plan, 0).params
+    with open_study(plan) as study:
+        before = ask_for_slot(study, plan, 0).params
     whole = plan.storage.read_bytes()
     plan.storage.write_bytes(whole + b'{"op_code":4,"work')
     lock = JournalLock(plan.storage)
@@ -517,8 +523,8 @@ def test_half_a_line_of_a_dead_process_is_cut_off(tmp_path: Path) -> None:
     lock.release()
     assert plan.storage.read_bytes() == whole
     plan.storage.write_bytes(whole + b'{"op_code":4,"work')
-    with opened(plan) as study:
-        assert drawn(study, plan, 0).params == before
+    with open_study(plan) as study:
+        assert ask_for_slot(study, plan, 0).params == before
 
 
 def test_something_else_than_a_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ class Ablate(Common):
     """Train an agent with and without initial potentials and a last-step read-out, over seeds, and compare."""
 
     out: Path
-    """Folder for all runs, the table and the picture; the same command goes on where it was cut off."""
+    """Folder for all runs, the table and the picture; the same command resumes."""
     algo: str = "ppo"
     """ppo, a2c, sac, td3 or ddpg."""
     env: str = "InvertedPendulum-v5"
@@ -50,6 +50,7 @@ def run(args: Ablate, words: list[str]) -> dict[str, Any]:
 
     from homeo_rl.cli.console import Bars, print_table
     from homeo_rl.errors import unknown
+    from homeo_rl.processes.progress import BarObserver
     from homeo_rl.report.figures import draw_returns
     from homeo_rl.report.statistics import cells, read_scores
     from homeo_rl.training.params import parse_params
@@ -70,9 +71,9 @@ def run(args: Ablate, words: list[str]) -> dict[str, Any]:
     )
     with Bars(enabled=args.progress).show() as bars:
         bars.start(f"{args.algo} {args.agent} on {args.env}", len(arms) * args.num_seeds)
-        found = ablate(plan, workers=args.workers or os.cpu_count() or 1, on_done=lambda _: bars.advance())
+        trainings = ablate(plan, workers=args.workers or os.cpu_count() or 1, observer=BarObserver(bars))
     rows = []
-    for done in found:
+    for done in trainings:
         for steps, folder in zip(cuts or (None,), done.folders, strict=True):
             label = "whole decisions" if steps is None else f"T = {steps}"
             episodes = read_scores(folder / "scores.csv")

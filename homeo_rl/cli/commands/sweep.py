@@ -43,7 +43,7 @@ def run(args: Sweep, words: list[str]) -> dict[str, Any]:
 
     from homeo_rl.cli.console import print_table
     from homeo_rl.errors import Finding
-    from homeo_rl.sweeps.live_table import Board
+    from homeo_rl.sweeps.live_table import LiveTable
     from homeo_rl.sweeps.store import Store
     from homeo_rl.sweeps.sweep import check_all, executor_of, plan_of, summarise
     from homeo_rl.sweeps.sweep import run as run_sweep
@@ -58,8 +58,8 @@ def run(args: Sweep, words: list[str]) -> dict[str, Any]:
         return {"out": str(args.out), "cells": len(lines), "missing": len(missing), "list": listed}
     completed, failed = 0, {}
     if plan.missing(store):
-        board = Board({cell.key: cell for cell in plan.cells}, enabled=args.progress)
-        with executor_of(plan, workers=args.workers, ray=args.ray, watcher=board) as executor, board.shown():
+        board = LiveTable({cell.key: cell for cell in plan.cells}, enabled=args.progress)
+        with executor_of(plan, workers=args.workers, ray=args.ray, observer=board) as executor, board.display():
             outcome = run_sweep(plan, store, executor, board, command=command_line(words))
         rows, completed, failed = outcome.rows, outcome.ran, outcome.failed
     else:

@@ -75,20 +75,20 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
     plan = _plan(args, words)  # errors in it are reported before anything is written or torch is imported
 
     from homeo_rl.cli.console import Bars
-    from homeo_rl.tuning.progress import Watch
-    from homeo_rl.tuning.tune import executor_of, missing_slots, tune, written
+    from homeo_rl.tuning.progress import TrialProgress
+    from homeo_rl.tuning.tune import executor_of, missing_slots, tune, write_outcome
 
     missing = missing_slots(plan)
     if missing:
         bars = Bars(enabled=args.progress)
         before = plan.trials - len(missing)
-        watch = Watch(bars, before=before, verbose=args.progress)
+        watch = TrialProgress(bars, before=before, verbose=args.progress)
         with executor_of(args.workers, len(missing), watch) as executor, bars.show():
             finished = f" ({before} trials finished before)" if before else ""
             bars.start(f"{args.algo} {args.agent} on {args.env}{finished}", len(missing))
             outcome = tune(plan, missing, executor, watch)
     else:
-        outcome = written(plan)
+        outcome = write_outcome(plan)
     best = outcome.best if outcome.best is not None and outcome.best.value is not None else None
     result = _result(plan, outcome, best)
     if best is not None:
@@ -107,7 +107,7 @@ def _plan(args: Tune, words: list[str]) -> Any:
     from homeo_rl.run import slug
     from homeo_rl.training.params import environment_arguments, parse_params
     from homeo_rl.training.plan import TrainingPlan
-    from homeo_rl.tuning.plan import TuningPlan, checked
+    from homeo_rl.tuning.plan import TuningPlan, prepare_plan
     from homeo_rl.tuning.space import default_space, read_space
 
     out = args.out or Path("runs/tune") / f"{args.algo}-{args.agent}-{slug(args.env)}"
@@ -130,7 +130,7 @@ def _plan(args: Tune, words: list[str]) -> Any:
         TuningPlan, args, training=training, space=space, out=out, storage=storage, trials=args.n_trials,
         seeds=args.num_seeds, keep=args.keep_runs,
     )  # fmt: skip
-    return checked(plan)
+    return prepare_plan(plan)
 
 
 def _result(plan: Any, outcome: Any, best: Any) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from homeo_rl.agents.controller import save_controller
 from homeo_rl.agents.sb3.policies import policy_of
 from homeo_rl.errors import StorageFault
+from homeo_rl.processes.signals import Signals, Stopped
 from homeo_rl.run import Run
 from homeo_rl.training.resume.checkpoints import Checkpoints
-from homeo_rl.training.resume.resumable import Signals, Stopped
 from homeo_rl.training.resume.snapshot import Snapshot, capture, restore, restore_generators
 
 

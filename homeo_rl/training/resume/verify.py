@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from homeo_rl.errors import UsageError
+from homeo_rl.processes.signals import Stopped
 from homeo_rl.run import Run
 from homeo_rl.training.plan import plan_of_run
-from homeo_rl.training.resume.resumable import Stopped
 from homeo_rl.training.train import train
 
 
