@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from homeo_rl.agents.controller import Controller, require_spiking
 from homeo_rl.degradations.protocol import Condition
-from homeo_rl.degradations.suites import plain
+from homeo_rl.degradations.suites import suite_to_dicts
 from homeo_rl.envs.make import load_modules, make_env, width_advice
 from homeo_rl.envs.time_limit import tell as tell_limit
 from homeo_rl.errors import HomeoError, UsageError
@@ -182,7 +182,7 @@ def _reason_against(condition: Condition, plan: Plan, run: Run, controller: Cont
                 env.reset(seed=0, options=route.options)
             except UsageError as error:
                 raise UsageError(f"--routes: route {number}: {error}") from None
-        return condition.reason_against(env, spiking=isinstance(controller.network, SpikingNetwork))
+        return condition.incompatibility(env, spiking=isinstance(controller.network, SpikingNetwork))
     finally:
         env.close()
 
@@ -258,7 +258,7 @@ def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
     told = {
         **content,
         "key": key,
-        "conditions": plain(plan.suite),
+        "conditions": suite_to_dicts(plan.suite),
         "command": command,
         "modules": list(run.spec.modules),  # with those of the command: whoever plays an episode again needs them
     }

@@ -139,7 +139,7 @@ def rollout(
     envs: list[Env] = []
     try:
         for place in range(count):
-            envs.append(condition.wrap(new_env(), session.controller.spread))
+            envs.append(condition.wrap(new_env(), session.controller.observation_std))
             slots.append(_begin(session, place, envs[-1], waiting.pop(0), condition, options, fresh=True))
         while slots:
             ended = _advance(session, slots, normal, on_step)

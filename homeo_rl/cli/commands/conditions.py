@@ -24,25 +24,15 @@ class Conditions(Common):
 def run(args: Conditions, words: list[str]) -> dict[str, Any]:
     """List the conditions of a suite."""
     from homeo_rl.cli.console import print_table
-    from homeo_rl.degradations.protocol import fields_of
     from homeo_rl.degradations.suites import load_suite
     from homeo_rl.envs.make import load_modules
 
     load_modules(args.gym_packages)
     suite = load_suite(args.suite)
-    listed: list[dict[str, Any]] = [
-        {
-            "name": one.label,
-            "severity": one.severity,
-            "onset": one.onset,
-            "env": one.env,
-            "degradations": [fields_of(part) for part in one.degradations],
-        }
-        for one in suite.conditions
-    ]
+    listed = [{**condition.to_dict(), "name": condition.label} for condition in suite.conditions]
     rows = [
-        [one["name"], f"{one['severity']:g}", str(one["onset"]), one["env"], "; ".join(map(_told, one["degradations"]))]
-        for one in listed
+        [each["name"], f"{each['severity']:g}", str(each["onset"]), each["env"], _damage(each["degradations"])]
+        for each in listed
     ]
     print_table(
         f"suite {suite.name} version {suite.version}", ["condition", "severity", "onset", "env", "damage"], rows
@@ -50,6 +40,9 @@ def run(args: Conditions, words: list[str]) -> dict[str, Any]:
     return {"suite": suite.name, "version": suite.version, "hash": suite.hash, "conditions": listed}
 
 
-def _told(fields: dict[str, Any]) -> str:
-    parts = [f"{name}={value}" for name, value in fields.items() if name != "kind"]
-    return " ".join([fields["kind"], *parts])
+def _damage(degradations: list[dict[str, Any]]) -> str:
+    """Return ``kind parameter=value ...`` of each degradation."""
+    return "; ".join(
+        " ".join([fields["kind"], *(f"{name}={value}" for name, value in fields.items() if name != "kind")])
+        for fields in degradations
+    )
