@@ -1,7 +1,7 @@
 """What a degradation is: a name, a severity in [0, 1], a seed; 0 changes nothing, leaving restores every bit.
 
-There are two kinds. An `EnvDegradation` changes what passes between policy and environment (sensors, actuators, the body). A `NetworkDegradation`
-maps the trained weights to damaged copies; the trained tensors themselves are never written.
+There are two kinds. An `EnvDegradation` changes what passes between policy and environment (sensors, actuators, the
+body). A `NetworkDegradation` maps the trained weights to damaged copies; the trained tensors are never written.
 
 Both draw from generators that depend on the episode's seed and the degradation's name only, so every arm of an
 experiment meets the same damage.

@@ -13,8 +13,6 @@ from typing import Any
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.errors import HomeoError, StorageFault, UsageError
 from homeo_rl.evaluation.evaluate import evaluate
-from homeo_rl.evaluation.plan import NO_REFLEX
-from homeo_rl.homeostasis import make
 from homeo_rl.processes.executor import Answer, Tell
 from homeo_rl.report.statistics import cells as condensed
 from homeo_rl.report.statistics import read_scores
@@ -81,7 +79,7 @@ def _judged(run: Run, job: Job, tell: Tell) -> dict[str, Any]:
     """Evaluate a finished run; return what its result tells of training and evaluation."""
     plan = evaluation_plan(job.evaluation, job.suite, job.routes)
     if not isinstance(load_controller(run, which=plan.which).network, SpikingNetwork):
-        arms = tuple(arm for arm in plan.arms if arm != NO_REFLEX and make(arm) is None)
+        arms = tuple(arm.text for arm in plan.parsed_arms if arm.reflex and arm.plugin is None)
         if not arms:
             told = ", ".join(plan.arms)
             raise UsageError(f"homeostasis: expected the arm none for agent {run.spec.agent}, got {told}; add it")

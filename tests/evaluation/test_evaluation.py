@@ -22,8 +22,8 @@ from homeo_rl.degradations.suites import suite_from_dicts
 from homeo_rl.errors import EnvironmentFault, NumericalFault, UsageError
 from homeo_rl.evaluation.calibrate import calibration_of
 from homeo_rl.evaluation.evaluate import Result, evaluate
+from homeo_rl.evaluation.metrics import COLUMNS
 from homeo_rl.evaluation.plan import Plan
-from homeo_rl.evaluation.scores import COLUMNS
 from homeo_rl.homeostasis import MECHANISMS
 from homeo_rl.report import statistics
 from homeo_rl.run import Run

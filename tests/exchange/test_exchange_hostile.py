@@ -18,8 +18,8 @@ import torch
 from homeo_rl.agents.controller import Controller
 from homeo_rl.errors import HomeoError, StorageFault, UsageError
 from homeo_rl.exchange import hdf5, hdf5_walk
-from homeo_rl.exchange.dialects import settle
-from homeo_rl.exchange.nir_graph import KEY, nir_of
+from homeo_rl.exchange.dialects import resolve_dialect
+from homeo_rl.exchange.nir_graph import KEY, export_nir
 from homeo_rl.exchange.nir_import import import_nir, read_graph
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.reference import forward_stepwise
@@ -234,7 +234,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def sound(path: Path) -> Path:
     network = NetworkSpec(inputs=3, outputs=2, hidden=(6,))
     controller = Controller(ControllerSpec(network=network, low=(-2.0,) * 2, high=(2.0,) * 2)).eval()
-    path.write_bytes(nir_of(controller.requires_grad_(False), *settle("standard")).blob)
+    path.write_bytes(export_nir(controller.requires_grad_(False), *resolve_dialect("standard")).blob)
     return path
 
 

@@ -15,6 +15,7 @@ from project_files import FOLDERS, ROOT, sources
 import homeo_rl
 
 
+
 def test_front_door() -> None:
     assert len(homeo_rl.__all__) == len(set(homeo_rl.__all__))
     for name in homeo_rl.__all__:
@@ -32,11 +33,7 @@ def test_import_is_cheap() -> None:
 
 def test_packages_are_those_on_the_disk() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    inner = [
-        p
-        for pattern in ("*/__init__.py", "*/*/__init__.py", "*/*/*/__init__.py")
-        for p in (ROOT / "homeo_rl").glob(pattern)
-    ]
+    inner = [p for pattern in ("*/__init__.py", "*/*/__init__.py", "*/*/*/__init__.py") for p in (ROOT / "homeo_rl").glob(pattern)]
     found = {"homeo_rl"} | {".".join(p.relative_to(ROOT).parent.parts) for p in inner}
     assert set(listed) == found
 

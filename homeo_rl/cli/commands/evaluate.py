@@ -130,11 +130,11 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
         "scores": str(result.folder / "scores.csv"),
         "picture": str(picture),
         "paths": None if report.paths is None else str(report.paths),
-        "cells": [asdict(cell) for cell in report.cells],
+        "cells": [cell.to_dict() for cell in report.cells],
         "differences": [asdict(difference) for difference in report.differences],
     }
     if args.time_steps:
         told["time_steps"] = {
-            str(steps): [asdict(cell) for cell in one.cells] for steps, one in zip(cuts, reports, strict=True)
+            str(steps): [cell.to_dict() for cell in one.cells] for steps, one in zip(cuts, reports, strict=True)
         }
     return told

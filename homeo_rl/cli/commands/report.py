@@ -63,7 +63,7 @@ def run(args: Report, words: list[str]) -> dict[str, Any]:
         "page": str(report.page),
         "picture": str(report.picture),
         "paths": None if report.paths is None else str(report.paths),
-        "cells": [asdict(cell) for cell in report.cells],
+        "cells": [cell.to_dict() for cell in report.cells],
         "differences": [asdict(difference) for difference in report.differences],
         "notes": list(report.notes),
     }
