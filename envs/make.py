@@ -61,7 +61,7 @@ def make_env(
         UsageError: unknown id (the nearest is suggested), arguments or wrapper.
         EnvironmentFault: the environment's own constructor failed, or it is none of Gymnasium's.
     """
-    name = _registered_name(env_id)
+    name = _find_id(env_id)
     if kwargs is not None:
         instance_of(kwargs, Mapping, what="kwargs", advice="give a dictionary of the environment's arguments")
     _quiet_compiler()
@@ -144,7 +144,7 @@ def arguments_for(env_id: str, made_for: str, kwargs: Mapping[str, Any]) -> dict
     """
     if env_id == made_for:
         return dict(kwargs)
-    fixed = gym.spec(_registered_name(env_id)).kwargs
+    fixed = gym.spec(_find_id(env_id)).kwargs
     return {name: value for name, value in kwargs.items() if name not in fixed}
 
 
@@ -154,7 +154,7 @@ def has_vector(env_id: str) -> bool:
     Raises:
         UsageError: unknown id.
     """
-    entry = gym.spec(_registered_name(env_id)).vector_entry_point
+    entry = gym.spec(_find_id(env_id)).vector_entry_point
     if entry is None:
         return False
     creator = load_env_creator(entry) if isinstance(entry, str) else entry
@@ -164,10 +164,10 @@ def has_vector(env_id: str) -> bool:
 def width_advice(env: Env) -> str:
     """Return which arguments of an environment change how wide its observations are; "" where none does by its name."""
     names = inspect.signature(type(env.unwrapped).__init__).parameters
-    arguments = [name for name in names if name.startswith("include_") and name.endswith("_in_observation")]
-    if not arguments:
+    flags = [name for name in names if name.startswith("include_") and name.endswith("_in_observation")]
+    if not flags:
         return ""
-    return f"; how many entries there are depends on {', '.join(arguments)} (train, import: --env-kwargs {arguments[0]}:False)"
+    return f"; how many entries there are depends on {', '.join(flags)} (train, import: --env-kwargs {flags[0]}:False)"
 
 
 def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None) -> VectorEnv | None:
@@ -182,7 +182,7 @@ def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None
     """
     if (kwargs or {}).get(WRAPPERS) or not has_vector(env_id):
         return None
-    name = _registered_name(env_id)
+    name = _find_id(env_id)
     try:
         envs = gym.make_vec(name, count, autoreset_mode=AutoresetMode.SAME_STEP.value, **dict(kwargs or {}))
     except HomeoError:
@@ -201,7 +201,7 @@ def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None
     return envs
 
 
-def _registered_name(env_id: str) -> str:
+def _find_id(env_id: str) -> str:
     """Return the registered name of ``env_id``, after importing its module if it names one."""
     instance_of(env_id, str, what="environment", advice="give a Gymnasium id such as CartPole-v1")
     module, _, name = env_id.rpartition(":")

@@ -95,7 +95,7 @@ class Fleet:
                 self.observations, self.rewards, self.terminated,
             )  # fmt: skip
 
-    def coded_observations(self) -> np.ndarray:
+    def encode_observations(self) -> np.ndarray:
         """Observations [N, 22 or 24] as the policy sees them, copied."""
         return spike_code(self.observations) if self.task.spike_coded else self.observations.copy()
 

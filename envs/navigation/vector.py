@@ -82,7 +82,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
                 self.fleet.episodes[row] = 0
             self._begin(int(row), options)
         self._over[mask] = False
-        return self.fleet.coded_observations(), self._infos(mask)
+        return self.fleet.encode_observations(), self._infos(mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Drive all robots for 0.1 s.
@@ -114,9 +114,9 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         rewards = fleet.rewards.copy()
         self._over = terminated | late
         if self.autoreset_mode != AutoresetMode.SAME_STEP or not self._over.any():
-            return fleet.coded_observations(), rewards, terminated, late, self._infos(None)
+            return fleet.encode_observations(), rewards, terminated, late, self._infos(None)
         over, self._over = self._over, np.zeros_like(terminated)
-        last, final = fleet.coded_observations(), self._infos(over)
+        last, final = fleet.encode_observations(), self._infos(over)
         for row in np.flatnonzero(over):
             self._begin(int(row))
         infos = self._infos(None)
@@ -125,7 +125,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
             infos["final_obs"][row] = last[row]
         infos["final_info"] = final
         infos["_final_obs"], infos["_final_info"] = over.copy(), over.copy()
-        return fleet.coded_observations(), rewards, terminated, late, infos
+        return fleet.encode_observations(), rewards, terminated, late, infos
 
     def render(self) -> Any:
         """Return one picture for each robot, as Gymnasium's vectors do."""

@@ -73,9 +73,9 @@ def log_evaluation(
         writer.add_text(f"suite/{slug(suite)}", _table(cells), step)
     for arm, label in dict.fromkeys((*cells, *traces)):
         with quiet_writers(), SummaryWriter(str(folder / slug(suite) / label / arm.replace("/", "-"))) as writer:
-            for metric in METRICS.values():
+            for metric in (metric for metric in METRICS.values() if metric.tag):
                 values = [metric.scale * value for value in existing(cells.get((arm, label), ()), metric.key)]
-                if metric.tag and values:
+                if values:
                     writer.add_scalar(f"suite/{metric.tag}", float(np.mean(values)), step)
             for index, entry in enumerate(traces.get((arm, label), [])):
                 for key, layers in entry.items():

@@ -200,7 +200,8 @@ def _merge(layers: list[_Layer], where: str) -> tuple[dict[str, Any], list[dict[
             scale = scale * (float(first) / layer.threshold)
         scale = np.where(np.abs(scale - 1.0) < _CLOSE, 1.0, scale)
         weights.append({
-            "weight": (layer.weight * scale[:, None]).astype(np.float32), "bias": (layer.bias * scale).astype(np.float32)
+            "weight": (layer.weight * scale[:, None]).astype(np.float32),
+            "bias": (layer.bias * scale).astype(np.float32),
         })  # fmt: skip
     leaks = [np.array(-math.log(left / (1.0 - left)), dtype=np.float32) for left in lefts] if apart else []
     return neuron, weights, leaks

@@ -21,13 +21,13 @@ def cell_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
 def difference_rows(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the paired comparison."""
     rows = [
-        [d.arm, d.what, signed(d, d.mean), f"[{signed(d, d.ci_low)}, {signed(d, d.ci_high)}]", str(len(d.conditions))]
+        [d.arm, d.what, format_difference(d, d.mean), f"[{format_difference(d, d.ci_low)}, {format_difference(d, d.ci_high)}]", str(len(d.conditions))]
         for d in differences
     ]
     return ["arm", "what", "minus none's", "95 % interval", "conditions"], rows
 
 
-def signed(difference: Difference, value: float) -> str:
+def format_difference(difference: Difference, value: float) -> str:
     """Return a difference with its sign: a share to the thousandth, a return with few digits, whatever its size."""
     if difference.what != "return":
         return fixed(value, 3, "+")
