@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -19,10 +19,13 @@ from homeo_rl.degradations import (
     build,
     load_suite,
     suite_names,
+    suites,
 )
 from homeo_rl.degradations.lidar import LidarGaussian, LidarStuck
 from homeo_rl.degradations.network import DeadNeurons, EightBitWeights, StuckNeurons, ZeroWeights
 from homeo_rl.degradations.observation import joint_entries
+from homeo_rl.degradations.protocol import DegradationWrapper
+from homeo_rl.degradations.suites import suite_from_dicts
 from homeo_rl.envs import make_env
 from homeo_rl.errors import NumericalFault, UsageError
 from homeo_rl.snn import LayerWeights, SpikingNetwork, Weights
@@ -615,3 +618,39 @@ def test_unknown_environments_get_the_nearest_name() -> None:
         make_env("HalfCheeta-v5")
     with pytest.raises(UsageError, match="check --env-kwargs"):
         make_env("toy_envs:Point-v0", {"stepz": 3})
+
+
+def test_a_new_degradation_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hooks of a dataclass are enough; suites build it, conditions wrap it, its older method names are understood."""
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Toy(EnvDegradation):
+        kind: ClassVar[str] = "toy"
+        offset: float = 2.0
+
+        def on_reset(self, at: DegradationWrapper, observation: Any) -> float:
+            return float(at.rng.uniform())
+
+        def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+            return (observation + at.severity * self.offset + at.memory).astype(observation.dtype)
+
+        def reason_against(self, env: gym.Env[Any, Any], *, spiking: bool) -> str | None:
+            return None if spiking else "needs spikes"
+
+    monkeypatch.setitem(DEGRADATIONS, "toy", Toy)
+    toy = build({"kind": "toy", "offset": 4.0}, where="test")
+    assert toy.to_dict() == {"kind": "toy", "offset": 4.0}
+    condition = Condition(name="x", severity=0.5, degradations=(toy,))
+    env, healthy = condition.wrap(make_env("toy_envs:Point-v0")), make_env("toy_envs:Point-v0")
+    gaps = [env.reset(seed=seed)[0] - healthy.reset(seed=seed)[0] for seed in (0, 0, 1)]
+    assert all(((gap > 2.0) & (gap < 3.0)).all() for gap in gaps)
+    assert np.array_equal(gaps[0], gaps[1])
+    assert not np.array_equal(gaps[0], gaps[2])
+    assert condition.incompatibility(env, spiking=False) == "needs spikes"
+    again = suite_from_dicts("x", 1, [Condition(name="clean").to_dict(), condition.to_dict()], where="test")
+    assert again.conditions[1] == condition
+
+
+def test_every_degradation_of_the_room_is_offered() -> None:
+    files = {path.stem for path in Path(suites.__file__).parent.glob("*.py")} - {"__init__", "protocol", "suites"}
+    assert files == set(suites.MODULES)
