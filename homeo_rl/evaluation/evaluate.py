@@ -69,17 +69,8 @@ class Progress(Protocol):
         """Say something worth a line."""
 
 
-class NullProgress:
-    """Progress that nobody watches."""
-
-    def start(self, what: str, total: int) -> None:
-        """Say nothing."""
-
-    def advance(self, count: int = 1) -> None:
-        """Say nothing."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
+class NullProgress(Progress):
+    """Progress that is not shown."""
 
 
 def evaluate(

@@ -63,11 +63,10 @@ class Recorder:
         """Write what is known once the episode is over."""
 
 
-class ActivityRecorder(Recorder):
+class _Activity(Recorder):
     """Rates, operations and what a reflex did; at the end the counters of adaptation and sleep, and the drift."""
 
     def step(self, transition: Transition, decision: Decision) -> None:
-        """Add a decision."""
         slot, episode, reflexes = transition.slot, transition.episode, decision.reflexes
         if reflexes is not None:
             acted = (reflexes[0][slot].copy(), reflexes[1][slot].copy(), np.copy(decision.actions[slot]))
@@ -77,7 +76,6 @@ class ActivityRecorder(Recorder):
         episode.operations += decision.operations[slot]
 
     def end(self, transition: Transition, session: Session) -> None:
-        """Read the counters."""
         slot, episode = transition.slot, transition.episode
         if session.state.plugin is not None:
             episode.rolled_back = session.rolled_back[slot]
@@ -85,14 +83,13 @@ class ActivityRecorder(Recorder):
             episode.sleeps = session.sleeps[slot]
 
 
-class TraceRecorder(Recorder):
+class _Trace(Recorder):
     """The course of homeostasis, an entry in `TRACE_EVERY` decisions, and the reward until the next one."""
 
     def __init__(self, reference_rates: Sequence[np.ndarray]) -> None:
         self._reference = reference_rates
 
     def step(self, transition: Transition, decision: Decision) -> None:
-        """Begin an entry, or add to the last one."""
         slot, episode = transition.slot, transition.episode
         if decision.drift is not None and episode.length % TRACE_EVERY == 0:
             entry = {
@@ -111,18 +108,16 @@ class TraceRecorder(Recorder):
         earned[1] += 1.0
 
 
-class OutcomeRecorder(Recorder):
+class _Outcome(Recorder):
     """Return, length and how the episode ended."""
 
     def __init__(self, watched: bool) -> None:
         self._watched = watched
 
     def begin(self, episode: Episode, info: dict[str, Any]) -> None:
-        """Say whether there is a simulation that can become unstable."""
         episode.unstable = False if self._watched else None
 
     def step(self, transition: Transition, decision: Decision) -> None:
-        """Add the reward; read the last info."""
         episode, info = transition.episode, transition.info
         episode.total += transition.reward
         episode.length += 1
@@ -132,16 +127,14 @@ class OutcomeRecorder(Recorder):
             episode.unstable = UNSTABLE in info if self._watched else None
 
 
-class PathRecorder(Recorder):
+class _Path(Recorder):
     """Where a robot drove, and how its drive ended; for environments whose infos are `DriveInfo`."""
 
     def begin(self, episode: Episode, info: dict[str, Any]) -> None:
-        """Write start and goal."""
         episode.goal = _point(info["goal"])
         episode.path.append(_point(info["pose"]))
 
     def step(self, transition: Transition, decision: Decision) -> None:
-        """Write a point in `PATH_EVERY` decisions and at the end, and then the outcome."""
         episode, info = transition.episode, transition.info
         if transition.over or episode.length % PATH_EVERY == 0:
             episode.path.append(_point(info["pose"]))
@@ -162,5 +155,5 @@ def recorders_for(env: gym.Env[Any, Any], reference_rates: Sequence[np.ndarray])
         env: the environment, degraded or not.
         reference_rates: calibrated mean rates [N] of each layer; () where there are none.
     """
-    drives: list[Recorder] = [PathRecorder()] if is_driving(env) else []
-    return [ActivityRecorder(), TraceRecorder(reference_rates), OutcomeRecorder(is_watched(env)), *drives]
+    drives: list[Recorder] = [_Path()] if is_driving(env) else []
+    return [_Activity(), _Trace(reference_rates), _Outcome(is_watched(env)), *drives]
