@@ -360,7 +360,7 @@ def test_a_model_that_acts_otherwise_is_not_written(
     answer: Callable[[np.ndarray], np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime: not installed; pip install 'homeo-rl[onnx]'")
-    monkeypatch.setattr(onnx_model, "needed", lambda module, extra: _Lying(answer))
+    monkeypatch.setattr(onnx_model, "require", lambda module, extra: _Lying(answer))
     with pytest.raises(Finding, match=r"100\.0% of 512 actions differ from the policy's"):
         onnx_model._checked(Decision(drawn()), b"", ["observation"])
 

@@ -228,7 +228,7 @@ def test_environments_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read files without a process of their own, which takes half a second."""
-    monkeypatch.setattr(hdf5, "_asked", lambda blob, path: hdf5_walk.answer(blob))
+    monkeypatch.setattr(hdf5, "_read_apart", lambda blob, path: hdf5_walk.answer(blob))
 
 
 def sound(path: Path) -> Path:
