@@ -6,9 +6,7 @@ other graphs, chains of linear layers and neurons are read (`homeo_rl.exchange.n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +15,6 @@ import numpy as np
 import pydantic
 
 from homeo_rl.agents.controller import Controller, controller_from
-from homeo_rl.agents.importers import Importer
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.exchange import hdf5, nir_chain
 from homeo_rl.exchange.dialects import FLAVOURS, Decay, resolve_dialect
@@ -91,22 +88,6 @@ def import_nir(path: Path, env: gym.Env[Any, Any], reading: dict[str, Any] | Non
     controller = _rebuilt(graph, document, tensors, path)
     _fits(controller.spec, env, path)
     return controller
-
-
-def with_nir(importers: Mapping[str, Importer], kind: str, reading: dict[str, Any]) -> dict[str, Importer]:
-    """Return the kinds of policies that `homeo-rl import` knows, with graphs among them.
-
-    Args:
-        importers: the others.
-        kind: the one that was asked for.
-        reading: fields of `Reading`.
-
-    Raises:
-        UsageError: fields were given for another kind.
-    """
-    if reading and kind != "nir":
-        raise UsageError(f"--reading: expected a graph, import nir, got import {kind}; leave it out")
-    return {**importers, "nir": Importer(partial(import_nir, reading=reading), suite="quick")}
 
 
 def read_graph(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The formats that a policy, or a compiled network, is exported to: a format is a row of `EXPORTERS`.
 
-The counterpart of `homeo_rl.agents.importers.IMPORTERS`. What a format needs is imported when something is written.
+The counterpart of `homeo_rl.workflows.importers.IMPORTERS`. What a format needs is imported when something is written.
 """
 
 from __future__ import annotations

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 import pytest
 from cli_calls import call
 
-from homeo_rl.agents.importers import IMPORTERS
 from homeo_rl.cli.commands.import_ import Import
+from homeo_rl.cli.parsing import parse
 from homeo_rl.errors import UsageError
 from homeo_rl.exchange.exported_file import ExportedFile
 from homeo_rl.run import Run
 from homeo_rl.workflows.exporters import EXPORTERS, Exporter, ExportOptions, check_options
+from homeo_rl.workflows.importers import IMPORTERS
 
 
 def test_a_new_format_is_offered_checked_and_written(
@@ -48,6 +49,10 @@ def test_every_format_takes_its_own_options_only(target: str) -> None:
                 check_options(target, ExportOptions(**{name: value}))
 
 
-def test_every_importer_is_a_choice_of_the_command() -> None:
-    kinds = get_args(get_args(get_type_hints(Import, include_extras=True)["kind"])[0])
-    assert set(kinds) == {*IMPORTERS, "nir"}
+@pytest.mark.parametrize("kind", IMPORTERS)
+def test_every_importer_is_a_choice_of_the_command(kind: str) -> None:
+    assert parse(Import, [kind, "file", "--env", "E", "--out", "o"]).kind == kind
+    module, _, name = IMPORTERS[kind].function.partition(":")
+    assert callable(getattr(import_module(module), name))
+    with pytest.raises(UsageError, match="expected one of popsan, san, nir, sb3-zip, got 'popzan'"):
+        parse(Import, ["popzan", "file", "--env", "E", "--out", "o"])
