@@ -69,8 +69,17 @@ class Progress(Protocol):
         """Say something worth a line."""
 
 
-class NullProgress(Progress):
+class NullProgress:
     """Progress that is not shown."""
+
+    def start(self, what: str, total: int) -> None:
+        """Do nothing."""
+
+    def advance(self, count: int = 1) -> None:
+        """Do nothing."""
+
+    def note(self, text: str) -> None:
+        """Do nothing."""
 
 
 def evaluate(
