@@ -53,8 +53,8 @@ KWARGS: list[dict[str, Any]] = [
     {},
     {"spike_coded": True},
     {"median": True},
-    {"toy_envs": ["train-4", "train-2"], "rules": "training", "curriculum": [1], "random_movers": 2},
-    {"toy_envs": ROOM | {"discs": [{"center": [2, 2], "radius": 0.5}]}},
+    {"worlds": ["train-4", "train-2"], "rules": "training", "curriculum": [1], "random_movers": 2},
+    {"worlds": ROOM | {"discs": [{"center": [2, 2], "radius": 0.5}]}},
 ]
 
 
@@ -82,9 +82,9 @@ def test_the_wrapper_is_rebuilt_too() -> None:
     "kwargs",
     [
         {},
-        {"toy_envs": "evaluation-dynamic", "rules": "dynamic", "spike_coded": True},
-        {"toy_envs": TRAINING, "rules": "training", "curriculum": [1, 2], "random_movers": 3},
-        {"toy_envs": ROOM, "median": True, "limit": 7},  # all end at once
+        {"worlds": "evaluation-dynamic", "rules": "dynamic", "spike_coded": True},
+        {"worlds": TRAINING, "rules": "training", "curriculum": [1, 2], "random_movers": 3},
+        {"worlds": ROOM, "median": True, "limit": 7},  # all end at once
     ],
     ids=["evaluation", "dynamic", "training", "median"],
 )

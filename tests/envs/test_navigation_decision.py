@@ -54,9 +54,9 @@ def test_uniform_is_in_the_half_open_interval() -> None:
     ("kwargs", "decisions"),
     [
         ({}, 400),
-        ({"toy_envs": "evaluation-dynamic", "rules": "dynamic"}, 400),
-        ({"toy_envs": TRAINING, "rules": "training", "random_movers": 3}, 400),
-        ({"toy_envs": "evaluation-dynamic", "median": True}, 25),
+        ({"worlds": "evaluation-dynamic", "rules": "dynamic"}, 400),
+        ({"worlds": TRAINING, "rules": "training", "random_movers": 3}, 400),
+        ({"worlds": "evaluation-dynamic", "median": True}, 25),
     ],
     ids=["evaluation", "dynamic", "training", "median"],
 )
