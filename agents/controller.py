@@ -214,8 +214,8 @@ class Controller(nn.Module):
         return self.act(y), state
 
     @property
-    def spread(self) -> np.ndarray | None:
-        """Standard deviation of each entry of the observation [D] in training; None where nothing is normalised."""
+    def observation_std(self) -> np.ndarray | None:
+        """Standard deviation of each entry of the observation [D], as training saw it; None where it did not look."""
         return torch.sqrt(self.normaliser.running_var).numpy() if self.normaliser.active else None
 
     @property

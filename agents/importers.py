@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ import numpy as np
 from homeo_rl.agents.controller import Controller, controller_from
 from homeo_rl.agents.popsan_checkpoint import SUFFIXES, read_checkpoint
 from homeo_rl.agents.presets import controller_spec
-from homeo_rl.agents.sb3.zip import import_sb3_zip
 from homeo_rl.errors import UsageError
 from homeo_rl.storage.files import printable
 from homeo_rl.storage.npz_header import read_arrays
@@ -135,36 +132,3 @@ def _some(arrays: dict[str, np.ndarray]) -> str:
     """Return the first few names of a file."""
     names = [printable(name, 40) for name in sorted(arrays)]
     return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-
-
-@dataclass(frozen=True)
-class Importer:
-    """How a kind of published policy is read.
-
-    Attributes:
-        read: takes the file and the environment, and where ``chosen`` the keywords ``agent`` and ``overrides`` too.
-        env_kwargs: arguments that the environment needs; a user's own come first.
-        chosen: whether the file leaves it to the user which architecture its weights are for.
-        suite: where such a policy is tried first.
-        note: what the user has to know.
-    """
-
-    read: Callable[..., Controller]
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
-    chosen: bool = False
-    suite: str = "paper-mujoco"
-    note: str = ""
-
-
-IMPORTERS = {
-    "popsan": Importer(import_popsan),
-    "san": Importer(import_san, {"spike_coded": True}),
-    "sb3-zip": Importer(
-        import_sb3_zip,
-        chosen=True,
-        suite="quick",
-        note="observations go in as the environment gives them; if the policy was trained behind a VecNormalize, give "
-        "its statistics: --normalize-from vecnormalize.pkl, or the same as .npz or .safetensors",
-    ),
-}
-"""Kinds of published policies that `homeo-rl import` knows."""

@@ -20,7 +20,7 @@ class _Scaled(DegradationWrapper):
 
     @property
     def _model(self) -> Any:
-        return self.unwrapped.model  # type: ignore[attr-defined]  # `reason_against` checked that there is one
+        return self.unwrapped.model  # type: ignore[attr-defined]  # `incompatibility` checked that there is one
 
     def before_reset(self) -> None:
         for name, array in _arrays(self._model).items():
@@ -50,7 +50,7 @@ class ModelScale(EnvDegradation):
     arrays: ClassVar[tuple[str, ...]] = ()
     factor: float = 1.0
 
-    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+    def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Refuse environments without a MuJoCo model."""
         if hasattr(env.unwrapped, "model") and all(hasattr(env.unwrapped.model, name) for name in self.arrays):
             return None
@@ -85,10 +85,10 @@ class ActuatorGain(ModelScale):
 
 
 def _arrays(model: Any) -> dict[str, np.ndarray]:
-    found = {}
-    for name in dir(model):
-        if not name.startswith("_"):
-            value = getattr(model, name)
-            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.flags.writeable:
-                found[name] = value
-    return found
+    """Return all float arrays of a model that can be written, by name."""
+    values = {name: getattr(model, name) for name in dir(model) if not name.startswith("_")}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.flags.writeable
+    }

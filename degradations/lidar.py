@@ -19,18 +19,6 @@ NEAR = 0.35
 """A beam of range r (m) is the observation entry clip(NEAR / r, 0, 1)."""
 
 
-class _Lidar(DegradationWrapper):
-    def sense(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        ranges = self.misread(info["ranges"])
-        seen = observation.copy()
-        seen[-BEAMS:] = np.clip(NEAR / ranges, 0.0, 1.0)
-        return seen, {**info, "ranges": ranges}
-
-    def misread(self, ranges: np.ndarray) -> np.ndarray:
-        """Return what the lidar reads [18] where ``ranges`` is what comes from within; that is not written."""
-        raise NotImplementedError
-
-
 @dataclass(frozen=True, kw_only=True)
 class LidarDegradation(EnvDegradation):
     """Base: acts on ``info["ranges"]`` and writes the beams anew, the last 18 entries in either coding.
@@ -47,13 +35,23 @@ class LidarDegradation(EnvDegradation):
         """
         inner = env
         while isinstance(inner, gym.Wrapper):
-            if isinstance(inner, DegradationWrapper) and type(inner).observe is not DegradationWrapper.observe:
+            if isinstance(inner, DegradationWrapper) and _observes(inner):
                 other = inner.degradation.kind
                 raise UsageError(f"{self.kind} would undo {other}, which comes before it; list {self.kind} first")
             inner = inner.env
         return super().wrap(env, severity, onset)
 
-    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+    def sense(self, at: DegradationWrapper, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Write the beams anew."""
+        ranges, result = self.misread(at, info["ranges"]), observation.copy()
+        result[-BEAMS:] = np.clip(NEAR / ranges, 0.0, 1.0)
+        return result, {**info, "ranges": ranges}
+
+    def misread(self, at: DegradationWrapper, ranges: np.ndarray) -> np.ndarray:
+        """Return what the lidar reads [18] where ``ranges`` is what comes from within; that is not written."""
+        raise NotImplementedError
+
+    def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Refuse environments without 18 ranges.
 
         Judged without a reset: the environment itself must be one of ours, whose ``fleet`` holds the ranges, and no
@@ -71,14 +69,10 @@ class LidarDegradation(EnvDegradation):
         return reason
 
 
-class _Stuck(_Lidar):
-    degradation: LidarStuck
-
-    def misread(self, ranges: np.ndarray) -> np.ndarray:
-        beams = self.degradation.beams
-        read = np.array(ranges)
-        read[list(beams[: round(self.severity * len(beams))])] = self.degradation.range
-        return read
+def _observes(wrapper: DegradationWrapper) -> bool:
+    """Return whether a degradation changes the observation by its own or its wrapper's ``observe``."""
+    kinds = (type(wrapper), DegradationWrapper), (type(wrapper.degradation), EnvDegradation)
+    return any(kind.observe is not base.observe for kind, base in kinds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +80,6 @@ class LidarStuck(LidarDegradation):
     """The first round(severity * len(beams)) of ``beams`` (0 leftmost, 17 rightmost) always read ``range`` metres."""
 
     kind: ClassVar[str] = "lidar-stuck"
-    wrapper: ClassVar[type[DegradationWrapper]] = _Stuck
     beams: tuple[int, ...] = (2, 8, 14)
     range: float = 0.2
 
@@ -96,13 +89,11 @@ class LidarStuck(LidarDegradation):
         if not 0.0 < self.range < math.inf:
             raise ValueError(f"range: expected a number of metres > 0, got {self.range}")
 
-
-class _Gaussian(_Lidar):
-    degradation: LidarGaussian
-
-    def misread(self, ranges: np.ndarray) -> np.ndarray:
-        part = self.degradation
-        return np.clip(ranges + self.rng.normal(0.0, self.severity * part.std, BEAMS), part.low, part.high)
+    def misread(self, at: DegradationWrapper, ranges: np.ndarray) -> np.ndarray:
+        """Fix the first beams of the list."""
+        result = np.array(ranges)
+        result[list(self.beams[: round(at.severity * len(self.beams))])] = self.range
+        return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +101,6 @@ class LidarGaussian(LidarDegradation):
     """Every range r reads clip(r + N(0, severity * std), low, high) at every step; severity scales the noise only."""
 
     kind: ClassVar[str] = "lidar-gaussian"
-    wrapper: ClassVar[type[DegradationWrapper]] = _Gaussian
     std: float = 1.0
     low: float = 0.2
     high: float = 6.0
@@ -120,3 +110,7 @@ class LidarGaussian(LidarDegradation):
             raise ValueError(f"std: expected a number of metres >= 0, got {self.std}")
         if not 0.0 < self.low <= self.high < math.inf:
             raise ValueError(f"low, high: expected 0 < low <= high in metres, got {self.low}, {self.high}")
+
+    def misread(self, at: DegradationWrapper, ranges: np.ndarray) -> np.ndarray:
+        """Add the noise."""
+        return np.clip(ranges + at.rng.normal(0.0, at.severity * self.std, BEAMS), self.low, self.high)

@@ -61,12 +61,12 @@ class EightBitWeights(NetworkDegradation):
         largest = max(float(part.abs().max()) for w in weights for part in (w.weight, w.bias))
         scale = 255.0 / largest if largest > 0 else 1.0
 
-        def quantised(value: Tensor) -> Tensor:
+        def quantise(value: Tensor) -> Tensor:
             level = (value * scale).round().clamp(-255.0, 255.0)
             level = level / scale if self.rescale else level
             return level if severity == 1.0 else value + severity * (level - value)
 
-        return tuple(w._replace(weight=quantised(w.weight), bias=quantised(w.bias)) for w in weights)
+        return tuple(w._replace(weight=quantise(w.weight), bias=quantise(w.bias)) for w in weights)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,17 +16,14 @@ from homeo_rl.degradations.protocol import DegradationWrapper, Env, EnvDegradati
 class SensorDegradation(EnvDegradation):
     """Base: needs a vector of sensor readings."""
 
-    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+    def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Refuse anything but a vector."""
         return require_box(env.observation_space, "observation")
 
 
-class _Gaussian(DegradationWrapper):
-    degradation: GaussianObservation
-
-    def observe(self, observation: Any) -> Any:
-        noise = self.rng.normal(0.0, self.severity * self.degradation.std, observation.shape)
-        return (observation + noise).astype(observation.dtype)
+def _add_noise(at: DegradationWrapper, observation: Any, std: float, unit: Any = 1.0) -> Any:
+    noise = at.rng.normal(0.0, at.severity * std, observation.shape) * unit
+    return (observation + noise).astype(observation.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,58 +31,39 @@ class GaussianObservation(SensorDegradation):
     """Every entry += N(0, severity * std) at every step."""
 
     kind: ClassVar[str] = "obs-gaussian"
-    wrapper: ClassVar[type[DegradationWrapper]] = _Gaussian
     std: float = 0.1
 
-
-class _Normalised(DegradationWrapper):
-    degradation: NormalisedGaussianObservation
-
-    def observe(self, observation: Any) -> Any:
-        spread = np.asarray(self.degradation.spread or 1.0)
-        noise = self.rng.normal(0.0, self.severity * self.degradation.std, observation.shape) * spread
-        return (observation + noise).astype(observation.dtype)
+    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+        """Add the noise."""
+        return _add_noise(at, observation, self.std)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NormalisedGaussianObservation(SensorDegradation):
-    """Every entry += N(0, severity * std) standard deviations of its own, as the policy's normaliser knows them.
+    """Every entry += N(0, severity * std) of its standard deviations, as the policy's normaliser knows them.
 
     ``spread`` is the deviation of each entry; () takes the policy's, or 1 where there is no policy or no normaliser.
     """
 
     kind: ClassVar[str] = "obs-gaussian-normalised"
-    wrapper: ClassVar[type[DegradationWrapper]] = _Normalised
     std: float = 0.2
     spread: tuple[float, ...] = ()
 
-    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+        """Add the noise."""
+        return _add_noise(at, observation, self.std, np.asarray(self.spread or 1.0))
+
+    def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Refuse a spread of another length than the observation's."""
-        reason = super().reason_against(env, spiking=spiking)
+        reason = super().incompatibility(env, spiking=spiking)
         if reason is None and self.spread and (len(self.spread),) != env.observation_space.shape:
             entries = int(np.prod(env.observation_space.shape or ()))
             return f"spread: expected {entries} entries, got {len(self.spread)}"
         return reason
 
-    def knowing(self, spread: np.ndarray) -> EnvDegradation:
-        """Take ``spread``, where the suite does not say."""
-        return self if self.spread else replace(self, spread=tuple(float(value) for value in spread))
-
-
-class _Stuck(DegradationWrapper):
-    degradation: StuckSensors
-
-    def after_reset(self, observation: Any) -> None:
-        count = _share(self.severity * self.degradation.fraction, observation.size)
-        self.entries = self.rng.choice(observation.size, count, replace=False)
-        self.frozen: Any = None
-
-    def observe(self, observation: Any) -> Any:
-        if self.frozen is None:
-            self.frozen = observation[self.entries].copy()
-        seen = observation.copy()
-        seen[self.entries] = self.frozen
-        return seen
+    def with_observation_std(self, std: np.ndarray) -> EnvDegradation:
+        """Take ``std`` as the spread, where the suite does not say one."""
+        return self if self.spread else replace(self, spread=tuple(float(value) for value in std))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,16 +71,18 @@ class StuckSensors(SensorDegradation):
     """A fraction severity * fraction of the entries, drawn per episode, keeps its reading of the onset for ever."""
 
     kind: ClassVar[str] = "obs-stuck"
-    wrapper: ClassVar[type[DegradationWrapper]] = _Stuck
     fraction: float = 0.5
 
+    def on_reset(self, at: DegradationWrapper, observation: Any) -> dict[str, np.ndarray]:
+        """Draw the entries."""
+        count = _share(at.severity * self.fraction, observation.size)
+        return {"entries": at.rng.choice(observation.size, count, replace=False)}
 
-class _Dropped(DegradationWrapper):
-    degradation: DroppedSensors
-
-    def observe(self, observation: Any) -> Any:
-        lost = self.rng.random(observation.shape) < self.severity * self.degradation.probability
-        return np.where(lost, np.zeros((), observation.dtype), observation)
+    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+        """Keep the readings of the first call."""
+        entries, result = at.memory["entries"], observation.copy()
+        result[entries] = at.memory.setdefault("readings", observation[entries])
+        return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,22 +90,12 @@ class DroppedSensors(SensorDegradation):
     """Each entry reads 0 with probability severity * probability, drawn anew at every step."""
 
     kind: ClassVar[str] = "obs-dropped"
-    wrapper: ClassVar[type[DegradationWrapper]] = _Dropped
     probability: float = 0.5
 
-
-class _Delayed(DegradationWrapper):
-    degradation: DelayedSensors
-
-    def after_reset(self, observation: Any) -> None:
-        self.past: deque[Any] = deque(maxlen=round(self.severity * self.degradation.steps) + 1)
-        self.past.append(observation.copy())
-
-    def record(self, observation: Any) -> None:
-        self.past.append(observation.copy())
-
-    def observe(self, observation: Any) -> Any:
-        return self.past[0].copy()
+    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+        """Draw the entries and set them to 0."""
+        lost = at.rng.random(observation.shape) < at.severity * self.probability
+        return np.where(lost, np.zeros((), observation.dtype), observation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,34 +103,41 @@ class DelayedSensors(SensorDegradation):
     """The policy sees the observation of round(severity * steps) steps ago (the first one, until there are as many)."""
 
     kind: ClassVar[str] = "obs-delayed"
-    wrapper: ClassVar[type[DegradationWrapper]] = _Delayed
     steps: int = 4
 
+    def on_reset(self, at: DegradationWrapper, observation: Any) -> deque[Any]:
+        """Return the queue of past observations."""
+        return deque([observation.copy()], maxlen=round(at.severity * self.steps) + 1)
 
-class _JointFault(DegradationWrapper):
-    degradation: JointFault
+    def record(self, at: DegradationWrapper, observation: Any) -> None:
+        """Append an observation to the queue."""
+        at.memory.append(observation.copy())
 
-    def after_reset(self, observation: Any) -> None:
-        self.entry = int(self.rng.choice(joint_entries(self.env, self.degradation.group)))
-
-    def observe(self, observation: Any) -> Any:
-        seen = observation.copy()
-        fault = self.rng.normal(0.0, self.degradation.std)
-        seen[self.entry] = (1.0 - self.severity) * observation[self.entry] + self.severity * fault
-        return seen
+    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+        """Return the oldest observation of the queue."""
+        return at.memory[0].copy()
 
 
 @dataclass(frozen=True, kw_only=True)
 class JointFault(SensorDegradation):
     """Base: one entry of a group, drawn per episode, reads N(0, std) at every step; severity mixes in the truth."""
 
-    wrapper: ClassVar[type[DegradationWrapper]] = _JointFault
     group: ClassVar[str] = ""
     std: float = 1.0
 
-    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+    def on_reset(self, at: DegradationWrapper, observation: Any) -> int:
+        """Draw the entry."""
+        return int(at.rng.choice(joint_entries(at.env, self.group)))
+
+    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+        """Mix the entry with noise."""
+        entry, result = at.memory, observation.copy()
+        result[entry] = (1.0 - at.severity) * observation[entry] + at.severity * at.rng.normal(0.0, self.std)
+        return result
+
+    def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Refuse environments that do not say where the entries of the group are."""
-        reason = super().reason_against(env, spiking=spiking)
+        reason = super().incompatibility(env, spiking=spiking)
         if reason is None and not len(joint_entries(env, self.group)):
             reason = f"needs an environment that lists its joint entries ({self.group}), such as HalfCheetah-v5"
         return reason

@@ -1,7 +1,7 @@
 """What a degradation is: a name, a severity in [0, 1], a seed; 0 changes nothing, leaving restores every bit.
 
-There are two kinds. An `EnvDegradation` wraps the environment (sensors, actuators, the body). A `NetworkDegradation`
-maps the trained weights to damaged copies; the trained tensors themselves are never written.
+There are two kinds. An `EnvDegradation` changes what passes between policy and environment (sensors, actuators, the
+body). A `NetworkDegradation` maps the trained weights to damaged copies; the trained tensors are never written.
 
 Both draw from generators that depend on the episode's seed and the degradation's name only, so every arm of an
 experiment meets the same damage.
@@ -27,26 +27,135 @@ if TYPE_CHECKING:
 Env = gym.Env[Any, Any]
 
 
+_RENAMED = (("incompatibility", "reason_against"), ("with_observation_std", "knowing"))
+"""Methods that had another name; a subclass that defines the older one is understood for one more version."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
     """Base of all degradations. Fields are the magnitude at severity 1; a severity in between scales it."""
 
     kind: ClassVar[str] = ""
 
-    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+    def __init_subclass__(cls) -> None:
+        for name, older in _RENAMED:
+            method = cls.__dict__.get(name) or cls.__dict__.get(older)
+            if method is not None:
+                setattr(cls, name, method)
+                setattr(cls, older, method)
+
+    def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Return why it does not apply to this environment or policy, or None if it does."""
         return None
+
+    reason_against = incompatibility
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and parameters as plain data."""
+        return {"kind": self.kind, **dataclasses.asdict(self)}
+
+
+class DegradationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """The wrapper of every environment degradation: counts steps, owns the generator and calls the hooks.
+
+    ``reset(seed=s)`` seeds the generator from s and the degradation's name; a reset without a seed draws the next
+    numbers of the same generator. Each hook is the degradation's, which finds here ``severity``, ``rng`` and
+    ``memory``, what its `EnvDegradation.on_reset` returned for this episode.
+    """
+
+    def __init__(self, env: Env, degradation: EnvDegradation, severity: float, onset: int = 0) -> None:
+        RecordConstructorArgs.__init__(self, degradation=degradation, severity=severity, onset=onset)
+        gym.Wrapper.__init__(self, env)
+        self.degradation, self.severity, self.onset = degradation, severity, onset
+        self.elapsed = 0
+        self.rng = np.random.default_rng()
+        self.memory: Any = None
+
+    @property
+    def active(self) -> bool:
+        """Whether the onset has come."""
+        return self.elapsed >= self.onset
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode."""
+        if seed is not None:
+            self.rng = generator(seed, "environment", self.degradation.kind)
+        self.elapsed = 0
+        self.before_reset()
+        observation, info = self.env.reset(seed=seed, options=options)
+        self.after_reset(observation)
+        return self.sense(observation, info) if self.active else (observation, info)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step: the action passes `act`, what comes back `sense`, both once the onset has come."""
+        if self.elapsed == self.onset:
+            self.begin()
+        observation, reward, terminated, truncated, info = self.env.step(self.act(action) if self.active else action)
+        self.elapsed += 1
+        self.record(observation)
+        if self.active:
+            observation, info = self.sense(observation, info)
+        return observation, reward, terminated, truncated, info
+
+    def before_reset(self) -> None:
+        """Undo what the last episode did to the environment."""
+
+    def begin(self) -> None:
+        """Change the environment at the onset."""
+
+    def after_reset(self, observation: Any) -> None:
+        """Draw what is drawn once an episode."""
+        self.memory = self.degradation.on_reset(self, observation)
+
+    def record(self, observation: Any) -> None:
+        """See the true observation of every step, before the onset too."""
+        self.degradation.record(self, observation)
+
+    def act(self, action: Any) -> Any:
+        """Return the action that is executed."""
+        return self.degradation.act(self, action)
+
+    def sense(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return observation and info as they leave the wrapper; neither that came in may be written."""
+        return self.degradation.sense(self, observation, info)
+
+    def observe(self, observation: Any) -> Any:
+        """Return the observation that the policy sees."""
+        return self.degradation.observe(self, observation)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvDegradation(Degradation):
-    """A degradation of what happens between policy and world; its ``wrapper`` does the work."""
+    """A degradation of what happens between policy and world, given by hooks that its ``wrapper`` calls.
 
-    wrapper: ClassVar[type[DegradationWrapper]]
+    Every hook but `on_reset` and `record` is called from the onset on. None may write an observation or an info.
+    """
 
-    def knowing(self, spread: np.ndarray) -> EnvDegradation:
-        """Return this degradation for a policy whose sensors usually deviate by ``spread`` [D] from their means."""
+    wrapper: ClassVar[type[DegradationWrapper]] = DegradationWrapper
+
+    def on_reset(self, at: DegradationWrapper, observation: Any) -> Any:
+        """Return what the episode remembers (``at.memory``): what is drawn once, what was seen before."""
+
+    def record(self, at: DegradationWrapper, observation: Any) -> None:
+        """See the true observation of every step."""
+
+    def act(self, at: DegradationWrapper, action: Any) -> Any:
+        """Return the action that is executed."""
+        return action
+
+    def sense(self, at: DegradationWrapper, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return observation and info as the policy gets them."""
+        return at.observe(observation), info
+
+    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+        """Return the observation that the policy sees."""
+        return observation
+
+    def with_observation_std(self, std: np.ndarray) -> EnvDegradation:
+        """Return this degradation for a policy whose sensors usually deviate by ``std`` [D] from their means."""
         return self
+
+    knowing = with_observation_std
 
     def wrap(self, env: Env, severity: float, onset: int = 0) -> Env:
         """Return ``env`` degraded from step ``onset`` of every episode on; severity 0 returns ``env`` itself."""
@@ -90,17 +199,19 @@ class Condition:
         """Name for tables: the severity is shown where it is neither 0 nor 1."""
         return self.name if self.severity in (0.0, 1.0) else f"{self.name}@{self.severity:g}"
 
-    def wrap(self, env: Env, spread: np.ndarray | None = None) -> Env:
+    def wrap(self, env: Env, observation_std: np.ndarray | None = None) -> Env:
         """Return ``env`` with all environment degradations around it, the first one innermost.
 
         Args:
             env: the healthy environment.
-            spread: standard deviation of each entry of the observation, as the policy knows it; None where it does not.
+            observation_std: standard deviation of each entry of the observation [D], as the policy knows it; None
+                where it does not.
         """
         for degradation in self.degradations:
             if isinstance(degradation, EnvDegradation) and self.severity > 0:
-                known = degradation if spread is None else degradation.knowing(spread)
-                env = known.wrap(env, self.severity, self.onset)
+                if observation_std is not None:
+                    degradation = degradation.with_observation_std(observation_std)
+                env = degradation.wrap(env, self.severity, self.onset)
         return env
 
     def network_damage(self, seed: int) -> NetworkDamage | None:
@@ -108,10 +219,20 @@ class Condition:
         parts = tuple(d for d in self.degradations if isinstance(d, NetworkDegradation))
         return NetworkDamage(self, parts, seed) if parts and self.severity > 0 else None
 
-    def reason_against(self, env: Env, *, spiking: bool) -> str | None:
+    def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Return why this condition does not apply, or None if it does."""
-        reasons = (d.reason_against(env, spiking=spiking) for d in self.degradations)
+        reasons = (d.incompatibility(env, spiking=spiking) for d in self.degradations)
         return next((reason for reason in reasons if reason), None)
+
+    reason_against = incompatibility
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the condition as plain data."""
+        degradations = [part.to_dict() for part in self.degradations]
+        return {
+            "name": self.name, "severity": self.severity, "onset": self.onset, "env": self.env,
+            "degradations": degradations,
+        }  # fmt: skip
 
 
 class NetworkDamage:
@@ -143,78 +264,11 @@ class NetworkDamage:
         return self._weights if changed else None
 
 
-class DegradationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Base of the environment wrappers: counts steps and owns the generator.
-
-    ``reset(seed=s)`` seeds the generator from s and the degradation's name; a reset without a seed goes on drawing.
-    """
-
-    def __init__(self, env: Env, degradation: EnvDegradation, severity: float, onset: int = 0) -> None:
-        RecordConstructorArgs.__init__(self, degradation=degradation, severity=severity, onset=onset)
-        gym.Wrapper.__init__(self, env)
-        self.degradation, self.severity, self.onset = degradation, severity, onset
-        self.elapsed = 0
-        self.rng = np.random.default_rng()
-
-    @property
-    def active(self) -> bool:
-        """Whether the onset has come."""
-        return self.elapsed >= self.onset
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start an episode."""
-        if seed is not None:
-            self.rng = generator(seed, "environment", self.degradation.kind)
-        self.elapsed = 0
-        self.before_reset()
-        observation, info = self.env.reset(seed=seed, options=options)
-        self.after_reset(observation)
-        return self.sense(observation, info) if self.active else (observation, info)
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Take a step: the action passes `act`, what comes back `sense`, both once the onset has come."""
-        if self.elapsed == self.onset:
-            self.begin()
-        given = self.act(action) if self.active else action
-        observation, reward, terminated, truncated, info = self.env.step(given)
-        self.elapsed += 1
-        self.record(observation)
-        if self.active:
-            observation, info = self.sense(observation, info)
-        return observation, reward, terminated, truncated, info
-
-    def before_reset(self) -> None:
-        """Undo what the last episode did to the environment."""
-
-    def after_reset(self, observation: Any) -> None:
-        """Draw what is drawn once an episode."""
-
-    def begin(self) -> None:
-        """Change the environment at the onset."""
-
-    def record(self, observation: Any) -> None:
-        """See the true observation of every step, before the onset too."""
-
-    def act(self, action: Any) -> Any:
-        """Return the action that is executed."""
-        return action
-
-    def sense(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Return observation and info as they leave the wrapper; neither that came in may be written."""
-        return self.observe(observation), info
-
-    def observe(self, observation: Any) -> Any:
-        """Return the observation that the policy sees."""
-        return observation
-
-
-def fields_of(degradation: Degradation) -> dict[str, Any]:
-    """Return kind and parameters as plain data."""
-    return {"kind": degradation.kind, **dataclasses.asdict(degradation)}
-
-
 def require_box(space: gym.Space[Any], what: str) -> str | None:
     """Return why ``space`` is not a one-dimensional Box, or None if it is."""
     if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
         return None
     return f"needs a one-dimensional Box {what} space, this environment has {space}"
+
+
+fields_of = Degradation.to_dict  # the older name

@@ -5,35 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
-from homeo_rl.degradations.action import ActionDelay, ActionGain, ActionNoise
-from homeo_rl.degradations.dynamics import ActuatorGain, BodyMass, GroundFriction
-from homeo_rl.degradations.lidar import LidarGaussian, LidarStuck
-from homeo_rl.degradations.network import (
-    DeadNeurons,
-    DriftingWeights,
-    EightBitWeights,
-    GaussianWeights,
-    ScaledWeights,
-    StuckNeurons,
-    ZeroWeights,
-)
-from homeo_rl.degradations.observation import (
-    DelayedSensors,
-    DroppedSensors,
-    GaussianObservation,
-    NormalisedGaussianObservation,
-    PoseFault,
-    StuckSensors,
-    VelocityFault,
-)
-from homeo_rl.degradations.protocol import Condition, Degradation, fields_of
+from homeo_rl.degradations.protocol import Condition, Degradation
 from homeo_rl.errors import UsageError, repeated, unknown
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.numerics.limits import LIMIT
@@ -43,16 +24,17 @@ from homeo_rl.storage.files import printable
 from homeo_rl.storage.user_paths import local_path
 from homeo_rl.storage.yaml_file import read_yaml
 
-DEGRADATIONS: dict[str, type[Degradation]] = {
-    kind.kind: kind
-    for kind in (
-        GaussianObservation, NormalisedGaussianObservation, StuckSensors, DroppedSensors, DelayedSensors, PoseFault,
-        VelocityFault, LidarStuck, LidarGaussian,
-        ActionNoise, ActionDelay, ActionGain,
-        BodyMass, GroundFriction, ActuatorGain,
-        GaussianWeights, ZeroWeights, EightBitWeights, ScaledWeights, DriftingWeights, DeadNeurons, StuckNeurons,
-    )
-}  # fmt: skip
+MODULES = ("observation", "lidar", "action", "dynamics", "network")
+"""Files of this room whose degradations, the classes with a ``kind``, are offered."""
+
+
+def _kinds() -> dict[str, type[Degradation]]:
+    modules = [import_module(f"homeo_rl.degradations.{name}") for name in MODULES]
+    classes = [entry for module in modules for entry in vars(module).values() if isinstance(entry, type)]
+    return {entry.kind: entry for entry in classes if issubclass(entry, Degradation) and entry.kind}
+
+
+DEGRADATIONS: dict[str, type[Degradation]] = _kinds()
 """All degradations by kind; a new one is offered to suites and walked by the tests once it is here."""
 
 FOLDER = Path(__file__).parent / "suites"
@@ -83,20 +65,12 @@ class Suite:
 
         An environment counts where there is one, so suites that name none keep the hash of versions without it.
         """
-        content = [
-            self.name,
-            self.version,
-            [
-                {
-                    "name": c.name,
-                    "severity": c.severity,
-                    "onset": c.onset,
-                    "parts": [fields_of(d) for d in c.degradations],
-                    **({"env": c.env} if c.env else {}),
-                }
-                for c in self.conditions
-            ],
-        ]
+        conditions = []
+        for condition in self.conditions:
+            entry = condition.to_dict()
+            entry["parts"] = entry.pop("degradations")
+            conditions.append({key: value for key, value in entry.items() if key != "env" or value})
+        content = [self.name, self.version, conditions]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -128,7 +102,7 @@ class _SuiteText:
 
 @pydantic.with_config(pydantic.ConfigDict(extra="forbid", allow_inf_nan=False))
 @dataclass(frozen=True, kw_only=True)
-class _Told:
+class _ConditionRecord:
     name: str
     severity: float
     onset: int
@@ -210,46 +184,36 @@ _RANGES = {
 """Sound parameters of our own degradations: those of a kind, or of every one with such a name."""
 
 
-def plain(suite: Suite) -> list[dict[str, Any]]:
-    """Return the conditions of a suite as plain data, from which `rebuilt` makes it again."""
-    return [
-        {
-            "name": c.name,
-            "severity": c.severity,
-            "onset": c.onset,
-            "env": c.env,
-            "degradations": [fields_of(d) for d in c.degradations],
-        }
-        for c in suite.conditions
-    ]
+def suite_to_dicts(suite: Suite) -> list[dict[str, Any]]:
+    """Return the conditions of a suite as plain data, from which `suite_from_dicts` makes it again."""
+    return [condition.to_dict() for condition in suite.conditions]
 
 
-def rebuilt(name: str, version: int, conditions: list[dict[str, Any]], *, where: str) -> Suite:
-    """Return the suite whose conditions `plain` told.
+def suite_from_dicts(name: str, version: int, conditions: list[dict[str, Any]], *, where: str) -> Suite:
+    """Return the suite that `suite_to_dicts` wrote.
 
     Raises:
         UsageError: they are not such conditions, or a degradation is not known here.
     """
-    told = [parse(_Told, entry, where=where) for entry in conditions]
+    records = [parse(_ConditionRecord, entry, where=where) for entry in conditions]
     return Suite(
-        name=name,
-        version=version,
-        description="",
+        name=name, version=version, description="",
         conditions=tuple(
-            Condition(
-                name=one.name,
-                severity=one.severity,
-                onset=one.onset,
-                env=one.env,
-                degradations=tuple(build(fields, where=f"{where}: {one.name}") for fields in one.degradations),
-            )
-            for one in told
+            Condition(**{**vars(record), "degradations": _parts(record.degradations, f"{where}: {record.name}")})
+            for record in records
         ),
-    )
+    )  # fmt: skip
+
+
+plain, rebuilt = suite_to_dicts, suite_from_dicts  # the older names
+
+
+def _parts(entries: Iterable[dict[str, Any]], where: str) -> tuple[Degradation, ...]:
+    return tuple(build(fields, where=where) for fields in entries)
 
 
 def _conditions(entry: _ConditionText, where: str) -> list[Condition]:
-    parts = tuple(build(fields, where=f"{where}: {entry.name}") for fields in entry.degradations)
+    parts = _parts(entry.degradations, f"{where}: {entry.name}")
     if not parts:
         # Another environment is what this condition changes: it counts as damage, and the clean one as the reference.
         return [Condition(name=entry.name, severity=1.0 if entry.env else 0.0, env=entry.env)]

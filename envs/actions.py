@@ -94,7 +94,7 @@ def with_plain_actions(env: Env) -> Env:
         return env if space.start == 0 else ShiftedChoice(env)
     if isinstance(space, Box) and not is_plain(space):
         return PlainBox(env)
-    return env  # what it is, nobody can act in: `homeo_rl.agents.presets.controller_spec` says so
+    return env  # no policy can act in it: `homeo_rl.agents.presets.controller_spec` says so
 
 
 def is_plain(space: Box) -> bool:

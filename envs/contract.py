@@ -49,39 +49,39 @@ class Checked(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         """Start an episode."""
         self._step = 0
         arguments: dict[str, Any] = {"options": options} if options or self._options else {}
-        found: Any  # whatever it is
+        result: Any  # whatever it is
         try:
-            found = self.env.reset(seed=seed, **arguments)
+            result = self.env.reset(seed=seed, **arguments)
         except HomeoError:
             raise
         except (Exception, SystemExit) as error:
             self._raise(error)
-        if not (isinstance(found, tuple) and len(found) == 2 and (found[1] is None or isinstance(found[1], dict))):
-            self._refuse("reset()", "an observation and an info", found, "return observation, {}")
-        observation, info = found
-        return self._observed(observation), self._informed(info)
+        if not (isinstance(result, tuple) and len(result) == 2 and (result[1] is None or isinstance(result[1], dict))):
+            self._refuse("reset()", "an observation and an info", result, "return observation, {}")
+        observation, info = result
+        return self._check_observation(observation), self._check_info(info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take a step."""
         self._step += 1
-        found: Any
+        result: Any
         try:
-            found = self.env.step(action)
+            result = self.env.step(action)
         except HomeoError:
             raise
         except (Exception, SystemExit) as error:
             self._raise(error)
-        if type(found) is not tuple or len(found) != 5:
-            what = f"{len(found)} values" if isinstance(found, tuple) else found
+        if type(result) is not tuple or len(result) != 5:
+            what = f"{len(result)} values" if isinstance(result, tuple) else result
             self._refuse("step()", "observation, reward, terminated, truncated, info", what, _OLD)
-        observation, reward, terminated, truncated, info = found
+        observation, reward, terminated, truncated, info = result
         if type(reward) is not float:
-            reward = self._rewarded(reward)
+            reward = self._check_reward(reward)
         if type(terminated) is not bool:
-            terminated = self._ended("terminated", terminated)
+            terminated = self._check_end("terminated", terminated)
         if type(truncated) is not bool:
-            truncated = self._ended("truncated", truncated)
-        return self._observed(observation), reward, terminated, truncated, self._informed(info)
+            truncated = self._check_end("truncated", truncated)
+        return self._check_observation(observation), reward, terminated, truncated, self._check_info(info)
 
     def render(self) -> Any:
         """Return a picture."""
@@ -93,37 +93,37 @@ class Checked(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             self._raise(error, "render(): ")
 
     def close(self) -> None:
-        """Close the environment; what goes wrong then is told once and ends nothing."""
+        """Close the environment; what goes wrong then is reported once and ends nothing."""
         try:
             self.env.close()
         except (Exception, SystemExit) as error:
             name = name_of(self.env)
             if name not in _closing_told and multiprocessing.parent_process() is None:
                 _closing_told.add(name)
-                print(f"homeo-rl: {name}: close() raised {_told(error)}; passed over", file=sys.stderr)
+                print(f"homeo-rl: {name}: close() raised {_describe(error)}; passed over", file=sys.stderr)
 
-    def _observed(self, observation: Any) -> Any:
+    def _check_observation(self, observation: Any) -> Any:
         """Return an observation as the space has it, in memory of its own: some environments write theirs again."""
         if self._box is None:
             return observation
         if type(observation) is np.ndarray and observation.shape == self._shape and observation.dtype == self._dtype:
             return observation.copy()
         try:
-            found = np.asarray(observation)
-            if found.dtype.kind not in "biuf":
+            array = np.asarray(observation)
+            if array.dtype.kind not in "biuf":
                 raise ValueError
         except Exception:
             self._refuse("observation", f"numbers of shape {self._shape}", observation, "return a numpy array")
-        if found.shape != self._shape:
+        if array.shape != self._shape:
             advice = "correct the environment or its observation_space"
-            self._refuse("observation", f"shape {self._shape}, as the space says", f"shape {found.shape}", advice)
-        if self._box.dtype.kind in "iu" and found.dtype.kind == "f" and (found % 1).any():
+            self._refuse("observation", f"shape {self._shape}, as the space says", f"shape {array.shape}", advice)
+        if self._box.dtype.kind in "iu" and array.dtype.kind == "f" and (array % 1).any():
             advice = "give the observation_space a type of floats"
-            self._refuse("observation", f"{self._box.dtype} as the space says", f"{found.dtype}", advice)
+            self._refuse("observation", f"{self._box.dtype} as the space says", f"{array.dtype}", advice)
         with np.errstate(over="ignore"):  # what becomes infinite is found by the guard around
-            return found.astype(self._dtype)
+            return array.astype(self._dtype)
 
-    def _rewarded(self, reward: Any) -> float:
+    def _check_reward(self, reward: Any) -> float:
         if isinstance(reward, float):  # numpy's float64
             return reward
         try:
@@ -134,13 +134,13 @@ class Checked(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             pass
         self._refuse("reward", "one number", reward, "return a float")
 
-    def _ended(self, which: str, value: Any) -> bool:
-        found = as_bool(value)
-        if found is None:
+    def _check_end(self, which: str, value: Any) -> bool:
+        truth = as_bool(value)
+        if truth is None:
             self._refuse(which, "True or False", value, "return a bool")
-        return found
+        return truth
 
-    def _informed(self, info: Any) -> dict[str, Any]:
+    def _check_info(self, info: Any) -> dict[str, Any]:
         if info is None:
             return {}
         if not isinstance(info, dict):
@@ -152,14 +152,14 @@ class Checked(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return info
 
     def _raise(self, error: BaseException, what: str = "") -> NoReturn:
-        text = _told(error)
+        text = _describe(error)
         unseeded = isinstance(error, TypeError) and ("argument 'seed'" in text or "argument 'options'" in text)
         advice = f"expected Gymnasium's reset(); {_SEED}" if unseeded else "expected an environment that raises nothing"
         where = f"{name_of(self.env)}: step {self._step}"
         raise EnvironmentFault(f"{where}: {what}{text}; {advice}; --debug shows where it was") from error
 
     def _refuse(self, what: str, expected: str, got: Any, advice: str) -> NoReturn:
-        text = got if isinstance(got, str) else _short(got)
+        text = got if isinstance(got, str) else _shorten(got)
         where = f"{name_of(self.env)}: step {self._step}"
         raise EnvironmentFault(f"{where}: {what}: expected {expected}, got {text}; {advice}")
 
@@ -191,12 +191,12 @@ def accepts(function: Any, name: str) -> bool:
     return any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
 
 
-def _told(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     """Return kind and text of an exception on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"[:300]
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     """Return what a value is, on one line."""
     text = " ".join(repr(value).split())
     return f"{text[:57]}..., {type(value).__name__}" if len(text) > 60 else text

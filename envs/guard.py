@@ -40,9 +40,9 @@ class FiniteGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return observation, reward, terminated, truncated, info
 
     def _check(self, what: str, value: Any) -> None:
-        found = wrong_entry(value)
-        if found is not None:
-            place, number = found
+        entry = wrong_entry(value)
+        if entry is not None:
+            place, number = entry
             name = self.spec.id if self.spec is not None else type(self.unwrapped).__name__
             where = "" if place == () else f" entry {place[0] if len(place) == 1 else place}"
             raise NumericalFault(

@@ -61,7 +61,7 @@ def make_env(
         UsageError: unknown id (the nearest is suggested), arguments or wrapper.
         EnvironmentFault: the environment's own constructor failed, or it is none of Gymnasium's.
     """
-    name = _known(env_id)
+    name = _find_id(env_id)
     if kwargs is not None:
         instance_of(kwargs, Mapping, what="kwargs", advice="give a dictionary of the environment's arguments")
     _quiet_compiler()
@@ -71,7 +71,7 @@ def make_env(
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise UsageError(f"--max-episode-steps: expected at least 1, got {limit!r}")
     ordered, spec.order_enforce = spec.order_enforce, False
-    env: Env = Checked(_made(env_id, spec, arguments, render_mode))
+    env: Env = Checked(_construct(env_id, spec, arguments, render_mode))
     if ordered:
         env = gym.wrappers.OrderEnforcing(env)
     if limit is not None:
@@ -84,7 +84,9 @@ def make_env(
     return FiniteGuard(StabilityGuard(env) if has_simulation(env) else env)
 
 
-def _made(env_id: str, spec: gym.envs.registration.EnvSpec, arguments: dict[str, Any], render_mode: str | None) -> Env:
+def _construct(
+    env_id: str, spec: gym.envs.registration.EnvSpec, arguments: dict[str, Any], render_mode: str | None
+) -> Env:
     """Call the environment's constructor, with arguments that it takes.
 
     Its own checks and limits are left out: `Checked` and `make_env` have them.
@@ -142,7 +144,7 @@ def arguments_for(env_id: str, made_for: str, kwargs: Mapping[str, Any]) -> dict
     """
     if env_id == made_for:
         return dict(kwargs)
-    fixed = gym.spec(_known(env_id)).kwargs
+    fixed = gym.spec(_find_id(env_id)).kwargs
     return {name: value for name, value in kwargs.items() if name not in fixed}
 
 
@@ -152,7 +154,7 @@ def has_vector(env_id: str) -> bool:
     Raises:
         UsageError: unknown id.
     """
-    entry = gym.spec(_known(env_id)).vector_entry_point
+    entry = gym.spec(_find_id(env_id)).vector_entry_point
     if entry is None:
         return False
     creator = load_env_creator(entry) if isinstance(entry, str) else entry
@@ -162,10 +164,10 @@ def has_vector(env_id: str) -> bool:
 def width_advice(env: Env) -> str:
     """Return which arguments of an environment change how wide its observations are; "" where none does by its name."""
     names = inspect.signature(type(env.unwrapped).__init__).parameters
-    found = [name for name in names if name.startswith("include_") and name.endswith("_in_observation")]
-    if not found:
+    flags = [name for name in names if name.startswith("include_") and name.endswith("_in_observation")]
+    if not flags:
         return ""
-    return f"; how many entries there are depends on {', '.join(found)} (train, import: --env-kwargs {found[0]}:False)"
+    return f"; how many entries there are depends on {', '.join(flags)} (train, import: --env-kwargs {flags[0]}:False)"
 
 
 def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None) -> VectorEnv | None:
@@ -180,7 +182,7 @@ def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None
     """
     if (kwargs or {}).get(WRAPPERS) or not has_vector(env_id):
         return None
-    name = _known(env_id)
+    name = _find_id(env_id)
     try:
         envs = gym.make_vec(name, count, autoreset_mode=AutoresetMode.SAME_STEP.value, **dict(kwargs or {}))
     except HomeoError:
@@ -199,7 +201,7 @@ def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None
     return envs
 
 
-def _known(env_id: str) -> str:
+def _find_id(env_id: str) -> str:
     """Return the registered name of ``env_id``, after importing its module if it names one."""
     instance_of(env_id, str, what="environment", advice="give a Gymnasium id such as CartPole-v1")
     module, _, name = env_id.rpartition(":")
@@ -229,9 +231,9 @@ def _quiet_compiler() -> None:
     import mujoco
 
     def handle(text: str | bytes) -> None:
-        said = text.decode(errors="replace") if isinstance(text, bytes) else text
-        if _OLD_MODEL_FILES not in said:
-            print(f"MuJoCo: {said.strip()}", file=sys.stderr)
+        message = text.decode(errors="replace") if isinstance(text, bytes) else text
+        if _OLD_MODEL_FILES not in message:
+            print(f"MuJoCo: {message.strip()}", file=sys.stderr)
 
     if mujoco.get_mju_user_warning() is None:  # a program's own handler stands
         mujoco.set_mju_user_warning(handle)

@@ -39,7 +39,7 @@ def is_driving(env: Any) -> bool:
 
 def success_of(info: dict[str, Any]) -> bool | None:
     """Return whether an info tells of success; None where it does not, or says something else than yes or no."""
-    return next((found for name in SUCCESS if (found := as_bool(info.get(name))) is not None), None)
+    return next((truth for name in SUCCESS if (truth := as_bool(info.get(name))) is not None), None)
 
 
 def as_bool(value: Any) -> bool | None:

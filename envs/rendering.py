@@ -40,10 +40,10 @@ def choose_backend() -> None:
         # Mesa and Triton each bring an LLVM. torch loads Triton's when it first makes an optimiser, and that crashes
         # the process where Mesa's is loaded already; the other way round they get along.
         importlib.import_module("triton")
-    if given := os.environ.get("MUJOCO_GL"):
+    if chosen := os.environ.get("MUJOCO_GL"):
         if subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, check=False).returncode == 0:
             return
-        raise UsageError(f"MUJOCO_GL={given}: expected a backend that works here, it does not; unset it")
+        raise UsageError(f"MUJOCO_GL={chosen}: expected a backend that works here, it does not; unset it")
     for backend in ("egl", "osmesa"):
         environment = {**os.environ, "MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
         probe = subprocess.run([sys.executable, "-c", _PROBE], env=environment, capture_output=True, check=False)
@@ -133,14 +133,14 @@ def picture_of(frame: Any) -> np.ndarray:
     array = array[..., :3]
     if array.dtype.kind == "f":
         array = np.nan_to_num(array * (255.0 if array.max() <= 1.0 else 1.0))
-    found: np.ndarray = array if array.dtype == np.uint8 else array.clip(0, 255).astype(np.uint8)
-    return found
+    picture: np.ndarray = array if array.dtype == np.uint8 else array.clip(0, 255).astype(np.uint8)
+    return picture
 
 
 def pace_of(env: Env) -> float:
     """Return the pictures of a second that an environment's metadata names; 30 where it names none."""
-    told = (env.metadata or {}).get("render_fps")
-    return float(told) if isinstance(told, int | float | np.number) and 0 < float(told) < np.inf else 30.0
+    pace = (env.metadata or {}).get("render_fps")
+    return float(pace) if isinstance(pace, int | float | np.number) and 0 < float(pace) < np.inf else 30.0
 
 
 def check_film(path: Path) -> None:

@@ -46,7 +46,7 @@ class Recorded(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def snapshot(self) -> Snapshot:
         """Return where the environment is."""
         counter = self._counter()
-        told = {
+        document = {
             "began": self._began,
             "generator": state_of(self),
             "steps": None if counter is None else counter.total_steps,
@@ -54,25 +54,25 @@ class Recorded(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         arrays = {"seen": self._seen}
         if self._actions:
             arrays["actions"] = np.stack(self._actions)
-        return told, arrays
+        return document, arrays
 
     def restore(self, snapshot: Snapshot) -> bool:
         """Go there; return whether observation and generator are the same to the last bit."""
-        told, arrays = snapshot
-        if told["began"] is None:
+        document, arrays = snapshot
+        if document["began"] is None:
             return True
-        before = told["began"]["generator"]
+        before = document["began"]["generator"]
         if not set_state(self, before):  # some environments make their generator in their first reset
             self.reset(seed=0)
             set_state(self, before)
-        self.reset(seed=told["began"]["seed"], options=told["began"]["options"])
+        self.reset(seed=document["began"]["seed"], options=document["began"]["options"])
         for action in arrays.get("actions", ()):
             self.step(action)
         counter = self._counter()
         if counter is not None:
-            counter.total_steps = told["steps"]
+            counter.total_steps = document["steps"]
         same = self._seen.tobytes() == np.asarray(arrays["seen"]).astype(self._seen.dtype).tobytes()
-        return same and told["generator"] is not None and state_of(self) == told["generator"]
+        return same and document["generator"] is not None and state_of(self) == document["generator"]
 
     def _counter(self) -> Any:
         """Return the wrapper inside that counts all steps ever taken (SB3's Monitor), if there is one."""

@@ -41,7 +41,7 @@ class StabilityGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self._before = _kept(observation)
+        self._before = _copy(observation)
         self._look()
         return observation, info
 
@@ -56,7 +56,7 @@ class StabilityGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             if reason is not None:
                 return self._before, 0.0, False, True, {KEY: reason}
         self._time = data.time
-        self._before = _kept(observation)
+        self._before = _copy(observation)
         return observation, reward, terminated, truncated, info
 
     def _look(self) -> None:
@@ -74,7 +74,7 @@ class StabilityGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return grown[0] if grown else "RESET" if back else None
 
 
-def _kept(observation: Any) -> Any:
+def _copy(observation: Any) -> Any:
     """Return an observation that stays as it is: an environment may reuse its array."""
     return observation.copy() if isinstance(observation, np.ndarray) else observation
 

@@ -22,14 +22,14 @@ KEY = "env_wrapper"
 FLATTEN = "gymnasium.wrappers.FlattenObservation"
 
 
-def wrappers_of(given: Any) -> list[tuple[str, dict[str, Any]]]:
+def wrappers_of(named: Any) -> list[tuple[str, dict[str, Any]]]:
     """Return names and arguments of wrappers, innermost first.
 
     Raises:
         UsageError: it is not of the form above.
     """
-    found = []
-    for entry in given if isinstance(given, list | tuple) else [given] if given else []:
+    result = []
+    for entry in named if isinstance(named, list | tuple) else [named] if named else []:
         pair = (entry, {}) if isinstance(entry, str) else tuple(*entry.items()) if _is_single(entry) else ("", None)
         name, arguments = pair[0], {} if pair[1] is None and pair[0] else pair[1]
         if not isinstance(name, str) or "." not in name.strip(".") or not isinstance(arguments, dict):
@@ -37,22 +37,22 @@ def wrappers_of(given: Any) -> list[tuple[str, dict[str, Any]]]:
                 f"env wrapper: expected a dotted name such as {FLATTEN}, or {{name: {{argument: value}}}}, "
                 f"got {entry!r}"
             )
-        found.append((name, arguments))
-    return found
+        result.append((name, arguments))
+    return result
 
 
-def wrap(env: Env, given: Any, import_modules: Callable[[Sequence[str]], None]) -> Env:
-    """Return ``env`` inside the wrappers that ``given`` names.
+def wrap(env: Env, named: Any, import_modules: Callable[[Sequence[str]], None]) -> Env:
+    """Return ``env`` inside the wrappers that ``named`` gives.
 
     Args:
         env: what is wrapped.
-        given: see above.
+        named: names and arguments, see above.
         import_modules: imports modules by name.
 
     Raises:
         UsageError: a wrapper is not known, is no `gymnasium.Wrapper`, or does not take its arguments or ``env``.
     """
-    for name, arguments in wrappers_of(given):
+    for name, arguments in wrappers_of(named):
         module, _, word = name.rpartition(".")
         import_modules([module])
         kind = getattr(sys.modules[module], word, None)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from homeo_rl.degradations.suites import Suite, load_suite
     from homeo_rl.envs.make import make_env
     from homeo_rl.errors import HomeoError
-    from homeo_rl.evaluation.calibrate import calibration_of, session_of
+    from homeo_rl.evaluation.calibrate import calibrate, calibration_of, make_session, session_of
     from homeo_rl.evaluation.evaluate import evaluate
-    from homeo_rl.evaluation.plan import Plan
+    from homeo_rl.evaluation.plan import EvaluationPlan, Plan
     from homeo_rl.homeostasis import BDETT, DWAM, Homeostasis, LinearHomeostat, SleepHomeostat
     from homeo_rl.run import Run
     from homeo_rl.snn.network import SpikingNetwork
@@ -40,6 +40,7 @@ _HOME = {
     "Controller": "agents.controller",
     "ControllerSpec": "spec",
     "EnvDegradation": "degradations",
+    "EvaluationPlan": "evaluation.plan",
     "GymVecEnv": "agents.sb3.vec_env",
     "Homeostasis": "homeostasis",
     "HomeoError": "errors",
@@ -56,11 +57,13 @@ _HOME = {
     "SpikingTD3Policy": "agents.sb3.policies",
     "Suite": "degradations",
     "TrainingPlan": "training.plan",
+    "calibrate": "evaluation.calibrate",
     "calibration_of": "evaluation.calibrate",
     "evaluate": "evaluation.evaluate",
     "load_controller": "agents.controller",
     "load_suite": "degradations",
     "make_env": "envs",
+    "make_session": "evaluation.calibrate",
     "save_controller": "agents.controller",
     "session_of": "evaluation.calibrate",
     "train": "training.train",
@@ -73,6 +76,7 @@ __all__ = [
     "Controller",
     "ControllerSpec",
     "EnvDegradation",
+    "EvaluationPlan",
     "GymVecEnv",
     "HomeoError",
     "Homeostasis",
@@ -89,11 +93,13 @@ __all__ = [
     "SpikingTD3Policy",
     "Suite",
     "TrainingPlan",
+    "calibrate",
     "calibration_of",
     "evaluate",
     "load_controller",
     "load_suite",
     "make_env",
+    "make_session",
     "save_controller",
     "session_of",
     "train",

@@ -65,7 +65,7 @@ class NavigationEnv(gym.Env[np.ndarray, np.ndarray]):
         self.fleet.begin(0, self.np_random, options)
         self._trail = []
         self._note()
-        return self.fleet.seen()[0], self._info()
+        return self.fleet.encode_observations()[0], self._info()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Drive for 0.1 s.
@@ -82,7 +82,7 @@ class NavigationEnv(gym.Env[np.ndarray, np.ndarray]):
         self.fleet.advance(self._row, wheels[None])
         self._note()
         fleet = self.fleet
-        return fleet.seen()[0], float(fleet.rewards[0]), bool(fleet.terminated[0]), False, self._info()
+        return fleet.encode_observations()[0], float(fleet.rewards[0]), bool(fleet.terminated[0]), False, self._info()
 
     def render(self) -> Any:
         """Return a picture [400, 400, 3], or show it on the screen."""

@@ -64,12 +64,12 @@ class Fleet:
         options = dict(options or {})
         where = self._world(row, rng, options.pop("world", None))
         ready = self.sites[where]
-        given = {name: options.pop(name) for name in ("start", "goal") if options.get(name) is not None}
+        route = {name: options.pop(name) for name in ("start", "goal") if options.get(name) is not None}
         for name in options:
             if name not in ("start", "goal"):
                 raise unknown("option of reset", name, ["world", "start", "goal"])
-        start = _numbers(given["start"], 3, "start") if "start" in given else None
-        goal = _numbers(given["goal"], 2, "goal") if "goal" in given else None
+        start = _numbers(route["start"], 3, "start") if "start" in route else None
+        goal = _numbers(route["goal"], 2, "goal") if "goal" in route else None
         start, goal = ready.route(rng, start, goal)
         key = rng.integers(2**64, dtype=np.uint64)
         self.where[row] = where
@@ -78,10 +78,10 @@ class Fleet:
         robot["x"], robot["y"], robot["heading"] = start
         robot["goal_x"], robot["goal_y"] = goal
         robot["key"] = key
-        self.movers[row] = _parked(len(self.movers[row]))
+        self.movers[row] = _park(len(self.movers[row]))
         self.movers[row, : len(ready.movers)] = ready.movers
-        for place in range(self.task.random_movers):
-            self.movers[row, len(ready.movers) + place] = _random_mover(ready, start, rng)
+        for index in range(self.task.random_movers):
+            self.movers[row, len(ready.movers) + index] = _random_mover(ready, start, rng)
         kernels.begin(ready.scene, self.task.rules, self.state, self.movers, self.ranges, self.observations, row)
 
     def advance(self, rows: np.ndarray, actions: np.ndarray) -> None:
@@ -95,7 +95,7 @@ class Fleet:
                 self.observations, self.rewards, self.terminated,
             )  # fmt: skip
 
-    def seen(self) -> np.ndarray:
+    def encode_observations(self) -> np.ndarray:
         """Observations [N, 22 or 24] as the policy sees them, copied."""
         return spike_code(self.observations) if self.task.spike_coded else self.observations.copy()
 
@@ -139,7 +139,7 @@ def _numbers(value: Any, count: int, name: str) -> np.ndarray:
     return array
 
 
-def _parked(count: int) -> np.ndarray:
+def _park(count: int) -> np.ndarray:
     """Movers that are nowhere near: rows of a world that has fewer of them than another."""
     return np.tile([1e6, 1e6, 0.0, 0.0, 1e-3, 1.0, 0.0, 1.0], (count, 1))
 
@@ -165,7 +165,7 @@ def _random_mover(ready: Site, start: np.ndarray, rng: np.random.Generator) -> n
             out = length / MOVER_SPEED
             velocity = MOVER_SPEED * math.cos(angle), MOVER_SPEED * math.sin(angle)
             return np.array([x, y, *velocity, radius, out, 1.1, out])
-    parked: np.ndarray = _parked(1)[0]
+    parked: np.ndarray = _park(1)[0]
     return parked
 
 

@@ -174,6 +174,24 @@ def begin(
 
 
 @compiled
+def _move(rules: Rules, robot: Any, action: Floats, noise: Floats) -> None:
+    """Turn both wheels of one robot as an action [2] says, for one decision."""
+    left = min(max(rules.action_kept * action[0] + rules.action_noise * noise[0], 0.0), 1.0)
+    right = min(max(rules.action_kept * action[1] + rules.action_noise * noise[1], 0.0), 1.0)
+    left = rules.wheel_least + rules.wheel_span * left
+    right = rules.wheel_least + rules.wheel_span * right
+    robot.speed, robot.turn = 0.5 * (left + right), (right - left) / rules.track
+    if robot.steps < rules.still:
+        robot.speed, robot.turn = 0.0, 0.0
+    robot.steps += 1
+    for _ in range(rules.substeps):
+        robot.x += robot.speed * math.cos(robot.heading) * rules.substep
+        robot.y += robot.speed * math.sin(robot.heading) * rules.substep
+        robot.heading += robot.turn * rules.substep
+    robot.path += robot.speed * rules.substep * rules.substeps
+
+
+@compiled
 def advance(
     scene: Scene,
     rules: Rules,
@@ -212,19 +230,7 @@ def advance(
     for row in rows:
         robot = state[row]
         robot.draws = normals(robot.key, robot.draws, noise)
-        left = min(max(rules.action_kept * actions[row, 0] + rules.action_noise * noise[0], 0.0), 1.0)
-        right = min(max(rules.action_kept * actions[row, 1] + rules.action_noise * noise[1], 0.0), 1.0)
-        left = rules.wheel_least + rules.wheel_span * left
-        right = rules.wheel_least + rules.wheel_span * right
-        robot.speed, robot.turn = 0.5 * (left + right), (right - left) / rules.track
-        if robot.steps < rules.still:
-            robot.speed, robot.turn = 0.0, 0.0
-        robot.steps += 1
-        for _ in range(rules.substeps):
-            robot.x += robot.speed * math.cos(robot.heading) * rules.substep
-            robot.y += robot.speed * math.sin(robot.heading) * rules.substep
-            robot.heading += robot.turn * rules.substep
-        robot.path += robot.speed * rules.substep * rules.substeps
+        _move(rules, robot, actions[row], noise)
         before = robot.distance
         robot.distance = math.sqrt((robot.goal_x - robot.x) ** 2 + (robot.goal_y - robot.y) ** 2)
         _measure(scene, rules, robot, movers[row], here, noise, sector, ranges[row])

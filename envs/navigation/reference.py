@@ -72,8 +72,8 @@ def disc_ranges(discs: Floats, x: float, y: float, ux: float, uy: float) -> Floa
     outside = ax * ax + ay * ay - discs[:, 2] * discs[:, 2]
     root = middle * middle - outside
     meets = (middle > 0.0) & (root >= 0.0)
-    found: Floats = np.where(meets, middle - np.sqrt(np.where(meets, root, 0.0)), np.inf)
-    return np.where(outside <= 0.0, 0.0, found)
+    result: Floats = np.where(meets, middle - np.sqrt(np.where(meets, root, 0.0)), np.inf)
+    return np.where(outside <= 0.0, 0.0, result)
 
 
 def distances(scene: Scene, x: float, y: float) -> Floats:
@@ -114,8 +114,8 @@ def measure(scene: Scene, rules: Rules, robot: Robot, movers: Floats, noise: Flo
             still = ray_ranges(scene, robot.x, robot.y, ux, uy).min()
             moving = disc_ranges(cylinders, robot.x, robot.y, ux, uy).min(initial=np.inf)
             readings[beam, ray] = min(still, moving) + rules.range_noise * noise[beam * rays + ray]
-    found: Floats = np.median(np.clip(readings, rules.range_least, rules.range_most), axis=1)
-    return found
+    result: Floats = np.median(np.clip(readings, rules.range_least, rules.range_most), axis=1)
+    return result
 
 
 def observe(robot: Robot, ranges: Floats) -> Floats:

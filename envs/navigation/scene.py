@@ -76,10 +76,10 @@ class Site:
             fits = np.flatnonzero(far & (goal_parts == start_parts[first]))
             if len(fits):
                 return np.array([*starts[first], heading]), goals[int(rng.choice(fits))]
-        given = f"start {starts[0].tolist()}" if start is not None else f"goal {goals[0].tolist()}"
+        where = f"start {starts[0].tolist()}" if start is not None else f"goal {goals[0].tolist()}"
         raise UsageError(
             f"world {self.world.name!r}: nothing {self.world.least_distance} m or more away can be reached from "
-            f"{given}; move it"
+            f"{where}; move it"
         )
 
     def route(
@@ -182,21 +182,21 @@ def _parts_of(parts: np.ndarray, corner: np.ndarray, points: np.ndarray, reach: 
     """Return the part [P] that lies nearest to each of the points [P, 2], within ``reach``; 0 for none."""
     columns, rows = np.round((points - corner) / RASTER).astype(int).T
     known = (rows >= 0) & (rows < parts.shape[0]) & (columns >= 0) & (columns < parts.shape[1])
-    found = np.zeros(len(points), dtype=int)
-    found[known] = parts[rows[known], columns[known]]
+    result = np.zeros(len(points), dtype=int)
+    result[known] = parts[rows[known], columns[known]]
     rows, columns = np.nonzero(parts)
     if len(rows):
-        for i in np.flatnonzero(found == 0):
+        for i in np.flatnonzero(result == 0):
             distance = np.hypot(corner[0] + columns * RASTER - points[i, 0], corner[1] + rows * RASTER - points[i, 1])
             nearest = int(distance.argmin())
-            found[i] = parts[rows[nearest], columns[nearest]] if distance[nearest] < reach else 0
-    return found
+            result[i] = parts[rows[nearest], columns[nearest]] if distance[nearest] < reach else 0
+    return result
 
 
 def _clear(scene: Scene, world: World, points: np.ndarray, clearance: float) -> np.ndarray:
-    found = np.zeros(len(points))
-    rays.clearances(scene, np.ascontiguousarray(points, dtype=np.float64), found)
-    result: np.ndarray = inside(world.outer, points) & (found >= clearance - 1e-9)
+    distances = np.zeros(len(points))
+    rays.clearances(scene, np.ascontiguousarray(points, dtype=np.float64), distances)
+    result: np.ndarray = inside(world.outer, points) & (distances >= clearance - 1e-9)
     for polygon in world.obstacles:
         result &= ~inside(polygon, points)
     return result

@@ -82,23 +82,23 @@ class Task:
         Raises:
             UsageError: an argument or a world is not sound.
         """
-        given = [worlds] if isinstance(worlds, str | dict | World) else worlds
-        if not isinstance(given, list | tuple) or not given:
+        sources = [worlds] if isinstance(worlds, str | dict | World) else worlds
+        if not isinstance(sources, list | tuple) or not sources:
             raise UsageError(f"worlds: expected one or more names, files or worlds, got {worlds!r}")
         if rules not in TASKS:
             raise unknown("rules", rules, TASKS)
         if (
             not isinstance(curriculum, list | tuple)
-            or len(curriculum) > len(given)
+            or len(curriculum) > len(sources)
             or any(not isinstance(n, int) or n < 0 for n in curriculum)
         ):
-            raise UsageError(f"curriculum: expected at most {len(given)} numbers of episodes, got {curriculum!r}")
+            raise UsageError(f"curriculum: expected at most {len(sources)} numbers of episodes, got {curriculum!r}")
         if not isinstance(random_movers, int) or not 0 <= random_movers <= 100:
             raise UsageError(f"random_movers: expected 0 to 100, got {random_movers}")
-        found = TASKS[rules]._replace(rays_per_beam=40) if median else TASKS[rules]
+        task = TASKS[rules]._replace(rays_per_beam=40) if median else TASKS[rules]
         return cls(
-            worlds=tuple(load_world(world) for world in given),
-            rules=found,
+            worlds=tuple(load_world(world) for world in sources),
+            rules=task,
             curriculum=tuple(curriculum),
             random_movers=random_movers,
             spike_coded=spike_coded,

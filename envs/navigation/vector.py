@@ -82,7 +82,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
                 self.fleet.episodes[row] = 0
             self._begin(int(row), options)
         self._over[mask] = False
-        return self.fleet.seen(), self._infos(mask)
+        return self.fleet.encode_observations(), self._infos(mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Drive all robots for 0.1 s.
@@ -114,9 +114,9 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         rewards = fleet.rewards.copy()
         self._over = terminated | late
         if self.autoreset_mode != AutoresetMode.SAME_STEP or not self._over.any():
-            return fleet.seen(), rewards, terminated, late, self._infos(None)
+            return fleet.encode_observations(), rewards, terminated, late, self._infos(None)
         over, self._over = self._over, np.zeros_like(terminated)
-        last, final = fleet.seen(), self._infos(over)
+        last, final = fleet.encode_observations(), self._infos(over)
         for row in np.flatnonzero(over):
             self._begin(int(row))
         infos = self._infos(None)
@@ -125,7 +125,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
             infos["final_obs"][row] = last[row]
         infos["final_info"] = final
         infos["_final_obs"], infos["_final_info"] = over.copy(), over.copy()
-        return fleet.seen(), rewards, terminated, late, infos
+        return fleet.encode_observations(), rewards, terminated, late, infos
 
     def render(self) -> Any:
         """Return one picture for each robot, as Gymnasium's vectors do."""
@@ -139,10 +139,10 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return where all robots are: generators as plain data, everything else as arrays."""
-        told = {"generators": [None if rng is None else rng.bit_generator.state for rng in self._rngs]}
+        document = {"generators": [None if rng is None else rng.bit_generator.state for rng in self._rngs]}
         fleet = {name: getattr(self.fleet, name).copy() for name in _KEPT}
         fleet["state"] = fleet["state"].view(np.uint8)
-        return told, {**fleet, "over": self._over.copy()}
+        return document, {**fleet, "over": self._over.copy()}
 
     def restore(self, snapshot: tuple[dict[str, Any], dict[str, np.ndarray]]) -> bool:
         """Put all robots where a snapshot says, to the last bit.
@@ -150,25 +150,25 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         Raises:
             InputError: it is of another number of robots, or of other worlds.
         """
-        told, arrays = snapshot
+        document, arrays = snapshot
         for name in _KEPT:
-            mine, kept = getattr(self.fleet, name), arrays[name]
-            if kept.nbytes != mine.nbytes or (kept.dtype == mine.dtype and kept.shape != mine.shape):
+            target, source = getattr(self.fleet, name), arrays[name]
+            if source.nbytes != target.nbytes or (source.dtype == target.dtype and source.shape != target.shape):
                 raise InputError(
-                    f"snapshot: {name}: expected shape {mine.shape}, got {kept.shape}; take it of this task"
+                    f"snapshot: {name}: expected shape {target.shape}, got {source.shape}; take it of this task"
                 )
         if not ((arrays["where"] >= 0) & (arrays["where"] < len(self.fleet.sites))).all():
             raise InputError(f"snapshot: expected worlds 0 to {len(self.fleet.sites) - 1}; take it of this task")
-        for row, state in enumerate(told["generators"]):
+        for row, state in enumerate(document["generators"]):
             if state is not None:
                 self._rngs[row], _ = seeding.np_random(0)
                 rng = self._rngs[row]
                 assert rng is not None
                 rng.bit_generator.state = state
         for name in _KEPT:
-            mine = getattr(self.fleet, name)
-            kept = np.ascontiguousarray(arrays[name])
-            mine[...] = kept.view(mine.dtype).reshape(mine.shape) if name == "state" else kept
+            target = getattr(self.fleet, name)
+            source = np.ascontiguousarray(arrays[name])
+            target[...] = source.view(target.dtype).reshape(target.shape) if name == "state" else source
         self._over = arrays["over"].astype(np.bool_)
         return True
 
@@ -181,7 +181,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
 
     def _infos(self, mask: np.ndarray | None) -> dict[str, Any]:
         state = self.fleet.state
-        found: dict[str, Any] = {
+        infos: dict[str, Any] = {
             "is_success": state["success"].copy(),
             "collision": state["collision"].copy(),
             "path_length": state["path"].copy(),
@@ -192,6 +192,6 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         }
         present = np.ones(self.num_envs, dtype=np.bool_) if mask is None else mask.astype(np.bool_)
         if mask is not None and not mask.all():
-            for value in found.values():
+            for value in infos.values():
                 value[~mask] = 0
-        return found | {f"_{key}": present for key in list(found)}
+        return infos | {f"_{key}": present for key in list(infos)}

@@ -127,11 +127,11 @@ def load_world(source: str | dict[str, Any] | World) -> World:
         return source
     if isinstance(source, dict):
         return parse(World, source, where="world")
-    return _shipped(source) if source in world_names() else _read(source, Path(source))
+    return _read_packaged(source) if source in world_names() else _read(source, Path(source))
 
 
 @lru_cache
-def _shipped(name: str) -> World:
+def _read_packaged(name: str) -> World:
     return _read(name, FOLDER / f"{name}.json")
 
 

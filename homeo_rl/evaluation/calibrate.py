@@ -19,7 +19,9 @@ from homeo_rl.agents.controller import Controller, require_spiking
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.make import make_env
-from homeo_rl.evaluation.rollout import Episode, episode_seed, rollout
+from homeo_rl.evaluation.episode import Episode, episode_seed
+from homeo_rl.evaluation.plan import EvaluationPlan
+from homeo_rl.evaluation.rollout import rollout
 from homeo_rl.homeostasis import Both, make
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
@@ -67,7 +69,7 @@ class Calibration:
         return recall(network, self.inputs, self.answers)
 
 
-def session_of(
+def make_session(
     controller: Controller,
     slots: int,
     *,
@@ -87,7 +89,7 @@ def session_of(
         return Session(controller, slots, reflex=reflex)
     instance_of(plugin, Homeostasis, what="plugin", advice="homeo_rl.homeostasis.make makes one of an arm's name")
     network = require_spiking(controller, f"plug-in {plugin.name}")
-    instance_of(calibration, Calibration, what=f"plug-in {plugin.name}", advice="calibration_of makes a calibration")
+    instance_of(calibration, Calibration, what=f"plug-in {plugin.name}", advice="homeo_rl.calibrate makes one")
     assert calibration is not None
     return Session(
         controller,
@@ -99,7 +101,7 @@ def session_of(
     )
 
 
-def calibration_of(
+def calibrate(
     run: Run | Path | str,
     controller: Controller,
     *,
@@ -122,14 +124,14 @@ def calibration_of(
         episodes: how many clean episodes.
         env: environment and arguments where the robot is healthy; None is the run's own.
         num_envs: episodes side by side.
-        on_episode: told of each episode that ended.
+        on_episode: called with each episode that ended.
 
     Raises:
         UsageError: there is no such run, or the policy does not spike.
     """
     run = Run.of(run)
     instance_of(controller, Controller, what="controller", advice="load_controller reads that of a run")
-    network = require_spiking(controller, "calibration")
+    require_spiking(controller, "calibration")
     episodes = whole_number(episodes, what="episodes", least=1)
     num_envs = whole_number(num_envs, what="num_envs", least=1)
     name, kwargs = env or (run.spec.env, run.spec.env_kwargs)
@@ -140,42 +142,62 @@ def calibration_of(
     stored = run.load_calibration()
     if stored is not None and {**stored[1], "decisions": None} == {**document, "decisions": None}:
         return _read(*stored)
-    seen: dict[int, list[np.ndarray]] = {}
+    observations: dict[int, list[np.ndarray]] = {}
     done = rollout(
         lambda slots: _healthy(run, controller, slots),
         lambda: make_env(name, kwargs),
         [episode_seed(0, "calibration", index) for index in range(episodes)],
         condition=Condition(name="clean"),
         num_envs=num_envs,
-        on_step=lambda step: seen.setdefault(step.episode, []).append(np.array(step.observation, dtype=np.float32)),
+        on_step=lambda step: observations.setdefault(step.episode, []).append(np.array(step.observation, np.float32)),
         on_episode=on_episode,
     )
+    calibration = _condense(controller, done, [each for index in sorted(observations) for each in observations[index]])
+    if os.access(run.path, os.W_OK):  # it is a cache: where it cannot be kept it is made anew
+        run.save_calibration(_tensors(calibration), {**document, "decisions": calibration.decisions})
+    return calibration
+
+
+def calibrate_for(plan: EvaluationPlan, run: Run, controller: Controller, **options: Any) -> Calibration:
+    """Return the calibration that the arms of a plan adapt towards, from its clean condition; see `calibrate`."""
+    env = plan.env_of(plan.suite.conditions[0], run)
+    return calibrate(run, controller, which=plan.which, episodes=plan.calibration_episodes, env=env, **options)
+
+
+session_of, calibration_of = make_session, calibrate  # the older names
+
+
+def _condense(controller: Controller, episodes: Sequence[Episode], observations: Sequence[np.ndarray]) -> Calibration:
+    """Return the moments of the rates, and some of the observations with the network's responses."""
+    network = require_spiking(controller, "calibration")
     moments = RateMoments()
-    for episode in done:
+    for episode in episodes:
         moments.merge(episode.rates)
     rates, squares = moments.means()
-    inputs = _chosen(controller, [observation for index in sorted(seen) for observation in seen[index]])
+    inputs = _sample(controller, observations)
     answers: tuple[np.ndarray, ...] = ()
     if is_replayable(network):
         answers = packed(network, remember(network, torch.as_tensor(inputs)))
-    calibration = Calibration(tuple(rates), tuple(squares), moments.decisions, inputs, answers)
-    if os.access(run.path, os.W_OK):  # it is a cache: where it cannot be kept it is made anew
-        run.save_calibration(_tensors(calibration), {**document, "decisions": moments.decisions})
-    return calibration
+    return Calibration(tuple(rates), tuple(squares), moments.decisions, inputs, answers)
 
 
 def _healthy(run: Run, controller: Controller, slots: int) -> Session:
     """Return a session of the policy as it was trained: with the thresholds that moved in its training, if any did."""
-    network, own = controller.network, make(run.spec.homeostasis_in_training or "none")
-    if own is None or not own.adapts_threshold or not isinstance(network, SpikingNetwork) or needs_memory(own):
+    network, mechanism = controller.network, make(run.spec.homeostasis_in_training or "none")
+    if (
+        mechanism is None
+        or not mechanism.adapts_threshold
+        or not isinstance(network, SpikingNetwork)
+        or needs_memory(mechanism)
+    ):
         return Session(controller, slots)
-    plugin = own.thresholds if isinstance(own, Both) else own
+    plugin = mechanism.thresholds if isinstance(mechanism, Both) else mechanism
     rates = [torch.zeros(width) for width in network.spec.widths[1:]]  # thresholds know nothing of rates
     return Session(controller, slots, plugin=plugin, references=network.references(rates, rates))
 
 
 @torch.inference_mode()
-def _chosen(controller: Controller, observations: Sequence[np.ndarray]) -> np.ndarray:
+def _sample(controller: Controller, observations: Sequence[np.ndarray]) -> np.ndarray:
     """Return `OBSERVATIONS` of all observations, drawn without replacement, as the network sees them."""
     draws = generator(0, "reservoir").permutation(len(observations))[:OBSERVATIONS]
     chosen: np.ndarray = controller.normaliser(torch.as_tensor(np.stack([observations[i] for i in draws]))).numpy()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.envs.protocol import is_driving
 from homeo_rl.errors import EnvironmentFault
-from homeo_rl.evaluation.calibrate import Calibration, session_of
-from homeo_rl.evaluation.plan import NO_REFLEX, Plan
-from homeo_rl.evaluation.reflex_violations import violations
-from homeo_rl.evaluation.rollout import episode_seed, rollout
+from homeo_rl.evaluation.arm import Arm
+from homeo_rl.evaluation.calibrate import Calibration, make_session
+from homeo_rl.evaluation.episode import episode_seed
+from homeo_rl.evaluation.plan import EvaluationPlan
+from homeo_rl.evaluation.reflex_violations import count_violations
+from homeo_rl.evaluation.rollout import rollout
 from homeo_rl.evaluation.scores import score
-from homeo_rl.homeostasis import make
 from homeo_rl.processes.executor import JobFinished, JobResult, Progress, ProgressCallback, WorkerDied
 from homeo_rl.processes.local import LocalExecutor
 from homeo_rl.processes.signals import Stopped
@@ -33,14 +34,12 @@ from homeo_rl.spec import dump
 
 @dataclass(frozen=True)
 class Job:
-    """What every process gets: the run's folder, packages to import, the plan, its cells (arm, condition) and the
-    reference rates.
-    """
+    """What every process gets: the run's folder, packages to import, the plan, its cells and the calibration."""
 
     path: Path
     modules: tuple[str, ...]
-    plan: Plan
-    cells: list[tuple[str, Condition]]
+    plan: EvaluationPlan
+    cells: list[tuple[Arm, Condition]]
     num_envs: int
     calibration: Calibration | None
 
@@ -56,45 +55,35 @@ class _Worker:
 
     def cell(self, index: int, advance: Callable[[], None]) -> dict[str, Any]:
         """Run one cell and return its scores and its mean trace as plain data."""
-        (arm, condition), plan, network = self.job.cells[index], self.job.plan, self.controller.network
+        (arm, condition), plan, controller = self.job.cells[index], self.job.plan, self.controller
         calibration = self.job.calibration
-        plugin = None if arm == NO_REFLEX else make(arm)
-        normal = () if calibration is None else calibration.rates
+        reference_rates = () if calibration is None else calibration.rates
         name, kwargs = plan.env_of(condition, self.run)
-        before = [tensor.clone() for tensor in self.controller.state_dict().values()]
+        before = [tensor.clone() for tensor in controller.state_dict().values()]
         episodes = rollout(
-            lambda slots: session_of(
-                self.controller, slots, plugin=plugin, calibration=calibration, reflex=arm != NO_REFLEX
+            lambda slots: make_session(
+                controller, slots, plugin=arm.plugin, calibration=calibration, reflex=arm.reflex
             ),
             lambda: make_env(name, kwargs),
             [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],
             condition=condition,
             num_envs=self.job.num_envs,
-            carry_over=plugin is not None and plugin.scope == "run",
-            normal=normal,
+            carry_over=arm.plugin is not None and arm.plugin.scope == "run",
+            reference_rates=reference_rates,
             options=[route.options for route in plan.routes],
             on_episode=lambda _: advance(),
         )
-        after = self.controller.state_dict().values()
+        after = controller.state_dict().values()
         if not all(torch.equal(old, new) for old, new in zip(before, after, strict=True)):
-            raise AssertionError(f"arm {arm}, condition {condition.label}: the trained parameters changed")
-        norms = [float(layer.weight.double().norm()) for layer in network.parameters_of_layers()]
+            raise AssertionError(f"arm {arm.text}, condition {condition.label}: the trained parameters changed")
+        norms = [float(layer.weight.double().norm()) for layer in controller.network.parameters_of_layers()]
+        judge = partial(count_violations, controller.reflex)
         rows = [
-            score(
-                episode,
-                run=self.run.name,
-                arm=arm,
-                condition=condition.name,
-                severity=condition.severity,
-                normal=normal,
-                layer_norms=norms,
-                violations=violations(self.controller.reflex, episode) if episode.reflex else None,
-            )
-            for episode in episodes
+            score(episode, self.run.name, arm.text, condition, reference_rates, norms, judge) for episode in episodes
         ]
         return {
             "limited": any(episode.limited for episode in episodes),
-            "scores": [dataclasses.asdict(row) for row in rows],
+            "scores": [row.to_dict() for row in rows],
             "trace": _mean_trace([e.trace for e in episodes]),
             "world": _world_of(name, kwargs),
             "paths": [

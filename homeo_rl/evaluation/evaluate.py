@@ -1,8 +1,8 @@
 """Evaluate a run: every arm of homeostasis under every condition of a suite, on the same episodes and damage.
 
 A *cell* is one arm under one condition. Cells are independent, so they run in as many processes as there are cores;
-each finished cell is stored at once, and an interrupted evaluation goes on where it stopped when the same command
-is given again.
+each finished cell is stored at once, and an interrupted evaluation is resumed when the same command is
+given again.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from homeo_rl.agents.controller import Controller, require_spiking
+from homeo_rl.agents.controller import Controller
 from homeo_rl.degradations.protocol import Condition
-from homeo_rl.degradations.suites import plain
+from homeo_rl.degradations.suites import suite_to_dicts
 from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.envs.time_limit import tell as tell_limit
 from homeo_rl.errors import HomeoError, UsageError
-from homeo_rl.evaluation.calibrate import calibration_of
+from homeo_rl.evaluation.arm import Arm
+from homeo_rl.evaluation.calibrate import calibrate_for
 from homeo_rl.evaluation.cells import Job, run_cells
-from homeo_rl.evaluation.plan import NO_REFLEX, Plan, check_sizes, require_width
-from homeo_rl.evaluation.rollout import TRACE_EVERY
-from homeo_rl.evaluation.scores import Score, write_scores
-from homeo_rl.homeostasis import make
+from homeo_rl.evaluation.metrics import Score
+from homeo_rl.evaluation.plan import EvaluationPlan, check_sizes, require_width
+from homeo_rl.evaluation.recorders import TRACE_EVERY
+from homeo_rl.evaluation.scores import write_scores
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
@@ -45,7 +46,7 @@ class Result:
         scores: all episodes, arm by arm, condition by condition.
         skipped: conditions that do not apply to this environment or policy, with the reason.
         traces: for each (arm, condition label), homeostasis over time, mean over episodes.
-        paths: paths.json, where the environment's infos told of poses, else None.
+        paths: paths.json, where the environment's infos have poses, else None.
     """
 
     folder: Path
@@ -68,22 +69,22 @@ class Progress(Protocol):
         """Say something worth a line."""
 
 
-class Silence:
-    """Progress that nobody watches."""
+class NullProgress:
+    """Progress that is not shown."""
 
     def start(self, what: str, total: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def advance(self, count: int = 1) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 def evaluate(
     run: Run | Path | str,
-    plan: Plan,
+    plan: EvaluationPlan,
     *,
     num_envs: int = 10,
     workers: int | None = None,
@@ -105,62 +106,52 @@ def evaluate(
         NumericalFault: an environment gave a number that is not finite.
     """
     run = Run.of(run)
-    instance_of(plan, Plan, what="plan", advice="homeo_rl.Plan(suite=..., arms=..., episodes=..., seed=...) makes one")
-    progress = progress or Silence()
+    advice = "homeo_rl.EvaluationPlan(suite=..., arms=..., episodes=..., seed=...) makes one"
+    instance_of(plan, EvaluationPlan, what="plan", advice=advice)
+    progress = progress or NullProgress()
     check_sizes(num_envs, workers)
     load_modules(run.spec.modules)
     controller = plan.policy_of(run)
-    spiking = isinstance(controller.network, SpikingNetwork)
-    if any(arm != NO_REFLEX and make(arm) is not None for arm in plan.arms):
-        require_spiking(controller, "homeostasis")
-    if NO_REFLEX in plan.arms and controller.reflex is None:
-        raise UsageError(f"arm {NO_REFLEX!r}: expected a policy with a reflex (homeo-rl compose), this one has none")
-    reasons = {c.label: _reason_against(c, plan, run, controller) for c in plan.suite.conditions}
+    for arm in plan.parsed_arms:
+        arm.require_fitting(controller)
+    reasons = {c.label: _incompatibility(c, plan, run, controller) for c in plan.suite.conditions}
     skipped = {label: reason for label, reason in reasons.items() if reason}
     for label, reason in skipped.items():
         progress.note(f"skipped {label}: {reason}")
-    cells = [(arm, c) for arm in plan.arms for c in plan.suite.conditions if c.label not in skipped]
+    cells = [(arm, c) for arm in plan.parsed_arms for c in plan.suite.conditions if c.label not in skipped]
     calibration = None
-    if spiking:
+    if isinstance(controller.network, SpikingNetwork):
         progress.start("calibration", plan.calibration_episodes)
-        calibration = calibration_of(
-            run,
-            controller,
-            which=plan.which,
-            env=plan.env_of(plan.suite.conditions[0], run),
-            episodes=plan.calibration_episodes,
-            num_envs=num_envs,
-            on_episode=lambda _: progress.advance(),
-        )
+        calibration = calibrate_for(plan, run, controller, num_envs=num_envs, on_episode=lambda _: progress.advance())
+    job = Job(run.path, run.spec.modules, plan, cells, num_envs, calibration)
     with _folder_of(run, plan, command) as folder:
-        stored = {index: folder / "cells" / f"{index:04d}.json" for index in range(len(cells))}
-        missing = [index for index, path in stored.items() if not path.exists()]
-        progress.start(f"suite {plan.suite.name}", len(cells) * plan.episodes)
-        if len(missing) < len(cells):
-            progress.note(f"{folder}: going on after {len(cells) - len(missing)} of {len(cells)} finished cells")
-            progress.advance((len(cells) - len(missing)) * plan.episodes)
-        job = Job(run.path, run.spec.modules, plan, cells, num_envs, calibration)
-        for index, outcome in run_cells(job, missing, workers or os.cpu_count() or 1, progress.advance):
-            bundle.write_json(stored[index], outcome)
-            if outcome["limited"]:
-                tell_limit(plan.env_of(cells[index][1], run)[0])
-        outcomes = [bundle.read_json(path) for path in stored.values()]
-        scores = tuple(Score(**row) for outcome in outcomes for row in outcome["scores"])
+        outcomes = _run_missing(job, run, folder, workers or os.cpu_count() or 1, progress)
+        scores = tuple(Score.from_dict(row) for outcome in outcomes for row in outcome["scores"])
         paths = _write_paths(folder, plan, cells, outcomes)
-        if any(c.onset for c in plan.suite.conditions):
-            told = [
-                {"arm": arm, "condition": c.label, "onset": c.onset, "every": TRACE_EVERY, "trace": out["trace"]}
-                for (arm, c), out in zip(cells, outcomes, strict=True)
-                if c.onset or c.severity == 0.0
-            ]
-            bundle.write_json(folder / "courses.json", {"episodes": plan.episodes, "courses": told})
+        _write_courses(folder, plan, cells, outcomes)
         write_scores(folder / "scores.csv", scores)  # last: with it the evaluation is finished
         shutil.rmtree(folder / "cells")
-    traces = {(arm, c.label): outcome["trace"] for (arm, c), outcome in zip(cells, outcomes, strict=True)}
+    traces = {(arm.text, c.label): outcome["trace"] for (arm, c), outcome in zip(cells, outcomes, strict=True)}
     return Result(folder, scores, skipped, traces, paths)
 
 
-def _reason_against(condition: Condition, plan: Plan, run: Run, controller: Controller) -> str | None:
+def _run_missing(job: Job, run: Run, folder: Path, workers: int, progress: Progress) -> list[dict[str, Any]]:
+    """Run the cells that are not stored yet, store each one at once, and return the outcomes of all."""
+    plan, count = job.plan, len(job.cells)
+    stored = {index: folder / "cells" / f"{index:04d}.json" for index in range(count)}
+    missing = [index for index, path in stored.items() if not path.exists()]
+    progress.start(f"suite {plan.suite.name}", count * plan.episodes)
+    if len(missing) < count:
+        progress.note(f"{folder}: resumed after {count - len(missing)} of {count} finished cells")
+        progress.advance((count - len(missing)) * plan.episodes)
+    for index, outcome in run_cells(job, missing, workers, progress.advance):
+        bundle.write_json(stored[index], outcome)
+        if outcome["limited"]:
+            tell_limit(plan.env_of(job.cells[index][1], run)[0])
+    return [bundle.read_json(path) for path in stored.values()]
+
+
+def _incompatibility(condition: Condition, plan: EvaluationPlan, run: Run, controller: Controller) -> str | None:
     """Return why a condition does not apply, or None if it does.
 
     Raises:
@@ -175,27 +166,39 @@ def _reason_against(condition: Condition, plan: Plan, run: Run, controller: Cont
                 env.reset(seed=0, options=route.options)
             except UsageError as error:
                 raise UsageError(f"--routes: route {number}: {error}") from None
-        return condition.reason_against(env, spiking=isinstance(controller.network, SpikingNetwork))
+        return condition.incompatibility(env, spiking=isinstance(controller.network, SpikingNetwork))
     finally:
         env.close()
 
 
-def _write_paths(
-    folder: Path, plan: Plan, cells: list[tuple[str, Condition]], outcomes: list[dict[str, Any]]
-) -> Path | None:
-    """Write where the robots drove, for the picture; None where no environment told."""
-    told = [
-        {"arm": arm, "condition": condition.label, "world": outcome["world"], "episodes": outcome["paths"]}
+Cells = list[tuple[Arm, Condition]]
+
+
+def _write_paths(folder: Path, plan: EvaluationPlan, cells: Cells, outcomes: list[dict[str, Any]]) -> Path | None:
+    """Write where the robots drove, for the picture; None where no environment says it."""
+    entries = [
+        {"arm": arm.text, "condition": condition.label, "world": outcome["world"], "episodes": outcome["paths"]}
         for (arm, condition), outcome in zip(cells, outcomes, strict=True)
         if outcome["paths"]
     ]
-    if not told:
+    if not entries:
         return None
-    bundle.write_json(folder / "paths.json", {"suite": plan.suite.name, "cells": told})
+    bundle.write_json(folder / "paths.json", {"suite": plan.suite.name, "cells": entries})
     return folder / "paths.json"
 
 
-def finished(run: Run, plan: Plan) -> Path | None:
+def _write_courses(folder: Path, plan: EvaluationPlan, cells: Cells, outcomes: list[dict[str, Any]]) -> None:
+    """Write the traces of damage in mid-episode, and of the clean condition beside them, where there is any."""
+    if any(condition.onset for condition in plan.suite.conditions):
+        courses = [
+            {"arm": arm.text, "condition": c.label, "onset": c.onset, "every": TRACE_EVERY, "trace": outcome["trace"]}
+            for (arm, c), outcome in zip(cells, outcomes, strict=True)
+            if c.onset or c.severity == 0.0
+        ]
+        bundle.write_json(folder / "courses.json", {"episodes": plan.episodes, "courses": courses})
+
+
+def find_finished(run: Run, plan: EvaluationPlan) -> Path | None:
     """Return the folder of a finished evaluation of the same plan, policy and versions; None if there is none."""
     _, key = _content(run, plan)
     for path in run.evaluations():
@@ -204,24 +207,24 @@ def finished(run: Run, plan: Plan) -> Path | None:
     return None
 
 
-def digest_of(plan: Plan) -> str:
+def digest_of(plan: EvaluationPlan) -> str:
     """Return the SHA-256 of everything but the policy that decides an evaluation's scores."""
     return hashlib.sha256(json.dumps(_settings(plan), sort_keys=True).encode()).hexdigest()
 
 
-def _content(run: Run, plan: Plan) -> tuple[dict[str, Any], str]:
+def _content(run: Run, plan: EvaluationPlan) -> tuple[dict[str, Any], str]:
     """Return everything that decides an evaluation's scores, and its SHA-256."""
     content = {**_settings(plan), "policy_digest": run.policy_digest(which=plan.which)}
     return content, hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _settings(plan: Plan) -> dict[str, Any]:
+def _settings(plan: EvaluationPlan) -> dict[str, Any]:
     return {
         "suite": plan.suite.name,
         "suite_version": plan.suite.version,
         "suite_hash": plan.suite.hash,
         "arms": list(plan.arms),
-        "mechanisms": [repr(make(arm)) for arm in plan.arms if arm != NO_REFLEX],  # a default may change
+        "mechanisms": [repr(arm.plugin) for arm in plan.parsed_arms if arm.reflex],  # a default may change
         "episodes": plan.episodes,
         "seed": plan.seed,
         "policy": plan.which,
@@ -235,27 +238,27 @@ def _settings(plan: Plan) -> dict[str, Any]:
 
 
 @contextmanager
-def _folder_of(run: Run, plan: Plan, command: str) -> Iterator[Path]:
+def _folder_of(run: Run, plan: EvaluationPlan, command: str) -> Iterator[Path]:
     """Yield the folder to write to: an unfinished one of the same plan, or a new one; locked while it is written."""
     content, key = _content(run, plan)
     for path in sorted((run.path / "evaluations").glob("*/evaluation.json")):
         if not (path.parent / "scores.csv").exists() and bundle.read_json(path).get("key") == key:
-            with hold_lock(path, wait=False) as mine:
-                if not mine:
-                    continue  # another process is at it
+            with hold_lock(path, wait=False) as is_locked:
+                if not is_locked:
+                    continue  # another process writes it
                 (path.parent / "cells").mkdir(exist_ok=True)
                 yield path.parent
                 return
     folder = run.new_evaluation(plan.suite.name)
     (folder / "cells").mkdir()
-    told = {
+    document = {
         **content,
         "key": key,
-        "conditions": plain(plan.suite),
+        "conditions": suite_to_dicts(plan.suite),
         "command": command,
         "modules": list(run.spec.modules),  # with those of the command: whoever plays an episode again needs them
     }
-    bundle.write_json(folder / "evaluation.json", told)
+    bundle.write_json(folder / "evaluation.json", document)
     with hold_lock(folder / "evaluation.json", wait=True):
         try:
             yield folder

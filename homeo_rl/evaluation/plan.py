@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite
 from homeo_rl.envs.make import Env, arguments_for, width_advice
 from homeo_rl.errors import UsageError
+from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.routes import Route
-from homeo_rl.homeostasis import make
 from homeo_rl.numerics.arrays import whole_number
 from homeo_rl.numerics.typed_fields import require_fields
 from homeo_rl.run import Run
 
 if TYPE_CHECKING:  # torch takes seconds to load, which somebody with a typing error should not wait for
     from homeo_rl.agents.controller import Controller
-
-NO_REFLEX = "no-reflex"
-"""The arm in which a composed policy acts without its reflex."""
 
 
 def require_width(env: Env, name: str, controller: Controller, run: Run) -> None:
@@ -51,12 +49,12 @@ def check_sizes(num_envs: int, workers: int | None) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class EvaluationPlan:
     """What is to be evaluated; equal plans give equal scores.
 
     Attributes:
         suite: the conditions (`homeo_rl.degradations.suites`).
-        arms: names of mechanisms, ``none`` is the frozen policy.
+        arms: texts of arms (`homeo_rl.evaluation.arm`), ``none`` is the frozen policy.
         episodes: of each arm under each condition.
         seed: of starts, damage and spikes.
         which: ``policy`` (the last) or ``best``.
@@ -77,6 +75,11 @@ class Plan:
     routes: tuple[Route, ...] = ()
     time_steps: int | None = None
     max_episode_steps: int | None = None
+
+    @cached_property
+    def parsed_arms(self) -> tuple[Arm, ...]:
+        """The arms as values, parsed once."""
+        return tuple(Arm.parse(text) for text in self.arms)
 
     def policy_of(self, run: Run) -> Controller:
         """Return the run's policy that is evaluated.
@@ -108,6 +111,7 @@ class Plan:
         twice = next((arm for arm in self.arms if self.arms.count(arm) > 1), None)
         if twice:
             raise UsageError(f"--homeostasis: arm {twice!r} is given twice; give each once")
-        for arm in self.arms:
-            if arm != NO_REFLEX:
-                make(arm)  # raises where an arm is not known
+        _ = self.parsed_arms  # raises where an arm is not known
+
+
+Plan = EvaluationPlan  # the older name

@@ -22,11 +22,12 @@ from homeo_rl.degradations.suites import Suite
 from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.envs.rendering import camera, choose_backend, pace_of, picture_of
 from homeo_rl.errors import HomeoError
-from homeo_rl.evaluation.calibrate import calibration_of, session_of
-from homeo_rl.evaluation.plan import NO_REFLEX, Plan
-from homeo_rl.evaluation.rollout import Step, episode_seed, rollout
+from homeo_rl.evaluation.arm import Arm
+from homeo_rl.evaluation.calibrate import calibrate_for, make_session
+from homeo_rl.evaluation.episode import Step, episode_seed
+from homeo_rl.evaluation.plan import EvaluationPlan
+from homeo_rl.evaluation.rollout import rollout
 from homeo_rl.evaluation.routes import Route
-from homeo_rl.homeostasis import make
 from homeo_rl.run import Run
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import parse
@@ -43,8 +44,8 @@ CLEAN = Condition(name="clean")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Specimen:
-    """An episode that was watched.
+class RecordedEpisode:
+    """An episode that was recorded.
 
     Attributes:
         run: name of the run.
@@ -105,7 +106,7 @@ class _Glimpses(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
 @pydantic.with_config(pydantic.ConfigDict(extra="ignore"))
 @dataclass(frozen=True, kw_only=True)
-class _Told:
+class _EvaluationRecord:
     """What is needed of an ``evaluation.json``."""
 
     arms: tuple[str, ...] = ("none",)
@@ -125,11 +126,11 @@ def modules_of(document: Mapping[str, Any]) -> tuple[str, ...]:
     Raises:
         UsageError: the document is not one of ours.
     """
-    return parse(_Told, dict(document), where="evaluation.json").modules
+    return parse(_EvaluationRecord, dict(document), where="evaluation.json").modules
 
 
-def plan_of(document: Mapping[str, Any], suite: Suite | None) -> Plan:
-    """Return the plan that an ``evaluation.json`` tells of; of an empty one, a clean episode of the last policy.
+def plan_of(document: Mapping[str, Any], suite: Suite | None) -> EvaluationPlan:
+    """Return the plan of an ``evaluation.json``; of an empty one, a clean episode of the last policy.
 
     Args:
         document: of the evaluation.
@@ -138,22 +139,24 @@ def plan_of(document: Mapping[str, Any], suite: Suite | None) -> Plan:
     Raises:
         UsageError: the document is not one of ours.
     """
-    told = parse(_Told, dict(document), where="evaluation.json")
-    return Plan(
+    record = parse(_EvaluationRecord, dict(document), where="evaluation.json")
+    return EvaluationPlan(
         suite=suite or Suite(name="clean", version=1, description="", conditions=(CLEAN,)),
-        arms=told.arms,
+        arms=record.arms,
         episodes=1,
-        seed=told.seed,
-        which=told.policy,
-        calibration_episodes=told.calibration_episodes,
-        env=told.env,
-        routes=told.routes,
-        time_steps=told.time_steps,
-        max_episode_steps=told.max_episode_steps,
+        seed=record.seed,
+        which=record.policy,
+        calibration_episodes=record.calibration_episodes,
+        env=record.env,
+        routes=record.routes,
+        time_steps=record.time_steps,
+        max_episode_steps=record.max_episode_steps,
     )
 
 
-def play(run: Run, plan: Plan, arm: str, condition: Condition, *, name: str, film: bool = False) -> Specimen:
+def play(
+    run: Run, plan: EvaluationPlan, arm: str, condition: Condition, *, name: str, film: bool = False
+) -> RecordedEpisode:
     """Play the first episode of ``plan`` under one arm and condition.
 
     Args:
@@ -162,7 +165,7 @@ def play(run: Run, plan: Plan, arm: str, condition: Condition, *, name: str, fil
         arm: one of its arms.
         condition: one of its suite's conditions.
         name: the run's name on the page.
-        film: take pictures, which may fail; the specimen then says why.
+        film: take pictures, which may fail; the result then says why.
 
     Raises:
         UsageError: the policy or the environment is not at hand.
@@ -171,34 +174,35 @@ def play(run: Run, plan: Plan, arm: str, condition: Condition, *, name: str, fil
     load_modules(run.spec.modules)
     controller = plan.policy_of(run)
     network = controller.network
-    plugin = None if arm == NO_REFLEX else make(arm)
+    parsed = Arm.parse(arm)
     calibration = None
-    if plugin is not None and isinstance(network, SpikingNetwork):
-        healthy = plan.env_of(plan.suite.conditions[0], run)
-        calibration = calibration_of(
-            run, controller, which=plan.which, episodes=plan.calibration_episodes, env=healthy, num_envs=10
-        )
+    if parsed.plugin is not None and isinstance(network, SpikingNetwork):
+        calibration = calibrate_for(plan, run, controller, num_envs=10)
     env, kwargs = plan.env_of(condition, run)
     sessions: list[Session] = []
     rates: list[list[np.ndarray]] = []
     steps: list[Step] = []
 
-    def session(slots: int) -> Session:
-        sessions.append(session_of(controller, slots, plugin=plugin, calibration=calibration, reflex=arm != NO_REFLEX))
+    def new_session(slots: int) -> Session:
+        sessions.append(
+            make_session(controller, slots, plugin=parsed.plugin, calibration=calibration, reflex=parsed.reflex)
+        )
         return sessions[-1]
 
     def on_step(step: Step) -> None:
         steps.append(step)
         rates.append([layer[0].copy() for layer in sessions[-1].rates()])
 
-    def episode(make_: Callable[[], Env], told: Callable[[Step], None] | None) -> float:
+    def episode(new_env: Callable[[], Env], observer: Callable[[Step], None] | None) -> float:
         seeds = [episode_seed(plan.seed, "evaluation", 0)]
         options = [route.options for route in plan.routes[:1]]
-        (done,) = rollout(session, make_, seeds, condition=condition, num_envs=1, options=options, on_step=told)
+        (done,) = rollout(
+            new_session, new_env, seeds, condition=condition, num_envs=1, options=options, on_step=observer
+        )
         return done.total
 
     total = episode(lambda: _Glimpses(make_env(env, kwargs), lambda _: None, 0), on_step)
-    specimen = Specimen(
+    recorded = RecordedEpisode(
         run=name,
         arm=arm,
         condition=condition.label,
@@ -208,23 +212,23 @@ def play(run: Run, plan: Plan, arm: str, condition: Condition, *, name: str, fil
         rewards=np.array([step.reward for step in steps]),
         observations=np.stack([np.asarray(step.observation) for step in steps]),
     )
-    return _filmed(specimen, env, kwargs, lambda make_: episode(make_, None)) if film else specimen
+    return _film(recorded, env, kwargs, lambda new_env: episode(new_env, None)) if film else recorded
 
 
-def _filmed(
-    specimen: Specimen, env: str, kwargs: dict[str, Any], again: Callable[[Callable[[], Env]], float]
-) -> Specimen:
+def _film(
+    recorded: RecordedEpisode, env: str, kwargs: dict[str, Any], replay: Callable[[Callable[[], Env]], float]
+) -> RecordedEpisode:
     """Play the episode once more, with pictures."""
     frames: list[np.ndarray] = []
-    every = -(-(len(specimen.rewards) + 1) // FRAMES)
+    every = -(-(len(recorded.rewards) + 1) // FRAMES)
     try:
         probe = make_env(env, kwargs)
         if hasattr(probe.unwrapped, "mujoco_renderer"):
             choose_backend()
-        told = {**camera(probe), **kwargs}
+        arguments = {**camera(probe), **kwargs}
         pace = pace_of(probe)
         probe.close()
-        again(lambda: _Glimpses(make_env(env, told, render_mode="rgb_array"), frames.append, every))
+        replay(lambda: _Glimpses(make_env(env, arguments, render_mode="rgb_array"), frames.append, every))
     except (HomeoError, gym.error.Error, ImportError, RuntimeError, OSError) as error:
-        return replace(specimen, missing=" ".join(str(error).split()) or type(error).__name__)
-    return replace(specimen, frames=tuple(frames), pause=max(20, round(1000 * every / pace)))
+        return replace(recorded, missing=" ".join(str(error).split()) or type(error).__name__)
+    return replace(recorded, frames=tuple(frames), pause=max(20, round(1000 * every / pace)))

@@ -11,7 +11,7 @@ import torch
 from homeo_rl.agents.reflex import Reflex
 from homeo_rl.compiler.specification import Document
 from homeo_rl.compiler.spike_function import SpikeFunction
-from homeo_rl.evaluation.rollout import Episode
+from homeo_rl.evaluation.episode import Episode
 from homeo_rl.spec import parse
 
 
@@ -25,7 +25,7 @@ def function_of(reflex: Reflex) -> SpikeFunction:
     return _function(reflex.spec.name, json.dumps(reflex.spec.document, sort_keys=True))
 
 
-def violations(reflex: Reflex | None, episode: Episode) -> int:
+def count_violations(reflex: Reflex | None, episode: Episode) -> int:
     """Return how many of an episode's decisions break the specification.
 
     A decision does if an output of the network differs from what the reference machine says of the events so far (as
@@ -37,8 +37,8 @@ def violations(reflex: Reflex | None, episode: Episode) -> int:
     events = np.stack([event for event, _, _ in episode.reflex])
     spikes = np.stack([on for _, on, _ in episode.reflex])
     actions = torch.as_tensor(np.stack([action for _, _, action in episode.reflex]))
-    said = function_of(reflex).run(events[None])[0]
-    said = np.concatenate([np.zeros_like(said[:latency]), said[: len(said) - latency]])
-    wrong = np.any(said != spikes, axis=1)
-    wrong |= ~reflex.check_gates(torch.as_tensor(said), actions).numpy()
+    expected = function_of(reflex).run(events[None])[0]
+    expected = np.concatenate([np.zeros_like(expected[:latency]), expected[: len(expected) - latency]])
+    wrong = np.any(expected != spikes, axis=1)
+    wrong |= ~reflex.check_gates(torch.as_tensor(expected), actions).numpy()
     return int(wrong.sum())

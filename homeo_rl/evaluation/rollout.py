@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,78 +18,13 @@ import torch
 
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition, NetworkDamage
-from homeo_rl.envs.protocol import is_driving, success_of
-from homeo_rl.envs.stability import KEY, is_watched
-from homeo_rl.envs.time_limit import KEY as LIMIT_TAKEN
-from homeo_rl.homeostasis.statistics import RateMoments
+from homeo_rl.evaluation.episode import Episode as Episode
+from homeo_rl.evaluation.episode import Step as Step
+from homeo_rl.evaluation.episode import episode_seed as episode_seed
+from homeo_rl.evaluation.recorders import TRACE_EVERY, Recorder, Transition, decide, recorders_for
 from homeo_rl.seeding import derive, generator
 
 Env = gym.Env[Any, Any]
-
-TRACE_EVERY = 20
-"""Decisions between two entries of an episode's trace."""
-
-PATH_EVERY = 5
-"""Decisions between two points of a robot's path."""
-
-
-@dataclass
-class Episode:
-    """What one episode left behind; rates are means over decisions and spike steps.
-
-    Where the environment's info is a `homeo_rl.envs.protocol.DriveInfo`: ``outcome`` "success", "collision" or
-    "overtime", ``path_length`` (m), ``time`` (s), ``goal`` [x, y] and ``path``, points [x, y] once in `PATH_EVERY`
-    decisions and at the end. Where a reflex acts:
-    ``reflex``, the events [lines], its spikes [outputs] and the action of every decision. Where there is a MuJoCo
-    simulation: ``unstable``, whether MuJoCo gave it up, which ended the episode. Where a plug-in adapts:
-    ``rolled_back``, how often its adaptation went wrong and was started again; where it sleeps: ``sleeps``, how often.
-    ``operations``: spikes, additions at
-    synapses and products [3] of all decisions. ``limited``: whether the limit of environments that have none ended it.
-    """
-
-    index: int
-    seed: int
-    total: float = 0.0
-    length: int = 0
-    success: bool | None = None
-    outcome: str | None = None
-    path_length: float | None = None
-    time: float | None = None
-    goal: list[float] = field(default_factory=list)
-    path: list[list[float]] = field(default_factory=list)
-    rates: RateMoments = field(default_factory=RateMoments)
-    operations: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    drift: list[float] = field(default_factory=list)
-    trace: list[dict[str, list[float]]] = field(default_factory=list)
-    reflex: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
-    unstable: bool | None = None
-    rolled_back: int | None = None
-    sleeps: int | None = None
-    limited: bool = False
-
-
-class Step(NamedTuple):
-    """A decision of an episode, by its index: what was seen [D], what was done, what it earned."""
-
-    episode: int
-    observation: Any
-    action: Any
-    reward: float
-
-
-@dataclass
-class _Slot:
-    env: Env
-    episode: Episode
-    observation: Any
-    damage: NetworkDamage | None
-    drives: bool = False
-    reflex_damage: NetworkDamage | None = None
-
-
-def episode_seed(seed: int, purpose: str, index: int) -> int:
-    """Return the seed of episode ``index``: the same for all arms and conditions, and another for each purpose."""
-    return derive(seed, purpose, index)
 
 
 @contextmanager
@@ -112,7 +47,7 @@ def rollout(
     condition: Condition,
     num_envs: int,
     carry_over: bool = False,
-    normal: Sequence[np.ndarray] = (),
+    reference_rates: Sequence[np.ndarray] = (),
     options: Sequence[dict[str, Any]] = (),
     on_step: Callable[[Step], None] | None = None,
     on_episode: Callable[[Episode], None] | None = None,
@@ -126,139 +61,112 @@ def rollout(
         condition: what is damaged.
         num_envs: episodes side by side; the scores do not depend on it.
         carry_over: adaptation carries on from episode to episode (scope "run"): they run one after another.
-        normal: calibrated mean rates [N] of each layer, which traces are compared with.
-        options: what ``reset`` is told, in turn over the episodes (routes); () tells nothing.
-        on_step: told of each step of each episode.
-        on_episode: told of each episode that ended.
+        reference_rates: calibrated mean rates [N] of each layer, which traces are compared with.
+        options: options of ``reset``, in turn over the episodes (routes); () gives none.
+        on_step: called with each step of each episode.
+        on_episode: called with each episode that ended.
     """
     waiting = [Episode(index, seed) for index, seed in enumerate(seeds)]
     done: list[Episode] = []
     count = min(1 if carry_over else num_envs, len(waiting))
-    session = new_session(count)
-    slots: list[_Slot] = []
+    batch = _Batch(new_session(count), condition, options, on_step)
     envs: list[Env] = []
     try:
-        for place in range(count):
-            envs.append(condition.wrap(new_env(), session.controller.spread))
-            slots.append(_begin(session, place, envs[-1], waiting.pop(0), condition, options, reset_run_state=True))
-        while slots:
-            ended = _advance(session, slots, normal, on_step)
+        for index in range(count):
+            envs.append(condition.wrap(new_env(), batch.session.controller.observation_std))
+            batch.recorders = batch.recorders or recorders_for(envs[0], reference_rates)
+            batch.slots.append(batch.begin(index, envs[-1], waiting.pop(0)))
+        while batch.slots:
             over = []
-            for place in ended:
-                slot = slots[place]
+            for index in batch.step():
+                slot = batch.slots[index]
                 done.append(slot.episode)
                 if on_episode is not None:
                     on_episode(slot.episode)
                 if waiting:
-                    slots[place] = _begin(
-                        session, place, slot.env, waiting.pop(0), condition, options, reset_run_state=not carry_over
-                    )
+                    batch.slots[index] = batch.begin(index, slot.env, waiting.pop(0), fresh=not carry_over)
                 else:
-                    over.append(place)
+                    over.append(index)
             if over:
-                left = [place for place in range(len(slots)) if place not in over]
-                session.select(left)
-                slots = [slots[place] for place in left]
+                batch.drop(over)
     finally:
         for env in envs:
             env.close()
     return sorted(done, key=lambda episode: episode.index)
 
 
-def _begin(
-    session: Session,
-    place: int,
-    env: Env,
-    episode: Episode,
-    condition: Condition,
-    options: Sequence[dict[str, Any]],
-    *,
-    reset_run_state: bool,
-) -> _Slot:
-    told = options[episode.index % len(options)] if options else None
-    observation, info = env.reset(seed=episode.seed % 2**32, options=told)
-    session.begin(place, generator(episode.seed, "encoder"), reset_run_state=reset_run_state)
-    slot = _Slot(env, episode, observation, condition.network_damage(episode.seed), is_driving(env))
-    if session.reflex is not None:  # a chip of its own: the policy's damage is the same with and without it
-        slot.reflex_damage = condition.network_damage(derive(episode.seed, "reflex", 0))
-    episode.unstable = False if is_watched(env) else None
-    if slot.drives:
-        episode.goal = _point(info["goal"])
-        episode.path.append(_point(info["pose"]))
-    return slot
+@dataclass
+class _Slot:
+    """One of the episodes side by side."""
+
+    env: Env
+    episode: Episode
+    observation: Any
+    damage: NetworkDamage | None
+    reflex_damage: NetworkDamage | None
 
 
-def _point(pose: Any) -> list[float]:
-    """Return x and y, to the millimetre."""
-    return [round(float(value), 3) for value in pose[:2]]
+@dataclass
+class _Batch:
+    """The episodes side by side, and who records them."""
 
+    session: Session
+    condition: Condition
+    options: Sequence[dict[str, Any]]
+    on_step: Callable[[Step], None] | None
+    recorders: list[Recorder] = field(default_factory=list)
+    slots: list[_Slot] = field(default_factory=list)
 
-def _advance(
-    session: Session, slots: list[_Slot], normal: Sequence[np.ndarray], on_step: Callable[[Step], None] | None
-) -> list[int]:
-    """Make one decision in every slot; return the places whose episode ended."""
-    for place, slot in enumerate(slots):
-        weights = slot.damage.at(slot.episode.length, session.trained) if slot.damage else None
+    def begin(self, index: int, env: Env, episode: Episode, *, fresh: bool = True) -> _Slot:
+        """Start an episode in a slot; not ``fresh`` is one that carries on the adaptation of the one before."""
+        options = self.options[episode.index % len(self.options)] if self.options else None
+        observation, info = env.reset(seed=episode.seed % 2**32, options=options)
+        self.session.begin(index, generator(episode.seed, "encoder"), fresh=fresh)
+        reflex_damage = None
+        if self.session.reflex is not None:  # a chip apart: the policy's damage is the same with and without it
+            reflex_damage = self.condition.network_damage(derive(episode.seed, "reflex", 0))
+        for recorder in self.recorders:
+            recorder.begin(episode, info)
+        return _Slot(env, episode, observation, self.condition.network_damage(episode.seed), reflex_damage)
+
+    def step(self) -> list[int]:
+        """Make one decision in every slot; return the slots whose episode ended."""
+        for index, slot in enumerate(self.slots):
+            self._damage(index, slot)
+        traced = any(slot.episode.length % TRACE_EVERY == 0 for slot in self.slots)
+        decision = decide(self.session, np.stack([slot.observation for slot in self.slots]), traced=traced)
+        ended = []
+        for index, slot in enumerate(self.slots):
+            before, action = slot.observation, decision.actions[index]
+            slot.observation, reward, terminated, truncated, info = slot.env.step(action)
+            if self.on_step is not None:
+                self.on_step(Step(slot.episode.index, before, action.copy(), float(reward)))
+            transition = Transition(index, slot.episode, float(reward), bool(terminated or truncated), info)
+            for recorder in self.recorders:
+                recorder.step(transition, decision)
+            if transition.over:
+                ended.append(transition)
+        drift = self.session.drift() if ended else None
+        for transition in ended:
+            for recorder in self.recorders:
+                recorder.end(transition, self.session)
+            if drift is not None:
+                transition.episode.drift = drift[transition.slot].tolist()
+        return [transition.slot for transition in ended]
+
+    def _damage(self, index: int, slot: _Slot) -> None:
+        """Change the weights of a slot's policy and reflex where damage changes them at this decision."""
+        session, step = self.session, slot.episode.length
+        weights = slot.damage.at(step, session.trained) if slot.damage else None
         if weights is not None:
-            session.set_weights(place, weights)
+            session.set_weights(index, weights)
         if slot.reflex_damage is not None and session.reflex is not None:
-            reflex = slot.reflex_damage.at(slot.episode.length, session.reflex.network.parameters_of_layers())
-            if reflex is not None:
-                session.set_reflex(place, reflex)
-    actions = session.act(np.stack([slot.observation for slot in slots]))
-    rates, operations = session.rates(), session.operations()
-    reflexes = session.reflexes()
-    tracing = [place for place, slot in enumerate(slots) if slot.episode.length % TRACE_EVERY == 0]
-    drift = session.drift() if tracing else None
-    thetas = session.thetas() if tracing else None
-    ended = []
-    for place, slot in enumerate(slots):
-        episode = slot.episode
-        seen = slot.observation
-        slot.observation, reward, terminated, truncated, info = slot.env.step(actions[place])
-        if on_step is not None:
-            on_step(Step(episode.index, seen, actions[place].copy(), float(reward)))
-        if reflexes is not None:
-            episode.reflex.append((reflexes[0][place].copy(), reflexes[1][place].copy(), np.copy(actions[place])))
-        if rates:
-            episode.rates.add([layer[place] for layer in rates])
-        episode.operations += operations[place]
-        if drift is not None and place in tracing:
-            entry = {
-                "reward": [0.0, 0.0],
-                "drift": drift[place].tolist(),
-                "rate": [float(layer[place].mean()) for layer in rates],
-            }
-            if thetas is not None:
-                entry["theta"] = thetas[place].tolist()
-            if normal:
-                means, _ = episode.rates.means()
-                entry["rate_error"] = [float(np.abs(m - c0).mean()) for m, c0 in zip(means, normal, strict=True)]
-            episode.trace.append(entry)
-        earned = episode.trace[-1]["reward"]  # there is an entry from the first decision on
-        earned[0] += float(reward)
-        earned[1] += 1.0
-        episode.total += float(reward)
-        episode.length += 1
-        over = bool(terminated or truncated)
-        if slot.drives and (over or episode.length % PATH_EVERY == 0):
-            episode.path.append(_point(info["pose"]))
-        if over:
-            episode.success = success_of(info)
-            episode.limited = LIMIT_TAKEN in info
-            if slot.drives:
-                collided = info["collision"]
-                episode.outcome = "success" if episode.success else "collision" if collided else "overtime"
-                episode.path_length, episode.time = info.get("path_length"), info.get("time")
-            if episode.unstable is not None:
-                episode.unstable = KEY in info
-            if session.state.plugin is not None:
-                episode.rolled_back = session.rolled_back[place]
-            if session.sleeps is not None:
-                episode.sleeps = session.sleeps[place]
-            ended.append(place)
-    if ended:
-        last = session.drift()
-        for place in ended:
-            slots[place].episode.drift = last[place].tolist()
-    return ended
+            weights = slot.reflex_damage.at(step, session.reflex.network.parameters_of_layers())
+            if weights is not None:
+                session.set_reflex(index, weights)
+
+    def drop(self, slots: Sequence[int]) -> None:
+        """Leave slots out for which no episode waits."""
+        left = [index for index in range(len(self.slots)) if index not in slots]
+        self.session.keep(left)
+        self.slots = [self.slots[index] for index in left]

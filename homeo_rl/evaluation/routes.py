@@ -23,7 +23,7 @@ class Route:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the environment's ``reset`` is told."""
+        """Options of the environment's ``reset``."""
         return asdict(self)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from homeo_rl.evaluation.rollout import TRACE_EVERY
-from homeo_rl.evaluation.scores import Score
+from homeo_rl.evaluation.metrics import METRICS, Score, existing
+from homeo_rl.evaluation.recorders import TRACE_EVERY
 from homeo_rl.run import slug
 from homeo_rl.storage.event_files import quiet_writers
 
@@ -40,50 +40,32 @@ def log_evaluation(
         suite: the suite's name.
         step: environment steps that the policy was trained for.
         scores: episodes.
-        traces: for each (arm, condition label), entries of `homeo_rl.evaluation.rollout`.
+        traces: for each (arm, condition label), entries of `homeo_rl.evaluation.recorders`.
     """
     from torch.utils.tensorboard import SummaryWriter  # half a second, for those who log only
 
     cells: dict[tuple[str, str], list[Score]] = {}
-    for s in scores:
-        label = s.condition if s.severity in (0.0, 1.0) else f"{s.condition}@{s.severity:g}"
-        cells.setdefault((s.arm, label), []).append(s)
+    for score in scores:
+        cells.setdefault((score.arm, score.label), []).append(score)
     with quiet_writers(), SummaryWriter(str(folder / "evaluation")) as writer:
         writer.add_text(f"suite/{slug(suite)}", _table(cells), step)
     for arm, label in dict.fromkeys((*cells, *traces)):
         with quiet_writers(), SummaryWriter(str(folder / slug(suite) / label / arm.replace("/", "-"))) as writer:
-            for name, values in _figures(cells.get((arm, label), [])).items():
+            for metric in (metric for metric in METRICS.values() if metric.tag):
+                values = [metric.scale * value for value in existing(cells.get((arm, label), ()), metric.key)]
                 if values:
-                    writer.add_scalar(f"suite/{name}", float(np.mean(values)), step)
-            for place, entry in enumerate(traces.get((arm, label), [])):
+                    writer.add_scalar(f"suite/{metric.tag}", float(np.mean(values)), step)
+            for index, entry in enumerate(traces.get((arm, label), [])):
                 for key, layers in entry.items():
                     for layer, value in enumerate(layers):
                         tag = f"within_episode/{_NAMES.get(key, key)}/{layer}"
-                        writer.add_scalar(tag, value, place * TRACE_EVERY)
-
-
-def _figures(mine: Sequence[Score]) -> dict[str, list[float]]:
-    """Return the figures of a cell's episodes; those that an episode does not have are left out."""
-    return {
-        "return": [s.total for s in mine],
-        "length": [float(s.length) for s in mine],
-        "success": [float(s.success) for s in mine if s.success is not None],
-        "firing_rate": [s.firing_rate for s in mine if s.firing_rate is not None],
-        "rate_deviation": [s.rate_deviation for s in mine if s.rate_deviation is not None],
-        "weight_drift": [s.weight_drift for s in mine],
-        "synops": [s.synops for s in mine],
-        "spikes": [s.spikes for s in mine if s.spikes is not None],
-        "energy_nJ": [1e9 * s.energy for s in mine if s.energy is not None],
-        "unstable": [float(s.unstable) for s in mine if s.unstable is not None],
-        "rolled_back": [float(s.rolled_back) for s in mine if s.rolled_back is not None],
-        "sleeps": [float(s.sleeps) for s in mine if s.sleeps is not None],
-    }
+                        writer.add_scalar(tag, value, index * TRACE_EVERY)
 
 
 def _table(cells: Mapping[tuple[str, str], Sequence[Score]]) -> str:
     """Return the mean return of every cell as Markdown, a row a condition and a column an arm."""
-    arms, labels = (list(dict.fromkeys(pair[place] for pair in cells)) for place in (0, 1))
-    means = {pair: f"{np.mean([s.total for s in mine]):,.1f}" for pair, mine in cells.items()}
+    arms, labels = (list(dict.fromkeys(pair[part] for pair in cells)) for part in (0, 1))
+    means = {pair: f"{np.mean([score.total for score in scores]):,.1f}" for pair, scores in cells.items()}
     rows = [["mean return", *arms], ["---"] * (1 + len(arms))]
     rows += [[label, *(means.get((arm, label), "") for arm in arms)] for label in labels]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -23,7 +23,7 @@ from homeo_rl.snn.state import NetworkState
 
 
 @dataclass(frozen=True)
-class Held:
+class StateTensor:
     """A tensor that outlives a decision: its name and its shape without the batch."""
 
     name: str
@@ -53,7 +53,7 @@ class Decision(nn.Module):
             y, _ = network(z)
         else:
             count = len(_membranes_held(controller))
-            y, trains, after = _unrolled(network, z, start, held[:count])
+            y, trains, after = _unroll(network, z, start, held[:count])
             held = held[count:]
         action = controller.act(y)
         reflex = controller.reflex
@@ -61,13 +61,13 @@ class Decision(nn.Module):
             assert start is not None
             kept = (~start).to(held[0])
             events = reflex.events(observation).to(held[0])
-            on, *now = _stepped(reflex.network, events, held[0] * kept[:, None], held[1] * kept[:, None, None])
-            action = _gated(reflex, action, on)
+            on, *now = _step(reflex.network, events, held[0] * kept[:, None], held[1] * kept[:, None, None])
+            action = _gate(reflex, action, on)
             after += now
         return (action, *after, *(trains if self.spikes else []))
 
 
-def _membranes_held(controller: Controller) -> list[Held]:
+def _membranes_held(controller: Controller) -> list[StateTensor]:
     network = controller.network
     if not isinstance(network, SpikingNetwork) or isinstance(network, PascalNetwork):
         return []
@@ -76,20 +76,24 @@ def _membranes_held(controller: Controller) -> list[Held]:
     # Of our own neurons all but the current-based one know by their potential alone how they go on.
     alone = network.spec.neuron.kind in ("lif", "plif", "if")
     kinds = ("potential",) if alone else ("current", "potential", "fired")
-    return [Held(f"{kind}_{index}", (width,)) for index, width in enumerate(network.spec.widths[1:]) for kind in kinds]
+    return [
+        StateTensor(f"{kind}_{index}", (width,))
+        for index, width in enumerate(network.spec.widths[1:])
+        for kind in kinds
+    ]
 
 
-def _reflex_held(controller: Controller) -> list[Held]:
+def _reflex_held(controller: Controller) -> list[StateTensor]:
     if controller.reflex is None:
         return []
     network = controller.reflex.network
     return [
-        Held("reflex_potential", (network.spec.neurons,)),
-        Held("reflex_past", (network.reach, network.sources)),
+        StateTensor("reflex_potential", (network.spec.neurons,)),
+        StateTensor("reflex_past", (network.reach, network.sources)),
     ]
 
 
-def _stepped(network: RecurrentNetwork, x: Tensor, potential: Tensor, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _step(network: RecurrentNetwork, x: Tensor, potential: Tensor, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Take a step of a whole compiled network, as its own ``forward`` does (which fixes the batch where it is traced).
 
     Returns:
@@ -102,24 +106,24 @@ def _stepped(network: RecurrentNetwork, x: Tensor, potential: Tensor, past: Tens
         leaked = leaked - past[:, 0, 1 + lines :]
     spikes, v = torch.zeros_like(potential), leaked
     for layer in sorted(set(spec.layers)):
-        mine = torch.tensor([place == layer for place in spec.layers])
+        is_layer = torch.tensor([place == layer for place in spec.layers])
         now = torch.cat([torch.ones_like(x[:, :1]), x, spikes], 1)
         taps = torch.cat([now, past.flatten(1)], 1)[:, places]
-        v = torch.where(mine, leaked + (network.weight * taps.unsqueeze(1)).sum(-1), v)
-        spikes = torch.where(mine, (v > 1.0).to(v), spikes)
+        v = torch.where(is_layer, leaked + (network.weight * taps.unsqueeze(1)).sum(-1), v)
+        spikes = torch.where(is_layer, (v > 1.0).to(v), spikes)
     after = v - spikes if spec.reset == "soft" else v * (1.0 - spikes) if spec.reset == "hard" else v
     now = torch.cat([torch.ones_like(x[:, :1]), x, spikes], 1)
     return spikes[:, list(spec.outputs)], after, torch.cat([now.unsqueeze(1), past[:, :-1]], 1)
 
 
-def _gated(reflex: Reflex, action: Tensor, on: Tensor) -> Tensor:
+def _gate(reflex: Reflex, action: Tensor, on: Tensor) -> Tensor:
     for gate in reflex.spec.gates:
         acts = on[:, reflex.spec.outputs.index(gate.when)] > 0
         action = torch.where(acts if action.dim() == 1 else acts.unsqueeze(1), reflex.apply_gate(gate, action), action)
     return action
 
 
-def _unrolled(
+def _unroll(
     network: SpikingNetwork, x: Tensor, start: Tensor | None, held: list[Tensor]
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Return the outputs [B, K], every layer's spikes [B, T, N] and the membranes after, as they are named."""
@@ -127,11 +131,11 @@ def _unrolled(
     train, trains, after = network.encoder(x, spec.steps), [], []
     size = len(held) // len(network.layers)
     for index in range(len(network.layers)):
-        own = network.weights_of(index, at_rest)
-        received = layers.currents(train, own.weight, own.bias)
+        layer_weights = network.weights_of(index, at_rest)
+        received = layers.currents(train, layer_weights.weight, layer_weights.bias)
         before = network.rest_of(index, received[:, 0])
         if start is not None and size:
-            before = _going_on(before, held[index * size : (index + 1) * size], start)
+            before = _initial_membrane(before, held[index * size : (index + 1) * size], start)
         fires = network.readout.spiking or index < len(network.layers) - 1
         train, membrane = neurons.scan(spec.neuron, received, before, fires=fires, tau=network.leak_of(index))
         if fires:
@@ -141,7 +145,7 @@ def _unrolled(
     return y, trains, after
 
 
-def _going_on(rest: Membrane, held: list[Tensor], start: Tensor) -> Membrane:
+def _initial_membrane(rest: Membrane, held: list[Tensor], start: Tensor) -> Membrane:
     """Return the membranes before a decision: what was held, and rest where an episode starts."""
-    given = Membrane(*held) if len(held) == 3 else rest._replace(potential=held[0])
-    return Membrane(*(torch.where(start[:, None], new, old) for new, old in zip(rest, given, strict=True)))
+    begun = Membrane(*held) if len(held) == 3 else rest._replace(potential=held[0])
+    return Membrane(*(torch.where(start[:, None], new, old) for new, old in zip(rest, begun, strict=True)))

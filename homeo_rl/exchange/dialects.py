@@ -101,7 +101,7 @@ FLAVOURS = {
 }  # fmt: skip
 
 
-def settle(flavour: str, dt: float | None = None, decay: str = "euler") -> tuple[Flavour, Clock]:
+def resolve_dialect(flavour: str, dt: float | None = None, decay: str = "euler") -> tuple[Flavour, Clock]:
     """Return a flavour by name, with its step or another.
 
     Raises:
@@ -111,10 +111,12 @@ def settle(flavour: str, dt: float | None = None, decay: str = "euler") -> tuple
         raise unknown("--dialect", flavour, FLAVOURS)
     if decay not in DECAYS:
         raise unknown("--decay", decay, DECAYS)
-    found = FLAVOURS[flavour]
-    clock = Clock(found.dt if dt is None else dt, "euler" if decay == "euler" else "exponential")
-    if found.fixed and clock.dt != found.dt:
-        raise UsageError(f"--dt: {flavour} reads every graph with a step of {found.dt:g} s, got {clock.dt:g}; leave it")
-    if not found.everything and clock.decay != "euler":
+    dialect = FLAVOURS[flavour]
+    clock = Clock(dialect.dt if dt is None else dt, "euler" if decay == "euler" else "exponential")
+    if dialect.fixed and clock.dt != dialect.dt:
+        raise UsageError(
+            f"--dt: {flavour} reads every graph with a step of {dialect.dt:g} s, got {clock.dt:g}; leave it"
+        )
+    if not dialect.everything and clock.decay != "euler":
         raise UsageError(f"--decay: {flavour} takes forward Euler steps, got {decay}; leave it out")
-    return found, clock
+    return dialect, clock

@@ -10,11 +10,11 @@ from homeo_rl.spec import ControllerSpec, dump
 
 
 @dataclass(frozen=True)
-class Written:
+class ExportedFile:
     """A file for another tool: its bytes, and lines on what a user has to know."""
 
     blob: bytes
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def fingerprint(spec: ControllerSpec) -> str:

@@ -1,8 +1,8 @@
-"""HDF5 files of strangers, read in a process of their own, as plain dictionaries, texts and arrays.
+"""Untrusted HDF5 files, read in a process apart, as plain dictionaries, texts and arrays.
 
-The HDF5 library was not written for strangers' files: damaged ones make it run for ever or crash. So a process with
-little time and memory opens the file (`homeo_rl.exchange.hdf5_walk`), and what it sends back is checked as any file of
-a stranger is.
+The HDF5 library was not written for untrusted files: damaged ones make it run for ever or crash. So a process with
+little time and memory opens the file (`homeo_rl.exchange.hdf5_walk`), and what it sends back is checked as any
+untrusted file is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from homeo_rl.errors import StorageFault
-from homeo_rl.exchange.optional_import import needed
+from homeo_rl.exchange.optional_import import require
 from homeo_rl.storage import files, safetensors_file, strict_json
 
 MAX_FILE = 256 << 20
@@ -36,14 +36,14 @@ def read(path: Path) -> dict[str, Any]:
         StorageFault: it is missing, damaged or beyond the limits; naming the object and the reason.
         UsageError: h5py is not installed.
     """
-    needed("h5py", "nir")
+    require("h5py", "nir")
     with files.open_regular(path, MAX_FILE) as handle:
         blob = handle.readall() or b""
-    return _received(_asked(blob, path), path)
+    return _decode(_read_apart(blob, path), path)
 
 
-def _asked(blob: bytes, path: Path) -> bytes:
-    """Let a process of its own read a file; return what it sends."""
+def _read_apart(blob: bytes, path: Path) -> bytes:
+    """Let a process apart read a file; return what it sends."""
     # By its path and with -P: modules that lie in the folder where a user happens to be are not looked for.
     words = [sys.executable, "-P", str(Path(__file__).with_name("hdf5_walk.py")), str(CPU_SECONDS)]
     alone = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}
@@ -65,28 +65,28 @@ def _gave_up(path: Path) -> StorageFault:
     )
 
 
-def _received(sent: bytes, path: Path) -> dict[str, Any]:
+def _decode(sent: bytes, path: Path) -> dict[str, Any]:
     """Put together what the process sent: the length of a JSON text, the text, and a safetensors file."""
     size = int.from_bytes(sent[:8], "little")
-    told = strict_json.decode(sent[8 : 8 + size], path)
-    if "fault" in told:
-        raise StorageFault(f"{path}: {files.printable(told['fault'], 300)}")
+    document = strict_json.decode(sent[8 : 8 + size], path)
+    if "fault" in document:
+        raise StorageFault(f"{path}: {files.printable(document['fault'], 300)}")
     rest = io.BytesIO(sent[8 + size :])
     entries = safetensors_file.read_table(rest, len(sent) - 8 - size, path)
     arrays = safetensors_file.read(rest, entries, path)
-    tree = _planted(told["tree"], arrays)
+    tree = _restore(document["tree"], arrays)
     assert isinstance(tree, dict)
     return tree
 
 
-def _planted(node: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+def _restore(node: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     kind, value = node["kind"], node["value"]
     if kind == "group":
-        return {name: _planted(inner, arrays) for name, inner in value.items()}
+        return {name: _restore(inner, arrays) for name, inner in value.items()}
     if kind == "array":
         return arrays[value]
     if kind == "texts":
-        found = np.empty(len(value), dtype=object)
-        found[:] = value
-        return found.reshape(node["shape"])
+        texts = np.empty(len(value), dtype=object)
+        texts[:] = value
+        return texts.reshape(node["shape"])
     return value

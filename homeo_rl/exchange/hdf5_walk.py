@@ -1,4 +1,4 @@
-"""The process that opens a stranger's HDF5 file; see `homeo_rl.exchange.hdf5`.
+"""The process that opens an untrusted HDF5 file; see `homeo_rl.exchange.hdf5`.
 
 A file can point to other files (external links, external and virtual data), ask for a filter that is loaded as a
 library, hold one object under many names or inside itself, and declare data of any size. All of that is refused before
@@ -58,12 +58,12 @@ def walk(blob: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with h5py.File(io.BytesIO(blob), "r") as file:
             return {"tree": looking.group(file, "", 0)}, looking.arrays
     except Refused as refused:
-        told = str(refused)
+        fault = str(refused)
     except UnicodeDecodeError:
-        told = "a text in it is not UTF-8"
+        fault = "a text in it is not UTF-8"
     except _BROKEN as error:
-        told = f"cannot be read as HDF5 ({' '.join(str(error).split())[:200] or type(error).__name__})"
-    return {"fault": told}, {}
+        fault = f"cannot be read as HDF5 ({' '.join(str(error).split())[:200] or type(error).__name__})"
+    return {"fault": fault}, {}
 
 
 class _Walk:
@@ -80,25 +80,25 @@ class _Walk:
             raise Refused(f"{name} lies more than {_MAX_DEPTH} groups deep")
         if len(group) + len(self.seen) > _MAX_OBJECTS:
             raise Refused(f"{name or 'the file'} holds more than the {_MAX_OBJECTS} objects that are accepted")
-        found = {}
+        children = {}
         for key in group:
             inner = f"{name}/{key}"
             if len(key) > _MAX_NAME:
                 raise Refused(f"a name in {name or 'the file'} has more than {_MAX_NAME} letters")
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                 raise Refused(f"{inner} is a link to somewhere else")
-            one = group[key]
-            address = h5py.h5o.get_info(one.id).addr
+            child = group[key]
+            address = h5py.h5o.get_info(child.id).addr
             if address in self.seen:
                 raise Refused(f"{inner} is there twice, under another name")
             self.seen.add(address)
-            if isinstance(one, h5py.Group):
-                found[key] = self.group(one, inner, depth + 1)
-            elif isinstance(one, h5py.Dataset):
-                found[key] = self._data(one, inner)
+            if isinstance(child, h5py.Group):
+                children[key] = self.group(child, inner, depth + 1)
+            elif isinstance(child, h5py.Dataset):
+                children[key] = self._data(child, inner)
             else:
                 raise Refused(f"{inner} is neither a group nor data")
-        return {"kind": "group", "value": found}
+        return {"kind": "group", "value": children}
 
     def _data(self, data: Any, name: str) -> dict[str, Any]:
         plan = data.id.get_create_plist()
@@ -127,15 +127,15 @@ class _Walk:
         self.texts += count
         if self.texts > _MAX_TEXTS:
             raise Refused(f"{name} brings the texts to more than the {_MAX_TEXTS} that are accepted")
-        found = []
-        for place in np.ndindex(data.shape):
-            value = data[place]
+        texts = []
+        for index in np.ndindex(data.shape):
+            value = data[index]
             value = value if isinstance(value, bytes) else str(value).encode()
             self._count(len(value), name)
-            found.append(value.decode("utf-8"))
+            texts.append(value.decode("utf-8"))
         if data.shape == ():
-            return {"kind": "text", "value": found[0]}
-        return {"kind": "texts", "value": found, "shape": list(data.shape)}
+            return {"kind": "text", "value": texts[0]}
+        return {"kind": "texts", "value": texts, "shape": list(data.shape)}
 
     def _count(self, size: int, name: str) -> None:
         self.bytes += size

@@ -73,7 +73,7 @@ def controller_of(graph: dict[str, Any], env: gym.Env[Any, Any], plan: Plan, *, 
     if len({layer.kind for layer in layers}) > 1:
         kinds = ", ".join(f"{layer.name} {layer.kind}" for layer in layers)
         raise UsageError(f"{where}: expected neurons of one kind in all layers, found {kinds}")
-    neuron, weights, leaks = _shared(layers, where)
+    neuron, weights, leaks = _merge(layers, where)
     tensors = {f"network.layers.{i}.{key}": value for i, pair in enumerate(weights) for key, value in pair.items()}
     tensors |= {f"network.leaks.{i}": leak for i, leak in enumerate(leaks)}
     spec = _spec(layers, neuron, env, plan, where)
@@ -96,18 +96,18 @@ def _chain(graph: dict[str, Any], where: str) -> list[tuple[str, dict[str, Any],
     (first, *others) = [name for name, node in nodes.items() if node["type"] == "Input"] or [None]
     if first is None or others:
         raise UsageError(f"{where}: expected one Input, found {len(others) + (first is not None)}")
-    found, name = [], after.pop(first, None)
+    pairs, name = [], after.pop(first, None)
     while name is not None and nodes[name]["type"] != "Output":
-        found.append(name)
+        pairs.append(name)
         name = after.pop(name, None)  # a loop ends here too
-    if name is None or after or len(found) + 2 != len(nodes):
+    if name is None or after or len(pairs) + 2 != len(nodes):
         raise UsageError(f"{where}: expected a chain from Input to Output through all nodes, found branches or loops")
     pairs = []
-    for linear, neurons in zip(found[::2], [*found[1::2], None], strict=False):
+    for linear, neurons in zip(pairs[::2], [*pairs[1::2], None], strict=False):
         if nodes[linear]["type"] not in ("Linear", "Affine"):
             kind = nodes[linear]["type"]
             raise UsageError(f"{where}: {files.printable(linear, 60)!r} is a {kind}; expected a Linear or Affine there")
-        last = neurons == found[-1]
+        last = neurons == pairs[-1]
         if neurons is None or nodes[neurons]["type"] not in (_FIRE + _INTEGRATE if last else _FIRE):
             got = "the Output" if neurons is None else nodes[neurons]["type"]
             expected = ", ".join(_FIRE) + (f" (or at the end {', '.join(_INTEGRATE)})" if last or not neurons else "")
@@ -160,17 +160,17 @@ def _layer(
 def _lefts(taus: np.ndarray, clock: Clock, name: str, where: str) -> np.ndarray:
     if not (taus > 0).all():
         raise UsageError(f"{where}: {name}: expected time constants above 0, got {taus.min():g}")
-    found = np.array([clock.left(float(tau)) for tau in taus])
-    if not (found > -_CLOSE).all():
+    factors = np.array([clock.left(float(tau)) for tau in taus])
+    if not (factors > -_CLOSE).all():
         raise UsageError(
             f"{where}: {name}: a time constant of {taus.min():g} s is shorter than the step of {clock.dt:g} s; "
             "give the step that it was made for, --nir-options dt:..."
         )
-    whole: np.ndarray = np.maximum(found, 0.0)
+    whole: np.ndarray = np.maximum(factors, 0.0)
     return whole
 
 
-def _shared(layers: list[_Layer], where: str) -> tuple[dict[str, Any], list[dict[str, np.ndarray]], list[np.ndarray]]:
+def _merge(layers: list[_Layer], where: str) -> tuple[dict[str, Any], list[dict[str, np.ndarray]], list[np.ndarray]]:
     """Return the neuron that all layers share, their weights with what is their own, and their leaks if they differ."""
     kind = layers[0].kind
     lefts = [_one(layer.left, f"{where}: {layer.name}: time constant of the membrane") for layer in layers]
@@ -195,12 +195,13 @@ def _shared(layers: list[_Layer], where: str) -> tuple[dict[str, Any], list[dict
         drive = drive if direct else 1.0 - np.array(lefts)
     weights = []
     for layer, unit in zip(layers, drive, strict=True):
-        own = layer.gain / unit
+        scale = layer.gain / unit
         if layer.threshold is not None:
-            own = own * (float(first) / layer.threshold)
-        own = np.where(np.abs(own - 1.0) < _CLOSE, 1.0, own)
+            scale = scale * (float(first) / layer.threshold)
+        scale = np.where(np.abs(scale - 1.0) < _CLOSE, 1.0, scale)
         weights.append({
-            "weight": (layer.weight * own[:, None]).astype(np.float32), "bias": (layer.bias * own).astype(np.float32)
+            "weight": (layer.weight * scale[:, None]).astype(np.float32),
+            "bias": (layer.bias * scale).astype(np.float32),
         })  # fmt: skip
     leaks = [np.array(-math.log(left / (1.0 - left)), dtype=np.float32) for left in lefts] if apart else []
     return neuron, weights, leaks

@@ -19,11 +19,11 @@ import torch
 
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.exchange.dialects import Clock, Flavour
-from homeo_rl.exchange.exported_file import Written
-from homeo_rl.exchange.nir_graph import FORMAT, KEY, written
-from homeo_rl.exchange.nir_import import clock_of, read_graph, same, told
+from homeo_rl.exchange.exported_file import ExportedFile
+from homeo_rl.exchange.nir_graph import FORMAT, KEY, write_file
+from homeo_rl.exchange.nir_import import clock_of, read_graph, read_metadata, same
 from homeo_rl.exchange.nir_nodes import Dynamics, Part, population
-from homeo_rl.exchange.optional_import import needed
+from homeo_rl.exchange.optional_import import require
 from homeo_rl.run import versions
 from homeo_rl.snn.recurrent import RecurrentNetwork
 from homeo_rl.spec import RecurrentSpec, dump, parse
@@ -59,18 +59,18 @@ class _Bundle:
         return self.delay - (1 if self.source >= self.layer else 0)
 
 
-def nir_of_compiled(network: RecurrentNetwork, names: Names, flavour: Flavour, clock: Clock) -> Written:
+def export_compiled(network: RecurrentNetwork, names: Names, flavour: Flavour, clock: Clock) -> ExportedFile:
     """Return the file of a compiled network's graph.
 
     Raises:
         UsageError: the reader that the flavour is for cannot express it.
     """
-    nir = needed("nir", "nir")
-    return written(nir, compiled_graph(nir, network, names, flavour, clock))
+    nir = require("nir", "nir")
+    return write_file(nir, build_graph(nir, network, names, flavour, clock))
 
 
-def compiled_graph(nir: Any, network: RecurrentNetwork, names: Names, flavour: Flavour, clock: Clock) -> Any:
-    """Return the graph itself; ``nir`` is the package, the rest as for `nir_of_compiled`."""
+def build_graph(nir: Any, network: RecurrentNetwork, names: Names, flavour: Flavour, clock: Clock) -> Any:
+    """Return the graph itself; ``nir`` is the package, the rest as for `export_compiled`."""
     spec, weight = network.spec, network.weight.detach().numpy()
     groups, bundles = _groups(spec), _bundles(spec, weight)
     if not flavour.everything and (len(groups) > 1 or any(bundle.waits for bundle in bundles)):
@@ -118,7 +118,7 @@ def read_compiled(path: Path) -> tuple[RecurrentNetwork, Names]:
         StorageFault: it is damaged or hostile.
     """
     graph = read_graph(path)
-    document, _ = told(graph, path)
+    document, _ = read_metadata(graph, path)
     if document is None or document.get("kind") != "compiled":
         raise UsageError(
             f"{path}: expected a compiled network that was written by homeo-rl export, found another graph"
@@ -142,8 +142,8 @@ def read_compiled(path: Path) -> tuple[RecurrentNetwork, Names]:
         weight[np.ix_(groups[bundle.layer], np.array(bundle.taps))] = matrix[:, list(bundle.columns)]
     with torch.no_grad():
         network.weight.copy_(torch.from_numpy(weight))
-    nir = needed("nir", "nir")
-    same(compiled_graph(nir, network, names, *clock_of(document, path)).to_dict(), graph, path)
+    nir = require("nir", "nir")
+    same(build_graph(nir, network, names, *clock_of(document, path)).to_dict(), graph, path)
     return network.eval().requires_grad_(False), names
 
 
@@ -157,7 +157,7 @@ def _bundles(spec: RecurrentSpec, weight: np.ndarray | None) -> list[_Bundle]:
     """Return the synapses by source, layer and delay; those without a weight are left out where weights are given."""
     groups = _groups(spec)
     place = {int(neuron): (g, column) for g, group in enumerate(groups) for column, neuron in enumerate(group)}
-    found: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+    synapses: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
     for tap, (source, delay) in enumerate(spec.taps):
         inner = source >= spec.lines
         group, column = place[source - spec.lines] if inner else (-1, source + 1)
@@ -165,10 +165,10 @@ def _bundles(spec: RecurrentSpec, weight: np.ndarray | None) -> list[_Bundle]:
             at_once = inner and delay == 0
             if at_once and group >= layer:  # nothing reads a neuron before it has spiked
                 continue
-            found.setdefault((group, layer, delay), []).append((tap, column))
+            synapses.setdefault((group, layer, delay), []).append((tap, column))
     bundles = [
         _Bundle(group, layer, delay, *(tuple(column) for column in zip(*pairs, strict=True)))
-        for (group, layer, delay), pairs in sorted(found.items())
+        for (group, layer, delay), pairs in sorted(synapses.items())
     ]
     if weight is None:
         return bundles

@@ -19,9 +19,9 @@ from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.errors import UsageError
 from homeo_rl.exchange.dialects import Clock, Flavour
-from homeo_rl.exchange.exported_file import Written, fingerprint
+from homeo_rl.exchange.exported_file import ExportedFile, fingerprint
 from homeo_rl.exchange.nir_nodes import dynamics_of, population
-from homeo_rl.exchange.optional_import import needed
+from homeo_rl.exchange.optional_import import require
 from homeo_rl.run import versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.state import NetworkState
@@ -32,21 +32,21 @@ KEY = "homeo_rl"
 """The metadata's name of our JSON text."""
 
 
-def nir_of(controller: Controller, flavour: Flavour, clock: Clock) -> Written:
+def export_nir(controller: Controller, flavour: Flavour, clock: Clock) -> ExportedFile:
     """Return the file of a policy's graph.
 
     Raises:
         UsageError: NIR, or the reader that the flavour is for, cannot express the policy.
     """
-    nir = needed("nir", "nir")
-    return written(nir, policy_graph(nir, controller, flavour, clock))
+    nir = require("nir", "nir")
+    return write_file(nir, policy_graph(nir, controller, flavour, clock))
 
 
-def written(nir: Any, graph: Any) -> Written:
+def write_file(nir: Any, graph: Any) -> ExportedFile:
     """Return a graph's file, and what its metadata says in words."""
     file = io.BytesIO()
     nir.write(file, graph)
-    return Written(file.getvalue(), tuple(json.loads(graph.metadata[KEY])["notes"]))
+    return ExportedFile(file.getvalue(), tuple(json.loads(graph.metadata[KEY])["notes"]))
 
 
 def policy_graph(nir: Any, controller: Controller, flavour: Flavour, clock: Clock) -> Any:
@@ -59,7 +59,7 @@ def policy_graph(nir: Any, controller: Controller, flavour: Flavour, clock: Cloc
         clock: its step.
 
     Raises:
-        UsageError: as for `nir_of`.
+        UsageError: as for `export_nir`.
     """
     network, spec = _expressible(controller), controller.spec.network
     if flavour.name != "standard" and _starts(network):
@@ -72,10 +72,11 @@ def policy_graph(nir: Any, controller: Controller, flavour: Flavour, clock: Cloc
     before, ends = "input", spec.widths[-1]
     at_rest = NetworkState(0)
     for index, count in enumerate(spec.widths[1:]):
-        own = network.weights_of(index, at_rest)
+        layer_weights = network.weights_of(index, at_rest)
         affine, name = f"affine_{index}", f"neuron_{index}"
         nodes[affine] = nir.Affine(
-            np.ascontiguousarray(own.weight.detach().numpy()), np.ascontiguousarray(own.bias.detach().numpy())
+            np.ascontiguousarray(layer_weights.weight.detach().numpy()),
+            np.ascontiguousarray(layer_weights.bias.detach().numpy()),
         )
         edges.append((before, affine))
         before = affine

@@ -1,4 +1,4 @@
-"""NIR graphs of strangers become policies.
+"""NIR graphs of other tools become policies.
 
 A graph that was written here is rebuilt from its specification; its nodes must be what that specification writes. Of
 other graphs, chains of linear layers and neurons are read (`homeo_rl.exchange.nir_chain`).
@@ -6,9 +6,7 @@ other graphs, chains of linear layers and neurons are read (`homeo_rl.exchange.n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +15,11 @@ import numpy as np
 import pydantic
 
 from homeo_rl.agents.controller import Controller, controller_from
-from homeo_rl.agents.importers import Importer
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.exchange import hdf5, nir_chain
-from homeo_rl.exchange.dialects import FLAVOURS, Decay, settle
+from homeo_rl.exchange.dialects import FLAVOURS, Decay, resolve_dialect
 from homeo_rl.exchange.nir_graph import FORMAT, KEY, policy_graph
-from homeo_rl.exchange.optional_import import needed
+from homeo_rl.exchange.optional_import import require
 from homeo_rl.spec import ControllerSpec, Squash, parse
 from homeo_rl.storage import files, strict_json
 
@@ -72,10 +69,10 @@ def import_nir(path: Path, env: gym.Env[Any, Any], reading: dict[str, Any] | Non
         StorageFault: it is damaged or hostile.
     """
     graph = read_graph(path)
-    document, tensors = told(graph, path)
+    document, tensors = read_metadata(graph, path)
     if document is None:
         how = parse(Reading, dict(reading or {}), where="--nir-options")
-        _, clock = settle("standard", how.dt, how.decay)
+        _, clock = resolve_dialect("standard", how.dt, how.decay)
         plan = nir_chain.Plan(
             steps=how.steps, clock=clock, unit=FLAVOURS[how.flavour].lif == "unit", encoder=how.encoder,
             squash=how.squash, gain=how.gain,
@@ -93,22 +90,6 @@ def import_nir(path: Path, env: gym.Env[Any, Any], reading: dict[str, Any] | Non
     return controller
 
 
-def with_nir(importers: Mapping[str, Importer], kind: str, reading: dict[str, Any]) -> dict[str, Importer]:
-    """Return the kinds of policies that `homeo-rl import` knows, with graphs among them.
-
-    Args:
-        importers: the others.
-        kind: the one that was asked for.
-        reading: fields of `Reading`.
-
-    Raises:
-        UsageError: fields were given for another kind.
-    """
-    if reading and kind != "nir":
-        raise UsageError(f"--nir-options: expected a graph, import nir, got import {kind}; leave it out")
-    return {**importers, "nir": Importer(partial(import_nir, reading=reading), suite="quick")}
-
-
 def read_graph(path: Path) -> dict[str, Any]:
     """Return the graph of a file as NIR's own plain dictionaries: ``nodes``, ``edges``, ``metadata``.
 
@@ -116,10 +97,10 @@ def read_graph(path: Path) -> dict[str, Any]:
         UsageError: it is no graph of nodes that are read; the node is named.
         StorageFault: it is damaged or hostile.
     """
-    found = hdf5.read(path).get("node")
-    if not isinstance(found, dict) or found.get("type") != "NIRGraph":
+    graph = hdf5.read(path).get("node")
+    if not isinstance(graph, dict) or graph.get("type") != "NIRGraph":
         raise UsageError(f"{path}: expected a NIR graph, found an HDF5 file without one; was it written by nir.write?")
-    nodes, edges = found.get("nodes"), found.get("edges")
+    nodes, edges = graph.get("nodes"), graph.get("edges")
     if not isinstance(nodes, dict) or not 2 <= len(nodes) <= _MAX_NODES:
         raise UsageError(f"{path}: expected 2 to {_MAX_NODES} nodes, found others; was it written by nir.write?")
     for name, node in nodes.items():
@@ -137,11 +118,11 @@ def read_graph(path: Path) -> dict[str, Any]:
             raise UsageError(f"{path}: an edge names {files.printable(name, 60)!r}, which is no node of the graph")
     if len(set(pairs)) != len(pairs):
         raise UsageError(f"{path}: an edge is there twice; remove one")
-    metadata = found.get("metadata", {})
+    metadata = graph.get("metadata", {})
     return {"nodes": nodes, "edges": pairs, "metadata": metadata if isinstance(metadata, dict) else {}}
 
 
-def told(graph: dict[str, Any], path: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+def read_metadata(graph: dict[str, Any], path: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Return what the metadata of a graph that was written here say, or None, and the tensors beside it.
 
     Raises:
@@ -163,7 +144,7 @@ def clock_of(document: dict[str, Any], path: Path) -> Any:
     flavour, dt, decay = (document.get(key) for key in ("flavour", "dt", "decay"))
     if not isinstance(flavour, str) or not isinstance(dt, float) or not isinstance(decay, str):
         raise StorageFault(f"{path}: metadata {KEY!r}: expected flavour, dt and decay, found others")
-    return settle(flavour, dt, decay)
+    return resolve_dialect(flavour, dt, decay)
 
 
 def same(expected: dict[str, Any], graph: dict[str, Any], path: Path) -> None:
@@ -197,7 +178,7 @@ def _rebuilt(graph: dict[str, Any], document: dict[str, Any], tensors: dict[str,
             state[f"network.layers.{index}.{key}"] = node[key].astype(np.float32)
     controller = controller_from(spec, state, where=str(path))
     flavour, clock = clock_of(document, path)
-    nir = needed("nir", "nir")
+    nir = require("nir", "nir")
     same(policy_graph(nir, controller, flavour, clock).to_dict(), graph, path)
     return controller
 

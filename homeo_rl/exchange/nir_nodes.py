@@ -92,7 +92,7 @@ def population(nir: Any, name: str, how: Dynamics, count: int, flavour: Flavour,
             )
         return _apart(nir, name, how, count, clock)
     scale = _scale(how, flavour)
-    threshold = _crossed(how.threshold * scale, how.inclusive, flavour.inclusive)
+    threshold = _shift_threshold(how.threshold * scale, how.inclusive, flavour.inclusive)
     rest = {"v_threshold": _all(threshold, count), "v_reset": _all(0.0, count)}
     if how.current_left is not None:
         node = nir.CubaLIF(**_current(name, how, count, clock), **rest)
@@ -125,7 +125,7 @@ def _apart(nir: Any, name: str, how: Dynamics, count: int, clock: Clock) -> Part
     potential, back = f"{name}_potential", f"{name}_reset"
     nodes = {
         potential: integrator,
-        name: nir.Threshold(threshold=_all(_crossed(how.threshold, how.inclusive, False), count)),
+        name: nir.Threshold(threshold=_all(_shift_threshold(how.threshold, how.inclusive, False), count)),
         back: nir.Scale(scale=_all(-taken, count)),
     }
     return Part(nodes, [(potential, name), (name, back), (back, potential)], potential, name)
@@ -157,7 +157,7 @@ def _scale(how: Dynamics, flavour: Flavour) -> float:
     return 1.0 / how.gain if flavour.lif == "per_step" else (1.0 - how.left) / how.gain
 
 
-def _crossed(threshold: float, ours: bool, theirs: bool) -> float:
+def _shift_threshold(threshold: float, ours: bool, theirs: bool) -> float:
     """Return the float32 at which a neuron spikes, for readers that count reaching it (or do not) as we do not."""
     exact = np.float32(threshold)
     if ours and not theirs:

@@ -17,8 +17,8 @@ from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.errors import Finding, UsageError
 from homeo_rl.exchange.decision import Decision
-from homeo_rl.exchange.exported_file import Written, fingerprint
-from homeo_rl.exchange.optional_import import needed
+from homeo_rl.exchange.exported_file import ExportedFile, fingerprint
+from homeo_rl.exchange.optional_import import require
 from homeo_rl.run import versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import dump
@@ -35,7 +35,7 @@ TOLERANCE, MOST_FLIPPED = 1e-4, 0.05
 spike, which changes more. A model that is wrong differs everywhere."""
 
 
-def onnx_of(controller: Controller, *, spikes: bool = False) -> Written:
+def export_onnx(controller: Controller, *, spikes: bool = False) -> ExportedFile:
     """Return the model.
 
     Inputs are ``observation`` [batch, D] and, where something outlives a decision, ``episode_start`` [batch] and one
@@ -52,7 +52,7 @@ def onnx_of(controller: Controller, *, spikes: bool = False) -> Written:
     """
     _expressible(controller, spikes)
     for module in ("onnx", "onnxscript"):
-        needed(module, "onnx")
+        require(module, "onnx")
     decision = Decision(controller, spikes=spikes).eval()
     names = [held.name for held in decision.held]
     inputs = ["observation", *(["episode_start", *names] if names else [])]
@@ -62,13 +62,19 @@ def onnx_of(controller: Controller, *, spikes: bool = False) -> Written:
         firing = len(network.layers) - (0 if network.readout.spiking else 1)
     outputs = ["action", *(f"next_{name}" for name in names), *(f"spikes_{k}" for k in range(firing))]
     batch = torch.export.Dim("batch")
-    given = (_observations(controller, 3, np.random.default_rng(0)), *_state(decision, 3))
+    inputs_of_three = (_observations(controller, 3, np.random.default_rng(0)), *_state(decision, 3))
     shapes: dict[str, Any] = {"observation": {0: batch}}
     if names:
-        shapes["state"] = tuple({0: batch} for _ in given[1:])
+        shapes["state"] = tuple({0: batch} for _ in inputs_of_three[1:])
     with _quietly(), torch.no_grad():
         program = torch.onnx.export(
-            decision, given, dynamo=True, input_names=inputs, output_names=outputs, dynamic_shapes=shapes, verbose=False
+            decision,
+            inputs_of_three,
+            dynamo=True,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=shapes,
+            verbose=False,
         )
     assert program is not None
     state = {held.name: list(held.shape) for held in decision.held}
@@ -82,11 +88,11 @@ def onnx_of(controller: Controller, *, spikes: bool = False) -> Written:
         }
     )
     blob = program.model_proto.SerializeToString()
-    told = [f"inputs {', '.join(inputs)}; outputs {', '.join(outputs)}"]
+    notes = [f"inputs {', '.join(inputs)}; outputs {', '.join(outputs)}"]
     if names:
-        told.append("the state begins with anything of its shape where episode_start is True, zeros will do")
-    told.append(_checked(decision, blob, inputs))
-    return Written(blob, tuple(told))
+        notes.append("the state begins with anything of its shape where episode_start is True, zeros will do")
+    notes.append(_compare(decision, blob, inputs))
+    return ExportedFile(blob, tuple(notes))
 
 
 def _expressible(controller: Controller, spikes: bool) -> None:
@@ -125,7 +131,7 @@ def _state(decision: Decision, count: int) -> tuple[torch.Tensor, ...]:
 
 
 @torch.no_grad()
-def _checked(decision: Decision, blob: bytes, inputs: list[str]) -> str:
+def _compare(decision: Decision, blob: bytes, inputs: list[str]) -> str:
     """Compare the model with the policy itself on random observations; return a line about it.
 
     Raises:
@@ -133,17 +139,17 @@ def _checked(decision: Decision, blob: bytes, inputs: list[str]) -> str:
     """
     if importlib.util.find_spec("onnxruntime") is None:
         return "not checked: onnxruntime is not installed"
-    session: Any = needed("onnxruntime", "onnx").InferenceSession(blob, providers=["CPUExecutionProvider"])
+    session: Any = require("onnxruntime", "onnx").InferenceSession(blob, providers=["CPUExecutionProvider"])
     controller, rng, held = decision.controller, np.random.default_rng(1), len(decision.held)
     spec = controller.spec
     span = 1.0 if spec.discrete else np.maximum(np.array(spec.high, dtype=np.float64) - np.array(spec.low), 1e-30)
-    given, state, apart = [value.numpy() for value in _state(decision, CHECKED)], None, []
+    carried, state, apart = [value.numpy() for value in _state(decision, CHECKED)], None, []
     for _ in range(2):
         x = _observations(controller, CHECKED, rng)
         expected, state = controller(x, state)
-        got = session.run(None, dict(zip(inputs, [x.numpy(), *given], strict=True)))
+        got = session.run(None, dict(zip(inputs, [x.numpy(), *carried], strict=True)))
         apart.append(np.abs((got[0].astype(np.float64) - expected.numpy()) / span).reshape(CHECKED, -1).max(1))
-        given = [np.zeros(CHECKED, dtype=bool), *got[1 : 1 + held]] if held else []
+        carried = [np.zeros(CHECKED, dtype=bool), *got[1 : 1 + held]] if held else []
     flipped = float((~(np.concatenate(apart) <= TOLERANCE)).mean())  # NaN is no action either
     if flipped > MOST_FLIPPED:
         raise Finding(

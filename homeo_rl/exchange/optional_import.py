@@ -8,7 +8,7 @@ from typing import Any
 from homeo_rl.errors import UsageError
 
 
-def needed(module: str, extra: str) -> Any:
+def require(module: str, extra: str) -> Any:
     """Import ``module``.
 
     Raises:

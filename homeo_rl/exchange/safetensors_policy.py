@@ -12,14 +12,14 @@ import numpy as np
 import safetensors.numpy
 
 from homeo_rl.agents.controller import Controller
-from homeo_rl.exchange.exported_file import Written, fingerprint
+from homeo_rl.exchange.exported_file import ExportedFile, fingerprint
 from homeo_rl.run import versions
 from homeo_rl.spec import RunSpec, dump
 
 FORMAT = "homeo-rl policy 1"
 
 
-def safetensors_of(controller: Controller, run: RunSpec) -> Written:
+def export_safetensors(controller: Controller, run: RunSpec) -> ExportedFile:
     """Return the file; its metadata are JSON texts ``controller`` and ``versions``, and where the policy comes from."""
     tensors = {
         name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in controller.state_dict().items()
@@ -33,5 +33,5 @@ def safetensors_of(controller: Controller, run: RunSpec) -> Written:
         "agent": run.agent,
         "versions": json.dumps(versions(), sort_keys=True),
     }
-    told = (f"{len(tensors)} tensors; metadata: {', '.join(metadata)}",)
-    return Written(safetensors.numpy.save(tensors, metadata), told)
+    notes = (f"{len(tensors)} tensors; metadata: {', '.join(metadata)}",)
+    return ExportedFile(safetensors.numpy.save(tensors, metadata), notes)

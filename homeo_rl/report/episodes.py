@@ -9,70 +9,18 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from homeo_rl.errors import StorageFault
+from homeo_rl.evaluation.metrics import METRICS, Score, columns
 from homeo_rl.numerics import limits
 from homeo_rl.storage.files import printable
 
-_OLDER = (23, 22, 20, 18, 16)
-"""Numbers of columns of tables from before there were these figures: rate_spread, sleeps, spikes and energy,
-unstable and rolled_back, reflexes."""
-
-COLUMNS = (
-    "run", "arm", "condition", "severity", "episode", "seed", "return", "length", "success",
-    "firing_rate", "rate_deviation", "weight_drift", "synops", "outcome", "path_length", "time", "reflex", "violations",
-    "unstable", "rolled_back", "spikes", "energy", "sleeps",
-    "rate_spread",
-)  # fmt: skip
-
-_FIGURES = (
-    "success", "firing_rate", "rate_deviation", "weight_drift", "synops", "path_length", "time", "reflex",
-    "violations", "unstable", "rolled_back", "spikes", "energy", "sleeps", "rate_spread",
-)  # fmt: skip
-"""Columns that may be empty: not every policy has spikes, not every environment a goal."""
-
 _AGAIN = "run homeo-rl evaluate again"
 
-
-@dataclass(frozen=True)
-class Row:
-    """One episode, as scores.csv has it; figures that do not exist are NaN."""
-
-    run: str
-    arm: str
-    condition: str
-    severity: float
-    episode: int
-    total: float
-    length: int
-    success: float
-    firing_rate: float
-    rate_deviation: float
-    weight_drift: float
-    synops: float
-    outcome: str
-    path_length: float
-    time: float
-    reflex: float
-    violations: float
-    unstable: float
-    rolled_back: float
-    spikes: float
-    energy: float
-    sleeps: float
-    rate_spread: float
-
-    @property
-    def label(self) -> str:
-        """Name of the condition with its severity, where that is neither 0 nor 1."""
-        return label_of(self.condition, self.severity)
-
-
-def label_of(condition: str, severity: float) -> str:
-    """Return the name of a condition with its severity, where that is neither 0 nor 1."""
-    return condition if severity in (0.0, 1.0) else f"{condition}@{severity:g}"
+Row = Score
+"""One episode, as scores.csv has it; figures that do not exist are NaN, a missing outcome is ""."""
 
 
 def read_scores(path: Path) -> list[Row]:
@@ -88,9 +36,9 @@ def read_scores(path: Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
             header = tuple(next(reader, ()))
-            if header not in (COLUMNS, *(COLUMNS[:count] for count in _OLDER)):
+            if header not in {columns(version) for version in {metric.since for metric in METRICS.values()}}:
                 raise StorageFault(
-                    f"{path}: expected the columns {', '.join(COLUMNS)}; was it written by homeo-rl evaluate?"
+                    f"{path}: expected the columns {', '.join(columns())}; was it written by homeo-rl evaluate?"
                 )
             for fields in reader:
                 try:
@@ -121,17 +69,23 @@ def _row(header: Sequence[str], fields: Sequence[str]) -> Row:
     severity = _number(entry, "severity")
     if severity < 0.0:
         raise ValueError(f"severity: expected at least 0, got {entry['severity']!r}")
-    _whole(entry, "seed", 0)
-    return Row(
+    values: dict[str, Any] = {}
+    for metric in METRICS.values():
+        text = entry.get(metric.name, "")
+        if metric.kind == "text":
+            values[metric.key] = text
+        else:
+            most = limits.LIMIT * length if metric.name == "return" else math.inf
+            exists = text or metric.kind == "required"
+            values[metric.key] = _number(entry, metric.name, most=most) if exists else math.nan
+    return Score(
         run=entry["run"],
         arm=entry["arm"],
         condition=entry["condition"],
         severity=severity,
         episode=_whole(entry, "episode", 0),
-        total=_number(entry, "return", most=limits.LIMIT * length),
-        length=length,
-        outcome=entry["outcome"],
-        **{name: _number(entry, name) if entry.get(name) else math.nan for name in _FIGURES},
+        seed=_whole(entry, "seed", 0),
+        values={**values, "length": length},
     )
 
 

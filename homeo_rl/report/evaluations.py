@@ -72,11 +72,11 @@ def latest_evaluation(run: Run, suite: str | None = None) -> Path:
         UsageError: there is none.
         StorageFault: an evaluation.json is damaged.
     """
-    found = [path for path in run.evaluations() if suite is None or read_document(path)["suite"] == suite]
-    if not found:
+    folders = [path for path in run.evaluations() if suite is None or read_document(path)["suite"] == suite]
+    if not folders:
         what = "evaluation" if suite is None else f"evaluation of suite {suite!r}"
         raise UsageError(f"{run.path}: expected a finished {what}, found none; run homeo-rl evaluate {run.path}")
-    return found[-1]
+    return folders[-1]
 
 
 def read_document(folder: Path) -> dict[str, Any]:
@@ -104,21 +104,19 @@ def read_evaluation(folder: Path) -> Evaluation:
     document, rows = read_document(folder), read_scores(folder / "scores.csv")
     episodes, arms = document["episodes"], document.get("arms") or ()
     counts = Counter((row.arm, row.label) for row in rows)
-    found = list(dict.fromkeys(arm for arm, _ in counts))
-    if len(found) < len(arms):
-        raise _cut(folder, f"episodes of {len(arms)} arms", f"those of {', '.join(found)}")
-    for arm in found:
+    evaluated = list(dict.fromkeys(arm for arm, _ in counts))
+    if len(evaluated) < len(arms):
+        raise _cut(folder, f"episodes of {len(arms)} arms", f"those of {', '.join(evaluated)}")
+    for arm in evaluated:
         for label in dict.fromkeys(label for _, label in counts):
             if counts[arm, label] != episodes:
                 raise _cut(folder, f"{episodes} episodes of {arm} under {label}", str(counts[arm, label]))
     return Evaluation(folder, document, tuple(rows))
 
 
-def _cut(folder: Path, expected: str, found: str) -> StorageFault:
+def _cut(folder: Path, expected: str, got: str) -> StorageFault:
     where = folder / "scores.csv"
-    return StorageFault(
-        f"{where}: expected {printable(expected)}, found {printable(found)}; run homeo-rl evaluate again"
-    )
+    return StorageFault(f"{where}: expected {printable(expected)}, found {printable(got)}; run homeo-rl evaluate again")
 
 
 def policy_key(run: Path) -> str:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest, trim_mean
 
+from homeo_rl.evaluation.metrics import METRICS, existing, mean
 from homeo_rl.report.baselines import Baseline, doubt
-from homeo_rl.report.episodes import COLUMNS as COLUMNS
 from homeo_rl.report.episodes import Row as Row
 from homeo_rl.report.episodes import read_scores as read_scores
 from homeo_rl.seeding import generator
@@ -33,10 +34,11 @@ class Cell:
     ``retention`` is the mean return divided by the same arm's own clean mean return, None where that is not positive;
     where the clean policy is ``untrained``, for the ``reason`` that stands beside it, it says little. ``normalised`` is
     0 for acting at random and 1 for the best known return, None where the two are not known.
-    ``success``, ``collision`` and ``overtime`` are shares of the episodes; ``path_length`` (m) and ``time`` (s) are
-    means over the successful ones; ``collision_interval`` is the Wilson score interval (95 %). ``reflex`` is the share
-    of the decisions that a reflex acted on, ``violations`` those against its specification, of ``decisions`` in all.
-    ``unstable`` counts episodes that ended with the simulation, ``rolled_back`` adaptations that were started again.
+    ``figures`` are those of `homeo_rl.evaluation.metrics`, attributes of the cell too: ``success``, ``collision`` and
+    ``overtime`` are shares of the episodes; ``path_length`` (m) and ``time`` (s) are means over the successful ones;
+    ``reflex`` is the share of the decisions that a reflex acted on, ``violations`` those against its specification, of
+    ``decisions`` in all; ``unstable`` counts episodes that ended with the simulation, ``rolled_back`` adaptations that
+    were started again. ``collision_interval`` is the Wilson score interval (95 %).
     """
 
     arm: str
@@ -49,23 +51,26 @@ class Cell:
     ci_low: float
     ci_high: float
     retention: float | None
-    success: float | None
-    firing_rate: float | None
-    rate_deviation: float | None
-    weight_drift: float | None
-    collision: float | None
-    overtime: float | None
-    path_length: float | None
-    time: float | None
-    reflex: float | None
-    violations: int | None
-    unstable: int | None
-    rolled_back: int | None
+    figures: dict[str, float | int | None]
     decisions: int
     collision_interval: tuple[float, float] | None
     normalised: float | None = None
     untrained: bool = False
     reason: str = ""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["figures"][name]
+        except KeyError:
+            raise AttributeError(f"{name}: expected a figure of a cell") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data, the figures among the rest."""
+        result: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            result |= value if field.name == "figures" else {field.name: value}
+        return result
 
 
 @dataclass(frozen=True)
@@ -111,43 +116,36 @@ def cells(rows: Sequence[Row], baseline: Baseline | None = None) -> list[Cell]:
         baseline: acting at random and the best known return in their environment, where they are known.
     """
     result = []
-    arms, labels = _ordered(row.arm for row in rows), _ordered(row.label for row in rows)
+    arms, labels = unique(row.arm for row in rows), unique(row.label for row in rows)
     for arm in arms:
-        clean = _mean([row.total for row in rows if row.arm == arm and row.severity == 0.0])
+        clean = mean([row for row in rows if row.arm == arm and row.severity == 0.0], "total")
         for label in labels:
-            mine = [row for row in rows if row.arm == arm and row.label == label]
-            if not mine:
+            episodes = [row for row in rows if row.arm == arm and row.label == label]
+            if not episodes:
                 continue
-            strata = [np.array([r.total for r in mine if r.run == run]) for run in _ordered(r.run for r in mine)]
+            strata = [np.array([r.total for r in episodes if r.run == run]) for run in unique(r.run for r in episodes)]
             low, high = interval(iqm(bootstrap(strata, f"{label}"), axis=1))
-            mean = float(np.mean(np.concatenate(strata)))
+            average = float(np.mean(np.concatenate(strata)))
             result.append(
                 Cell(
                     arm=arm,
-                    condition=mine[0].condition,
-                    severity=mine[0].severity,
+                    condition=episodes[0].condition,
+                    severity=episodes[0].severity,
                     label=label,
-                    episodes=len(mine),
-                    mean=mean,
+                    episodes=len(episodes),
+                    mean=average,
                     iqm=float(iqm(np.concatenate(strata))),
                     ci_low=low,
                     ci_high=high,
-                    retention=mean / clean if clean is not None and clean > 0 else None,
-                    success=_mean([row.success for row in mine]),
-                    firing_rate=_mean([row.firing_rate for row in mine]),
-                    rate_deviation=_mean([row.rate_deviation for row in mine]),
-                    weight_drift=_mean([row.weight_drift for row in mine]),
-                    collision=_share(mine, "collision"),
-                    overtime=_share(mine, "overtime"),
-                    path_length=_mean([row.path_length for row in mine if row.success == 1.0]),
-                    time=_mean([row.time for row in mine if row.success == 1.0]),
-                    reflex=_mean([row.reflex for row in mine]),
-                    violations=_total([row.violations for row in mine]),
-                    unstable=_total([row.unstable for row in mine]),
-                    rolled_back=_total([row.rolled_back for row in mine]),
-                    decisions=sum(row.length for row in mine),
-                    collision_interval=_share_interval(mine, "collision"),
-                    normalised=None if baseline is None else baseline.normalised(mean),
+                    retention=average / clean if clean is not None and clean > 0 else None,
+                    figures={
+                        figure.name: figure.aggregate(episodes, metric.key)
+                        for metric in METRICS.values()
+                        for figure in metric.figures
+                    },
+                    decisions=sum(row.length for row in episodes),
+                    collision_interval=_share_interval(episodes, "collision"),
+                    normalised=None if baseline is None else baseline.normalised(average),
                 )
             )
     reason = doubt_of(result, baseline)
@@ -198,11 +196,11 @@ def differences(
 
     Returns:
         one difference of retention an arm (none where the reference's clean return is not positive), and one of
-        success and one of collisions where the environment tells of them.
+        success and one of collisions where the environment reports them.
     """
-    found = _ordered(row.label for row in rows if row.severity > 0)
-    chosen = found if conditions is None else [label for label in found if label in conditions]
-    clean = _mean([row.total for row in rows if row.arm == reference and row.severity == 0.0])
+    labels = unique(row.label for row in rows if row.severity > 0)
+    chosen = labels if conditions is None else [label for label in labels if label in conditions]
+    clean = mean([row for row in rows if row.arm == reference and row.severity == 0.0], "total")
     result = []
     for what in measures:
         scale = 1.0
@@ -215,8 +213,8 @@ def differences(
                 continue
             scale = baseline.best - baseline.random
         value = {(r.run, r.arm, r.label, r.episode): _value(r, what) / scale for r in rows}
-        for arm in _ordered(row.arm for row in rows if row.arm != reference):
-            difference = _paired(what, rows, value, arm, reference, chosen)
+        for arm in unique(row.arm for row in rows if row.arm != reference):
+            difference = _difference(what, rows, value, arm, reference, chosen)
             if difference is not None:
                 result.append(difference)
     return result
@@ -225,10 +223,10 @@ def differences(
 def _value(row: Row, what: str) -> float:
     if what == "collision":
         return float(row.outcome == "collision") if row.outcome else math.nan
-    return row.success if what == "success" else row.total
+    return float(row.success if what == "success" else row.total)
 
 
-def _paired(
+def _difference(
     what: str,
     rows: Sequence[Row],
     value: dict[tuple[str, str, str, int], float],
@@ -238,13 +236,15 @@ def _paired(
 ) -> Difference | None:
     samples, means = np.zeros(RESAMPLES), []
     for label in chosen:
-        mine = [r for r in rows if r.arm == arm and r.label == label and (r.run, reference, label, r.episode) in value]
-        pairs = [value[r.run, arm, label, r.episode] - value[r.run, reference, label, r.episode] for r in mine]
-        strata = [
-            np.array([pair for pair, r in zip(pairs, mine, strict=True) if r.run == run])
-            for run in _ordered(r.run for r in mine)
+        episodes = [
+            r for r in rows if r.arm == arm and r.label == label and (r.run, reference, label, r.episode) in value
         ]
-        if not mine or any(np.isnan(stratum).any() for stratum in strata):
+        pairs = [value[r.run, arm, label, r.episode] - value[r.run, reference, label, r.episode] for r in episodes]
+        strata = [
+            np.array([pair for pair, r in zip(pairs, episodes, strict=True) if r.run == run])
+            for run in unique(r.run for r in episodes)
+        ]
+        if not episodes or any(np.isnan(stratum).any() for stratum in strata):
             return None
         samples += bootstrap(strata, f"paired {label}").mean(axis=1) / len(chosen)
         means.append(float(np.concatenate(strata).mean()))
@@ -254,30 +254,15 @@ def _paired(
     return Difference(what, arm, tuple(chosen), float(np.mean(means)), low, high)
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.mean(known)) if known else None
-
-
-def _share(rows: Sequence[Row], outcome: str) -> float | None:
-    """Return the share of episodes that ended so; None where the environment tells of no outcomes."""
-    known = [row.outcome for row in rows if row.outcome]
-    return known.count(outcome) / len(known) if known else None
-
-
-def _total(values: Sequence[float]) -> int | None:
-    known = [value for value in values if not math.isnan(value)]
-    return int(sum(known)) if known else None
-
-
 def _share_interval(rows: Sequence[Row], outcome: str) -> tuple[float, float] | None:
-    """Return Wilson's interval (95 %) of the share of episodes that ended so; None where nothing tells of outcomes."""
-    known = [row.outcome for row in rows if row.outcome]
-    if not known:
+    """Return Wilson's interval (95 %) of the share of episodes that ended so; None where there are no outcomes."""
+    outcomes = existing(rows, "outcome")
+    if not outcomes:
         return None
-    found = binomtest(known.count(outcome), len(known)).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
+    interval = binomtest(outcomes.count(outcome), len(outcomes)).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
-def _ordered(names: Iterable[str]) -> list[str]:
+def unique(names: Iterable[str]) -> list[str]:
+    """Return names in the order of their first appearance."""
     return list(dict.fromkeys(names))

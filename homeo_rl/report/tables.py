@@ -5,29 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from homeo_rl.evaluation.metrics import METRICS, Figure
 from homeo_rl.report.decimals import fixed, stable
-from homeo_rl.report.statistics import Cell, Difference
+from homeo_rl.report.statistics import Cell, Difference, unique
 
 
 def cell_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table: one row a condition, one column an arm."""
-    arms = list(dict.fromkeys(cell.arm for cell in cells))
-    labels = list(dict.fromkeys(cell.label for cell in cells))
-    found = {(cell.arm, cell.label): cell for cell in cells}
-    rows = [[label, *(_entry(found.get((arm, label))) for arm in arms)] for label in labels]
+    arms, labels = unique(cell.arm for cell in cells), unique(cell.label for cell in cells)
+    by_place = {(cell.arm, cell.label): cell for cell in cells}
+    rows = [[label, *(_entry(by_place.get((arm, label))) for arm in arms)] for label in labels]
     return ["condition", *arms], rows
 
 
 def difference_rows(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the paired comparison."""
     rows = [
-        [d.arm, d.what, signed(d, d.mean), f"[{signed(d, d.ci_low)}, {signed(d, d.ci_high)}]", str(len(d.conditions))]
-        for d in differences
+        [each.arm, each.what, format_difference(each, each.mean), _interval(each), str(len(each.conditions))]
+        for each in differences
     ]
     return ["arm", "what", "minus none's", "95 % interval", "conditions"], rows
 
 
-def signed(difference: Difference, value: float) -> str:
+def _interval(difference: Difference) -> str:
+    low, high = (format_difference(difference, bound) for bound in (difference.ci_low, difference.ci_high))
+    return f"[{low}, {high}]"
+
+
+def format_difference(difference: Difference, value: float) -> str:
     """Return a difference with its sign: a share to the thousandth, a return with few digits, whatever its size."""
     if difference.what != "return":
         return fixed(value, 3, "+")
@@ -47,46 +52,41 @@ def legend_of(cells: Sequence[Cell]) -> str:
 
 def drive_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of how drives ended; no rows where nothing drove."""
-
-    def percent(share: float | None) -> str:
-        return "" if share is None else f"{fixed(100 * share, 1)} %"
-
-    def collisions(cell: Cell) -> str:
-        low, high = cell.collision_interval or (0.0, 0.0)
-        return f"{percent(cell.collision)} [{fixed(100 * low, 1)}, {fixed(100 * high, 1)}]"
-
-    rows = [
-        [
-            cell.label,
-            cell.arm,
-            percent(cell.success),
-            collisions(cell),
-            percent(cell.overtime),
-            "" if cell.path_length is None else f"{fixed(cell.path_length, 1)} m",
-            "" if cell.time is None else f"{fixed(cell.time, 1)} s",
-        ]
-        for label in dict.fromkeys(cell.label for cell in cells)
-        for cell in cells
-        if cell.label == label and cell.collision is not None
-    ]
-    return ["condition", "arm", "success", "collision", "overtime", "path length", "time"], rows
+    return _figure_rows([cell for cell in cells if cell.collision is not None], "drives")
 
 
 def reflex_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of what a reflex did; no rows where there is none."""
+    cells = [cell for cell in cells if cell.violations is not None]
+    header, rows = _figure_rows(cells, "reflex")
+    ordered = sorted(cells, key=lambda cell: unique(each.label for each in cells).index(cell.label))
+    rows = [[*row, f"{cell.decisions:,}"] for row, cell in zip(rows, ordered, strict=True)]
+    return [*header, "decisions"], rows
+
+
+def _figure_rows(cells: Sequence[Cell], table: str) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the figures of one of the report's tables, condition by condition."""
+    figures = [figure for metric in METRICS.values() for figure in metric.figures if figure.table == table]
     rows = [
-        [
-            cell.label,
-            cell.arm,
-            f"{fixed(100 * (cell.reflex or 0.0), 1)} %",
-            f"{cell.violations:,}",
-            f"{cell.decisions:,}",
-        ]
-        for label in dict.fromkeys(cell.label for cell in cells)
+        [cell.label, cell.arm, *(_text_of(cell, figure) for figure in figures)]
+        for label in unique(cell.label for cell in cells)
         for cell in cells
-        if cell.label == label and cell.violations is not None
+        if cell.label == label
     ]
-    return ["condition", "arm", "reflex on", "against its specification", "decisions"], rows
+    return ["condition", "arm", *(figure.title or figure.name for figure in figures)], rows
+
+
+def _text_of(cell: Cell, figure: Figure) -> str:
+    """Return a figure with its unit, and with its interval where there is one."""
+    value = cell.figures[figure.name]
+    if value is None:
+        return ""
+    if figure.unit == "count":
+        return f"{value:,}"
+    text = f"{fixed(100 * value, 1)} %" if figure.unit == "share" else f"{fixed(value, 1)} {figure.unit}".rstrip()
+    if figure.name == "collision" and cell.collision_interval is not None:
+        text += " [" + ", ".join(fixed(100 * end, 1) for end in cell.collision_interval) + "]"
+    return text
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.stats import permutation_test
 
 from homeo_rl.errors import StorageFault
+from homeo_rl.evaluation.metrics import label_of, numbers
 from homeo_rl.report.baselines import baseline_of, doubt
 from homeo_rl.report.statistics import bootstrap, interval, iqm
 from homeo_rl.seeding import generator
@@ -35,8 +36,6 @@ CLEAN, NETWORK, SURROUNDINGS = ("",), ("network",), ("surroundings",)
 DAMAGED = (*NETWORK, *SURROUNDINGS)
 EVERY = (*CLEAN, *DAMAGED)
 """Kinds of cells."""
-
-_FIGURES = ("return", "success", "firing_rate", "rate_deviation", "rate_spread", "weight_drift", "energy", "sleeps")
 
 
 @dataclass(frozen=True)
@@ -335,8 +334,7 @@ def _cells(document: dict[str, Any], rows: Sequence[dict[str, str]], raw: list[C
     groups = [Group(**entry) for entry in document["study"]["groups"]]
     sorted_rows: dict[tuple[int, str, str, str], list[dict[str, str]]] = {}
     for row in rows:
-        severity = float(row["severity"])
-        label = row["condition"] if severity in (0.0, 1.0) else f"{row['condition']}@{severity:g}"
+        label = label_of(row["condition"], float(row["severity"]))
         sorted_rows.setdefault((int(row["entry"]), row["host"], row["arm"], label), []).append(row)
     clean: dict[tuple[str, str], float] = {}
     seen: set[tuple[str, str, str, str]] = set()
@@ -347,7 +345,7 @@ def _cells(document: dict[str, Any], rows: Sequence[dict[str, str]], raw: list[C
             continue
         seen.add(name)
         mine.sort(key=lambda row: int(row["episode"]))
-        figures = {figure: np.array([_number(row.get(figure, "")) for row in mine]) for figure in _FIGURES}
+        figures = {figure: np.array([_number(row.get(figure, "")) for row in mine]) for figure in numbers()}
         kinds = document["suites"][group.suite]["conditions"]
         if arm == group.arms[0] and label not in kinds:
             clean[group.name, host] = float(figures["return"].mean())
@@ -369,7 +367,7 @@ def _check(rows: Sequence[dict[str, str]], folder: Path) -> None:
     lines: dict[tuple[str, ...], int] = {}
     for line, row in enumerate(rows, start=2):
         where = f"{folder / TABLE}: line {line}, host {printable(row['host'])}"
-        for figure in ("return", *_FIGURES[1:]):
+        for figure in numbers():
             text = row.get(figure, "")
             if (text or figure == "return") and not _is_finite(text):
                 raise StorageFault(f"{where}: {figure}: expected a finite number, got {printable(text)!r}; {_REMEDY}")

@@ -14,7 +14,7 @@ from homeo_rl.agents.controller import load_controller
 from homeo_rl.degradations.protocol import NetworkDegradation
 from homeo_rl.degradations.suites import Suite, load_suite
 from homeo_rl.errors import UsageError, unknown
-from homeo_rl.evaluation.evaluate import Progress, digest_of, evaluate, finished
+from homeo_rl.evaluation.evaluate import Progress, digest_of, evaluate, find_finished
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import read_routes
 from homeo_rl.run import Run, copy_run, versions
@@ -163,7 +163,7 @@ def carry_out(
                 continue
             progress.note(f"{number + 1} of {len(tasks)}: {task.group.name}, {task.host}")
             plan = dataclasses.replace(task.plan, arms=arms)
-            folder = finished(task.run, plan)
+            folder = find_finished(task.run, plan)
             if folder is None:
                 folder = evaluate(task.run, plan, workers=workers, progress=progress, command=command).folder
                 done += 1

@@ -13,8 +13,6 @@ from typing import Any
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.errors import HomeoError, StorageFault, UsageError
 from homeo_rl.evaluation.evaluate import evaluate
-from homeo_rl.evaluation.plan import NO_REFLEX
-from homeo_rl.homeostasis import make
 from homeo_rl.processes.executor import JobResult, ProgressCallback
 from homeo_rl.report.statistics import cells as condense
 from homeo_rl.report.statistics import read_scores
@@ -79,7 +77,7 @@ def _evaluate(run: Run, job: CellJob, report: ProgressCallback) -> dict[str, Any
     """Evaluate a finished run; return the entries of training and evaluation of its result."""
     plan = evaluation_plan(job.evaluation, job.suite, job.routes)
     if not isinstance(load_controller(run, which=plan.which).network, SpikingNetwork):
-        arms = tuple(arm for arm in plan.arms if arm != NO_REFLEX and make(arm) is None)
+        arms = tuple(arm.text for arm in plan.parsed_arms if arm.reflex and arm.plugin is None)
         if not arms:
             names = ", ".join(plan.arms)
             raise UsageError(f"homeostasis: expected the arm none for agent {run.spec.agent}, got {names}; add it")

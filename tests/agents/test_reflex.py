@@ -20,7 +20,7 @@ from homeo_rl.degradations import load_suite
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.evaluate import evaluate
 from homeo_rl.evaluation.plan import Plan
-from homeo_rl.evaluation.reflex_violations import violations
+from homeo_rl.evaluation.reflex_violations import count_violations
 from homeo_rl.evaluation.rollout import Episode
 from homeo_rl.report.build import build
 from homeo_rl.run import Run, copy_pretrained
@@ -196,9 +196,9 @@ def test_a_disobeyed_reflex_is_counted(composed):
     on, off = np.array([True]), np.array([False])
     slow, fast = np.array([0.0, 0.3]), np.array([0.5, 0.8])
     right = [(on, off, fast), (on, on, slow), (off, on, slow)]
-    assert violations(reflex, Episode(0, 0, reflex=right)) == 0
-    assert violations(reflex, Episode(0, 0, reflex=[(on, off, fast), (on, on, fast), (off, on, slow)])) == 1
-    assert violations(reflex, Episode(0, 0, reflex=[(on, off, fast), (on, off, fast), (off, on, slow)])) == 1
+    assert count_violations(reflex, Episode(0, 0, reflex=right)) == 0
+    assert count_violations(reflex, Episode(0, 0, reflex=[(on, off, fast), (on, on, fast), (off, on, slow)])) == 1
+    assert count_violations(reflex, Episode(0, 0, reflex=[(on, off, fast), (on, off, fast), (off, on, slow)])) == 1
 
 
 def test_a_reflex_beside_choices(tmp_path):

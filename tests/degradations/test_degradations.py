@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -19,10 +19,13 @@ from homeo_rl.degradations import (
     build,
     load_suite,
     suite_names,
+    suites,
 )
 from homeo_rl.degradations.lidar import LidarGaussian, LidarStuck
 from homeo_rl.degradations.network import DeadNeurons, EightBitWeights, StuckNeurons, ZeroWeights
 from homeo_rl.degradations.observation import joint_entries
+from homeo_rl.degradations.protocol import DegradationWrapper
+from homeo_rl.degradations.suites import suite_from_dicts
 from homeo_rl.envs import make_env
 from homeo_rl.errors import NumericalFault, UsageError
 from homeo_rl.snn import LayerWeights, SpikingNetwork, Weights
@@ -90,7 +93,7 @@ def test_environment_degradations(kind: str) -> None:
     """Severity 0 is the same bit for bit, 1 is not; the same seed gives the same damage; another seed another one."""
     degradation = build({"kind": kind}, where="test")
     assert isinstance(degradation, EnvDegradation)
-    assert degradation.reason_against(healthy_env(kind), spiking=True) is None
+    assert degradation.incompatibility(healthy_env(kind), spiking=True) is None
     healthy = episode(healthy_env(kind), 5)
     assert same(episode(degradation.wrap(healthy_env(kind), 0.0), 5), healthy)
     env = degradation.wrap(healthy_env(kind), 1.0)
@@ -125,7 +128,7 @@ def test_noise_in_the_units_of_each_sensor() -> None:
         np.testing.assert_allclose(errors.std(0), 0.2 * unit, rtol=0.2)
         np.testing.assert_allclose(errors.mean(0), 0.0, atol=0.06 * unit.max())
     short = build({"kind": "obs-gaussian-normalised", "spread": [1.0]}, where="test")
-    assert "17 entries, got 1" in str(short.reason_against(cheetah(), spiking=True))
+    assert "17 entries, got 1" in str(short.incompatibility(cheetah(), spiking=True))
 
 
 @pytest.mark.parametrize("kind", ["body-mass", "friction", "actuator-gain"])
@@ -333,16 +336,16 @@ def test_lidar_needs_eighteen_ranges() -> None:
     for kind in ("lidar-stuck", "lidar-gaussian"):
         part = build({"kind": kind}, where="test")
         for env in (cheetah(), make_env("toy_envs:Point-v0"), make_env("toy_envs:Choice-v0")):
-            assert "lidar of 18 beams" in str(part.reason_against(env, spiking=True))
+            assert "lidar of 18 beams" in str(part.incompatibility(env, spiking=True))
         for env in (navigation(), navigation(spike_coded=True), make_env("homeo_rl/NavigationDynamic-v0")):
-            assert part.reason_against(env, spiking=False) is None
+            assert part.incompatibility(env, spiking=False) is None
         for wrapped in (
             gym.wrappers.NormalizeObservation(navigation()),
             gym.wrappers.RescaleObservation(navigation(), np.float32(-1.0), np.float32(1.0)),
         ):
-            assert "last entries of the observation" in str(part.reason_against(wrapped, spiking=True))
+            assert "last entries of the observation" in str(part.incompatibility(wrapped, spiking=True))
         stacked = gym.wrappers.FrameStackObservation(navigation(), 2)
-        assert "one-dimensional" in str(part.reason_against(stacked, spiking=True))
+        assert "one-dimensional" in str(part.incompatibility(stacked, spiking=True))
 
 
 @pytest.mark.parametrize(
@@ -473,7 +476,7 @@ def test_navigation_suites(name: str) -> None:
     assert len(suite.conditions) <= 30
     for condition in suite.conditions:
         env = make_env(condition.env)
-        assert condition.reason_against(env, spiking=True) is None
+        assert condition.incompatibility(env, spiking=True) is None
         damaged = condition.wrap(env)
         observation, _ = damaged.reset(seed=0)
         assert observation in env.observation_space
@@ -569,13 +572,13 @@ def test_unknown_suites_are_named() -> None:
 
 def test_conditions_say_why_they_do_not_apply() -> None:
     env = make_env("toy_envs:Point-v0")
-    reasons = {c.label: c.reason_against(env, spiking=True) for c in load_suite("standard").conditions}
+    reasons = {c.label: c.incompatibility(env, spiking=True) for c in load_suite("standard").conditions}
     assert "MuJoCo model" in str(reasons["body-mass"])
     assert "joint entries" in str(reasons["pose"])
     assert reasons["obs-gaussian"] is None
     choice = make_env("toy_envs:Choice-v0")
     assert "action space" in str(
-        next(c for c in load_suite("standard").conditions if c.name == "action-gain").reason_against(
+        next(c for c in load_suite("standard").conditions if c.name == "action-gain").incompatibility(
             choice, spiking=True
         )
     )
@@ -615,3 +618,39 @@ def test_unknown_environments_get_the_nearest_name() -> None:
         make_env("HalfCheeta-v5")
     with pytest.raises(UsageError, match="check --env-kwargs"):
         make_env("toy_envs:Point-v0", {"stepz": 3})
+
+
+def test_a_new_degradation_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hooks of a dataclass are enough; suites build it, conditions wrap it, its older method names are understood."""
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Toy(EnvDegradation):
+        kind: ClassVar[str] = "toy"
+        offset: float = 2.0
+
+        def on_reset(self, at: DegradationWrapper, observation: Any) -> float:
+            return float(at.rng.uniform())
+
+        def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+            return (observation + at.severity * self.offset + at.memory).astype(observation.dtype)
+
+        def reason_against(self, env: gym.Env[Any, Any], *, spiking: bool) -> str | None:
+            return None if spiking else "needs spikes"
+
+    monkeypatch.setitem(DEGRADATIONS, "toy", Toy)
+    toy = build({"kind": "toy", "offset": 4.0}, where="test")
+    assert toy.to_dict() == {"kind": "toy", "offset": 4.0}
+    condition = Condition(name="x", severity=0.5, degradations=(toy,))
+    env, healthy = condition.wrap(make_env("toy_envs:Point-v0")), make_env("toy_envs:Point-v0")
+    gaps = [env.reset(seed=seed)[0] - healthy.reset(seed=seed)[0] for seed in (0, 0, 1)]
+    assert all(((gap > 2.0) & (gap < 3.0)).all() for gap in gaps)
+    assert np.array_equal(gaps[0], gaps[1])
+    assert not np.array_equal(gaps[0], gaps[2])
+    assert condition.incompatibility(env, spiking=False) == "needs spikes"
+    again = suite_from_dicts("x", 1, [Condition(name="clean").to_dict(), condition.to_dict()], where="test")
+    assert again.conditions[1] == condition
+
+
+def test_every_degradation_of_the_room_is_offered() -> None:
+    files = {path.stem for path in Path(suites.__file__).parent.glob("*.py")} - {"__init__", "protocol", "suites"}
+    assert files == set(suites.MODULES)

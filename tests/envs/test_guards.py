@@ -30,11 +30,11 @@ from homeo_rl.degradations import load_suite
 from homeo_rl.envs.make import make_env, make_vector
 from homeo_rl.errors import BadUpdate, NumericalFault
 from homeo_rl.evaluation.evaluate import Result, evaluate
+from homeo_rl.evaluation.metrics import COLUMNS
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.homeostasis import LayerReference, make
 from homeo_rl.numerics.limits import LIMIT, wrong_entry
 from homeo_rl.report import build, read_scores
-from homeo_rl.report.statistics import COLUMNS
 from homeo_rl.run import Run
 from homeo_rl.training.algorithms import ALGORITHMS
 from homeo_rl.training.logger import TrainingLogger

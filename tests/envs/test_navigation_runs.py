@@ -299,7 +299,7 @@ def test_scores_do_not_depend_on_how_many_drive_side_by_side(make_run: Callable[
 
 
 def test_the_world_is_the_suites_and_the_eyes_are_the_policys() -> None:
-    kwargs = {"toy_envs": ["train-1"], "rules": "training", "random_movers": 3, "spike_coded": True, "median": True}
+    kwargs = {"worlds": ["train-1"], "rules": "training", "random_movers": 3, "spike_coded": True, "median": True}
     assert arguments_for(STATIC, TRAIN, kwargs) == {"spike_coded": True, "median": True}
     assert arguments_for(TRAIN, TRAIN, kwargs) == kwargs
     assert arguments_for("HalfCheetah-v5", "HalfCheetah-v4", {"frame_skip": 2}) == {"frame_skip": 2}

@@ -18,12 +18,12 @@ import torch
 
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.degradations import DEGRADATIONS, Condition, Suite, build, load_suite
-from homeo_rl.degradations.suites import rebuilt
+from homeo_rl.degradations.suites import suite_from_dicts
 from homeo_rl.errors import EnvironmentFault, NumericalFault, UsageError
 from homeo_rl.evaluation.calibrate import calibration_of
 from homeo_rl.evaluation.evaluate import Result, evaluate
+from homeo_rl.evaluation.metrics import COLUMNS
 from homeo_rl.evaluation.plan import Plan
-from homeo_rl.evaluation.scores import COLUMNS
 from homeo_rl.homeostasis import MECHANISMS
 from homeo_rl.report import statistics
 from homeo_rl.run import Run
@@ -290,7 +290,7 @@ def test_rewards_along_an_episode_and_what_was_asked_for(make_run: Callable[...,
     result = evaluate(run, what, command="homeo-rl evaluate it")
     told = json.loads((result.folder / "evaluation.json").read_text())
     assert told["command"] == "homeo-rl evaluate it"
-    again = rebuilt(told["suite"], told["suite_version"], told["conditions"], where="test")
+    again = suite_from_dicts(told["suite"], told["suite_version"], told["conditions"], where="test")
     assert again.hash == what.suite.hash == told["suite_hash"]
     clean = [score for score in result.scores if score.condition == "clean"]
     trace = result.traces["none", "clean"]

@@ -26,11 +26,11 @@ from homeo_rl.envs.make import make_env
 from homeo_rl.errors import Finding, UsageError
 from homeo_rl.exchange import onnx_model
 from homeo_rl.exchange.decision import Decision
-from homeo_rl.exchange.dialects import Clock, settle
+from homeo_rl.exchange.dialects import Clock, resolve_dialect
 from homeo_rl.exchange.exported_file import fingerprint
-from homeo_rl.exchange.nir_graph import KEY, nir_of
+from homeo_rl.exchange.nir_graph import KEY, export_nir
 from homeo_rl.exchange.nir_import import import_nir
-from homeo_rl.exchange.onnx_model import onnx_of
+from homeo_rl.exchange.onnx_model import export_onnx
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import (
@@ -118,7 +118,7 @@ def test_a_policy_comes_back_to_the_last_bit(name: str, decay: str, tmp_path: Pa
     if controller.network.leaks is not None:
         controller.network.leaks[1].fill_(0.3)
     path = tmp_path / "policy.nir"
-    path.write_bytes(nir_of(controller, *settle("standard", 1e-3, decay)).blob)
+    path.write_bytes(export_nir(controller, *resolve_dialect("standard", 1e-3, decay)).blob)
     env = make_env("toy_envs:Choice-v0" if name == "choice" else POINT)
     back = import_nir(path, env)
     env.close()
@@ -133,7 +133,7 @@ def test_a_policy_comes_back_to_the_last_bit(name: str, decay: str, tmp_path: Pa
 def test_a_reflex_goes_along_in_the_metadata(tmp_path: Path) -> None:
     controller = with_reflex()
     path = tmp_path / "policy.nir"
-    path.write_bytes(nir_of(controller, *settle("standard")).blob)
+    path.write_bytes(export_nir(controller, *resolve_dialect("standard")).blob)
     env = make_env(POINT)
     back = import_nir(path, env)
     env.close()
@@ -149,13 +149,13 @@ def test_a_reflex_goes_along_in_the_metadata(tmp_path: Path) -> None:
 def test_the_metadata_is_plain_and_tells_what_is_outside(tmp_path: Path) -> None:
     controller = drawn(**POLICIES["anytime"])
     path = tmp_path / "policy.nir"
-    written = nir_of(controller, *settle("standard"))
+    written = export_nir(controller, *resolve_dialect("standard"))
     path.write_bytes(written.blob)
     document = json.loads(nir.read(path).metadata[KEY])
     assert document["spec_sha256"] == fingerprint(controller.spec)
     assert parse(ControllerSpec, document["controller"], where="metadata") == controller.spec
-    assert document["notes"] == list(written.told)
-    told = " ".join(written.told)
+    assert document["notes"] == list(written.notes)
+    told = " ".join(written.notes)
     assert all(word in told for word in ("encoder current", "read-out membrane", "learnt potentials", "soft resets"))
     assert b"pickle" not in written.blob
 
@@ -163,7 +163,7 @@ def test_the_metadata_is_plain_and_tells_what_is_outside(tmp_path: Path) -> None
 def test_a_graph_that_was_changed_is_refused_by_the_node(tmp_path: Path) -> None:
     controller, env = drawn(), make_env(POINT)
     graph_file = tmp_path / "policy.nir"
-    graph_file.write_bytes(nir_of(controller, *settle("standard")).blob)
+    graph_file.write_bytes(export_nir(controller, *resolve_dialect("standard")).blob)
     for change, told in [
         (lambda g: g.nodes["neuron_1"].v_threshold.__setitem__(3, 0.9), "node 'neuron_1': v_threshold is not what"),
         (lambda g: g.edges.append(("neuron_0", "affine_2")), "expected the nodes and edges"),
@@ -183,7 +183,7 @@ def test_a_graph_that_was_changed_is_refused_by_the_node(tmp_path: Path) -> None
 def test_weights_may_be_edited(tmp_path: Path) -> None:
     """A graph is there to be worked on: other weights are another policy."""
     path, env = tmp_path / "policy.nir", make_env(POINT)
-    path.write_bytes(nir_of(drawn(), *settle("standard")).blob)
+    path.write_bytes(export_nir(drawn(), *resolve_dialect("standard")).blob)
     graph = nir.read(path)
     graph.nodes["affine_0"].weight[:] = np.round(graph.nodes["affine_0"].weight * 8) / 8
     nir.write(path, graph)
@@ -207,9 +207,9 @@ def test_weights_may_be_edited(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_nir_or_a_reader_cannot_say_is_refused(fields: dict[str, Any], flavour: str, told: str) -> None:
-    how = settle("standard", decay="exponential") if flavour == "exponential" else settle(flavour)
+    how = resolve_dialect("standard", decay="exponential") if flavour == "exponential" else resolve_dialect(flavour)
     with pytest.raises(UsageError, match=told):
-        nir_of(drawn(**fields), *how)
+        export_nir(drawn(**fields), *how)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_what_nir_or_a_reader_cannot_say_is_refused(fields: dict[str, Any], flav
 )
 def test_flavours_that_do_not_exist_are_refused(arguments: tuple[Any, ...], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        settle(*arguments)
+        resolve_dialect(*arguments)
 
 
 @pytest.mark.parametrize("decay", ["euler", "exponential"])
@@ -298,8 +298,8 @@ def test_onnx_acts_and_spikes_as_the_policy(name: str) -> None:
     spiking = DECISIONS[name].get("body", "spiking") == "spiking"
     fields = {**DECISIONS[name], "steps": 3}
     controller = with_reflex(**fields) if name == "reflex" else drawn(**fields)
-    written = onnx_of(controller, spikes=spiking)
-    assert "100.0% of 512 actions equal" in written.told[-1], written.told
+    written = export_onnx(controller, spikes=spiking)
+    assert "100.0% of 512 actions equal" in written.notes[-1], written.notes
     session = runtime.InferenceSession(written.blob, providers=["CPUExecutionProvider"])
     decision = Decision(controller, spikes=spiking)
     names = [one.name for one in session.get_inputs()]
@@ -339,7 +339,7 @@ def test_onnx_acts_and_spikes_as_the_policy(name: str) -> None:
 )
 def test_what_onnx_cannot_say_is_refused(fields: dict[str, Any], spikes: bool, told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        onnx_of(drawn(**fields), spikes=spikes)
+        export_onnx(drawn(**fields), spikes=spikes)
 
 
 class _Lying:
@@ -360,7 +360,7 @@ def test_a_model_that_acts_otherwise_is_not_written(
     answer: Callable[[np.ndarray], np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime: not installed; pip install 'homeo-rl[onnx]'")
-    monkeypatch.setattr(onnx_model, "needed", lambda module, extra: _Lying(answer))
+    monkeypatch.setattr(onnx_model, "require", lambda module, extra: _Lying(answer))
     with pytest.raises(Finding, match=r"100\.0% of 512 actions differ from the policy's"):
         onnx_model._checked(Decision(drawn()), b"", ["observation"])
 
@@ -422,9 +422,9 @@ def test_the_pages_other_programs_run(tmp_path: Path) -> None:
         text for text in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "def act" not in text
     ]
     assert len(programs) == 2
-    (tmp_path / "policy.onnx").write_bytes(onnx_of(drawn(steps=2)).blob)
+    (tmp_path / "policy.onnx").write_bytes(export_onnx(drawn(steps=2)).blob)
     controller = drawn(inputs=12, encoder=EncoderSpec(kind="bernoulli"))
-    (tmp_path / "policy.nir").write_bytes(nir_of(controller, *settle("spikingjelly")).blob)
+    (tmp_path / "policy.nir").write_bytes(export_nir(controller, *resolve_dialect("spikingjelly")).blob)
     for program in programs:
         done = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path

@@ -18,8 +18,8 @@ import torch
 from homeo_rl.agents.controller import Controller
 from homeo_rl.errors import HomeoError, StorageFault, UsageError
 from homeo_rl.exchange import hdf5, hdf5_walk
-from homeo_rl.exchange.dialects import settle
-from homeo_rl.exchange.nir_graph import KEY, nir_of
+from homeo_rl.exchange.dialects import resolve_dialect
+from homeo_rl.exchange.nir_graph import KEY, export_nir
 from homeo_rl.exchange.nir_import import import_nir, read_graph
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.reference import forward_stepwise
@@ -228,13 +228,13 @@ def test_environments_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read files without a process of their own, which takes half a second."""
-    monkeypatch.setattr(hdf5, "_asked", lambda blob, path: hdf5_walk.answer(blob))
+    monkeypatch.setattr(hdf5, "_read_apart", lambda blob, path: hdf5_walk.answer(blob))
 
 
 def sound(path: Path) -> Path:
     network = NetworkSpec(inputs=3, outputs=2, hidden=(6,))
     controller = Controller(ControllerSpec(network=network, low=(-2.0,) * 2, high=(2.0,) * 2)).eval()
-    path.write_bytes(nir_of(controller.requires_grad_(False), *settle("standard")).blob)
+    path.write_bytes(export_nir(controller.requires_grad_(False), *resolve_dialect("standard")).blob)
     return path
 
 

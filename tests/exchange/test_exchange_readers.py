@@ -25,9 +25,9 @@ from homeo_rl.compiler.spike_function import Line, SpikeFunction
 from homeo_rl.compiler.storage import network_of
 from homeo_rl.envs.make import make_env
 from homeo_rl.errors import UsageError
-from homeo_rl.exchange.dialects import FLAVOURS, settle
-from homeo_rl.exchange.nir_compiled import Names, nir_of_compiled, read_compiled
-from homeo_rl.exchange.nir_graph import nir_of
+from homeo_rl.exchange.dialects import FLAVOURS, resolve_dialect
+from homeo_rl.exchange.nir_compiled import Names, export_compiled, read_compiled
+from homeo_rl.exchange.nir_graph import export_nir
 from homeo_rl.exchange.nir_import import import_nir
 from homeo_rl.run import Run
 from homeo_rl.snn import layers, neurons
@@ -101,7 +101,7 @@ def differing(got: nir_readers.Spikes, expected: nir_readers.Spikes) -> float:
 
 def saved(folder: Path, controller: Controller, flavour: str, dt: float | None = None, decay: str = "euler") -> Path:
     path = folder / f"{flavour}.nir"
-    path.write_bytes(nir_of(controller, *settle(flavour, dt, decay)).blob)
+    path.write_bytes(export_nir(controller, *resolve_dialect(flavour, dt, decay)).blob)
     return path
 
 
@@ -240,7 +240,7 @@ def test_compiled_networks_are_graphs_and_come_back(
     expected = network.run(torch.from_numpy(x)).numpy()
     assert 0.05 < expected.mean() < 0.95
     path = tmp_path / "compiled.nir"
-    path.write_bytes(nir_of_compiled(network, NAMES, *settle("standard", 2.0**-10)).blob)
+    path.write_bytes(export_compiled(network, NAMES, *resolve_dialect("standard", 2.0**-10)).blob)
     clocked = np.concatenate([np.ones_like(x[:, :, :1]), x], 2)
     got = nir_readers.interpret(path, clocked, 2.0**-10)
     np.testing.assert_array_equal(neurons_apart(network, got), expected)
@@ -258,7 +258,7 @@ def test_compiled_networks_spike_alike_everywhere(beta: Fraction, reader: str, t
     x = trains(2, batch=64, steps=40)
     expected = network.run(torch.from_numpy(x)).numpy()
     path = tmp_path / "compiled.nir"
-    path.write_bytes(nir_of_compiled(network, NAMES, *settle(reader)).blob)
+    path.write_bytes(export_compiled(network, NAMES, *resolve_dialect(reader)).blob)
     clocked = np.concatenate([np.ones_like(x[:, :, :1]), x], 2)
     got = nir_readers.run(reader, path, clocked, FLAVOURS[reader].dt)
     np.testing.assert_array_equal(got["neuron_0"], expected)
@@ -275,7 +275,7 @@ def test_compiled_networks_that_a_reader_lacks_are_refused(reader: str, shape: t
     with pytest.raises(
         UsageError, match=r"--target unit --delays relays --reset hard|a soft reset, which its reader lacks"
     ):
-        nir_of_compiled(network, NAMES, *settle(reader))
+        export_compiled(network, NAMES, *resolve_dialect(reader))
 
 
 class Still(gym.Env[np.ndarray, np.ndarray]):

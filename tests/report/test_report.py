@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.evaluation.metrics import COLUMNS
 from homeo_rl.report import build, cells, differences, read_scores
-from homeo_rl.report.statistics import COLUMNS, bootstrap, interval, iqm
+from homeo_rl.report.statistics import bootstrap, interval, iqm
 from homeo_rl.report.tables import number
 from homeo_rl.storage import bundle
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from homeo_rl.errors import UsageError
+from homeo_rl.evaluation.metrics import COLUMNS
 from homeo_rl.report.page import gather
-from homeo_rl.report.statistics import COLUMNS
 from homeo_rl.run import Run
 from homeo_rl.spec import ControllerSpec, NetworkSpec, RunSpec
 from homeo_rl.storage import bundle

@@ -25,7 +25,7 @@ from homeo_rl.evaluation import recorded_episode as specimens
 from homeo_rl.evaluation.evaluate import Result, evaluate
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.recorded_episode import plan_of, play
-from homeo_rl.evaluation.rollout import TRACE_EVERY
+from homeo_rl.evaluation.recorders import TRACE_EVERY
 from homeo_rl.evaluation.tensorboard import log_evaluation
 from homeo_rl.report.page import Damage, gather, wishes
 from homeo_rl.report.page.sections.homeostasis import homeostasis, recovery

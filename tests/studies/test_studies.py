@@ -17,7 +17,7 @@ from homeo_rl.cli import main
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.evaluation import evaluate as evaluation
 from homeo_rl.evaluation import rollout
-from homeo_rl.evaluation.evaluate import Silence
+from homeo_rl.evaluation.evaluate import NullProgress
 from homeo_rl.run import Run
 from homeo_rl.storage import bundle
 from homeo_rl.storage.pretrained import FOLDER, list_pretrained
@@ -87,7 +87,7 @@ def folder(make_run: Callable[..., Run], tmp_path: Path) -> Path:
 
 def carried(folder: Path, out: Path, workers: int = 1) -> tuple[int, int]:
     study, base = read_study(str(folder / "study.yaml"))
-    return carry_out(study, base, out, workers=workers, progress=Silence())
+    return carry_out(study, base, out, workers=workers, progress=NullProgress())
 
 
 def test_every_cell_is_done_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

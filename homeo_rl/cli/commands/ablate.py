@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,7 +80,7 @@ def run(args: Ablate, words: list[str]) -> dict[str, Any]:
             # A training is one figure: what is learned differs from seed to seed more than an episode from the next.
             mean = sum(row.total for row in episodes) / len(episodes)
             named = replace(episodes[0], run="seeds", arm=done.arm, condition=label, severity=0.0, episode=done.seed)
-            rows.append(replace(named, total=mean))
+            rows.append(replace(named, values={**named.values, "total": mean}))
     compared = cells(rows)
     title = f"{args.algo} {args.agent}, {args.env}: means of {args.episodes} episodes over {args.num_seeds} seeds"
     picture = args.out / "returns.png"
@@ -88,4 +88,4 @@ def run(args: Ablate, words: list[str]) -> dict[str, Any]:
     lines = [[cell.label, cell.arm, f"{cell.iqm:,.1f} [{cell.ci_low:,.1f}, {cell.ci_high:,.1f}]"] for cell in compared]
     print_table(f"{title}; return: IQM [95 % interval over seeds]", ["decisions", "arm", "return"], lines)
     print(f"picture: {picture}")
-    return {"cells": [asdict(cell) for cell in compared], "picture": str(picture)}
+    return {"cells": [cell.to_dict() for cell in compared], "picture": str(picture)}

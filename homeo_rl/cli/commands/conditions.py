@@ -24,25 +24,24 @@ class Conditions(Common):
 def run(args: Conditions, words: list[str]) -> dict[str, Any]:
     """List the conditions of a suite."""
     from homeo_rl.cli.console import print_table
-    from homeo_rl.degradations.protocol import fields_of
     from homeo_rl.degradations.suites import load_suite
     from homeo_rl.envs.make import load_modules
 
     load_modules(args.gym_packages)
     suite = load_suite(args.suite)
-    conditions: list[dict[str, Any]] = [
-        {"name": c.label, "severity": c.severity, "onset": c.onset, "env": c.env,
-         "degradations": [fields_of(degradation) for degradation in c.degradations]}
-        for c in suite.conditions
-    ]  # fmt: skip
+    listed = [{**condition.to_dict(), "name": condition.label} for condition in suite.conditions]
     rows = [
-        [c["name"], f"{c['severity']:g}", str(c["onset"]), c["env"], "; ".join(map(_describe, c["degradations"]))]
-        for c in conditions
+        [each["name"], f"{each['severity']:g}", str(each["onset"]), each["env"], _damage(each["degradations"])]
+        for each in listed
     ]
     header = ["condition", "severity", "onset", "env", "degradations"]
     print_table(f"suite {suite.name} version {suite.version}", header, rows)
-    return {"suite": suite.name, "version": suite.version, "hash": suite.hash, "conditions": conditions}
+    return {"suite": suite.name, "version": suite.version, "hash": suite.hash, "conditions": listed}
 
 
-def _describe(fields: dict[str, Any]) -> str:
-    return " ".join([fields["kind"], *(f"{name}={value}" for name, value in fields.items() if name != "kind")])
+def _damage(degradations: list[dict[str, Any]]) -> str:
+    """Return ``kind parameter=value ...`` of each degradation."""
+    return "; ".join(
+        " ".join([fields["kind"], *(f"{name}={value}" for name, value in fields.items() if name != "kind")])
+        for fields in degradations
+    )

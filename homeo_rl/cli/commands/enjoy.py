@@ -44,7 +44,8 @@ def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
     """Show a policy."""
     from homeo_rl.degradations import load_suite
     from homeo_rl.envs.rendering import check_film, require_display
-    from homeo_rl.homeostasis import make
+    from homeo_rl.evaluation.plan import EvaluationPlan
+    from homeo_rl.evaluation.routes import read_routes
 
     run = open_run(args.run, args.gym_packages)
     suite = load_suite(args.suite)
@@ -55,28 +56,23 @@ def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
         if value is not None and value < 1:
             raise UsageError(f"{flag}: expected at least 1, got {value}")
 
-    make(args.homeostasis)
+    plan = EvaluationPlan(
+        suite=suite,
+        arms=(args.homeostasis,),
+        episodes=args.episodes,
+        seed=args.seed,
+        which=args.which,
+        env=args.env,
+        routes=() if args.routes is None else read_routes(args.routes),
+    )
     if args.video is None:
         require_display()
     else:
         check_film(args.video)
 
     from homeo_rl.evaluation.enjoy import enjoy
-    from homeo_rl.evaluation.routes import read_routes
 
-    episodes = enjoy(
-        run,
-        video=args.video,
-        condition=conditions[args.condition],
-        arm=args.homeostasis,
-        seed=args.seed,
-        episodes=args.episodes,
-        steps=args.max_episode_steps,
-        which=args.which,
-        env=args.env,
-        healthy=suite.conditions[0].env,
-        routes=() if args.routes is None else read_routes(args.routes),
-    )
+    episodes = enjoy(run, plan, conditions[args.condition], video=args.video, steps=args.max_episode_steps)
     for episode in episodes:
         outcome = f", {episode.outcome}" if episode.outcome else ""
         print(f"episode {episode.index}: return {episode.total:.1f}, {episode.length} steps{outcome}")

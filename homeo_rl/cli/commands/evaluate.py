@@ -91,14 +91,14 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
 
 def _plan(args: Evaluate) -> Any:
     from homeo_rl.degradations import load_suite
-    from homeo_rl.evaluation.plan import Plan
+    from homeo_rl.evaluation.plan import EvaluationPlan
     from homeo_rl.evaluation.routes import read_routes
 
     routes = () if args.routes is None else read_routes(args.routes)
     arms = tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip())
     episodes = (len(routes) or 20) if args.episodes is None else args.episodes
     suite = load_suite(args.suite)
-    return make_plan(Plan, args, suite=suite, arms=arms, episodes=episodes, which=args.which, routes=routes)
+    return make_plan(EvaluationPlan, args, suite=suite, arms=arms, episodes=episodes, which=args.which, routes=routes)
 
 
 def _show(plan: Any, folder: Path, reports: dict[int | None, Any], title: str, tensorboard: Path) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _show(plan: Any, folder: Path, reports: dict[int | None, Any], title: str, t
     for steps, report in reports.items():
         print_report(report, title if steps is None else f"{title}; T = {steps}")
     print(f"scores: {folder / 'scores.csv'}")
-    cuts = {} if None in reports else {str(steps): [asdict(c) for c in each.cells] for steps, each in reports.items()}
+    cuts = {} if None in reports else {str(steps): [c.to_dict() for c in each.cells] for steps, each in reports.items()}
     picture: Path = report.picture
     if cuts:
         picture = draw_anytime({steps: each.cells for steps, each in reports.items()}, folder / "anytime.png", title)
@@ -125,7 +125,7 @@ def _show(plan: Any, folder: Path, reports: dict[int | None, Any], title: str, t
         "scores": str(folder / "scores.csv"),
         "picture": str(picture),
         "paths": None if report.paths is None else str(report.paths),
-        "cells": [asdict(cell) for cell in report.cells],
+        "cells": [cell.to_dict() for cell in report.cells],
         "differences": [asdict(difference) for difference in report.differences],
         **({"time_steps": cuts} if cuts else {}),
     }

@@ -63,7 +63,7 @@ def run(args: Report, words: list[str]) -> dict[str, Any]:
         "page": str(report.page),
         "picture": str(report.picture),
         "paths": None if report.paths is None else str(report.paths),
-        "cells": [asdict(cell) for cell in report.cells],
+        "cells": [cell.to_dict() for cell in report.cells],
         "differences": [asdict(difference) for difference in report.differences],
         "notes": list(report.notes),
     }
@@ -141,14 +141,14 @@ def _suite(name: str) -> Any:
 
 def _suites(material: Any, given: Any) -> Iterator[tuple[str, Any]]:
     """Yield the suites that evaluations were made with, by content hash, where they are at hand."""
-    from homeo_rl.degradations.suites import rebuilt, suite_names
+    from homeo_rl.degradations.suites import suite_from_dicts, suite_names
 
     for one in material.comparisons:
         told, digest = one.documents[0], one.suite_hash
         name = str(told.get("suite"))
         if isinstance(conditions := told.get("conditions"), list):  # evaluations of earlier versions do not tell them
             try:
-                suite = rebuilt(name, int(told.get("suite_version", 0)), conditions, where=f"suite {name}")
+                suite = suite_from_dicts(name, int(told.get("suite_version", 0)), conditions, where=f"suite {name}")
             except (HomeoError, TypeError, ValueError):  # a degradation of a package that is not here
                 suite = None
         else:

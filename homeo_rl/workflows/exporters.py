@@ -1,0 +1,108 @@
+"""The formats that a policy, or a compiled network, is exported to: a format is a row of `EXPORTERS`.
+
+The counterpart of `homeo_rl.workflows.importers.IMPORTERS`. What a format needs is imported when something is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from homeo_rl.errors import UsageError
+from homeo_rl.exchange.dialects import resolve_dialect
+from homeo_rl.exchange.exported_file import ExportedFile
+
+if TYPE_CHECKING:
+    from homeo_rl.agents.controller import Controller
+    from homeo_rl.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What is asked for beside the format; each format takes some of it (`Exporter.options`)."""
+
+    dialect: str = "standard"
+    dt: float | None = None
+    decay: str = "euler"
+    spikes: bool = False
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """How a format is written.
+
+    Attributes:
+        write: takes the policy, its run and the options.
+        options: names of the options that it takes.
+        compiled: takes the run of a compiled network and the options; None where the format has no such networks.
+        check: raises a `UsageError` for options that do not go together, before anything heavy is loaded.
+    """
+
+    write: Callable[[Controller, Run, ExportOptions], ExportedFile]
+    options: tuple[str, ...] = ()
+    compiled: Callable[[Run, ExportOptions], ExportedFile] | None = None
+    check: Callable[[ExportOptions], Any] = lambda options: None
+
+
+def _dialect(options: ExportOptions) -> Any:
+    return resolve_dialect(options.dialect, options.dt, options.decay)
+
+
+def _nir(controller: Controller, run: Run, options: ExportOptions) -> ExportedFile:
+    from homeo_rl.exchange.nir_graph import export_nir
+
+    return export_nir(controller, *_dialect(options))
+
+
+def _nir_compiled(run: Run, options: ExportOptions) -> ExportedFile:
+    from homeo_rl.compiler.storage import load_compiled
+    from homeo_rl.exchange.nir_compiled import Names, export_compiled
+
+    network, document, _ = load_compiled(run)
+    return export_compiled(network, Names(tuple(document.inputs), tuple(document.outputs)), *_dialect(options))
+
+
+def _onnx(controller: Controller, run: Run, options: ExportOptions) -> ExportedFile:
+    from homeo_rl.exchange.onnx_model import export_onnx
+
+    return export_onnx(controller, spikes=options.spikes)
+
+
+def _safetensors(controller: Controller, run: Run, options: ExportOptions) -> ExportedFile:
+    from homeo_rl.exchange.safetensors_policy import export_safetensors
+
+    return export_safetensors(controller, run.spec)
+
+
+def _sb3_zip(controller: Controller, run: Run, options: ExportOptions) -> ExportedFile:
+    from homeo_rl.training.rl_zoo.sb3_zip import zip_of
+
+    blob, opens = zip_of(controller, run.spec)
+    return ExportedFile(blob, (f"open it with {opens}.load; critics and optimisers in it are fresh",))
+
+
+EXPORTERS: dict[str, Exporter] = {
+    "nir": Exporter(_nir, ("dialect", "dt", "decay"), _nir_compiled, _dialect),
+    "onnx": Exporter(_onnx, ("spikes",)),
+    "safetensors": Exporter(_safetensors),
+    "sb3-zip": Exporter(_sb3_zip),
+}
+"""Formats that `homeo-rl export` knows."""
+
+
+def check_options(target: str, options: ExportOptions) -> None:
+    """Check that a format takes the options that differ from their defaults, and that they go together.
+
+    Raises:
+        UsageError: it does not, or they do not.
+    """
+    for names in (("dialect", "dt", "decay"), ("spikes",)):
+        foreign = [name for name in names if name not in EXPORTERS[target].options]
+        if any(getattr(options, name) != getattr(ExportOptions(), name) for name in foreign):
+            flags = " and ".join(", ".join(f"--{name}" for name in names).rsplit(", ", 1))
+            takers = " or ".join(f"--to {key}" for key, entry in EXPORTERS.items() if set(names) & set(entry.options))
+            raise UsageError(
+                f"{flags}: expected {takers}, got --to {target}; leave {'them' if names[1:] else 'it'} out"
+            )
+    EXPORTERS[target].check(options)
