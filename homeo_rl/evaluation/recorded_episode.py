@@ -43,7 +43,7 @@ CLEAN = Condition(name="clean")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Specimen:
+class RecordedEpisode:
     """An episode that was watched.
 
     Attributes:
@@ -153,7 +153,7 @@ def plan_of(document: Mapping[str, Any], suite: Suite | None) -> Plan:
     )
 
 
-def play(run: Run, plan: Plan, arm: str, condition: Condition, *, name: str, film: bool = False) -> Specimen:
+def play(run: Run, plan: Plan, arm: str, condition: Condition, *, name: str, film: bool = False) -> RecordedEpisode:
     """Play the first episode of ``plan`` under one arm and condition.
 
     Args:
@@ -198,7 +198,7 @@ def play(run: Run, plan: Plan, arm: str, condition: Condition, *, name: str, fil
         return done.total
 
     total = episode(lambda: _Glimpses(make_env(env, kwargs), lambda _: None, 0), on_step)
-    specimen = Specimen(
+    specimen = RecordedEpisode(
         run=name,
         arm=arm,
         condition=condition.label,
@@ -212,8 +212,8 @@ def play(run: Run, plan: Plan, arm: str, condition: Condition, *, name: str, fil
 
 
 def _filmed(
-    specimen: Specimen, env: str, kwargs: dict[str, Any], again: Callable[[Callable[[], Env]], float]
-) -> Specimen:
+    specimen: RecordedEpisode, env: str, kwargs: dict[str, Any], again: Callable[[Callable[[], Env]], float]
+) -> RecordedEpisode:
     """Play the episode once more, with pictures."""
     frames: list[np.ndarray] = []
     every = -(-(len(specimen.rewards) + 1) // FRAMES)

@@ -13,7 +13,7 @@ from test_report_page import written
 from test_report_runs import evaluated, synthetic, trained
 
 from homeo_rl.errors import StorageFault
-from homeo_rl.evaluation.recorded_episode import Specimen
+from homeo_rl.evaluation.recorded_episode import RecordedEpisode
 from homeo_rl.report.page import gather
 from homeo_rl.report.page.charts.axes import Scale, labels
 from homeo_rl.report.page.phrasing import sentence, verdict
@@ -238,9 +238,9 @@ def test_spikes_are_those_of_the_damage_that_an_arm_helps_most_against(tmp_path:
     assert most is not None
     arm, label = most
 
-    def played(arm: str, condition: str) -> Specimen:
+    def played(arm: str, condition: str) -> RecordedEpisode:
         rates = (np.full((30, 4), 0.5),)
-        return Specimen(run=one.members[0].name, arm=arm, condition=condition, total=1.0, steps=5, rates=rates,
+        return RecordedEpisode(run=one.members[0].name, arm=arm, condition=condition, total=1.0, steps=5, rates=rates,
                         rewards=np.ones(30), observations=np.zeros((30, 2)))  # fmt: skip
 
     several = [played(a, c) for c in ("clean", label) for a in ("none", arm)]

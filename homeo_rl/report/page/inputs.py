@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 
-class Specimen(Protocol):
+class RecordedEpisode(Protocol):
     """One episode that was played for the page (`homeo_rl.evaluation.recorded_episode` makes these).
 
     ``rates`` are spikes a neuron over spike steps, [decisions, N] for each spiking layer; ``rewards`` [decisions];

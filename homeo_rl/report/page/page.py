@@ -14,7 +14,7 @@ import jinja2
 from homeo_rl.report.colours import places
 from homeo_rl.report.page.blocks import Section
 from homeo_rl.report.page.charts.svg import COLOURS
-from homeo_rl.report.page.inputs import Specimen, Suites
+from homeo_rl.report.page.inputs import RecordedEpisode, Suites
 from homeo_rl.report.page.report_data import Material
 from homeo_rl.report.page.sections.certificates import conversions, reflexes
 from homeo_rl.report.page.sections.curves import curves
@@ -44,7 +44,7 @@ def write_page(
     out: Path,
     *,
     suites: Suites | None = None,
-    specimens: Sequence[Specimen] = (),
+    specimens: Sequence[RecordedEpisode] = (),
     notes: Sequence[str] = (),
 ) -> Page:
     """Write the page on ``material`` to ``out``.

@@ -10,7 +10,7 @@ import numpy as np
 from homeo_rl.report.decimals import significant
 from homeo_rl.report.page.blocks import Legend, Section
 from homeo_rl.report.page.charts.svg import Chart, Line, Rule, thinned
-from homeo_rl.report.page.inputs import Damage, Specimen, Suites
+from homeo_rl.report.page.inputs import Damage, RecordedEpisode, Suites
 from homeo_rl.report.page.report_data import Comparison, Material
 from homeo_rl.report.page.sections.traces import FIGURES, Traces
 
@@ -48,7 +48,7 @@ def homeostasis(material: Material, traces: Traces, suites: Suites, place: Calla
 
 
 def recovery(
-    material: Material, traces: Traces, suites: Suites, specimens: Sequence[Specimen], place: Callable[[str], int]
+    material: Material, traces: Traces, suites: Suites, specimens: Sequence[RecordedEpisode], place: Callable[[str], int]
 ) -> Section | None:
     """Return the section on damage that begins inside an episode; None where no suite has such a condition.
 
@@ -94,7 +94,7 @@ def _late(one: Comparison, suites: Suites) -> dict[str, Damage]:
 
 
 def _rewards(
-    one: Comparison, late: Mapping[str, Damage], specimens: Sequence[Specimen], place: Callable[[str], int]
+    one: Comparison, late: Mapping[str, Damage], specimens: Sequence[RecordedEpisode], place: Callable[[str], int]
 ) -> dict[str, Any]:
     """Return the rewards of the single episodes that were played under late damage."""
     charts = []

@@ -13,7 +13,7 @@ from homeo_rl.report.decimals import fixed
 from homeo_rl.report.page.blocks import Legend, Section
 from homeo_rl.report.page.charts.svg import Chart, Line, steps_of
 from homeo_rl.report.page.data_uri import data_uri
-from homeo_rl.report.page.inputs import Specimen
+from homeo_rl.report.page.inputs import RecordedEpisode
 from homeo_rl.report.page.report_data import Material
 from homeo_rl.report.page.sections.robustness import telling
 
@@ -47,7 +47,7 @@ def raster(rates: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def spikes(material: Material, specimens: Sequence[Specimen], place: Callable[[str], int]) -> Section | None:
+def spikes(material: Material, specimens: Sequence[RecordedEpisode], place: Callable[[str], int]) -> Section | None:
     """Return the section on spikes; None where no episode of a spiking policy was played.
 
     Args:
@@ -81,7 +81,7 @@ def spikes(material: Material, specimens: Sequence[Specimen], place: Callable[[s
     return Section("spikes", "Spikes of one episode", how, "spikes.html.j2", {"blocks": blocks})
 
 
-def _shown(material: Material, played: Sequence[Specimen]) -> list[Specimen]:
+def _shown(material: Material, played: Sequence[RecordedEpisode]) -> list[RecordedEpisode]:
     """Return the episodes of one run that tell most: under the damage with the largest gain, else the clean ones."""
     run = played[0].run if played else ""
     one = next((one for one in material.comparisons if any(member.name == run for member in one.members)), None)
@@ -90,21 +90,21 @@ def _shown(material: Material, played: Sequence[Specimen]) -> list[Specimen]:
     return damaged or [s for s in played if s.condition == "clean"]
 
 
-def _drawn(several: Sequence[Specimen]) -> list[Specimen]:
+def _drawn(several: Sequence[RecordedEpisode]) -> list[RecordedEpisode]:
     """Return whose spikes are drawn: without damage all arms differ little and the first is enough."""
     return list(several[:1]) if several[0].condition == "clean" else list(several)
 
 
-def _returns(several: Sequence[Specimen]) -> str:
+def _returns(several: Sequence[RecordedEpisode]) -> str:
     return ", ".join(f"{one.arm} returned {one.total:,.1f} in {len(one.rewards)} decisions" for one in several)
 
 
-def name_of(specimen: Specimen, index: int) -> str:
+def name_of(specimen: RecordedEpisode, index: int) -> str:
     """Return what a layer is called."""
     return "output layer" if index == len(specimen.rates) - 1 else f"hidden layer {index + 1}"
 
 
-def _raster(one: Specimen, index: int) -> Raster:
+def _raster(one: RecordedEpisode, index: int) -> Raster:
     rates = one.rates[index]
     decisions, neurons = rates.shape
     about = f"{neurons} neurons over {decisions} decisions; mean rate {fixed(float(rates.mean()), 3)}"
@@ -112,7 +112,7 @@ def _raster(one: Specimen, index: int) -> Raster:
     return Raster(title, about, data_uri("image/png", raster(rates)), neurons, decisions)
 
 
-def _histogram(several: Sequence[Specimen], index: int, place: Callable[[str], int]) -> Chart:
+def _histogram(several: Sequence[RecordedEpisode], index: int, place: Callable[[str], int]) -> Chart:
     means = {one.arm: one.rates[index].mean(axis=0) for one in several}
     most = max(float(values.max()) for values in means.values())
     edges = np.linspace(0.0, max(most, 0.05), _BINS + 1)
@@ -129,7 +129,7 @@ def _histogram(several: Sequence[Specimen], index: int, place: Callable[[str], i
                  x_range=(0.0, float(edges[-1])), whole=True, size="small")  # fmt: skip
 
 
-def _quiet(several: Sequence[Specimen]) -> str:
+def _quiet(several: Sequence[RecordedEpisode]) -> str:
     """Return how many neurons never fired, arm by arm."""
     said = []
     for one in several:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from homeo_rl.report.page.blocks import Section
 from homeo_rl.report.page.data_uri import data_uri
-from homeo_rl.report.page.inputs import Specimen
+from homeo_rl.report.page.inputs import RecordedEpisode
 from homeo_rl.report.page.report_data import Material
 
 MOST = 1_500_000
@@ -59,7 +59,7 @@ def webp(frames: Sequence[np.ndarray], pause: int, most: int = MOST) -> bytes:
         pictures, pause = pictures[::2], 2 * pause
 
 
-def films(material: Material, specimens: Sequence[Specimen]) -> Section | None:
+def films(material: Material, specimens: Sequence[RecordedEpisode]) -> Section | None:
     """Return the section with clips; None where no pictures were asked for."""
     blocks = []
     for run in dict.fromkeys(one.run for one in specimens):
@@ -77,7 +77,7 @@ def films(material: Material, specimens: Sequence[Specimen]) -> Section | None:
     return Section("clips", "Episodes to watch", how, "clips.html.j2", {"blocks": blocks})
 
 
-def _clip(one: Specimen) -> Clip:
+def _clip(one: RecordedEpisode) -> Clip:
     still = io.BytesIO()
     middle = Image.fromarray(one.frames[len(one.frames) // 2])
     middle.save(still, "WEBP", quality=_QUALITIES[0], method=2)
