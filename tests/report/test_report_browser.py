@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from test_report_runs import evaluated, synthetic, trained
 
-from homeo_rl.report.page import gather, write_page
+from homeo_rl.report.page import collect, write_page
 from homeo_rl.run import Run
 
 Browse = Callable[..., tuple[str, str]]
@@ -70,7 +70,7 @@ def page(tmp_path: Path) -> Path:
     for run in runs[:3]:
         evaluated(run, arms={"dwam": 300.0, "linear": -50.0, "bdett:psi=4": 3.0}, figures=lambda a, c, e: figures)
     evaluated(runs[3], arms={}, rename=lambda n: f"{long}{n}<script>alert(1)</script>", suite=f"<b>{long}</b>")
-    return write_page(gather(runs), tmp_path / "page.html").path
+    return write_page(collect(runs), tmp_path / "page.html").path
 
 
 def console(log: str) -> list[str]:
@@ -167,4 +167,4 @@ def test_ten_runs_fit_in_one_file(tmp_path: Path) -> None:
         evaluated(trained(synthetic(tmp_path / str(k), seed=k), {s: [1.0 * s] * 5 for s in range(0, 200, 10)}))
         for k in range(10)
     ]
-    assert write_page(gather(runs), tmp_path / "page.html").size < 15_000_000
+    assert write_page(collect(runs), tmp_path / "page.html").size < 15_000_000

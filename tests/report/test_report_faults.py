@@ -18,7 +18,7 @@ from test_report_runs import evaluated, synthetic
 from homeo_rl.report import build
 from homeo_rl.report.baselines import baseline_of, doubt
 from homeo_rl.report.evaluations import latest_evaluation
-from homeo_rl.report.page import gather
+from homeo_rl.report.page import collect
 from homeo_rl.report.page.sections.energy import energy
 from homeo_rl.run import Run
 from homeo_rl.storage import bundle
@@ -121,7 +121,7 @@ def test_a_copy_counts_once_and_is_named(tmp_path: Path, policy: bool, capsys: p
         assert both["differences"] == alone["differences"]
         assert f"{other} {said.strip()}" in both["notes"][0]
         assert said.strip() in (tmp_path / "both" / "report.md").read_text()
-        material = gather([run, Run.open(other)])
+        material = collect([run, Run.open(other)])
         assert len(material.members) == 1
         assert [said.strip() in note for note in material.notes] == [True] * (said.strip() == "is a copy of")
 
@@ -130,7 +130,7 @@ def test_a_copy_is_known_before_and_after_it_was_evaluated(tmp_path: Path, capsy
     bare = synthetic(tmp_path / "bare")
     shutil.copytree(bare.path, tmp_path / "later")
     later = a_run(tmp_path / "other")  # with the same run.json
-    material = gather([bare, later])
+    material = collect([bare, later])
     assert [member.run.path.name for member in material.members] == ["other"]
     assert "bare is a copy of" in material.notes[0]
     shutil.copytree(later.path, tmp_path / "twice")
@@ -227,7 +227,7 @@ def test_an_untrained_policy_keeps_nothing(tmp_path: Path, capsys: pytest.Captur
     assert [difference["what"] for difference in told["differences"]] == ["return", "normalised"]
     assert "Not trained: the clean return 52.5" in out
     assert " r 3." not in out
-    (comparison,) = gather([run]).comparisons
+    (comparison,) = collect([run]).comparisons
     assert comparison.clean is None
     call("report", run.path, "--no-play", "--no-progress", "--out", tmp_path / "page.html", capsys=capsys)
     page = Reader((tmp_path / "page.html").read_text()).text
@@ -269,7 +269,7 @@ def test_energy_says_what_it_is_of(tmp_path: Path) -> None:
             "energy": 5e-9, "spikes": 7.0, "length": 10 + 20 * episode, "return": 40.0 + 20 * episode,
         },
     )  # fmt: skip
-    section = energy(gather([run]), lambda arm: 0)
+    section = energy(collect([run]), lambda arm: 0)
     assert section is not None
     table = section.data["table"]
     row = dict(zip(table.header, table.rows[0], strict=True))

@@ -14,7 +14,7 @@ from test_report_runs import evaluated, synthetic, trained
 
 from homeo_rl.errors import StorageFault
 from homeo_rl.evaluation.recorded_episode import RecordedEpisode
-from homeo_rl.report.page import gather
+from homeo_rl.report.page import collect
 from homeo_rl.report.page.charts.axes import Scale, labels
 from homeo_rl.report.page.phrasing import sentence, verdict
 from homeo_rl.report.page.sections.curves import aligned, curves, read_evaluations, read_training
@@ -36,7 +36,7 @@ from homeo_rl.storage import bundle
     ],
 )
 def test_the_headline_says_what_the_interval_says(tmp_path: Path, gain: float, said: str) -> None:
-    material = gather([evaluated(synthetic(tmp_path / "a"), arms={"dwam": gain})])
+    material = collect([evaluated(synthetic(tmp_path / "a"), arms={"dwam": gain})])
     section = headline(material)
     assert section is not None
     (found,) = section.data["found"]
@@ -67,14 +67,14 @@ def test_an_interval_that_holds_0_decides_nothing(low: float, mean: float, high:
 
 
 def test_returns_are_compared_where_clean_ones_are_not_positive(tmp_path: Path) -> None:
-    section = headline(gather([evaluated(synthetic(tmp_path / "a"), offset=-5000.0)]))
+    section = headline(collect([evaluated(synthetic(tmp_path / "a"), offset=-5000.0)]))
     assert section is not None
     assert "dwam earned" in section.data["found"][0]["said"]
     assert "of return more than none" in section.data["found"][0]["said"]
 
 
 def test_the_forest_draws_the_statistics(tmp_path: Path) -> None:
-    material = gather([evaluated(synthetic(tmp_path / "a"), arms={"dwam": 300.0, "linear": 0.0})])
+    material = collect([evaluated(synthetic(tmp_path / "a"), arms={"dwam": 300.0, "linear": 0.0})])
     section = forest(material, lambda arm: ["none", "dwam", "linear"].index(arm))
     assert section is not None
     (drawn,) = section.data["blocks"][0]["forests"]
@@ -94,7 +94,7 @@ def test_curves_of_seeds_resample_seeds(tmp_path: Path) -> None:
         trained(synthetic(tmp_path / str(k), seed=k), {1000: [0.0, 0.0], 2000: [end - 1, end + 1]})
         for k, end in enumerate(ends)
     ]
-    section = curves(gather(runs), lambda name: 1)
+    section = curves(collect(runs), lambda name: 1)
     assert section is not None
     (line,) = section.data["charts"][0].lines
     assert line.points[-1] == (2000.0, float(iqm(np.array(ends))))
@@ -143,7 +143,7 @@ def test_the_frontier_is_what_nothing_beats() -> None:
 
 def test_energy_follows_from_operations_that_all_cost_the_same(tmp_path: Path) -> None:
     spiking, mlp = synthetic(tmp_path / "a"), synthetic(tmp_path / "b", body="mlp", agent="mlp")
-    material = gather([evaluated(spiking), evaluated(mlp)])
+    material = collect([evaluated(spiking), evaluated(mlp)])
     rows: list[Any] = [SimpleNamespace(synops=500.0, energy=math.nan), SimpleNamespace(synops=500.0, energy=2e-9)]
     one, other = material.comparisons
     assert joules_of(rows[0], one) == pytest.approx(500 * 0.9e-12)
@@ -169,7 +169,7 @@ def test_paths_are_simplified_and_end_where_they_ended(tmp_path: Path) -> None:
     }  # fmt: skip
     document = {"suite": "quick", "cells": [{"arm": "none", **cell}, {"arm": "dwam", **cell}]}
     bundle.write_json(run.path / "evaluations" / "quick_1" / "paths.json", document)
-    section = drives(gather([run]))
+    section = drives(collect([run]))
     assert section is not None
     (block,) = section.data["blocks"]
     drawn = block["maps"]["noisy"][0]
@@ -232,7 +232,7 @@ def test_equal_maps_are_shown_once() -> None:
 
 
 def test_spikes_are_those_of_the_damage_that_an_arm_helps_most_against(tmp_path: Path) -> None:
-    material = gather([evaluated(synthetic(tmp_path / "a"), arms={"dwam": 300.0})])
+    material = collect([evaluated(synthetic(tmp_path / "a"), arms={"dwam": 300.0})])
     (one,) = material.comparisons
     most = telling(one)
     assert most is not None

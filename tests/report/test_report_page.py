@@ -13,7 +13,7 @@ import pytest
 from test_report_runs import evaluated, synthetic, trained
 
 from homeo_rl.errors import StorageFault
-from homeo_rl.report.page import Damage, gather, write_page
+from homeo_rl.report.page import Damage, collect, write_page
 from homeo_rl.report.page import page as page_module
 from homeo_rl.run import Run
 from homeo_rl.spec import ControllerSpec, EventSpec, GateSpec, NetworkSpec, RecurrentSpec, ReflexSpec
@@ -45,7 +45,7 @@ class Reader(HTMLParser):
 
 
 def written(runs: list[Run], tmp_path: Path, **more: Any) -> Reader:
-    page = write_page(gather(runs), tmp_path / "page.html", **more)
+    page = write_page(collect(runs), tmp_path / "page.html", **more)
     text = page.path.read_text()
     assert page.size == len(text.encode())
     return Reader(text)
@@ -63,8 +63,8 @@ def test_a_run_without_evaluation_has_its_curve_and_its_sources(tmp_path: Path) 
 
 def test_a_page_is_the_same_bytes_and_knows_no_path(tmp_path: Path) -> None:
     runs = [evaluated(trained(synthetic(tmp_path / n, seed=k), {10: [1.0, 2.0]})) for k, n in enumerate("ab")]
-    first = write_page(gather(runs), tmp_path / "1.html").path.read_bytes()
-    assert write_page(gather(runs), tmp_path / "2.html").path.read_bytes() == first
+    first = write_page(collect(runs), tmp_path / "1.html").path.read_bytes()
+    assert write_page(collect(runs), tmp_path / "2.html").path.read_bytes() == first
     assert str(tmp_path.parent).encode() not in first
 
 
@@ -72,8 +72,8 @@ def test_reports_do_not_load_torch(tmp_path: Path) -> None:
     run = evaluated(trained(synthetic(tmp_path / "a"), {10: [1.0, 2.0]}))
     code = (
         "import sys; from pathlib import Path; from homeo_rl.run import Run; "
-        "from homeo_rl.report.page import gather, write_page; "
-        "write_page(gather([Run.open(Path(sys.argv[1]))]), Path(sys.argv[2])); "
+        "from homeo_rl.report.page import collect, write_page; "
+        "write_page(collect([Run.open(Path(sys.argv[1]))]), Path(sys.argv[2])); "
         "assert not {'torch', 'stable_baselines3', 'tensorflow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(run.path), str(tmp_path / "p.html")], check=True)
@@ -124,7 +124,7 @@ def test_nothing_is_fetched_and_one_known_script_runs(tmp_path: Path) -> None:
 
 def test_the_heat_map_prints_shares_of_the_clean_return(tmp_path: Path) -> None:
     run = evaluated(synthetic(tmp_path / "a"))
-    (one,) = gather([run]).comparisons
+    (one,) = collect([run]).comparisons
     cell = next(c for c in one.cells if (c.arm, c.label) == ("dwam", "noisy"))
     page = written([run], tmp_path, suites={"abc": {"noisy": Damage(0, "obs-gaussian: std 0.1")}})
     assert one.clean is not None

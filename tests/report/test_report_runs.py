@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from homeo_rl.errors import UsageError
-from homeo_rl.report.page import gather
+from homeo_rl.report.page import collect
 from homeo_rl.report.statistics import COLUMNS
 from homeo_rl.run import Run
 from homeo_rl.spec import ControllerSpec, NetworkSpec, RunSpec
@@ -101,7 +101,7 @@ def test_runs_that_differ_in_their_seed_only_are_one_group(tmp_path: Path) -> No
         synthetic(tmp_path / "c", agent="mlp", body="mlp"),
         synthetic(tmp_path / "d", hyperparams={"gamma": 0.5}),
     ]
-    groups = gather([*runs, runs[0]]).groups
+    groups = collect([*runs, runs[0]]).groups
     assert [[member.run.path.name for member in group.members] for group in groups] == [["a", "b"], ["c"], ["d"]]
     assert groups[1].name == "mlp"
     assert len({group.name for group in groups}) == 3
@@ -112,7 +112,7 @@ def test_evaluations_of_one_suite_are_joined_and_others_kept_apart(tmp_path: Pat
     runs = [evaluated(synthetic(tmp_path / name, seed=k)) for k, name in enumerate("ab")]
     runs.append(evaluated(synthetic(tmp_path / "c", seed=2), suite_hash="other"))
     runs.append(synthetic(tmp_path / "d", seed=3))
-    material = gather(runs)
+    material = collect(runs)
     assert [[member.run.path.name for member in one.members] for one in material.comparisons] == [["a", "b"], ["c"]]
     assert all(cell.episodes == 60 for cell in material.comparisons[0].cells)
     assert "d has no finished evaluation" in material.notes[0]
@@ -121,14 +121,14 @@ def test_evaluations_of_one_suite_are_joined_and_others_kept_apart(tmp_path: Pat
 def test_runs_of_the_same_name_stay_apart(tmp_path: Path) -> None:
     """Two folders x/run: their episodes are strata of their own, and are not paired with each other."""
     runs = [evaluated(synthetic(tmp_path / place / "x" / "run", seed=k)) for k, place in enumerate("ab")]
-    (one,) = gather(runs).comparisons
+    (one,) = collect(runs).comparisons
     assert {row.run for row in one.rows} == {"x/run", "x/run (2)"}
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     run = evaluated(synthetic(tmp_path / "a"))
     with pytest.raises(UsageError, match="'standard'"):
-        gather([run], suite="standard")
+        collect([run], suite="standard")
     with pytest.raises(UsageError, match=r"clean, dead@0\.5, noisy, got 'nosy'"):
-        gather([run], conditions=["nosy"])
-    assert gather([run], conditions=["noisy"]).comparisons[0].damaged == ["noisy"]
+        collect([run], conditions=["nosy"])
+    assert collect([run], conditions=["noisy"]).comparisons[0].damaged == ["noisy"]

@@ -27,7 +27,7 @@ from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.recorded_episode import plan_of, play
 from homeo_rl.evaluation.rollout import TRACE_EVERY
 from homeo_rl.evaluation.tensorboard import log_evaluation
-from homeo_rl.report.page import Damage, gather, wishes
+from homeo_rl.report.page import Damage, collect, episode_requests
 from homeo_rl.report.page.sections.homeostasis import homeostasis, recovery
 from homeo_rl.report.page.sections.spikes import INK, raster
 from homeo_rl.report.page.sections.traces import Traces, read_events, read_trace
@@ -168,7 +168,7 @@ def test_recovery_is_drawn_from_the_onset_on(make_run: Callable[..., Run]) -> No
     run = make_run()
     _, result = an_evaluation(run)
     log_evaluation(run.path / "tb", "test", 0, result.scores, result.traces)
-    material = gather([run])
+    material = collect([run])
     suites = {SUITE.hash: {"late": Damage(12, "")}}
     section = recovery(material, Traces(), suites, [], lambda arm: ARMS.index(arm))
     assert section is not None
@@ -191,7 +191,7 @@ def test_an_evaluation_without_rewards_shows_those_of_one_episode(make_run: Call
     }
     log_evaluation(run.path / "tb", "test", 0, result.scores, stripped)
     long = replace(play(run, plan, ARMS[1], LATE, name=run.name), rewards=np.arange(60.0))
-    section = recovery(gather([run]), Traces(), {SUITE.hash: {"late": Damage(12, "")}}, [long], ARMS.index)
+    section = recovery(collect([run]), Traces(), {SUITE.hash: {"late": Damage(12, "")}}, [long], ARMS.index)
     assert section is not None
     parts = {part["title"]: part["charts"] for part in section.data["blocks"][0]["parts"]}
     assert set(parts) == {"Reward in one episode", "Firing rate", "Distance from calibrated rates", "Weight drift"}
@@ -203,7 +203,7 @@ def test_the_most_telling_damage_is_wished_for(tmp_path: Path) -> None:
         evaluated(synthetic(tmp_path / "a"), arms={"dwam": 300.0, "linear": 10.0}),
         synthetic(tmp_path / "b", agent="san"),
     ]
-    found, left = wishes(gather(runs), {})
+    found, left = episode_requests(collect(runs), {})
     assert [(w.arm, w.film) for w in found if w.condition == "clean"] == [
         ("none", True), ("dwam", False), ("linear", False), ("none", True),
     ]  # fmt: skip

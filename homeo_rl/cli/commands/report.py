@@ -76,18 +76,18 @@ def _page(args: Report, runs: list[Any], out: Path, conditions: list[str] | None
         Finding: the page was written without episodes of evaluations that cannot be played here.
     """
     from homeo_rl.cli.console import Bars
-    from homeo_rl.report.page import gather, wishes, write_page
+    from homeo_rl.report.page import collect, episode_requests, write_page
 
     if out.is_dir():
         raise UsageError(f"--out {out}: expected a file's name, found a folder; give another name")
     given = _suite(args.suite) if args.suite and Path(args.suite).suffix in (".yaml", ".yml") else None
-    material = gather(runs, suite=args.suite if given is None else given.name, conditions=conditions)
+    material = collect(runs, suite=args.suite if given is None else given.name, conditions=conditions)
     absent = _load_packages(material, args.gym_packages) if args.play else {}
     suites = dict(_suites(material, given))
     specimens: list[Any] = []
     damages = {key: _damages(suite) for key, suite in suites.items()}
     lost = [f"package {name!r} is missing: {printable(why, 300)}" for name, why in absent.items()]
-    wanted, unplayed = wishes(material, damages) if args.play else ([], [])
+    wanted, unplayed = episode_requests(material, damages) if args.play else ([], [])
     with Bars(enabled=args.progress).shown() as bars:
         bars.start("episodes", len(wanted))
         for wish in wanted:

@@ -15,7 +15,7 @@ from homeo_rl.report.colours import places
 from homeo_rl.report.page.blocks import Section
 from homeo_rl.report.page.charts.svg import COLOURS
 from homeo_rl.report.page.inputs import RecordedEpisode, Suites
-from homeo_rl.report.page.report_data import Material
+from homeo_rl.report.page.report_data import ReportData
 from homeo_rl.report.page.sections.certificates import conversions, reflexes
 from homeo_rl.report.page.sections.curves import curves
 from homeo_rl.report.page.sections.energy import energy
@@ -40,7 +40,7 @@ class Page:
 
 
 def write_page(
-    material: Material,
+    material: ReportData,
     out: Path,
     *,
     suites: Suites | None = None,

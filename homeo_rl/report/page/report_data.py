@@ -20,7 +20,7 @@ from homeo_rl.spec import dump
 
 
 @dataclass(frozen=True)
-class Member:
+class NamedRun:
     """A run with a name that no other run of the page has."""
 
     run: Run
@@ -32,7 +32,7 @@ class Group:
     """Runs that differ in nothing but their seed, with a name that tells them from the other groups."""
 
     name: str
-    members: tuple[Member, ...]
+    members: tuple[NamedRun, ...]
 
     @property
     def spiking(self) -> bool:
@@ -49,7 +49,7 @@ class Comparison:
     """
 
     group: Group
-    members: tuple[Member, ...]
+    members: tuple[NamedRun, ...]
     folders: tuple[Path, ...]
     documents: tuple[dict[str, Any], ...]
     rows: tuple[Row, ...]
@@ -115,7 +115,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportData:
     """Everything that is known before a page is laid out; ``notes`` are sentences on what was left out."""
 
     groups: tuple[Group, ...]
@@ -123,7 +123,7 @@ class Material:
     notes: tuple[str, ...] = ()
 
     @property
-    def members(self) -> list[Member]:
+    def members(self) -> list[NamedRun]:
         """All runs, group by group."""
         return [member for group in self.groups for member in group.members]
 
@@ -134,7 +134,7 @@ class Material:
         return sorted(found, key=lambda arm: arm != REFERENCE)
 
 
-def gather(runs: Sequence[Run], *, suite: str | None = None, conditions: Sequence[str] | None = None) -> Material:
+def collect(runs: Sequence[Run], *, suite: str | None = None, conditions: Sequence[str] | None = None) -> ReportData:
     """Sort runs into groups and read the newest evaluation of each.
 
     Args:
@@ -148,9 +148,9 @@ def gather(runs: Sequence[Run], *, suite: str | None = None, conditions: Sequenc
     """
     notes: list[str] = []
     distinct = _without_copies(runs, suite, notes)
-    sorted_out: dict[str, list[Member]] = {}
+    sorted_out: dict[str, list[NamedRun]] = {}
     for member in _named([run for run, _ in distinct]):
-        sorted_out.setdefault(_likeness(member.run), []).append(member)
+        sorted_out.setdefault(_config_key(member.run), []).append(member)
     names = _names(list(sorted_out.values()))
     groups = [Group(name, tuple(group)) for name, group in zip(names, sorted_out.values(), strict=True)]
     evaluations = {run.path: evaluation for run, evaluation in distinct if evaluation is not None}
@@ -161,7 +161,7 @@ def gather(runs: Sequence[Run], *, suite: str | None = None, conditions: Sequenc
     for label in conditions or ():
         if label not in known:
             raise UsageError(f"--conditions: expected some of {', '.join(sorted(known))}, got {label!r}")
-    return Material(tuple(groups), tuple(comparisons), tuple(notes))
+    return ReportData(tuple(groups), tuple(comparisons), tuple(notes))
 
 
 def _without_copies(runs: Sequence[Run], suite: str | None, notes: list[str]) -> list[tuple[Run, Evaluation | None]]:
@@ -194,15 +194,15 @@ def _evaluation_of(run: Run, suite: str | None) -> Evaluation | None:
     return read_evaluation(folder)
 
 
-def _named(runs: Sequence[Run]) -> list[Member]:
-    found: list[Member] = []
+def _named(runs: Sequence[Run]) -> list[NamedRun]:
+    found: list[NamedRun] = []
     for run in runs:
         taken = sum(member.run.name == run.name for member in found)
-        found.append(Member(run, run.name if not taken else f"{run.name} ({taken + 1})"))
+        found.append(NamedRun(run, run.name if not taken else f"{run.name} ({taken + 1})"))
     return found
 
 
-def _likeness(run: Run) -> str:
+def _config_key(run: Run) -> str:
     """Return a text that is equal for runs that differ in their seed only."""
     spec = dump(run.spec)
     for name in ("seed", "digest", "command", "versions", "steps", "source"):
@@ -210,7 +210,7 @@ def _likeness(run: Run) -> str:
     return json.dumps(spec, sort_keys=True)
 
 
-def _names(groups: Sequence[Sequence[Member]]) -> list[str]:
+def _names(groups: Sequence[Sequence[NamedRun]]) -> list[str]:
     """Return for each group the shortest name that tells it from all others."""
     told: list[list[str]] = []
     for members in groups:
@@ -231,7 +231,7 @@ def _compared(
     notes: list[str],
 ) -> list[Comparison]:
     """Return the evaluations of a group, one comparison for each suite."""
-    apart: dict[str, list[tuple[Member, Evaluation]]] = {}
+    apart: dict[str, list[tuple[NamedRun, Evaluation]]] = {}
     for member in group.members:
         evaluation = evaluations.get(member.run.path)
         if evaluation is None:

@@ -10,7 +10,7 @@ from homeo_rl.errors import StorageFault
 from homeo_rl.report.page import phrasing
 from homeo_rl.report.page.blocks import Section, Table
 from homeo_rl.report.page.data_uri import data_uri
-from homeo_rl.report.page.report_data import Material, Member
+from homeo_rl.report.page.report_data import ReportData, NamedRun
 from homeo_rl.spec import EventSpec, GateSpec
 from homeo_rl.storage import bundle, files
 
@@ -46,7 +46,7 @@ _FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 """Entries of certificate.json, what they are, and how they are written."""
 
 
-def conversions(material: Material) -> Section | None:
+def conversions(material: ReportData) -> Section | None:
     """Return the section with certificates; None where no run was converted with one.
 
     Raises:
@@ -87,7 +87,7 @@ def conversions(material: Material) -> Section | None:
     return Section("conversion", "Conversion certificate", how, "tables.html.j2", {"blocks": blocks})
 
 
-def reflexes(material: Material) -> Section | None:
+def reflexes(material: ReportData) -> Section | None:
     """Return the section on compiled reflexes; None where no run has one."""
     blocks = []
     for member in material.members:
@@ -121,7 +121,7 @@ def reflexes(material: Material) -> Section | None:
     return Section("reflex", "Compiled reflex", how, "tables.html.j2", {"blocks": blocks})
 
 
-def _picture(member: Member) -> str:
+def _picture(member: NamedRun) -> str:
     """Return the drawing that homeo-rl compose left in the run, as an image that can run nothing; "" without one."""
     path: Path = member.run.path / "reflex.svg"
     if not path.exists():

@@ -14,7 +14,7 @@ import numpy as np
 from homeo_rl.errors import StorageFault
 from homeo_rl.report.page.blocks import Legend, Section
 from homeo_rl.report.page.charts.svg import Chart, Line, thinned
-from homeo_rl.report.page.report_data import Group, Material, Member
+from homeo_rl.report.page.report_data import Group, ReportData, NamedRun
 from homeo_rl.report.statistics import bootstrap, interval, iqm
 from homeo_rl.report.tables import number
 from homeo_rl.storage import files, strict_json, zip_archive
@@ -44,7 +44,7 @@ class Training:
     ended: float
 
 
-Known = list[tuple[Member, Evaluations]]
+Known = list[tuple[NamedRun, Evaluations]]
 
 
 def read_evaluations(path: Path) -> Evaluations | None:
@@ -109,7 +109,7 @@ def read_training(folder: Path) -> Training | None:
     return Training(episodes[:, 1].cumsum(), episodes[:, 2], min(begins), float(episodes[-1, 0]))
 
 
-def curves(material: Material, place: Callable[[str], int]) -> Section | None:
+def curves(material: ReportData, place: Callable[[str], int]) -> Section | None:
     """Return the section on learning; None where no run was trained with evaluations or monitors.
 
     Args:

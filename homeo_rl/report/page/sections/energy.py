@@ -13,7 +13,7 @@ from homeo_rl.report.decimals import fixed, significant
 from homeo_rl.report.page import phrasing
 from homeo_rl.report.page.blocks import Legend, Section, Table
 from homeo_rl.report.page.charts.svg import Chart, Dot, Line
-from homeo_rl.report.page.report_data import Comparison, Material
+from homeo_rl.report.page.report_data import Comparison, ReportData
 from homeo_rl.report.statistics import Row, bootstrap, interval
 
 SOURCE = (
@@ -38,7 +38,7 @@ class Cost:
     episode: float | None
 
 
-def energy(material: Material, place: Callable[[str], int]) -> Section | None:
+def energy(material: ReportData, place: Callable[[str], int]) -> Section | None:
     """Return the section on costs; None without evaluations.
 
     Args:

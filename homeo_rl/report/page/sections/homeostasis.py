@@ -11,14 +11,14 @@ from homeo_rl.report.decimals import significant
 from homeo_rl.report.page.blocks import Legend, Section
 from homeo_rl.report.page.charts.svg import Chart, Line, Rule, thinned
 from homeo_rl.report.page.inputs import Damage, RecordedEpisode, Suites
-from homeo_rl.report.page.report_data import Comparison, Material
+from homeo_rl.report.page.report_data import Comparison, ReportData
 from homeo_rl.report.page.sections.traces import FIGURES, Traces
 
 _PANELS = 6  # conditions that are drawn
 _SMOOTH = 25  # decisions that a reward is averaged over
 
 
-def homeostasis(material: Material, traces: Traces, suites: Suites, place: Callable[[str], int]) -> Section | None:
+def homeostasis(material: ReportData, traces: Traces, suites: Suites, place: Callable[[str], int]) -> Section | None:
     """Return the section on weight drift and firing rates over an episode; None where nothing adapted.
 
     Args:
@@ -48,7 +48,7 @@ def homeostasis(material: Material, traces: Traces, suites: Suites, place: Calla
 
 
 def recovery(
-    material: Material, traces: Traces, suites: Suites, specimens: Sequence[RecordedEpisode], place: Callable[[str], int]
+    material: ReportData, traces: Traces, suites: Suites, specimens: Sequence[RecordedEpisode], place: Callable[[str], int]
 ) -> Section | None:
     """Return the section on damage that begins inside an episode; None where no suite has such a condition.
 

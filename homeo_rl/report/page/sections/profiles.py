@@ -12,7 +12,7 @@ import numpy as np
 from homeo_rl.report.decimals import significant
 from homeo_rl.report.page.blocks import Legend, Section
 from homeo_rl.report.page.charts.svg import Chart, Line, Rule
-from homeo_rl.report.page.report_data import Comparison, Material
+from homeo_rl.report.page.report_data import Comparison, ReportData
 from homeo_rl.report.statistics import RESAMPLES, interval
 from homeo_rl.seeding import generator
 
@@ -38,7 +38,7 @@ def profile(strata: list[np.ndarray], thresholds: np.ndarray, name: str) -> tupl
     return above.sum(axis=0) / total, np.array([low for low, _ in ends]), np.array([high for _, high in ends])
 
 
-def profiles(material: Material, place: Callable[[str], int]) -> Section | None:
+def profiles(material: ReportData, place: Callable[[str], int]) -> Section | None:
     """Return the section with a profile of each comparison; None without evaluations.
 
     Args:

@@ -8,14 +8,14 @@ from typing import Any
 
 from homeo_rl.report.page import phrasing
 from homeo_rl.report.page.blocks import Section, Table
-from homeo_rl.report.page.report_data import Comparison, Group, Material
+from homeo_rl.report.page.report_data import Comparison, Group, ReportData
 from homeo_rl.report.page.sections.curves import read_training
 from homeo_rl.report.page.sections.traces import Traces, latest
 
 _DIGITS = 12  # of a digest
 
 
-def title(material: Material) -> str:
+def title(material: ReportData) -> str:
     """Return the page's title."""
     environments = list(dict.fromkeys(member.run.spec.env for member in material.members if member.run.spec.env))
     places = ", ".join(environments) if len(environments) <= 2 else f"{len(environments)} environments"
@@ -24,7 +24,7 @@ def title(material: Material) -> str:
     return (", ".join(agents) if len(agents) <= 4 else f"{len(agents)} agents") + where
 
 
-def facts(material: Material, traces: Traces) -> list[tuple[str, list[str]]]:
+def facts(material: ReportData, traces: Traces) -> list[tuple[str, list[str]]]:
     """Return what stands under the title: names and lines of text; dates are those of the data, not of the page."""
     members = material.members
     trainings = [training for m in members if (training := read_training(m.run.path)) is not None]
@@ -51,7 +51,7 @@ def facts(material: Material, traces: Traces) -> list[tuple[str, list[str]]]:
     return [(name, lines) for name, lines in found if lines]
 
 
-def provenance(material: Material, notes: Sequence[str]) -> Section:
+def provenance(material: ReportData, notes: Sequence[str]) -> Section:
     """Return the section on sources.
 
     Args:
@@ -103,7 +103,7 @@ def _suite(one: Comparison) -> str:
     return f"{one.suite}, {document.get('episodes', '?')} episodes a cell, seed {document.get('seed', '?')}"
 
 
-def _runs(material: Material) -> Table:
+def _runs(material: ReportData) -> Table:
     rows = []
     for member in material.members:
         spec = member.run.spec
@@ -115,7 +115,7 @@ def _runs(material: Material) -> Table:
     return Table("Runs", header, rows, 5)
 
 
-def _evaluations(material: Material) -> Table:
+def _evaluations(material: ReportData) -> Table:
     rows = []
     for one in material.comparisons:
         for member, folder, told in zip(one.members, one.folders, one.documents, strict=True):
@@ -127,7 +127,7 @@ def _evaluations(material: Material) -> Table:
     return Table("Evaluations", header, rows, 3)
 
 
-def _versions(material: Material) -> Table:
+def _versions(material: ReportData) -> Table:
     found: dict[str, dict[str, None]] = {}
     documents = [document for one in material.comparisons for document in one.documents]
     several = [member.run.spec.versions for member in material.members]

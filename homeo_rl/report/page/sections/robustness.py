@@ -11,7 +11,7 @@ from homeo_rl.report.page import phrasing
 from homeo_rl.report.page.blocks import Legend, Section
 from homeo_rl.report.page.charts.axes import Scale, labels
 from homeo_rl.report.page.inputs import Suites
-from homeo_rl.report.page.report_data import REFERENCE, Comparison, Material
+from homeo_rl.report.page.report_data import REFERENCE, Comparison, ReportData
 from homeo_rl.report.statistics import Cell, Difference, differences
 
 
@@ -78,7 +78,7 @@ def telling(one: Comparison) -> tuple[str, str] | None:
     return max(gains, key=lambda pair: gains[pair]) if gains else None
 
 
-def headline(material: Material) -> Section | None:
+def headline(material: ReportData) -> Section | None:
     """Return the section on the best arm of every comparison; None where there is nothing to compare."""
     found, coloured = [], places(material.arms)
     for one in material.comparisons:
@@ -119,7 +119,7 @@ def headline(material: Material) -> Section | None:
     return Section("headline", "What was found", how, "headline.html.j2", {"found": found})
 
 
-def heatmap(material: Material, suites: Suites) -> Section | None:
+def heatmap(material: ReportData, suites: Suites) -> Section | None:
     """Return the section with a cell for each condition and arm; None without evaluations."""
     blocks = []
     for one in material.comparisons:
@@ -145,7 +145,7 @@ def heatmap(material: Material, suites: Suites) -> Section | None:
     return Section("robustness", "Robustness", how, "heatmap.html.j2", {"blocks": blocks})
 
 
-def forest(material: Material, place: Callable[[str], int]) -> Section | None:
+def forest(material: ReportData, place: Callable[[str], int]) -> Section | None:
     """Return the section with paired differences; None where there is one arm only.
 
     Args:

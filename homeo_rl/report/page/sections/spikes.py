@@ -14,7 +14,7 @@ from homeo_rl.report.page.blocks import Legend, Section
 from homeo_rl.report.page.charts.svg import Chart, Line, steps_of
 from homeo_rl.report.page.data_uri import data_uri
 from homeo_rl.report.page.inputs import RecordedEpisode
-from homeo_rl.report.page.report_data import Material
+from homeo_rl.report.page.report_data import ReportData
 from homeo_rl.report.page.sections.robustness import telling
 
 INK = (125, 103, 190)
@@ -47,7 +47,7 @@ def raster(rates: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def spikes(material: Material, specimens: Sequence[RecordedEpisode], place: Callable[[str], int]) -> Section | None:
+def spikes(material: ReportData, specimens: Sequence[RecordedEpisode], place: Callable[[str], int]) -> Section | None:
     """Return the section on spikes; None where no episode of a spiking policy was played.
 
     Args:
@@ -81,7 +81,7 @@ def spikes(material: Material, specimens: Sequence[RecordedEpisode], place: Call
     return Section("spikes", "Spikes of one episode", how, "spikes.html.j2", {"blocks": blocks})
 
 
-def _shown(material: Material, played: Sequence[RecordedEpisode]) -> list[RecordedEpisode]:
+def _shown(material: ReportData, played: Sequence[RecordedEpisode]) -> list[RecordedEpisode]:
     """Return the episodes of one run that tell most: under the damage with the largest gain, else the clean ones."""
     run = played[0].run if played else ""
     one = next((one for one in material.comparisons if any(member.name == run for member in one.members)), None)

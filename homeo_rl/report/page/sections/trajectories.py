@@ -12,7 +12,7 @@ from matplotlib.path import Path as Curve
 from homeo_rl.errors import StorageFault
 from homeo_rl.report.colours import OUTCOMES
 from homeo_rl.report.page.blocks import Section, Table
-from homeo_rl.report.page.report_data import Comparison, Material
+from homeo_rl.report.page.report_data import Comparison, ReportData
 from homeo_rl.report.tables import drive_rows, reflex_rows
 from homeo_rl.storage import bundle
 
@@ -36,7 +36,7 @@ class Map:
     ends: list[tuple[float, float, str]] = field(default_factory=list)
 
 
-def drives(material: Material) -> Section | None:
+def drives(material: ReportData) -> Section | None:
     """Return the section on drives; None where no environment told of poses or outcomes."""
     blocks = []
     for one in material.comparisons:

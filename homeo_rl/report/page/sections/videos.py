@@ -12,7 +12,7 @@ from PIL import Image
 from homeo_rl.report.page.blocks import Section
 from homeo_rl.report.page.data_uri import data_uri
 from homeo_rl.report.page.inputs import RecordedEpisode
-from homeo_rl.report.page.report_data import Material
+from homeo_rl.report.page.report_data import ReportData
 
 MOST = 1_500_000
 """Bytes of a clip."""
@@ -59,7 +59,7 @@ def webp(frames: Sequence[np.ndarray], pause: int, most: int = MOST) -> bytes:
         pictures, pause = pictures[::2], 2 * pause
 
 
-def films(material: Material, specimens: Sequence[RecordedEpisode]) -> Section | None:
+def films(material: ReportData, specimens: Sequence[RecordedEpisode]) -> Section | None:
     """Return the section with clips; None where no pictures were asked for."""
     blocks = []
     for run in dict.fromkeys(one.run for one in specimens):
