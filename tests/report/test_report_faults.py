@@ -19,6 +19,7 @@ from homeo_rl.report import build
 from homeo_rl.report.baselines import baseline_of, doubt
 from homeo_rl.report.evaluations import latest_evaluation
 from homeo_rl.report.page import collect
+from homeo_rl.report.page.context import PageContext
 from homeo_rl.report.page.sections.energy import energy
 from homeo_rl.run import Run
 from homeo_rl.storage import bundle
@@ -121,18 +122,18 @@ def test_a_copy_counts_once_and_is_named(tmp_path: Path, policy: bool, capsys: p
         assert both["differences"] == alone["differences"]
         assert f"{other} {said.strip()}" in both["notes"][0]
         assert said.strip() in (tmp_path / "both" / "report.md").read_text()
-        material = collect([run, Run.open(other)])
-        assert len(material.members) == 1
-        assert [said.strip() in note for note in material.notes] == [True] * (said.strip() == "is a copy of")
+        data = collect([run, Run.open(other)])
+        assert len(data.members) == 1
+        assert [said.strip() in note for note in data.notes] == [True] * (said.strip() == "is a copy of")
 
 
 def test_a_copy_is_known_before_and_after_it_was_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bare = synthetic(tmp_path / "bare")
     shutil.copytree(bare.path, tmp_path / "later")
     later = a_run(tmp_path / "other")  # with the same run.json
-    material = collect([bare, later])
-    assert [member.run.path.name for member in material.members] == ["other"]
-    assert "bare is a copy of" in material.notes[0]
+    data = collect([bare, later])
+    assert [member.run.path.name for member in data.members] == ["other"]
+    assert "bare is a copy of" in data.notes[0]
     shutil.copytree(later.path, tmp_path / "twice")
     path = scores_of(Run.open(tmp_path / "twice"))
     path.write_text(changed(5, 6, "401.5")(path.read_text()))
@@ -269,7 +270,7 @@ def test_energy_says_what_it_is_of(tmp_path: Path) -> None:
             "energy": 5e-9, "spikes": 7.0, "length": 10 + 20 * episode, "return": 40.0 + 20 * episode,
         },
     )  # fmt: skip
-    section = energy(collect([run]), lambda arm: 0)
+    section = energy(PageContext(collect([run])))
     assert section is not None
     table = section.data["table"]
     row = dict(zip(table.header, table.rows[0], strict=True))
@@ -340,7 +341,7 @@ def test_an_evaluation_remembers_its_packages(
     done = report("--json", path=packages)
     assert done.returncode == 0, done.stderr
     assert "not played" not in done.stdout
-    assert {"Spikes of one episode", "Clips"} & set(json.loads(done.stdout.splitlines()[-1])["sections"])
+    assert {"Spikes of one episode", "Videos of episodes"} & set(json.loads(done.stdout.splitlines()[-1])["sections"])
     lacking = report(path=tmp_path)
     assert lacking.returncode == 1
     assert "package 'thermostats' is missing" in lacking.stderr

@@ -166,7 +166,7 @@ def test_reflex_and_certificate_are_told(tmp_path: Path) -> None:
     assert "stop: hold(prox, 4)" in page.text
     assert "equal for every infinite train, 25 states" in page.text
     assert "at least 1 of the observation's entries 0 above 0.7" in page.text
-    assert "The same to the last bit." in page.text
+    assert "Bit-identical." in page.text
     assert "379.7 [278.0, 478.5]" in page.text
     assert "1 of 2" in page.text
     assert "79 nJ" in page.text

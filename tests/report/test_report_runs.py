@@ -112,10 +112,10 @@ def test_evaluations_of_one_suite_are_joined_and_others_kept_apart(tmp_path: Pat
     runs = [evaluated(synthetic(tmp_path / name, seed=k)) for k, name in enumerate("ab")]
     runs.append(evaluated(synthetic(tmp_path / "c", seed=2), suite_hash="other"))
     runs.append(synthetic(tmp_path / "d", seed=3))
-    material = collect(runs)
-    assert [[member.run.path.name for member in one.members] for one in material.comparisons] == [["a", "b"], ["c"]]
-    assert all(cell.episodes == 60 for cell in material.comparisons[0].cells)
-    assert "d has no finished evaluation" in material.notes[0]
+    data = collect(runs)
+    assert [[member.run.path.name for member in one.members] for one in data.comparisons] == [["a", "b"], ["c"]]
+    assert all(cell.episodes == 60 for cell in data.comparisons[0].cells)
+    assert "d has no finished evaluation" in data.notes[0]
 
 
 def test_runs_of_the_same_name_stay_apart(tmp_path: Path) -> None:

@@ -27,11 +27,13 @@ from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.recorded_episode import plan_of, play
 from homeo_rl.evaluation.rollout import TRACE_EVERY
 from homeo_rl.evaluation.tensorboard import log_evaluation
-from homeo_rl.report.page import Damage, collect, episode_requests
-from homeo_rl.report.page.sections.homeostasis import homeostasis, recovery
+from homeo_rl.report.page import Damage, collect, request_episodes
+from homeo_rl.report.page.context import PageContext
+from homeo_rl.report.page.sections.homeostasis import homeostasis
+from homeo_rl.report.page.sections.recovery import recovery
 from homeo_rl.report.page.sections.spikes import INK, raster
-from homeo_rl.report.page.sections.traces import Traces, read_events, read_trace
 from homeo_rl.report.page.sections.videos import webp
+from homeo_rl.report.page.traces import read_events, read_trace
 from homeo_rl.run import Run
 from homeo_rl.storage import bundle
 
@@ -90,7 +92,7 @@ def test_pictures_are_taken_and_their_lack_is_told(
     assert seen.pause == 50 * every, "the environment's 20 frames a second"
     assert seen.missing == ""
     blind = make_run(name="blind")
-    blind = Run(blind.path, replace(blind.spec, env="test_report_specimens:Blind-v0"))
+    blind = Run(blind.path, replace(blind.spec, env="test_report_episodes:Blind-v0"))
     unseen = play(blind, plan, "none", specimens.CLEAN, name="x", film=True)
     assert unseen.frames == ()
     assert unseen.missing == "pygame is not installed"
@@ -118,7 +120,7 @@ def test_films_fit(make_run: Callable[..., Run]) -> None:
     frames = [rng.integers(0, 255, (60, 80, 3), dtype=np.uint8) for _ in range(12)]
     whole = Image.open(io.BytesIO(webp(frames, 100)))
     assert whole.n_frames == 12  # type: ignore[attr-defined]
-    small = webp(frames, 100, most=20_000)
+    small = webp(frames, 100, max_bytes=20_000)
     assert len(small) <= 20_000
     assert 1 <= Image.open(io.BytesIO(small)).n_frames < 12  # type: ignore[attr-defined]
 
@@ -168,15 +170,15 @@ def test_recovery_is_drawn_from_the_onset_on(make_run: Callable[..., Run]) -> No
     run = make_run()
     _, result = an_evaluation(run)
     log_evaluation(run.path / "tb", "test", 0, result.scores, result.traces)
-    material = collect([run])
+    data = collect([run])
     suites = {SUITE.hash: {"late": Damage(12, "")}}
-    section = recovery(material, Traces(), suites, [], lambda arm: ARMS.index(arm))
+    section = recovery(PageContext(data, suites))
     assert section is not None
     parts = {part["title"]: part["charts"] for part in section.data["blocks"][0]["parts"]}
     assert set(parts) == {"Reward", "Firing rate", "Distance from calibrated rates", "Weight drift"}
     assert all(chart.rules[0].x == 12.0 for charts in parts.values() for chart in charts)
-    assert recovery(material, Traces(), {}, [], lambda arm: 0) is None
-    rest = homeostasis(material, Traces(), suites, lambda arm: ARMS.index(arm))
+    assert recovery(PageContext(data)) is None
+    rest = homeostasis(PageContext(data, suites))
     assert rest is not None
     assert [chart.title for part in rest.data["blocks"][0]["parts"] for chart in part["charts"]] == ["clean"] * 2
 
@@ -191,7 +193,7 @@ def test_an_evaluation_without_rewards_shows_those_of_one_episode(make_run: Call
     }
     log_evaluation(run.path / "tb", "test", 0, result.scores, stripped)
     long = replace(play(run, plan, ARMS[1], LATE, name=run.name), rewards=np.arange(60.0))
-    section = recovery(collect([run]), Traces(), {SUITE.hash: {"late": Damage(12, "")}}, [long], ARMS.index)
+    section = recovery(PageContext(collect([run]), {SUITE.hash: {"late": Damage(12, "")}}, [long]))
     assert section is not None
     parts = {part["title"]: part["charts"] for part in section.data["blocks"][0]["parts"]}
     assert set(parts) == {"Reward in one episode", "Firing rate", "Distance from calibrated rates", "Weight drift"}
@@ -203,8 +205,8 @@ def test_the_most_telling_damage_is_wished_for(tmp_path: Path) -> None:
         evaluated(synthetic(tmp_path / "a"), arms={"dwam": 300.0, "linear": 10.0}),
         synthetic(tmp_path / "b", agent="san"),
     ]
-    found, left = episode_requests(collect(runs), {})
-    assert [(w.arm, w.film) for w in found if w.condition == "clean"] == [
+    found, left = request_episodes(collect(runs), {})
+    assert [(w.arm, w.video) for w in found if w.condition == "clean"] == [
         ("none", True), ("dwam", False), ("linear", False), ("none", True),
     ]  # fmt: skip
     assert {w.arm for w in found if w.condition != "clean"} == {"none", "dwam"}
@@ -224,7 +226,7 @@ def test_the_command_writes_one_file(
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     page = Reader(Path(told["page"]).read_text())
     assert told["bytes"] < 1_000_000
-    assert {"headline", "learning", "robustness", "differences", "profiles", "homeostasis", "spikes", "clips"} <= set(
+    assert {"headline", "learning", "robustness", "differences", "profiles", "homeostasis", "spikes", "videos"} <= set(
         page.ids()
     )
     images = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
@@ -235,7 +237,7 @@ def test_the_command_writes_one_file(
     assert "episodes were not played" in page.text, "the run that only trained has no policy"
     assert "run/mlp" in page.text or "mlp" in page.text
     main([*words, "--no-play", "--out", str(tmp_path / "quick.html")])
-    assert not {"spikes", "clips"} & set(Reader((tmp_path / "quick.html").read_text()).ids())
+    assert not {"spikes", "videos"} & set(Reader((tmp_path / "quick.html").read_text()).ids())
 
 
 def test_a_folder_is_no_page(make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
