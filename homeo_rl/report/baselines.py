@@ -38,11 +38,11 @@ class Baseline:
     best: float
     source: str
 
-    def normalised(self, total: float) -> float:
+    def normalise(self, total: float) -> float:
         """Return where a return lies between random (0) and best (1)."""
         return (total - self.random) / (self.best - self.random)
 
-    def stated(self) -> str:
+    def describe(self) -> str:
         """Return both ends in words."""
         return f"random {self.random:,g}, best {self.best:,g} ({self.source})"
 
@@ -68,10 +68,10 @@ def doubt(mean: float, low: float, high: float, baseline: Baseline | None) -> st
         baseline: ends of the scale; without it, returns that are not positive cannot be judged.
     """
     clean, *ends = (significant(value, 4, ",") for value in (mean, low, high))
-    if baseline is not None and (share := baseline.normalised(mean)) < TRAINED:
+    if baseline is not None and (share := baseline.normalise(mean)) < TRAINED:
         return (
             f"the clean return {clean} is {fixed(share, 2)} of the way from random to the best known return, less than "
-            f"{TRAINED:g} ({baseline.stated()})"
+            f"{TRAINED:g} ({baseline.describe()})"
         )
     if baseline is None and mean <= 0.0:
         return ""

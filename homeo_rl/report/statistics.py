@@ -147,7 +147,7 @@ def cells(rows: Sequence[Row], baseline: Baseline | None = None) -> list[Cell]:
                     rolled_back=_total([row.rolled_back for row in mine]),
                     decisions=sum(row.length for row in mine),
                     collision_interval=_share_interval(mine, "collision"),
-                    normalised=None if baseline is None else baseline.normalised(mean),
+                    normalised=None if baseline is None else baseline.normalise(mean),
                 )
             )
     reason = doubt_of(result, baseline)

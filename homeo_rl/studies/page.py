@@ -195,7 +195,7 @@ def _returns(results: Results) -> list[str]:
     for group in raw.groups:
         for host in dict.fromkeys(cell.host for cell in raw.of(group)):
             baseline = baseline_of(results.document["envs"].get(host, ""))
-            scale = "no random and best return are known" if baseline is None else baseline.stated()
+            scale = "no random and best return are known" if baseline is None else baseline.describe()
             parts += [
                 f"### {group}: {host}",
                 f"{results.document['envs'].get(host, 'unknown environment')}: {scale}.",

@@ -49,7 +49,7 @@ def _notes(comparison: Comparison, best: Difference, compared: list[Difference],
         notes.append(f"success {phrasing.format_difference(others['success'], ' points')}")
     if "normalised" in others and comparison.baseline is not None:
         size = phrasing.format_difference(others["normalised"], " points")
-        notes.append(f"normalised {size}, where 0 is {comparison.baseline.stated()}")
+        notes.append(f"normalised {size}, where 0 is {comparison.baseline.describe()}")
     if comparison.untrained:
         notes.append(f"not trained: {comparison.untrained}; retention would be misleading")
     elif comparison.clean is None:
