@@ -25,7 +25,7 @@ from homeo_rl.studies import run_study as carrying
 from homeo_rl.studies import tables
 from homeo_rl.studies.claims import judge
 from homeo_rl.studies.page import write_page
-from homeo_rl.studies.pictures import colour_of, shown_of
+from homeo_rl.studies.pictures import choose_arms, colour_of
 from homeo_rl.studies.results import (
     DAMAGED,
     NETWORK,
@@ -33,14 +33,14 @@ from homeo_rl.studies.results import (
     Results,
     chance_of,
     difference_of,
+    find_untrained,
     harms_of,
     holm,
     mean_of,
+    possible_gain,
     profile_of,
     read_results,
     recoveries_of,
-    room_of,
-    untrained_hosts,
 )
 from homeo_rl.studies.run_study import carry_out
 from homeo_rl.studies.study import read_study, study_names
@@ -85,7 +85,7 @@ def folder(make_run: Callable[..., Run], tmp_path: Path) -> Path:
     return home
 
 
-def carried(folder: Path, out: Path, workers: int = 1) -> tuple[int, int]:
+def run_small(folder: Path, out: Path, workers: int = 1) -> tuple[int, int]:
     study, base = read_study(str(folder / "study.yaml"))
     return carry_out(study, base, out, workers=workers, progress=Silence())
 
@@ -95,22 +95,22 @@ def test_every_cell_is_done_once(folder: Path, tmp_path: Path, monkeypatch: pyte
     out, whole, done = tmp_path / "out", tmp_path / "whole", []
     run_cells = evaluation.run_cells
 
-    def counted(job: Any, indices: list[int], *rest: Any) -> Any:
+    def count_cells(job: Any, indices: list[int], *rest: Any) -> Any:
         for index, outcome in run_cells(job, indices, *rest):
             done.append((job.path.name, job.plan.arms, job.cells[index]))
             yield index, outcome
             if len(done) == 5:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluation, "run_cells", counted)
+    monkeypatch.setattr(evaluation, "run_cells", count_cells)
     with pytest.raises(KeyboardInterrupt):
-        carried(folder, out)
-    assert carried(folder, out) == (3, 4)
-    assert carried(folder, out) == (0, 4), "nothing is left to do"
+        run_small(folder, out)
+    assert run_small(folder, out) == (3, 4)
+    assert run_small(folder, out) == (0, 4), "nothing is left to do"
     assert len(done) == 8 + 8 + 4, "what another entry has is not done again"
     assert len({str(one) for one in done}) == len(done)
     monkeypatch.undo()
-    assert carried(folder, whole, workers=2) == (3, 4)
+    assert run_small(folder, whole, workers=2) == (3, 4)
     for name in ("scores.csv.gz", "courses.json.gz"):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
     for run in ("a", "b"):
@@ -132,24 +132,24 @@ def test_every_cell_is_done_once(folder: Path, tmp_path: Path, monkeypatch: pyte
 def test_a_study_grows(folder: Path, make_run: Callable[..., Run], tmp_path: Path) -> None:
     """From its tables alone: hosts, arms and entries are added, what is known stays, also of hosts that are gone."""
     out, whole = tmp_path / "out", tmp_path / "whole"
-    assert carried(folder, out) == (3, 4)
+    assert run_small(folder, out) == (3, 4)
     shutil.rmtree(out / "hosts")
-    assert carried(folder, out) == (0, 4)
+    assert run_small(folder, out) == (0, 4)
     (folder / "a").rename(folder / "c")
     more = "  - {name: new, suite: suite.yaml, arms: [none, bdett], hosts: [b]}\n"
     (folder / "study.yaml").write_text(
         STUDY.replace("groups:\n", "groups:\n" + more).replace("[a, b]}", "[a, c, b], optional: true}")
     )
     shutil.rmtree(out / "hosts")
-    assert carried(folder, out) == (2, 6)
+    assert run_small(folder, out) == (2, 6)
     (folder / "a").symlink_to("c")
-    assert carried(folder, whole) == (5, 6)
+    assert run_small(folder, whole) == (5, 6)
     for name in ("scores.csv.gz", "courses.json.gz"):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
     shutil.rmtree(out / "hosts")
     shutil.rmtree(folder / "b")
     make_run("InvertedPendulum-v5", name="b", seed=1).path.rename(folder / "b")
-    assert carried(folder, out) == (3, 6), "another policy is evaluated anew"
+    assert run_small(folder, out) == (3, 6), "another policy is evaluated anew"
 
 
 def test_the_page(
@@ -214,13 +214,13 @@ def test_mistakes_are_told(folder: Path, tmp_path: Path, old: str, new: str, sai
     assert old in STUDY
     (folder / "study.yaml").write_text(STUDY.replace(old, new))
     with pytest.raises(UsageError, match=said):
-        carried(folder, tmp_path / "out")
+        run_small(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_two_at_once_are_refused(folder: Path, tmp_path: Path) -> None:
-    with carrying._held(tmp_path / "out"), pytest.raises(UsageError, match="another process"):
-        carried(folder, tmp_path / "out")
+    with carrying._lock(tmp_path / "out"), pytest.raises(UsageError, match="another process"):
+        run_small(folder, tmp_path / "out")
 
 
 def test_shipped_studies_can_be_read() -> None:
@@ -288,8 +288,8 @@ def test_what_there_was_to_gain() -> None:
         cell([0.0, 0.0], kind="surroundings"), cell([0.8, 0.8], host="i", **clean),
         cell([0.9, 0.9], host="i"), cell([1.0, 1.0], arm="good"),
     )  # fmt: skip
-    assert room_of(Results({}, table, ()), "g") == pytest.approx((0.5 + 0.2 - 0.1) / 4)
-    assert np.isnan(room_of(Results({}, table[1:2], ()), "g")), "nothing tells what is whole"
+    assert possible_gain(Results({}, table, ()), "g") == pytest.approx((0.5 + 0.2 - 0.1) / 4)
+    assert np.isnan(possible_gain(Results({}, table[1:2], ()), "g")), "nothing tells what is whole"
 
 
 def test_the_first_arm_is_the_reference() -> None:
@@ -304,15 +304,15 @@ def test_arms_that_are_drawn() -> None:
     """``bdett+dwam`` looks like dwam; a group without a common arm is drawn all the same."""
     assert colour_of("bdett:scope=decision+dwam+sleep") == colour_of("dwam+sleep") != colour_of("dwam")
     assert colour_of("bdett") == colour_of("linear-rehearsed") == "0.6"
-    assert shown_of(["none", "bdett", "dwam"], ["dwam", "none"]) == ["dwam", "none"]
-    assert shown_of(["bdett", "bdett+dwam", "more"], ["dwam", "none"]) == ["bdett", "bdett+dwam"]
+    assert choose_arms(["none", "bdett", "dwam"], ["dwam", "none"]) == ["dwam", "none"]
+    assert choose_arms(["bdett", "bdett+dwam", "more"], ["dwam", "none"]) == ["bdett", "bdett+dwam"]
 
 
-def claimed(table: tuple[Cell, ...], **asked: Any) -> list[tuple[Any, str, bool]]:
+def judge_claims(table: tuple[Cell, ...], **asked: Any) -> list[tuple[Any, str, bool]]:
     entry = {"say": "so", "group": "g", "arm": "good", **asked}
     results = Results({"study": {"claims": [entry]}}, table, ())
     return [
-        (found if isinstance(found := v.found, int) else round(found.mean, 9), v.where, v.holds) for v in judge(results)
+        (value if isinstance(value := v.value, int) else round(value.mean, 9), v.where, v.holds) for v in judge(results)
     ]
 
 
@@ -324,19 +324,19 @@ def test_claims_are_judged() -> None:
         cell(none, host="i"), cell([0.2, 1.0] * 10, host="i", arm="good"), cell([0.0] * 20, host="i", arm="bad"),
         cell([0.4] * 20, host="i", arm="good", **clean), cell(none, host="i", **clean),
     )  # fmt: skip
-    assert claimed(table, kept=0.8) == [(0.8, "", True)]
-    assert claimed(table, kept=0.81) == [(0.8, "", False)]
-    assert claimed(table, gained=0.29) == [(0.3, "", True)]
-    assert claimed(table, gained=0.29, surely=True) == [(0.3, "", False)], "the interval reaches below"
-    assert claimed(table, gained=0.0, surely=True) == [(0.3, "", True)]
-    assert claimed(table, tied=0.0) == [(0.1, "i", True)]
-    assert claimed(table, tied=0.4) == [(0.1, "i", False)]
-    assert claimed(table, gained=0.5, than="other") == [(0.5, "", True)], "hosts that both were tried on"
-    assert claimed(table, gained=-0.01, under="clean") == [(-0.1, "", False)]
-    assert claimed(table, harmed=0) == [(1, "i clean", False)]
-    assert claimed(table, harmed=1) == [(1, "i clean", True)]
-    assert claimed(table, arm="bad", harmed=0) == [(1, "i x", False)]
-    assert claimed(table, conditions=("y",), gained=0.0) == [], "nothing was evaluated yet"
+    assert judge_claims(table, kept=0.8) == [(0.8, "", True)]
+    assert judge_claims(table, kept=0.81) == [(0.8, "", False)]
+    assert judge_claims(table, gained=0.29) == [(0.3, "", True)]
+    assert judge_claims(table, gained=0.29, surely=True) == [(0.3, "", False)], "the interval reaches below"
+    assert judge_claims(table, gained=0.0, surely=True) == [(0.3, "", True)]
+    assert judge_claims(table, tied=0.0) == [(0.1, "i", True)]
+    assert judge_claims(table, tied=0.4) == [(0.1, "i", False)]
+    assert judge_claims(table, gained=0.5, than="other") == [(0.5, "", True)], "hosts that both were tried on"
+    assert judge_claims(table, gained=-0.01, under="clean") == [(-0.1, "", False)]
+    assert judge_claims(table, harmed=0) == [(1, "i clean", False)]
+    assert judge_claims(table, harmed=1) == [(1, "i clean", True)]
+    assert judge_claims(table, arm="bad", harmed=0) == [(1, "i x", False)]
+    assert judge_claims(table, conditions=("y",), gained=0.0) == [], "nothing was evaluated yet"
 
 
 def test_holm_by_hand() -> None:
@@ -450,7 +450,7 @@ def write_study(folder: Path, lines: list[str], hosts: list[str], envs: dict[str
     tables.write_tables(folder, document, [line.split(",") for line in lines], [])
 
 
-def test_untrained_hosts_are_flagged(tmp_path: Path) -> None:
+def test_find_untrained_are_flagged(tmp_path: Path) -> None:
     """A pole that falls "keeps" more than everything; the page says that it was never trained."""
     lines = ["entry,host,arm,condition,episode,severity,return,success"]
     for host, clean in (("fallen", 30.0), ("standing", 990.0), ("wavering", 0.0)):
@@ -463,7 +463,7 @@ def test_untrained_hosts_are_flagged(tmp_path: Path) -> None:
                 ]
     write_study(tmp_path, lines, ["fallen", "standing", "wavering"], dict.fromkeys(("fallen", "standing", "wavering"),
                                                                                    "InvertedPendulum-v5"))  # fmt: skip
-    flagged = untrained_hosts(read_results(tmp_path))
+    flagged = find_untrained(read_results(tmp_path))
     assert set(flagged) == {"fallen", "wavering"}
     assert "0.03 of the way from random to the best known return" in flagged["fallen"]
     assert "wider than the return itself" in flagged["wavering"]
