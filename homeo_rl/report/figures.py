@@ -86,7 +86,12 @@ def draw_neurons(
         for index, (name, rates) in enumerate(now.items()):
             label = name if layer == 0 else None
             alpha = styles[min(index, 1)][1]
-            look: dict[str, Any] = {"color": styles[index % 2][0], "alpha": alpha, "markersize": 3.0, "markeredgewidth": 0}
+            look: dict[str, Any] = {
+                "color": styles[index % 2][0],
+                "alpha": alpha,
+                "markersize": 3.0,
+                "markeredgewidth": 0,
+            }
             axes.plot(reference, rates[layer], "o", label=label, **look)
         errors = " to ".join(f"{layers[layer]:.4f}" for layers in distances)
         axes.set_title(f"layer {layer}: distance {errors}", loc="left", fontsize=8)

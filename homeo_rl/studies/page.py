@@ -174,15 +174,15 @@ def table_of(results: Results, group: str, *, among: Sequence[str] = ()) -> tupl
             rows.append(row + [""] * 5)
             continue
         by_kind = (results.of(group, arm, kinds=kinds, among=among) for kinds in (DAMAGED, NETWORK, ENVIRONMENT))
-        row += [_paired_difference(results, each) for each in by_kind]
+        row += [_format_pairs(results, each) for each in by_kind]
         chance, clean = chance_of(results.pairs(cells)), results.of(group, arm, kinds=CLEAN)
-        rows.append([*row, fixed(chance, 2), _paired_difference(results, clean)])
+        rows.append([*row, fixed(chance, 2), _format_pairs(results, clean)])
     measure = pictures.measure_of(results, group)
     header = ["arm", "cells", measure, "IQM", f"minus {reference}", "network damage", "surroundings", "chance", "clean"]
     return header, rows
 
 
-def _paired_difference(results: Results, cells: Sequence[Cell]) -> str:
+def _format_pairs(results: Results, cells: Sequence[Cell]) -> str:
     pairs = results.pairs(cells)
     return format_difference(difference_of(pairs)) if pairs else ""
 

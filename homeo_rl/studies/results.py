@@ -34,7 +34,7 @@ FLIPS = 20_000
 CLEAN, NETWORK, ENVIRONMENT = ("",), ("network",), ("surroundings",)
 DAMAGED = (*NETWORK, *ENVIRONMENT)
 EVERY = (*CLEAN, *DAMAGED)
-"""Kinds of cells; study.json calls damage of the environment "surroundings"."""
+"""Kinds of cells, as study.json has them."""
 
 _FIGURES = ("return", "success", "firing_rate", "rate_deviation", "rate_spread", "weight_drift", "energy", "sleeps")
 

@@ -22,7 +22,7 @@ from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.storage import bundle
 from homeo_rl.storage.locks import locked
 from homeo_rl.storage.pretrained import FOLDER, pretrained_names
-from homeo_rl.studies.study import Group, Study, stored_study
+from homeo_rl.studies.study import Group, Study, study_document
 from homeo_rl.studies.tables import DOCUMENT, read_tables, unreadable, write_tables
 
 
@@ -197,7 +197,7 @@ def find_parts(out: Path, tasks: list[Task]) -> tuple[list[str], Parts]:
         return [], {}
     document, (header, *rows), courses = read_tables(out)
     try:
-        parts = [_stored_part(entry, document["envs"], header, rows, courses) for entry in document["parts"]]
+        parts = [_read_part(entry, document["envs"], header, rows, courses) for entry in document["parts"]]
     except (KeyError, TypeError, ValueError) as error:
         raise unreadable(out, error) from None
     return header[2:], _assign(parts, tasks)
@@ -213,7 +213,7 @@ def _assign(parts: Iterable[Part], tasks: list[Task]) -> Parts:
     }
 
 
-def _stored_part(
+def _read_part(
     part: dict[str, Any], envs: dict[str, str], header: list[str], rows: list[list[str]], courses: list[dict[str, Any]]
 ) -> Part:
     """Return what the tables hold of one arm of one host in one entry."""
@@ -281,7 +281,7 @@ def _write(study: Study, tasks: list[Task], header: list[str], parts: Parts, out
     courses = [{"entry": entry, "host": part.host, **course} for entry, part in present for course in part.courses]
     absent = [task for number, task in enumerate(tasks) if missing_arms(number, task, parts)]
     document: dict[str, Any] = {
-        "study": stored_study(study),
+        "study": study_document(study),
         "command": command,
         "missing": _names(task for task in absent if task.run is None),
         "unfinished": _names(task for task in absent if task.run is not None),
@@ -301,7 +301,7 @@ def _names(tasks: Iterable[Task]) -> list[str]:
 
 
 def _kinds(suite: Suite) -> dict[str, Any]:
-    """Return what each condition damages: the network, or the environment, which is stored as "surroundings"."""
+    """Return what each condition damages: the network, or the environment, by its stored name."""
     damaged = {
         c.label: "network" if any(isinstance(d, NetworkDegradation) for d in c.degradations) else "surroundings"
         for c in suite.conditions

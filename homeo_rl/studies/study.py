@@ -132,7 +132,7 @@ def claim_fields(entry: dict[str, Any]) -> dict[str, Any]:
     return fields | ({"under": "environment"} if entry.get("under") == "surroundings" else {})
 
 
-def stored_study(study: Study) -> dict[str, Any]:
+def study_document(study: Study) -> dict[str, Any]:
     """Return a study as study.json has it."""
     document = asdict(study)
     for claim in document["claims"]:

@@ -45,9 +45,9 @@ def test_arms_with_parameters_and_unknown_ones_have_places_of_their_own() -> Non
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_outcomes_look_like_no_arm(theme: str) -> None:
     block = STYLE[STYLE.index(f"macro {theme}()") :].partition("endmacro")[0]
-    found = dict(re.findall(r"--([\w]+): (#[0-9a-f]{6})", block))
-    arms = [found[f"c{k}"] for k in range(len(COLOURS))]
+    palette = dict(re.findall(r"--([\w]+): (#[0-9a-f]{6})", block))
+    arms = [palette[f"c{k}"] for k in range(len(COLOURS))]
     for outcome, arm in product(OUTCOMES, arms):
-        assert np.linalg.norm(lab(found[outcome]) - lab(arm)) > 20, (outcome, arm)
+        assert np.linalg.norm(lab(palette[outcome]) - lab(arm)) > 20, (outcome, arm)
     for outcome, arm in product(OUTCOMES.values(), COLOURS):
         assert np.linalg.norm(lab(outcome) - lab(arm)) > 20, (outcome, arm)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_report_page import written
-from test_report_runs import evaluated, synthetic, trained
+from test_report_page import write
+from test_report_runs import evaluate, synthetic, train
 
 from homeo_rl.errors import StorageFault
 from homeo_rl.evaluation.recorded_episode import RecordedEpisode
@@ -38,7 +38,7 @@ from homeo_rl.storage import bundle
     ],
 )
 def test_the_headline_says_what_the_interval_says(tmp_path: Path, gain: float, expected: str) -> None:
-    data = collect([evaluated(synthetic(tmp_path / "a"), arms={"dwam": gain})])
+    data = collect([evaluate(synthetic(tmp_path / "a"), arms={"dwam": gain})])
     section = headline(PageContext(data))
     assert section is not None
     (result,) = section.data["results"]
@@ -69,14 +69,14 @@ def test_an_interval_that_holds_0_decides_nothing(low: float, mean: float, high:
 
 
 def test_returns_are_compared_where_clean_ones_are_not_positive(tmp_path: Path) -> None:
-    section = headline(PageContext(collect([evaluated(synthetic(tmp_path / "a"), offset=-5000.0)])))
+    section = headline(PageContext(collect([evaluate(synthetic(tmp_path / "a"), offset=-5000.0)])))
     assert section is not None
     assert "dwam earned" in section.data["results"][0]["sentence"]
     assert "of return more than none" in section.data["results"][0]["sentence"]
 
 
 def test_the_forest_draws_the_statistics(tmp_path: Path) -> None:
-    data = collect([evaluated(synthetic(tmp_path / "a"), arms={"dwam": 300.0, "linear": 0.0})])
+    data = collect([evaluate(synthetic(tmp_path / "a"), arms={"dwam": 300.0, "linear": 0.0})])
     section = forest(PageContext(data))
     assert section is not None
     (drawn,) = section.data["blocks"][0]["forests"]
@@ -93,7 +93,7 @@ def test_the_forest_draws_the_statistics(tmp_path: Path) -> None:
 def test_curves_of_seeds_resample_seeds(tmp_path: Path) -> None:
     ends = [10.0, 20.0, 30.0, 100.0]
     runs = [
-        trained(synthetic(tmp_path / str(k), seed=k), {1000: [0.0, 0.0], 2000: [end - 1, end + 1]})
+        train(synthetic(tmp_path / str(k), seed=k), {1000: [0.0, 0.0], 2000: [end - 1, end + 1]})
         for k, end in enumerate(ends)
     ]
     section = curves(PageContext(collect(runs)))
@@ -108,17 +108,17 @@ def test_curves_of_seeds_resample_seeds(tmp_path: Path) -> None:
 
 def test_curves_meet_between_their_steps(tmp_path: Path) -> None:
     runs = [
-        trained(synthetic(tmp_path / "a"), {1000: [0.0], 3000: [20.0]}),
-        trained(synthetic(tmp_path / "b"), {2000: [6.0], 4000: [8.0]}),
+        train(synthetic(tmp_path / "a"), {1000: [0.0], 3000: [20.0]}),
+        train(synthetic(tmp_path / "b"), {2000: [6.0], 4000: [8.0]}),
     ]
-    found = [read_evaluations(run.path / "evaluations.npz") for run in runs]
-    steps, means = align([one for one in found if one is not None])
+    curves_of_runs = [read_evaluations(run.path / "evaluations.npz") for run in runs]
+    steps, means = align([one for one in curves_of_runs if one is not None])
     assert steps.tolist() == [2000.0, 3000.0]
     assert means.tolist() == [[10.0, 20.0], [6.0, 7.0]]
 
 
 def test_monitors_side_by_side_are_one_training(tmp_path: Path) -> None:
-    training = read_training(trained(synthetic(tmp_path / "a"), {1: [1.0]}).path)
+    training = read_training(train(synthetic(tmp_path / "a"), {1: [1.0]}).path)
     assert training is not None
     assert training.returns.tolist() == [float(k) for k in range(1, 61)]
     assert training.steps[-1] == 600
@@ -145,7 +145,7 @@ def test_the_frontier_is_what_nothing_beats() -> None:
 
 def test_energy_follows_from_operations_that_all_cost_the_same(tmp_path: Path) -> None:
     spiking, mlp = synthetic(tmp_path / "a"), synthetic(tmp_path / "b", body="mlp", agent="mlp")
-    data = collect([evaluated(spiking), evaluated(mlp)])
+    data = collect([evaluate(spiking), evaluate(mlp)])
     rows: list[Any] = [SimpleNamespace(synops=500.0, energy=math.nan), SimpleNamespace(synops=500.0, energy=2e-9)]
     one, other = data.comparisons
     assert joules_of(rows[0], one) == pytest.approx(500 * 0.9e-12)
@@ -160,7 +160,7 @@ def test_energy_follows_from_operations_that_all_cost_the_same(tmp_path: Path) -
 
 
 def test_paths_are_simplified_and_end_where_they_ended(tmp_path: Path) -> None:
-    run = evaluated(
+    run = evaluate(
         synthetic(tmp_path / "a"), figures=lambda a, c, e: {"outcome": "collision", "path_length": 3.0, "time": 2.0}
     )
     corner = [[0.01 * k, 0.0] for k in range(300)] + [[2.99, 0.01 * k] for k in range(300)]
@@ -179,7 +179,7 @@ def test_paths_are_simplified_and_end_where_they_ended(tmp_path: Path) -> None:
     assert outcome == "collision"
     assert path.count("l") <= 6, "600 points on two lines"
     assert drawn.ends == [(60.0, -60.0, "collision")]
-    page = written([run], tmp_path)
+    page = write([run], tmp_path)
     assert "1 episode: 1 collision" in page.text
     assert "Outcomes of the navigation episodes" in page.text
 
@@ -188,7 +188,7 @@ def test_a_curve_is_not_unpickled(tmp_path: Path) -> None:
     run = synthetic(tmp_path / "a")
     np.savez(run.path / "evaluations.npz", timesteps=np.array([1]), results=np.array([[{}]], dtype=object))
     with pytest.raises(StorageFault, match="not a readable array"):
-        written([run], tmp_path)
+        write([run], tmp_path)
 
 
 def test_ticks_are_round_and_inside() -> None:
@@ -202,7 +202,7 @@ def test_ticks_are_round_and_inside() -> None:
 
 
 def test_curves_with_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    run = trained(synthetic(tmp_path / "a"), {10: [1.0, 2.0], 20: [float("nan"), 2.0]})
+    run = train(synthetic(tmp_path / "a"), {10: [1.0, 2.0], 20: [float("nan"), 2.0]})
     with pytest.raises(StorageFault, match=r"evaluations\.npz: evaluation 2 of 2: expected finite"):
         read_evaluations(run.path / "evaluations.npz")
     path = run.path / "0.monitor.csv"
@@ -212,7 +212,7 @@ def test_curves_with_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> 
 
 
 def test_a_monitor_that_is_being_written_holds_what_ended(tmp_path: Path) -> None:
-    run = trained(synthetic(tmp_path / "a"), {1: [1.0]})
+    run = train(synthetic(tmp_path / "a"), {1: [1.0]})
     path = run.path / "1.monitor.csv"
     path.write_text(path.read_text() + "77.0,1")
     training = read_training(run.path)
@@ -234,18 +234,18 @@ def test_equal_maps_are_shown_once() -> None:
 
 
 def test_spikes_are_those_of_the_damage_that_an_arm_helps_most_against(tmp_path: Path) -> None:
-    data = collect([evaluated(synthetic(tmp_path / "a"), arms={"dwam": 300.0})])
+    data = collect([evaluate(synthetic(tmp_path / "a"), arms={"dwam": 300.0})])
     (one,) = data.comparisons
     most = one.largest_gain()
     assert most is not None
     arm, label = most
 
-    def played(arm: str, condition: str) -> RecordedEpisode:
+    def record(arm: str, condition: str) -> RecordedEpisode:
         rates = (np.full((30, 4), 0.5),)
         return RecordedEpisode(run=one.members[0].name, arm=arm, condition=condition, total=1.0, steps=5, rates=rates,
                         rewards=np.ones(30), observations=np.zeros((30, 2)))  # fmt: skip
 
-    several = [played(a, c) for c in ("clean", label) for a in ("none", arm)]
+    several = [record(a, c) for c in ("clean", label) for a in ("none", arm)]
     section = spikes(PageContext(data, episodes=several))
     assert section is not None
     (block,) = section.data["blocks"]

@@ -43,7 +43,7 @@ from homeo_rl.studies.results import (
     recoveries_of,
 )
 from homeo_rl.studies.run_study import carry_out
-from homeo_rl.studies.study import read_study, study_names
+from homeo_rl.studies.study import Claim, claim_fields, read_study, study_document, study_names
 from homeo_rl.sweeps.read_sweep import read_sweep
 
 SUITE = """
@@ -91,7 +91,7 @@ def run_small(folder: Path, out: Path, workers: int = 1) -> tuple[int, int]:
 
 
 def test_every_cell_is_done_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut in the middle, it goes on with the cells that are missing; the tables are the same to the last byte."""
+    """Cut in the middle, it resumes with the cells that are missing; the tables are the same to the last byte."""
     out, whole, done = tmp_path / "out", tmp_path / "whole", []
     run_cells = evaluation.run_cells
 
@@ -161,10 +161,10 @@ def test_the_page(
     listed = last(call("study", folder / "study.yaml", "--out", out, "--dry-run", "--json", capsys=capsys)[0])
     assert (listed["hosts"], listed["missing"], listed["left_out"]) == (4, 4, ["nowhere"])
     assert not out.exists()
-    told = last(
+    result = last(
         call("study", folder / "study.yaml", "--out", out, "--workers", 1, "--json", "--no-progress", capsys=capsys)[0]
     )
-    assert (told["evaluated"], told["hosts"]) == (3, 4)
+    assert (result["evaluated"], result["hosts"]) == (3, 4)
     page = (out / "results.md").read_text()
     for text in (
         "## Hosts",
@@ -189,7 +189,7 @@ def test_the_page(
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("episodes: 3", "episods: 3", "line 4: .*did you mean 'episodes'"),
         ("arms: [none, linear]", "arms: [linear]", "expected one suite, .* first arm"),
@@ -204,18 +204,40 @@ def test_the_page(
         ("group: poles,", "group: pols,", "expected one of the groups poles, more, got 'pols'"),
         ("conditions: [noise]}", "conditions: [noize]}", "did you mean 'noise'"),
         ("conditions: [noise], gained", "conditions: [noize], gained", "condition of claim 'Sleep mends noise'"),
-        ("gained: 5.0", "gained: 5.0, kept: 0.2", "expected one of kept, .*; got kept, gained"),
-        (", gained: 5.0", "", "line 8: .*expected one of kept, .*; got none"),
-        ("gained: 5.0", "kept: 0.5, surely: true", "surely: expected with gained only"),
+        ("gained: 5.0", "gained: 5.0, kept: 0.2", "expected one of min_retention, .*; got min_retention, min_gain"),
+        (", gained: 5.0", "", "line 8: .*expected one of min_retention, .*; got none"),
+        ("gained: 5.0", "kept: 0.5, surely: true", "require_significance: expected with min_gain only"),
         ("arm: sleep, cond", "arm: dwam, cond", "expected arms of its group, none, sleep, linear; got 'dwam'"),
     ],
 )
-def test_mistakes_are_told(folder: Path, tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_mistakes_are_told(folder: Path, tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in STUDY
     (folder / "study.yaml").write_text(STUDY.replace(old, new))
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         run_small(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_claims_have_earlier_keys(tmp_path: Path) -> None:
+    """Both sets of keys give the same study; a key and its earlier name together are refused, with the line."""
+    texts = {}
+    for name, claim in {
+        "new": "statement: s, under: environment, versus: none, require_significance: true, min_gain: 5.0",
+        "old": "say: s, under: surroundings, than: none, surely: true, gained: 5.0",
+        "both": "say: s, gained: 5.0, min_gain: 5.0",
+        "wrong": "say: s, gained: much",
+    }.items():
+        texts[name] = tmp_path / f"{name}.yaml"
+        texts[name].write_text(STUDY.replace("say: Sleep mends noise,", f"{claim},").replace(", gained: 5.0}", "}"))
+    new, old = (read_study(str(texts[name]))[0] for name in ("new", "old"))
+    assert new == old
+    (stored,) = study_document(new)["claims"]
+    assert {"say", "than", "surely", "kept", "gained", "tied", "harmed"} < set(stored)
+    assert Claim(**claim_fields(stored)) == new.claims[0]
+    with pytest.raises(UsageError, match="line 8: expected min_gain or its earlier name gained, got both"):
+        read_study(str(texts["both"]))
+    with pytest.raises(UsageError, match=r"line 8: claims\.0\.gained: .*valid number"):
+        read_study(str(texts["wrong"]))
 
 
 def test_two_at_once_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -231,11 +253,11 @@ def test_shipped_studies_can_be_read() -> None:
 
 
 def test_what_is_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for said in ("expected a study's file, or a folder in which", "expected the results of a study"):
+    for message in ("expected a study's file, or a folder in which", "expected the results of a study"):
         with pytest.raises(SystemExit) as stopped:
             main(["study", str(tmp_path), "--out", str(tmp_path / "out")])
         assert stopped.value.code == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
         (tmp_path / "study.json").write_text("{}")
     assert not (tmp_path / "out").exists()
 
@@ -274,8 +296,8 @@ def test_differences_are_paired() -> None:
     table = (cell(draws), cell([d + 1.0 for d in draws], arm="good"), cell([0.0, 101.0, 200.0, 299.0], arm="even"))
     results = Results({}, table, ())
     good = results.pairs(results.of("g", "good", kinds=DAMAGED))
-    found = difference_of(good)
-    assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0)
+    result = difference_of(good)
+    assert (result.mean, result.low, result.high) == (1.0, 1.0, 1.0)
     assert chance_of(good) == 1.0
     assert chance_of(results.pairs(results.of("g", "even", kinds=NETWORK))) == 0.5
 
@@ -375,13 +397,13 @@ def test_recovery_by_hand() -> None:
         course("fix", "late", 4, [1.0, 1.0, 0.0, 0.5, 1.0, 1.0], whole, "h"),
         course("fix", "late", 4, [10.0, 10.0, 0.0, 10.0, 10.0], [2, 2, 2, 1, 1], "k"),
     )  # fmt: skip
-    found = recoveries_of(Results({"study": {"groups": [group]}}, (), courses))
-    assert [(r.arm, r.condition, r.onset) for r in found] == [("fix", "late", 4)]
-    assert found[0].usual == pytest.approx([1.0] * 6)
-    assert found[0].course == pytest.approx([1.0, 1.0, 0.0, 0.5, 0.75, 0.5])
-    assert found[0].regained == pytest.approx(0.5)
-    assert found[0].lost == pytest.approx(1.0 - 1.75 / 4)
-    assert found[0].decisions is None
+    result = recoveries_of(Results({"study": {"groups": [group]}}, (), courses))
+    assert [(r.arm, r.condition, r.onset) for r in result] == [("fix", "late", 4)]
+    assert result[0].usual == pytest.approx([1.0] * 6)
+    assert result[0].course == pytest.approx([1.0, 1.0, 0.0, 0.5, 0.75, 0.5])
+    assert result[0].regained == pytest.approx(0.5)
+    assert result[0].lost == pytest.approx(1.0 - 1.75 / 4)
+    assert result[0].decisions is None
     early = (course("none", "clean", 0, [1.0] * 2, [2] * 2, "h"), course("fix", "late", 4, [1.0] * 2, [2] * 2, "h"))
     assert recoveries_of(Results({"study": {"groups": [group]}}, (), early)) == []
 
@@ -420,7 +442,7 @@ def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("others", [("h",), ()])
 @pytest.mark.parametrize("env", ["Pendulum-v1", "S"])
 def test_hosts_without_return_have_differences(tmp_path: Path, others: tuple[str, ...], env: str) -> None:
-    """Returns are compared as they are and, where the ends of the scale are known, normalised; nobody is refused."""
+    """Returns are compared as they are and, where the ends of the scale are known, normalised; none is refused."""
     lines = ["entry,host,arm,condition,episode,severity,return,success"]
     for host in ("sinks", *others):
         for cell, value in (("none,clean", 9.0), ("none,noise", 3.0), ("sleep,clean", 9.0), ("sleep,noise", 8.0)):
@@ -473,7 +495,7 @@ def test_find_untrained_are_flagged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("0,h,none,clean,2,0,nan,", "line 4, host h: return: expected a finite number, got 'nan'"),
         ("0,h,none,clean,2,0,,", "line 4, host h: return: expected a finite number, got ''"),
@@ -481,11 +503,11 @@ def test_find_untrained_are_flagged(tmp_path: Path) -> None:
         ("0,h,none,clean,1,0,9,", "line 4, host h: expected each episode once, got that of line 3 again"),
     ],
 )
-def test_damaged_episodes_of_a_study_are_named(tmp_path: Path, line: str, said: str) -> None:
+def test_damaged_episodes_of_a_study_are_named(tmp_path: Path, line: str, message: str) -> None:
     lines = ["entry,host,arm,condition,episode,severity,return,success"]
     lines += [f"0,h,none,clean,{episode},0,9," for episode in range(2)]
     write_study(tmp_path, [*lines, line], ["h"], {"h": "H"})
-    with pytest.raises(StorageFault, match=said):
+    with pytest.raises(StorageFault, match=message):
         read_results(tmp_path)
 
 
@@ -505,16 +527,16 @@ def test_hosts_are_small_and_can_be_trained_again(name: str) -> None:
         return
     for sweep, combinations in (read_sweep(path) for path in sorted(HOSTS.glob("*.yml"))):
         for one in combinations:
-            told = one.training
+            training = one.training
             if (
-                (told.algo, told.env, told.agent) == (run.spec.algo, run.spec.env, run.spec.agent)
-                and told.env_kwargs.items() <= run.spec.env_kwargs.items()
-                and all(run.spec.hyperparams.get(key) == value for key, value in told.params.items())
+                (training.algo, training.env, training.agent) == (run.spec.algo, run.spec.env, run.spec.agent)
+                and training.env_kwargs.items() <= run.spec.env_kwargs.items()
+                and all(run.spec.hyperparams.get(key) == value for key, value in training.params.items())
             ):
-                if told.homeostasis_in_training != (run.spec.homeostasis_in_training or "none"):
+                if training.homeostasis_in_training != (run.spec.homeostasis_in_training or "none"):
                     continue
                 assert run.spec.seed in sweep.seeds
-                assert told.n_timesteps in (None, run.spec.planned)
+                assert training.n_timesteps in (None, run.spec.planned)
                 return
     raise AssertionError(f"{name}: no sweep in {HOSTS} trains it")
 

@@ -86,10 +86,10 @@ def _write_html(args: Report, runs: list[Run], out: Path, conditions: list[str] 
 
     if out.is_dir():
         raise UsageError(f"--out {out}: expected a file's name, found a folder; give another name")
-    given = _load_suite(args.suite) if args.suite and Path(args.suite).suffix in (".yaml", ".yml") else None
-    data = collect(runs, suite=args.suite if given is None else given.name, conditions=conditions)
+    suite_file = _load_suite(args.suite) if args.suite and Path(args.suite).suffix in (".yaml", ".yml") else None
+    data = collect(runs, suite=args.suite if suite_file is None else suite_file.name, conditions=conditions)
     missing = _load_packages(data, args.gym_packages) if args.play else {}
-    suites = dict(_suites(data, given))
+    suites = dict(_suites(data, suite_file))
     damages = {key: _describe_damages(suite) for key, suite in suites.items()}
     lost = [f"package {name!r} is missing: {printable(why, 300)}" for name, why in missing.items()]
     episodes, skipped, failed = _play_episodes(args, data, suites, damages) if args.play else ([], [], [])
@@ -163,7 +163,7 @@ def _load_suite(name: str) -> Suite:
     return load_suite(name)
 
 
-def _suites(data: ReportData, given: Suite | None) -> Iterator[tuple[str, Suite]]:
+def _suites(data: ReportData, suite_file: Suite | None) -> Iterator[tuple[str, Suite]]:
     """Yield the suites of the evaluations by content hash, where they are available."""
     from homeo_rl.degradations.suites import rebuilt, suite_names
 
@@ -175,8 +175,8 @@ def _suites(data: ReportData, given: Suite | None) -> Iterator[tuple[str, Suite]
             # A degradation may belong to a package that is not installed here.
             with suppress(HomeoError, TypeError, ValueError):
                 suite = rebuilt(name, int(document.get("suite_version", 0)), conditions, where=f"suite {name}")
-        elif given is not None and given.name == name:
-            suite = given
+        elif suite_file is not None and suite_file.name == name:
+            suite = suite_file
         elif name in suite_names():
             suite = _load_suite(name)
         if suite is not None and suite.hash == digest:

@@ -51,7 +51,7 @@ class PageContext:
         """Return what is known of the conditions of a comparison, by label."""
         return self.suites.get(comparison.suite_hash, {})
 
-    def delayed_damages(self, comparison: Comparison) -> dict[str, Damage]:
+    def late_damages(self, comparison: Comparison) -> dict[str, Damage]:
         """Return the conditions whose damage begins inside an episode, by label."""
         known = self.damages(comparison)
         return {label: known[label] for label in comparison.labels if label in known and known[label].onset > 0}

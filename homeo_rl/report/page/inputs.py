@@ -13,7 +13,7 @@ class RecordedEpisode(Protocol):
     """One episode that was played for the page, as `homeo_rl.evaluation.recorded_episode` records it.
 
     ``rates`` are spikes of a neuron per spike step, [decisions, N] of each spiking layer; ``rewards`` [decisions];
-    ``observations`` [decisions, D]; ``frames`` pictures [H, W, 3], ``pause`` milliseconds apart; ``missing`` is the
+    ``frames`` pictures [H, W, 3], ``pause`` milliseconds apart; ``missing`` is the
     reason why there are no frames.
     """
 
@@ -31,8 +31,6 @@ class RecordedEpisode(Protocol):
     def rates(self) -> Sequence[np.ndarray]: ...  # noqa: D102
     @property
     def rewards(self) -> np.ndarray: ...  # noqa: D102
-    @property
-    def observations(self) -> np.ndarray: ...  # noqa: D102
     @property
     def frames(self) -> Sequence[np.ndarray]: ...  # noqa: D102
     @property

@@ -55,15 +55,13 @@ class Dot:
     high: float | None = None
     name: str = ""
     tip: str = ""
-    hollow: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A thin line across the sheet at ``x`` or at ``y``, with a name."""
+    """A thin vertical line across the sheet, with a name."""
 
-    x: float | None = None
-    y: float | None = None
+    x: float
     name: str = ""
 
 
@@ -108,7 +106,6 @@ class Mark:
     colour: int
     name: str
     tip: str
-    hollow: bool
     anchor: str
 
 
@@ -134,7 +131,7 @@ class Sheet:
     lines: list[tuple[str, int, str, str]] = field(default_factory=list)
     hits: list[tuple[float, float, str]] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
-    rules: list[tuple[float | None, float | None, str]] = field(default_factory=list)
+    rules: list[tuple[float, str]] = field(default_factory=list)
 
 
 def draw(chart: Chart, width: int, height: int, kind: str) -> Sheet:
@@ -143,7 +140,6 @@ def draw(chart: Chart, width: int, height: int, kind: str) -> Sheet:
     ys = [y for line in chart.lines for _, y in line.points] + [dot.y for dot in chart.dots]
     ys += [y for line in chart.lines for y in (*line.low, *line.high)]
     ys += [y for dot in chart.dots for y in (dot.low, dot.high) if y is not None]
-    ys += [rule.y for rule in chart.rules if rule.y is not None]
     x_low, x_high = chart.x_range or span(xs, 0.12 if chart.dots else 0.0, log=chart.x_log)
     y_low, y_high = chart.y_range or span(ys, 0.06)
     left, right, top, bottom = LEFT, width - RIGHT, TOP, height - BOTTOM
@@ -167,9 +163,7 @@ def draw(chart: Chart, width: int, height: int, kind: str) -> Sheet:
         sheet.lines.append((path(points), line.colour % _COLOURS, look, line.label))
         sheet.hits.extend((a, b, tip) for (a, b), tip in zip(points, line.tips, strict=False))
     sheet.marks.extend(_marks(chart.dots, x, y))
-    for rule in chart.rules:
-        position = None if rule.x is None else x(rule.x)
-        sheet.rules.append((position, None if rule.y is None else y(rule.y), rule.name))
+    sheet.rules.extend((x(rule.x), rule.name) for rule in chart.rules)
     return sheet
 
 
@@ -190,7 +184,7 @@ def _marks(dots: Sequence[Dot], x: Scale, y: Scale) -> list[Mark]:
         low, high = (dot.y if end is None else end for end in (dot.low, dot.high))
         marks.append(
             Mark(x=column, y=height, y0=y(low), y1=y(high), text=round(text + 4, 1), colour=dot.colour % _COLOURS,
-                 name=dot.name, tip=dot.tip, hollow=dot.hollow, anchor="end" if is_left else "start")
+                 name=dot.name, tip=dot.tip, anchor="end" if is_left else "start")
         )  # fmt: skip
     return marks
 

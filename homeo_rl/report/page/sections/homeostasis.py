@@ -23,7 +23,7 @@ def homeostasis(context: PageContext) -> Section | None:
     """
     blocks = []
     for comparison in context.data.comparisons:
-        delayed = context.delayed_damages(comparison)
+        delayed = context.late_damages(comparison)
         drifts = {
             label: _largest_drift(context, comparison, label) for label in comparison.labels if label not in delayed
         }

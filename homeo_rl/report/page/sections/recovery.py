@@ -25,7 +25,7 @@ def recovery(context: PageContext) -> Section | None:
     """
     blocks = []
     for comparison in context.data.comparisons:
-        delayed = context.delayed_damages(comparison)
+        delayed = context.late_damages(comparison)
         if not delayed:
             continue
         parts = [trace_charts(context, comparison, tag, delayed) for tag in reversed(FIGURES)]

@@ -52,8 +52,7 @@ def trajectories(context: PageContext) -> Section | None:
         ]  # fmt: skip
         maps, note = _maps(comparison)
         if tables or maps:
-            arms = len(comparison.arms)
-            blocks.append({"name": comparison.name, "maps": maps, "arms": arms, "note": note, "tables": tables})
+            blocks.append({"name": comparison.name, "maps": maps, "note": note, "tables": tables})
     how = (
         "Each line is the path of one episode, coloured by its outcome; a cross marks a collision or a timeout. All "
         "arms share the same routes; arms and conditions with identical trajectories share a map."
