@@ -2,16 +2,7 @@
 
 from homeo_rl.report.page.episode_requests import EpisodeRequest, request_episodes
 from homeo_rl.report.page.inputs import Damage, RecordedEpisode
-from homeo_rl.report.page.page import Page, write_page
+from homeo_rl.report.page.page import write_page
 from homeo_rl.report.page.report_data import ReportData, collect
 
-__all__ = [
-    "Damage",
-    "EpisodeRequest",
-    "Page",
-    "RecordedEpisode",
-    "ReportData",
-    "collect",
-    "request_episodes",
-    "write_page",
-]
+__all__ = ["Damage", "EpisodeRequest", "RecordedEpisode", "ReportData", "collect", "request_episodes", "write_page"]

@@ -17,7 +17,7 @@ from homeo_rl.report.page.inputs import RecordedEpisode
 from homeo_rl.report.page.report_data import ReportData
 
 INK = (125, 103, 190)
-"""Colour of spikes, visible on white and on black; its opacity is the share of steps in which the neuron fired."""
+"""Colour of spikes, visible on white and on black; its opacity grows with the rate of the neuron."""
 
 _BINS = 20
 _SILENT = 1e-3  # spikes per step, below which a neuron counts as silent
@@ -61,9 +61,9 @@ def spikes(context: PageContext) -> Section | None:
             }
         )
     how = (
-        "Spike raster: one row per neuron, one column per decision; opacity is the share of the decision's steps in "
-        "which the neuron fired. The condition is the one in which an arm gains most over none. Histograms: number of "
-        "a layer's neurons by mean rate over the episode, one line per arm."
+        "Spike raster: one row per neuron, one column per decision; the more opaque, the larger the share of the "
+        "decision's steps in which the neuron fired. The condition is the one in which an arm gains most over none. "
+        "Histograms: number of a layer's neurons by mean rate over the episode, one line per arm."
     )
     return block_section("spikes", "Spikes of one episode", how, "spikes.html.j2", blocks)
 

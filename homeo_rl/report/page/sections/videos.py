@@ -41,8 +41,8 @@ def videos(context: PageContext) -> Section | None:
         if clips or missing:
             blocks.append({"name": run, "videos": clips, "missing": missing})
     how = (
-        "The first episode of the evaluation (a clean one without an evaluation), in real time. Arms under the same "
-        "damage share the initial state and the damage draw."
+        "The first episode of the evaluation (a clean one without an evaluation), at the environment's own pace. Arms "
+        "under the same damage share the initial state and the damage draw."
     )
     return block_section("videos", "Videos of episodes", how, "videos.html.j2", blocks)
 
