@@ -86,9 +86,9 @@ def print_doubt(env: str, returns: Sequence[float]) -> None:
     if baseline is None or not returns:
         return
     mean = sum(returns) / len(returns)
-    if baseline.normalised(mean) < TRAINED:
+    if baseline.normalise(mean) < TRAINED:
         print_hint(
-            f"note: return {mean:,.1f} is {baseline.normalised(mean):.2f} of the way from random to the best known "
+            f"note: return {mean:,.1f} is {baseline.normalise(mean):.2f} of the way from random to the best known "
             f"return ({baseline.stated()}); the policy counts as untrained, train longer"
         )
 

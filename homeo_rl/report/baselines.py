@@ -1,7 +1,6 @@
-"""Stated ends of an environment's scale of returns: acting at random, and the best return that is known.
+"""The scale of an environment's returns: from acting at random (0) to the best known return (1).
 
-A return divided by the clean return says nothing where the clean policy was not trained, and is not defined where
-returns are negative. Between two stated ends it is: 0 is acting at random, 1 the best known return.
+Normalised returns replace retention where the clean policy was not trained, or where returns are negative.
 """
 
 from __future__ import annotations
@@ -19,31 +18,31 @@ TRAINED = 0.25
 """A clean policy below this share of the way from random to the best known return counts as untrained."""
 
 WIDEST = 1.0
-"""A clean return whose 95 % interval is wider than this share of it (of what it is above random, where that is known)
-is too uncertain to divide by."""
+"""A clean return is too uncertain a divisor if its 95 % interval is wider than this share of it (of its distance to
+random, where that is known)."""
 
 
 @pydantic.with_config(pydantic.ConfigDict(extra="forbid", allow_inf_nan=False))
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """Ends of the scale of one environment's returns.
+    """Ends of the scale of an environment's returns.
 
     Attributes:
         random: mean return of uniformly drawn actions.
-        best: best return that is known.
-        source: where that is from.
+        best: best known return.
+        source: of the best return.
     """
 
     random: float
     best: float
     source: str
 
-    def normalised(self, total: float) -> float:
-        """Return where a return lies between random (0) and best (1)."""
+    def normalise(self, total: float) -> float:
+        """Return a return on the scale from random (0) to best (1)."""
         return (total - self.random) / (self.best - self.random)
 
-    def stated(self) -> str:
-        """Return both ends in words."""
+    def describe(self) -> str:
+        """Return both ends as text."""
         return f"random {self.random:,g}, best {self.best:,g} ({self.source})"
 
 
@@ -54,12 +53,12 @@ def _baselines() -> dict[str, Baseline]:
 
 
 def baseline_of(env: str) -> Baseline | None:
-    """Return the ends of an environment's scale; None where they are not known."""
+    """Return the scale of an environment, or None."""
     return _baselines().get(env)
 
 
 def doubt(mean: float, low: float, high: float, baseline: Baseline | None) -> str:
-    """Return why a policy does not count as trained; "" where it does, or nothing is known against it.
+    """Return why a policy does not count as trained; "" where it does, or where that cannot be judged.
 
     Args:
         mean: of its clean returns.
@@ -68,10 +67,10 @@ def doubt(mean: float, low: float, high: float, baseline: Baseline | None) -> st
         baseline: ends of the scale; without it, returns that are not positive cannot be judged.
     """
     clean, *ends = (significant(value, 4, ",") for value in (mean, low, high))
-    if baseline is not None and (share := baseline.normalised(mean)) < TRAINED:
+    if baseline is not None and (share := baseline.normalise(mean)) < TRAINED:
         return (
             f"the clean return {clean} is {fixed(share, 2)} of the way from random to the best known return, less than "
-            f"{TRAINED:g} ({baseline.stated()})"
+            f"{TRAINED:g} ({baseline.describe()})"
         )
     if baseline is None and mean <= 0.0:
         return ""

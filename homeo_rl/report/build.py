@@ -1,10 +1,11 @@
-"""Build the report of evaluations: a Markdown page and a picture, beside the scores."""
+"""Build the report of evaluations: a Markdown page and pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from homeo_rl.errors import UsageError
 from homeo_rl.report.baselines import Baseline, baseline_of
@@ -25,15 +26,15 @@ from homeo_rl.storage import bundle
 
 @dataclass(frozen=True)
 class Report:
-    """What was built.
+    """The result of `build`.
 
     Attributes:
         page: report.md.
         picture: returns.png.
-        paths: the picture of where the robots drove, None where nothing drove.
+        paths: picture of the trajectories of navigation episodes, None without any.
         cells: every arm under every condition.
         differences: to the reference arm.
-        notes: sentences on what was left out, what was joined that differs, and what the figures cannot say.
+        notes: sentences on what was left out, in which respects joined runs differ, and the limits of the figures.
     """
 
     page: Path
@@ -50,9 +51,9 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
     Paths are drawn for the first run.
 
     Args:
-        folders: evaluation folders; several runs (training seeds) are joined, each a stratum of its own. A copy of a
-            run counts once.
-        out: a folder, which is made where it is not there.
+        folders: evaluation folders; several runs (training seeds) are joined, each as a stratum. A copy of a run counts
+            once.
+        out: a folder, created if it does not exist.
         conditions: labels that the paired comparison is restricted to.
 
     Raises:
@@ -70,9 +71,9 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
         if label not in labels:
             raise UsageError(f"--conditions: expected some of {', '.join(sorted(labels))}, got {label!r}")
     baseline = baseline_of(evaluations[0].environment)
-    found = cells(rows, baseline)
-    compared = differences(rows, conditions=conditions, measures=measures_of(found, baseline), baseline=baseline)
-    notes += [*_joined(evaluations), *_scale(found, baseline)]
+    table = cells(rows, baseline)
+    compared = differences(rows, conditions=conditions, measures=measures_of(table, baseline), baseline=baseline)
+    notes += [*_differences_of_runs(evaluations), *_scale_note(table, baseline)]
     document = evaluations[0].document
     title = (
         f"{', '.join(dict.fromkeys(row.run for row in rows))}: suite {document['suite']} "
@@ -84,13 +85,14 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
     except OSError as error:
         raise UsageError(f"--out {out}: cannot be made ({error.strerror}); choose another folder") from None
     picture, page = out / "returns.png", out / "report.md"
-    draw_returns(found, picture, title=title)
+    draw_returns(table, picture, title=title)
     paths = None
     if (evaluations[0].folder / "paths.json").exists():
         paths = out / "paths.png"
         draw_paths(bundle.read_json(evaluations[0].folder / "paths.json"), paths, title=title)
-    bundle.replace(page, _page(title, evaluations, found, compared, notes, paths).encode())
-    return Report(page, picture, paths, tuple(found), tuple(compared), tuple(notes))
+    report = Report(page, picture, paths, tuple(table), tuple(compared), tuple(notes))
+    bundle.replace(page, _page(title, [evaluation.document for evaluation in evaluations], report).encode())
+    return report
 
 
 _MEASURES = {
@@ -99,8 +101,8 @@ _MEASURES = {
 }
 
 
-def _joined(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Return a sentence on each thing in which joined runs differ and which their table does not show."""
+def _differences_of_runs(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return a sentence on each respect in which joined runs differ and which their table does not show."""
     arms = [{row.arm for row in evaluation.rows} for evaluation in evaluations]
     partial = [arm for arm in dict.fromkeys(a for known in arms for a in known) if not all(arm in k for k in arms)]
     notes = [
@@ -114,10 +116,10 @@ def _joined(evaluations: Sequence[Evaluation]) -> list[str]:
     return notes
 
 
-def _scale(found: Sequence[Cell], baseline: Baseline | None) -> list[str]:
-    """Return a sentence on why shares of the clean return are not told, and on what returns are measured by instead."""
-    untrained = next((cell for cell in found if cell.untrained), None)
-    clean = min((cell for cell in found if cell.severity == 0.0), key=lambda cell: cell.arm != REFERENCE, default=None)
+def _scale_note(table: Sequence[Cell], baseline: Baseline | None) -> list[str]:
+    """Return a sentence on why retention is not reported, and on the scale of returns that replaces it."""
+    untrained = next((cell for cell in table if cell.untrained), None)
+    clean = min((cell for cell in table if cell.severity == 0.0), key=lambda cell: cell.arm != REFERENCE, default=None)
     if untrained is not None:
         lead = f"Not trained: {untrained.reason}. Retention would mislead and is not shown;"
     elif clean is not None and clean.retention is None:
@@ -126,94 +128,92 @@ def _scale(found: Sequence[Cell], baseline: Baseline | None) -> list[str]:
         return []
     if baseline is None:
         return [f"{lead} returns are compared as they are: no random and best return of this environment are known."]
-    ends = "" if baseline.stated() in lead else f": {baseline.stated()}"
+    ends = "" if baseline.describe() in lead else f": {baseline.describe()}"
     return [f"{lead} returns are compared as they are and normalised (n is 0 at random, 1 at best){ends}."]
 
 
-def _page(
-    title: str,
-    evaluations: Sequence[Evaluation],
-    found: Sequence[Cell],
-    compared: Sequence[Difference],
-    notes: Sequence[str],
-    paths: Path | None,
-) -> str:
-    documents = [evaluation.document for evaluation in evaluations]
+def _page(title: str, documents: Sequence[dict[str, Any]], report: Report) -> str:
     episodes, seeds = (
         ", ".join(dict.fromkeys(str(document[key]) for document in documents)) for key in ("episodes", "seed")
-    )
-    names = dict.fromkeys(name for document in documents for name in document["versions"])
-    versions = ", ".join(
-        f"{name} {' and '.join(dict.fromkeys(str(d['versions'][name]) for d in documents if name in d['versions']))}"
-        for name in names
     )
     parts = [
         f"# {title}",
         f"{episodes} episodes a cell, seed {seeds}; the arms share episode seeds and damage draws.",
-        f"Return per episode: interquartile mean [95 % stratified bootstrap interval]; {legend_of(found)}.",
-        markdown(*cell_rows(found)),
-        *notes,
-        *_incidents(found),
+        f"Return per episode: interquartile mean [95 % stratified bootstrap interval]; {legend_of(report.cells)}.",
+        markdown(*cell_rows(report.cells)),
+        *report.notes,
+        *_incidents(report.cells),
+        *_sections(report),
+        "![returns](returns.png)",
+        f"Versions: {_versions(documents)}.",
     ]
-    if compared:
-        parts += [
-            "## Against none",
-            f"Mean difference over the damaged conditions, paired by episode. {_MEASURES.get(compared[0].what, '')}"
-            f"Conditions: {', '.join(compared[0].conditions)}.",
-            markdown(*difference_rows(compared)),
-        ]
-    header, drives = drive_rows(found)
-    if drives:
-        parts += [
-            "## Drives",
-            "Shares of the episodes (collisions with Wilson's 95 % interval); path length and time are means over the "
-            "successful ones.",
-            markdown(header, drives),
-        ]
-    header, reflexes = reflex_rows(found)
-    if reflexes:
-        parts += [
-            "## Reflex",
-            "Decisions that its specification forbids, judged by the reference machine on the events that were seen.",
-            markdown(header, reflexes),
-        ]
-    if paths is not None:
-        parts.append(f"![paths]({paths.name})")
-    homeostasis = [cell for cell in found if cell.rate_deviation is not None]
-    if homeostasis:
-        parts += [
-            "## Homeostasis",
-            "Mean firing rate and mean distance of a neuron's rate from the calibrated one, over the neurons of all "
-            "layers together; weight drift at the end, norm of the change over norm of the trained weights of all "
-            "layers together.",
-            markdown(
-                ["arm", "condition", "firing rate", "rate deviation", "weight drift"],
-                [
-                    [
-                        c.arm,
-                        c.label,
-                        *(fixed(v, 4) for v in (c.firing_rate, c.rate_deviation, c.weight_drift) if v is not None),
-                    ]
-                    for c in homeostasis
-                ],
-            ),
-        ]
-    parts += ["![returns](returns.png)", f"Versions: {versions}."]
     return "\n\n".join(parts) + "\n"
 
 
-def _incidents(found: Sequence[Cell]) -> list[str]:
+def _sections(report: Report) -> list[str]:
+    """Return title, explanation and table of each section that has rows, and the picture of paths."""
+    compared = report.differences
+    against = (
+        f"Mean difference over the damaged conditions, paired by episode. {_MEASURES.get(compared[0].what, '')}"
+        f"Conditions: {', '.join(compared[0].conditions)}."
+        if compared
+        else ""
+    )
+    navigation = (
+        "Shares of the episodes (collisions with Wilson's 95 % interval); path length and time are means over the "
+        "successful ones."
+    )
+    reflex = "Decisions that its specification forbids, judged by the reference machine on the observed events."
+    parts = [
+        *_section("Against none", against, difference_rows(compared)),
+        *_section("Navigation episodes", navigation, drive_rows(report.cells)),
+        *_section("Reflex", reflex, reflex_rows(report.cells)),
+    ]
+    if report.paths is not None:
+        parts.append(f"![paths]({report.paths.name})")
+    homeostasis = (
+        "Mean firing rate and mean distance of a neuron's rate from the calibrated one, over the neurons of all "
+        "layers together; weight drift at the end, norm of the change over norm of the trained weights of all "
+        "layers together."
+    )
+    return parts + _section("Homeostasis", homeostasis, _homeostasis_rows(report.cells))
+
+
+def _section(title: str, text: str, table: tuple[list[str], list[list[str]]]) -> list[str]:
+    header, rows = table
+    return [f"## {title}", text, markdown(header, rows)] if rows else []
+
+
+def _homeostasis_rows(table: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for cell in table:
+        if cell.rate_deviation is not None:
+            figures = (cell.firing_rate, cell.rate_deviation, cell.weight_drift)
+            rows.append([cell.arm, cell.label, *(fixed(value, 4) for value in figures if value is not None)])
+    return ["arm", "condition", "firing rate", "rate deviation", "weight drift"], rows
+
+
+def _versions(documents: Sequence[dict[str, Any]]) -> str:
+    by_package: dict[str, dict[str, None]] = {}
+    for document in documents:
+        for name, version in document["versions"].items():
+            by_package.setdefault(name, {})[str(version)] = None
+    return ", ".join(f"{name} {' and '.join(versions)}" for name, versions in by_package.items())
+
+
+def _incidents(table: Sequence[Cell]) -> list[str]:
     """Return a line on unstable simulations and one on adaptations that were rolled back, where there were any."""
     lines = []
-    unstable = [(f"{cell.arm} {cell.label}", cell.unstable) for cell in found if cell.unstable]
-    if unstable:
-        cells = ", ".join(f"{name} {count}" for name, count in unstable)
+    if unstable := sum(cell.unstable or 0 for cell in table):
         lines.append(
-            f"Unstable simulations: {sum(count for _, count in unstable)} of {sum(c.episodes for c in found)} episodes "
-            f"ended where MuJoCo gave the simulation up, with the return they had until then ({cells})."
+            f"Unstable simulations: {unstable} of {sum(cell.episodes for cell in table)} episodes "
+            "ended where MuJoCo gave the simulation up, with the return they had until then "
+            f"({_counts(table, 'unstable')})."
         )
-    rolled_back = [(f"{cell.arm} {cell.label}", cell.rolled_back) for cell in found if cell.rolled_back]
-    if rolled_back:
-        cells = ", ".join(f"{name} {count}" for name, count in rolled_back)
-        lines.append(f"Adaptations that went wrong and were started again: {cells}.")
+    if counts := _counts(table, "rolled_back"):
+        lines.append(f"Adaptations that went wrong and were started again: {counts}.")
     return lines
+
+
+def _counts(table: Sequence[Cell], figure: str) -> str:
+    return ", ".join(f"{cell.arm} {cell.label} {count}" for cell in table if (count := getattr(cell, figure)))

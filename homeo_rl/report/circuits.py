@@ -14,7 +14,7 @@ from matplotlib.path import Path as Curve
 
 from homeo_rl.compiler.circuit import CLOCK
 from homeo_rl.compiler.lowering import SpikingCircuit
-from homeo_rl.report.circuit_layout import Edge, Layout, laid_out
+from homeo_rl.report.circuit_layout import Edge, Layout, lay_out
 from homeo_rl.report.graph_style import (
     EXCITES,
     GREY,
@@ -35,21 +35,21 @@ _BELOW = 0.5  # inches
 def draw_graph(circuit: SpikingCircuit, path: Path, *, title: str) -> Path:
     """Draw the neurons in columns by depth, with inputs at the left and outputs at the right.
 
-    Synapses of one pair share an edge. Arrow heads excite, bars inhibit; an edge that does both has both, the stronger
-    at its tip. Up to 40 neurons and 150 edges, each edge tells its weights and delays: "+2 @0, -1.75 @1" is a weight of
-    2 without delay and one of -1.75 a step later. Larger networks have thin edges without labels, which show the
-    stronger sign only, and short names.
+    Synapses of one pair share an edge. Arrow heads excite, bars inhibit; an edge with both signs has both, the stronger
+    at its tip. Up to 40 neurons and 150 edges, labels state weights and delays: "+2 @0, -1.75 @1" is a weight of 2
+    without delay and one of -1.75 a step later. Larger networks have thin edges of the stronger sign without labels,
+    and short names.
 
     Args:
         circuit: the network.
-        path: where the picture goes; its suffix is one of `sheets.SUFFIXES`.
+        path: the picture; its suffix is one of `graph_style.SUFFIXES`.
         title: a line above it.
 
     Raises:
         UsageError: another suffix; nothing is written.
     """
     check_suffix(path)
-    layout = laid_out(circuit)
+    layout = lay_out(circuit)
     strengths = [abs(float(s.weight)) for s in circuit.synapses] or [0.0]
     how = f"width of a line: weight, {min(strengths):.4g} to {max(strengths):.4g}"
     if layout.detailed:
@@ -68,14 +68,14 @@ def draw_graph(circuit: SpikingCircuit, path: Path, *, title: str) -> Path:
 def _draw_edges(axes: Axes, layout: Layout) -> None:
     """Draw lines, heads and labels."""
     size, thick = (0.085, 1.0) if layout.detailed else (0.007 * layout.font, 0.35)
-    most = max((abs(s.weight) for them in layout.wires.values() for s in them), default=1)
+    most = max((abs(s.weight) for wire in layout.wires.values() for s in wire), default=1)
     curves, colours, widths = list[Curve](), list[str](), list[float]()
     heads, fills = list[np.ndarray](), list[str]()
     for (pre, post), way in layout.ways.items():
-        them = layout.wires.get((pre, post), [])
-        strongest = max(them, key=lambda s: (abs(s.weight), -s.delay), default=None)
+        wire = layout.wires.get((pre, post), [])
+        strongest = max(wire, key=lambda s: (abs(s.weight), -s.delay), default=None)
         colour = OUT if strongest is None else EXCITES if strongest.weight > 0 else INHIBITS
-        signs = sorted({s.weight > 0 for s in them}, reverse=colour == EXCITES)  # the stronger first
+        signs = sorted({s.weight > 0 for s in wire}, reverse=colour == EXCITES)  # the stronger first
         tip, along = _tip(layout, pre, post)
         end = tip
         for excites in signs if layout.detailed else signs[:1]:
@@ -92,7 +92,7 @@ def _draw_edges(axes: Axes, layout: Layout) -> None:
         look["bbox"] = {"facecolor": "w", "edgecolor": "none", "pad": 0.3}  # the line passes behind
         if layout.detailed and pre == post:
             write(axes, tip[0] + 0.1, tip[1] - 0.31, layout.labels[pre, post], ha="center", va="bottom", **look)
-        elif layout.detailed and them:
+        elif layout.detailed and wire:
             write(axes, end[0] - 0.06, end[1], layout.labels[pre, post], ha="right", **look)
     alpha = (0.9, 1.0) if layout.detailed else (0.35, 0.6)
     lines = PathCollection(curves, facecolors="none", edgecolors=colours, linewidths=widths, alpha=alpha[0], zorder=1)
@@ -101,7 +101,7 @@ def _draw_edges(axes: Axes, layout: Layout) -> None:
 
 
 def _tip(layout: Layout, pre: int, post: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where an edge ends and its direction there: to the right; loops come down, or leftwards in crowds."""
+    """Return the end of an edge and its direction there: to the right; loops downwards, in large networks leftwards."""
     left, right, y = layout.left[layout.rank[post]], layout.right[layout.rank[post]], layout.y[post]
     if pre != post:
         return np.array([left, layout.ports[pre, post]]), np.array([1.0, 0.0])
@@ -117,7 +117,7 @@ def _loop(tip: np.ndarray, end: np.ndarray, along: np.ndarray) -> Curve:
 
 
 def _line(layout: Layout, edge: Edge, way: list[int], end: np.ndarray) -> Curve:
-    """Return an edge's line to ``end``: level wherever it leaves, passes or enters a column."""
+    """Return an edge's line to ``end``, horizontal wherever it leaves, passes or enters a column."""
     (pre, post), y = edge, layout.y
     a, b = layout.rank[pre], layout.rank[post]
     points, codes = list[tuple[float, float]](), [int(Curve.MOVETO)]

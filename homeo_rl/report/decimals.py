@@ -1,4 +1,4 @@
-"""Decimals of a figure that do not depend on the processor.
+"""Decimals of figures that do not depend on the processor.
 
 Sums differ in their last bits from one processor to another, because vector units add in another order. Where a figure
 lies exactly between two decimals, as shares of few episodes often do, such a bit decides how it is rounded.
@@ -13,7 +13,7 @@ _DIGITS = 12
 """Significant digits that a sum of a few thousand float64 numbers has on every processor."""
 
 _ZERO = 1e-13
-"""Below it, a difference of figures around 1 is nothing but rounding errors, and so is its sign."""
+"""Below it, a difference of figures around 1 is a rounding error."""
 
 
 def stable(value: float) -> Decimal:
@@ -21,7 +21,7 @@ def stable(value: float) -> Decimal:
     return Decimal(f"{value if abs(value) >= _ZERO else 0.0:.{_DIGITS - 1}e}")
 
 
-def fixed(value: float, decimals: int, form: str = "") -> str:
+def fixed(value: float, decimals: int, form: str = "") -> str:  # words: keep
     """Return ``value`` with so many ``decimals``, the same on every processor; ties are rounded away from zero.
 
     Args:

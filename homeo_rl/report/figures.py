@@ -1,11 +1,13 @@
-"""Robustness as a picture: one panel of returns, one line an arm and condition, intervals drawn."""
+"""Pictures of returns with intervals, and of neurons' rates."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -13,7 +15,17 @@ from homeo_rl.report.colours import COLOURS, colours
 from homeo_rl.report.statistics import Cell
 
 DISTANCE = "distance: |rate - remembered rate| of single observations, mean over observations and neurons"
-"""What `homeo_rl.snn.replay.Replay.errors` measures, in the words of every table and picture that shows it."""
+"""The definition of `homeo_rl.snn.replay.Replay.errors` for all tables and pictures."""
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure without a window and its panels without their upper and right frames; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, panels
 
 
 def draw_returns(cells: Sequence[Cell], path: Path, *, title: str) -> None:
@@ -21,41 +33,28 @@ def draw_returns(cells: Sequence[Cell], path: Path, *, title: str) -> None:
 
     Args:
         cells: the cells of an evaluation.
-        path: where the picture goes.
+        path: the picture.
         title: a line above it.
     """
     arms = list(dict.fromkeys(cell.arm for cell in cells))
     labels = list(dict.fromkeys(cell.label for cell in cells))
     step = 0.8 / max(len(arms), 1)
-    coloured = colours(arms)
-    figure = Figure(figsize=(8.0, 1.6 + len(labels) * (0.22 + 0.13 * len(arms))), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for place, arm in enumerate(arms):
-        colour = coloured[arm]
-        mine = [cell for cell in cells if cell.arm == arm]
-        height = [labels.index(cell.label) + (place - (len(arms) - 1) / 2) * step for cell in mine]
-        middle = [cell.iqm for cell in mine]
-        axes.hlines(
-            height,
-            [c.ci_low for c in mine],
-            [c.ci_high for c in mine],
-            color=colour,
-            linewidth=2.2,
-            alpha=0.55,
-        )
-        axes.plot(middle, height, "o", color=colour, markersize=5.5, label=arm)
-        clean = next((cell.iqm for cell in mine if cell.severity == 0.0), None)
-        if clean is not None and place == 0:
+    figure, (axes,) = new_figure(8.0, 1.6 + len(labels) * (0.22 + 0.13 * len(arms)))
+    for index, (arm, colour) in enumerate(colours(arms).items()):
+        row = [cell for cell in cells if cell.arm == arm]
+        height = [labels.index(cell.label) + (index - (len(arms) - 1) / 2) * step for cell in row]
+        low, high = [cell.ci_low for cell in row], [cell.ci_high for cell in row]
+        axes.hlines(height, low, high, color=colour, linewidth=2.2, alpha=0.55)
+        axes.plot([cell.iqm for cell in row], height, "o", color=colour, markersize=5.5, label=arm)
+        clean = next((cell.iqm for cell in row if cell.severity == 0.0), None)
+        if clean is not None and index == 0:
             axes.axvline(clean, color=colour, linewidth=0.8, linestyle=":", zorder=0)
-    for row in range(1, len(labels)):
-        axes.axhline(row - 0.5, color="0.92", linewidth=0.8, zorder=0)
+    for boundary in range(1, len(labels)):
+        axes.axhline(boundary - 0.5, color="0.92", linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlabel("return per episode: interquartile mean, 95 % bootstrap interval")
     axes.set_title(title, loc="left", fontsize=10)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
     figure.legend(loc="outside lower center", ncols=min(len(arms), 4), frameon=False)
     figure.savefig(path, dpi=130)
 
@@ -68,41 +67,37 @@ def draw_neurons(
     *,
     title: str,
 ) -> Path:
-    """Draw every neuron's mean rate against the remembered one, a panel a layer, and write a picture.
+    """Draw every neuron's mean rate against the recorded one, a panel for each layer, and write a picture.
 
     Args:
-        remembered: rates [N] of each layer when it was healthy.
+        remembered: reference rates [N] of each layer, of the undamaged network.
         now: the same of later times, by name; the last is drawn on top.
-        distances: of each later time, what `homeo_rl.snn.replay.Replay.errors` says of each layer. The points are means
-            over all observations and may lie nearer to the line than this.
-        path: where the picture goes.
+        distances: `homeo_rl.snn.replay.Replay.errors` of each layer, at each later time. The points are means over all
+            observations and may lie nearer to the line.
+        path: the picture.
         title: a line above it.
     """
-    figure = Figure(figsize=(2.9 * len(remembered), 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    for index, (axes, wanted) in enumerate(
-        zip(np.atleast_1d(figure.subplots(1, len(remembered))), remembered, strict=True)
-    ):
-        every = np.concatenate([wanted, *(rates[index] for rates in now.values())])
+    styles = ((COLOURS[0], 0.45), (colours(["sleep"])["sleep"], 0.75))  # before and after sleep
+    figure, panels = new_figure(2.9 * len(remembered), 3.5, columns=len(remembered))
+    for layer, (axes, reference) in enumerate(zip(panels, remembered, strict=True)):
+        every = np.concatenate([reference, *(rates[layer] for rates in now.values())])
         low, high = min(0.0, float(every.min())), max(1.0, float(every.max()))
         axes.plot([low, high], [low, high], color="0.75", linewidth=0.8, zorder=0)
-        said = " to ".join(f"{layers[index]:.4f}" for layers in distances)
-        for place, (name, rates) in enumerate(now.items()):
-            style = {"markersize": 3.0, "alpha": 0.45 if place == 0 else 0.75, "markeredgewidth": 0}
-            axes.plot(
-                wanted,
-                rates[index],
-                "o",
-                color=(COLOURS[0], colours(["sleep"])["sleep"])[place % 2],  # as it is, and what sleep made of it
-                label=name if index == 0 else None,
-                **style,
-            )
-        axes.set_title(f"layer {index}: distance {said}", loc="left", fontsize=8)
+        for index, (name, rates) in enumerate(now.items()):
+            label = name if layer == 0 else None
+            alpha = styles[min(index, 1)][1]
+            look: dict[str, Any] = {
+                "color": styles[index % 2][0],
+                "alpha": alpha,
+                "markersize": 3.0,
+                "markeredgewidth": 0,
+            }
+            axes.plot(reference, rates[layer], "o", label=label, **look)
+        errors = " to ".join(f"{layers[layer]:.4f}" for layers in distances)
+        axes.set_title(f"layer {layer}: distance {errors}", loc="left", fontsize=8)
         axes.set_xlabel("remembered rate")
         axes.set_aspect("equal")
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    figure.axes[0].set_ylabel("rate now")
+    panels[0].set_ylabel("rate now")
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     figure.supxlabel(DISTANCE, fontsize=8)
     figure.legend(loc="outside upper right", ncols=len(now), frameon=False, fontsize=8)
@@ -115,25 +110,21 @@ def draw_anytime(cells: Mapping[int | None, Sequence[Cell]], path: Path, title: 
 
     Args:
         cells: those of one evaluation for every number of steps.
-        path: where the picture goes.
+        path: the picture.
         title: a line above it.
     """
     steps = sorted(step for step in cells if step is not None)
-    lines = list(dict.fromkeys((cell.arm, cell.label) for found in cells.values() for cell in found))
-    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for place, (arm, label) in enumerate(lines):
-        mine = [next(c for c in cells[step] if (c.arm, c.label) == (arm, label)) for step in steps]
-        colour = COLOURS[place % len(COLOURS)]
-        axes.fill_between(steps, [c.ci_low for c in mine], [c.ci_high for c in mine], color=colour, alpha=0.2, lw=0)
-        axes.plot(steps, [c.iqm for c in mine], "o-", color=colour, label=f"{arm}, {label}")
+    lines = dict.fromkeys((cell.arm, cell.label) for of_step in cells.values() for cell in of_step)
+    figure, (axes,) = new_figure(7.0, 3.6)
+    for index, (arm, label) in enumerate(lines):
+        line = [next(c for c in cells[step] if (c.arm, c.label) == (arm, label)) for step in steps]
+        colour = COLOURS[index % len(COLOURS)]
+        axes.fill_between(steps, [c.ci_low for c in line], [c.ci_high for c in line], color=colour, alpha=0.2, lw=0)
+        axes.plot(steps, [c.iqm for c in line], "o-", color=colour, label=f"{arm}, {label}")
     axes.set_xticks(steps)
     axes.set_xlabel("spike steps of a decision")
     axes.set_ylabel("return per episode: IQM, 95 % interval")
     axes.set_title(title, loc="left", fontsize=9)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)
     return path

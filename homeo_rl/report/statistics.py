@@ -145,7 +145,7 @@ def cells(rows: Sequence[Row], baseline: Baseline | None = None) -> list[Cell]:
                     },
                     decisions=sum(row.length for row in episodes),
                     collision_interval=_share_interval(episodes, "collision"),
-                    normalised=None if baseline is None else baseline.normalised(average),
+                    normalised=None if baseline is None else baseline.normalise(average),
                 )
             )
     reason = doubt_of(result, baseline)

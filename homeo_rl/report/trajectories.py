@@ -1,4 +1,4 @@
-"""Where the robots drove: a map for each arm and condition, every path coloured by how it ended."""
+"""Trajectories of navigation episodes: a map for each arm and condition, every path coloured by its outcome."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Polygon
 
-from homeo_rl.report.colours import OUTCOMES
+from homeo_rl.report.colours import OUTCOMES, outcome_name
 from homeo_rl.report.decimals import fixed
 
 _PANELS = 4  # side by side
@@ -24,7 +24,7 @@ def draw_paths(document: dict[str, Any], path: Path, *, title: str) -> None:
 
     Args:
         document: {"cells": [{"arm", "condition", "world", "episodes": [{"outcome", "goal", "path"}]}]}; metres.
-        path: where the picture goes.
+        path: the picture.
         title: a line above it.
     """
     cells = {(cell["arm"], cell["condition"]): cell for cell in document["cells"]}
@@ -37,18 +37,20 @@ def draw_paths(document: dict[str, Any], path: Path, *, title: str) -> None:
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
-    for place, condition in enumerate(conditions):
+    for index, condition in enumerate(conditions):
         for column, arm in enumerate(arms):
             if (arm, condition) in cells:
-                _panel(panels[place // blocks][place % blocks * len(arms) + column], cells[arm, condition])
-    keys = [Line2D([], [], color=colour, linewidth=2, label=outcome) for outcome, colour in OUTCOMES.items()]
-    keys.append(Line2D([], [], color="k", marker="x", linestyle="", label="collision, or where time ran out"))
+                _draw_panel(panels[index // blocks][index % blocks * len(arms) + column], cells[arm, condition])
+    keys = [
+        Line2D([], [], color=colour, linewidth=2, label=outcome_name(outcome)) for outcome, colour in OUTCOMES.items()
+    ]
+    keys.append(Line2D([], [], color="k", marker="x", linestyle="", label="collision or timeout"))
     figure.legend(handles=keys, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     figure.savefig(path, dpi=110)
 
 
-def _panel(axes: Axes, cell: dict[str, Any]) -> None:
+def _draw_panel(axes: Axes, cell: dict[str, Any]) -> None:
     episodes, world = cell["episodes"], cell["world"]
     ended = [episode["outcome"] for episode in episodes]
     success = fixed(100 * ended.count("success") / len(ended), 0)
@@ -66,10 +68,9 @@ def _panel(axes: Axes, cell: dict[str, Any]) -> None:
             axes.add_patch(Circle(mover["start"], mover["radius"], facecolor="0.45", edgecolor="none"))
     # Failures last: they are few and must not lie below the others.
     for outcome, colour in OUTCOMES.items():
-        mine = [episode for episode in episodes if episode["outcome"] == outcome]
-        lines = LineCollection([episode["path"] for episode in mine], colors=colour, linewidths=0.7, alpha=0.6)
-        axes.add_collection(lines)
-        if outcome != "success" and mine:
-            axes.plot(*zip(*(e["path"][-1] for e in mine), strict=True), "x", color=colour, markersize=5, mew=1.5)
+        paths = [episode["path"] for episode in episodes if episode["outcome"] == outcome]
+        axes.add_collection(LineCollection(paths, colors=colour, linewidths=0.7, alpha=0.6))
+        if outcome != "success" and paths:
+            axes.plot(*zip(*(path[-1] for path in paths), strict=True), "x", color=colour, markersize=5, mew=1.5)
     axes.set_aspect("equal")
     axes.autoscale_view()

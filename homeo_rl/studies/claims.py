@@ -1,4 +1,4 @@
-"""What a study set out to show, held against its figures."""
+"""Judgement of a study's pre-registered criteria by its figures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from homeo_rl.studies.results import (
     CLEAN,
     DAMAGED,
+    ENVIRONMENT,
     NETWORK,
-    SURROUNDINGS,
     Cell,
     Estimate,
     Results,
@@ -19,56 +19,56 @@ from homeo_rl.studies.results import (
     harms_of,
     mean_of,
 )
-from homeo_rl.studies.study import Claim
+from homeo_rl.studies.study import Claim, claim_fields
 
-KINDS = {"damaged": DAMAGED, "network": NETWORK, "surroundings": SURROUNDINGS, "clean": CLEAN}
+_KINDS = {"damaged": DAMAGED, "network": NETWORK, "environment": ENVIRONMENT, "clean": CLEAN}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, what was found, and whether it holds.
+    """A claim and its outcome.
 
     Attributes:
-        found: mean and interval of what is claimed about; of a claim of ties, of the host that comes off worst; of a
-            claim of harm, the number of cells.
-        where: that host, or the cells that are harmed.
+        value: the mean with its interval, for an equivalence that of the worst host; for harm, the number of cells.
+        where: that host, or the harmed cells.
+        holds: whether the claim is fulfilled.
     """
 
     claim: Claim
-    found: Estimate | int
+    value: Estimate | int
     where: str
     holds: bool
 
 
 def judge(results: Results) -> list[Verdict]:
-    """Return a verdict on every claim that there are cells for; their means and intervals are those of the page."""
-    claims = [Claim(**entry) for entry in results.document["study"]["claims"]]
-    return [verdict for claim in claims if (verdict := _judged(claim, results)) is not None]
+    """Return a verdict on every claim for which there are cells; means and intervals are those of the page."""
+    claims = [Claim(**claim_fields(entry)) for entry in results.document["study"]["claims"]]
+    return [verdict for claim in claims if (verdict := _judge(claim, results)) is not None]
 
 
-def _judged(claim: Claim, results: Results) -> Verdict | None:
-    mine = results.of(claim.group, claim.arm, kinds=KINDS[claim.under], among=claim.conditions)
-    if claim.kept is not None:
-        return Verdict(claim, kept := mean_of(mine), "", kept.mean >= claim.kept) if mine else None
-    if claim.harmed is not None:
-        mine = results.of(claim.group, claim.arm)
-    pairs = results.pairs(mine, claim.than)
+def _judge(claim: Claim, results: Results) -> Verdict | None:
+    cells = results.of(claim.group, claim.arm, kinds=_KINDS[claim.under], among=claim.conditions)
+    if claim.min_retention is not None:
+        return Verdict(claim, mean := mean_of(cells), "", mean.mean >= claim.min_retention) if cells else None
+    if claim.max_harmed_cells is not None:
+        cells = results.of(claim.group, claim.arm)
+    pairs = results.pairs(cells, claim.versus)
     if not pairs:
         return None
-    if claim.harmed is not None:
-        bad = [harm.cell for harm in harms_of(pairs) if harm.corrected < 0.05]
-        where = ", ".join(f"{cell.host} {cell.condition}" for cell in bad)
-        return Verdict(claim, len(bad), where, len(bad) <= claim.harmed)
-    if claim.tied is not None:
-        return _on_every_host(claim, pairs, claim.tied)
-    assert claim.gained is not None
-    found = difference_of(pairs)
-    return Verdict(claim, found, "", (found.low if claim.surely else found.mean) >= claim.gained)
+    if claim.max_harmed_cells is not None:
+        harmed = [harm.cell for harm in harms_of(pairs) if harm.corrected < 0.05]
+        where = ", ".join(f"{cell.host} {cell.condition}" for cell in harmed)
+        return Verdict(claim, len(harmed), where, len(harmed) <= claim.max_harmed_cells)
+    if claim.equivalence_margin is not None:
+        return _judge_every_host(claim, pairs, claim.equivalence_margin)
+    assert claim.min_gain is not None
+    gain = difference_of(pairs)
+    return Verdict(claim, gain, "", (gain.low if claim.require_significance else gain.mean) >= claim.min_gain)
 
 
-def _on_every_host(claim: Claim, pairs: Sequence[tuple[Cell, np.ndarray]], least: float) -> Verdict:
-    """Return the verdict of the host that comes off worst: its interval has to reach what is asked."""
+def _judge_every_host(claim: Claim, pairs: Sequence[tuple[Cell, np.ndarray]], margin: float) -> Verdict:
+    """Return the verdict of the worst host, whose interval has to reach the margin."""
     hosts = dict.fromkeys(cell.host for cell, _ in pairs)
-    each = {host: difference_of([pair for pair in pairs if pair[0].host == host]) for host in hosts}
-    worst = min(each, key=lambda host: each[host].high)
-    return Verdict(claim, each[worst], worst, each[worst].high >= least)
+    gains = {host: difference_of([pair for pair in pairs if pair[0].host == host]) for host in hosts}
+    worst = min(gains, key=lambda host: gains[host].high)
+    return Verdict(claim, gains[worst], worst, gains[worst].high >= margin)

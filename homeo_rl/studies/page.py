@@ -1,4 +1,7 @@
-"""The page of a study: tables in Markdown, with the pictures beside it."""
+"""The page of a study: tables in Markdown and pictures.
+
+Published pages are compared with their scores by a test, so their words stay.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,21 @@ from homeo_rl.studies.claims import Verdict, judge
 from homeo_rl.studies.results import (
     CLEAN,
     DAMAGED,
+    ENVIRONMENT,
     NETWORK,
-    SURROUNDINGS,
     Cell,
     Estimate,
     Results,
     beside_retention,
     chance_of,
     difference_of,
+    find_untrained,
     harms_of,
     mean_of,
+    possible_gain,
     recoveries_of,
-    room_of,
-    untrained_hosts,
 )
+from homeo_rl.studies.study import Claim
 
 PAGE = "results.md"
 
@@ -45,19 +49,13 @@ def write_page(results: Results, out: Path) -> Path:
         "Means with 95 % stratified bootstrap intervals.",
         "    " + (results.document["command"] or "homeo-rl study"),
     ]
-    if results.document["missing"]:
-        parts.append(f"Left out, because they were not there: {', '.join(results.document['missing'])}.")
+    without_retention = "Without retention, which needs a clean return above 0, and therefore at the end under Returns"
+    parts += _listing("Left out, because they were not there", results.document["missing"])
     parts += [f"{hosts} are one policy, whose episodes count more than once." for hosts in _copies(results)]
-    without = list(dict.fromkeys(cell.host for cell in results.raw))
-    if without:
-        parts.append(
-            "Without retention, which needs a clean return above 0, and therefore at the end under Returns: "
-            f"{', '.join(without)}."
-        )
-    if results.document["unfinished"]:
-        parts.append(f"Not evaluated yet: {', '.join(results.document['unfinished'])}.")
+    parts += _listing(without_retention, list(dict.fromkeys(cell.host for cell in results.raw)))
+    parts += _listing("Not evaluated yet", results.document["unfinished"])
     if results.cells:
-        parts += [*_claims(results), "## Hosts", *_hosts(results), "## What the arms keep", *_kept(results, out)]
+        parts += [*_claims(results), "## Hosts", *_hosts(results), "## What the arms keep", *_arms(results, out)]
         parts += ["## Condition by condition", *_conditions(results, out), "## Harm", *_harm(results)]
         parts += [*_recovery(results, out), "## Homeostasis", *_homeostasis(results)]
     parts += _returns(results)
@@ -66,6 +64,10 @@ def write_page(results: Results, out: Path) -> Path:
     path = out / PAGE
     bundle.replace(path, ("\n\n".join(parts) + "\n").encode())
     return path
+
+
+def _listing(text: str, names: Sequence[str]) -> list[str]:
+    return [f"{text}: {', '.join(names)}."] if names else []
 
 
 def _copies(results: Results) -> list[str]:
@@ -81,7 +83,10 @@ def _claims(results: Results) -> list[str]:
     verdicts = judge(results)
     if not verdicts:
         return []
-    rows = [[v.claim.group, v.claim.say, *_asked_and_found(v), "yes" if v.holds else "**no**"] for v in verdicts]
+    rows = [
+        [v.claim.group, v.claim.statement, _criterion(v.claim), _outcome(v), "yes" if v.holds else "**no**"]
+        for v in verdicts
+    ]
     return [
         "## Claims",
         "What the study was to show was written into its file.",
@@ -89,16 +94,22 @@ def _claims(results: Results) -> list[str]:
     ]
 
 
-def _asked_and_found(verdict: Verdict) -> tuple[str, str]:
-    claim, found = verdict.claim, verdict.found
+def _criterion(claim: Claim) -> str:
+    if claim.max_harmed_cells is not None:
+        return f"at most {claim.max_harmed_cells} cells worse"
+    if claim.min_retention is not None:
+        return f"at least {claim.min_retention:g}"
+    if claim.equivalence_margin is not None:
+        return f"at least {claim.equivalence_margin:+g}, every host's interval"
+    return f"at least {claim.min_gain:+g}{', the whole interval' * claim.require_significance}"
+
+
+def _outcome(verdict: Verdict) -> str:
     where = f" ({verdict.where})" if verdict.where else ""
-    if isinstance(found, int):
-        return f"at most {claim.harmed} cells worse", f"{found}{where}"
-    if claim.kept is not None:
-        return f"at least {claim.kept:g}", told(found)
-    least = f"at least {claim.gained if claim.tied is None else claim.tied:+g}"
-    how = ", the whole interval" if claim.surely else ", every host's interval" if claim.tied is not None else ""
-    return least + how, signed(found) + where
+    if isinstance(verdict.value, int):
+        return f"{verdict.value}{where}"
+    is_mean = verdict.claim.min_retention is not None
+    return (format_estimate(verdict.value) if is_mean else format_difference(verdict.value)) + where
 
 
 def _hosts(results: Results) -> list[str]:
@@ -106,19 +117,19 @@ def _hosts(results: Results) -> list[str]:
     for group in results.groups:
         for host in dict.fromkeys(cell.host for cell in results.of(group)):
             clean = results.of(group, results.reference(group), host=host, kinds=CLEAN)
-            kept = results.of(group, results.reference(group), host=host, kinds=DAMAGED)
+            damaged = results.of(group, results.reference(group), host=host, kinds=DAMAGED)
             rows.append([
-                group, kept[0].role if kept else "", host, results.document["envs"][host],
+                group, damaged[0].role if damaged else "", host, results.document["envs"][host],
                 fixed(clean[0].figures['return'].mean(), 0, ",") if clean else "",
-                told(mean_of(kept)) if kept else "",
+                format_estimate(mean_of(damaged)) if damaged else "",
             ])  # fmt: skip
     header = ["group", "role", "host", "environment", "clean return", "kept under damage"]
     shown = {cell.host for cell in results.cells}
-    flags = [f"Not trained, {host}: {why}." for host, why in untrained_hosts(results).items() if host in shown]
+    flags = [f"Not trained, {host}: {why}." for host, why in find_untrained(results).items() if host in shown]
     return [markdown(header, rows), *flags]
 
 
-def _kept(results: Results, out: Path) -> list[str]:
+def _arms(results: Results, out: Path) -> list[str]:
     parts = [
         "Over all damaged cells of a group: the mean (of the cells' means), the interquartile mean over episodes, the "
         "difference to the reference, the first arm, paired by episode, apart for damage of the network and of its "
@@ -128,7 +139,7 @@ def _kept(results: Results, out: Path) -> list[str]:
     for group in results.groups:
         hosts = len({cell.host for cell in results.of(group)})
         about = f"{pictures.measure_of(results, group)}, {hosts} host{'s' * (hosts != 1)}"
-        parts += [f"### {group}", about + _room(results, group), markdown(*table_of(results, group))]
+        parts += [f"### {group}", about + _possible_gain(results, group), markdown(*table_of(results, group))]
     for subset in results.document["study"]["subsets"]:
         group, among = subset["group"], subset["conditions"]
         if group in results.groups:
@@ -137,47 +148,43 @@ def _kept(results: Results, out: Path) -> list[str]:
     parts += _contrasts(results)
     pictures.draw_arms(results, out / "arms.png")
     parts.append("![What the arms keep](arms.png)")
-    if any(pictures.measure_of(results, group) == "retention" for group in pictures.compared_in(results)):
+    if any(pictures.measure_of(results, group) == "retention" for group in pictures.groups_to_compare(results)):
         pictures.draw_profiles(results, out / "profiles.png")
         parts.append("![Performance profiles](profiles.png)")
     return parts
 
 
-def _room(results: Results, group: str) -> str:
-    room = room_of(results, group)
-    if math.isnan(room) or len(results.arms(group)) == 1:
+def _possible_gain(results: Results, group: str) -> str:
+    gain = possible_gain(results, group)
+    if math.isnan(gain) or len(results.arms(group)) == 1:
         return ""
-    gain = f"{results.reference(group)} would gain {fixed(room, 3, '+')}"
-    return f"; were every damaged network as good as the whole one, {gain}"
+    reference = results.reference(group)
+    return f"; were every damaged network as good as the whole one, {reference} would gain {fixed(gain, 3, '+')}"
 
 
 def table_of(results: Results, group: str, *, among: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of what the arms of a group keep, over all damaged conditions or over some."""
+    """Return header and rows on the arms of a group, over all damaged conditions or over some."""
     rows, reference = [], results.reference(group)
     for arm in results.arms(group):
-        mine = results.of(group, arm, kinds=DAMAGED, among=among)
-        if not mine:
+        cells = results.of(group, arm, kinds=DAMAGED, among=among)
+        if not cells:
             continue
-        row = [arm, str(len(mine)), told(mean_of(mine)), fixed(mean_of(mine, middle=True).mean, 3)]
-        for kinds in (DAMAGED, NETWORK, SURROUNDINGS):
-            pairs = results.pairs(results.of(group, arm, kinds=kinds, among=among))
-            row.append(signed(difference_of(pairs)) if pairs and arm != reference else "")
-        clean = results.pairs(results.of(group, arm, kinds=CLEAN))
-        row.append(fixed(chance_of(results.pairs(mine)), 2) if arm != reference else "")
-        row.append(signed(difference_of(clean)) if clean and arm != reference else "")
-        rows.append(row)
+        row = [arm, str(len(cells)), format_estimate(mean_of(cells)), fixed(mean_of(cells, middle=True).mean, 3)]
+        if arm == reference:
+            rows.append(row + [""] * 5)
+            continue
+        by_kind = (results.of(group, arm, kinds=kinds, among=among) for kinds in (DAMAGED, NETWORK, ENVIRONMENT))
+        row += [_format_pairs(results, each) for each in by_kind]
+        chance, clean = chance_of(results.pairs(cells)), results.of(group, arm, kinds=CLEAN)
+        rows.append([*row, fixed(chance, 2), _format_pairs(results, clean)])
     measure = pictures.measure_of(results, group)
-    return [
-        "arm",
-        "cells",
-        measure,
-        "IQM",
-        f"minus {reference}",
-        "network damage",
-        "surroundings",
-        "chance",
-        "clean",
-    ], rows
+    header = ["arm", "cells", measure, "IQM", f"minus {reference}", "network damage", "surroundings", "chance", "clean"]
+    return header, rows
+
+
+def _format_pairs(results: Results, cells: Sequence[Cell]) -> str:
+    pairs = results.pairs(cells)
+    return format_difference(difference_of(pairs)) if pairs else ""
 
 
 def _returns(results: Results) -> list[str]:
@@ -191,11 +198,11 @@ def _returns(results: Results) -> list[str]:
         "first arm, paired by episode, as it is and normalised, divided by what lies between acting at random and the "
         "best known return of the environment.",
     ]
-    untrained = untrained_hosts(results)
+    untrained = find_untrained(results)
     for group in raw.groups:
         for host in dict.fromkeys(cell.host for cell in raw.of(group)):
             baseline = baseline_of(results.document["envs"].get(host, ""))
-            scale = "no random and best return are known" if baseline is None else baseline.stated()
+            scale = "no random and best return are known" if baseline is None else baseline.describe()
             parts += [
                 f"### {group}: {host}",
                 f"{results.document['envs'].get(host, 'unknown environment')}: {scale}.",
@@ -214,23 +221,22 @@ def returns_of(raw: Results, group: str, host: str) -> tuple[list[str], list[lis
         if not damaged:
             continue
         clean = raw.of(group, arm, host=host, kinds=CLEAN)
-        row = [arm, str(len(damaged)), *(_amount(mean_of(cells)) if cells else "" for cells in (clean, damaged))]
+        row = [arm, str(len(damaged)), *(_format_return(mean_of(cells)) if cells else "" for cells in (clean, damaged))]
         pairs = raw.pairs(damaged) if arm != reference else []
-        row.append(_amount(difference_of(pairs), "+") if pairs else "")
+        row.append(_format_return(difference_of(pairs), "+") if pairs else "")
         if baseline is not None:
             scaled = [(cell, gap / (baseline.best - baseline.random)) for cell, gap in pairs]
-            row.append(signed(difference_of(scaled)) if scaled else "")
+            row.append(format_difference(difference_of(scaled)) if scaled else "")
         rows.append(row)
     header = ["arm", "cells", "clean return", "return under damage", f"minus {reference}"]
     return header + (["normalised"] if baseline is not None else []), rows
 
 
-def _amount(found: Estimate, form: str = "") -> str:
+def _format_return(estimate: Estimate, form: str = "") -> str:
     """Return an estimate of a return as text, with digits that suit its size."""
-    largest = max(abs(value) for value in (found.mean, found.low, found.high))
-    digits = 0 if largest >= 1000 else 1 if largest >= 10 else 2
-    mean, low, high = (fixed(value, digits, f"{form},") for value in (found.mean, found.low, found.high))
-    return f"{mean} [{low}, {high}]"
+    values = (estimate.mean, estimate.low, estimate.high)
+    largest = max(abs(value) for value in values)
+    return _format(estimate, 0 if largest >= 1000 else 1 if largest >= 10 else 2, f"{form},")
 
 
 def _contrasts(results: Results) -> list[str]:
@@ -240,11 +246,9 @@ def _contrasts(results: Results) -> list[str]:
             pairs = results.pairs(results.of(group, arm, kinds=DAMAGED), other)
             hosts = list(dict.fromkeys(cell.host for cell, _ in pairs))
             name = f"{arm} minus {other}"
-            rows += [
-                [name, group, host, signed(difference_of([p for p in pairs if p[0].host == host]))] for host in hosts
-            ]
-            if len(hosts) > 1:
-                rows.append([name, group, f"all {len(hosts)}", signed(difference_of(pairs))])
+            subsets = [(host, [pair for pair in pairs if pair[0].host == host]) for host in hosts]
+            subsets += [(f"all {len(hosts)}", pairs)] * (len(hosts) > 1)
+            rows += [[name, group, which, format_difference(difference_of(some))] for which, some in subsets]
     if not rows:
         return []
     about = "Over all damaged cells of a host, paired by episode:"
@@ -258,8 +262,8 @@ def _conditions(results: Results, out: Path) -> list[str]:
         labels = list(dict.fromkeys(cell.condition for cell in results.of(group)))
         rows = []
         for label in labels:
-            found = [results.of(group, arm, condition=label) for arm in arms]
-            rows.append([label, *(fixed(mean_of(cells).mean, 2) if cells else "" for cells in found)])
+            by_arm = [results.of(group, arm, condition=label) for arm in arms]
+            rows.append([label, *(fixed(mean_of(cells).mean, 2) if cells else "" for cells in by_arm)])
         parts += [
             f"### {group}: {pictures.measure_of(results, group)}, mean over hosts",
             markdown(["condition", *arms], rows),
@@ -278,10 +282,10 @@ def _harm(results: Results) -> list[str]:
             if not harms:
                 continue
             worst = min(harms, key=lambda harm: (harm.corrected, harm.difference))
-            bad = [harm for harm in harms if harm.corrected < 0.05]
-            same = sum(harm.p == 1.0 and harm.difference == 0.0 for harm in harms)
+            worse = sum(harm.corrected < 0.05 for harm in harms)
+            equal = sum(harm.p == 1.0 and harm.difference == 0.0 for harm in harms)
             rows.append([
-                group, arm, str(len(harms)), str(same), str(len(bad)),
+                group, arm, str(len(harms)), str(equal), str(worse),
                 f"{worst.cell.host}, {worst.cell.condition}: {fixed(worst.difference, 3, '+')}, "
                 f"p = {worst.corrected:.2g}",
             ])  # fmt: skip
@@ -350,11 +354,16 @@ def _mean(cells: Sequence[Cell], figure: str) -> float:
     return float(np.mean([cell.figures[figure].mean() for cell in cells]))
 
 
-def told(found: Estimate) -> str:
-    """Return an estimate as text."""
-    return f"{fixed(found.mean, 3)} [{fixed(found.low, 3)}, {fixed(found.high, 3)}]"
+def format_estimate(estimate: Estimate) -> str:
+    """Return an estimate with its interval as text."""
+    return _format(estimate, 3, "")
 
 
-def signed(found: Estimate) -> str:
-    """Return a difference as text."""
-    return f"{fixed(found.mean, 3, '+')} [{fixed(found.low, 3, '+')}, {fixed(found.high, 3, '+')}]"
+def format_difference(estimate: Estimate) -> str:
+    """Return a difference with its interval as text."""
+    return _format(estimate, 3, "+")
+
+
+def _format(estimate: Estimate, digits: int, form: str) -> str:
+    mean, low, high = (fixed(value, digits, form) for value in (estimate.mean, estimate.low, estimate.high))
+    return f"{mean} [{low}, {high}]"

@@ -1,9 +1,8 @@
-"""The episodes of a study as arrays, and what they say: means, differences, chances, harm, recovery.
+"""The episodes of a study as arrays, and their statistics: means, differences, chances, harm, recovery.
 
 Statistics after Agarwal et al. (NeurIPS 2021): every (host, condition) is a stratum, resampled with its number of
 episodes; arms are paired by episode, whose seed and damage they share. Retention is a return divided by the mean clean
-return of the same host's reference (the group's first arm), so harm done to the healthy policy counts. Shapes: E
-episodes.
+return of the same host's reference (the group's first arm), so harm to the undamaged policy counts. E episodes.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ _REMEDY = "run homeo-rl study again, with another --out"
 FLIPS = 20_000
 """Sign flips of a permutation test: the least p-value is 1 / FLIPS."""
 
-CLEAN, NETWORK, SURROUNDINGS = ("",), ("network",), ("surroundings",)
-DAMAGED = (*NETWORK, *SURROUNDINGS)
+CLEAN, NETWORK, ENVIRONMENT = ("",), ("network",), ("surroundings",)
+DAMAGED = (*NETWORK, *ENVIRONMENT)
 EVERY = (*CLEAN, *DAMAGED)
-"""Kinds of cells."""
+"""Kinds of cells, as study.json has them."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Cell:
 
     Attributes:
         value: retention of each episode, or success [E].
-        figures: other columns of the table by name, [E], NaN where they do not exist.
-        kind: "" where nothing is damaged, else "network" or "surroundings".
+        figures: other columns of the table by name, [E], NaN where they are empty.
+        kind: one of `EVERY`.
     """
 
     group: str
@@ -79,13 +78,13 @@ class Harm:
 
 @dataclass(frozen=True)
 class Recovery:
-    """What became of a damage in mid-episode. Reward is that of all robots that started; those that fell earn nothing.
+    """The course of the reward after damage in mid-episode. Episodes that have ended count as 0.
 
     Attributes:
         regained: reward over the last fifth of the episode, as a share of that of the reference's clean episodes.
         lost: share of the reference's clean reward that is missing from the damage to the end.
-        decisions: until the reward is nine tenths of the reference's clean one for good; None: never.
-        course: reward over time, one figure in ``every`` decisions, 1 is the mean of the reference's clean one.
+        decisions: until the reward stays above nine tenths of the reference's clean one; None: never.
+        course: reward over time, one value per ``every`` decisions, relative to the mean of the reference's clean one.
         usual: that of the reference's clean episodes.
     """
 
@@ -103,10 +102,10 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a study left behind.
+    """The results of a study.
 
     Attributes:
-        raw: cells of hosts without a clean return above 0: there is no retention, and their values are returns.
+        raw: cells of hosts without a clean return above 0, whose values are returns, as retention is not defined.
     """
 
     document: dict[str, Any]
@@ -116,10 +115,10 @@ class Results:
 
     @cached_property
     def _of_group(self) -> dict[str, list[Cell]]:
-        found: dict[str, list[Cell]] = {}
+        groups: dict[str, list[Cell]] = {}
         for cell in self.cells:
-            found.setdefault(cell.group, []).append(cell)
-        return found
+            groups.setdefault(cell.group, []).append(cell)
+        return groups
 
     @cached_property
     def _at(self) -> dict[tuple[str, str, str, str], Cell]:
@@ -140,7 +139,7 @@ class Results:
 
     def of(
         self,
-        group: str | None = None,
+        group: str,
         arm: str | None = None,
         *,
         host: str | None = None,
@@ -148,66 +147,59 @@ class Results:
         kinds: Sequence[str] = EVERY,
         among: Sequence[str] = (),
     ) -> list[Cell]:
-        """Return the cells of a group, an arm, ..., of some kinds of damage, of some conditions; None or () is all."""
-        wanted = (group, arm, host, condition)
+        """Return the cells of a group, an arm, a host, some kinds of damage, some conditions; None or () is all."""
         return [
             cell
-            for cell in (self.cells if group is None else self._of_group.get(group, ()))
-            if cell.kind in kinds
-            and (not among or cell.condition in among)
-            and all(
-                want in (None, has)
-                for want, has in zip(wanted, (cell.group, cell.arm, cell.host, cell.condition), strict=True)
-            )
-        ]
-
-    def beside(self, cell: Cell, arm: str) -> Cell | None:
-        """Return what another arm did on the same host, under the same condition."""
-        return self._at.get((cell.group, cell.host, cell.condition, arm))
+            for cell in self._of_group.get(group, ())
+            if cell.kind in kinds and (not among or cell.condition in among)
+            and arm in (None, cell.arm) and host in (None, cell.host) and condition in (None, cell.condition)
+        ]  # fmt: skip
 
     def pairs(self, cells: Iterable[Cell], against: str = "") -> list[tuple[Cell, np.ndarray]]:
-        """Return each cell that the other arm, by default the reference, is there for too, with the differences [E]."""
-        beside = [(cell, self.beside(cell, against or self.reference(cell.group))) for cell in cells]
-        return [(cell, cell.value - other.value) for cell, other in beside if other is not None]
+        """Return the cells that the other arm, by default the reference, has too, each with the differences [E]."""
+        others = (
+            (cell, self._at.get((cell.group, cell.host, cell.condition, against or self.reference(cell.group))))
+            for cell in cells
+        )
+        return [(cell, cell.value - other.value) for cell, other in others if other is not None]
 
 
 def read_results(folder: Path) -> Results:
     """Read what `homeo_rl.studies.run_study` wrote.
 
     Raises:
-        UsageError: it is missing, or something else.
-        StorageFault: a return is not a finite number, or an episode is there twice; the message names the line.
+        UsageError: the files are missing, or are of another kind.
+        StorageFault: a number is not finite, or an episode is repeated; the message names the line.
     """
     document, (header, *rows), courses = read_tables(folder)
-    raw: list[Cell] = []
     try:
-        named = [dict(zip(header, row, strict=True)) for row in rows]
-        _check(named, folder)
-        cells = tuple(_cells(document, named, raw))
+        episodes = [dict(zip(header, row, strict=True)) for row in rows]
+        _check(episodes, folder)
+        cells, raw = _cells(document, episodes)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise unreadable(folder, error) from None
-    return Results(document, cells, tuple(courses), tuple(raw))
+    return Results(document, tuple(cells), tuple(courses), tuple(raw))
 
 
 def beside_retention(results: Results) -> Results:
-    """Return what is known of the hosts that have no retention; the values of its cells are returns."""
+    """Return the results of the hosts without retention; the values of their cells are returns."""
     return Results(results.document, results.raw, ())
 
 
-def untrained_hosts(results: Results) -> dict[str, str]:
+def find_untrained(results: Results) -> dict[str, str]:
     """Return the hosts whose clean policy does not count as trained, and why."""
-    found = {}
+    groups = results.document["study"]["groups"]
+    reasons = {}
     for cell in (*results.cells, *results.raw):
-        first = results.document["study"]["groups"]
-        reference = next(group["arms"][0] for group in first if group["name"] == cell.group)
+        reference = next(group["arms"][0] for group in groups if group["name"] == cell.group)
         if cell.kind or cell.arm != reference or not np.isnan(cell.figures["success"]).any():
             continue
         totals = cell.figures["return"]
         ends = interval(iqm(bootstrap([totals], "study"), axis=1))
         reason = doubt(float(totals.mean()), *ends, baseline_of(results.document["envs"].get(cell.host, "")))
         if reason:
-            found[cell.host] = reason
-    return found
+            reasons[cell.host] = reason
+    return reasons
 
 
 def mean_of(cells: Sequence[Cell], *, middle: bool = False) -> Estimate:
@@ -226,10 +218,10 @@ def difference_of(pairs: Sequence[tuple[Cell, np.ndarray]]) -> Estimate:
     return Estimate(float(np.mean([gap.mean() for _, gap in pairs])), *interval(samples))
 
 
-def room_of(results: Results, group: str) -> float:
-    """Return what the mean over a group's damaged cells would gain if no damage of a network cost anything.
+def possible_gain(results: Results, group: str) -> float:
+    """Return the gain of the mean over a group's damaged cells if no damage of a network cost anything.
 
-    Not a limit: what is damaged and mended may do better than what is whole. NaN where no clean cells are.
+    This is no upper bound: a repaired network may exceed the undamaged one. NaN without clean cells.
     """
     reference = results.reference(group)
     damaged = results.of(group, reference, kinds=DAMAGED)
@@ -246,18 +238,17 @@ def chance_of(pairs: Sequence[tuple[Cell, np.ndarray]]) -> float:
 
 def harms_of(pairs: Sequence[tuple[Cell, np.ndarray]]) -> list[Harm]:
     """Test every cell for harm (paired sign flips, one-sided) and correct by Holm for all cells together."""
-    found = [(cell, float(gap.mean()), _p_of_harm(gap, cell)) for cell, gap in pairs]
-    corrected = holm([p for _, _, p in found])
-    return [Harm(cell, mean, p, c) for (cell, mean, p), c in zip(found, corrected, strict=True)]
+    p = [_p_of_harm(gap, cell) for cell, gap in pairs]
+    return [
+        Harm(cell, float(gap.mean()), p, corrected) for (cell, gap), p, corrected in zip(pairs, p, holm(p), strict=True)
+    ]
 
 
 def holm(p: Sequence[float]) -> list[float]:
     """Return p-values after Holm's step-down correction (Scandinavian Journal of Statistics, 1979)."""
-    order = sorted(range(len(p)), key=lambda place: p[place])
-    corrected, so_far = [1.0] * len(p), 0.0
-    for rank, place in enumerate(order):
-        so_far = max(so_far, min(1.0, (len(p) - rank) * p[place]))
-        corrected[place] = so_far
+    corrected, largest = [1.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
+        corrected[index] = largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
     return corrected
 
 
@@ -266,47 +257,49 @@ def profile_of(cells: Sequence[Cell], levels: np.ndarray) -> np.ndarray:
     return np.asarray(np.mean([(cell.value[:, None] >= levels).mean(0) for cell in cells], axis=0))
 
 
-def recoveries_of(results: Results) -> list[Recovery]:
-    """Return how every arm of every group did after each damage that began in mid-episode, averaged over hosts.
+Courses = dict[str, dict[str, Any]]
+"""Courses of one arm under one condition, by host."""
 
-    Hosts whose clean episodes end before the damage begins, or earn nothing after it, tell nothing and are left out.
+
+def recoveries_of(results: Results) -> list[Recovery]:
+    """Return the recovery of every arm of every group from each damage in mid-episode, averaged over hosts.
+
+    Hosts whose clean episodes end before the damage begins, or earn nothing after it, are left out.
     """
     entries = [Group(**entry) for entry in results.document["study"]["groups"]]
-    first = {entry.name: entry.arms[0] for entry in entries}
-    found: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+    references = {entry.name: entry.arms[0] for entry in entries}
+    courses: dict[tuple[str, str, str], Courses] = {}
     for course in results.courses:
         key = (entries[course["entry"]].name, course["arm"], course["condition"])
-        found.setdefault(key, {})[course["host"]] = course
+        courses.setdefault(key, {})[course["host"]] = course
+    onsets = {key: next(iter(of_hosts.values()))["onset"] for key, of_hosts in courses.items()}
     clean = {
-        key[0]: told
-        for key, told in found.items()
-        if key[1] == first[key[0]] and not next(iter(told.values()))["onset"]
+        group: of_hosts
+        for (group, arm, label), of_hosts in courses.items()
+        if arm == references[group] and not onsets[group, arm, label]
     }
     recoveries = (
-        _recovery(key, told, clean[key[0]])
-        for key, told in found.items()
-        if next(iter(told.values()))["onset"] and key[0] in clean
+        _recovery(key, of_hosts, clean[key[0]]) for key, of_hosts in courses.items() if onsets[key] and key[0] in clean
     )
     return [recovery for recovery in recoveries if recovery is not None]
 
 
-def _recovery(
-    key: tuple[str, str, str], told: dict[str, dict[str, Any]], clean: dict[str, dict[str, Any]]
-) -> Recovery | None:
+def _recovery(key: tuple[str, str, str], damaged: Courses, clean: Courses) -> Recovery | None:
     group, arm, label = key
-    first = next(iter(told.values()))
+    first = next(iter(damaged.values()))
     onset, every = int(first["onset"]), int(first["every"])
     begin = -(-onset // every)
-    hosts = [h for h in told if h in clean and _rewards(clean[h], len(clean[h]["trace"]))[begin:].sum() > 0]
+    usual_of = {host: _rewards(clean[host], len(clean[host]["trace"])) for host in damaged if host in clean}
+    hosts = [host for host, rewards in usual_of.items() if rewards[begin:].sum() > 0]
     if not hosts:
         return None
-    length = max(int(np.flatnonzero(_rewards(clean[host], len(clean[host]["trace"])))[-1]) + 1 for host in hosts)
-    wanted = np.stack([_rewards(clean[host], length) for host in hosts])
-    scale = wanted[:, begin:].mean(1, keepdims=True)
-    usual, mean = (wanted / scale).mean(0), (np.stack([_rewards(told[h], length) for h in hosts]) / scale).mean(0)
+    length = max(int(np.flatnonzero(usual_of[host])[-1]) + 1 for host in hosts)
+    usual = np.stack([_rewards(clean[host], length) for host in hosts])
+    scale = usual[:, begin:].mean(1, keepdims=True)
+    usual, mean = (usual / scale).mean(0), (np.stack([_rewards(damaged[h], length) for h in hosts]) / scale).mean(0)
     last = max(1, length // 5)
     back = mean[begin:] >= 0.9 * usual[begin:]
-    steady = next((place for place in range(len(back)) if back[place:].all()), None)
+    steady = next((index for index in range(len(back)) if back[index:].all()), None)
     return Recovery(
         group, arm, label, onset, every, float(mean[-last:].mean() / usual[-last:].mean()),
         float(1.0 - mean[begin:].sum() / usual[begin:].sum()), None if steady is None else steady * every, mean, usual,
@@ -314,7 +307,7 @@ def _recovery(
 
 
 def _rewards(course: dict[str, Any], length: int) -> np.ndarray:
-    """Return the mean reward a decision of all robots that started [length]; a trace's is of those that still act."""
+    """Return the mean reward per decision over all episodes [length]; a trace averages over those still running."""
     rates = np.array([entry["reward"][0] * entry["episodes"][0] for entry in course["trace"]]) / course["episodes"]
     return np.pad(rates, (0, max(0, length - len(rates))))[:length]
 
@@ -330,52 +323,50 @@ def _p_of_harm(gap: np.ndarray, cell: Cell) -> float:
     return float(tested.pvalue)
 
 
-def _cells(document: dict[str, Any], rows: Sequence[dict[str, str]], raw: list[Cell]) -> Iterable[Cell]:
+def _cells(document: dict[str, Any], episodes: Sequence[dict[str, str]]) -> tuple[list[Cell], list[Cell]]:
+    """Return the cells with retention or success, and those of hosts without a positive clean return."""
     groups = [Group(**entry) for entry in document["study"]["groups"]]
-    sorted_rows: dict[tuple[int, str, str, str], list[dict[str, str]]] = {}
-    for row in rows:
-        label = label_of(row["condition"], float(row["severity"]))
-        sorted_rows.setdefault((int(row["entry"]), row["host"], row["arm"], label), []).append(row)
+    by_cell: dict[tuple[int, str, str, str], list[dict[str, str]]] = {}
+    for episode in episodes:
+        label = label_of(episode["condition"], float(episode["severity"]))
+        by_cell.setdefault((int(episode["entry"]), episode["host"], episode["arm"], label), []).append(episode)
     clean: dict[tuple[str, str], float] = {}
-    seen: set[tuple[str, str, str, str]] = set()
-    for (entry, host, arm, label), mine in sorted_rows.items():
+    cells: dict[tuple[str, str, str, str], Cell] = {}
+    raw: dict[tuple[str, str, str, str], Cell] = {}
+    for (entry, host, arm, label), rows in by_cell.items():
         group = groups[entry]
-        name = (group.name, host, arm, label)
-        if name in seen:  # a host may be in a second entry with other arms; the reference is there twice
+        key = (group.name, host, arm, label)
+        if key in cells or key in raw:  # a host may be in a second entry with other arms and the same reference
             continue
-        seen.add(name)
-        mine.sort(key=lambda row: int(row["episode"]))
-        figures = {figure: np.array([_number(row.get(figure, "")) for row in mine]) for figure in numbers()}
+        rows.sort(key=lambda row: int(row["episode"]))
+        figures = {figure: np.array([float(row.get(figure) or "nan") for row in rows]) for figure in numbers()}
         kinds = document["suites"][group.suite]["conditions"]
         if arm == group.arms[0] and label not in kinds:
             clean[group.name, host] = float(figures["return"].mean())
-        success = not np.isnan(figures["success"]).any()
-        place = (group.name, group.role, host, arm, label, kinds.get(label, ""))
-        if not success and not clean.get((group.name, host), 0.0) > 0:
-            raw.append(Cell(*place, figures["return"], figures))
-            continue
-        value = figures["success"] if success else figures["return"] / clean[group.name, host]
-        yield Cell(*place, value, figures)
+        scale = clean.get((group.name, host), 0.0)
+        has_success = not np.isnan(figures["success"]).any()
+        table = cells if has_success or scale > 0 else raw
+        value = figures["success"] if has_success else figures["return"] / (scale if scale > 0 else 1.0)
+        table[key] = Cell(group.name, group.role, host, arm, label, kinds.get(label, ""), value, figures)
+    return list(cells.values()), list(raw.values())
 
 
-def _check(rows: Sequence[dict[str, str]], folder: Path) -> None:
-    """Check that every episode is there once, with a return that can be averaged.
+def _check(episodes: Sequence[dict[str, str]], folder: Path) -> None:
+    """Check that every episode occurs once, with finite numbers.
 
     Raises:
         StorageFault: naming the host and the line.
     """
     lines: dict[tuple[str, ...], int] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in enumerate(episodes, start=2):
         where = f"{folder / TABLE}: line {line}, host {printable(row['host'])}"
         for figure in numbers():
             text = row.get(figure, "")
             if (text or figure == "return") and not _is_finite(text):
                 raise StorageFault(f"{where}: {figure}: expected a finite number, got {printable(text)!r}; {_REMEDY}")
         episode = tuple(row[name] for name in ("entry", "host", "arm", "condition", "severity", "episode"))
-        if lines.setdefault(episode, line) != line:
-            raise StorageFault(
-                f"{where}: expected each episode once, got that of line {lines[episode]} again; {_REMEDY}"
-            )
+        if (first := lines.setdefault(episode, line)) != line:
+            raise StorageFault(f"{where}: expected each episode once, got that of line {first} again; {_REMEDY}")
 
 
 def _is_finite(text: str) -> bool:
@@ -383,7 +374,3 @@ def _is_finite(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def _number(text: str) -> float:
-    return float(text) if text else math.nan

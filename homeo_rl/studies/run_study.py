@@ -1,4 +1,4 @@
-"""Carry a study out: evaluate every host as its group says, and put all episodes into one table."""
+"""Carry out a study: evaluate every host by the plan of its group, and write all episodes into one table."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.storage import bundle
 from homeo_rl.storage.locks import hold_lock
 from homeo_rl.storage.pretrained import FOLDER, list_pretrained
-from homeo_rl.studies.study import Group, Study
+from homeo_rl.studies.study import Group, Study, study_document
 from homeo_rl.studies.tables import DOCUMENT, read_tables, unreadable, write_tables
 
 
 @dataclass(frozen=True)
 class Task:
-    """One host of a group, and how it is evaluated; ``entry`` is the group's place in the file.
+    """One host of a group and its plan; ``entry`` is the index of the group in the file.
 
-    ``run`` is None where an optional host is not there: its scores can only be earlier ones.
+    ``run`` is None where an optional host is missing: its scores can only be earlier ones.
     """
 
     entry: int
@@ -42,16 +42,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Part:
-    """The scores of one arm of one host, as they lie in the tables.
+    """The scores of one arm of one host, as the tables have them.
 
     Attributes:
         host: name of the host.
         arm: name of the arm.
-        plan: digest of everything but the policy that decides the scores.
+        plan: digest of everything that determines the scores, except for the policy.
         policy: digest of the policy.
         env: the host's environment.
         rows: of scores.csv, without the name of the run.
-        courses: of damage in mid-episode, without the host.
+        courses: time courses of damage in mid-episode, without the host.
     """
 
     host: str
@@ -62,56 +62,39 @@ class Part:
     rows: tuple[tuple[str, ...], ...]
     courses: tuple[dict[str, Any], ...]
 
-    def answers(self, task: Task, arm: str) -> bool:
-        """Tell whether evaluating an arm of the task again would give these scores."""
+    def matches(self, task: Task, arm: str) -> bool:
+        """Return whether evaluating an arm of the task again would give these scores."""
         if (self.host, self.arm) != (task.host, arm) or self.plan != digest_of(_alone(task.plan, arm)):
             return False
         return task.run is None or self.policy == task.run.policy_digest()
 
 
 Parts = dict[tuple[int, str], Part]
-"""What is known, by the task's place and the arm."""
+"""Known scores, by index of the task and arm."""
 
 
 def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[Task]:
     """Return every host with its plan, in the order of the file.
 
-    Hosts are copied to ``out/hosts``, so that a study leaves the runs alone; without ``copy`` nothing is written, and
-    those that are not there yet are the originals.
+    Hosts are copy_run to ``out/hosts``, so that a study does not change the runs; without ``copy`` nothing is written,
+    and the originals stand for hosts that were not copy_run yet.
 
     Raises:
-        UsageError: a host is missing, two are called the same, or a group does not fit its hosts.
+        UsageError: a host is missing, two have the same name, or a group does not fit its hosts.
     """
     tasks, sources = [], dict[str, Path]()
     for entry, group in enumerate(study.groups):
         suite = load_suite(group.suite if not (base / group.suite).is_file() else str(base / group.suite))
         routes = read_routes(base / group.routes) if group.routes else ()
-        labels = [condition.label for condition in suite.conditions if condition.severity > 0]
-        named = [(f"subset {subset.name!r}", subset.group, subset.conditions) for subset in study.subsets]
-        named += [(f"claim {claim.say!r}", claim.group, claim.conditions) for claim in study.claims]
-        for what, where, conditions in named:
-            wrong = [c for c in conditions if c not in labels] if where == group.name else []
-            if wrong:
-                raise unknown(f"condition of {what}", wrong[0], labels)
+        _check_conditions(study, group, suite)
         for host in group.hosts:
-            name = Path(host).name
-            target = out / "hosts" / name
-            run, arms = None, group.arms
-            if host in list_pretrained():
-                source = Run.open(FOLDER / host)
-            elif (base / host / "run.json").exists():
-                source = Run.open(base / host)
-            elif group.optional:
-                source = None
-            else:
-                raise UsageError(
-                    f"host {host!r} of group {group.name!r}: expected a run folder beside the file ({base / host}) or "
-                    f"one of {', '.join(list_pretrained())}; correct it, or set optional: true"
-                )
-            if source is not None:
-                if sources.setdefault(name, source.path) != source.path:
-                    raise UsageError(f"hosts: {sources[name]} and {source.path} are both called {name!r}; rename one")
-                run = copy_run(source, target) if copy else Run.open(target if target.exists() else source.path)
+            name, arms = Path(host).name, group.arms
+            run = _find_host(host, group, base)
+            if run is not None:
+                if sources.setdefault(name, run.path) != run.path:
+                    raise UsageError(f"hosts: {sources[name]} and {run.path} are both called {name!r}; rename one")
+                target = out / "hosts" / name
+                run = copy_run(run, target) if copy else Run.open(target if target.exists() else run.path)
                 if not isinstance(load_controller(run).network, SpikingNetwork):
                     arms = ("none",)
             plan = Plan(
@@ -127,32 +110,56 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[
     return tasks
 
 
+def _check_conditions(study: Study, group: Group, suite: Suite) -> None:
+    labels = [condition.label for condition in suite.conditions if condition.severity > 0]
+    users = [(f"subset {subset.name!r}", subset.group, subset.conditions) for subset in study.subsets]
+    users += [(f"claim {claim.statement!r}", claim.group, claim.conditions) for claim in study.claims]
+    for what, name, conditions in users:
+        for condition in conditions:
+            if name == group.name and condition not in labels:
+                raise unknown(f"condition of {what}", condition, labels)
+
+
+def _find_host(host: str, group: Group, base: Path) -> Run | None:
+    """Return the run of a host; None where an optional one is missing."""
+    if host in list_pretrained():
+        return Run.open(FOLDER / host)
+    if (base / host / "run.json").exists():
+        return Run.open(base / host)
+    if group.optional:
+        return None
+    raise UsageError(
+        f"host {host!r} of group {group.name!r}: expected a run folder beside the file ({base / host}) or "
+        f"one of {', '.join(list_pretrained())}; correct it, or set optional: true"
+    )
+
+
 def carry_out(
     study: Study, base: Path, out: Path, *, workers: int | None, progress: Progress, command: str = ""
 ) -> tuple[int, int]:
-    """Evaluate what is missing and write the tables after every host; a study that was cut goes on cell by cell.
+    """Evaluate what is missing and write the tables after every host; an interrupted study resumes cell by cell.
 
-    What the tables in ``out`` say already, of the same policy, plan and versions, is not evaluated again, so that a
-    study grows: from published tables alone, by hosts, arms or groups that its file did not have before.
+    Scores in the tables in ``out`` of the same policy, plan and versions are not evaluated again, so that a study can
+    be extended from its published tables alone, by hosts, arms or groups.
 
     Args:
-        study: what to do.
+        study: the study.
         base: folder that its paths are relative to.
         out: folder of the results.
-        workers: processes; None is one a core.
+        workers: processes; None is one per core.
         progress: where to report.
-        command: what was asked for, to be kept beside the scores.
+        command: stored beside the scores.
 
     Returns:
         how many hosts were evaluated now, and of how many.
 
     Raises:
-        UsageError: the study does not fit its hosts, the tables cannot be read, or another process is at it.
+        UsageError: the study does not fit its hosts, the tables cannot be read, or another process carries it out.
     """
-    tasks_of(study, base, out, copy=False)  # a mistake is told before anything is written
-    with _held(out):
+    tasks_of(study, base, out, copy=False)  # mistakes are reported before anything is written
+    with _lock(out):
         tasks = tasks_of(study, base, out)
-        header, parts = known_parts(out, tasks)
+        header, parts = find_parts(out, tasks)
         absent = [task for number, task in enumerate(tasks) if task.run is None and missing_arms(number, task, parts)]
         if absent:
             progress.note(f"left out, not there: {', '.join(_names(absent))}")
@@ -167,9 +174,8 @@ def carry_out(
             if folder is None:
                 folder = evaluate(task.run, plan, workers=workers, progress=progress, command=command).folder
                 done += 1
-            header, found = _parts_of(task, arms, folder)
-            for place, other in enumerate(tasks):  # another entry may ask for the same
-                parts |= {(place, p.arm): p for p in found if p.arm in other.plan.arms and p.answers(other, p.arm)}
+            header, new = _parts_of(task, arms, folder)
+            parts |= _assign(new, tasks)
             _write(study, tasks, header, parts, out, command)
         if header:
             _write(study, tasks, header, parts, out, command)
@@ -177,12 +183,12 @@ def carry_out(
 
 
 def missing_arms(number: int, task: Task, parts: Parts) -> tuple[str, ...]:
-    """Return the arms of a task that nothing is known of."""
+    """Return the arms of a task without scores."""
     return tuple(arm for arm in task.plan.arms if (number, arm) not in parts)
 
 
-def known_parts(out: Path, tasks: list[Task]) -> tuple[list[str], Parts]:
-    """Return the columns of the tables in ``out``, and what they say of the tasks.
+def find_parts(out: Path, tasks: list[Task]) -> tuple[list[str], Parts]:
+    """Return the columns of the tables in ``out``, and their scores that belong to the tasks.
 
     Raises:
         UsageError: there are tables, but they cannot be read.
@@ -191,34 +197,39 @@ def known_parts(out: Path, tasks: list[Task]) -> tuple[list[str], Parts]:
         return [], {}
     document, (header, *rows), courses = read_tables(out)
     try:
-        known = [_known(told, document["envs"], header, rows, courses) for told in document["parts"]]
+        parts = [_read_part(entry, document["envs"], header, rows, courses) for entry in document["parts"]]
     except (KeyError, TypeError, ValueError) as error:
         raise unreadable(out, error) from None
-    return header[2:], {
+    return header[2:], _assign(parts, tasks)
+
+
+def _assign(parts: Iterable[Part], tasks: list[Task]) -> Parts:
+    """Return the parts by the tasks that they match: several entries may ask for the same."""
+    return {
         (number, part.arm): part
-        for part in known
+        for part in parts
         for number, task in enumerate(tasks)
-        if part.arm in task.plan.arms and part.answers(task, part.arm)
+        if part.arm in task.plan.arms and part.matches(task, part.arm)
     }
 
 
-def _known(
-    told: dict[str, Any], envs: dict[str, str], header: list[str], rows: list[list[str]], courses: list[dict[str, Any]]
+def _read_part(
+    part: dict[str, Any], envs: dict[str, str], header: list[str], rows: list[list[str]], courses: list[dict[str, Any]]
 ) -> Part:
     """Return what the tables hold of one arm of one host in one entry."""
-    place = (told["entry"], told["host"], told["arm"])
+    key = (part["entry"], part["host"], part["arm"])
     column = header.index("arm")
     return Part(
-        told["host"],
-        told["arm"],
-        told["plan"],
-        told["policy"],
-        envs[told["host"]],
-        tuple(tuple(row[2:]) for row in rows if (int(row[0]), row[1], row[column]) == place),
+        part["host"],
+        part["arm"],
+        part["plan"],
+        part["policy"],
+        envs[part["host"]],
+        tuple(tuple(row[2:]) for row in rows if (int(row[0]), row[1], row[column]) == key),
         tuple(
             {key: value for key, value in course.items() if key not in ("entry", "host")}
             for course in courses
-            if (course["entry"], course["host"], course["arm"]) == place
+            if (course["entry"], course["host"], course["arm"]) == key
         ),
     )
 
@@ -230,8 +241,9 @@ def _parts_of(task: Task, arms: tuple[str, ...], folder: Path) -> tuple[list[str
         header, *rows = csv.reader(file)
     courses: list[dict[str, Any]] = []
     if (folder / "courses.json").exists():
-        found = bundle.read_json(folder / "courses.json")
-        courses = [{"episodes": found["episodes"], **course, "trace": _slim(course)} for course in found["courses"]]
+        document = bundle.read_json(folder / "courses.json")
+        episodes = document["episodes"]
+        courses = [{"episodes": episodes, **course, "trace": _slim(course)} for course in document["courses"]]
     env, policy, column = task.group.env or task.run.spec.env, task.run.policy_digest(), header.index("arm")
     return header[1:], [
         Part(
@@ -248,17 +260,17 @@ def _parts_of(task: Task, arms: tuple[str, ...], folder: Path) -> tuple[list[str
 
 
 def _slim(course: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return of a course what recovery is told from; rates and thresholds layer by layer are ten times as much."""
+    """Return the part of a course that recovery is computed from, a tenth of it."""
     return [{key: entry[key] for key in ("episodes", "reward")} for entry in course["trace"]]
 
 
 def _alone(plan: Plan, arm: str) -> Plan:
-    """Return the plan with one arm: what others are evaluated beside it does not change its scores."""
+    """Return the plan with one arm: other arms beside it do not change its scores."""
     return dataclasses.replace(plan, arms=(arm,))
 
 
 def _write(study: Study, tasks: list[Task], header: list[str], parts: Parts, out: Path, command: str) -> None:
-    """Join the scores of all hosts; those of equal content are the same bytes."""
+    """Write the scores of all hosts; equal content gives equal bytes."""
     present = [
         (task.entry, parts[number, arm])
         for number, task in enumerate(tasks)
@@ -269,7 +281,7 @@ def _write(study: Study, tasks: list[Task], header: list[str], parts: Parts, out
     courses = [{"entry": entry, "host": part.host, **course} for entry, part in present for course in part.courses]
     absent = [task for number, task in enumerate(tasks) if missing_arms(number, task, parts)]
     document: dict[str, Any] = {
-        "study": dataclasses.asdict(study),
+        "study": study_document(study),
         "command": command,
         "missing": _names(task for task in absent if task.run is None),
         "unfinished": _names(task for task in absent if task.run is not None),
@@ -289,7 +301,7 @@ def _names(tasks: Iterable[Task]) -> list[str]:
 
 
 def _kinds(suite: Suite) -> dict[str, Any]:
-    """Return what each condition damages: the network, or its surroundings."""
+    """Return what each condition damages: the network, or the environment, by its stored name."""
     damaged = {
         c.label: "network" if any(isinstance(d, NetworkDegradation) for d in c.degradations) else "surroundings"
         for c in suite.conditions
@@ -299,10 +311,10 @@ def _kinds(suite: Suite) -> dict[str, Any]:
 
 
 @contextmanager
-def _held(out: Path) -> Iterator[None]:
-    """Keep other processes from carrying out the same study."""
+def _lock(out: Path) -> Iterator[None]:
+    """Prevent other processes from carrying out the same study."""
     out.mkdir(parents=True, exist_ok=True)
-    with hold_lock(out / ".lock", wait=False) as mine:
-        if not mine:
+    with hold_lock(out / ".lock", wait=False) as is_first:
+        if not is_first:
             raise UsageError(f"{out}: another process is at this study; wait for it, or choose another --out")
         yield

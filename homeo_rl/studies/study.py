@@ -1,4 +1,4 @@
-"""What the file of a study may say, as validated frozen data.
+"""The file of a study as validated frozen data.
 
 name: robustness
 episodes: 20
@@ -9,7 +9,7 @@ groups:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from homeo_rl.errors import UsageError, repeated
 from homeo_rl.storage.files import printable
 from homeo_rl.storage.user_paths import local_path
 from homeo_rl.storage.yaml_fields import parse
-from homeo_rl.storage.yaml_file import read_yaml
+from homeo_rl.storage.yaml_file import Document, Place, read_yaml
 
 FOLDER = Path(__file__).parent
 
@@ -29,19 +29,19 @@ _STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Hosts that are evaluated alike. Entries of one name are drawn and averaged together.
+    """Policies ("hosts") that are evaluated alike. Entries of one name are drawn and averaged together.
 
     Attributes:
-        name: what they are called.
+        name: of the group.
         hosts: run folders, relative to the file, or names of agents that come with the package.
         suite: name of a suite, or its file.
-        arms: of `homeo-rl evaluate`, the first being the reference: ``none``, or what the hosts were trained with.
-            Policies without spikes are given ``none`` only.
-        env: environment in place of the hosts' own.
+        arms: of `homeo-rl evaluate`, the first being the reference: ``none``, or the mechanism used in training.
+            Policies without spikes get ``none`` only.
+        env: environment in place of the one of the training.
         routes: file of fixed starts and goals, relative to the file.
         episodes: in place of the study's.
-        role: "development" hosts are those that settings were chosen on; their figures are told apart.
-        optional: hosts that are not there are left out, and the page says so.
+        role: "development" hosts were used to choose settings; their figures are reported separately.
+        optional: missing hosts are left out, and the page says so.
     """
 
     name: str
@@ -65,57 +65,88 @@ class Group:
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
 class Subset:
-    """Some damaged conditions of a group that are told apart, such as those of an earlier table."""
+    """Some damaged conditions of a group that get their own table."""
 
     name: str
     group: str
     conditions: tuple[str, ...]
 
 
+_CRITERIA = ("min_retention", "min_gain", "equivalence_margin", "max_harmed_cells")
+
+
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What the study is to show of an arm; written down before it is carried out. One of the last four is given.
+    """A pre-registered criterion of one arm. Exactly one of the last four attributes is given.
 
     Attributes:
-        say: in words.
-        under: kind of cells: damaged ones, those with damage of the network or of its surroundings, or the clean ones.
+        statement: in words.
+        under: kind of cells: all damaged ones, those with a damaged network or environment, or the clean ones.
         conditions: some of them only.
-        than: other arm that differences are to; by default the group's reference.
-        surely: the lower end of the interval has to reach ``gained``, not only the mean.
-        kept: least mean over the cells.
-        gained: least mean difference to the other arm.
-        tied: the same for every host on its own, whose interval has to reach it.
-        harmed: most cells of any kind in which the arm is worse at the 5 % level, after correction.
+        versus: other arm of the differences; by default the group's reference.
+        require_significance: the lower end of the interval has to reach ``min_gain``, not only the mean.
+        min_retention: of the mean over the cells.
+        min_gain: of the mean difference to the other arm.
+        equivalence_margin: the same for every host separately, whose interval has to reach it.
+        max_harmed_cells: cells of any kind in which the arm is worse at the 5 % level, after correction.
     """
 
-    say: str
+    statement: str
     group: str
     arm: str
-    under: Literal["damaged", "network", "surroundings", "clean"] = "damaged"
+    under: Literal["damaged", "network", "environment", "clean"] = "damaged"
     conditions: tuple[str, ...] = ()
-    than: str = ""
-    surely: bool = False
-    kept: float | None = None
-    gained: float | None = None
-    tied: float | None = None
-    harmed: int | None = None
+    versus: str = ""
+    require_significance: bool = False
+    min_retention: float | None = None
+    min_gain: float | None = None
+    equivalence_margin: float | None = None
+    max_harmed_cells: int | None = None
 
     def __post_init__(self) -> None:
-        asked = [name for name in ("kept", "gained", "tied", "harmed") if getattr(self, name) is not None]
-        if len(asked) != 1:
-            raise ValueError(f"expected one of kept, gained, tied, harmed; got {', '.join(asked) or 'none'}")
-        if self.surely and self.gained is None:
-            raise ValueError("surely: expected with gained only")
+        given = [name for name in _CRITERIA if getattr(self, name) is not None]  # words: keep
+        if len(given) != 1:
+            raise ValueError(f"expected one of {', '.join(_CRITERIA)}; got {', '.join(given) or 'none'}")
+        if self.require_significance and self.min_gain is None:
+            raise ValueError("require_significance: expected with min_gain only")
+
+
+EARLIER_KEYS = {
+    "say": "statement",
+    "than": "versus",
+    "surely": "require_significance",
+    "kept": "min_retention",
+    "gained": "min_gain",
+    "tied": "equivalence_margin",
+    "harmed": "max_harmed_cells",
+}
+"""Keys of claims in files of earlier versions, which are still accepted, and in study.json, where they stay."""
+
+_STORED_KEYS = {name: key for key, name in EARLIER_KEYS.items()}
+
+
+def claim_fields(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a claim with earlier keys, as study.json has it, by the names of `Claim`."""
+    fields = {EARLIER_KEYS.get(key, key): value for key, value in entry.items()}
+    return fields | ({"under": "environment"} if entry.get("under") == "surroundings" else {})
+
+
+def study_document(study: Study) -> dict[str, Any]:
+    """Return a study as study.json has it."""
+    document = asdict(study)
+    for claim in document["claims"]:
+        claim["under"] = "surroundings" if claim["under"] == "environment" else claim["under"]
+    document["claims"] = tuple(
+        {_STORED_KEYS.get(name, name): value for name, value in claim.items()} for claim in document["claims"]
+    )
+    return document
 
 
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A whole file.
-
-    ``contrasts`` are pairs of arms that are compared with one another, host by host.
-    """
+    """A study; ``contrasts`` are pairs of arms that are compared with one another, host by host."""
 
     name: str
     groups: tuple[Group, ...]
@@ -130,9 +161,9 @@ class Study:
     def __post_init__(self) -> None:
         if not self.groups:
             raise ValueError("expected at least one group, got none")
-        alike: dict[str, Group] = {}
+        by_name: dict[str, Group] = {}
         for group in self.groups:
-            first = alike.setdefault(group.name, group)
+            first = by_name.setdefault(group.name, group)
             if (group.suite, group.episodes, group.env, group.routes, group.role, group.arms[0]) != (
                 first.suite, first.episodes, first.env, first.routes, first.role, first.arms[0],
             ):  # fmt: skip
@@ -140,18 +171,18 @@ class Study:
                     f"groups of one name, {group.name!r}: expected one suite, env, routes, role, episodes, first arm"
                 )
         arms = {arm for group in self.groups for arm in group.arms}
-        strange = [arm for contrast in self.contrasts for arm in contrast if arm not in arms]
-        if strange:
-            raise ValueError(f"contrasts: expected arms of the groups, {', '.join(sorted(arms))}; got {strange[0]!r}")
+        unknown = [arm for contrast in self.contrasts for arm in contrast if arm not in arms]
+        if unknown:
+            raise ValueError(f"contrasts: expected arms of the groups, {', '.join(sorted(arms))}; got {unknown[0]!r}")
         for subset in self.subsets:
             self._check_group(f"subset {subset.name!r}", subset.group)
         for claim in self.claims:
-            self._check_group(f"claim {claim.say!r}", claim.group)
-            there = dict.fromkeys(arm for group in self.groups if group.name == claim.group for arm in group.arms)
-            strange = [arm for arm in (claim.arm, claim.than) if arm and arm not in there]
-            if strange:
+            self._check_group(f"claim {claim.statement!r}", claim.group)
+            known = dict.fromkeys(arm for group in self.groups if group.name == claim.group for arm in group.arms)
+            unknown = [arm for arm in (claim.arm, claim.versus) if arm and arm not in known]
+            if unknown:
                 raise ValueError(
-                    f"claim {claim.say!r}: expected arms of its group, {', '.join(there)}; got {strange[0]!r}"
+                    f"claim {claim.statement!r}: expected arms of its group, {', '.join(known)}; got {unknown[0]!r}"
                 )
 
     def _check_group(self, what: str, name: str) -> None:
@@ -169,8 +200,8 @@ def read_study(name: str) -> tuple[Study, Path]:
     """Read a study by its name or from a YAML file; nothing heavy is imported.
 
     Returns:
-        what it says, and the folder that its paths are relative to: for a study that comes with the package, the one
-        in which the command is given.
+        the study, and the folder that its paths are relative to: for a study that comes with the package, the
+        current folder.
 
     Raises:
         UsageError: naming the file, the line and what was expected there.
@@ -185,8 +216,27 @@ def read_study(name: str) -> tuple[Study, Path]:
         raise UsageError(
             f"{path}: expected name, groups, ...; got {printable(repr(document.data), 60)}; see docs/studies.md"
         )
-    sections: dict[tuple[str | int, ...], type[Any]] = {(): Study}
+    sections: dict[Place, type[Any]] = {(): Study}
     for key, kind in (("groups", Group), ("subsets", Subset), ("claims", Claim)):
-        found: Any = document.data.get(key)
-        sections |= {(key, index): kind for index in range(len(found) if isinstance(found, list) else 0)}
-    return parse(Study, document.data, document, sections), Path() if path.parent == FOLDER else path.parent
+        entries: Any = document.data.get(key)
+        sections |= {(key, index): kind for index in range(len(entries) if isinstance(entries, list) else 0)}
+    data, origins = _rename_claims(document)
+    study = parse(Study, data, document, sections, origins=origins)
+    return study, Path() if path.parent == FOLDER else path.parent
+
+
+def _rename_claims(document: Document) -> tuple[dict[str, Any], dict[Place, Place]]:
+    """Return the data with today's keys of claims, and where in the file each renamed entry is."""
+    claims = document.data.get("claims")
+    if not isinstance(claims, list):
+        return document.data, {}
+    origins: dict[Place, Place] = {}
+    for index, claim in enumerate(claims):
+        for key in EARLIER_KEYS.keys() & claim.keys() if isinstance(claim, dict) else ():
+            name = EARLIER_KEYS[key]
+            if name in claim:
+                where = document.at(("claims", index, key))
+                raise UsageError(f"{where}: expected {name} or its earlier name {key}, got both; remove one")
+            origins[("claims", index, name)] = ("claims", index, key)
+    renamed = [claim_fields(claim) if isinstance(claim, dict) else claim for claim in claims]
+    return {**document.data, "claims": renamed}, origins

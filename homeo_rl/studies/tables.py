@@ -1,4 +1,4 @@
-"""The files that a study leaves behind: all episodes, the courses of damage in mid-episode, and what they are of."""
+"""The files of a study: all episodes, the time courses of damage in mid-episode, and the document on both."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def read_tables(folder: Path) -> tuple[dict[str, Any], list[list[str]], list[dic
     """Return the document, the rows of the scores (the first are the columns' names), and the courses.
 
     Raises:
-        UsageError: one is missing, or something else.
+        UsageError: a file is missing, or of another kind.
     """
     try:
         document = bundle.read_json(folder / DOCUMENT)
-        courses = strict_json.decode(_unpacked(folder / COURSES), folder / COURSES, strict_json.LARGE)["courses"]
-        rows = list(csv.reader(io.StringIO(_unpacked(folder / TABLE).decode("utf-8"))))
+        courses = strict_json.decode(_decompress(folder / COURSES), folder / COURSES, strict_json.LARGE)["courses"]
+        rows = list(csv.reader(io.StringIO(_decompress(folder / TABLE).decode("utf-8"))))
         if not rows or any(len(row) != len(rows[0]) for row in rows) or not all(isinstance(c, dict) for c in courses):
             raise ValueError("the tables are damaged")
         return document, rows, courses
@@ -38,24 +38,24 @@ def read_tables(folder: Path) -> tuple[dict[str, Any], list[list[str]], list[dic
 def write_tables(
     folder: Path, document: dict[str, Any], rows: Iterable[Sequence[str]], courses: list[dict[str, Any]]
 ) -> None:
-    """Write what `read_tables` reads; the same content is the same bytes."""
+    """Write what `read_tables` reads; the same content gives the same bytes."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    # The document says what the tables hold: there is none while they are written.
+    # The document describes the tables: there is none while they are written.
     (folder / DOCUMENT).unlink(missing_ok=True)
-    bundle.replace(folder / TABLE, _packed(text.getvalue()))
-    bundle.replace(folder / COURSES, _packed(json.dumps({"courses": courses}, allow_nan=False)))
+    bundle.replace(folder / TABLE, _compress(text.getvalue()))
+    bundle.replace(folder / COURSES, _compress(json.dumps({"courses": courses}, allow_nan=False)))
     bundle.write_json(folder / DOCUMENT, document)
 
 
-def _packed(text: str) -> bytes:
+def _compress(text: str) -> bytes:
     with io.BytesIO() as packed:
         with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
             file.write(text.encode())
         return packed.getvalue()
 
 
-def _unpacked(path: Path) -> bytes:
+def _decompress(path: Path) -> bytes:
     with files.open_regular(path.resolve(), _LARGEST) as file:
         unpacked = gzip.GzipFile(fileobj=io.BytesIO(file.readall())).read(_LARGEST + 1)
     if len(unpacked) > _LARGEST:
@@ -64,7 +64,7 @@ def _unpacked(path: Path) -> bytes:
 
 
 def unreadable(folder: Path, error: Exception) -> UsageError:
-    """Return what is to be told of tables that say something else than they should."""
+    """Return the error for tables that cannot be read."""
     return UsageError(
         f"{folder}: expected the results of a study ({TABLE}, {DOCUMENT}, {COURSES}), cannot read them ({error}); "
         "run homeo-rl study again, with another --out"

@@ -277,7 +277,7 @@ def test_import_evaluate_on_routes_enjoy(
     with Image.open(result["paths"]) as picture:
         assert picture.width > 1000, "none and dwam side by side"
     page = (Path(result["scores"]).parent / "report.md").read_text()
-    assert "## Drives" in page
+    assert "## Navigation episodes" in page
     assert "![paths](paths.png)" in page
     video = tmp_path / "drive.gif"
     main(["enjoy", str(run), "--suite", str(suite), "--condition", "moving", "--routes", str(routes_file),

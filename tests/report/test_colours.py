@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from homeo_rl.report import page
-from homeo_rl.report.colours import ARMS, COLOURS, OUTCOMES, colours, places
+from homeo_rl.report.colours import ARMS, COLOURS, OUTCOMES, colour_indices, colours
 from homeo_rl.studies.pictures import colour_of
 
 STYLE = (Path(page.__file__).parent / "templates" / "style.css.j2").read_text()
@@ -34,10 +34,10 @@ def test_an_arm_has_one_colour_whatever_it_is_drawn_with() -> None:
 
 
 def test_arms_with_parameters_and_unknown_ones_have_places_of_their_own() -> None:
-    assert places(["none", "dwam-paper:eta=1e-5"])["dwam-paper:eta=1e-5"] == ARMS.index("dwam-paper")
+    assert colour_indices(["none", "dwam-paper:eta=1e-5"])["dwam-paper:eta=1e-5"] == ARMS.index("dwam-paper")
     many = ["none", "dwam", "dwam:eta=1", "mine", "mine:x=1", "sleep"]
-    assert len(set(places(many).values())) == len(many)
-    crowd = places([f"arm{k}" for k in range(20)])
+    assert len(set(colour_indices(many).values())) == len(many)
+    crowd = colour_indices([f"arm{k}" for k in range(20)])
     assert len(crowd) == 20
     assert 0 not in crowd.values(), "grey is the frozen policy's"
 
@@ -45,9 +45,9 @@ def test_arms_with_parameters_and_unknown_ones_have_places_of_their_own() -> Non
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_outcomes_look_like_no_arm(theme: str) -> None:
     block = STYLE[STYLE.index(f"macro {theme}()") :].partition("endmacro")[0]
-    found = dict(re.findall(r"--([\w]+): (#[0-9a-f]{6})", block))
-    arms = [found[f"c{k}"] for k in range(len(COLOURS))]
+    palette = dict(re.findall(r"--([\w]+): (#[0-9a-f]{6})", block))
+    arms = [palette[f"c{k}"] for k in range(len(COLOURS))]
     for outcome, arm in product(OUTCOMES, arms):
-        assert np.linalg.norm(lab(found[outcome]) - lab(arm)) > 20, (outcome, arm)
+        assert np.linalg.norm(lab(palette[outcome]) - lab(arm)) > 20, (outcome, arm)
     for outcome, arm in product(OUTCOMES.values(), COLOURS):
         assert np.linalg.norm(lab(outcome) - lab(arm)) > 20, (outcome, arm)

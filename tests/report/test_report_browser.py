@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_report_runs import evaluated, synthetic, trained
+from test_report_runs import evaluate, synthetic, train
 
-from homeo_rl.report.page import gather, write_page
+from homeo_rl.report.page import collect, write_page
 from homeo_rl.run import Run
 
 Browse = Callable[..., tuple[str, str]]
@@ -65,12 +65,12 @@ def page(tmp_path: Path) -> Path:
     """Return a page with hostile and long names, several agents, tables, curves, arms."""
     long = "a-condition-with-a-name-that-does-not-end-" * 3
     figures = {"success": 1, "outcome": "success", "path_length": 3.0, "time": 2.0}
-    runs = [trained(synthetic(tmp_path / n, seed=k), {10: [1.0, 2.0], 20: [3.0, 4.0]}) for k, n in enumerate("abc")]
-    runs.append(trained(synthetic(tmp_path / "d", agent="mlp", body="mlp"), {10: [1.0, 2.0], 20: [2.0, 2.0]}))
+    runs = [train(synthetic(tmp_path / n, seed=k), {10: [1.0, 2.0], 20: [3.0, 4.0]}) for k, n in enumerate("abc")]
+    runs.append(train(synthetic(tmp_path / "d", agent="mlp", body="mlp"), {10: [1.0, 2.0], 20: [2.0, 2.0]}))
     for run in runs[:3]:
-        evaluated(run, arms={"dwam": 300.0, "linear": -50.0, "bdett:psi=4": 3.0}, figures=lambda a, c, e: figures)
-    evaluated(runs[3], arms={}, rename=lambda n: f"{long}{n}<script>alert(1)</script>", suite=f"<b>{long}</b>")
-    return write_page(gather(runs), tmp_path / "page.html").path
+        evaluate(run, arms={"dwam": 300.0, "linear": -50.0, "bdett:psi=4": 3.0}, figures=lambda a, c, e: figures)
+    evaluate(runs[3], arms={}, rename=lambda n: f"{long}{n}<script>alert(1)</script>", suite=f"<b>{long}</b>")
+    return write_page(collect(runs), tmp_path / "page.html").path
 
 
 def console(log: str) -> list[str]:
@@ -83,7 +83,7 @@ def test_the_console_stays_empty(browse: Browse, page: Path, tmp_path: Path) -> 
     assert console(log) == []
     assert re.search(r'<button type="button" class="theme">(Dark|Light) theme</button>', html), "the script ran"
     text = page.read_text()
-    for intruder, said in (
+    for intruder, message in (
         ('<img src="https://example.org/x.png">', "Content Security Policy"),
         ("<script>document.title = 'intruder'</script>", "Content Security Policy"),
         ('<link rel="stylesheet" href="https://example.org/x.css">', "Content Security Policy"),
@@ -91,7 +91,7 @@ def test_the_console_stays_empty(browse: Browse, page: Path, tmp_path: Path) -> 
         other = tmp_path / "intruder.html"
         other.write_text(text.replace("<header>", f"<header>{intruder}"))
         html, log = browse(other, "--dump-dom")
-        assert [line for line in console(log) if said in line], (intruder, log)
+        assert [line for line in console(log) if message in line], (intruder, log)
         assert "<title>intruder" not in html
 
 
@@ -103,11 +103,11 @@ def test_nothing_scrolls_sideways(browse: Browse, page: Path, tmp_path: Path, wi
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME.replace("WIDTH", str(width)))
     html, _ = browse(frame, "--dump-dom", size=(1400, 1000))
-    found = re.search(r"<title>measured (\d+) (\d+) ([^<]*)</title>", html)
-    assert found is not None
-    assert int(found[2]) == width
-    assert int(found[1]) <= width
-    assert found[3] == ""
+    match = re.search(r"<title>measured (\d+) (\d+) ([^<]*)</title>", html)
+    assert match is not None
+    assert int(match[2]) == width
+    assert int(match[1]) <= width
+    assert match[3] == ""
 
 
 HOVER = """<script>addEventListener("load", function () {
@@ -129,11 +129,11 @@ def test_values_are_shown_below_the_mouse(browse: Browse, page: Path, tmp_path: 
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
     hovered.write_text(text.replace("</body>", f"{HOVER}</body>"))
     html, _ = browse(hovered, "--dump-dom", size=(1280, 900))
-    found = re.search(r"<title>said ([^|<]*)\|([^|<]*)\|([^|<]*)</title>", html)
-    assert found is not None
-    assert re.search(r"^dwam: [\d.]+ %$", found[1], re.MULTILINE), "lines of a chart by name, with their values"
-    assert re.match(r"none, clean: 100 %; .*; 1\.00 of clean", found[2])
-    assert re.search(r"dwam: [+\u2212][\d.]+ \[", found[3])
+    match = re.search(r"<title>said ([^|<]*)\|([^|<]*)\|([^|<]*)</title>", html)
+    assert match is not None
+    assert re.search(r"^dwam: [\d.]+ %$", match[1], re.MULTILINE), "lines of a chart by name, with their values"
+    assert re.match(r"none, clean: 100 %; .*; 1\.00 of clean", match[2])
+    assert re.search(r"dwam: [+\u2212][\d.]+ \[", match[3])
 
 
 @pytest.mark.parametrize(("name", "size"), [("desktop", (1280, 2400)), ("phone", (390, 2400))])
@@ -164,7 +164,7 @@ def test_a_page_prints_on_white_paper(browse: Browse, page: Path, tmp_path: Path
 
 def test_ten_runs_fit_in_one_file(tmp_path: Path) -> None:
     runs: list[Run] = [
-        evaluated(trained(synthetic(tmp_path / str(k), seed=k), {s: [1.0 * s] * 5 for s in range(0, 200, 10)}))
+        evaluate(train(synthetic(tmp_path / str(k), seed=k), {s: [1.0 * s] * 5 for s in range(0, 200, 10)}))
         for k in range(10)
     ]
-    assert write_page(gather(runs), tmp_path / "page.html").size < 15_000_000
+    assert write_page(collect(runs), tmp_path / "page.html").size < 15_000_000

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from cli_calls import call, last
 from test_report_page import Reader
-from test_report_runs import evaluated, synthetic
+from test_report_runs import evaluate, synthetic
 
 from homeo_rl.report import build
 from homeo_rl.report.baselines import baseline_of, doubt
 from homeo_rl.report.evaluations import latest_evaluation
-from homeo_rl.report.page import gather
+from homeo_rl.report.page import collect
+from homeo_rl.report.page.context import PageContext
 from homeo_rl.report.page.sections.energy import energy
 from homeo_rl.run import Run
 from homeo_rl.storage import bundle
@@ -27,14 +28,14 @@ EPISODES = 6
 
 
 def a_run(path: Path, seed: int = 0, *, offset: float = 0.0, env: str = "Point-v0", **document: Any) -> Run:
-    return evaluated(synthetic(path, seed=seed, env=env), episodes=EPISODES, offset=offset, **document)
+    return evaluate(synthetic(path, seed=seed, env=env), episodes=EPISODES, offset=offset, **document)
 
 
 def scores_of(run: Run) -> Path:
     return latest_evaluation(run) / "scores.csv"
 
 
-def changed(line: int, column: int, value: str) -> Callable[[str], str]:
+def change_field(line: int, column: int, value: str) -> Callable[[str], str]:
     """Return what writes ``value`` into a field of a table."""
 
     def change(text: str) -> str:
@@ -46,16 +47,16 @@ def changed(line: int, column: int, value: str) -> Callable[[str], str]:
 
 
 DAMAGES: list[tuple[Callable[[str], str], str]] = [
-    (changed(5, 6, "nan"), "line 5: return: expected a finite number, got 'nan'"),
-    (changed(5, 6, "-inf"), "line 5: return: expected a finite number, got '-inf'"),
-    (changed(5, 6, "1e300"), "line 5: return: expected a finite number, got '1e300'"),
-    (changed(5, 6, ""), "line 5: return: expected a finite number, got ''"),
-    (changed(5, 6, "4O0"), "line 5: return: expected a finite number, got '4O0'"),
-    (changed(5, 7, "0"), "line 5: length: expected a whole number from 1 on, got '0'"),
-    (changed(5, 4, "-1"), "line 5: episode: expected a whole number from 0 on, got '-1'"),
-    (changed(5, 3, "nan"), "line 5: severity: expected a finite number, got 'nan'"),
-    (changed(5, 21, "nan"), "line 5: energy: expected a finite number, got 'nan'"),
-    (changed(5, 4, "2"), "line 5: expected each episode once, got that of line 4 again"),
+    (change_field(5, 6, "nan"), "line 5: return: expected a finite number, got 'nan'"),
+    (change_field(5, 6, "-inf"), "line 5: return: expected a finite number, got '-inf'"),
+    (change_field(5, 6, "1e300"), "line 5: return: expected a finite number, got '1e300'"),
+    (change_field(5, 6, ""), "line 5: return: expected a finite number, got ''"),
+    (change_field(5, 6, "4O0"), "line 5: return: expected a finite number, got '4O0'"),
+    (change_field(5, 7, "0"), "line 5: length: expected a whole number from 1 on, got '0'"),
+    (change_field(5, 4, "-1"), "line 5: episode: expected a whole number from 0 on, got '-1'"),
+    (change_field(5, 3, "nan"), "line 5: severity: expected a finite number, got 'nan'"),
+    (change_field(5, 21, "nan"), "line 5: energy: expected a finite number, got 'nan'"),
+    (change_field(5, 4, "2"), "line 5: expected each episode once, got that of line 4 again"),
     (lambda text: text + text.splitlines()[-1] + "\n", "line 38: expected each episode once"),
     (lambda text: text[: text.rindex(",100,")], "line 37: expected 24 fields, got 7"),
     (lambda text: text + text, "line 38: length: expected a whole number from 1 on, got 'length'"),
@@ -75,10 +76,10 @@ def test_damaged_scores_are_named_and_never_averaged(
     """One line that names run, file and line; exit code 5; nothing is written."""
     sound, damaged = a_run(tmp_path / "r1"), a_run(tmp_path / "r2", 1)
     whole = scores_of(damaged).read_text()
-    for damage, said in DAMAGES:
+    for damage, message in DAMAGES:
         scores_of(damaged).write_text(damage(whole))
         _, err = call("report", sound.path, damaged.path, "--out", tmp_path / page, code=5, capsys=capsys)
-        assert said in err, err
+        assert message in err, err
         assert f"{damaged.path}/evaluations/quick_1/scores.csv" in err
         assert len(err.splitlines()) == 1
         assert not (tmp_path / page).exists()
@@ -115,27 +116,27 @@ def test_a_copy_counts_once_and_is_named(tmp_path: Path, policy: bool, capsys: p
         (run.path / "policy").mkdir()
         (run.path / "policy" / "manifest.json").write_text("{}")
     alone = last(call("report", run.path, "--out", tmp_path / "alone", "--json", capsys=capsys)[0])
-    for said, other in copies(run, tmp_path).items():
+    for message, other in copies(run, tmp_path).items():
         both = last(call("report", run.path, other, "--out", tmp_path / "both", "--json", capsys=capsys)[0])
         assert both["cells"] == alone["cells"]
         assert both["differences"] == alone["differences"]
-        assert f"{other} {said.strip()}" in both["notes"][0]
-        assert said.strip() in (tmp_path / "both" / "report.md").read_text()
-        material = gather([run, Run.open(other)])
-        assert len(material.members) == 1
-        assert [said.strip() in note for note in material.notes] == [True] * (said.strip() == "is a copy of")
+        assert f"{other} {message.strip()}" in both["notes"][0]
+        assert message.strip() in (tmp_path / "both" / "report.md").read_text()
+        data = collect([run, Run.open(other)])
+        assert len(data.members) == 1
+        assert [message.strip() in note for note in data.notes] == [True] * (message.strip() == "is a copy of")
 
 
 def test_a_copy_is_known_before_and_after_it_was_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bare = synthetic(tmp_path / "bare")
     shutil.copytree(bare.path, tmp_path / "later")
     later = a_run(tmp_path / "other")  # with the same run.json
-    material = gather([bare, later])
-    assert [member.run.path.name for member in material.members] == ["other"]
-    assert "bare is a copy of" in material.notes[0]
+    data = collect([bare, later])
+    assert [member.run.path.name for member in data.members] == ["other"]
+    assert "bare is a copy of" in data.notes[0]
     shutil.copytree(later.path, tmp_path / "twice")
     path = scores_of(Run.open(tmp_path / "twice"))
-    path.write_text(changed(5, 6, "401.5")(path.read_text()))
+    path.write_text(change_field(5, 6, "401.5")(path.read_text()))
     for page in ("report", "page.html"):
         words = ["report", later.path, tmp_path / "twice", "--out", tmp_path / page]
         _, err = call(*words, code=2, capsys=capsys)
@@ -165,15 +166,15 @@ def test_foreign_runs_are_refused_by_name(tmp_path: Path, capsys: pytest.Capture
         ),
         "got quick (abc) of {0}; quick (abc), time_steps 3 of {1}": a_run(tmp_path / "r4", 3, time_steps=3),
     }
-    for said, other in others.items():
+    for message, other in others.items():
         _, err = call("report", run.path, other.path, "--out", tmp_path / "out", code=2, capsys=capsys)
-        assert said.format(run.path, other.path) in err
+        assert message.format(run.path, other.path) in err
         assert not (tmp_path / "out").exists()
 
 
 def test_what_joined_runs_do_not_share_is_said(tmp_path: Path) -> None:
     run = a_run(tmp_path / "r1", versions={"numpy": "1.0"})
-    other = evaluated(synthetic(tmp_path / "r2", seed=1), arms={"sleep": 1.0}, episodes=4, versions={"numpy": "2.0"})
+    other = evaluate(synthetic(tmp_path / "r2", seed=1), arms={"sleep": 1.0}, episodes=4, versions={"numpy": "2.0"})
     report = build([latest_evaluation(run), latest_evaluation(other)], tmp_path / "out")
     assert report.notes == (
         "dwam was evaluated on 1 of 2 runs only.",
@@ -192,42 +193,42 @@ def test_negative_returns_are_compared_raw_and_normalised(tmp_path: Path, capsys
     """A trained pendulum: its clean return is negative, and differences are there all the same."""
     known = a_run(tmp_path / "known", env="Pendulum-v1", offset=-1200.0)
     out, _ = call("report", known.path, "--json", capsys=capsys)
-    told = last(out)
-    raw, normalised = told["differences"]
+    result = last(out)
+    raw, normalised = result["differences"]
     assert (raw["what"], normalised["what"]) == ("return", "normalised")
     assert raw["mean"] == pytest.approx(300.0, abs=10)
     assert normalised["mean"] == pytest.approx(raw["mean"] / (-151.9 + 1197.2))
-    cells = {(cell["arm"], cell["condition"]): cell for cell in told["cells"]}
+    cells = {(cell["arm"], cell["condition"]): cell for cell in result["cells"]}
     assert all(cell["retention"] is None and not cell["untrained"] for cell in cells.values())
     clean = cells["none", "clean"]
     assert clean["normalised"] == pytest.approx((clean["mean"] + 1197.2) / (-151.9 + 1197.2))
-    assert "is not positive, so there is no retention" in told["notes"][0]
+    assert "is not positive, so there is no retention" in result["notes"][0]
     assert "random -1,197.2, best -151.9 (RL Zoo TD3)" in out
     page = (known.path / "report" / "report.md").read_text()
     assert "| dwam | normalised | +0." in page
     assert "n is the normalised mean return" in page
 
     unknown = a_run(tmp_path / "unknown", offset=-1200.0)
-    told = last(call("report", unknown.path, "--json", capsys=capsys)[0])
-    assert [difference["what"] for difference in told["differences"]] == ["return"]
-    assert "no random and best return of this environment are known" in told["notes"][0]
+    result = last(call("report", unknown.path, "--json", capsys=capsys)[0])
+    assert [difference["what"] for difference in result["differences"]] == ["return"]
+    assert "no random and best return of this environment are known" in result["notes"][0]
 
 
 def test_an_untrained_policy_keeps_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Clean it returns 50 of 1000, damaged 3.5 times as much: a share of that is refused, and the reason is stated."""
-    run = evaluated(
+    run = evaluate(
         synthetic(tmp_path / "pole", env="InvertedPendulum-v5"),
         episodes=EPISODES,
         figures=lambda arm, condition, episode: {"return": 50.0 + episode if condition == "clean" else 175.0 + episode},
     )
     out, _ = call("report", run.path, "--json", capsys=capsys)
-    told = last(out)
-    assert all(cell["untrained"] for cell in told["cells"])
-    assert "0.05 of the way from random to the best known return" in told["cells"][0]["reason"]
-    assert [difference["what"] for difference in told["differences"]] == ["return", "normalised"]
+    result = last(out)
+    assert all(cell["untrained"] for cell in result["cells"])
+    assert "0.05 of the way from random to the best known return" in result["cells"][0]["reason"]
+    assert [difference["what"] for difference in result["differences"]] == ["return", "normalised"]
     assert "Not trained: the clean return 52.5" in out
     assert " r 3." not in out
-    (comparison,) = gather([run]).comparisons
+    (comparison,) = collect([run]).comparisons
     assert comparison.clean is None
     call("report", run.path, "--no-play", "--no-progress", "--out", tmp_path / "page.html", capsys=capsys)
     page = Reader((tmp_path / "page.html").read_text()).text
@@ -262,14 +263,14 @@ def test_random_returns_can_be_measured_again() -> None:
 
 def test_energy_says_what_it_is_of(tmp_path: Path) -> None:
     """5 nJ an action, episodes of 10 and 30 actions: 100 nJ an episode, by which its return is divided."""
-    run = evaluated(
+    run = evaluate(
         synthetic(tmp_path / "a"),
         episodes=2,
         figures=lambda arm, condition, episode: {
             "energy": 5e-9, "spikes": 7.0, "length": 10 + 20 * episode, "return": 40.0 + 20 * episode,
         },
     )  # fmt: skip
-    section = energy(gather([run]), lambda arm: 0)
+    section = energy(PageContext(collect([run])))
     assert section is not None
     table = section.data["table"]
     row = dict(zip(table.header, table.rows[0], strict=True))
@@ -340,7 +341,7 @@ def test_an_evaluation_remembers_its_packages(
     done = report("--json", path=packages)
     assert done.returncode == 0, done.stderr
     assert "not played" not in done.stdout
-    assert {"Spikes of one episode", "Clips"} & set(json.loads(done.stdout.splitlines()[-1])["sections"])
+    assert {"Spikes of one episode", "Videos of episodes"} & set(json.loads(done.stdout.splitlines()[-1])["sections"])
     lacking = report(path=tmp_path)
     assert lacking.returncode == 1
     assert "package 'thermostats' is missing" in lacking.stderr

@@ -9,47 +9,49 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_report_page import written
-from test_report_runs import evaluated, synthetic, trained
+from test_report_page import write
+from test_report_runs import evaluate, synthetic, train
 
 from homeo_rl.errors import StorageFault
 from homeo_rl.evaluation.recorded_episode import RecordedEpisode
-from homeo_rl.report.page import gather
+from homeo_rl.report.page import collect
 from homeo_rl.report.page.charts.axes import Scale, labels
+from homeo_rl.report.page.context import PageContext
 from homeo_rl.report.page.phrasing import sentence, verdict
-from homeo_rl.report.page.sections.curves import aligned, curves, read_evaluations, read_training
+from homeo_rl.report.page.sections.curves import align, curves, read_evaluations, read_training
 from homeo_rl.report.page.sections.energy import energy, joules_of, pareto
+from homeo_rl.report.page.sections.forest import forest
+from homeo_rl.report.page.sections.headline import headline
 from homeo_rl.report.page.sections.profiles import profile
-from homeo_rl.report.page.sections.robustness import forest, headline, telling
 from homeo_rl.report.page.sections.spikes import spikes
-from homeo_rl.report.page.sections.trajectories import Map, _shared, drives
+from homeo_rl.report.page.sections.trajectories import Map, merge_equal, trajectories
 from homeo_rl.report.statistics import Difference, bootstrap, differences, interval, iqm
 from homeo_rl.storage import bundle
 
 
 @pytest.mark.parametrize(
-    ("gain", "said"),
+    ("gain", "expected"),
     [
         (300.0, "Over 2 damaged conditions, dwam kept 30"),
         (-300.0, "No arm did better than none: over 2 damaged conditions, dwam fell"),
         (0.0, "No difference was shown: over 2 damaged conditions, dwam minus none is"),
     ],
 )
-def test_the_headline_says_what_the_interval_says(tmp_path: Path, gain: float, said: str) -> None:
-    material = gather([evaluated(synthetic(tmp_path / "a"), arms={"dwam": gain})])
-    section = headline(material)
+def test_the_headline_says_what_the_interval_says(tmp_path: Path, gain: float, expected: str) -> None:
+    data = collect([evaluate(synthetic(tmp_path / "a"), arms={"dwam": gain})])
+    section = headline(PageContext(data))
     assert section is not None
-    (found,) = section.data["found"]
-    assert found["said"].startswith(said), found
-    (difference,) = differences(material.comparisons[0].rows)
-    assert ("contains 0" in found["said"]) == (difference.ci_low <= 0 <= difference.ci_high)
-    assert "60 paired episodes" in found["said"]
+    (result,) = section.data["results"]
+    assert result["sentence"].startswith(expected), result
+    (difference,) = differences(data.comparisons[0].rows)
+    assert ("contains 0" in result["sentence"]) == (difference.ci_low <= 0 <= difference.ci_high)
+    assert "60 paired episodes" in result["sentence"]
     sides = {300.0: "better in 2, worse in 0", -300.0: "better in 0, worse in 2", 0.0: "better in 0, worse in 0"}
-    assert sides[gain] in found["notes"][0]
+    assert sides[gain] in result["notes"][0]
 
 
 @pytest.mark.parametrize(
-    ("low", "mean", "high", "said"),
+    ("low", "mean", "high", "expected"),
     [
         (-0.01, 0.2, 0.4, "undecided"),
         (0.0, 0.2, 0.4, "undecided"),
@@ -58,24 +60,24 @@ def test_the_headline_says_what_the_interval_says(tmp_path: Path, gain: float, s
         (-0.4, -0.2, 0.01, "undecided"),
     ],
 )
-def test_an_interval_that_holds_0_decides_nothing(low: float, mean: float, high: float, said: str) -> None:
+def test_an_interval_that_holds_0_decides_nothing(low: float, mean: float, high: float, expected: str) -> None:
     difference = Difference("success", "dwam", ("a", "b"), mean, low, high)
-    assert verdict(difference) == said
+    assert verdict(difference) == expected
     text = sentence(difference, arms=1, episodes=40, runs=1)
-    assert text.startswith("No difference was shown") == (said == "undecided")
+    assert text.startswith("No difference was shown") == (expected == "undecided")
     assert "20.0" in text
 
 
 def test_returns_are_compared_where_clean_ones_are_not_positive(tmp_path: Path) -> None:
-    section = headline(gather([evaluated(synthetic(tmp_path / "a"), offset=-5000.0)]))
+    section = headline(PageContext(collect([evaluate(synthetic(tmp_path / "a"), offset=-5000.0)])))
     assert section is not None
-    assert "dwam earned" in section.data["found"][0]["said"]
-    assert "of return more than none" in section.data["found"][0]["said"]
+    assert "dwam earned" in section.data["results"][0]["sentence"]
+    assert "of return more than none" in section.data["results"][0]["sentence"]
 
 
 def test_the_forest_draws_the_statistics(tmp_path: Path) -> None:
-    material = gather([evaluated(synthetic(tmp_path / "a"), arms={"dwam": 300.0, "linear": 0.0})])
-    section = forest(material, lambda arm: ["none", "dwam", "linear"].index(arm))
+    data = collect([evaluate(synthetic(tmp_path / "a"), arms={"dwam": 300.0, "linear": 0.0})])
+    section = forest(PageContext(data))
     assert section is not None
     (drawn,) = section.data["blocks"][0]["forests"]
     assert [bar.label for bar in drawn.bars] == ["noisy"] * 2 + ["dead@0.5"] * 2 + ["all 2 conditions"] * 2
@@ -83,7 +85,7 @@ def test_the_forest_draws_the_statistics(tmp_path: Path) -> None:
     for bar in drawn.bars:
         assert 0 <= bar.low <= bar.middle <= bar.high <= 100
         assert (bar.verdict == "undecided") == (bar.low <= drawn.zero <= bar.high)
-    total = {d.arm: d for d in differences(material.comparisons[0].rows)}["dwam"]
+    total = {d.arm: d for d in differences(data.comparisons[0].rows)}["dwam"]
     assert drawn.bars[4].text == f"+{100 * total.mean:.1f} [+{100 * total.ci_low:.1f}, +{100 * total.ci_high:.1f}]"
     assert drawn.bars[4].total
 
@@ -91,32 +93,32 @@ def test_the_forest_draws_the_statistics(tmp_path: Path) -> None:
 def test_curves_of_seeds_resample_seeds(tmp_path: Path) -> None:
     ends = [10.0, 20.0, 30.0, 100.0]
     runs = [
-        trained(synthetic(tmp_path / str(k), seed=k), {1000: [0.0, 0.0], 2000: [end - 1, end + 1]})
+        train(synthetic(tmp_path / str(k), seed=k), {1000: [0.0, 0.0], 2000: [end - 1, end + 1]})
         for k, end in enumerate(ends)
     ]
-    section = curves(gather(runs), lambda name: 1)
+    section = curves(PageContext(collect(runs)))
     assert section is not None
     (line,) = section.data["charts"][0].lines
     assert line.points[-1] == (2000.0, float(iqm(np.array(ends))))
     low, high = interval(iqm(bootstrap([np.array(ends)], "curve 2000"), axis=1))
     assert (line.low[-1], line.high[-1]) == (low, high)
-    assert "4 seeds (0, 1, 2, 3), 2 episodes a point" in section.data["said"][0]
+    assert "4 seeds (0, 1, 2, 3), 2 episodes a point" in section.data["notes"][0]
     assert len(section.data["charts"][1].lines) == 4, "training episodes, a line a seed"
 
 
 def test_curves_meet_between_their_steps(tmp_path: Path) -> None:
     runs = [
-        trained(synthetic(tmp_path / "a"), {1000: [0.0], 3000: [20.0]}),
-        trained(synthetic(tmp_path / "b"), {2000: [6.0], 4000: [8.0]}),
+        train(synthetic(tmp_path / "a"), {1000: [0.0], 3000: [20.0]}),
+        train(synthetic(tmp_path / "b"), {2000: [6.0], 4000: [8.0]}),
     ]
-    found = [read_evaluations(run.path / "evaluations.npz") for run in runs]
-    steps, means = aligned([one for one in found if one is not None])
+    curves_of_runs = [read_evaluations(run.path / "evaluations.npz") for run in runs]
+    steps, means = align([one for one in curves_of_runs if one is not None])
     assert steps.tolist() == [2000.0, 3000.0]
     assert means.tolist() == [[10.0, 20.0], [6.0, 7.0]]
 
 
 def test_monitors_side_by_side_are_one_training(tmp_path: Path) -> None:
-    training = read_training(trained(synthetic(tmp_path / "a"), {1: [1.0]}).path)
+    training = read_training(train(synthetic(tmp_path / "a"), {1: [1.0]}).path)
     assert training is not None
     assert training.returns.tolist() == [float(k) for k in range(1, 61)]
     assert training.steps[-1] == 600
@@ -143,13 +145,13 @@ def test_the_frontier_is_what_nothing_beats() -> None:
 
 def test_energy_follows_from_operations_that_all_cost_the_same(tmp_path: Path) -> None:
     spiking, mlp = synthetic(tmp_path / "a"), synthetic(tmp_path / "b", body="mlp", agent="mlp")
-    material = gather([evaluated(spiking), evaluated(mlp)])
+    data = collect([evaluate(spiking), evaluate(mlp)])
     rows: list[Any] = [SimpleNamespace(synops=500.0, energy=math.nan), SimpleNamespace(synops=500.0, energy=2e-9)]
-    one, other = material.comparisons
+    one, other = data.comparisons
     assert joules_of(rows[0], one) == pytest.approx(500 * 0.9e-12)
     assert joules_of(rows[0], other) == pytest.approx(500 * 4.6e-12)
     assert joules_of(rows[1], one) == 2e-9, "what the scores hold goes first"
-    section = energy(material, lambda arm: 0)
+    section = energy(PageContext(data))
     assert section is not None
     assert "450 pJ" in section.data["table"].rows[0]
     assert "2.3 nJ" in section.data["table"].rows[2]
@@ -158,7 +160,7 @@ def test_energy_follows_from_operations_that_all_cost_the_same(tmp_path: Path) -
 
 
 def test_paths_are_simplified_and_end_where_they_ended(tmp_path: Path) -> None:
-    run = evaluated(
+    run = evaluate(
         synthetic(tmp_path / "a"), figures=lambda a, c, e: {"outcome": "collision", "path_length": 3.0, "time": 2.0}
     )
     corner = [[0.01 * k, 0.0] for k in range(300)] + [[2.99, 0.01 * k] for k in range(300)]
@@ -169,24 +171,24 @@ def test_paths_are_simplified_and_end_where_they_ended(tmp_path: Path) -> None:
     }  # fmt: skip
     document = {"suite": "quick", "cells": [{"arm": "none", **cell}, {"arm": "dwam", **cell}]}
     bundle.write_json(run.path / "evaluations" / "quick_1" / "paths.json", document)
-    section = drives(gather([run]))
+    section = trajectories(PageContext(collect([run])))
     assert section is not None
     (block,) = section.data["blocks"]
     drawn = block["maps"]["noisy"][0]
-    ((outcome, path),) = drawn.drives
+    ((outcome, path),) = drawn.paths
     assert outcome == "collision"
     assert path.count("l") <= 6, "600 points on two lines"
     assert drawn.ends == [(60.0, -60.0, "collision")]
-    page = written([run], tmp_path)
-    assert "1 drives: 1 collision" in page.text
-    assert "How the drives ended" in page.text
+    page = write([run], tmp_path)
+    assert "1 episode: 1 collision" in page.text
+    assert "Outcomes of the navigation episodes" in page.text
 
 
 def test_a_curve_is_not_unpickled(tmp_path: Path) -> None:
     run = synthetic(tmp_path / "a")
     np.savez(run.path / "evaluations.npz", timesteps=np.array([1]), results=np.array([[{}]], dtype=object))
     with pytest.raises(StorageFault, match="not a readable array"):
-        written([run], tmp_path)
+        write([run], tmp_path)
 
 
 def test_ticks_are_round_and_inside() -> None:
@@ -200,7 +202,7 @@ def test_ticks_are_round_and_inside() -> None:
 
 
 def test_curves_with_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    run = trained(synthetic(tmp_path / "a"), {10: [1.0, 2.0], 20: [float("nan"), 2.0]})
+    run = train(synthetic(tmp_path / "a"), {10: [1.0, 2.0], 20: [float("nan"), 2.0]})
     with pytest.raises(StorageFault, match=r"evaluations\.npz: evaluation 2 of 2: expected finite"):
         read_evaluations(run.path / "evaluations.npz")
     path = run.path / "0.monitor.csv"
@@ -210,7 +212,7 @@ def test_curves_with_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> 
 
 
 def test_a_monitor_that_is_being_written_holds_what_ended(tmp_path: Path) -> None:
-    run = trained(synthetic(tmp_path / "a"), {1: [1.0]})
+    run = train(synthetic(tmp_path / "a"), {1: [1.0]})
     path = run.path / "1.monitor.csv"
     path.write_text(path.read_text() + "77.0,1")
     training = read_training(run.path)
@@ -221,34 +223,34 @@ def test_a_monitor_that_is_being_written_holds_what_ended(tmp_path: Path) -> Non
 def test_equal_maps_are_shown_once() -> None:
     """Of three arms two of which drove alike, and of two conditions that changed nothing."""
 
-    def maps(*drives: str) -> list[Map]:
-        arms = zip(("none", "dwam", "sleep"), drives, strict=True)
-        return [Map(arm, "1 drive", "0 0 1 1", drives=[("success", path)]) for arm, path in arms]
+    def maps(*paths: str) -> list[Map]:
+        arms = zip(("none", "dwam", "sleep"), paths, strict=True)
+        return [Map(arm, "1 episode", "0 0 1 1", paths=[("success", path)]) for arm, path in arms]
 
-    shown = _shared({"clean": maps("a", "a", "b"), "same": maps("a", "a", "b"), "other": maps("c", "a", "b")})
+    shown = merge_equal({"clean": maps("a", "a", "b"), "same": maps("a", "a", "b"), "other": maps("c", "a", "b")})
     assert list(shown) == ["clean, same", "other"]
     assert [one.title for one in shown["clean, same"]] == ["none, dwam", "sleep"]
     assert [one.title for one in shown["other"]] == ["none", "dwam", "sleep"]
 
 
 def test_spikes_are_those_of_the_damage_that_an_arm_helps_most_against(tmp_path: Path) -> None:
-    material = gather([evaluated(synthetic(tmp_path / "a"), arms={"dwam": 300.0})])
-    (one,) = material.comparisons
-    most = telling(one)
+    data = collect([evaluate(synthetic(tmp_path / "a"), arms={"dwam": 300.0})])
+    (one,) = data.comparisons
+    most = one.largest_gain()
     assert most is not None
     arm, label = most
 
-    def played(arm: str, condition: str) -> RecordedEpisode:
+    def record(arm: str, condition: str) -> RecordedEpisode:
         rates = (np.full((30, 4), 0.5),)
         return RecordedEpisode(run=one.members[0].name, arm=arm, condition=condition, total=1.0, steps=5, rates=rates,
                         rewards=np.ones(30), observations=np.zeros((30, 2)))  # fmt: skip
 
-    several = [played(a, c) for c in ("clean", label) for a in ("none", arm)]
-    section = spikes(material, several, lambda name: 0)
+    several = [record(a, c) for c in ("clean", label) for a in ("none", arm)]
+    section = spikes(PageContext(data, episodes=several))
     assert section is not None
     (block,) = section.data["blocks"]
-    assert f"Condition {label}" in block["said"]
+    assert f"Condition {label}" in block["note"]
     assert [raster.title.split(", ")[1] for raster in block["rasters"]] == ["none", arm]
-    clean = spikes(material, several[:2], lambda name: 0)
+    clean = spikes(PageContext(data, episodes=several[:2]))
     assert clean is not None
-    assert "Condition clean" in clean.data["blocks"][0]["said"]
+    assert "Condition clean" in clean.data["blocks"][0]["note"]

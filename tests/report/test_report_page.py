@@ -1,4 +1,4 @@
-"""One file of HTML: what it says, that it needs nothing else, and that names of strangers stay text."""
+"""One file of HTML: what it says, that it needs nothing else, and that untrusted names stay text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report_runs import evaluated, synthetic, trained
+from test_report_runs import evaluate, synthetic, train
 
 from homeo_rl.errors import StorageFault
-from homeo_rl.report.page import Damage, gather, write_page
+from homeo_rl.report.page import Damage, collect, write_page
 from homeo_rl.report.page import page as page_module
 from homeo_rl.run import Run
 from homeo_rl.spec import ControllerSpec, EventSpec, GateSpec, NetworkSpec, RecurrentSpec, ReflexSpec
@@ -44,16 +44,16 @@ class Reader(HTMLParser):
         return [attributes["id"] for tag, attributes in self.tags if tag == "section"]
 
 
-def written(runs: list[Run], tmp_path: Path, **more: Any) -> Reader:
-    page = write_page(gather(runs), tmp_path / "page.html", **more)
+def write(runs: list[Run], tmp_path: Path, **more: Any) -> Reader:
+    page = write_page(collect(runs), tmp_path / "page.html", **more)
     text = page.path.read_text()
     assert page.size == len(text.encode())
     return Reader(text)
 
 
 def test_a_run_without_evaluation_has_its_curve_and_its_sources(tmp_path: Path) -> None:
-    run = trained(synthetic(tmp_path / "a", seed=3), {1000: [1.0, 3.0], 2000: [5.0, 9.0]})
-    page = written([run], tmp_path)
+    run = train(synthetic(tmp_path / "a", seed=3), {1000: [1.0, 3.0], 2000: [5.0, 9.0]})
+    page = write([run], tmp_path)
     assert page.ids() == ["learning", "provenance"]
     assert "popsan: 7.00 after 2,000 steps, one seed (3), 2 episodes a point." in page.text
     assert "homeo-rl train --algo ppo" in page.text
@@ -62,34 +62,34 @@ def test_a_run_without_evaluation_has_its_curve_and_its_sources(tmp_path: Path) 
 
 
 def test_a_page_is_the_same_bytes_and_knows_no_path(tmp_path: Path) -> None:
-    runs = [evaluated(trained(synthetic(tmp_path / n, seed=k), {10: [1.0, 2.0]})) for k, n in enumerate("ab")]
-    first = write_page(gather(runs), tmp_path / "1.html").path.read_bytes()
-    assert write_page(gather(runs), tmp_path / "2.html").path.read_bytes() == first
+    runs = [evaluate(train(synthetic(tmp_path / n, seed=k), {10: [1.0, 2.0]})) for k, n in enumerate("ab")]
+    first = write_page(collect(runs), tmp_path / "1.html").path.read_bytes()
+    assert write_page(collect(runs), tmp_path / "2.html").path.read_bytes() == first
     assert str(tmp_path.parent).encode() not in first
 
 
 def test_reports_do_not_load_torch(tmp_path: Path) -> None:
-    run = evaluated(trained(synthetic(tmp_path / "a"), {10: [1.0, 2.0]}))
+    run = evaluate(train(synthetic(tmp_path / "a"), {10: [1.0, 2.0]}))
     code = (
         "import sys; from pathlib import Path; from homeo_rl.run import Run; "
-        "from homeo_rl.report.page import gather, write_page; "
-        "write_page(gather([Run.open(Path(sys.argv[1]))]), Path(sys.argv[2])); "
+        "from homeo_rl.report.page import collect, write_page; "
+        "write_page(collect([Run.open(Path(sys.argv[1]))]), Path(sys.argv[2])); "
         "assert not {'torch', 'stable_baselines3', 'tensorflow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(run.path), str(tmp_path / "p.html")], check=True)
 
 
-def test_names_of_strangers_stay_text(tmp_path: Path) -> None:
+def test_untrusted_names_stay_text(tmp_path: Path) -> None:
     """Hostile run, environment, agent, arm, condition, suite, command, damage, package: no tag or attribute of them."""
     hostile = {
         "env": HOSTILE, "agent": QUOTED, "algo": HOSTILE, "command": f"x {HOSTILE}", "versions": {HOSTILE: QUOTED},
     }  # fmt: skip
-    run = trained(synthetic(tmp_path / "<script>alert(1)<", **hostile), {10: [1.0, 2.0]})
-    evaluated(
+    run = train(synthetic(tmp_path / "<script>alert(1)<", **hostile), {10: [1.0, 2.0]})
+    evaluate(
         run, arms={QUOTED: 10.0, HOSTILE: 5.0}, rename=lambda n: n + HOSTILE + QUOTED.replace('"', "'"), suite=QUOTED
     )
     suites = {"abc": {f"noisy{HOSTILE}" + QUOTED.replace('"', "'"): Damage(5, HOSTILE)}}
-    page = written([run, trained(synthetic(tmp_path / "b"), {10: [1.0, 2.0]})], tmp_path, suites=suites)
+    page = write([run, train(synthetic(tmp_path / "b"), {10: [1.0, 2.0]})], tmp_path, suites=suites)
     assert HOSTILE in page.text, "escaped, it is shown"
     assert [tag for tag, _ in page.tags].count("script") == 1
     for tag, attributes in page.tags:
@@ -108,7 +108,7 @@ TAGS = {
 
 
 def test_nothing_is_fetched_and_one_known_script_runs(tmp_path: Path) -> None:
-    page = written([evaluated(synthetic(tmp_path / "a"))], tmp_path)
+    page = write([evaluate(synthetic(tmp_path / "a"))], tmp_path)
     (policy,) = [a["content"] for tag, a in page.tags if tag == "meta" and "http-equiv" in a]
     assert policy.startswith("default-src 'none'; img-src data:; ")
     assert "script-src 'sha256-" in policy
@@ -123,25 +123,25 @@ def test_nothing_is_fetched_and_one_known_script_runs(tmp_path: Path) -> None:
 
 
 def test_the_heat_map_prints_shares_of_the_clean_return(tmp_path: Path) -> None:
-    run = evaluated(synthetic(tmp_path / "a"))
-    (one,) = gather([run]).comparisons
+    run = evaluate(synthetic(tmp_path / "a"))
+    (one,) = collect([run]).comparisons
     cell = next(c for c in one.cells if (c.arm, c.label) == ("dwam", "noisy"))
-    page = written([run], tmp_path, suites={"abc": {"noisy": Damage(0, "obs-gaussian: std 0.1")}})
+    page = write([run], tmp_path, suites={"abc": {"noisy": Damage(0, "obs-gaussian: std 0.1")}})
     assert one.clean is not None
     assert f"{cell.mean / one.clean:.2f} {cell.iqm:.1f} [{cell.ci_low:.1f}, {cell.ci_high:.1f}]" in page.text
     assert "noisy obs-gaussian: std 0.1" in page.text
 
 
 def test_success_is_shown_where_there_is_one(tmp_path: Path) -> None:
-    run = evaluated(
+    run = evaluate(
         synthetic(tmp_path / "a"), figures=lambda arm, c, e: {"success": int(e < (24 if arm == "dwam" else 15))}
     )
-    page = written([run], tmp_path)
+    page = write([run], tmp_path)
     assert "80 %" in page.text
     assert "success +30.0 points" in page.text
 
 
-def test_reflex_and_certificate_are_told(tmp_path: Path) -> None:
+def test_reflex_and_certificate_are_shown(tmp_path: Path) -> None:
     reflex = ReflexSpec(
         name="brake", events=(EventSpec(entries=(0,), above=0.7),), outputs=("stop",),
         gates=(GateSpec(when="stop", kind="inhibit", entries=(0,)),), document={"outputs": {"stop": "hold(prox, 4)"}},
@@ -154,26 +154,26 @@ def test_reflex_and_certificate_are_told(tmp_path: Path) -> None:
     run = synthetic(tmp_path / "a", controller=controller)
     (run.path / "reflex.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     returns = [{"what": "the trained network", "iqm": 379.66, "low": 278.0, "high": 478.5}]
-    told = {
+    certificate = {
         "exact": True,
         "states": 3761,
         "returns": returns,
         "diverged_at": [None, 4],
         "energy_converted_joules": 7.9e-8,
     }
-    bundle.write_json(run.path / "certificate.json", told)
-    page = written([run], tmp_path)
+    bundle.write_json(run.path / "certificate.json", certificate)
+    page = write([run], tmp_path)
     assert "stop: hold(prox, 4)" in page.text
     assert "equal for every infinite train, 25 states" in page.text
     assert "at least 1 of the observation's entries 0 above 0.7" in page.text
-    assert "The same to the last bit." in page.text
+    assert "Bit-identical." in page.text
     assert "379.7 [278.0, 478.5]" in page.text
     assert "1 of 2" in page.text
     assert "79 nJ" in page.text
 
 
 @pytest.mark.parametrize(
-    ("name", "blob", "said"),
+    ("name", "blob", "message"),
     [
         ("evaluations.npz", b"PK not an archive", "not a readable archive"),
         ("0.monitor.csv", b'#{"t_start": 1.0}\nr,l\n1,2\n', "expected a monitor table"),
@@ -182,9 +182,9 @@ def test_reflex_and_certificate_are_told(tmp_path: Path) -> None:
         ("evaluations/quick_1/paths.json", b'{"cells": [{"condition": "noisy"}]}', "expected paths"),
     ],
 )
-def test_damaged_files_are_refused_by_name(tmp_path: Path, name: str, blob: bytes, said: str) -> None:
-    run = evaluated(synthetic(tmp_path / "a"))
+def test_damaged_files_are_refused_by_name(tmp_path: Path, name: str, blob: bytes, message: str) -> None:
+    run = evaluate(synthetic(tmp_path / "a"))
     (run.path / name).write_bytes(blob)
-    with pytest.raises(StorageFault, match=said) as caught:
-        written([run], tmp_path)
+    with pytest.raises(StorageFault, match=message) as caught:
+        write([run], tmp_path)
     assert name in str(caught.value)

@@ -11,27 +11,27 @@ import pytest
 
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.metrics import COLUMNS
-from homeo_rl.report.page import gather
+from homeo_rl.report.page import collect
 from homeo_rl.run import Run
 from homeo_rl.spec import ControllerSpec, NetworkSpec, RunSpec
 from homeo_rl.storage import bundle
 
 CELLS = (("clean", 0.0, 1000.0), ("noisy", 1.0, 400.0), ("dead", 0.5, 400.0))
-"""Conditions of `evaluated`: name, severity, the arm none's mean return."""
+"""Conditions of `evaluate`: name, severity, the arm none's mean return."""
 
 
 def synthetic(path: Path, **more: Any) -> Run:
     """Make a run without a policy that tells of a training."""
     network = NetworkSpec(inputs=3, outputs=2, body=more.pop("body", "spiking"))
-    told = {
+    entries = {
         "origin": "train", "env": "Point-v0", "agent": "popsan", "algo": "ppo", "steps": 4000, "planned": 4000,
         "digest": "ab" * 32, "command": "homeo-rl train --algo ppo", "versions": {"numpy": "2.0"},
         "controller": ControllerSpec(network=network, low=(-1.0, -1.0), high=(1.0, 1.0)),
     }  # fmt: skip
-    return Run.create(path, RunSpec(**{**told, **more}))
+    return Run.create(path, RunSpec(**{**entries, **more}))
 
 
-def trained(run: Run, curve: Mapping[int, list[float]], episodes: int = 60) -> Run:
+def train(run: Run, curve: Mapping[int, list[float]], episodes: int = 60) -> Run:
     """Write evaluations.npz and two monitor files, whose episodes of 10 steps return 1, 2, 3, ..., taking turns."""
     np.savez(
         run.path / "evaluations.npz", timesteps=np.array(list(curve)), results=np.array(list(curve.values())),
@@ -44,7 +44,7 @@ def trained(run: Run, curve: Mapping[int, list[float]], episodes: int = 60) -> R
     return run
 
 
-def evaluated(
+def evaluate(
     run: Run,
     *,
     arms: Mapping[str, float] | None = None,
@@ -80,12 +80,12 @@ def evaluated(
                 }  # fmt: skip
                 lines.append(",".join(_field(row.get(column, "")) for column in COLUMNS))
     (folder / "scores.csv").write_text("\n".join(lines) + "\n")
-    told = {
+    entries = {
         "suite": "quick", "suite_version": 1, "suite_hash": "abc", "episodes": episodes, "seed": 0, "versions": {},
         "arms": ["none", *(arms if arms is not None else ("dwam",))], "policy": "policy", "env": "",
         "calibration_episodes": 5, **document,
     }  # fmt: skip
-    bundle.write_json(folder / "evaluation.json", told)
+    bundle.write_json(folder / "evaluation.json", entries)
     return run
 
 
@@ -101,7 +101,7 @@ def test_runs_that_differ_in_their_seed_only_are_one_group(tmp_path: Path) -> No
         synthetic(tmp_path / "c", agent="mlp", body="mlp"),
         synthetic(tmp_path / "d", hyperparams={"gamma": 0.5}),
     ]
-    groups = gather([*runs, runs[0]]).groups
+    groups = collect([*runs, runs[0]]).groups
     assert [[member.run.path.name for member in group.members] for group in groups] == [["a", "b"], ["c"], ["d"]]
     assert groups[1].name == "mlp"
     assert len({group.name for group in groups}) == 3
@@ -109,26 +109,26 @@ def test_runs_that_differ_in_their_seed_only_are_one_group(tmp_path: Path) -> No
 
 
 def test_evaluations_of_one_suite_are_joined_and_others_kept_apart(tmp_path: Path) -> None:
-    runs = [evaluated(synthetic(tmp_path / name, seed=k)) for k, name in enumerate("ab")]
-    runs.append(evaluated(synthetic(tmp_path / "c", seed=2), suite_hash="other"))
+    runs = [evaluate(synthetic(tmp_path / name, seed=k)) for k, name in enumerate("ab")]
+    runs.append(evaluate(synthetic(tmp_path / "c", seed=2), suite_hash="other"))
     runs.append(synthetic(tmp_path / "d", seed=3))
-    material = gather(runs)
-    assert [[member.run.path.name for member in one.members] for one in material.comparisons] == [["a", "b"], ["c"]]
-    assert all(cell.episodes == 60 for cell in material.comparisons[0].cells)
-    assert "d has no finished evaluation" in material.notes[0]
+    data = collect(runs)
+    assert [[member.run.path.name for member in one.members] for one in data.comparisons] == [["a", "b"], ["c"]]
+    assert all(cell.episodes == 60 for cell in data.comparisons[0].cells)
+    assert "d has no finished evaluation" in data.notes[0]
 
 
 def test_runs_of_the_same_name_stay_apart(tmp_path: Path) -> None:
     """Two folders x/run: their episodes are strata of their own, and are not paired with each other."""
-    runs = [evaluated(synthetic(tmp_path / place / "x" / "run", seed=k)) for k, place in enumerate("ab")]
-    (one,) = gather(runs).comparisons
+    runs = [evaluate(synthetic(tmp_path / place / "x" / "run", seed=k)) for k, place in enumerate("ab")]
+    (one,) = collect(runs).comparisons
     assert {row.run for row in one.rows} == {"x/run", "x/run (2)"}
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
-    run = evaluated(synthetic(tmp_path / "a"))
+    run = evaluate(synthetic(tmp_path / "a"))
     with pytest.raises(UsageError, match="'standard'"):
-        gather([run], suite="standard")
+        collect([run], suite="standard")
     with pytest.raises(UsageError, match=r"clean, dead@0\.5, noisy, got 'nosy'"):
-        gather([run], conditions=["nosy"])
-    assert gather([run], conditions=["noisy"]).comparisons[0].damaged == ["noisy"]
+        collect([run], conditions=["nosy"])
+    assert collect([run], conditions=["noisy"]).comparisons[0].damaged == ["noisy"]

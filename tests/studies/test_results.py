@@ -26,7 +26,7 @@ def test_pages_follow_from_the_scores(study: Path, tmp_path: Path) -> None:
 
 def test_words_follow_from_the_pages() -> None:
     """Every figure with an interval in the text is one of a study's page."""
-    told = INTERVAL.findall((DOCS / "results.md").read_text())
+    figures = INTERVAL.findall((DOCS / "results.md").read_text())
     pages = "\n".join((study / PAGE).read_text() for study in STUDIES)
-    assert len(told) > 10
-    assert [figure for figure in told if figure not in pages] == []
+    assert len(figures) > 10
+    assert [figure for figure in figures if figure not in pages] == []

@@ -25,7 +25,7 @@ from homeo_rl.studies import run_study as carrying
 from homeo_rl.studies import tables
 from homeo_rl.studies.claims import judge
 from homeo_rl.studies.page import write_page
-from homeo_rl.studies.pictures import colour_of, shown_of
+from homeo_rl.studies.pictures import choose_arms, colour_of
 from homeo_rl.studies.results import (
     DAMAGED,
     NETWORK,
@@ -33,17 +33,17 @@ from homeo_rl.studies.results import (
     Results,
     chance_of,
     difference_of,
+    find_untrained,
     harms_of,
     holm,
     mean_of,
+    possible_gain,
     profile_of,
     read_results,
     recoveries_of,
-    room_of,
-    untrained_hosts,
 )
 from homeo_rl.studies.run_study import carry_out
-from homeo_rl.studies.study import read_study, study_names
+from homeo_rl.studies.study import Claim, claim_fields, read_study, study_document, study_names
 from homeo_rl.sweeps.read_sweep import read_sweep
 
 SUITE = """
@@ -85,32 +85,32 @@ def folder(make_run: Callable[..., Run], tmp_path: Path) -> Path:
     return home
 
 
-def carried(folder: Path, out: Path, workers: int = 1) -> tuple[int, int]:
+def run_small(folder: Path, out: Path, workers: int = 1) -> tuple[int, int]:
     study, base = read_study(str(folder / "study.yaml"))
     return carry_out(study, base, out, workers=workers, progress=NullProgress())
 
 
 def test_every_cell_is_done_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut in the middle, it goes on with the cells that are missing; the tables are the same to the last byte."""
+    """Cut in the middle, it resumes with the cells that are missing; the tables are the same to the last byte."""
     out, whole, done = tmp_path / "out", tmp_path / "whole", []
     run_cells = evaluation.run_cells
 
-    def counted(job: Any, indices: list[int], *rest: Any) -> Any:
+    def count_cells(job: Any, indices: list[int], *rest: Any) -> Any:
         for index, outcome in run_cells(job, indices, *rest):
             done.append((job.path.name, job.plan.arms, job.cells[index]))
             yield index, outcome
             if len(done) == 5:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluation, "run_cells", counted)
+    monkeypatch.setattr(evaluation, "run_cells", count_cells)
     with pytest.raises(KeyboardInterrupt):
-        carried(folder, out)
-    assert carried(folder, out) == (3, 4)
-    assert carried(folder, out) == (0, 4), "nothing is left to do"
+        run_small(folder, out)
+    assert run_small(folder, out) == (3, 4)
+    assert run_small(folder, out) == (0, 4), "nothing is left to do"
     assert len(done) == 8 + 8 + 4, "what another entry has is not done again"
     assert len({str(one) for one in done}) == len(done)
     monkeypatch.undo()
-    assert carried(folder, whole, workers=2) == (3, 4)
+    assert run_small(folder, whole, workers=2) == (3, 4)
     for name in ("scores.csv.gz", "courses.json.gz"):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
     for run in ("a", "b"):
@@ -132,24 +132,24 @@ def test_every_cell_is_done_once(folder: Path, tmp_path: Path, monkeypatch: pyte
 def test_a_study_grows(folder: Path, make_run: Callable[..., Run], tmp_path: Path) -> None:
     """From its tables alone: hosts, arms and entries are added, what is known stays, also of hosts that are gone."""
     out, whole = tmp_path / "out", tmp_path / "whole"
-    assert carried(folder, out) == (3, 4)
+    assert run_small(folder, out) == (3, 4)
     shutil.rmtree(out / "hosts")
-    assert carried(folder, out) == (0, 4)
+    assert run_small(folder, out) == (0, 4)
     (folder / "a").rename(folder / "c")
     more = "  - {name: new, suite: suite.yaml, arms: [none, bdett], hosts: [b]}\n"
     (folder / "study.yaml").write_text(
         STUDY.replace("groups:\n", "groups:\n" + more).replace("[a, b]}", "[a, c, b], optional: true}")
     )
     shutil.rmtree(out / "hosts")
-    assert carried(folder, out) == (2, 6)
+    assert run_small(folder, out) == (2, 6)
     (folder / "a").symlink_to("c")
-    assert carried(folder, whole) == (5, 6)
+    assert run_small(folder, whole) == (5, 6)
     for name in ("scores.csv.gz", "courses.json.gz"):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
     shutil.rmtree(out / "hosts")
     shutil.rmtree(folder / "b")
     make_run("InvertedPendulum-v5", name="b", seed=1).path.rename(folder / "b")
-    assert carried(folder, out) == (3, 6), "another policy is evaluated anew"
+    assert run_small(folder, out) == (3, 6), "another policy is evaluated anew"
 
 
 def test_the_page(
@@ -161,10 +161,10 @@ def test_the_page(
     listed = last(call("study", folder / "study.yaml", "--out", out, "--dry-run", "--json", capsys=capsys)[0])
     assert (listed["hosts"], listed["missing"], listed["left_out"]) == (4, 4, ["nowhere"])
     assert not out.exists()
-    told = last(
+    result = last(
         call("study", folder / "study.yaml", "--out", out, "--workers", 1, "--json", "--no-progress", capsys=capsys)[0]
     )
-    assert (told["evaluated"], told["hosts"]) == (3, 4)
+    assert (result["evaluated"], result["hosts"]) == (3, 4)
     page = (out / "results.md").read_text()
     for text in (
         "## Hosts",
@@ -189,7 +189,7 @@ def test_the_page(
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("episodes: 3", "episods: 3", "line 4: .*did you mean 'episodes'"),
         ("arms: [none, linear]", "arms: [linear]", "expected one suite, .* first arm"),
@@ -204,23 +204,45 @@ def test_the_page(
         ("group: poles,", "group: pols,", "expected one of the groups poles, more, got 'pols'"),
         ("conditions: [noise]}", "conditions: [noize]}", "did you mean 'noise'"),
         ("conditions: [noise], gained", "conditions: [noize], gained", "condition of claim 'Sleep mends noise'"),
-        ("gained: 5.0", "gained: 5.0, kept: 0.2", "expected one of kept, .*; got kept, gained"),
-        (", gained: 5.0", "", "line 8: .*expected one of kept, .*; got none"),
-        ("gained: 5.0", "kept: 0.5, surely: true", "surely: expected with gained only"),
+        ("gained: 5.0", "gained: 5.0, kept: 0.2", "expected one of min_retention, .*; got min_retention, min_gain"),
+        (", gained: 5.0", "", "line 8: .*expected one of min_retention, .*; got none"),
+        ("gained: 5.0", "kept: 0.5, surely: true", "require_significance: expected with min_gain only"),
         ("arm: sleep, cond", "arm: dwam, cond", "expected arms of its group, none, sleep, linear; got 'dwam'"),
     ],
 )
-def test_mistakes_are_told(folder: Path, tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_mistakes_are_told(folder: Path, tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in STUDY
     (folder / "study.yaml").write_text(STUDY.replace(old, new))
-    with pytest.raises(UsageError, match=said):
-        carried(folder, tmp_path / "out")
+    with pytest.raises(UsageError, match=message):
+        run_small(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
+def test_claims_have_earlier_keys(tmp_path: Path) -> None:
+    """Both sets of keys give the same study; a key and its earlier name together are refused, with the line."""
+    texts = {}
+    for name, claim in {
+        "new": "statement: s, under: environment, versus: none, require_significance: true, min_gain: 5.0",
+        "old": "say: s, under: surroundings, than: none, surely: true, gained: 5.0",
+        "both": "say: s, gained: 5.0, min_gain: 5.0",
+        "wrong": "say: s, gained: much",
+    }.items():
+        texts[name] = tmp_path / f"{name}.yaml"
+        texts[name].write_text(STUDY.replace("say: Sleep mends noise,", f"{claim},").replace(", gained: 5.0}", "}"))
+    new, old = (read_study(str(texts[name]))[0] for name in ("new", "old"))
+    assert new == old
+    (stored,) = study_document(new)["claims"]
+    assert {"say", "than", "surely", "kept", "gained", "tied", "harmed"} < set(stored)
+    assert Claim(**claim_fields(stored)) == new.claims[0]
+    with pytest.raises(UsageError, match="line 8: expected min_gain or its earlier name gained, got both"):
+        read_study(str(texts["both"]))
+    with pytest.raises(UsageError, match=r"line 8: claims\.0\.gained: .*valid number"):
+        read_study(str(texts["wrong"]))
+
+
 def test_two_at_once_are_refused(folder: Path, tmp_path: Path) -> None:
-    with carrying._held(tmp_path / "out"), pytest.raises(UsageError, match="another process"):
-        carried(folder, tmp_path / "out")
+    with carrying._lock(tmp_path / "out"), pytest.raises(UsageError, match="another process"):
+        run_small(folder, tmp_path / "out")
 
 
 def test_shipped_studies_can_be_read() -> None:
@@ -231,11 +253,11 @@ def test_shipped_studies_can_be_read() -> None:
 
 
 def test_what_is_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for said in ("expected a study's file, or a folder in which", "expected the results of a study"):
+    for message in ("expected a study's file, or a folder in which", "expected the results of a study"):
         with pytest.raises(SystemExit) as stopped:
             main(["study", str(tmp_path), "--out", str(tmp_path / "out")])
         assert stopped.value.code == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
         (tmp_path / "study.json").write_text("{}")
     assert not (tmp_path / "out").exists()
 
@@ -274,8 +296,8 @@ def test_differences_are_paired() -> None:
     table = (cell(draws), cell([d + 1.0 for d in draws], arm="good"), cell([0.0, 101.0, 200.0, 299.0], arm="even"))
     results = Results({}, table, ())
     good = results.pairs(results.of("g", "good", kinds=DAMAGED))
-    found = difference_of(good)
-    assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0)
+    result = difference_of(good)
+    assert (result.mean, result.low, result.high) == (1.0, 1.0, 1.0)
     assert chance_of(good) == 1.0
     assert chance_of(results.pairs(results.of("g", "even", kinds=NETWORK))) == 0.5
 
@@ -288,8 +310,8 @@ def test_what_there_was_to_gain() -> None:
         cell([0.0, 0.0], kind="surroundings"), cell([0.8, 0.8], host="i", **clean),
         cell([0.9, 0.9], host="i"), cell([1.0, 1.0], arm="good"),
     )  # fmt: skip
-    assert room_of(Results({}, table, ()), "g") == pytest.approx((0.5 + 0.2 - 0.1) / 4)
-    assert np.isnan(room_of(Results({}, table[1:2], ()), "g")), "nothing tells what is whole"
+    assert possible_gain(Results({}, table, ()), "g") == pytest.approx((0.5 + 0.2 - 0.1) / 4)
+    assert np.isnan(possible_gain(Results({}, table[1:2], ()), "g")), "nothing tells what is whole"
 
 
 def test_the_first_arm_is_the_reference() -> None:
@@ -304,15 +326,15 @@ def test_arms_that_are_drawn() -> None:
     """``bdett+dwam`` looks like dwam; a group without a common arm is drawn all the same."""
     assert colour_of("bdett:scope=decision+dwam+sleep") == colour_of("dwam+sleep") != colour_of("dwam")
     assert colour_of("bdett") == colour_of("linear-rehearsed") == "0.6"
-    assert shown_of(["none", "bdett", "dwam"], ["dwam", "none"]) == ["dwam", "none"]
-    assert shown_of(["bdett", "bdett+dwam", "more"], ["dwam", "none"]) == ["bdett", "bdett+dwam"]
+    assert choose_arms(["none", "bdett", "dwam"], ["dwam", "none"]) == ["dwam", "none"]
+    assert choose_arms(["bdett", "bdett+dwam", "more"], ["dwam", "none"]) == ["bdett", "bdett+dwam"]
 
 
-def claimed(table: tuple[Cell, ...], **asked: Any) -> list[tuple[Any, str, bool]]:
+def judge_claims(table: tuple[Cell, ...], **asked: Any) -> list[tuple[Any, str, bool]]:
     entry = {"say": "so", "group": "g", "arm": "good", **asked}
     results = Results({"study": {"claims": [entry]}}, table, ())
     return [
-        (found if isinstance(found := v.found, int) else round(found.mean, 9), v.where, v.holds) for v in judge(results)
+        (value if isinstance(value := v.value, int) else round(value.mean, 9), v.where, v.holds) for v in judge(results)
     ]
 
 
@@ -324,19 +346,19 @@ def test_claims_are_judged() -> None:
         cell(none, host="i"), cell([0.2, 1.0] * 10, host="i", arm="good"), cell([0.0] * 20, host="i", arm="bad"),
         cell([0.4] * 20, host="i", arm="good", **clean), cell(none, host="i", **clean),
     )  # fmt: skip
-    assert claimed(table, kept=0.8) == [(0.8, "", True)]
-    assert claimed(table, kept=0.81) == [(0.8, "", False)]
-    assert claimed(table, gained=0.29) == [(0.3, "", True)]
-    assert claimed(table, gained=0.29, surely=True) == [(0.3, "", False)], "the interval reaches below"
-    assert claimed(table, gained=0.0, surely=True) == [(0.3, "", True)]
-    assert claimed(table, tied=0.0) == [(0.1, "i", True)]
-    assert claimed(table, tied=0.4) == [(0.1, "i", False)]
-    assert claimed(table, gained=0.5, than="other") == [(0.5, "", True)], "hosts that both were tried on"
-    assert claimed(table, gained=-0.01, under="clean") == [(-0.1, "", False)]
-    assert claimed(table, harmed=0) == [(1, "i clean", False)]
-    assert claimed(table, harmed=1) == [(1, "i clean", True)]
-    assert claimed(table, arm="bad", harmed=0) == [(1, "i x", False)]
-    assert claimed(table, conditions=("y",), gained=0.0) == [], "nothing was evaluated yet"
+    assert judge_claims(table, kept=0.8) == [(0.8, "", True)]
+    assert judge_claims(table, kept=0.81) == [(0.8, "", False)]
+    assert judge_claims(table, gained=0.29) == [(0.3, "", True)]
+    assert judge_claims(table, gained=0.29, surely=True) == [(0.3, "", False)], "the interval reaches below"
+    assert judge_claims(table, gained=0.0, surely=True) == [(0.3, "", True)]
+    assert judge_claims(table, tied=0.0) == [(0.1, "i", True)]
+    assert judge_claims(table, tied=0.4) == [(0.1, "i", False)]
+    assert judge_claims(table, gained=0.5, than="other") == [(0.5, "", True)], "hosts that both were tried on"
+    assert judge_claims(table, gained=-0.01, under="clean") == [(-0.1, "", False)]
+    assert judge_claims(table, harmed=0) == [(1, "i clean", False)]
+    assert judge_claims(table, harmed=1) == [(1, "i clean", True)]
+    assert judge_claims(table, arm="bad", harmed=0) == [(1, "i x", False)]
+    assert judge_claims(table, conditions=("y",), gained=0.0) == [], "nothing was evaluated yet"
 
 
 def test_holm_by_hand() -> None:
@@ -375,13 +397,13 @@ def test_recovery_by_hand() -> None:
         course("fix", "late", 4, [1.0, 1.0, 0.0, 0.5, 1.0, 1.0], whole, "h"),
         course("fix", "late", 4, [10.0, 10.0, 0.0, 10.0, 10.0], [2, 2, 2, 1, 1], "k"),
     )  # fmt: skip
-    found = recoveries_of(Results({"study": {"groups": [group]}}, (), courses))
-    assert [(r.arm, r.condition, r.onset) for r in found] == [("fix", "late", 4)]
-    assert found[0].usual == pytest.approx([1.0] * 6)
-    assert found[0].course == pytest.approx([1.0, 1.0, 0.0, 0.5, 0.75, 0.5])
-    assert found[0].regained == pytest.approx(0.5)
-    assert found[0].lost == pytest.approx(1.0 - 1.75 / 4)
-    assert found[0].decisions is None
+    result = recoveries_of(Results({"study": {"groups": [group]}}, (), courses))
+    assert [(r.arm, r.condition, r.onset) for r in result] == [("fix", "late", 4)]
+    assert result[0].usual == pytest.approx([1.0] * 6)
+    assert result[0].course == pytest.approx([1.0, 1.0, 0.0, 0.5, 0.75, 0.5])
+    assert result[0].regained == pytest.approx(0.5)
+    assert result[0].lost == pytest.approx(1.0 - 1.75 / 4)
+    assert result[0].decisions is None
     early = (course("none", "clean", 0, [1.0] * 2, [2] * 2, "h"), course("fix", "late", 4, [1.0] * 2, [2] * 2, "h"))
     assert recoveries_of(Results({"study": {"groups": [group]}}, (), early)) == []
 
@@ -420,7 +442,7 @@ def test_pages_of_equal_results_are_equal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("others", [("h",), ()])
 @pytest.mark.parametrize("env", ["Pendulum-v1", "S"])
 def test_hosts_without_return_have_differences(tmp_path: Path, others: tuple[str, ...], env: str) -> None:
-    """Returns are compared as they are and, where the ends of the scale are known, normalised; nobody is refused."""
+    """Returns are compared as they are and, where the ends of the scale are known, normalised; none is refused."""
     lines = ["entry,host,arm,condition,episode,severity,return,success"]
     for host in ("sinks", *others):
         for cell, value in (("none,clean", 9.0), ("none,noise", 3.0), ("sleep,clean", 9.0), ("sleep,noise", 8.0)):
@@ -450,7 +472,7 @@ def write_study(folder: Path, lines: list[str], hosts: list[str], envs: dict[str
     tables.write_tables(folder, document, [line.split(",") for line in lines], [])
 
 
-def test_untrained_hosts_are_flagged(tmp_path: Path) -> None:
+def test_find_untrained_are_flagged(tmp_path: Path) -> None:
     """A pole that falls "keeps" more than everything; the page says that it was never trained."""
     lines = ["entry,host,arm,condition,episode,severity,return,success"]
     for host, clean in (("fallen", 30.0), ("standing", 990.0), ("wavering", 0.0)):
@@ -463,7 +485,7 @@ def test_untrained_hosts_are_flagged(tmp_path: Path) -> None:
                 ]
     write_study(tmp_path, lines, ["fallen", "standing", "wavering"], dict.fromkeys(("fallen", "standing", "wavering"),
                                                                                    "InvertedPendulum-v5"))  # fmt: skip
-    flagged = untrained_hosts(read_results(tmp_path))
+    flagged = find_untrained(read_results(tmp_path))
     assert set(flagged) == {"fallen", "wavering"}
     assert "0.03 of the way from random to the best known return" in flagged["fallen"]
     assert "wider than the return itself" in flagged["wavering"]
@@ -473,7 +495,7 @@ def test_untrained_hosts_are_flagged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("0,h,none,clean,2,0,nan,", "line 4, host h: return: expected a finite number, got 'nan'"),
         ("0,h,none,clean,2,0,,", "line 4, host h: return: expected a finite number, got ''"),
@@ -481,11 +503,11 @@ def test_untrained_hosts_are_flagged(tmp_path: Path) -> None:
         ("0,h,none,clean,1,0,9,", "line 4, host h: expected each episode once, got that of line 3 again"),
     ],
 )
-def test_damaged_episodes_of_a_study_are_named(tmp_path: Path, line: str, said: str) -> None:
+def test_damaged_episodes_of_a_study_are_named(tmp_path: Path, line: str, message: str) -> None:
     lines = ["entry,host,arm,condition,episode,severity,return,success"]
     lines += [f"0,h,none,clean,{episode},0,9," for episode in range(2)]
     write_study(tmp_path, [*lines, line], ["h"], {"h": "H"})
-    with pytest.raises(StorageFault, match=said):
+    with pytest.raises(StorageFault, match=message):
         read_results(tmp_path)
 
 
@@ -505,16 +527,16 @@ def test_hosts_are_small_and_can_be_trained_again(name: str) -> None:
         return
     for sweep, combinations in (read_sweep(path) for path in sorted(HOSTS.glob("*.yml"))):
         for one in combinations:
-            told = one.training
+            training = one.training
             if (
-                (told.algo, told.env, told.agent) == (run.spec.algo, run.spec.env, run.spec.agent)
-                and told.env_kwargs.items() <= run.spec.env_kwargs.items()
-                and all(run.spec.hyperparams.get(key) == value for key, value in told.params.items())
+                (training.algo, training.env, training.agent) == (run.spec.algo, run.spec.env, run.spec.agent)
+                and training.env_kwargs.items() <= run.spec.env_kwargs.items()
+                and all(run.spec.hyperparams.get(key) == value for key, value in training.params.items())
             ):
-                if told.homeostasis_in_training != (run.spec.homeostasis_in_training or "none"):
+                if training.homeostasis_in_training != (run.spec.homeostasis_in_training or "none"):
                     continue
                 assert run.spec.seed in sweep.seeds
-                assert told.n_timesteps in (None, run.spec.planned)
+                assert training.n_timesteps in (None, run.spec.planned)
                 return
     raise AssertionError(f"{name}: no sweep in {HOSTS} trains it")
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from homeo_rl.cli.command import EVALUATE, Command
 from homeo_rl.cli.common import print_report
 from homeo_rl.cli.flags import Common, Positional, Progress, Words
 from homeo_rl.errors import Finding, HomeoError, UsageError
 from homeo_rl.storage.files import printable
+
+if TYPE_CHECKING:  # commands import what is heavy when they run
+    from homeo_rl.degradations.suites import Suite
+    from homeo_rl.report.page import Damage, EpisodeRequest, RecordedEpisode, ReportData
+    from homeo_rl.report.page.inputs import Suites
+    from homeo_rl.run import Run
 
 COMMAND = Command(EVALUATE, 2, "join evaluations into a page")
 
@@ -29,7 +36,7 @@ class Report(Common):
     out: Path | None = None
     """A name that ends in .html, or a folder for report.md and returns.png; by default report inside the first run."""
     play: bool = True
-    """HTML: play a few episodes again for spikes and films; this imports the packages that these runs were given."""
+    """HTML: play a few episodes again for spikes and videos; this imports the packages that these runs were given."""
     gym_packages: Words = ()
     """Packages to import besides: evaluations of earlier versions do not name those that they were given."""
     progress: Progress = True
@@ -37,7 +44,7 @@ class Report(Common):
 
 
 _FILES = (".pdf", ".md", ".htm", ".png", ".svg", ".csv", ".txt", ".json", ".tex", ".docx", ".zip", ".ipynb")
-"""Endings of files that somebody could take a report for; a folder is hardly called so."""
+"""Suffixes that indicate a file of another format rather than a folder."""
 
 
 def run(args: Report, words: list[str]) -> dict[str, Any]:
@@ -50,7 +57,7 @@ def run(args: Report, words: list[str]) -> dict[str, Any]:
     runs = [Run.open(path) for path in args.runs]
     conditions = [part.strip() for part in args.conditions.split(",")] if args.conditions else None
     if args.out is not None and args.out.suffix.lower() == ".html":
-        return _page(args, runs, args.out, conditions)
+        return _write_html(args, runs, args.out, conditions)
     out = args.out or runs[0].path / "report"
     if out.suffix.lower() in _FILES:
         raise UsageError(f"--out {out}: expected a name that ends in .html, or a folder, got another file's name")
@@ -69,119 +76,137 @@ def run(args: Report, words: list[str]) -> dict[str, Any]:
     }
 
 
-def _page(args: Report, runs: list[Any], out: Path, conditions: list[str] | None) -> dict[str, Any]:
-    """Write one file of HTML.
+def _write_html(args: Report, runs: list[Run], out: Path, conditions: list[str] | None) -> dict[str, Any]:
+    """Write one HTML file.
 
     Raises:
         Finding: the page was written without episodes of evaluations that cannot be played here.
     """
-    from homeo_rl.cli.console import Bars
-    from homeo_rl.report.page import gather, wishes, write_page
+    from homeo_rl.report.page import collect, write_page
 
     if out.is_dir():
         raise UsageError(f"--out {out}: expected a file's name, found a folder; give another name")
-    given = _suite(args.suite) if args.suite and Path(args.suite).suffix in (".yaml", ".yml") else None
-    material = gather(runs, suite=args.suite if given is None else given.name, conditions=conditions)
-    absent = _load_packages(material, args.gym_packages) if args.play else {}
-    suites = dict(_suites(material, given))
-    specimens: list[Any] = []
-    damages = {key: _damages(suite) for key, suite in suites.items()}
-    lost = [f"package {name!r} is missing: {printable(why, 300)}" for name, why in absent.items()]
-    wanted, unplayed = wishes(material, damages) if args.play else ([], [])
-    with Bars(enabled=args.progress).show() as bars:
-        bars.start("episodes", len(wanted))
-        for wish in wanted:
-            try:
-                specimens.append(_played(wish, suites.get(str(wish.document.get("suite_hash")))))
-            except HomeoError as error:
-                unplayed.append(f"{wish.member.name}: episodes were not played: {printable(error, 300)}.")
-                if wish.document:  # it was evaluated, so it could be played where that was done
-                    lost.append(unplayed[-1])
-            bars.advance()
+    suite_file = _load_suite(args.suite) if args.suite and Path(args.suite).suffix in (".yaml", ".yml") else None
+    data = collect(runs, suite=args.suite if suite_file is None else suite_file.name, conditions=conditions)
+    missing = _load_packages(data, args.gym_packages) if args.play else {}
+    suites = dict(_suites(data, suite_file))
+    damages = {key: _describe_damages(suite) for key, suite in suites.items()}
+    lost = [f"package {name!r} is missing: {printable(why, 300)}" for name, why in missing.items()]
+    episodes, skipped, failed = _play_episodes(args, data, suites, damages) if args.play else ([], [], [])
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out}: cannot be made ({error.strerror}); choose another folder") from None
-    notes = [*lost[: len(absent)], *dict.fromkeys(unplayed)]
-    page = write_page(material, out, suites=damages, specimens=specimens, notes=notes)
-    for note in (*material.notes, *notes):
+    notes = [*lost, *dict.fromkeys(skipped)]
+    page = write_page(data, out, suites=damages, episodes=episodes, notes=notes)
+    for note in (*data.notes, *notes):
         print(f"left out: {printable(note, 400)}")
     print(f"page: {page.path} ({page.size / 1e6:.2f} MB, {len(page.sections)} sections)")
+    lost += failed
     if lost:
         more = f" (and {len(set(lost)) - 1} more)" if len(set(lost)) > 1 else ""
         raise Finding(
-            f"{page.path}: written without spikes and films of some episodes: {lost[0].rstrip('.')}{more}; give "
+            f"{page.path}: written without spikes and videos of some episodes: {lost[0].rstrip('.')}{more}; give "
             "--gym-packages and --suite as evaluate was given them, or --no-play"
         )
     return {"page": str(page.path), "bytes": page.size, "sections": list(page.sections)}
 
 
-def _load_packages(material: Any, more: tuple[str, ...]) -> dict[str, str]:
-    """Import what the runs and their evaluations were given; return what cannot be imported, and why."""
+def _play_episodes(
+    args: Report, data: ReportData, suites: dict[str, Suite], damages: Suites
+) -> tuple[list[RecordedEpisode], list[str], list[str]]:
+    """Play the episodes that the page would show.
+
+    Returns:
+        episodes, sentences on those that were not played, and those of them that had been evaluated.
+    """
+    from homeo_rl.cli.console import Bars
+    from homeo_rl.report.page import request_episodes
+
+    episodes: list[RecordedEpisode] = []
+    failed = []
+    requests, skipped = request_episodes(data, damages)
+    with Bars(enabled=args.progress).show() as bars:
+        bars.start("episodes", len(requests))
+        for request in requests:
+            try:
+                episodes.append(_play(request, suites.get(str(request.document.get("suite_hash")))))
+            except HomeoError as error:
+                skipped.append(f"{request.member.name}: episodes were not played: {printable(error, 300)}.")
+                if request.document:  # it was evaluated, so it can be played where that was done
+                    failed.append(skipped[-1])
+            bars.advance()
+    return episodes, skipped, failed
+
+
+def _load_packages(data: ReportData, more: tuple[str, ...]) -> dict[str, str]:
+    """Import the packages of the runs and of their evaluations; return the errors of those that cannot be imported."""
     from homeo_rl.envs.make import load_modules
     from homeo_rl.evaluation.recorded_episode import modules_of
 
     load_modules(more)
-    named = [member.run.spec.modules for member in material.members]
-    named += [modules_of(document) for comparison in material.comparisons for document in comparison.documents]
-    absent = {}
-    for name in dict.fromkeys(name for names in named for name in names):
+    modules = [name for member in data.members for name in member.run.spec.modules]
+    documents = [document for comparison in data.comparisons for document in comparison.documents]
+    modules += [name for document in documents for name in modules_of(document)]
+    errors = {}
+    for name in dict.fromkeys(modules):
         try:
             load_modules([name])
         except UsageError as error:
-            absent[name] = str(error)
-    return absent
+            errors[name] = str(error)
+    return errors
 
 
-def _suite(name: str) -> Any:
+def _load_suite(name: str) -> Suite:
     from homeo_rl.degradations import load_suite
 
     return load_suite(name)
 
 
-def _suites(material: Any, given: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the suites that evaluations were made with, by content hash, where they are at hand."""
+def _suites(data: ReportData, suite_file: Suite | None) -> Iterator[tuple[str, Suite]]:
+    """Yield the suites of the evaluations by content hash, where they are available."""
     from homeo_rl.degradations.suites import suite_from_dicts, suite_names
 
-    for one in material.comparisons:
-        told, digest = one.documents[0], one.suite_hash
-        name = str(told.get("suite"))
-        if isinstance(conditions := told.get("conditions"), list):  # evaluations of earlier versions do not tell them
-            try:
-                suite = suite_from_dicts(name, int(told.get("suite_version", 0)), conditions, where=f"suite {name}")
-            except (HomeoError, TypeError, ValueError):  # a degradation of a package that is not here
-                suite = None
-        else:
-            own = given is not None and given.name == name
-            suite = given if own else _suite(name) if name in suite_names() else None
+    for comparison in data.comparisons:
+        document, digest = comparison.documents[0], comparison.suite_hash
+        name = str(document.get("suite"))
+        suite: Suite | None = None
+        if isinstance(conditions := document.get("conditions"), list):  # absent in evaluations of earlier versions
+            # A degradation may belong to a package that is not installed here.
+            with suppress(HomeoError, TypeError, ValueError):
+                suite = suite_from_dicts(name, int(document.get("suite_version", 0)), conditions, where=f"suite {name}")
+        elif suite_file is not None and suite_file.name == name:
+            suite = suite_file
+        elif name in suite_names():
+            suite = _load_suite(name)
         if suite is not None and suite.hash == digest:
             yield digest, suite
 
 
-def _played(wish: Any, suite: Any) -> Any:
-    """Play an episode that the page would like to show.
+def _play(request: EpisodeRequest, suite: Suite | None) -> RecordedEpisode:
+    """Play an episode.
 
     Raises:
-        HomeoError: the policy, the environment or the condition is not at hand.
+        HomeoError: the policy, the environment or the condition is not available.
     """
     from homeo_rl.evaluation.recorded_episode import CLEAN, plan_of, play
 
     conditions = {c.label: c for c in suite.conditions} if suite is not None else {}
-    condition = conditions.get(wish.condition)
-    if not wish.document:
-        condition = CLEAN  # never evaluated: no suite says what clean means
+    # Without an evaluation no suite defines the clean condition.
+    condition = conditions.get(request.condition) if request.document else CLEAN
     if condition is None:
         raise UsageError("the suite is not at hand; give its YAML file as --suite")
-    plan = plan_of(wish.document, suite)
-    return play(wish.member.run, plan, wish.arm, condition, name=wish.member.name, film=wish.film)
+    plan = plan_of(request.document, suite)
+    member = request.member
+    return play(member.run, plan, request.arm, condition, name=member.name, film=request.video)
 
 
-def _damages(suite: Any) -> dict[str, Any]:
-    """Return what a suite does in each of its conditions, in words."""
+def _describe_damages(suite: Suite) -> dict[str, Damage]:
+    """Return a description of each condition of a suite."""
     from homeo_rl.degradations.protocol import fields_of
     from homeo_rl.report.page import Damage
 
-    found = {}
+    damages = {}
     for condition in suite.conditions:
         parts = []
         for degradation in condition.degradations:
@@ -194,8 +219,8 @@ def _damages(suite: Any) -> dict[str, Any]:
             parts.append(f"from step {condition.onset} on")
         if condition.env and condition.env != suite.conditions[0].env:
             parts.append(f"in {condition.env}")
-        found[condition.label] = Damage(condition.onset, "; ".join(parts))
-    return found
+        damages[condition.label] = Damage(condition.onset, "; ".join(parts))
+    return damages
 
 
 def _brief(value: Any) -> str:

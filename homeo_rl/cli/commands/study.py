@@ -15,7 +15,7 @@ COMMAND = Command(TOOLS, 2, "evaluate many policies, write a page")
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Common):
-    """Evaluate many policies under many kinds of damage, each cell once, and write a page; the command goes on."""
+    """Evaluate many policies under many kinds of damage, each cell once, and write a page; the command resumes."""
 
     study: Positional[str]
     """YAML file (docs/studies.md), the name of a study that comes with the package (robustness, quick), or a folder of
@@ -31,41 +31,29 @@ class Study(Common):
 
 
 def run(args: Study, words: list[str]) -> dict[str, Any]:
-    """Carry out a study, or write the page of one that was carried out."""
+    """Carry out a study, or write the page of a finished one."""
     from homeo_rl.cli.console import Bars, print_table
     from homeo_rl.evaluation.plan import check_sizes
     from homeo_rl.studies.study import read_study
 
     check_sizes(1, args.workers)
     done = total = 0
-    if not (Path(args.study) / "study.json").exists():
-        study, base = read_study(args.study)  # a mistake in the file is told before anything heavy is loaded
+    source = Path(args.study)
+    if not (source / "study.json").exists():
+        study, base = read_study(args.study)  # mistakes in the file are reported before anything heavy is imported
 
-        from homeo_rl.studies.run_study import carry_out, known_parts, missing_arms, tasks_of
+        from homeo_rl.studies.run_study import carry_out
 
         if args.dry_run:
-            tasks = tasks_of(study, base, args.out, copy=False)
-            _, known = known_parts(args.out, tasks)
-            left = [missing_arms(number, task, known) for number, task in enumerate(tasks)]
-            here = [(t, arms) for t, arms in zip(tasks, left, strict=True) if t.run is not None or not arms]
-            lines = [
-                [t.group.name, t.host, t.plan.suite.name, str(t.plan.episodes), str(len(t.plan.arms)), _told(arms)]
-                for t, arms in here
-            ]
-            names = ["group", "host", "suite", "episodes", "arms", "to be done"]
-            print_table(f"{study.name}: {len(here)} hosts", names, lines)
-            absent = [t.host for t, arms in zip(tasks, left, strict=True) if t.run is None and arms]
-            return {"hosts": len(here), "missing": sum(bool(arms) for _, arms in here), "left_out": absent}
+            return _list_tasks(study, base, args.out)
         with Bars(enabled=args.progress).show() as bars:
             done, total = carry_out(
                 study, base, args.out, workers=args.workers, progress=bars, command=shlex.join(["homeo-rl", *words])
             )
         source = args.out
-    else:
-        source = Path(args.study)
 
     from homeo_rl.studies.page import returns_of, table_of, write_page
-    from homeo_rl.studies.results import beside_retention, read_results, untrained_hosts
+    from homeo_rl.studies.results import beside_retention, find_untrained, read_results
 
     results = read_results(source)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -75,13 +63,32 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
     raw = beside_retention(results)
     for group, host in dict.fromkeys((cell.group, cell.host) for cell in raw.cells):
         print_table(f"{group}: returns of {host}, which has no retention", *returns_of(raw, group, host))
-    untrained = untrained_hosts(results)
+    untrained = find_untrained(results)
     for host, why in untrained.items():
         print(f"note: {host} is not trained: {why}")
     print(f"page: {page}")
     return {"out": str(args.out), "page": str(page), "evaluated": done, "hosts": total, "untrained": untrained}
 
 
-def _told(arms: tuple[str, ...]) -> str:
+def _list_tasks(study: Any, base: Path, out: Path) -> dict[str, Any]:
+    """Print the hosts of a study with the arms that are not evaluated yet."""
+    from homeo_rl.cli.console import print_table
+    from homeo_rl.studies.run_study import find_parts, missing_arms, tasks_of
+
+    tasks = tasks_of(study, base, out, copy=False)
+    _, parts = find_parts(out, tasks)
+    arms = [missing_arms(number, task, parts) for number, task in enumerate(tasks)]
+    present = [(task, rest) for task, rest in zip(tasks, arms, strict=True) if task.run is not None or not rest]
+    absent = [task.host for task, rest in zip(tasks, arms, strict=True) if task.run is None and rest]
+    rows = [
+        [t.group.name, t.host, t.plan.suite.name, str(t.plan.episodes), str(len(t.plan.arms)), _shorten(rest)]
+        for t, rest in present
+    ]
+    header = ["group", "host", "suite", "episodes", "arms", "to be done"]
+    print_table(f"{study.name}: {len(present)} hosts", header, rows)
+    return {"hosts": len(present), "missing": sum(bool(rest) for _, rest in present), "left_out": absent}
+
+
+def _shorten(arms: tuple[str, ...]) -> str:
     text = ", ".join(arms)
     return text if len(text) <= 70 else f"{len(arms)} arms"

@@ -1,8 +1,8 @@
-"""One offline page of HTML: figures, tables and pictures of runs, inside a single file."""
+"""One self-contained HTML page: figures, tables and pictures of runs in a single file."""
 
-from homeo_rl.report.page.episode_requests import Wish, wishes
-from homeo_rl.report.page.inputs import Damage, Specimen
-from homeo_rl.report.page.page import Page, write_page
-from homeo_rl.report.page.report_data import Material, gather
+from homeo_rl.report.page.episode_requests import EpisodeRequest, request_episodes
+from homeo_rl.report.page.inputs import Damage, RecordedEpisode
+from homeo_rl.report.page.page import write_page
+from homeo_rl.report.page.report_data import ReportData, collect
 
-__all__ = ["Damage", "Material", "Page", "Specimen", "Wish", "gather", "wishes", "write_page"]
+__all__ = ["Damage", "EpisodeRequest", "RecordedEpisode", "ReportData", "collect", "request_episodes", "write_page"]

@@ -1,4 +1,4 @@
-"""Which episodes a page would like to show; playing them needs the policy, which reports do not load."""
+"""Which episodes a page would show; playing them needs the policy, which reports do not load."""
 
 from __future__ import annotations
 
@@ -7,48 +7,53 @@ from dataclasses import dataclass
 from typing import Any
 
 from homeo_rl.report.page.inputs import Suites
-from homeo_rl.report.page.report_data import REFERENCE, Comparison, Material, Member
-from homeo_rl.report.page.sections.robustness import telling
+from homeo_rl.report.page.report_data import REFERENCE, Comparison, NamedRun, ReportData
 
-_ARMS, _RUNS, _LATE = 4, 5, 6
-"""Arms whose spikes are compared, runs whose episodes are played (one of each group), conditions that begin late."""
+_MAX_ARMS, _MAX_GROUPS, _MAX_DELAYED = 4, 5, 6
+"""Arms whose spikes are compared, groups of which a run is played, conditions that begin inside an episode."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """An episode: of a run, as an evaluation's document says ({} where there is none), with pictures or without."""
+class EpisodeRequest:
+    """An episode of a run: ``document`` is its evaluation.json ({} without one), ``video`` asks for frames."""
 
-    member: Member
+    member: NamedRun
     document: Mapping[str, Any]
     arm: str
     condition: str
-    film: bool
+    video: bool
 
 
-def wishes(material: Material, suites: Suites) -> tuple[list[Wish], list[str]]:
-    """Return the episodes that would be shown.
+def request_episodes(data: ReportData, suites: Suites) -> tuple[list[EpisodeRequest], list[str]]:
+    """Return the episodes to play, and a sentence on each group of which none is played.
 
-    Of one run a group: clean ones of all arms, the damage that an arm helps most against, and, for their rewards,
-    damage that begins inside an episode. The second list says of which groups nothing is played.
+    Of the first run of a group: clean episodes of all arms, episodes under the damage with the largest gain of an arm,
+    and, for their rewards, episodes whose damage begins inside the episode.
     """
-    found: list[Wish] = []
-    acting = [group for group in material.groups if group.members[0].run.spec.origin != "compile"]
-    for group in acting[:_RUNS]:
-        one = next((one for one in material.comparisons if one.group == group), None)
-        found += [Wish(group.members[0], {}, REFERENCE, "clean", True)] if one is None else _of(one, suites)
-    return found, [f"{group.name}: not played; a page shows episodes of {_RUNS} agents." for group in acting[_RUNS:]]
+    requests: list[EpisodeRequest] = []
+    playable = [group for group in data.groups if group.members[0].run.spec.origin != "compile"]
+    for group in playable[:_MAX_GROUPS]:
+        comparison = next((each for each in data.comparisons if each.group == group), None)
+        if comparison is None:
+            requests.append(EpisodeRequest(group.members[0], {}, REFERENCE, "clean", True))
+        else:
+            requests += _of_comparison(comparison, suites)
+    skipped = playable[_MAX_GROUPS:]
+    return requests, [f"{group.name}: not played; a page shows episodes of {_MAX_GROUPS} agents." for group in skipped]
 
 
-def _of(one: Comparison, suites: Suites) -> list[Wish]:
-    member, document = one.members[0], one.documents[0]
-    clean = next((row.label for row in one.rows if row.severity == 0.0), None)
-    found = [Wish(member, document, arm, clean, arm == one.arms[0]) for arm in one.arms[:_ARMS] if clean is not None]
-    most = telling(one)
-    if most is None:
-        return found
-    best, damage = most
-    told = suites.get(one.suite_hash, {})
-    late = [label for label in one.damaged if label != damage and label in told and told[label].onset > 0]
-    for label in (damage, *late[:_LATE]):
-        found += [Wish(member, document, arm, label, label == damage) for arm in (REFERENCE, best)]
-    return found
+def _of_comparison(comparison: Comparison, suites: Suites) -> list[EpisodeRequest]:
+    member, document, arms = comparison.members[0], comparison.documents[0], comparison.arms
+    clean = next((row.label for row in comparison.rows if row.severity == 0.0), None)
+    requests = []
+    if clean is not None:
+        requests = [EpisodeRequest(member, document, arm, clean, arm == arms[0]) for arm in arms[:_MAX_ARMS]]
+    gain = comparison.largest_gain()
+    if gain is None:
+        return requests
+    best, damage = gain
+    known = suites.get(comparison.suite_hash, {})
+    delayed = [c for c in comparison.damaged if c != damage and c in known and known[c].onset > 0]
+    for label in (damage, *delayed[:_MAX_DELAYED]):
+        requests += [EpisodeRequest(member, document, arm, label, label == damage) for arm in (REFERENCE, best)]
+    return requests

@@ -1,4 +1,4 @@
-"""What a page is given by those who may load policies and suites: episodes, and what conditions do."""
+"""Inputs of a page that need policies and suites, which reports do not load: recorded episodes, conditions in words."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Protocol
 import numpy as np
 
 
-class Specimen(Protocol):
-    """One episode that was played for the page (`homeo_rl.evaluation.recorded_episode` makes these).
+class RecordedEpisode(Protocol):
+    """One episode that was played for the page, as `homeo_rl.evaluation.recorded_episode` records it.
 
-    ``rates`` are spikes a neuron over spike steps, [decisions, N] for each spiking layer; ``rewards`` [decisions];
-    ``observations`` [decisions, D]; ``frames`` pictures [H, W, 3], ``pause`` milliseconds apart; ``missing`` says why
-    there are none.
+    ``rates`` are spikes of a neuron per spike step, [decisions, N] of each spiking layer; ``rewards`` [decisions];
+    ``frames`` pictures [H, W, 3], ``pause`` milliseconds apart; ``missing`` is the
+    reason why there are no frames.
     """
 
     @property
@@ -32,8 +32,6 @@ class Specimen(Protocol):
     @property
     def rewards(self) -> np.ndarray: ...  # noqa: D102
     @property
-    def observations(self) -> np.ndarray: ...  # noqa: D102
-    @property
     def frames(self) -> Sequence[np.ndarray]: ...  # noqa: D102
     @property
     def pause(self) -> int: ...  # noqa: D102
@@ -43,11 +41,11 @@ class Specimen(Protocol):
 
 @dataclass(frozen=True)
 class Damage:
-    """What a suite says of a condition: from which step on, and what is done, in words."""
+    """A condition of a suite: the step at which its damage begins, and a description."""
 
     onset: int
     text: str
 
 
 Suites = Mapping[str, Mapping[str, Damage]]
-"""What suites say of their conditions: by content hash, then by label."""
+"""Conditions of suites: by content hash of the suite, then by label."""

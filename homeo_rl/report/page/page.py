@@ -1,38 +1,58 @@
-"""Put sections on a page and write it: one file that asks for nothing else, with the same bytes for the same data."""
+"""Write the sections as one self-contained HTML file; the same data give the same bytes."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import jinja2
 
-from homeo_rl.report.colours import places
 from homeo_rl.report.page.blocks import Section
-from homeo_rl.report.page.charts.svg import COLOURS
-from homeo_rl.report.page.inputs import Specimen, Suites
-from homeo_rl.report.page.report_data import Material
-from homeo_rl.report.page.sections.certificates import conversions, reflexes
+from homeo_rl.report.page.context import PageContext
+from homeo_rl.report.page.inputs import RecordedEpisode, Suites
+from homeo_rl.report.page.report_data import ReportData
+from homeo_rl.report.page.sections.certificates import conversions
 from homeo_rl.report.page.sections.curves import curves
 from homeo_rl.report.page.sections.energy import energy
-from homeo_rl.report.page.sections.homeostasis import homeostasis, recovery
+from homeo_rl.report.page.sections.forest import forest
+from homeo_rl.report.page.sections.headline import headline
+from homeo_rl.report.page.sections.heatmap import heatmap
+from homeo_rl.report.page.sections.homeostasis import homeostasis
 from homeo_rl.report.page.sections.profiles import profiles
 from homeo_rl.report.page.sections.provenance import facts, provenance, title
-from homeo_rl.report.page.sections.robustness import forest, headline, heatmap
+from homeo_rl.report.page.sections.recovery import recovery
+from homeo_rl.report.page.sections.reflexes import reflexes
 from homeo_rl.report.page.sections.spikes import spikes
-from homeo_rl.report.page.sections.traces import Traces
-from homeo_rl.report.page.sections.trajectories import drives
-from homeo_rl.report.page.sections.videos import films
+from homeo_rl.report.page.sections.trajectories import trajectories
+from homeo_rl.report.page.sections.videos import videos
 from homeo_rl.storage import bundle
+
+SECTIONS: tuple[Callable[[PageContext], Section | None], ...] = (
+    headline,
+    curves,
+    heatmap,
+    forest,
+    profiles,
+    recovery,
+    homeostasis,
+    spikes,
+    trajectories,
+    videos,
+    conversions,
+    reflexes,
+    energy,
+    provenance,
+)
+"""The sections in the order of the page; each returns None where the data hold nothing for it."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What was written: the file, its size, and the titles of its sections."""
+    """The file that was written, its size in bytes, and the titles of its sections."""
 
     path: Path
     size: int
@@ -40,69 +60,43 @@ class Page:
 
 
 def write_page(
-    material: Material,
+    data: ReportData,
     out: Path,
     *,
     suites: Suites | None = None,
-    specimens: Sequence[Specimen] = (),
+    episodes: Sequence[RecordedEpisode] = (),
     notes: Sequence[str] = (),
 ) -> Page:
-    """Write the page on ``material`` to ``out``.
+    """Write the page.
 
     Args:
-        material: runs and evaluations.
+        data: runs and evaluations.
         out: the file; its folder must exist.
         suites: what is known of the suites' conditions.
-        specimens: episodes that were played for it.
-        notes: sentences on what was left out, besides the material's own.
+        episodes: episodes that were played for the page.
+        notes: sentences on what was left out, besides those of ``data``.
 
     Raises:
-        StorageFault: a file of a run is damaged, or the disk refused.
+        StorageFault: a file of a run is damaged, or the file cannot be written.
     """
-    traces = Traces()
-    coloured, groups = places(material.arms), [group.name for group in material.groups]
-
-    def arm(name: str) -> int:
-        return coloured.get(name, 0)
-
-    def group(name: str) -> int:
-        return 1 + groups.index(name) % (COLOURS - 1)  # 0 is the grey of the arm none
-
-    found = [
-        headline(material),
-        curves(material, group),
-        heatmap(material, suites or {}),
-        forest(material, arm),
-        profiles(material, arm),
-        recovery(material, traces, suites or {}, specimens, arm),
-        homeostasis(material, traces, suites or {}, arm),
-        spikes(material, specimens, arm),
-        drives(material),
-        films(material, specimens),
-        conversions(material),
-        reflexes(material),
-        energy(material, arm),
-        provenance(material, [*material.notes, *notes]),
-    ]
-    sections = [section for section in found if section is not None]
-    several = len(material.groups) > 1 or len(material.comparisons) > 1
-    text = render(title=title(material), facts=facts(material, traces), sections=sections, several=several)
-    blob = text.encode()
-    bundle.replace(out, blob)
-    return Page(out, len(blob), tuple(section.title for section in sections))
+    context = PageContext(data, suites or {}, episodes, notes)
+    sections = [section for build in SECTIONS if (section := build(context)) is not None]
+    content = _render(context, sections).encode()
+    bundle.replace(out, content)
+    return Page(out, len(content), tuple(section.title for section in sections))
 
 
-def render(
-    *, title: str, facts: Sequence[tuple[str, Sequence[str]]], sections: Sequence[Section], several: bool
-) -> str:
-    """Return the page's text; ``several``: blocks of a section tell whose they are."""
-    environment = _environment()
-    # The page runs one script, known by its hash: what a name in a run's file might smuggle in would not run.
+def _render(context: PageContext, sections: Sequence[Section]) -> str:
+    environment, data = _environment(), context.data
+    # The page runs one script, identified by its hash: a script inside a name of a run's file would not run.
     script = hashlib.sha256(environment.get_template("script.js").render().encode()).digest()
     return environment.get_template("page.html.j2").render(
-        title=title, facts=facts, sections=sections, several=several,
+        title=title(data),
+        facts=facts(context),
+        sections=sections,
+        several=len(data.groups) > 1 or len(data.comparisons) > 1,  # blocks of a section are then titled
         script_hash="sha256-" + base64.b64encode(script).decode(),
-    )  # fmt: skip
+    )
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Plain sentences on what a comparison showed, and numbers as people write them."""
+"""Sentences on the result of a comparison, and numbers as texts."""
 
 from __future__ import annotations
 
@@ -10,74 +10,80 @@ from homeo_rl.report.page.charts.axes import MINUS
 from homeo_rl.report.statistics import Difference
 from homeo_rl.report.tables import number
 
+UNITS = {
+    "retention": "points of the clean return",
+    "success": "points of success",
+    "collision": "points of collisions",
+    "return": "of return",
+    "normalised": "points of the way from random to the best known return",
+}
+"""Units of differences, by measure."""
 
-def signed(value: float, digits: int = 1) -> str:
-    """Return a number with its sign, which is a real minus."""
+_VERBS = {"retention": "kept", "success": "reached", "collision": "had", "return": "earned"}
+
+
+def format_signed(value: float, digits: int = 1) -> str:
+    """Return a number with its sign; the minus is the typographic one."""
     text = fixed(abs(value), digits, ",")
     zero = not text.strip("0.,")
     return text if zero else ("+" if value > 0 else MINUS) + text
 
 
-def amount(difference: Difference, value: float) -> str:
-    """Return a difference in its unit: percentage points of a share, or units of return."""
+def format_amount(difference: Difference, value: float) -> str:
+    """Return a value in the unit of a difference: percentage points of a share, or units of return."""
     if difference.what == "return":
-        return signed(value, 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2)
-    return signed(100 * value)
+        return format_signed(value, 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2)
+    return format_signed(100 * value)
 
 
-def unit(what: str) -> str:
-    """Return the unit of a difference."""
-    return {
-        "retention": "points of the clean return",
-        "success": "points of success",
-        "collision": "points of collisions",
-        "return": "of return",
-        "normalised": "points of the way from random to the best known return",
-    }[what]
+def format_difference(difference: Difference, unit: str = "") -> str:
+    """Return a difference with its unit and its interval."""
+    mean, low, high = (
+        format_amount(difference, value) for value in (difference.mean, difference.ci_low, difference.ci_high)
+    )
+    return f"{mean}{unit} [{low}, {high}]"
 
 
 def verdict(difference: Difference) -> str:
-    """Return "more", "less" or "undecided": on which side of 0 the whole interval lies, if on one."""
+    """Return "more" or "less" where the interval lies on one side of 0, else "undecided"."""
     if difference.ci_low > 0:
         return "more"
     return "less" if difference.ci_high < 0 else "undecided"
 
 
 def sentence(difference: Difference, *, arms: int, episodes: int, runs: int) -> str:
-    """Return what a paired difference says, in plain words, with its interval.
+    """Return a paired difference and its interval as a sentence.
 
     Args:
         difference: of the best arm.
-        arms: how many were compared with the reference; among several the best one is lucky, too.
+        arms: how many arms were compared with the reference.
         episodes: pairs in all.
         runs: how many runs they come from.
     """
-    what, arm = unit(difference.what), difference.arm
-    size = amount(difference, abs(difference.mean)).lstrip("+")
-    low, high = amount(difference, difference.ci_low), amount(difference, difference.ci_high)
+    what, arm = UNITS[difference.what], difference.arm
+    size = format_amount(difference, abs(difference.mean)).lstrip("+")
+    low, high = format_amount(difference, difference.ci_low), format_amount(difference, difference.ci_high)
     between = f"95 % interval {low} to {high}"
     count = len(difference.conditions)
     under = "the damaged condition" if count == 1 else f"{count} damaged conditions"
     base = f"{episodes:,} paired episodes" + (f" of {runs} runs" if runs > 1 else "")
     tail = f" ({between}; {base})."
     if verdict(difference) == "undecided":
+        mean = format_amount(difference, difference.mean)
         return (
-            f"No difference was shown: over {under}, {arm} minus none is {amount(difference, difference.mean)} {what}, "
-            f"and the interval contains 0 ({between}; {base})."
+            f"No difference was shown: over {under}, {arm} minus none is {mean} {what}, and the interval contains "
+            f"0{tail}"
         )
     if verdict(difference) == "more":
-        verb = {"retention": "kept", "success": "reached", "collision": "had", "return": "earned"}[difference.what]
-        lead = f"Over {under}, {arm} {verb} {size} {what} more than none"
-    else:
-        best = f"the best of {arms}, {arm}," if arms > 1 else arm
-        lead = f"No arm did better than none: over {under}, {best} fell {size} {what} below it"
-    return lead + tail
+        return f"Over {under}, {arm} {_VERBS[difference.what]} {size} {what} more than none{tail}"
+    best = f"the best of {arms}, {arm}," if arms > 1 else arm
+    return f"No arm did better than none: over {under}, {best} fell {size} {what} below it{tail}"
 
 
-def counted(verdicts: Sequence[str]) -> str:
-    """Return in how many conditions an arm was better, worse, or neither could be told."""
-    better, worse, open_ = (verdicts.count(name) for name in ("more", "less", "undecided"))
-    return f"Condition by condition: better in {better}, worse in {worse}, not told apart in {open_}"
+def count_verdicts(verdicts: Sequence[str]) -> str:
+    """Return in how many conditions an arm was better, worse, or neither could be shown."""
+    better, worse, undecided = (verdicts.count(name) for name in ("more", "less", "undecided"))
+    return f"By condition: better in {better}, worse in {worse}, undecided in {undecided}"
 
 
 def day(seconds: float) -> str:
@@ -86,7 +92,7 @@ def day(seconds: float) -> str:
 
 
 def joules(value: float) -> str:
-    """Return an energy with a prefix that suits it."""
+    """Return an energy with an SI prefix."""
     for size, name in ((1e-3, "mJ"), (1e-6, "\u00b5J"), (1e-9, "nJ"), (1e-12, "pJ")):
         if abs(value) >= size:
             return f"{significant(value / size, 3)} {name}"
@@ -94,5 +100,10 @@ def joules(value: float) -> str:
 
 
 def plain(value: float | None) -> str:
-    """Return a number short enough for a table; a dash for none."""
+    """Return a number with few digits; a dash for None."""
     return "\u2013" if value is None else number(value).replace("-", MINUS)
+
+
+def plain_interval(low: float, high: float) -> str:
+    """Return an interval with few digits."""
+    return f"[{plain(low)}, {plain(high)}]"

@@ -1,9 +1,10 @@
-"""What a page is made of: runs, which of them belong together, and their evaluations."""
+"""The data of a page: runs, the groups that differ in their seed only, and their evaluations."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +15,14 @@ from homeo_rl.report.baselines import Baseline, baseline_of
 from homeo_rl.report.episodes import Row
 from homeo_rl.report.evaluations import Evaluation, latest_evaluation, policy_key, read_evaluation, without_copies
 from homeo_rl.report.statistics import REFERENCE as REFERENCE
-from homeo_rl.report.statistics import Cell, cells, measures_of
+from homeo_rl.report.statistics import Cell, Difference, cells, differences, measures_of
 from homeo_rl.run import Run
 from homeo_rl.spec import dump
 
 
 @dataclass(frozen=True)
-class Member:
-    """A run with a name that no other run of the page has."""
+class NamedRun:
+    """A run with a name that is unique on the page."""
 
     run: Run
     name: str
@@ -29,14 +30,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in nothing but their seed, with a name that tells them from the other groups."""
+    """Runs that differ in their seed only, with a name that distinguishes them from the other groups."""
 
     name: str
-    members: tuple[Member, ...]
+    members: tuple[NamedRun, ...]
 
     @property
     def spiking(self) -> bool:
-        """Whether its policy sends spikes."""
+        """Whether its policy is a spiking network."""
         controller = self.members[0].run.spec.controller
         return controller is not None and controller.network.body != "mlp"
 
@@ -45,11 +46,12 @@ class Group:
 class Comparison:
     """Evaluations of one group under one suite; runs are strata.
 
-    ``chosen`` are the conditions that are compared, ``baseline`` the ends of the scale of returns where they are known.
+    ``chosen`` are the conditions that arms are compared under (None: all), ``baseline`` the random and the best known
+    return of the environment.
     """
 
     group: Group
-    members: tuple[Member, ...]
+    members: tuple[NamedRun, ...]
     folders: tuple[Path, ...]
     documents: tuple[dict[str, Any], ...]
     rows: tuple[Row, ...]
@@ -82,30 +84,29 @@ class Comparison:
     @property
     def arms(self) -> list[str]:
         """All arms, the reference first."""
-        found = list(dict.fromkeys(row.arm for row in self.rows))
-        return sorted(found, key=lambda arm: arm != REFERENCE)
+        return _reference_first(row.arm for row in self.rows)
 
     @property
     def labels(self) -> list[str]:
-        """All conditions, the clean one first, as the suite has them."""
+        """All conditions in the order of the suite, the clean one first."""
         return list(dict.fromkeys(row.label for row in self.rows))
 
     @property
     def damaged(self) -> list[str]:
         """The conditions that arms are compared under."""
-        found = dict.fromkeys(row.label for row in self.rows if row.severity > 0)
-        return [label for label in found if self.chosen is None or label in self.chosen]
+        labels = dict.fromkeys(row.label for row in self.rows if row.severity > 0)
+        return [label for label in labels if self.chosen is None or label in self.chosen]
 
     @cached_property
     def clean(self) -> float | None:
-        """The reference arm's mean clean return, which returns are divided by; None where shares of it say nothing."""
+        """The reference arm's mean clean return, the divisor of retention; None where retention is not meaningful."""
         if self.measures[0] != "retention":
             return None
         return next(cell.mean for cell in self.cells if cell.arm == REFERENCE and cell.severity == 0.0)
 
     @cached_property
     def measures(self) -> tuple[str, ...]:
-        """What arms are compared by, the first one first of all."""
+        """Measures that arms are compared by, the primary one first."""
         return measures_of(self.cells, self.baseline)
 
     @property
@@ -113,33 +114,55 @@ class Comparison:
         """Why the clean policy does not count as trained, or ""."""
         return next((cell.reason for cell in self.cells), "")
 
+    @property
+    def env(self) -> str:
+        """The environment that the runs were trained in."""
+        return self.members[0].run.spec.env
+
+    def difference(self, label: str, measure: str, arm: str) -> Difference | None:
+        """Return an arm minus the reference arm under one condition; None where they cannot be compared."""
+        rows = [row for row in self.rows if row.arm in (arm, REFERENCE) and (row.label == label or row.severity == 0.0)]
+        return next(iter(differences(rows, conditions=[label], measures=(measure,), baseline=self.baseline)), None)
+
+    def largest_gain(self) -> tuple[str, str] | None:
+        """Return the arm and the condition of the largest gain over the reference arm; None with one arm."""
+        gains = {
+            (difference.arm, label): difference.mean
+            for label in self.damaged
+            for difference in differences(self.rows, conditions=[label], measures=self.measures[:1])
+        }
+        return max(gains, key=lambda pair: gains[pair]) if gains else None
+
 
 @dataclass(frozen=True)
-class Material:
-    """Everything that is known before a page is laid out; ``notes`` are sentences on what was left out."""
+class ReportData:
+    """Everything that is read before the page is written; ``notes`` are sentences on what was left out."""
 
     groups: tuple[Group, ...]
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...] = ()
 
     @property
-    def members(self) -> list[Member]:
+    def members(self) -> list[NamedRun]:
         """All runs, group by group."""
         return [member for group in self.groups for member in group.members]
 
     @property
     def arms(self) -> list[str]:
         """All arms of all comparisons, the reference first."""
-        found = dict.fromkeys(arm for comparison in self.comparisons for arm in comparison.arms)
-        return sorted(found, key=lambda arm: arm != REFERENCE)
+        return _reference_first(arm for comparison in self.comparisons for arm in comparison.arms)
 
 
-def gather(runs: Sequence[Run], *, suite: str | None = None, conditions: Sequence[str] | None = None) -> Material:
+def _reference_first(arms: Iterable[str]) -> list[str]:
+    return sorted(dict.fromkeys(arms), key=lambda arm: arm != REFERENCE)
+
+
+def collect(runs: Sequence[Run], *, suite: str | None = None, conditions: Sequence[str] | None = None) -> ReportData:
     """Sort runs into groups and read the newest evaluation of each.
 
     Args:
-        runs: any runs; a folder that is given twice, or copied, counts once.
-        suite: evaluations of this suite only; None is the newest of each run, whatever its suite.
+        runs: any runs; a repeated or copied folder counts once.
+        suite: evaluations of this suite only; None: the newest evaluation of each run.
         conditions: labels that paired comparisons are restricted to.
 
     Raises:
@@ -148,31 +171,31 @@ def gather(runs: Sequence[Run], *, suite: str | None = None, conditions: Sequenc
     """
     notes: list[str] = []
     distinct = _without_copies(runs, suite, notes)
-    sorted_out: dict[str, list[Member]] = {}
-    for member in _named([run for run, _ in distinct]):
-        sorted_out.setdefault(_likeness(member.run), []).append(member)
-    names = _names(list(sorted_out.values()))
-    groups = [Group(name, tuple(group)) for name, group in zip(names, sorted_out.values(), strict=True)]
+    by_config: dict[str, list[NamedRun]] = {}
+    for member in _name_runs([run for run, _ in distinct]):
+        by_config.setdefault(_config_key(member.run), []).append(member)
+    names = _group_names(list(by_config.values()))
+    groups = [Group(name, tuple(members)) for name, members in zip(names, by_config.values(), strict=True)]
     evaluations = {run.path: evaluation for run, evaluation in distinct if evaluation is not None}
-    comparisons = [one for group in groups for one in _compared(group, suite, evaluations, conditions, notes)]
+    comparisons = [each for group in groups for each in _compare(group, suite, evaluations, conditions, notes)]
     if suite is not None and not comparisons:
         raise UsageError(f"--suite: expected a finished evaluation of {suite!r} in one of the runs, found none")
-    known = {row.label for one in comparisons for row in one.rows}
+    known = {row.label for comparison in comparisons for row in comparison.rows}
     for label in conditions or ():
         if label not in known:
             raise UsageError(f"--conditions: expected some of {', '.join(sorted(known))}, got {label!r}")
-    return Material(tuple(groups), tuple(comparisons), tuple(notes))
+    return ReportData(tuple(groups), tuple(comparisons), tuple(notes))
 
 
 def _without_copies(runs: Sequence[Run], suite: str | None, notes: list[str]) -> list[tuple[Run, Evaluation | None]]:
-    """Return the runs whose policies differ, with their newest evaluations; of copies the first that has one."""
+    """Return the runs of distinct policies with their newest evaluations; of copies, the first that has one."""
     by_folder: dict[Path, Run] = {}
     for run in runs:
         by_folder.setdefault(run.path.resolve(), run)
-    found: dict[str, tuple[Run, Evaluation | None]] = {}
+    distinct: dict[str, tuple[Run, Evaluation | None]] = {}
     for run in by_folder.values():
         key, evaluation = policy_key(run.path), _evaluation_of(run, suite)
-        first, known = found.setdefault(key, (run, evaluation))
+        first, known = distinct.setdefault(key, (run, evaluation))
         if first is run:
             continue
         if known is not None and evaluation is not None:
@@ -181,9 +204,9 @@ def _without_copies(runs: Sequence[Run], suite: str | None, notes: list[str]) ->
             notes += without_copies([known, evaluation])[1]
             continue
         kept, dropped = (run, first) if known is None and evaluation is not None else (first, run)
-        found[key] = kept, known or evaluation
+        distinct[key] = kept, known or evaluation
         notes.append(f"{dropped.path} is a copy of {kept.path} (same policy); counted once.")
-    return list(found.values())
+    return list(distinct.values())
 
 
 def _evaluation_of(run: Run, suite: str | None) -> Evaluation | None:
@@ -194,60 +217,64 @@ def _evaluation_of(run: Run, suite: str | None) -> Evaluation | None:
     return read_evaluation(folder)
 
 
-def _named(runs: Sequence[Run]) -> list[Member]:
-    found: list[Member] = []
+def _name_runs(runs: Sequence[Run]) -> list[NamedRun]:
+    taken: Counter[str] = Counter()
+    members = []
     for run in runs:
-        taken = sum(member.run.name == run.name for member in found)
-        found.append(Member(run, run.name if not taken else f"{run.name} ({taken + 1})"))
-    return found
+        taken[run.name] += 1
+        members.append(NamedRun(run, run.name if taken[run.name] == 1 else f"{run.name} ({taken[run.name]})"))
+    return members
 
 
-def _likeness(run: Run) -> str:
-    """Return a text that is equal for runs that differ in their seed only."""
+def _config_key(run: Run) -> str:
+    """Return a text that is equal for two runs exactly if they differ in their seed only."""
     spec = dump(run.spec)
     for name in ("seed", "digest", "command", "versions", "steps", "source"):
         spec.pop(name, None)
     return json.dumps(spec, sort_keys=True)
 
 
-def _names(groups: Sequence[Sequence[Member]]) -> list[str]:
-    """Return for each group the shortest name that tells it from all others."""
-    told: list[list[str]] = []
+def _group_names(groups: Sequence[Sequence[NamedRun]]) -> list[str]:
+    """Return for each group the shortest name that distinguishes it from all others."""
+    candidates: list[list[str]] = []
     for members in groups:
         spec = members[0].run.spec
         agent = spec.agent or spec.origin
         algo = f"{agent} ({spec.algo or spec.origin})"
         more = f" and {len(members) - 1} more" if len(members) > 1 else ""
-        told.append([agent, algo, f"{algo} on {spec.env}", f"{agent}: {members[0].name}{more}"])
-    levels = list(zip(*told, strict=True))
-    return [next((n for n, level in zip(mine, levels, strict=True) if level.count(n) == 1), mine[-1]) for mine in told]
+        candidates.append([agent, algo, f"{algo} on {spec.env}", f"{agent}: {members[0].name}{more}"])
+    levels = list(zip(*candidates, strict=True))
+    return [
+        next((name for name, level in zip(names, levels, strict=True) if level.count(name) == 1), names[-1])
+        for names in candidates
+    ]
 
 
-def _compared(
+def _compare(
     group: Group,
     suite: str | None,
     evaluations: Mapping[Path, Evaluation],
     conditions: Sequence[str] | None,
     notes: list[str],
 ) -> list[Comparison]:
-    """Return the evaluations of a group, one comparison for each suite."""
-    apart: dict[str, list[tuple[Member, Evaluation]]] = {}
+    """Return one comparison for each suite that the runs of a group were evaluated on."""
+    by_suite: dict[str, list[tuple[NamedRun, Evaluation]]] = {}
     for member in group.members:
         evaluation = evaluations.get(member.run.path)
         if evaluation is None:
             notes.append(f"{member.name} has no finished evaluation{f' of suite {suite}' if suite else ''}.")
             continue
         rows = tuple(replace(row, run=member.name) for row in evaluation.rows)
-        apart.setdefault(evaluation.suite, []).append((member, replace(evaluation, rows=rows)))
+        by_suite.setdefault(evaluation.suite, []).append((member, replace(evaluation, rows=rows)))
     return [
         Comparison(
             group,
-            tuple(member for member, _ in found),
-            tuple(evaluation.folder for _, evaluation in found),
-            tuple(evaluation.document for _, evaluation in found),
-            tuple(row for _, evaluation in found for row in evaluation.rows),
+            tuple(member for member, _ in pairs),
+            tuple(evaluation.folder for _, evaluation in pairs),
+            tuple(evaluation.document for _, evaluation in pairs),
+            tuple(row for _, evaluation in pairs for row in evaluation.rows),
             None if conditions is None else tuple(conditions),
-            baseline_of(found[0][1].environment),
+            baseline_of(pairs[0][1].environment),
         )
-        for found in apart.values()
+        for pairs in by_suite.values()
     ]

@@ -1,4 +1,4 @@
-"""Scales of charts: from values to pixels, round ticks, and how numbers are written beside them."""
+"""Scales of charts: map from values to pixels, round ticks, and their labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MINUS = "\u2212"
 
 
 class Scale:
-    """A straight or logarithmic map from values to pixels."""
+    """A linear or logarithmic map from values to pixels."""
 
     def __init__(self, low: float, high: float, first: float, last: float, *, log: bool = False) -> None:
         self.log = log
@@ -29,24 +29,24 @@ class Scale:
         share = (self._of(value) - self.low) / (self.high - self.low)
         return round(self.first + share * (self.last - self.first), 1)
 
-    def ticks(self, most: int, *, whole: bool = False) -> list[float]:
-        """Return round values inside, on request without fractions."""
+    def ticks(self, most: int, *, integer: bool = False) -> list[float]:
+        """Return round values inside the range, about ``most`` of them."""
         if self.log:
             powers = range(math.floor(self.low), math.ceil(self.high) + 1)
-            many = self.high - self.low > 1.5
-            found = [m * 10.0**e for e in powers for m in ((1,) if many else (1, 2, 5))]
-            return [value for value in found if self.low - 1e-9 <= math.log10(value) <= self.high + 1e-9]
-        values = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(self.low, self.high)
+            factors = (1,) if self.high - self.low > 1.5 else (1, 2, 5)
+            decades = [factor * 10.0**power for power in powers for factor in factors]
+            return [value for value in decades if self.low - 1e-9 <= math.log10(value) <= self.high + 1e-9]
+        values = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], integer=integer).tick_values(self.low, self.high)
         near = 1e-9 * (self.high - self.low)
         return [float(v) + 0.0 for v in values if self.low - near <= v <= self.high + near]
 
 
 def span(values: Iterable[float], margin: float, *, log: bool = False) -> tuple[float, float]:
-    """Return the range of values, a share wider at both ends; 0 to 1 of none."""
-    found = [float(value) for value in values]
-    if not found:
+    """Return the range of values, wider at both ends by a share ``margin``; 0 to 1 without values."""
+    numbers = [float(value) for value in values]
+    if not numbers:
         return (1.0, 10.0) if log else (0.0, 1.0)
-    low, high = min(found), max(found)
+    low, high = min(numbers), max(numbers)
     if log:
         more = 10.0 ** (margin * max(math.log10(high / low), 0.5))
         return low / more, high * more
@@ -55,7 +55,7 @@ def span(values: Iterable[float], margin: float, *, log: bool = False) -> tuple[
 
 
 def labels(values: Sequence[float], *, percent: bool = False) -> list[str]:
-    """Return short texts of ticks, all with the same number of decimals."""
+    """Return short labels of ticks, all with the same number of decimals."""
     if not values:
         return []
     if percent:

@@ -1,11 +1,11 @@
-"""Learning curves: evaluations during training, and the returns of the training episodes themselves."""
+"""Learning curves: evaluations during training, and the returns of training episodes."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,21 +13,22 @@ import numpy as np
 
 from homeo_rl.errors import StorageFault
 from homeo_rl.report.page.blocks import Legend, Section
-from homeo_rl.report.page.charts.svg import Chart, Line, thinned
-from homeo_rl.report.page.report_data import Group, Material, Member
+from homeo_rl.report.page.charts.svg import Chart, Line, Points, thin
+from homeo_rl.report.page.context import PageContext
+from homeo_rl.report.page.report_data import Group, NamedRun
 from homeo_rl.report.statistics import bootstrap, interval, iqm
 from homeo_rl.report.tables import number
 from homeo_rl.storage import files, strict_json, zip_archive
 
 _MAX_MONITOR = 256 << 20
 _MAX_ARRAY = 64 << 20
-_WINDOW = 0.05  # of the training that a running mean of returns spans
-_DRAWN = 200  # points of a line
+_WINDOW = 0.05  # share of the training episodes in a running mean
+_MAX_POINTS = 200  # of a line
 
 
 @dataclass(frozen=True)
 class Evaluations:
-    """What ``evaluations.npz`` holds: steps [K], returns [K, episodes]."""
+    """The content of ``evaluations.npz``: steps [K], returns [K, episodes]."""
 
     steps: np.ndarray
     returns: np.ndarray
@@ -35,7 +36,7 @@ class Evaluations:
 
 @dataclass(frozen=True)
 class Training:
-    """Training episodes in the order of their ends: steps so far [M] and returns [M]; ``began`` and ``ended`` are
+    """Training episodes in the order of their ends: cumulative steps [M] and returns [M]; ``began`` and ``ended`` in
     seconds since 1970."""
 
     steps: np.ndarray
@@ -44,14 +45,14 @@ class Training:
     ended: float
 
 
-Known = list[tuple[Member, Evaluations]]
+Members = list[tuple[NamedRun, Evaluations]]
 
 
 def read_evaluations(path: Path) -> Evaluations | None:
-    """Read an ``evaluations.npz`` without unpickling; None where there is none, or none of this form.
+    """Read an ``evaluations.npz`` without unpickling; None where it is absent or has another form.
 
     Raises:
-        StorageFault: the archive is damaged or a bomb, or holds a return that is not finite.
+        StorageFault: the archive is damaged or too large, or holds a return that is not finite.
     """
     if not path.exists():
         return None
@@ -79,12 +80,12 @@ def read_evaluations(path: Path) -> Evaluations | None:
 
 
 def read_training(folder: Path) -> Training | None:
-    """Read all ``<i>.monitor.csv`` of a run, joined by time; None where there are none, or no episode ended.
+    """Read all ``<i>.monitor.csv`` of a run, merged by time; None without a finished episode.
 
-    Steps are those of all episodes that ended before: environments side by side are counted together.
+    Steps are summed over the parallel environments.
 
     Raises:
-        StorageFault: a file is too large, no table, or holds a number that is not finite.
+        StorageFault: a file is too large, is no monitor table, or holds a number that is not finite.
     """
     ends: list[tuple[float, float, float]] = []
     begins: list[float] = []
@@ -109,113 +110,111 @@ def read_training(folder: Path) -> Training | None:
     return Training(episodes[:, 1].cumsum(), episodes[:, 2], min(begins), float(episodes[-1, 0]))
 
 
-def curves(material: Material, place: Callable[[str], int]) -> Section | None:
-    """Return the section on learning; None where no run was trained with evaluations or monitors.
-
-    Args:
-        material: the runs.
-        place: colour of a group, by its name.
-    """
-    panels: dict[str, list[tuple[Group, list[Line], str]]] = {}
+def curves(context: PageContext) -> Section | None:
+    """Return the section on learning; None where no run has evaluations during training or monitors."""
+    evaluations: dict[str, list[Line]] = {}
     training: dict[str, list[Line]] = {}
-    for group in material.groups:
-        environment = group.members[0].run.spec.env
-        found = [(member, read_evaluations(member.run.path / "evaluations.npz")) for member in group.members]
-        known = [(member, one) for member, one in found if one is not None]
-        if known:
-            line = _over_seeds(group, known, place) if len(known) > 1 else _over_episodes(group, known, place)
-            panels.setdefault(environment, []).append((group, [line], _said(group, known)))
-        training.setdefault(environment, []).extend(_trainings(group, place))
+    ends: dict[str, list[str]] = {}
+    for group in context.data.groups:
+        env = group.members[0].run.spec.env
+        curves = [(member, read_evaluations(member.run.path / "evaluations.npz")) for member in group.members]
+        members = [(member, curve) for member, curve in curves if curve is not None]
+        if members:
+            draw = _over_seeds if len(members) > 1 else _over_episodes
+            evaluations.setdefault(env, []).append(draw(context, group, members))
+            ends.setdefault(env, []).append(_describe_end(group, members))
+        training.setdefault(env, []).extend(_training_lines(context, group))
     charts = [
         Chart(
-            title=f"Evaluations during training on {environment}", x="environment steps", y="return per episode",
-            about=" ".join(said for _, _, said in several),
-            lines=tuple(line for _, lines, _ in several for line in lines), size="wide",
+            title=f"Evaluations during training on {env}", x="environment steps", y="return per episode",
+            about=" ".join(ends[env]), lines=tuple(lines), size="wide",
         )
-        for environment, several in panels.items()
+        for env, lines in evaluations.items()
     ]  # fmt: skip
     charts += [
         Chart(
-            title=f"Training episodes on {environment}", x="environment steps", y="return, running mean",
-            about="Running mean of the returns of training episodes, with exploration noise, one line a run.",
+            title=f"Training episodes on {env}", x="environment steps", y="return, running mean",
+            about="Running mean of the returns of training episodes, with exploration noise, one line per run.",
             lines=tuple(lines), size="wide",
         )
-        for environment, lines in training.items() if lines
+        for env, lines in training.items() if lines
     ]  # fmt: skip
     if not charts:
         return None
-    drawn = [group for group in material.groups if any(line.label == group.name for c in charts for line in c.lines)]
+    labels = {line.label for chart in charts for line in chart.lines}
+    names = [group.name for group in context.data.groups if group.name in labels]
+    legend = Legend(tuple((name, context.group_colour(name)) for name in names)) if len(names) > 1 else Legend()
     how = (
-        "Each line is the return of fresh evaluation episodes without exploration. Several seeds: the interquartile "
-        "mean over seeds, its 95 % bootstrap band resamples seeds. One seed: the mean over its evaluation "
-        "episodes, the band reaches from the lowest to the highest. Training episodes: running mean, one line a seed."
+        "Each line is the return of separate evaluation episodes without exploration. With several seeds: the "
+        "interquartile mean over seeds; its 95 % bootstrap band resamples seeds. With one seed: the mean over its "
+        "evaluation episodes; the band spans the lowest to the highest. Training episodes: running mean, one line per "
+        "seed."
     )
-    legend = Legend(tuple((group.name, place(group.name)) for group in drawn)) if len(drawn) > 1 else Legend()
-    said = [one for several in panels.values() for _, _, one in several]
-    return Section("learning", "Learning", how, "charts.html.j2", {"charts": charts, "legend": legend, "said": said})
+    data = {"charts": charts, "legend": legend, "notes": [text for texts in ends.values() for text in texts]}
+    return Section("learning", "Learning", how, "charts.html.j2", data)
 
 
-def _over_seeds(group: Group, known: Known, place: Callable[[str], int]) -> Line:
-    """Return the interquartile mean over runs with the band of a bootstrap that draws runs."""
-    steps, means = aligned([one for _, one in known])
-    middle, low, high = [], [], []
-    for step, row in zip(steps, means.T, strict=True):
-        samples = iqm(bootstrap([row], f"curve {step:g}"), axis=1)
-        ends = interval(samples)
-        middle.append(float(iqm(row)))
-        low.append(ends[0])
-        high.append(ends[1])
-    points = list(zip(steps.tolist(), middle, strict=True))
-    tips = [
-        f"{group.name}, {step:,.0f} steps: {number(m)} [{number(a)}, {number(b)}]"
-        for (step, m), a, b in zip(points, low, high, strict=True)
+def _over_seeds(context: PageContext, group: Group, members: Members) -> Line:
+    """Return the interquartile mean over runs with the band of a bootstrap that resamples runs."""
+    steps, means = align([curve for _, curve in members])
+    bands = [
+        interval(iqm(bootstrap([row], f"curve {step:g}"), axis=1)) for step, row in zip(steps, means.T, strict=True)
     ]
-    return Line(points=points, colour=place(group.name), label=group.name, low=low, high=high, tips=tips)
+    points = list(zip(steps.tolist(), [float(iqm(row)) for row in means.T], strict=True))
+    tips = [
+        f"{group.name}, {step:,.0f} steps: {number(mean)} [{number(low)}, {number(high)}]"
+        for (step, mean), (low, high) in zip(points, bands, strict=True)
+    ]
+    return _line(context, group, points, [low for low, _ in bands], [high for _, high in bands], tips)
 
 
-def aligned(several: Sequence[Evaluations]) -> tuple[np.ndarray, np.ndarray]:
-    """Return steps [K] that all runs reached, and each run's mean returns there [runs, K], between its own steps
-    along straight lines."""
-    steps = np.unique(np.concatenate([one.steps for one in several]))
-    last = min(one.steps.max() for one in several)
-    first = max(one.steps.min() for one in several)
+def _line(
+    context: PageContext, group: Group, points: Points, low: list[float], high: list[float], tips: list[str]
+) -> Line:
+    colour = context.group_colour(group.name)
+    return Line(points=points, colour=colour, label=group.name, low=low, high=high, tips=tips)
+
+
+def align(curves: Sequence[Evaluations]) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps [K] that all runs reached, and each run's mean returns there [runs, K], interpolated linearly."""
+    steps = np.unique(np.concatenate([curve.steps for curve in curves]))
+    last = min(curve.steps.max() for curve in curves)
+    first = max(curve.steps.min() for curve in curves)
     steps = steps[(steps >= first) & (steps <= last)]
-    if not len(steps):  # no step in common: the last of each, side by side
+    if not len(steps):  # no common step: the last one of each
         steps = np.array([last])
-    if len(steps) > _DRAWN:
-        steps = steps[np.linspace(0, len(steps) - 1, _DRAWN).round().astype(int)]
-    return steps, np.stack([np.interp(steps, one.steps, one.returns.mean(axis=1)) for one in several])
+    if len(steps) > _MAX_POINTS:
+        steps = steps[np.linspace(0, len(steps) - 1, _MAX_POINTS).round().astype(int)]
+    return steps, np.stack([np.interp(steps, curve.steps, curve.returns.mean(axis=1)) for curve in curves])
 
 
-def _over_episodes(group: Group, known: Known, place: Callable[[str], int]) -> Line:
-    ((_, one),) = known
-    rows = thinned(list(zip(one.steps.tolist(), range(len(one.steps)), strict=True)), _DRAWN)
-    picked = [int(index) for _, index in rows]
-    mean, low, high = (f(one.returns[picked], axis=1).tolist() for f in (np.mean, np.min, np.max))
+def _over_episodes(context: PageContext, group: Group, members: Members) -> Line:
+    """Return the mean over the evaluation episodes of one run with the band from their minimum to their maximum."""
+    ((_, curve),) = members
+    rows = thin(list(zip(curve.steps.tolist(), range(len(curve.steps)), strict=True)), _MAX_POINTS)
+    indices = [int(index) for _, index in rows]
+    mean, low, high = (f(curve.returns[indices], axis=1).tolist() for f in (np.mean, np.min, np.max))
+    points = [(step, value) for (step, _), value in zip(rows, mean, strict=True)]
     tips = [
         f"{group.name}, {step:,.0f} steps: mean {number(m)}, {number(a)} to {number(b)}"
-        for (step, _), m, a, b in zip(rows, mean, low, high, strict=True)
+        for (step, m), a, b in zip(points, low, high, strict=True)
     ]
-    points = [(step, value) for (step, _), value in zip(rows, mean, strict=True)]
-    return Line(points=points, colour=place(group.name), label=group.name, low=low, high=high, tips=tips)
+    return _line(context, group, points, low, high, tips)
 
 
-def _said(group: Group, known: Known) -> str:
-    """Return the end of the curve in words."""
-    steps, means = aligned([one for _, one in known])
-    seeds = ", ".join(str(member.run.spec.seed) for member, _ in known)
-    episodes = min(one.returns.shape[1] for _, one in known)
-    last = number(float(iqm(means[:, -1])))
-    if len(known) > 1:
+def _describe_end(group: Group, members: Members) -> str:
+    """Return the end of the curve as a sentence."""
+    steps, means = align([curve for _, curve in members])
+    seeds = ", ".join(str(member.run.spec.seed) for member, _ in members)
+    episodes = min(curve.returns.shape[1] for _, curve in members)
+    last, between, runs = number(float(iqm(means[:, -1]))), "", "one seed"
+    if len(members) > 1:
         low, high = interval(iqm(bootstrap([means[:, -1]], f"curve {steps[-1]:g}"), axis=1))
-        return (
-            f"{group.name}: {last} [{number(low)}, {number(high)}] after {steps[-1]:,.0f} steps, {len(known)} seeds "
-            f"({seeds}), {episodes} episodes a point."
-        )
-    return f"{group.name}: {last} after {steps[-1]:,.0f} steps, one seed ({seeds}), {episodes} episodes a point."
+        between, runs = f" [{number(low)}, {number(high)}]", f"{len(members)} seeds"
+    return f"{group.name}: {last}{between} after {steps[-1]:,.0f} steps, {runs} ({seeds}), {episodes} episodes a point."
 
 
-def _trainings(group: Group, place: Callable[[str], int]) -> Iterator[Line]:
+def _training_lines(context: PageContext, group: Group) -> Iterator[Line]:
     for member in group.members:
         training = read_training(member.run.path)
         if training is None:
@@ -223,6 +222,6 @@ def _trainings(group: Group, place: Callable[[str], int]) -> Iterator[Line]:
         window = max(1, math.ceil(_WINDOW * len(training.returns)))
         sums = np.concatenate([[0.0], training.returns.cumsum()])
         means = (sums[window:] - sums[:-window]) / window
-        points = thinned(list(zip(training.steps[window - 1 :].tolist(), means.tolist(), strict=True)), _DRAWN)
+        points = thin(list(zip(training.steps[window - 1 :].tolist(), means.tolist(), strict=True)), _MAX_POINTS)
         faint = len(group.members) > 1
-        yield Line(points=points, colour=place(group.name), label=group.name, faint=faint)
+        yield Line(points=points, colour=context.group_colour(group.name), label=group.name, faint=faint)

@@ -1,9 +1,9 @@
-"""What an action costs: spikes, synaptic operations, joules; and what return is had for it."""
+"""Cost of an action: spikes, synaptic operations and energy; and return against energy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,21 +13,24 @@ from homeo_rl.report.decimals import fixed, significant
 from homeo_rl.report.page import phrasing
 from homeo_rl.report.page.blocks import Legend, Section, Table
 from homeo_rl.report.page.charts.svg import Chart, Dot, Line
-from homeo_rl.report.page.report_data import Comparison, Material
+from homeo_rl.report.page.context import PageContext
+from homeo_rl.report.page.report_data import Comparison
 from homeo_rl.report.statistics import Row, bootstrap, interval
 
 SOURCE = (
     "Arithmetic only, 32-bit floats in 45 nm (Horowitz, ISSCC 2014): a multiply-accumulate "
-    f"{1e12 * MULTIPLY_ACCUMULATE:g} pJ, an addition {1e12 * ACCUMULATE:g} pJ, which is what a spike costs at each "
-    "synapse; memory and leakage are not counted."
+    f"{1e12 * MULTIPLY_ACCUMULATE:g} pJ, an addition, the cost of a spike at a synapse, {1e12 * ACCUMULATE:g} pJ; "
+    "memory and leakage are not counted."
 )
+
+_DASH = "\u2013"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """An arm's clean episodes: means of a decision (None where not known), and return and joules of an episode."""
+    """An arm's clean episodes: means of a decision (None where unknown), and return and joules of an episode."""
 
-    one: Comparison
+    comparison: Comparison
     arm: str
     spikes: float | None
     synops: float
@@ -38,27 +41,22 @@ class Cost:
     episode: float | None
 
 
-def energy(material: Material, place: Callable[[str], int]) -> Section | None:
-    """Return the section on costs; None without evaluations.
-
-    Args:
-        material: the comparisons.
-        place: colour of an arm, by its name.
-    """
-    costs = [cost for one in material.comparisons for arm in one.arms if (cost := _cost(one, arm)) is not None]
+def energy(context: PageContext) -> Section | None:
+    """Return the section on costs; None without clean episodes."""
+    comparisons = context.data.comparisons
+    costs = [cost for each in comparisons for arm in each.arms if (cost := _cost(each, arm)) is not None]
     if not costs:
         return None
-    several = len(material.comparisons) > 1
     rows = [
         [
-            cost.one.name,
+            cost.comparison.name,
             cost.arm,
-            "\u2013" if cost.spikes is None else fixed(cost.spikes, 1, ","),
+            _DASH if cost.spikes is None else fixed(cost.spikes, 1, ","),
             fixed(cost.synops, 0, ","),
-            "\u2013" if cost.joules is None else phrasing.joules(cost.joules),
-            "\u2013" if cost.episode is None else phrasing.joules(cost.episode),
+            _DASH if cost.joules is None else phrasing.joules(cost.joules),
+            _DASH if cost.episode is None else phrasing.joules(cost.episode),
             phrasing.plain(cost.total),
-            _per_joule(cost),
+            _return_per_microjoule(cost),
         ]
         for cost in costs
     ]
@@ -66,64 +64,72 @@ def energy(material: Material, place: Callable[[str], int]) -> Section | None:
         "agent", "arm", "spikes per action", "synaptic operations per action", "energy per action",
         "energy per episode", "mean return per episode", "return per \u00b5J",
     ]  # fmt: skip
-    table = Table("Clean episodes: costs of an action and of an episode", header, rows, 2)
     charts = [
-        _frontier(environment, [c for c in costs if _environment(c.one) == environment], several, place)
-        for environment in dict.fromkeys(_environment(cost.one) for cost in costs if cost.joules)
+        _frontier(context, env, [cost for cost in costs if cost.comparison.env == env])
+        for env in dict.fromkeys(cost.comparison.env for cost in costs if cost.joules)
     ]
-    unknown = list(dict.fromkeys(cost.one.name for cost in costs if cost.joules is None))
-    said = f"Energy is not known of {', '.join(unknown)}: these scores do not hold it." if unknown else ""
+    unknown = list(dict.fromkeys(cost.comparison.name for cost in costs if cost.joules is None))
+    data = {
+        "table": Table("Clean episodes: costs of an action and of an episode", header, rows, 2),
+        "charts": charts,
+        "legend": context.legend(cost.arm for cost in costs) if charts else Legend(),
+        "note": f"The energy of {', '.join(unknown)} is unknown: these scores do not contain it." if unknown else "",
+    }
     how = (
-        "Table: what an action costs, and what an episode does; return per \u00b5J is the mean return of an episode "
-        "divided by the mean energy of an episode. Chart: left is cheaper, up is better; the dashed line joins "
-        "what no other point beats in both. A ReLU network's synaptic operations are multiply-accumulates, a spiking "
-        "one's additions. " + SOURCE
+        "Table: costs of an action and of an episode; return per \u00b5J is the mean return of an episode divided by "
+        "its mean energy. Chart: left is cheaper, up is better; the dashed line joins the points that no "
+        "other point beats in both (the Pareto front). The synaptic operations of a ReLU network are "
+        "multiply-accumulates, those of a spiking network additions. " + SOURCE
     )
-    legend = Legend(tuple((arm, place(arm)) for arm in dict.fromkeys(c.arm for c in costs)) if charts else ())
-    data = {"table": table, "charts": charts, "legend": legend, "said": said}
     return Section("energy", "Energy per action", how, "energy.html.j2", data)
 
 
-def joules_of(row: Row, one: Comparison) -> float | None:
-    """Return the joules of a decision: what the scores hold, else what follows from their synaptic operations.
+def joules_of(row: Row, comparison: Comparison) -> float | None:
+    """Return the joules of a decision: as stored in the scores, else computed from their synaptic operations.
 
-    It follows where all of them cost the same: of a ReLU network, and of spikes that are fed with spikes.
+    That is possible where all operations cost the same: for a ReLU network, and for a network whose inputs are spikes.
     """
-    stored = _known(row.energy)
-    controller = one.members[0].run.spec.controller
+    stored = _none_if_nan(row.energy)
+    controller = comparison.members[0].run.spec.controller
     if stored is not None or controller is None or math.isnan(row.synops):
         return stored
     network = controller.network
     if network.body == "mlp":
         return joules(0.0, row.synops)
-    fed = network.body == "spiking" and network.encoder.kind != "current"
-    return joules(row.synops, 0.0) if fed else None
+    spike_inputs = network.body == "spiking" and network.encoder.kind != "current"
+    return joules(row.synops, 0.0) if spike_inputs else None
 
 
 def pareto(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return the points (cost, gain) that none beats in both, cheapest first."""
-    found: list[tuple[float, float]] = []
+    front: list[tuple[float, float]] = []
     for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not found or gain > found[-1][1]:
-            found.append((cost, gain))
-    return found
+        if not front or gain > front[-1][1]:
+            front.append((cost, gain))
+    return front
 
 
-def _cost(one: Comparison, arm: str) -> Cost | None:
-    rows = [row for row in one.rows if row.arm == arm and row.severity == 0.0]
+def _cost(comparison: Comparison, arm: str) -> Cost | None:
+    rows = [row for row in comparison.rows if row.arm == arm and row.severity == 0.0]
     if not rows:
         return None
-    strata = [np.array([row.total for row in rows if row.run == member.name]) for member in one.members]
+    strata = [np.array([row.total for row in rows if row.run == member.name]) for member in comparison.members]
     low, high = interval(bootstrap([s for s in strata if len(s)], f"energy {arm}").mean(axis=1))
+    energies = [joules_of(row, comparison) for row in rows]
     return Cost(
-        one, arm, _mean(_known(row.spikes) for row in rows), float(np.mean([row.synops for row in rows])),
-        _mean(joules_of(row, one) for row in rows), float(np.mean([row.total for row in rows])), low, high,
-        _mean(None if (price := joules_of(row, one)) is None else price * row.length for row in rows),
-    )  # fmt: skip
+        comparison,
+        arm,
+        _mean(_none_if_nan(row.spikes) for row in rows),
+        float(np.mean([row.synops for row in rows])),
+        _mean(energies),
+        float(np.mean([row.total for row in rows])),
+        low,
+        high,
+        _mean(None if energy is None else energy * row.length for energy, row in zip(energies, rows, strict=True)),
+    )
 
 
-def _known(value: float) -> float | None:
-    """Return a figure, or None where the table does not have it."""
+def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
@@ -132,33 +138,29 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _per_joule(cost: Cost) -> str:
+def _return_per_microjoule(cost: Cost) -> str:
     if not cost.episode or cost.total <= 0:
-        return "\u2013"
+        return _DASH
     return significant(cost.total / (cost.episode * 1e6), 3)
 
 
-def _environment(one: Comparison) -> str:
-    return one.members[0].run.spec.env
-
-
-def _frontier(environment: str, costs: Sequence[Cost], several: bool, place: Callable[[str], int]) -> Chart:
-    known = [(cost, cost.joules) for cost in costs if cost.joules]
-    scale = 1e9
+def _frontier(context: PageContext, env: str, costs: Sequence[Cost]) -> Chart:
+    several = len(context.data.comparisons) > 1
     dots = tuple(
         Dot(
-            x=price * scale, y=cost.total, low=cost.low, high=cost.high, colour=place(cost.arm),
-            name=f"{cost.one.name}, {cost.arm}" if several else cost.arm,
-            tip=f"{cost.one.name}, {cost.arm}: {phrasing.joules(price)} an action, return {phrasing.plain(cost.total)}",
+            x=cost.joules * 1e9, y=cost.total, low=cost.low, high=cost.high, colour=context.arm_colour(cost.arm),
+            name=f"{cost.comparison.name}, {cost.arm}" if several else cost.arm,
+            tip=f"{cost.comparison.name}, {cost.arm}: {phrasing.joules(cost.joules)} per action, "
+            f"return {phrasing.plain(cost.total)}",
         )
-        for cost, price in known
+        for cost in costs if cost.joules
     )  # fmt: skip
-    best = pareto((dot.x, dot.y) for dot in dots)
-    most = max(dot.x for dot in dots)
-    wide = most > 5 * min(dot.x for dot in dots)
+    front = pareto((dot.x, dot.y) for dot in dots)
+    largest = max(dot.x for dot in dots)
+    log = largest > 5 * min(dot.x for dot in dots)
     return Chart(
-        x_range=None if wide else (0.0, 1.15 * most),
-        title=f"Return against energy, {environment}", x="nJ per action" + (", logarithmic" if wide else ""),
-        y="mean clean return", about="; ".join(dot.tip for dot in dots) + ".", dots=dots, x_log=wide, size="wide",
-        lines=(Line(points=best, colour=0, label="frontier", dashed=True),) if len(best) > 1 else (),
+        x_range=None if log else (0.0, 1.15 * largest),
+        title=f"Return against energy, {env}", x="nJ per action" + (", logarithmic" if log else ""),
+        y="mean clean return", about="; ".join(dot.tip for dot in dots) + ".", dots=dots, x_log=log, size="wide",
+        lines=(Line(points=front, colour=0, label="Pareto front", dashed=True),) if len(front) > 1 else (),
     )  # fmt: skip

@@ -5,21 +5,24 @@ After Agarwal et al. (NeurIPS 2021); strata of the bands are (run, condition), a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 
 from homeo_rl.report.decimals import significant
-from homeo_rl.report.page.blocks import Legend, Section
+from homeo_rl.report.page.blocks import Section, block_section
 from homeo_rl.report.page.charts.svg import Chart, Line, Rule
-from homeo_rl.report.page.report_data import Comparison, Material
+from homeo_rl.report.page.context import PageContext
+from homeo_rl.report.page.report_data import Comparison
 from homeo_rl.report.statistics import RESAMPLES, interval
 from homeo_rl.seeding import generator
 
 _THRESHOLDS = 61
 
 
-def profile(strata: list[np.ndarray], thresholds: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def profile(
+    strata: Sequence[np.ndarray], thresholds: np.ndarray, name: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the share of scores above each threshold, and the ends of its 95 % stratified-bootstrap interval.
 
     Args:
@@ -38,54 +41,44 @@ def profile(strata: list[np.ndarray], thresholds: np.ndarray, name: str) -> tupl
     return above.sum(axis=0) / total, np.array([low for low, _ in ends]), np.array([high for _, high in ends])
 
 
-def profiles(material: Material, place: Callable[[str], int]) -> Section | None:
-    """Return the section with a profile of each comparison; None without evaluations.
-
-    Args:
-        material: the comparisons.
-        place: colour of an arm, by its name.
-    """
-    blocks = []
-    for one in material.comparisons:
-        legend = Legend(tuple((arm, place(arm)) for arm in one.arms))
-        blocks.append({"name": one.name, "charts": [_chart(one, place)], "legend": legend, "said": ""})
-    if not blocks:
-        return None
+def profiles(context: PageContext) -> Section | None:
+    """Return the section with a profile of each comparison; None without evaluations."""
+    blocks = [
+        {"name": each.name, "charts": [_chart(context, each)], "legend": context.legend(each.arms), "note": ""}
+        for each in context.data.comparisons
+    ]
     how = (
-        "At every score on the horizontal axis, the share of damaged episodes that did better. A line that lies "
-        "higher is the better arm at that score; lines that cross are better at different things. Bands: 95 % "
-        "stratified bootstrap."
+        "For every score on the horizontal axis, the share of damaged episodes that score higher. Where lines do not "
+        "cross, the higher line is the better arm at every score. Bands: 95 % stratified bootstrap."
     )
-    return Section("profiles", "Performance profile", how, "blocks.html.j2", {"blocks": blocks})
+    return block_section("profiles", "Performance profile", how, "blocks.html.j2", blocks)
 
 
-def _chart(one: Comparison, place: Callable[[str], int]) -> Chart:
-    labels = one.damaged or one.labels
-    scale = one.clean or 1.0
-    mine = [row for row in one.rows if row.label in labels]
-    scores = np.array([row.total for row in mine]) / scale
+def _chart(context: PageContext, comparison: Comparison) -> Chart:
+    labels = comparison.damaged or comparison.labels
+    rows = [row for row in comparison.rows if row.label in labels]
+    scores = np.array([row.total for row in rows]) / (comparison.clean or 1.0)
     low, high = float(scores.min()), float(scores.max())
     thresholds = np.linspace(low - 0.02 * (high - low), high, _THRESHOLDS)
-    lines, said = [], []
-    for arm in one.arms:
+    lines, medians = [], []
+    for arm in comparison.arms:
         strata: dict[tuple[str, str], list[float]] = {}
-        for row, score in zip(mine, scores, strict=True):
+        for row, score in zip(rows, scores, strict=True):
             if row.arm == arm:
                 strata.setdefault((row.run, row.label), []).append(float(score))
         if not strata:
             continue
-        share, below, above = profile([np.array(s) for s in strata.values()], thresholds, arm)
+        share, below, above = profile([np.array(stratum) for stratum in strata.values()], thresholds, arm)
         half = thresholds[share >= 0.5]
-        said.append(f"{arm}: half of the episodes score more than {significant(half[-1] if len(half) else low, 3)}")
-        lines.append(
-            Line(
-                points=list(zip(thresholds.tolist(), share.tolist(), strict=True)), colour=place(arm), label=arm,
-                low=below.tolist(), high=above.tolist(),
-            )
-        )  # fmt: skip
-    what = "return / none's mean clean return" if one.clean is not None else "return per episode"
+        median = significant(half[-1] if len(half) else low, 3)
+        medians.append(f"{arm}: half of the episodes score more than {median}")
+        points = list(zip(thresholds.tolist(), share.tolist(), strict=True))
+        colour = context.arm_colour(arm)
+        lines.append(Line(points=points, colour=colour, label=arm, low=below.tolist(), high=above.tolist()))
     return Chart(
-        title="Damaged episodes" if one.damaged else "Episodes", x=what, y="share of episodes with a higher score",
-        about="; ".join(said) + ".", lines=tuple(lines), y_range=(0.0, 1.0), percent=True, size="wide",
-        rules=(Rule(x=1.0, name="clean"),) if one.clean is not None and low < 1.0 < high else (),
+        title="Damaged episodes" if comparison.damaged else "Episodes",
+        x="return / none's mean clean return" if comparison.clean is not None else "return per episode",
+        y="share of episodes with a higher score",
+        about="; ".join(medians) + ".", lines=tuple(lines), y_range=(0.0, 1.0), percent=True, size="wide",
+        rules=(Rule(x=1.0, name="clean"),) if comparison.clean is not None and low < 1.0 < high else (),
     )  # fmt: skip

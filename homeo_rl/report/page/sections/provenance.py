@@ -1,80 +1,67 @@
-"""What a page says of its own sources: title, facts, commands, versions, seeds, hashes."""
+"""The sources of a page: title, facts, commands, versions, seeds, hashes."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
 from homeo_rl.report.page import phrasing
 from homeo_rl.report.page.blocks import Section, Table
-from homeo_rl.report.page.report_data import Comparison, Group, Material
+from homeo_rl.report.page.context import PageContext
+from homeo_rl.report.page.report_data import Comparison, Group, ReportData
 from homeo_rl.report.page.sections.curves import read_training
-from homeo_rl.report.page.sections.traces import Traces, latest
 
 _DIGITS = 12  # of a digest
 
 
-def title(material: Material) -> str:
+def title(data: ReportData) -> str:
     """Return the page's title."""
-    environments = list(dict.fromkeys(member.run.spec.env for member in material.members if member.run.spec.env))
-    places = ", ".join(environments) if len(environments) <= 2 else f"{len(environments)} environments"
-    where = f" on {places}" if environments else ""
-    agents = list(dict.fromkeys(m.run.spec.agent or m.run.spec.source or m.run.spec.origin for m in material.members))
+    envs = list(dict.fromkeys(member.run.spec.env for member in data.members if member.run.spec.env))
+    where = f" on {', '.join(envs) if len(envs) <= 2 else f'{len(envs)} environments'}" if envs else ""
+    agents = list(dict.fromkeys(m.run.spec.agent or m.run.spec.source or m.run.spec.origin for m in data.members))
     return (", ".join(agents) if len(agents) <= 4 else f"{len(agents)} agents") + where
 
 
-def facts(material: Material, traces: Traces) -> list[tuple[str, list[str]]]:
+def facts(context: PageContext) -> list[tuple[str, list[str]]]:
     """Return what stands under the title: names and lines of text; dates are those of the data, not of the page."""
-    members = material.members
-    trainings = [training for m in members if (training := read_training(m.run.path)) is not None]
-    written = latest(traces, material.comparisons)
-    found = [
-        (
-            "Runs",
-            [f"{len(members)}: " + ", ".join(m.name for m in members[:12]) + (", ..." if len(members) > 12 else "")],
-        ),
-        ("Agents", [_agent(group) for group in material.groups]),
-        ("Suites", list(dict.fromkeys(_suite(one) for one in material.comparisons))),
+    data = context.data
+    names = [member.name for member in data.members]
+    trainings = [training for m in data.members if (training := read_training(m.run.path)) is not None]
+    evaluated = context.traces.latest(data.comparisons)
+    entries = [
+        ("Runs", [f"{len(names)}: " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")]),
+        ("Agents", [_agent(group) for group in data.groups]),
+        ("Suites", list(dict.fromkeys(_suite(comparison) for comparison in data.comparisons))),
     ]
     if trainings:
-        days = list(
-            dict.fromkeys(
-                [phrasing.day(min(t.began for t in trainings)), phrasing.day(max(t.ended for t in trainings))]
-            )
-        )
-        found.append(("Trained", [" to ".join(days) + " (UTC)"]))
-    if written:
-        found.append(("Evaluated", [f"{phrasing.day(written)} (UTC)"]))
-    if not trainings and not written:
-        found.append(("Date", ["not recorded in these runs"]))
-    return [(name, lines) for name, lines in found if lines]
+        ends = (min(training.began for training in trainings), max(training.ended for training in trainings))
+        entries.append(("Trained", [" to ".join(dict.fromkeys(map(phrasing.day, ends))) + " (UTC)"]))
+    if evaluated:
+        entries.append(("Evaluated", [f"{phrasing.day(evaluated)} (UTC)"]))
+    if not trainings and not evaluated:
+        entries.append(("Date", ["not recorded in these runs"]))
+    return [(name, lines) for name, lines in entries if lines]
 
 
-def provenance(material: Material, notes: Sequence[str]) -> Section:
-    """Return the section on sources.
-
-    Args:
-        material: the runs.
-        notes: sentences on what was left out.
-    """
-    commands = list(dict.fromkeys(m.run.spec.command for m in material.members if m.run.spec.command))
-    evaluations = [
-        _evaluated(one, folder_name, document)
-        for one in material.comparisons
-        for folder_name, document in zip([member.name for member in one.members], one.documents, strict=True)
+def provenance(context: PageContext) -> Section:
+    """Return the section on sources."""
+    data = context.data
+    commands = [
+        _evaluation_command(comparison, member.name, document)
+        for comparison in data.comparisons
+        for member, document in zip(comparison.members, comparison.documents, strict=True)
     ]
-    data = {
-        "runs": _runs(material),
-        "evaluations": _evaluations(material),
-        "versions": _versions(material),
-        "commands": commands,
-        "rebuilt": list(dict.fromkeys(text for text, rebuilt in evaluations if rebuilt)),
-        "typed": list(dict.fromkeys(text for text, rebuilt in evaluations if not rebuilt)),
-        "notes": list(notes),
+    content = {
+        "runs": _runs(data),
+        "evaluations": _evaluations(data),
+        "versions": _versions(data),
+        "commands": list(dict.fromkeys(m.run.spec.command for m in data.members if m.run.spec.command)),
+        "rebuilt": list(dict.fromkeys(command for command, rebuilt in commands if rebuilt)),
+        "typed": list(dict.fromkeys(command for command, rebuilt in commands if not rebuilt)),
+        "notes": [*data.notes, *context.notes],
     }
-    how = "Everything that is needed to get these figures again. Digests are SHA-256, cut to twelve digits."
-    return Section("provenance", "Provenance", how, "provenance.html.j2", data)
+    how = "What is needed to reproduce these figures. Digests are SHA-256, the first twelve digits."
+    return Section("provenance", "Provenance", how, "provenance.html.j2", content)
 
 
 def _agent(group: Group) -> str:
@@ -98,14 +85,14 @@ def _agent(group: Group) -> str:
     return " \u00b7 ".join(parts)
 
 
-def _suite(one: Comparison) -> str:
-    document = one.documents[0]
-    return f"{one.suite}, {document.get('episodes', '?')} episodes a cell, seed {document.get('seed', '?')}"
+def _suite(comparison: Comparison) -> str:
+    document = comparison.documents[0]
+    return f"{comparison.suite}, {document.get('episodes', '?')} episodes per cell, seed {document.get('seed', '?')}"
 
 
-def _runs(material: Material) -> Table:
+def _runs(data: ReportData) -> Table:
     rows = []
-    for member in material.members:
+    for member in data.members:
         spec = member.run.spec
         steps = f"{spec.steps:,}" + (f" of {spec.planned:,}" if spec.planned > spec.steps else "")
         rows.append(
@@ -115,42 +102,46 @@ def _runs(material: Material) -> Table:
     return Table("Runs", header, rows, 5)
 
 
-def _evaluations(material: Material) -> Table:
-    rows = []
-    for one in material.comparisons:
-        for member, folder, told in zip(one.members, one.folders, one.documents, strict=True):
-            texts = [str(told.get(key, "?")) for key in ("suite_version", "suite_hash", "episodes", "seed", "policy")]
-            suite = str(told.get("suite", "?"))
-            digest = str(told.get("policy_digest", "?"))[:_DIGITS]
-            rows.append([member.name, folder.name, suite, *texts, digest])
+def _evaluations(data: ReportData) -> Table:
+    keys = ("suite", "suite_version", "suite_hash", "episodes", "seed", "policy")
+    rows = [
+        [
+            member.name,
+            folder.name,
+            *(str(document.get(key, "?")) for key in keys),
+            str(document.get("policy_digest", "?"))[:_DIGITS],
+        ]
+        for comparison in data.comparisons
+        for member, folder, document in zip(comparison.members, comparison.folders, comparison.documents, strict=True)
+    ]
     header = ["run", "evaluation", "suite", "version", "hash", "episodes", "seed", "policy", "policy digest"]
     return Table("Evaluations", header, rows, 3)
 
 
-def _versions(material: Material) -> Table:
-    found: dict[str, dict[str, None]] = {}
-    documents = [document for one in material.comparisons for document in one.documents]
-    several = [member.run.spec.versions for member in material.members]
-    several += [told for document in documents if isinstance(told := document.get("versions"), dict)]
-    for versions in several:
+def _versions(data: ReportData) -> Table:
+    sources = [member.run.spec.versions for member in data.members]
+    documents = [document for comparison in data.comparisons for document in comparison.documents]
+    sources += [versions for document in documents if isinstance(versions := document.get("versions"), dict)]
+    by_package: dict[str, dict[str, None]] = {}
+    for versions in sources:
         for name, version in versions.items():
-            found.setdefault(str(name), {})[str(version)] = None
-    return Table("Versions", ["package", "version"], [[name, ", ".join(known)] for name, known in found.items()], 1)
+            by_package.setdefault(str(name), {})[str(version)] = None
+    rows = [[name, ", ".join(versions)] for name, versions in by_package.items()]
+    return Table("Versions", ["package", "version"], rows, 1)
 
 
-def _evaluated(one: Comparison, name: str, told: dict[str, Any]) -> tuple[str, bool]:
-    """Return the command of an evaluation, and whether it had to be rebuilt from what is stored."""
-    command = told.get("command")
+def _evaluation_command(comparison: Comparison, name: str, document: dict[str, Any]) -> tuple[str, bool]:
+    """Return the command of an evaluation, and whether it had to be rebuilt from its document."""
+    command = document.get("command")
     if isinstance(command, str) and command:
         return command, False
-    arms = told.get("arms")
-    parts = ["homeo-rl", "evaluate", name, "--suite", str(told.get("suite", "?"))]
-    parts += ["--homeostasis", ",".join(str(arm) for arm in arms) if isinstance(arms, list) else ",".join(one.arms)]
-    parts += ["--episodes", str(told.get("episodes", "?")), "--seed", str(told.get("seed", "?"))]
-    parts += ["--env", str(told["env"])] if told.get("env") else []
-    modules = told.get("modules")
+    arms, modules = document.get("arms"), document.get("modules")
+    parts = ["homeo-rl", "evaluate", name, "--suite", str(document.get("suite", "?"))]
+    parts += ["--homeostasis", ",".join(map(str, arms if isinstance(arms, list) else comparison.arms))]
+    parts += ["--episodes", str(document.get("episodes", "?")), "--seed", str(document.get("seed", "?"))]
+    parts += ["--env", str(document["env"])] if document.get("env") else []
     parts += ["--gym-packages", *map(str, modules)] if isinstance(modules, list) and modules else []
-    parts += ["--spike-steps", str(told["time_steps"])] if told.get("time_steps") else []
-    parts += ["--best"] if told.get("policy") == "best" else []
-    parts += ["--routes", "ROUTES.json"] if told.get("routes") else []
+    parts += ["--spike-steps", str(document["time_steps"])] if document.get("time_steps") else []
+    parts += ["--best"] if document.get("policy") == "best" else []
+    parts += ["--routes", "ROUTES.json"] if document.get("routes") else []
     return shlex.join(parts), True

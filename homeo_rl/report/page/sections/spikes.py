@@ -1,38 +1,96 @@
-"""Spikes of single episodes: which neuron fired how much at which decision, and how rates are spread."""
+"""Spikes of single episodes: rasters of all neurons over decisions, and distributions of mean rates."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from homeo_rl.report.decimals import fixed
-from homeo_rl.report.page.blocks import Legend, Section
+from homeo_rl.report.page.blocks import Section, block_section, data_uri
 from homeo_rl.report.page.charts.svg import Chart, Line, steps_of
-from homeo_rl.report.page.data_uri import data_uri
-from homeo_rl.report.page.inputs import Specimen
-from homeo_rl.report.page.report_data import Material
-from homeo_rl.report.page.sections.robustness import telling
+from homeo_rl.report.page.context import PageContext
+from homeo_rl.report.page.inputs import RecordedEpisode
+from homeo_rl.report.page.report_data import ReportData
 
 INK = (125, 103, 190)
-"""Colour of spikes: seen on white and on black paper; how opaque it is says how often the neuron fired."""
+"""Colour of spikes, visible on white and on black; its opacity grows with the rate of the neuron."""
 
 _BINS = 20
-_SILENT = 1e-3  # spikes a step, below which a neuron is told as silent
+_SILENT = 1e-3  # spikes per step, below which a neuron counts as silent
 
 
 @dataclass(frozen=True)
 class Raster:
-    """A layer's spikes as a picture: a row a neuron, a column a decision."""
+    """A layer's spikes as a picture: one row per neuron, one column per decision."""
 
     title: str
     about: str
     uri: str
     neurons: int
     decisions: int
+
+
+def spikes(context: PageContext) -> Section | None:
+    """Return the section on spikes; None where no episode of a spiking policy was played.
+
+    Episodes under the damage with the largest gain of an arm are drawn, without them clean ones.
+    """
+    blocks = []
+    for run in dict.fromkeys(episode.run for episode in context.episodes):
+        episodes = _choose(context.data, run, [e for e in context.episodes if e.run == run and len(e.rates)])
+        if not episodes:
+            continue
+        first = episodes[0]
+        layers = [i for i in range(len(first.rates)) if any(episode.rates[i].any() for episode in episodes)]
+        drawn = episodes[:1] if first.condition == "clean" else episodes  # without damage, all arms differ little
+        note = (
+            f"Condition {first.condition}, {first.steps} spike steps per decision: {_returns(episodes)}. "
+            f"{_count_silent(episodes)}"
+        )
+        blocks.append(
+            {
+                "name": run,
+                "note": note,
+                "rasters": [_raster(episode, layer) for layer in layers for episode in drawn],
+                "charts": [_histogram(context, episodes, layer) for layer in layers],
+                "legend": context.legend(episode.arm for episode in episodes),
+            }
+        )
+    how = (
+        "Spike raster: one row per neuron, one column per decision; the more opaque, the larger the share of the "
+        "decision's steps in which the neuron fired. The condition is the one in which an arm gains most over none. "
+        "Histograms: number of a layer's neurons by mean rate over the episode, one line per arm."
+    )
+    return block_section("spikes", "Spikes of one episode", how, "spikes.html.j2", blocks)
+
+
+def _choose(data: ReportData, run: str, episodes: Sequence[RecordedEpisode]) -> Sequence[RecordedEpisode]:
+    """Return the episodes of a run under the damage with the largest gain, else the clean ones."""
+    comparison = next((c for c in data.comparisons if any(member.name == run for member in c.members)), None)
+    gain = None if comparison is None else comparison.largest_gain()
+    damaged = [] if gain is None else [episode for episode in episodes if episode.condition == gain[1]]
+    return damaged or [episode for episode in episodes if episode.condition == "clean"]
+
+
+def _returns(episodes: Sequence[RecordedEpisode]) -> str:
+    return ", ".join(f"{e.arm} returned {e.total:,.1f} in {len(e.rewards)} decisions" for e in episodes)
+
+
+def _count_silent(episodes: Sequence[RecordedEpisode]) -> str:
+    """Return how many neurons never fired, by arm."""
+    counts = []
+    for episode in episodes:
+        means = np.concatenate([rates.mean(axis=0) for rates in episode.rates if rates.any()] or [np.zeros(0)])
+        counts.append(f"{episode.arm} {int((means < _SILENT).sum())} of {len(means)}")
+    return f"Silent neurons (below {_SILENT:g} spikes per step): {', '.join(counts)}."
+
+
+def _layer_name(episode: RecordedEpisode, layer: int) -> str:
+    return "output layer" if layer == len(episode.rates) - 1 else f"hidden layer {layer + 1}"
 
 
 def raster(rates: np.ndarray) -> bytes:
@@ -47,92 +105,26 @@ def raster(rates: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def spikes(material: Material, specimens: Sequence[Specimen], place: Callable[[str], int]) -> Section | None:
-    """Return the section on spikes; None where no episode of a spiking policy was played.
-
-    Args:
-        material: the runs.
-        specimens: episodes; those under the damage that an arm helps most against are drawn, without it clean ones.
-        place: colour of an arm, by its name.
-    """
-    blocks = []
-    for run in dict.fromkeys(one.run for one in specimens):
-        mine = _shown(material, [one for one in specimens if one.run == run and len(one.rates)])
-        if not mine:
-            continue
-        layers = [index for index in range(len(mine[0].rates)) if any(one.rates[index].any() for one in mine)]
-        blocks.append(
-            {
-                "name": run,
-                "said": f"Condition {mine[0].condition}, {mine[0].steps} spike steps a decision: {_returns(mine)}. "
-                f"{_quiet(mine)}",
-                "rasters": [_raster(one, index) for index in layers for one in _drawn(mine)],
-                "charts": [_histogram(mine, index, place) for index in layers],
-                "legend": Legend(tuple((one.arm, place(one.arm)) for one in mine)),
-            }
-        )
-    if not blocks:
-        return None
-    how = (
-        "Spike raster: one row a neuron, one column a decision; the more opaque, the more of the decision's steps the "
-        "neuron fired in. The condition is the one in which an arm gains most over none. Histograms: how many of a "
-        "layer's neurons have which mean rate over the episode, an arm a line."
-    )
-    return Section("spikes", "Spikes of one episode", how, "spikes.html.j2", {"blocks": blocks})
-
-
-def _shown(material: Material, played: Sequence[Specimen]) -> list[Specimen]:
-    """Return the episodes of one run that tell most: under the damage with the largest gain, else the clean ones."""
-    run = played[0].run if played else ""
-    one = next((one for one in material.comparisons if any(member.name == run for member in one.members)), None)
-    most = telling(one) if one is not None else None
-    damaged = [] if most is None else [s for s in played if s.condition == most[1]]
-    return damaged or [s for s in played if s.condition == "clean"]
-
-
-def _drawn(several: Sequence[Specimen]) -> list[Specimen]:
-    """Return whose spikes are drawn: without damage all arms differ little and the first is enough."""
-    return list(several[:1]) if several[0].condition == "clean" else list(several)
-
-
-def _returns(several: Sequence[Specimen]) -> str:
-    return ", ".join(f"{one.arm} returned {one.total:,.1f} in {len(one.rewards)} decisions" for one in several)
-
-
-def name_of(specimen: Specimen, index: int) -> str:
-    """Return what a layer is called."""
-    return "output layer" if index == len(specimen.rates) - 1 else f"hidden layer {index + 1}"
-
-
-def _raster(one: Specimen, index: int) -> Raster:
-    rates = one.rates[index]
+def _raster(episode: RecordedEpisode, layer: int) -> Raster:
+    rates = episode.rates[layer]
     decisions, neurons = rates.shape
     about = f"{neurons} neurons over {decisions} decisions; mean rate {fixed(float(rates.mean()), 3)}"
-    title = f"{name_of(one, index).capitalize()}, {one.arm}, {neurons} neurons"
+    title = f"{_layer_name(episode, layer).capitalize()}, {episode.arm}, {neurons} neurons"
     return Raster(title, about, data_uri("image/png", raster(rates)), neurons, decisions)
 
 
-def _histogram(several: Sequence[Specimen], index: int, place: Callable[[str], int]) -> Chart:
-    means = {one.arm: one.rates[index].mean(axis=0) for one in several}
-    most = max(float(values.max()) for values in means.values())
-    edges = np.linspace(0.0, max(most, 0.05), _BINS + 1)
-    lines = []
+def _histogram(context: PageContext, episodes: Sequence[RecordedEpisode], layer: int) -> Chart:
+    means = {episode.arm: episode.rates[layer].mean(axis=0) for episode in episodes}
+    highest = max(float(values.max()) for values in means.values())
+    edges = np.linspace(0.0, max(highest, 0.05), _BINS + 1)
+    lines, texts = [], []
     for arm, values in means.items():
         counts, _ = np.histogram(values, edges)
-        lines.append(Line(points=steps_of(edges.tolist(), counts.tolist()), colour=place(arm), label=arm))
-    said = "; ".join(
-        f"{arm}: mean {fixed(float(values.mean()), 3)}, largest {fixed(float(values.max()), 3)}"
-        for arm, values in means.items()
-    )
-    title = f"Rates, {name_of(several[0], index)}"
-    return Chart(title=title, x="mean rate, spikes a step", y="neurons", about=f"{title}; {said}.", lines=tuple(lines),
-                 x_range=(0.0, float(edges[-1])), whole=True, size="small")  # fmt: skip
-
-
-def _quiet(several: Sequence[Specimen]) -> str:
-    """Return how many neurons never fired, arm by arm."""
-    said = []
-    for one in several:
-        means = np.concatenate([rates.mean(axis=0) for rates in one.rates if rates.any()] or [np.zeros(0)])
-        said.append(f"{one.arm} {int((means < _SILENT).sum())} of {len(means)}")
-    return f"Silent neurons (below {_SILENT:g} spikes a step): {', '.join(said)}."
+        points = steps_of(edges.tolist(), counts.tolist())
+        lines.append(Line(points=points, colour=context.arm_colour(arm), label=arm))
+        texts.append(f"{arm}: mean {fixed(float(values.mean()), 3)}, largest {fixed(float(values.max()), 3)}")
+    title = f"Rates, {_layer_name(episodes[0], layer)}"
+    return Chart(
+        title=title, x="mean rate, spikes per step", y="neurons", about=f"{title}; {'; '.join(texts)}.",
+        lines=tuple(lines), x_range=(0.0, float(edges[-1])), integer=True, size="small",
+    )  # fmt: skip

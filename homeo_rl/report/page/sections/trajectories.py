@@ -1,4 +1,4 @@
-"""Where the robots drove, as drawings that follow the page's theme."""
+"""Trajectories of navigation episodes, as drawings that follow the page's theme."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 from matplotlib.path import Path as Curve
 
 from homeo_rl.errors import StorageFault
-from homeo_rl.report.colours import OUTCOMES
-from homeo_rl.report.page.blocks import Section, Table
-from homeo_rl.report.page.report_data import Comparison, Material
+from homeo_rl.report.colours import OUTCOMES, outcome_name
+from homeo_rl.report.page.blocks import Section, Table, block_section
+from homeo_rl.report.page.context import PageContext
+from homeo_rl.report.page.report_data import Comparison
 from homeo_rl.report.tables import drive_rows, reflex_rows
 from homeo_rl.storage import bundle
 
-_UNIT = 20  # drawn units a metre
-_CONDITIONS = 12
-_TOLERANCE = 0.6  # units that a simplified path may be beside the driven one
+_UNIT = 20  # drawn units per metre
+_MAX_CONDITIONS = 12
+_TOLERANCE = 0.6  # units between a simplified path and the recorded one
 
 
 @dataclass(frozen=True)
@@ -32,116 +33,118 @@ class Map:
     obstacles: str = ""
     discs: list[tuple[float, float, float]] = field(default_factory=list)
     movers: list[tuple[float, float, float, str]] = field(default_factory=list)
-    drives: list[tuple[str, str]] = field(default_factory=list)
+    paths: list[tuple[str, str]] = field(default_factory=list)
     ends: list[tuple[float, float, str]] = field(default_factory=list)
 
 
-def drives(material: Material) -> Section | None:
-    """Return the section on drives; None where no environment told of poses or outcomes."""
+def trajectories(context: PageContext) -> Section | None:
+    """Return the section on navigation episodes; None where no environment reported poses or outcomes."""
     blocks = []
-    for one in material.comparisons:
+    for comparison in context.data.comparisons:
         tables = [
             Table(caption, header, rows, 2)
             for caption, (header, rows) in (
-                ("How the drives ended; collisions with Wilson's 95 % interval", drive_rows(one.cells)),
-                ("What the reflex did, judged by its specification", reflex_rows(one.cells)),
+                ("Outcomes of the navigation episodes; collisions with Wilson's 95 % interval",
+                 drive_rows(comparison.cells)),
+                ("Decisions of the reflex, judged by its specification", reflex_rows(comparison.cells)),
             )
             if rows
-        ]
-        maps, said = _maps(one)
+        ]  # fmt: skip
+        maps, note = _maps(comparison)
         if tables or maps:
-            blocks.append({"name": one.name, "maps": maps, "arms": len(one.arms), "said": said, "tables": tables})
-    if not blocks:
-        return None
+            blocks.append({"name": comparison.name, "maps": maps, "note": note, "tables": tables})
     how = (
-        "Each line is the path of one episode, coloured by how it ended; a cross marks a collision or where time ran "
-        "out. All arms drove the same routes; arms and conditions whose drives are the same share a map."
+        "Each line is the path of one episode, coloured by its outcome; a cross marks a collision or a timeout. All "
+        "arms share the same routes; arms and conditions with identical trajectories share a map."
     )
-    return Section("drives", "Where the robots drove", how, "drives.html.j2", {"blocks": blocks, "outcomes": OUTCOMES})
+    outcomes = {outcome: outcome_name(outcome) for outcome in OUTCOMES}
+    return block_section("trajectories", "Trajectories", how, "trajectories.html.j2", blocks, outcomes=outcomes)
 
 
-def _maps(one: Comparison) -> tuple[dict[str, list[Map]], str]:
-    """Return the maps of every condition, an arm each, and whose they are."""
-    path = one.folders[0] / "paths.json"
+def _maps(comparison: Comparison) -> tuple[dict[str, list[Map]], str]:
+    """Return the maps of every condition, one for each arm, and a note on whose they are."""
+    path = comparison.folders[0] / "paths.json"
     if not path.exists():
         return {}, ""
     document = bundle.read_json(path)
     try:
-        labels = one.labels[:_CONDITIONS]
         cells = {(cell["condition"], cell["arm"]): cell for cell in document["cells"]}
-        found = {label: [_map(cells[label, arm]) for arm in one.arms if (label, arm) in cells] for label in labels}
-        said = f"Paths of {one.members[0].name}." if len(one.members) > 1 else ""
-        return _shared({label: maps for label, maps in found.items() if maps}), said
+        maps = {
+            label: [_map(cells[label, arm]) for arm in comparison.arms if (label, arm) in cells]
+            for label in comparison.labels[:_MAX_CONDITIONS]
+        }
+        note = f"Paths of {comparison.members[0].name}." if len(comparison.members) > 1 else ""
+        return merge_equal({label: several for label, several in maps.items() if several}), note
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise StorageFault(f"{path}: expected paths as homeo-rl evaluate writes them ({error!r})") from None
 
 
-def _shared(found: dict[str, list[Map]]) -> dict[str, list[Map]]:
-    """Show equal maps once: of arms under a condition, then of conditions, with all their names."""
+def merge_equal(maps: dict[str, list[Map]]) -> dict[str, list[Map]]:
+    """Return equal maps once, with all their names: first those of arms under a condition, then of conditions."""
     merged: dict[str, tuple[list[Map], list[str]]] = {}
-    for label, maps in found.items():
-        arms: dict[str, list[Map]] = {}
-        for one in maps:
-            arms.setdefault(repr(replace(one, title="")), []).append(one)
-        drawn = [replace(same[0], title=", ".join(one.title for one in same)) for same in arms.values()]
-        merged.setdefault(repr(drawn), (drawn, []))[1].append(label)
-    return {", ".join(labels): drawn for drawn, labels in merged.values()}
+    for label, of_arms in maps.items():
+        equal: dict[str, list[Map]] = {}
+        for drawing in of_arms:
+            equal.setdefault(repr(replace(drawing, title="")), []).append(drawing)
+        distinct = [replace(same[0], title=", ".join(each.title for each in same)) for same in equal.values()]
+        merged.setdefault(repr(distinct), (distinct, []))[1].append(label)
+    return {", ".join(labels): distinct for distinct, labels in merged.values()}
 
 
 def _map(cell: dict[str, Any]) -> Map:
     world, episodes = cell["world"], cell["episodes"]
-    points = [_points(e["path"]) for e in episodes]
-    outline = _points(world["outer"]) if world is not None else np.concatenate(points)
+    paths = [_points(episode["path"]) for episode in episodes]
+    outline = _points(world["outer"]) if world is not None else np.concatenate(paths)
     low, high = outline.min(axis=0) - _UNIT / 2, outline.max(axis=0) + _UNIT / 2
-    ended = [str(episode["outcome"]) for episode in episodes]
-    counts = ", ".join(f"{ended.count(outcome)} {outcome}" for outcome in OUTCOMES if outcome in ended)
-    drawn = Map(
+    ends = [str(episode["outcome"]) for episode in episodes]
+    counts = ", ".join(f"{ends.count(outcome)} {outcome_name(outcome)}" for outcome in OUTCOMES if outcome in ends)
+    drawing = Map(
         str(cell["arm"]),
-        f"{len(episodes)} drives: {counts}",
+        f"{len(episodes)} episode{'s' * (len(episodes) != 1)}: {counts}",
         f"{low[0]:g} {low[1]:g} {high[0] - low[0]:g} {high[1] - low[1]:g}",
         _ring(world["outer"]) if world is not None else "",
         "".join(_ring(polygon) for polygon in world["obstacles"]) if world is not None else "",
     )
     for disc in world["discs"] if world is not None else ():
         x, y = _points([disc["center"]])[0]
-        drawn.discs.append((float(x), float(y), float(disc["radius"]) * _UNIT))
+        drawing.discs.append((float(x), float(y), float(disc["radius"]) * _UNIT))
     for mover in world["movers"] if world is not None else ():
         start = np.array(mover["start"], dtype=float)
         end = start + np.array(mover["velocity"], dtype=float) * float(mover["out_s"])
         way = _points([start.tolist(), end.tolist()])
-        drawn.movers.append((float(way[0, 0]), float(way[0, 1]), float(mover["radius"]) * _UNIT, _line(way)))
+        drawing.movers.append((float(way[0, 0]), float(way[0, 1]), float(mover["radius"]) * _UNIT, _line(way)))
     # Failures last: they are few and must not lie below the others.
     for outcome in OUTCOMES:
-        mine = [line for line, end in zip(points, ended, strict=True) if end == outcome]
-        if mine:
-            drawn.drives.append((outcome, "".join(_line(_simple(line)) for line in mine)))
+        same = [path for path, end in zip(paths, ends, strict=True) if end == outcome]
+        if same:
+            drawing.paths.append((outcome, "".join(_line(_simplify(path)) for path in same)))
         if outcome != "success":
-            drawn.ends.extend((float(line[-1, 0]), float(line[-1, 1]), outcome) for line in mine)
-    return drawn
+            drawing.ends.extend((float(path[-1, 0]), float(path[-1, 1]), outcome) for path in same)
+    return drawing
 
 
 def _points(path: Iterable[Sequence[float]]) -> np.ndarray:
     """Return metres as drawn units, y downwards, [M, 2]."""
-    found = np.asarray(list(path), dtype=float).reshape(-1, 2) * [_UNIT, -_UNIT]
-    if not len(found) or not np.isfinite(found).all():
+    points = np.asarray(list(path), dtype=float).reshape(-1, 2) * [_UNIT, -_UNIT]
+    if not len(points) or not np.isfinite(points).all():
         raise ValueError("a path without finite points")
-    return found.round()
+    return points.round()
 
 
-def _simple(line: np.ndarray) -> np.ndarray:
-    """Leave out points that lie on the way."""
-    curve = Curve(line)
-    curve.should_simplify, curve.simplify_threshold = len(line) > 2, _TOLERANCE
-    found = np.asarray(curve.cleaned(simplify=True).vertices)[:-1].round()  # the last one says that the path stops
-    return np.concatenate([found, line[-1:]])
+def _simplify(path: np.ndarray) -> np.ndarray:
+    """Return a path [M, 2] without the points that lie within the tolerance of a line."""
+    curve = Curve(path)
+    curve.should_simplify, curve.simplify_threshold = len(path) > 2, _TOLERANCE
+    points = np.asarray(curve.cleaned(simplify=True).vertices)[:-1].round()  # the last vertex is the stop code
+    return np.concatenate([points, path[-1:]])
 
 
 def _line(points: np.ndarray) -> str:
-    """Return a path of SVG in whole units, each step relative to the one before: short numbers."""
-    whole = points.astype(int)
-    moves = np.diff(whole, axis=0)
+    """Return a path of SVG in integer units, each step relative to the previous point, which keeps numbers short."""
+    integers = points.astype(int)
+    moves = np.diff(integers, axis=0)
     steps = "".join(f"l{x} {y}" for x, y in moves.tolist() if x or y)
-    return f"M{whole[0, 0]} {whole[0, 1]}{steps}"
+    return f"M{integers[0, 0]} {integers[0, 1]}{steps}"
 
 
 def _ring(polygon: Iterable[Sequence[float]]) -> str:

@@ -1,4 +1,4 @@
-"""Episodes as moving pictures inside the page."""
+"""Episodes as videos inside the page."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from homeo_rl.report.page.blocks import Section
-from homeo_rl.report.page.data_uri import data_uri
-from homeo_rl.report.page.inputs import Specimen
-from homeo_rl.report.page.report_data import Material
+from homeo_rl.report.page.blocks import Section, block_section, data_uri
+from homeo_rl.report.page.context import PageContext
+from homeo_rl.report.page.inputs import RecordedEpisode
 
-MOST = 1_500_000
-"""Bytes of a clip."""
+MAX_BYTES = 1_500_000
+"""Size of a video."""
 
 _QUALITIES = (70, 50, 30)
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A moving picture, with a still one for paper and for readers who want no motion."""
+class Video:
+    """A video, with a still picture for paper and for readers who prefer reduced motion."""
 
     title: str
     about: str
@@ -32,58 +31,51 @@ class Clip:
     height: int
 
 
-def webp(frames: Sequence[np.ndarray], pause: int, most: int = MOST) -> bytes:
-    """Return frames [H, W, 3] as an animated WebP of at most ``most`` bytes: less fine first, then fewer pictures.
+def videos(context: PageContext) -> Section | None:
+    """Return the section with videos; None where none was asked for."""
+    blocks = []
+    for run in dict.fromkeys(episode.run for episode in context.episodes):
+        episodes = [episode for episode in context.episodes if episode.run == run]
+        clips = [_video(episode) for episode in episodes if len(episode.frames)]
+        missing = list(dict.fromkeys(f"No video: {episode.missing}." for episode in episodes if episode.missing))
+        if clips or missing:
+            blocks.append({"name": run, "videos": clips, "missing": missing})
+    how = (
+        "The first episode of the evaluation (a clean one without an evaluation), at the environment's own pace. Arms "
+        "under the same damage share the initial state and the damage draw."
+    )
+    return block_section("videos", "Videos of episodes", how, "videos.html.j2", blocks)
+
+
+def webp(frames: Sequence[np.ndarray], pause: int, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return frames [H, W, 3] as an animated WebP: first the quality is lowered, then every other frame is dropped.
 
     Args:
         frames: pictures of one size.
         pause: milliseconds between two.
-        most: bytes; a single picture may have more.
+        max_bytes: size of the file; a single picture may exceed it.
     """
     pictures = [Image.fromarray(frame) for frame in frames]
     while True:
         for quality in _QUALITIES:
             file = io.BytesIO()
-            pictures[0].save(
-                file,
-                "WEBP",
-                save_all=True,
-                append_images=pictures[1:],
-                duration=pause,
-                loop=0,
-                quality=quality,
-                method=2,
-            )
-            if file.tell() <= most or len(pictures) == 1:
+            animation = {"save_all": True, "append_images": pictures[1:], "duration": pause, "loop": 0}
+            pictures[0].save(file, "WEBP", quality=quality, method=2, **animation)
+            if file.tell() <= max_bytes or len(pictures) == 1:
                 return file.getvalue()
         pictures, pause = pictures[::2], 2 * pause
 
 
-def films(material: Material, specimens: Sequence[Specimen]) -> Section | None:
-    """Return the section with clips; None where no pictures were asked for."""
-    blocks = []
-    for run in dict.fromkeys(one.run for one in specimens):
-        mine = [one for one in specimens if one.run == run]
-        clips = [_clip(one) for one in mine if len(one.frames)]
-        missing = list(dict.fromkeys(f"No pictures: {one.missing}." for one in mine if one.missing))
-        if clips or missing:
-            blocks.append({"name": run, "clips": clips, "missing": missing})
-    if not blocks:
-        return None
-    how = (
-        "The first episode of the evaluation (a clean one where there is none), at the environment's own pace. Arms "
-        "under the same damage met the same start and the same draw of damage."
-    )
-    return Section("clips", "Episodes to watch", how, "clips.html.j2", {"blocks": blocks})
-
-
-def _clip(one: Specimen) -> Clip:
+def _video(episode: RecordedEpisode) -> Video:
     still = io.BytesIO()
-    middle = Image.fromarray(one.frames[len(one.frames) // 2])
+    middle = Image.fromarray(episode.frames[len(episode.frames) // 2])
     middle.save(still, "WEBP", quality=_QUALITIES[0], method=2)
-    about = f"return {one.total:,.1f} in {len(one.rewards)} decisions"
-    height, width = one.frames[0].shape[:2]
-    return Clip(
-        f"{one.condition}, {one.arm}", about, data_uri("image/webp", webp(one.frames, one.pause)),
-        data_uri("image/webp", still.getvalue()), width, height,
-    )  # fmt: skip
+    height, width = episode.frames[0].shape[:2]
+    return Video(
+        f"{episode.condition}, {episode.arm}",
+        f"return {episode.total:,.1f} in {len(episode.rewards)} decisions",
+        data_uri("image/webp", webp(episode.frames, episode.pause)),
+        data_uri("image/webp", still.getvalue()),
+        width,
+        height,
+    )
