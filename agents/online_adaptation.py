@@ -129,7 +129,9 @@ class OnlineAdaptation:
         if self.state is None:
             return []
         pairs = zip(self.state.adaptation, self.state.references, strict=True)
-        return [float(t.mean()) for t in (self.plugin.theta(a, layer) for a, layer in pairs) if t is not None]
+        return [
+            float(t.mean()) for t in (self.plugin.sliding_threshold(a, layer) for a, layer in pairs) if t is not None
+        ]
 
     def rate_errors(self) -> list[float]:
         """Mean of abs(rate - set point) in the last decision, one a layer."""

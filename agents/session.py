@@ -21,7 +21,7 @@ from homeo_rl.homeostasis.protocol import SCOPES, Homeostasis, LayerReference
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
 from homeo_rl.numerics.arrays import floats_of, index_of, instance_of, whole_number
 from homeo_rl.snn.inputs import require_weights
-from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.network import Rows, SpikingNetwork
 from homeo_rl.snn.state import LayerWeights, Weights, map_weights
 
 LOOK_EVERY = 20
@@ -195,16 +195,15 @@ class Session:
         """
         if self._waiting or not self._noise:
             raise self._unready()
-        x = torch.from_numpy(
-            floats_of(
-                observations, (self.state.batch, self._inputs), what="observations [slots, D]",
-                advice="give one row a slot, of the entries that the policy was made for",
-                finite=self._sleeper is not None,
-            )
+        x = floats_of(
+            observations, (self.state.batch, self._inputs), what="observations [slots, D]",
+            advice="give one row a slot, of the entries that the policy was made for",
+            finite=self._sleeper is not None or self._drawn is not None,  # before a slot sleeps or draws
         )  # fmt: skip
         if self._sleeper is not None:
             self._sleep(self._sleeper)
-        action, self.state = self.controller(x, self.state, adapt=True, noise=self._draw() if self._drawn else None)
+        rows = Rows(torch.from_numpy(x), x, self._draw() if self._drawn else None)
+        action, self.state = self.controller.act_on(rows, self.state, adapt=True)
         if self.state.plugin is not None:
             self._guard()
         result: np.ndarray = action.numpy()
@@ -323,7 +322,7 @@ class Session:
         if plugin is None:
             return None
         found = [
-            plugin.theta(adaptation, layer)
+            plugin.sliding_threshold(adaptation, layer)
             for adaptation, layer in zip(self.state.adaptation, self.state.references, strict=True)
         ]
         values = [theta.mean(-1) for theta in found if theta is not None]

@@ -62,7 +62,7 @@ def course(path: Path) -> None:
             theta = drift = np.nan
             if plugin is not None:
                 adaptation = state.adaptation[0]
-                theta = float(plugin.theta(adaptation, references[0]).mean())
+                theta = float(plugin.sliding_threshold(adaptation, references[0]).mean())
                 drift = float(adaptation["delta"].norm() / weights[0].weight.norm())
             rows.append((rate.mean(), theta, drift))
         found[name] = np.array(rows)

@@ -1,11 +1,11 @@
-"""BDETT, the bioinspired dynamic energy-temporal threshold of Ding et al. (NeurIPS 2022): the rival mechanism."""
+"""BDETT, the bioinspired dynamic energy-temporal threshold of Ding et al. (NeurIPS 2022)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, State
+from homeo_rl.homeostasis.protocol import CompiledRule, EnergyRule, Homeostasis, LayerReference, State
 
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
     from torch import Tensor
@@ -40,6 +40,18 @@ class BDETT(Homeostasis):
         if self.psi <= 0:
             raise ValueError(f"psi: expected > 0, got {self.psi!r}")
 
+    @property
+    def compiled(self) -> tuple[str, ...]:
+        """The equations above, where they are not overridden."""
+        return ("energy",) if type(self) is BDETT else ()
+
+    def compiled_rule(self, state: State, layer: LayerReference) -> CompiledRule | None:
+        """Return E and psi."""
+        if not self.compiled:
+            return None
+        energy = EnergyRule(state["energy"], self.psi, self.initial if self.scope == "decision" else None)
+        return CompiledRule(thresholds=energy)
+
     def init(self, layer: LayerReference, batch: int) -> State:
         """Start every energy at ``initial``."""
         return {"energy": layer.rate.new_full((batch, layer.rate.shape[0]), self.initial)}
@@ -53,7 +65,7 @@ class BDETT(Homeostasis):
         energy = 0.01 * rise + _lowered_mean(threshold) + (rise / self.psi).clamp_max(_EXP_MAX).exp().log1p()
         return threshold, {"energy": energy}
 
-    def theta(self, state: State, layer: LayerReference) -> Tensor:
+    def sliding_threshold(self, state: State, layer: LayerReference) -> Tensor:
         """Return the energy term E."""
         return state["energy"]
 

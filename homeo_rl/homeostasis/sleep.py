@@ -1,6 +1,6 @@
 """Sleep, or rehearsal homeostasis: a damaged network replays what it remembers until its neurons answer as they did.
 
-Online, a rate that differs from the normal one may be damage, or just another situation. Asleep there is no such
+Online, a rate that differs from the reference rate may be damage, or just another situation. Asleep there is no such
 doubt: the observations are the remembered ones, so whatever differs is damage. Nothing else is used: no return, no
 gradient through the network, no copy of the weights. Layers are mended one after the other from the input, each by a
 rule that is local to a neuron and its synapses. Shapes: M remembered observations, T spike steps, N neurons.
@@ -86,6 +86,7 @@ class SleepHomeostat(Homeostasis):
     """
 
     name: ClassVar[str] = "sleep"
+    described_as: ClassVar[str] = "SleepHomeostat"
 
     form: Form = "delta"
     observations: int = 200

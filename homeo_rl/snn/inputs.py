@@ -22,9 +22,11 @@ FLOATS = (torch.float32, torch.float64)
 
 
 def rows_of(
-    x: Any, width: int, like: nn.Module | Tensor, *, what: str = "observations [B, D]"
+    x: Any, width: int, like: nn.Module | Tensor, *, what: str = "observations [B, D]", finite: bool = True
 ) -> tuple[Tensor, np.ndarray | None]:
-    """Return ``x`` as finite rows [B, width] of floats; other numbers are cast to those of ``like``.
+    """Return ``x`` as rows [B, width] of finite floats; other numbers are cast to those of ``like``.
+
+    ``finite`` False leaves the numbers to whoever reads the rows.
 
     Returns:
         the rows, and the same memory as an array, C-contiguous; None for rows on a device, whose numbers are not looked
@@ -47,7 +49,8 @@ def rows_of(
     if not x.is_cpu or torch.compiler.is_compiling():
         return x, None
     array = (x.detach() if x.requires_grad else x).numpy()
-    require_finite(array, what)
+    if finite:
+        require_finite(array, what)
     return x, array if array.flags.c_contiguous else array.copy()
 
 

@@ -17,7 +17,7 @@ from homeo_rl.homeostasis.rate_search import open_at, rehearsing
 from homeo_rl.homeostasis.statistics import RateMoments
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.replay import replay_noise
-from homeo_rl.snn.state import Weights, by_input, map_weights
+from homeo_rl.snn.state import Weights, input_major, map_weights
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Rehearsal:
     ) -> tuple[Tensor, list[State]]:
         """Return the actions of the last pass [M, R, K], and the states after it."""
         batch = len(rates)
-        layers = (own._replace(weight=by_input(own.weight)) for own in weights)
+        layers = (own._replace(weight=input_major(own.weight)) for own in weights)
         state = self.network.initial_state(
             batch,
             plugin=self.plugin,

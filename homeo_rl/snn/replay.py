@@ -17,8 +17,9 @@ from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.sleep import SleepHomeostat, Sleeping
 from homeo_rl.numerics.arrays import index_of, instance_of
 from homeo_rl.seeding import generator
-from homeo_rl.snn import kernels, neurons
+from homeo_rl.snn import neurons
 from homeo_rl.snn.inputs import rows_of
+from homeo_rl.snn.kernels import dispatch
 from homeo_rl.snn.kernels import layer as compiled
 from homeo_rl.snn.layers import currents
 from homeo_rl.snn.network import SpikingNetwork
@@ -249,7 +250,7 @@ def fired(network: SpikingNetwork, index: int, received: Tensor, own: LayerWeigh
     neuron, fires = network.spec.neuron, network.fires(index)
     start = network.rest_of(index, received[:, 0])
     leak = network.leak_of(index)
-    if leak is None and kernels.serving(received, neuron) != "reference":
+    if dispatch.route_scan(received, neuron, leaks=leak is not None) == "compiled":
         out, _ = compiled.scan(neuron, received, start, fires=fires)
     else:
         out, _ = neurons.scan(neuron, received, start, fires=fires, tau=leak)

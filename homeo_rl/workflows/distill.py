@@ -208,7 +208,7 @@ def _answers(teacher: Controller, student: Controller, x: Tensor) -> Tensor:
             outputs, _ = teacher.network(teacher.normaliser(rows))
             found.append(torch.softmax(outputs, -1))
             continue
-        unit = student.squasher.unscaled(teacher(rows)[0])
+        unit = student.squasher.unscale(teacher(rows)[0])
         found.append(unit if student.bins is None else student.bins.probabilities(unit))
     return torch.cat(found)
 
@@ -262,7 +262,7 @@ def _agreement(teacher: Controller, student: Controller, x: Tensor) -> float:
     mine, right = student(rows)[0], teacher(rows)[0]
     if student.spec.discrete:
         return float((mine == right).double().mean())
-    mine, right = student.squasher.unscaled(mine), student.squasher.unscaled(right)
+    mine, right = student.squasher.unscale(mine), student.squasher.unscale(right)
     if student.bins is not None:
         right = student.bins(student.bins.probabilities(right).flatten(1))
         return float(((mine - right).abs() < 1e-5).double().mean())

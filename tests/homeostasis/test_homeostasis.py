@@ -13,12 +13,12 @@ from homeo_rl.homeostasis import (
     DWAM,
     MECHANISMS,
     Both,
+    DecisionRates,
     Homeostasis,
     LayerReference,
     LinearHomeostat,
     RehearsedDWAM,
     SleepHomeostat,
-    Tick,
     make,
     needs_memory,
 )
@@ -38,7 +38,7 @@ def reference(rate: float = 0.4, square: float = 0.2, scale: float = 1.0, inputs
 def decide(plugin: Homeostasis, layer: LayerReference) -> list[State]:
     state, trace = plugin.init(layer, 1), []
     for pre, post in zip(PRE, POST, strict=True):
-        tick = Tick(torch.tensor([[pre]], dtype=torch.float64), torch.tensor([[post]], dtype=torch.float64))
+        tick = DecisionRates(torch.tensor([[pre]], dtype=torch.float64), torch.tensor([[post]], dtype=torch.float64))
         state = plugin.step(state, layer, tick)
         trace.append({key: value.clone() for key, value in state.items()})
     return trace
@@ -81,14 +81,14 @@ def test_no_adaptation_when_steady_or_silent(zeta: float | None) -> None:
     for pre, post in ((0.0, 0.7), (0.7, 0.0)):
         state = plugin.init(reference(), 1)
         for _ in range(20):
-            tick = Tick(torch.tensor([[pre]], dtype=d), torch.tensor([[post]], dtype=d))
+            tick = DecisionRates(torch.tensor([[pre]], dtype=d), torch.tensor([[post]], dtype=d))
             state = plugin.step(state, reference(), tick)
         assert float(state["delta"]) == 0.0
     if zeta is not None:
         steady = reference(rate=0.6, square=0.36)
         state = plugin.init(steady, 1)
         for _ in range(20):
-            tick = Tick(torch.tensor([[0.5]], dtype=d), torch.tensor([[0.6]], dtype=d))
+            tick = DecisionRates(torch.tensor([[0.5]], dtype=d), torch.tensor([[0.6]], dtype=d))
             state = plugin.step(state, steady, tick)
         assert abs(float(state["delta"])) < 1e-7
 
@@ -182,23 +182,23 @@ def test_trust_region_and_nan_guard() -> None:
     layer = reference(scale=0.5)
     state = plugin.init(layer, 1)
     for post in (1.0, 0.9, 1.0):
-        tick = Tick(torch.ones(1, 1, dtype=torch.float64), torch.tensor([[post]], dtype=torch.float64))
+        tick = DecisionRates(torch.ones(1, 1, dtype=torch.float64), torch.tensor([[post]], dtype=torch.float64))
         state = plugin.step(state, layer, tick)
         assert abs(float(state["delta"])) <= 0.15
     assert abs(float(state["delta"])) == pytest.approx(0.15)
     held = state["delta"].clone()
     nan = torch.full((1, 1), math.nan, dtype=torch.float64)
-    state = plugin.step(state, layer, Tick(nan, torch.ones(1, 1, dtype=torch.float64)))
+    state = plugin.step(state, layer, DecisionRates(nan, torch.ones(1, 1, dtype=torch.float64)))
     assert torch.equal(state["delta"], held), "a NaN input must not move a weight"
     state = LinearHomeostat(eta=1.0).init(layer, 1)
-    state = LinearHomeostat(eta=1.0).step(state, layer, Tick(nan, nan))
+    state = LinearHomeostat(eta=1.0).step(state, layer, DecisionRates(nan, nan))
     assert bool(torch.isfinite(state["delta"]).all())
 
 
 def test_rates_per_layer() -> None:
     plugin = DWAM(eta=(1e-3, 0.0))
     first, second = reference(), LayerReference(1, *(t.clone() for t in (reference().rate, reference().square)), 1.0, 1)
-    tick = Tick(torch.ones(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
+    tick = DecisionRates(torch.ones(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
     assert float(plugin.step(plugin.init(first, 1), first, tick)["delta"]) != 0
     assert float(plugin.step(plugin.init(second, 1), second, tick)["delta"]) == 0
     third = LayerReference(2, first.rate, first.square, 1.0, 1)

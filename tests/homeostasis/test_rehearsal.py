@@ -27,12 +27,12 @@ from homeo_rl.homeostasis import (
     DWAM,
     Both,
     ControlDWAM,
+    DecisionRates,
     Homeostasis,
     LayerReference,
     LinearHomeostat,
     RehearsedDWAM,
     RehearsedLinear,
-    Tick,
     make,
 )
 from homeo_rl.homeostasis.rate_search import open_at
@@ -224,7 +224,7 @@ def test_who_cannot_rehearse_is_told(make_run: Callable[..., Run], capsys: pytes
 def test_controls_break_one_part_each() -> None:
     net = network()
     layer = net.references(*([torch.full((n,), v) for n in net.spec.widths[1:]] for v in (0.3, 0.15)))[0]
-    tick = Tick(torch.rand(2, 40), torch.rand(2, 40))
+    tick = DecisionRates(torch.rand(2, 40), torch.rand(2, 40))
 
     def rise(plugin: DWAM) -> torch.Tensor:
         return plugin.rise(plugin.init(layer, 2), layer, tick)[1]

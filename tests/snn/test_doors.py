@@ -34,7 +34,7 @@ from homeo_rl.evaluation.calibrate import Calibration
 from homeo_rl.homeostasis import DWAM, make
 from homeo_rl.snn import LayerWeights, SpikingNetwork, forward_stepwise, kernels
 from homeo_rl.snn.kernels import encoding, integer, layer, scans, stack
-from homeo_rl.snn.kernels.compiled_network import decider_of
+from homeo_rl.snn.kernels.compiled_network import compile_network
 from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.replay import Replay, fired, packed, recall, remember
 from homeo_rl.snn.state import NetworkState
@@ -256,7 +256,7 @@ def test_states_with_other_shapes_are_refused() -> None:
         for noise in (torch.rand(2, 5, 3), torch.rand(2, 4, 40), np.zeros(3), torch.full((2, 5, 40), NAN)):
             refused(lambda: net(x, noise=noise), "noise")
         wrong = np.zeros((2, 3), np.float32)
-        refused(lambda: decider_of(net)(net, wrong, net.initial_state(2)))
+        refused(lambda: compile_network(net)(net, wrong, net.initial_state(2)))
         refused(
             lambda: net.double()(x.double(), fresh(network(torch.float32, inputs=4), make("dwam-paper"), 2), adapt=True)
         )

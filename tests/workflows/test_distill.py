@@ -96,7 +96,7 @@ def test_classes_of_actions(spacing: str) -> None:
     chosen = torch.full((1, 14), -1.0)
     chosen[0, 6], chosen[0, 7] = 1.0, 1.0
     assert controller.act(chosen).tolist() == [[2.0, 0.0]]
-    torch.testing.assert_close(controller.squasher.unscaled(controller.act(chosen)), torch.tensor([[1.0, -1.0]]))
+    torch.testing.assert_close(controller.squasher.unscale(controller.act(chosen)), torch.tensor([[1.0, -1.0]]))
     for wrong, word in (
         ({"bins": 1}, "bins"),
         ({"bins": 6}, "multiple of 6"),
