@@ -147,9 +147,9 @@ class Bins(nn.Module):
         held = unit.clamp(-1.0, 1.0).contiguous()
         above = torch.bucketize(held, values).clamp(1, len(values) - 1)
         share = (held - values[above - 1]) / (values[above] - values[above - 1])
-        found = torch.zeros((*unit.shape, len(values)), dtype=unit.dtype)
-        found.scatter_(-1, above.unsqueeze(-1), share.unsqueeze(-1))
-        return found.scatter_(-1, (above - 1).unsqueeze(-1), (1.0 - share).unsqueeze(-1))
+        classes = torch.zeros((*unit.shape, len(values)), dtype=unit.dtype)
+        classes.scatter_(-1, above.unsqueeze(-1), share.unsqueeze(-1))
+        return classes.scatter_(-1, (above - 1).unsqueeze(-1), (1.0 - share).unsqueeze(-1))
 
 
 class Controller(nn.Module):

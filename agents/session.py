@@ -24,8 +24,8 @@ from homeo_rl.snn.inputs import require_weights
 from homeo_rl.snn.network import Rows, SpikingNetwork
 from homeo_rl.snn.state import LayerWeights, Weights, map_weights
 
-LOOK_EVERY = 20
-"""Decisions of an episode between two looks at everything that its adaptation added to the weights."""
+DECISIONS_BETWEEN_CHECKS = 20
+"""Decisions of an episode between two checks of all that its adaptation added to the weights."""
 
 
 class Session:
@@ -68,7 +68,7 @@ class Session:
         if isinstance(network, SpikingNetwork) and network.encoder.stochastic:
             self._drawn = network.spec.steps, network.spec.widths[0]
         self._waiting = set(range(slots))  # slots without an episode
-        self._own = False  # whether slots have weights of their own, or views of the trained ones
+        self._has_slot_weights = False  # whether slots have weights of their own, or views of the trained ones
         self._noise: list[np.random.Generator | None] = [None] * slots
         self._ages = [0] * slots  # decisions since each slot's adaptation began
         self.rolled_back = [0] * slots
@@ -112,8 +112,8 @@ class Session:
         self._ages[slot] = self.rolled_back[slot] = 0
         if self._sleeper is not None:
             self._sleeper.begin(slot)
-        if self._own:
-            self._put(slot, self.trained)
+        if self._has_slot_weights:
+            self._set_slot_weights(slot, self.trained)
         ended = torch.zeros(self.slots, dtype=torch.bool)
         ended[slot] = True
         self.state = self.network.forget(self.state, ended, "episode")
@@ -152,19 +152,21 @@ class Session:
         """
         slot = self._slot(slot, begun=True)
         require_weights(weights, self.trained)
-        self._put(slot, weights if self._sleeper is None else self._sleeper.worn(slot, weights))
+        self._set_slot_weights(
+            slot, weights if self._sleeper is None else self._sleeper.effective_weights(slot, weights)
+        )
 
-    def _put(self, slot: int, weights: Weights) -> None:
-        if not self._own:
-            self._own = True
+    def _set_slot_weights(self, slot: int, weights: Weights) -> None:
+        if not self._has_slot_weights:
+            self._has_slot_weights = True
             self.state.weights = tuple(map_weights(layer, Tensor.clone) for layer in _expand(self.trained, self.slots))
         assert self.state.weights is not None
         layers = []
-        for mine, new in zip(self.state.weights, weights, strict=True):
-            mine.weight[slot] = new.weight
-            mine.bias[slot] = new.bias
-            layers.append(mine._replace(alive=self._flag(mine.alive, new.alive, new, slot, 1.0),
-                                        stuck=self._flag(mine.stuck, new.stuck, new, slot, 0.0)))  # fmt: skip
+        for current, new in zip(self.state.weights, weights, strict=True):
+            current.weight[slot] = new.weight
+            current.bias[slot] = new.bias
+            layers.append(current._replace(alive=self._flag(current.alive, new.alive, new, slot, 1.0),
+                                        stuck=self._flag(current.stuck, new.stuck, new, slot, 0.0)))  # fmt: skip
         # Another tuple is another table of addresses for the compiled decision.
         if any(
             a is not b
@@ -174,14 +176,14 @@ class Session:
             self.state.weights = tuple(layers)
 
     def _flag(
-        self, mine: Tensor | None, new: Tensor | None, layer: LayerWeights, slot: int, neutral: float
+        self, current: Tensor | None, new: Tensor | None, layer: LayerWeights, slot: int, neutral: float
     ) -> Tensor | None:
-        if mine is None and new is None:
+        if current is None and new is None:
             return None
-        if mine is None:
-            mine = torch.full((self.slots, layer.bias.shape[0]), neutral)
-        mine[slot] = neutral if new is None else new
-        return mine
+        if current is None:
+            current = torch.full((self.slots, layer.bias.shape[0]), neutral)
+        current[slot] = neutral if new is None else new
+        return current
 
     @torch.inference_mode()
     def act(self, observations: np.ndarray) -> np.ndarray:
@@ -211,30 +213,30 @@ class Session:
 
     def _sleep(self, sleeper: Sleeper) -> None:
         for slot in range(self.slots):
-            woken = sleeper.tend(slot)
-            if woken is None:
+            sleep_result = sleeper.maybe_sleep(slot)
+            if sleep_result is None:
                 continue
-            self._put(slot, woken.weights)
-            if self.state.plugin is not None:  # what adapted to the damage would mend it a second time
+            self._set_slot_weights(slot, sleep_result.weights)
+            if self.state.plugin is not None:  # what adapted to the damage would repair it a second time
                 ended = torch.zeros(self.slots, dtype=torch.bool)
                 ended[slot] = True
                 self.state = self.network.forget(self.state, ended, self.state.plugin.scope)
-            if woken.adaptation is not None:
-                for mine, learned in zip(self.state.adaptation, woken.adaptation, strict=True):
-                    for name, value in mine.items():
+            if sleep_result.adaptation is not None:
+                for current, learned in zip(self.state.adaptation, sleep_result.adaptation, strict=True):
+                    for name, value in current.items():
                         value[slot] = learned[name][0]
 
     def _guard(self) -> None:
         """Roll back adaptations that went wrong.
 
         Matrices are looked at after a slot's first decision, when an absurd parameter shows and before its change
-        acts, and then once in `LOOK_EVERY` of the slot's own decisions: its fate does not depend on other slots.
+        acts, and then once in `DECISIONS_BETWEEN_CHECKS` of the slot's own decisions, whatever other slots do.
         """
         state, plugin = self.state, self.state.plugin
         assert plugin is not None
         self._ages = [age + 1 for age in self._ages]
         wrong = not_finite(state.adaptation)
-        due = [slot for slot, age in enumerate(self._ages) if age % LOOK_EVERY == 1]
+        due = [slot for slot, age in enumerate(self._ages) if age % DECISIONS_BETWEEN_CHECKS == 1]
         if due:
             wrong = sorted({*wrong, *out_of_bounds(plugin, state.references, state.adaptation, due)})
         if wrong:
@@ -258,7 +260,7 @@ class Session:
             raise InputError(f"keep: expected every slot once, got {kept}; leave out the second")
         rows = torch.as_tensor(kept, dtype=torch.long)
         state = self.state
-        if self._own and state.weights is not None:
+        if self._has_slot_weights and state.weights is not None:
             state.weights = tuple(map_weights(layer, lambda part: part[rows]) for layer in state.weights)
         else:
             state.weights = _expand(self.trained, len(rows))
@@ -291,8 +293,8 @@ class Session:
     @torch.inference_mode()
     def operations(self) -> np.ndarray:
         """What the last decision cost, [slots, 3]: spikes, additions at synapses, products (all that an MLP has)."""
-        found = torch.stack(tuple(self.network.operations(self.state.rates)), 1).numpy()
-        return np.broadcast_to(found, (self.slots, 3))
+        results = torch.stack(tuple(self.network.operations(self.state.rates)), 1).numpy()
+        return np.broadcast_to(results, (self.slots, 3))
 
     @torch.inference_mode()
     def drift(self) -> np.ndarray:
@@ -304,7 +306,7 @@ class Session:
                 if delta is not None:
                     size = float(layer.weight.double().norm())
                     # Row by row, so that a slot's figure does not depend on its neighbours.
-                    result[:, index] = [float(own.double().norm()) / size for own in delta]
+                    result[:, index] = [float(row.double().norm()) / size for row in delta]
         if self._sleeper is not None:
             sizes = np.array([float(layer.weight.double().norm()) for layer in self.trained])
             result += np.array([self._sleeper.drift(slot) for slot in range(self.slots)]) / sizes
@@ -316,17 +318,19 @@ class Session:
         return None if self._sleeper is None else self._sleeper.sleeps
 
     @torch.inference_mode()
-    def thetas(self) -> np.ndarray | None:
+    def sliding_thresholds(self) -> np.ndarray | None:
         """Mean sliding threshold of each slot and layer, [slots, layers]; None without one."""
         plugin = self.state.plugin
         if plugin is None:
             return None
-        found = [
+        results = [
             plugin.sliding_threshold(adaptation, layer)
             for adaptation, layer in zip(self.state.adaptation, self.state.references, strict=True)
         ]
-        values = [theta.mean(-1) for theta in found if theta is not None]
-        return torch.stack(values, 1).numpy() if len(values) == len(found) else None
+        values = [threshold.mean(-1) for threshold in results if threshold is not None]
+        return torch.stack(values, 1).numpy() if len(values) == len(results) else None
+
+    thetas = sliding_thresholds  # its name in version 0.1
 
     def _slot(self, slot: int, *, begun: bool = False) -> int:
         """Return a slot that there is, and where an episode began if it must have."""

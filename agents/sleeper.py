@@ -20,25 +20,24 @@ from homeo_rl.snn.state import Weights
 
 
 @dataclass
-class _Bed:
+class _SlotState:
     """What is known of one slot.
 
-    ``weights`` are those that it was given, ``worn`` those that it acts with; ``normal`` is what its layers answered
-    after it slept (None: it never did, what is remembered holds), ``awake`` counts the decisions since
-    then. ``tested`` says whether the weights are those of the last self-test: without a change its outcome would be the
-    same.
+    ``weights`` are those that it was given, ``effective`` those that it acts with; ``reference`` is how its layers
+    responded after it slept (None: it never did, what is remembered holds), ``awake`` counts the decisions since then.
+    ``tested`` says whether the weights are those of the last self-test: without a change its outcome would be the same.
     """
 
     weights: Weights
-    worn: Weights
+    effective: Weights
     decisions: int = 0
     awake: int = 0
     sleeps: int = 0
     tested: bool = False
-    normal: tuple[Tensor, ...] | None = None
+    reference: tuple[Tensor, ...] | None = None
 
 
-class Woken(NamedTuple):
+class SleepResult(NamedTuple):
     """What a slot acts with after it slept.
 
     ``adaptation`` is what its mechanism learned in a rehearsal, a state of one row a layer, with the rate that the
@@ -77,65 +76,71 @@ class Sleeper:
             self.rehearsal = Rehearsal(network, memory, plugin.awake, references, act)
         self._trained = network.parameters_of_layers()
         self._passes: bool | None = None  # of the trained weights: asked once
-        self._beds = [_Bed(self._trained, self._trained) for _ in range(slots)]
+        self._states = [_SlotState(self._trained, self._trained) for _ in range(slots)]
 
     def begin(self, slot: int) -> None:
         """Forget what sleep changed in ``slot``: an episode begins."""
-        self._beds[slot] = _Bed(self._trained, self._trained)
+        self._states[slot] = _SlotState(self._trained, self._trained)
 
-    def worn(self, slot: int, weights: Weights) -> Weights:
+    def effective_weights(self, slot: int, weights: Weights) -> Weights:
         """Return what ``slot`` acts with when its own weights become ``weights``: what sleep changed stays on top."""
-        bed = self._beds[slot]
-        bed.worn = _moved(bed.worn, bed.weights, weights) if bed.sleeps else weights
-        bed.weights, bed.tested = weights, False
-        return bed.worn
+        state = self._states[slot]
+        state.effective = _carry_over(state.effective, state.weights, weights) if state.sleeps else weights
+        state.weights, state.tested = weights, False
+        return state.effective
 
     @torch.inference_mode()
-    def tend(self, slot: int) -> Woken | None:
+    def maybe_sleep(self, slot: int) -> SleepResult | None:
         """Test ``slot`` if it is time to, before a decision; return what it woke with, or None: it did not sleep."""
-        bed = self._beds[slot]
-        due = bed.decisions == 0 or bed.decisions % self.plugin.every == self.plugin.every - 1
-        bed.decisions += 1
-        bed.awake += 1
-        if not due or bed.tested or (bed.sleeps and bed.awake < self.plugin.rest):
+        state = self._states[slot]
+        due = state.decisions == 0 or state.decisions % self.plugin.every == self.plugin.every - 1
+        state.decisions += 1
+        state.awake += 1
+        if not due or state.tested or (state.sleeps and state.awake < self.plugin.rest):
             return None
-        bed.tested = True
-        if self._passed(bed):
+        state.tested = True
+        if self._passed(state):
             return None
-        bed.worn = self.replay.mended(self.plugin, bed.worn, bed.weights)
-        bed.normal = self.replay.answers(bed.worn)
-        bed.sleeps, bed.awake = bed.sleeps + 1, 0
-        return Woken(bed.worn, None if self.rehearsal is None else self.rehearsal(bed.worn).adaptation)
+        state.effective = self.replay.repair(self.plugin, state.effective, state.weights)
+        state.reference = self.replay.layer_responses(state.effective)
+        state.sleeps, state.awake = state.sleeps + 1, 0
+        return SleepResult(
+            state.effective,
+            None if self.rehearsal is None else self.rehearsal(state.effective).adaptation,
+        )
 
     def keep(self, slots: Sequence[int]) -> None:
         """Drop all slots but these."""
-        self._beds = [self._beds[slot] for slot in slots]
+        self._states = [self._states[slot] for slot in slots]
 
     @property
     def sleeps(self) -> list[int]:
         """How often each slot slept in its episode."""
-        return [bed.sleeps for bed in self._beds]
+        return [state.sleeps for state in self._states]
 
     def drift(self, slot: int) -> list[float]:
         """Return the norm of what sleep added to each layer's weights in ``slot``."""
-        bed = self._beds[slot]
-        if not bed.sleeps:
-            return [0.0] * len(bed.worn)
-        return [float((a.weight - b.weight).double().norm()) for a, b in zip(bed.worn, bed.weights, strict=True)]
+        state = self._states[slot]
+        if not state.sleeps:
+            return [0.0] * len(state.effective)
+        return [
+            float((a.weight - b.weight).double().norm()) for a, b in zip(state.effective, state.weights, strict=True)
+        ]
 
-    def _passed(self, bed: _Bed) -> bool:
-        if bed.worn is not self._trained:
-            return self.replay.test(bed.worn, bed.normal).passed(self.plugin.tolerance)
+    def _passed(self, state: _SlotState) -> bool:
+        if state.effective is not self._trained:
+            return self.replay.test(state.effective, state.reference).passed(self.plugin.tolerance)
         if self._passes is None:
             self._passes = self.replay.test(self._trained).passed(self.plugin.tolerance)
         return self._passes
 
 
-def _moved(worn: Weights, before: Weights, after: Weights) -> Weights:
-    """Return ``after`` with what ``worn`` is more than ``before``; synapses that are gone stay gone."""
+def _carry_over(effective: Weights, before: Weights, after: Weights) -> Weights:
+    """Return ``after`` with what ``effective_weights`` is more than ``before``; synapses that are gone stay gone."""
     return tuple(
         new._replace(
-            weight=(new.weight + (mine.weight - old.weight)) * (new.weight != 0), bias=new.bias + (mine.bias - old.bias)
+            weight=(new.weight + (now.weight - old.weight)) * (new.weight != 0),
+            bias=new.bias + (now.bias - old.bias),
         )
-        for mine, old, new in zip(worn, before, after, strict=True)
+        for now, old, new in zip(effective, before, after, strict=True)
     )

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from homeo_rl.evaluation.calibrate import calibration_of, session_of
     from homeo_rl.evaluation.evaluate import evaluate
     from homeo_rl.evaluation.plan import Plan
-    from homeo_rl.homeostasis import BDETT, DWAM, Homeostasis, LinearHomeostat, SleepHomeostat
+    from homeo_rl.homeostasis import (
+        BDETT,
+        DWAM,
+        Homeostasis,
+        LinearHomeostat,
+        PaperDWAM,
+        SleepHomeostat,
+        make_homeostasis,
+    )
     from homeo_rl.run import Run
     from homeo_rl.snn.network import SpikingNetwork
     from homeo_rl.spec import ControllerSpec, NetworkSpec
@@ -47,6 +55,7 @@ _HOME = {
     "LinearHomeostat": "homeostasis",
     "NetworkDegradation": "degradations",
     "NetworkSpec": "spec",
+    "PaperDWAM": "homeostasis",
     "Plan": "evaluation.plan",
     "Run": "run",
     "Session": "agents.session",
@@ -62,6 +71,7 @@ _HOME = {
     "load_controller": "agents.controller",
     "load_suite": "degradations",
     "make_env": "envs",
+    "make_homeostasis": "homeostasis",
     "save_controller": "agents.controller",
     "session_of": "evaluation.calibrate",
     "train": "training.train",
@@ -80,6 +90,7 @@ __all__ = [
     "LinearHomeostat",
     "NetworkDegradation",
     "NetworkSpec",
+    "PaperDWAM",
     "Plan",
     "Run",
     "Session",
@@ -95,6 +106,7 @@ __all__ = [
     "load_controller",
     "load_suite",
     "make_env",
+    "make_homeostasis",
     "save_controller",
     "session_of",
     "train",

@@ -29,7 +29,7 @@ from homeo_rl.numerics.arrays import instance_of, whole_number
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator
 from homeo_rl.snn.network import SpikingNetwork
-from homeo_rl.snn.replay import is_replayable, packed, recall, remember, require_replayable
+from homeo_rl.snn.replay import is_replayable, pack_responses, recall, remember, require_replayable
 
 OBSERVATIONS = 200
 """Clean observations that are remembered; `homeo_rl.homeostasis.sleep` replays them."""
@@ -44,7 +44,7 @@ class Calibration:
         squares: mean squared rates [N].
         decisions: how many clean decisions.
         inputs: remembered observations as the network sees them [M, inputs], in random order.
-        answers: what each layer answered to them (`homeo_rl.snn.replay.packed`); () of a converted network.
+        answers: what each layer answered to them (`homeo_rl.snn.replay.pack_responses`); () of a converted network.
     """
 
     rates: tuple[np.ndarray, ...]
@@ -157,7 +157,7 @@ def calibration_of(
     inputs = _chosen(controller, [observation for index in sorted(seen) for observation in seen[index]])
     answers: tuple[np.ndarray, ...] = ()
     if is_replayable(network):
-        answers = packed(network, remember(network, torch.as_tensor(inputs)))
+        answers = pack_responses(network, remember(network, torch.as_tensor(inputs)))
     calibration = Calibration(tuple(rates), tuple(squares), moments.decisions, inputs, answers)
     if os.access(run.path, os.W_OK):  # it is a cache: where it cannot be kept it is made anew
         run.save_calibration(_tensors(calibration), {**document, "decisions": moments.decisions})

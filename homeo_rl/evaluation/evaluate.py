@@ -28,7 +28,7 @@ from homeo_rl.evaluation.cells import Job, run_cells
 from homeo_rl.evaluation.plan import NO_REFLEX, Plan, check_sizes
 from homeo_rl.evaluation.rollout import TRACE_EVERY
 from homeo_rl.evaluation.scores import Score, write_scores
-from homeo_rl.homeostasis import make
+from homeo_rl.homeostasis import describe, make
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
@@ -228,7 +228,7 @@ def _settings(plan: Plan) -> dict[str, Any]:
         "suite_version": plan.suite.version,
         "suite_hash": plan.suite.hash,
         "arms": list(plan.arms),
-        "mechanisms": [repr(make(arm)) for arm in plan.arms if arm != NO_REFLEX],  # a default may change
+        "mechanisms": [describe(arm) for arm in plan.arms if arm != NO_REFLEX],  # a default may change
         "episodes": plan.episodes,
         "seed": plan.seed,
         "policy": plan.which,

@@ -210,7 +210,7 @@ def _advance(
     reflexes = session.reflexes()
     tracing = [place for place, slot in enumerate(slots) if slot.episode.length % TRACE_EVERY == 0]
     drift = session.drift() if tracing else None
-    thetas = session.thetas() if tracing else None
+    thetas = session.sliding_thresholds() if tracing else None
     ended = []
     for place, slot in enumerate(slots):
         episode = slot.episode

@@ -38,6 +38,7 @@ __all__ = [
     "SleepHomeostat",
     "State",
     "Tick",
+    "describe",
     "make",
     "make_homeostasis",
     "needs_memory",
@@ -83,6 +84,12 @@ def make_homeostasis(arm: str) -> Homeostasis | None:
         return dataclasses.replace(asleep[0], awake=joined) if asleep else joined
     except ValueError as error:
         raise UsageError(f"arm {arm!r}: {error}") from None
+
+
+def describe(arm: str) -> str:
+    """Return the text by which stored results and digests know the mechanism of an arm."""
+    mechanism = make_homeostasis(arm)
+    return repr(None) if mechanism is None else mechanism.describe()
 
 
 def _make_part(arm: str, text: str) -> Homeostasis | None:

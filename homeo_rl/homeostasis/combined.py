@@ -51,15 +51,15 @@ class CombinedMechanism(Homeostasis):
         """The rules of both."""
         return (self.name, *self.thresholds.compiled, *self.weights.compiled)
 
-    def compiled_rule(self, state: State, layer: LayerReference) -> CompiledRule | None:
+    def rule_for_kernel(self, state: State, layer: LayerReference) -> CompiledRule | None:
         """Return the rules of both."""
-        moving = self.thresholds.compiled_rule(_part(state, _THRESHOLDS), layer) or CompiledRule()
-        adapting = self.weights.compiled_rule(_part(state, _WEIGHTS), layer) or CompiledRule()
+        moving = self.thresholds.rule_for_kernel(_part(state, _THRESHOLDS), layer) or CompiledRule()
+        adapting = self.weights.rule_for_kernel(_part(state, _WEIGHTS), layer) or CompiledRule()
         return CompiledRule(adapting.weights, moving.thresholds)
 
     def init(self, layer: LayerReference, batch: int) -> State:
         """Start both."""
-        return _joined(self.thresholds.init(layer, batch), self.weights.init(layer, batch))
+        return _join(self.thresholds.init(layer, batch), self.weights.init(layer, batch))
 
     def modulation(self, state: State) -> Modulation:
         """Return what the second adds."""
@@ -68,11 +68,11 @@ class CombinedMechanism(Homeostasis):
     def threshold(self, state: State, before: Tensor, potential: Tensor) -> tuple[Tensor, State]:
         """Ask the first."""
         level, after = self.thresholds.threshold(_part(state, _THRESHOLDS), before, potential)
-        return level, _joined(after, _part(state, _WEIGHTS))
+        return level, _join(after, _part(state, _WEIGHTS))
 
     def step(self, state: State, layer: LayerReference, rates: DecisionRates) -> State:
         """Advance both."""
-        return _joined(
+        return _join(
             self._thresholds_after(state, layer, rates),
             self.weights.step(_part(state, _WEIGHTS), layer, rates),
         )
@@ -98,7 +98,7 @@ def _part(state: State, prefix: str) -> State:
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
-def _joined(thresholds: State, weights: State) -> State:
+def _join(thresholds: State, weights: State) -> State:
     return {_THRESHOLDS + key: value for key, value in thresholds.items()} | {
         _WEIGHTS + key: value for key, value in weights.items()
     }

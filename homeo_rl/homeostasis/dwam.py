@@ -97,7 +97,7 @@ class PaperDWAM(Homeostasis):
         parts = ("step", "postsynaptic_factor", "gain", "reference_rate")
         return ("bcm",) if all(getattr(type(self), name) is getattr(PaperDWAM, name) for name in parts) else ()
 
-    def compiled_rule(self, state: State, layer: LayerReference) -> CompiledRule | None:
+    def rule_for_kernel(self, state: State, layer: LayerReference) -> CompiledRule | None:
         """Return the BCM rule of one layer."""
         if not self.compiled:
             return None

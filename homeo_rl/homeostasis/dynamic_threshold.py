@@ -45,7 +45,7 @@ class BDETT(Homeostasis):
         """The equations above, where they are not overridden."""
         return ("energy",) if type(self) is BDETT else ()
 
-    def compiled_rule(self, state: State, layer: LayerReference) -> CompiledRule | None:
+    def rule_for_kernel(self, state: State, layer: LayerReference) -> CompiledRule | None:
         """Return E and psi."""
         if not self.compiled:
             return None
@@ -60,9 +60,9 @@ class BDETT(Homeostasis):
         """One spike step of the equations above."""
         temporal = ((before - potential) / 3.0).clamp_max(_EXP_MAX).exp() - 1.0
         threshold = 0.5 * state["energy"] + 0.5 * temporal
-        rise = potential - _lowered_mean(potential)
+        rise = potential - _lower_mean(potential)
         # ln(1 + exp(z)) written out: torch's softplus rounds differently at different places of a batch.
-        energy = 0.01 * rise + _lowered_mean(threshold) + (rise / self.psi).clamp_max(_EXP_MAX).exp().log1p()
+        energy = 0.01 * rise + _lower_mean(threshold) + (rise / self.psi).clamp_max(_EXP_MAX).exp().log1p()
         return threshold, {"energy": energy}
 
     def sliding_threshold(self, state: State, layer: LayerReference) -> Tensor:
@@ -74,6 +74,6 @@ _EXP_MAX = 60.0
 """exp of more than this says nothing about a threshold any more, and must not overflow float32."""
 
 
-def _lowered_mean(value: Tensor) -> Tensor:
+def _lower_mean(value: Tensor) -> Tensor:
     spread = value.amax(-1, keepdim=True) - value.amin(-1, keepdim=True)
     return value.mean(-1, keepdim=True) - 0.2 * spread

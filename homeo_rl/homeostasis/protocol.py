@@ -142,7 +142,7 @@ class Homeostasis:
         """Names of the rules that compiled code knows, "bcm" or "energy"; a combination names itself first."""
         return ()
 
-    def compiled_rule(self, state: State, layer: LayerReference) -> CompiledRule | None:
+    def rule_for_kernel(self, state: State, layer: LayerReference) -> CompiledRule | None:
         """Return the numbers and tensors of the rules that `compiled` names; None without any."""
         return None
 

@@ -57,7 +57,7 @@ def run(
     scan = dispatch.route_scan(received, neuron, weights, plugin, fires=fires, leaks=tau is not None)
     if scan == "energy":
         assert plugin is not None
-        rule = plugin.compiled_rule(state.adaptation[index], state.references[index])
+        rule = plugin.rule_for_kernel(state.adaptation[index], state.references[index])
         assert rule is not None
         assert rule.thresholds is not None
         return compiled.scan_energetic(neuron, received, before, rule.thresholds, weights.alive, weights.stuck)

@@ -371,14 +371,14 @@ def encode(encoder: Encoder, x: Tensor, steps: int, generator: Generator | None,
     plain = activity.detach().contiguous()
     shape = (plain.shape[0], steps, plain.shape[1])
     if isinstance(encoder, CurrentEncoder):
-        return stack.Input(activity, plain.unsqueeze(1).expand(shape), encoder.passed(steps))
+        return stack.Input(activity, plain.unsqueeze(1).expand(shape), encoder.step_gradients(steps))
     train = torch.empty(shape, dtype=stack.event_type(plain.dtype))
     if encoder.stochastic:
         draws = uniform(shape, plain, generator, noise).contiguous()
         encoding.compare(draws.numpy(), plain.numpy(), train.numpy())
     else:
         encoding.integrate(plain.numpy(), plain.numpy().dtype.type(REGULAR_THRESHOLD), train.numpy())
-    return stack.Input(activity, train, encoder.passed(steps))
+    return stack.Input(activity, train, encoder.step_gradients(steps))
 
 
 @torch.no_grad()

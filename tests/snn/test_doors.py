@@ -36,7 +36,7 @@ from homeo_rl.snn import LayerWeights, SpikingNetwork, forward_stepwise, kernels
 from homeo_rl.snn.kernels import encoding, integer, layer, scans, stack
 from homeo_rl.snn.kernels.compiled_network import compile_network
 from homeo_rl.snn.neurons import Membrane
-from homeo_rl.snn.replay import Replay, fired, packed, recall, remember
+from homeo_rl.snn.replay import Replay, pack_responses, recall, remember, run_layer
 from homeo_rl.snn.state import NetworkState
 from homeo_rl.spec import ControllerSpec, EncoderSpec, NetworkSpec, NeuronSpec, ReadoutSpec
 
@@ -537,7 +537,7 @@ def test_memories_meet_autograd_and_are_of_this_network() -> None:
     net = network(torch.float32)
     inputs = torch.randn(6, 3)
     with torch.inference_mode():
-        answers = packed(net, remember(net, inputs))
+        answers = pack_responses(net, remember(net, inputs))
     zero = tuple(np.zeros(n, np.float32) for n in net.spec.widths[1:])
     calibration = Calibration(zero, zero, 6, inputs.numpy().copy(), answers)
     with torch.inference_mode():
@@ -551,7 +551,7 @@ def test_memories_meet_autograd_and_are_of_this_network() -> None:
         memory.inputs.zero_()
     assert np.array_equal(calibration.inputs, inputs.numpy()), "a memory is a copy"
     memory = calibration.memory(net)
-    for part in Replay(net, memory).answers(net.parameters_of_layers()):
+    for part in Replay(net, memory).layer_responses(net.parameters_of_layers()):
         assert not part.is_inference()
     other = network(torch.float32, hidden=(16, 11))
     refused(lambda: Replay(other, memory), "memory")
@@ -559,8 +559,8 @@ def test_memories_meet_autograd_and_are_of_this_network() -> None:
     refused(lambda: recall(other, calibration.inputs, answers), "answers")
     refused(lambda: recall(net, calibration.inputs[:, :2], answers), "inputs")
     refused(lambda: remember(net, inputs * NAN), "inputs")
-    refused(lambda: fired(net, 0, torch.zeros(2, 5, 3), net.parameters_of_layers()[0]), "currents")
-    refused(lambda: fired(net, 9, torch.zeros(2, 5, 3), net.parameters_of_layers()[0]), "layer")
+    refused(lambda: run_layer(net, 0, torch.zeros(2, 5, 3), net.parameters_of_layers()[0]), "currents")
+    refused(lambda: run_layer(net, 9, torch.zeros(2, 5, 3), net.parameters_of_layers()[0]), "layer")
 
 
 WRONG = ["a word", 3, None, 2.5, [], {"a": 1}, object]

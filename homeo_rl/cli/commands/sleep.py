@@ -84,7 +84,7 @@ def run(args: Sleep, words: list[str]) -> dict[str, Any]:
     passed = test.passed(plugin.tolerance)
     began = time.perf_counter()
     with one_thread():
-        mended = broken if passed else replay.mended(plugin, broken)
+        mended = broken if passed else replay.repair(plugin, broken)
     seconds = time.perf_counter() - began
     before, after = replay.errors(broken), replay.errors(mended)
     rows = [
@@ -96,7 +96,9 @@ def run(args: Sleep, words: list[str]) -> dict[str, Any]:
     print_table(f"{args.damage}; {DISTANCE}", header, rows)
     print("the self-test passes: nothing to mend" if passed else f"slept {seconds:.2f} s")
     if args.picture is not None:
-        rates = [[train.mean((0, 1)).numpy() for train in replay.through(weights)] for weights in (broken, mended)]
+        rates = [
+            [train.mean((0, 1)).numpy() for train in replay.network_responses(weights)] for weights in (broken, mended)
+        ]
         remembered = [train.mean((0, 1)).numpy() for train in replay.memory.trains[1:]]
         title = f"{run.path.name}, {args.damage}: mean rate of every neuron over all observations"
         now = {"damaged": rates[0], "after sleep": rates[1]}

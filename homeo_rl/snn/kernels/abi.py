@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from homeo_rl.numerics.jit import compiled
+from homeo_rl.numerics.jit import jit
 from homeo_rl.snn.kernels.scans import Floats
 
 Ints = NDArray[Any]
@@ -99,13 +99,13 @@ def _pointer(typing: Any, address: Any) -> Any:
     return types.voidptr(types.int64), generate
 
 
-@compiled
+@jit
 def array_at(address: int, size: int, like: Any) -> Any:
     """Return the ``size`` numbers that begin at ``address``, of the type of ``like``."""
     return numba.carray(_pointer(address), (size,), like.dtype)  # type: ignore[call-arg,attr-defined]  # numba's types are partial
 
 
-@compiled
+@jit
 def part_at(network: Network, layer: int, column: int, row: int, size: int, like: Floats) -> Any:
     """Return what a column of a layer's table points to, for one row of the batch; empty where it is not there."""
     address = network.table[layer, column]
@@ -114,7 +114,7 @@ def part_at(network: Network, layer: int, column: int, row: int, size: int, like
     return array_at(address + row * network.strides[layer, column] * like.itemsize, size, like)
 
 
-@compiled
+@jit
 def unpack(pack: Ints, counts: Ints, like: Floats) -> tuple[Network, Transform, Workspace]:
     """Return the records of a pack; ``counts`` is an array of the events' type."""
     layers, widest = pack[LAYERS], pack[WIDEST]

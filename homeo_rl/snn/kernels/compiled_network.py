@@ -384,7 +384,7 @@ def _rules_of(state: NetworkState, changes: list[Modulation], adapt: bool) -> li
     if state.plugin is None:
         return []
     layers = zip(state.adaptation, state.references, strict=True)
-    rules = [state.plugin.compiled_rule(adaptation, layer) or CompiledRule() for adaptation, layer in layers]
+    rules = [state.plugin.rule_for_kernel(adaptation, layer) or CompiledRule() for adaptation, layer in layers]
     if adapt and all(_is_input_major(change.weight) for change in changes):
         return rules
     return [rule._replace(weights=None) for rule in rules]

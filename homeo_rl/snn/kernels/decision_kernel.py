@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from homeo_rl.numerics.jit import compiled
+from homeo_rl.numerics.jit import jit
 from homeo_rl.numerics.limits import LIMIT
 from homeo_rl.snn.kernels.abi import (
     ALIVE,
@@ -118,7 +118,7 @@ class Bcm(NamedTuple):
     reference_rate: Floats
 
 
-@compiled
+@jit
 def _gather(current: Floats, weight: Floats, delta: Floats, events: Ints, count: int) -> None:
     """Add the weight rows of the neurons that fired, in order; four at a time, for the sake of the cache."""
     size = current.shape[0]
@@ -148,7 +148,7 @@ def _gather(current: Floats, weight: Floats, delta: Floats, events: Ints, count:
         k += 1
 
 
-@compiled
+@jit
 def _add_graded(current: Floats, weight: Floats, delta: Floats, values: Floats) -> None:
     """Add weight rows times graded inputs."""
     size = current.shape[0]
@@ -164,7 +164,7 @@ def _add_graded(current: Floats, weight: Floats, delta: Floats, values: Floats) 
                 current[n] += row[n] * value
 
 
-@compiled
+@jit
 def _encode(
     kind: int, span: float, population: Population, z: Floats, noise: Floats, steps: int, scratch: Floats,
     events: Events, rate: Floats,
@@ -209,7 +209,7 @@ def _encode(
         rate[n] /= z.dtype.type(steps)
 
 
-@compiled
+@jit
 def _lower_mean(values: Floats) -> Any:
     low, high, total = values[0], values[0], values.dtype.type(0.0)
     for value in values:
@@ -217,7 +217,7 @@ def _lower_mean(values: Floats) -> Any:
     return values.dtype.type(total / values.dtype.type(values.shape[0]) - values.dtype.type(0.2) * (high - low))
 
 
-@compiled
+@jit
 def _energy_thresholds(psi: float, energy: Floats, before: Floats, potential: Floats, threshold: Floats) -> None:
     """One spike step of `homeo_rl.homeostasis.dynamic_threshold`."""
     kind = potential.dtype.type
@@ -231,7 +231,7 @@ def _energy_thresholds(psi: float, energy: Floats, before: Floats, potential: Fl
         energy[n] = kind(0.01) * rise + level + math.log1p(math.exp(min(rise / psi, kind(60.0))))
 
 
-@compiled
+@jit
 def _layer(
     model: Model, steps: int, graded: bool, encoded: Floats, synapses: Synapses, cells: Cells, rate: Floats,
     scratch: Floats, events: Events, fired: Events,
@@ -308,7 +308,7 @@ def _layer(
         fired.counts[t] = count
 
 
-@compiled
+@jit
 def _bcm(rule: Bcm, pre: Floats, post: Floats, factor: Floats, delta: Floats) -> None:
     """One decision's update of `homeo_rl.homeostasis.dwam`; columns of silent inputs do not change."""
     m, q, normal = rule.mean, rule.square, rule.reference_rate
@@ -335,7 +335,7 @@ def _bcm(rule: Bcm, pre: Floats, post: Floats, factor: Floats, delta: Floats) ->
             row[n] = min(max(row[n] + factor[n] * x, -bound), bound)
 
 
-@compiled
+@jit
 def decide(first: int, last: int, pack: Ints, counts: Ints, x: Floats, noise: Floats, out: Floats) -> bool:
     """Decide for the rows from ``first`` to before ``last``.
 
@@ -398,7 +398,7 @@ def decide(first: int, last: int, pack: Ints, counts: Ints, x: Floats, noise: Fl
     return True
 
 
-@compiled
+@jit
 def _run_layer(network: Network, workspace: Workspace, r: int, i: int, encoded: Floats, rate: Floats) -> Cells:
     """Run layer ``i`` for row ``r`` of the batch; return its neurons' state."""
     end, widest = network.widths.shape[0] - 1, workspace.events.shape[2]
@@ -444,7 +444,7 @@ def _run_layer(network: Network, workspace: Workspace, r: int, i: int, encoded: 
     return cells
 
 
-@compiled
+@jit
 def _adapt(network: Network, r: int, i: int, pre: Floats, post: Floats, scratch: Floats) -> None:
     """Let the BCM rule change the weights of layer ``i`` in row ``r`` of the batch."""
     size, numbers = post.shape[0], network.numbers[i]
@@ -458,7 +458,7 @@ def _adapt(network: Network, r: int, i: int, pre: Floats, post: Floats, scratch:
     _bcm(rule, pre, post, scratch[:size], part_at(network, i, DELTA, r, pre.shape[0] * size, scratch))
 
 
-@compiled
+@jit
 def _read(
     network: Network, transform: Transform, weights: Floats, biases: Floats, counts: Floats, cells: Cells, y: Floats
 ) -> None:

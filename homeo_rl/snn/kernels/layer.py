@@ -15,7 +15,7 @@ from torch import Tensor
 
 from homeo_rl.errors import InputError
 from homeo_rl.homeostasis.protocol import EnergyRule
-from homeo_rl.numerics.arrays import instance_of, shown
+from homeo_rl.numerics.arrays import describe_value, instance_of
 from homeo_rl.snn import neurons
 from homeo_rl.snn.kernels import scans, serving
 from homeo_rl.snn.neurons import Membrane
@@ -101,7 +101,7 @@ class _Scan(torch.autograd.Function):
         ctx.on_cpu = serving(x) == "numba"
         if ctx.on_cpu:
             model = model_of(neuron, fires, x.numpy().dtype)
-            scans.scan(model, level.numpy(), x.numpy(), spikes.numpy(), _arrays(after), _unused(x))
+            scans.scan(model, level.numpy(), x.numpy(), spikes.numpy(), _arrays(after), _empty(x))
         else:
             from homeo_rl.snn.kernels import triton_scans
 
@@ -135,7 +135,7 @@ class _Scan(torch.autograd.Function):
             scans.scan_backward(
                 model_of(neuron, ctx.fires, grad.numpy().dtype), surrogate, threshold.numpy(), derivative.numpy(),
                 scans.Pass(potentials.numpy(), spikes.numpy(), _arrays(first)), coming.numpy(), grad.numpy(),
-                scans.Gradients(_arrays(of_state), of_threshold.numpy(), _unused(grad)),
+                scans.Gradients(_arrays(of_state), of_threshold.numpy(), _empty(grad)),
             )  # fmt: skip
         else:
             from homeo_rl.snn.kernels import triton_scans
@@ -227,7 +227,7 @@ def _require(currents: Any, state: Any, threshold: Any) -> None:
         parts += [(f"{name} [B, N]", part, (batch, size)) for name, part in zip(Membrane._fields, state, strict=True)]
     for what, part, shape in parts:
         if not isinstance(part, Tensor) or part.shape != shape or part.dtype != currents.dtype:
-            got = f"{part.dtype} of shape {list(part.shape)}" if isinstance(part, Tensor) else shown(part)
+            got = f"{part.dtype} of shape {list(part.shape)}" if isinstance(part, Tensor) else describe_value(part)
             raise InputError(f"{what}: expected {currents.dtype} of shape {list(shape)}, as currents are, got {got}; "
                              "give one of the currents' type")  # fmt: skip
 
@@ -246,7 +246,7 @@ def _arrays(state: Membrane) -> scans.State:
     return scans.State(state.current.numpy(), state.potential.numpy(), state.spikes.numpy())
 
 
-def _unused(like: Tensor) -> np.ndarray:
+def _empty(like: Tensor) -> np.ndarray:
     return np.empty(0, dtype=like.numpy().dtype)
 
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from homeo_rl.numerics.jit import compiled
+from homeo_rl.numerics.jit import jit
 
 Floats = NDArray[Any]
 
@@ -80,7 +80,7 @@ class Gradients(NamedTuple):
     initial: Floats
 
 
-@compiled
+@jit
 def scan(model: Model, threshold: Floats, x: Floats, spikes: Floats, state: State, initial: Floats) -> None:
     """Run a layer over its input currents.
 
@@ -156,7 +156,7 @@ def scan(model: Model, threshold: Floats, x: Floats, spikes: Floats, state: Stat
                     v[n] = p[n] - s[n] * threshold[n]
 
 
-@compiled
+@jit
 def _write_derivative(surrogate: int, potential: Floats, threshold: Floats, values: Floats, out: Floats) -> None:
     """Write the derivative (`homeo_rl.snn.surrogates`) at ``potential`` - ``threshold`` [N] into ``out``."""
     one, zero = out.dtype.type(1.0), out.dtype.type(0.0)
@@ -177,7 +177,7 @@ def _write_derivative(surrogate: int, potential: Floats, threshold: Floats, valu
             out[n] = max(one - abs(potential[n] - threshold[n]), zero)
 
 
-@compiled
+@jit
 def _usual_backward(
     surrogate: int,
     constants: Floats,
@@ -219,7 +219,7 @@ def _usual_backward(
             grad_initial += back
 
 
-@compiled
+@jit
 def scan_backward(
     model: Model,
     surrogate: int,

@@ -34,12 +34,12 @@ class Input(NamedTuple):
     Attributes:
         activity: of the encoder [B, N_enc], with its gradient.
         train: spikes or currents [B, T, N_enc], without.
-        passed: derivative of the train with respect to the activity at each step [T].
+        step_gradients: derivative of the train with respect to the activity at each step [T].
     """
 
     activity: Tensor
     train: Tensor
-    passed: list[float]
+    step_gradients: list[float]
 
 
 class Layer(NamedTuple):
@@ -150,7 +150,7 @@ class _Stack(torch.autograd.Function):
         )
         levels = [_level(neuron, Layer(w, w, t)) for w, t in zip(weights, thresholds, strict=True)]
         of_activity = weights[0].new_empty((batch, weights[0].shape[1])) if ctx.needs_input_grad[1] else None
-        passed = np.array(plan.entering.passed, dtype=coming.numpy().dtype)
+        step_gradients = np.array(plan.entering.step_gradients, dtype=coming.numpy().dtype)
         surrogate = SURROGATES.get(neuron.surrogate, scans.GIVEN)
         kind = coming.numpy().dtype
         models = [model_of(neuron, plan.fires or i < layers - 1, kind) for i in range(layers)]
@@ -173,7 +173,7 @@ class _Stack(torch.autograd.Function):
                 summed = None
                 if i == 0 and (of_activity is not None or x.stride(1) == 0):
                     summed = p.new_empty((count, p.shape[2]))
-                    encoding.total(fall.numpy(), passed, summed.numpy())
+                    encoding.total(fall.numpy(), step_gradients, summed.numpy())
                 if x.dtype == torch.int8:
                     integer.multiply(x.flatten(0, 1).T, integer.split(rows), of_weights[i])
                 elif summed is not None and x.stride(1) == 0:
@@ -196,8 +196,8 @@ def _twice(
     wanted = [None if part is None else part.view_as(part) for part in (activity, *flat)]
     smooth, layers = wanted[0], _layers(wanted[1:])
     assert smooth is not None
-    passed = smooth.new_tensor(plan.entering.passed)
-    out = train.to(smooth.dtype) + (smooth - smooth.detach()).unsqueeze(1) * passed.unsqueeze(-1)
+    step_gradients = smooth.new_tensor(plan.entering.step_gradients)
+    out = train.to(smooth.dtype) + (smooth - smooth.detach()).unsqueeze(1) * step_gradients.unsqueeze(-1)
     for index, layer in enumerate(layers):
         received = torch.nn.functional.linear(out, layer.weight, layer.bias)
         level = layer.threshold
@@ -221,7 +221,7 @@ def _require(entering: Input, layers: Sequence[Layer]) -> None:
     events = (dtype, torch.int8) if dtype == torch.float32 else (dtype,)
     shapes = train.dim() == 3 and train.shape[1] >= 1 and entering.activity.shape == (train.shape[0], train.shape[2])
     types = train.dtype in events and entering.activity.dtype == dtype and dtype in (torch.float32, torch.float64)
-    if not shapes or not types or len(entering.passed) != train.shape[1]:
+    if not shapes or not types or len(entering.step_gradients) != train.shape[1]:
         raise InputError(
             f"input: expected a train [B, T, N], an activity [B, N] and T derivatives in {dtype}, as the weights are, "
             f"got {list(train.shape)} of {train.dtype}, {list(entering.activity.shape)} of {entering.activity.dtype} "
