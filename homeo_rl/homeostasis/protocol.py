@@ -119,7 +119,7 @@ class Homeostasis:
     """
 
     name: ClassVar[str] = ""
-    described_as: ClassVar[str] = ""  # the class's name in stored results, where it has changed since
+    described_as: ClassVar[str]  # the class's name in stored results, where it has changed since
     adapts_threshold: ClassVar[bool] = False
 
     scope: Scope = "episode"
@@ -131,11 +131,12 @@ class Homeostasis:
 
     def describe(self) -> str:
         """Return the text by which stored results and digests know this mechanism; it outlives renamed classes."""
-        if not self.described_as:
+        name = vars(type(self)).get("described_as")  # a class that inherits from a renamed one has its own name
+        if name is None:
             return repr(self)
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
         texts = (f"{n}={v.describe() if isinstance(v, Homeostasis) else repr(v)}" for n, v in values)
-        return f"{self.described_as}({', '.join(texts)})"
+        return f"{name}({', '.join(texts)})"
 
     @property
     def compiled(self) -> tuple[str, ...]:

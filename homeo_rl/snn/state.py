@@ -91,7 +91,7 @@ class NetworkState:
         if self.spent:
             self.require_unspent()
         after = object.__new__(NetworkState)  # a tenth of the time of `dataclasses.replace`
-        after.__dict__.update(self.__dict__)
+        after.__dict__ = self.__dict__.copy()
         self.spent = True
         return after
 

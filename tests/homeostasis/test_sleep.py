@@ -24,7 +24,7 @@ from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.calibrate import OBSERVATIONS, Calibration, calibration_of, session_of
 from homeo_rl.evaluation.evaluate import evaluate
 from homeo_rl.evaluation.plan import Plan
-from homeo_rl.homeostasis import DWAM, Memory, SleepHomeostat, make
+from homeo_rl.homeostasis import Memory, PaperDWAM, SleepHomeostat, make
 from homeo_rl.homeostasis.sleep import LayerRepair, _largest
 from homeo_rl.report.figures import DISTANCE
 from homeo_rl.run import Run, copy_pretrained
@@ -374,7 +374,7 @@ def test_after_a_sleep_it_rests(make_run: Callable[..., Run]) -> None:
 
 def test_what_adapted_to_the_damage_starts_again_after_sleep(make_run: Callable[..., Run]) -> None:
     run = make_run()
-    sleeping, controller, _ = session(SleepHomeostat(every=3, awake=DWAM(eta=1e-2)), run=run)
+    sleeping, controller, _ = session(SleepHomeostat(every=3, awake=PaperDWAM(eta=1e-2)), run=run)
     assert isinstance(controller.network, SpikingNetwork)
     x = np.random.default_rng(0).normal(size=(1, controller.spec.network.inputs))
     sleeping.act(x)

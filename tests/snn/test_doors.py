@@ -31,7 +31,7 @@ from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.envs.navigation.vector import NavigationVectorEnv
 from homeo_rl.errors import HomeoError, InputError, NonFiniteInput
 from homeo_rl.evaluation.calibrate import Calibration
-from homeo_rl.homeostasis import DWAM, make
+from homeo_rl.homeostasis import PaperDWAM, make
 from homeo_rl.snn import LayerWeights, SpikingNetwork, forward_stepwise, kernels
 from homeo_rl.snn.kernels import encoding, integer, layer, scans, stack
 from homeo_rl.snn.kernels.compiled_network import compile_network
@@ -162,13 +162,13 @@ def test_the_life_of_a_session() -> None:
     for other in ("runs/pole", None, controller.network):
         refused(lambda: Session(other, 1), "controller")
     refused(lambda: Session(controller, 1, plugin="dwam"), "plugin")  # type: ignore[arg-type]
-    refused(lambda: Session(controller, 1, plugin=DWAM), "plugin")  # type: ignore[arg-type]
-    refused(lambda: Session(controller, 1, plugin=DWAM()), "references")
+    refused(lambda: Session(controller, 1, plugin=PaperDWAM), "plugin")  # type: ignore[arg-type]
+    refused(lambda: Session(controller, 1, plugin=PaperDWAM()), "references")
     refused(lambda: Session(controller, 1, plugin=make("dwam")), "memory")
     net = controller.network
     assert isinstance(net, SpikingNetwork)
     strange = fresh(network(torch.float32, inputs=4, hidden=(9, 8)), make("dwam-paper"), 1).references
-    refused(lambda: Session(controller, 1, plugin=DWAM(), references=strange), "layer 1", "(7,)")
+    refused(lambda: Session(controller, 1, plugin=PaperDWAM(), references=strange), "layer 1", "(7,)")
 
 
 def test_weights_of_a_slot() -> None:
@@ -611,8 +611,8 @@ def test_the_front_door_says_what_it_takes(tmp_path: Path) -> None:
         lambda: homeo_rl.Condition(name=3),  # type: ignore[arg-type]
         lambda: homeo_rl.Condition(name="a", severity="x"),  # type: ignore[arg-type]
         lambda: homeo_rl.Suite(name="a", version="x", description="", conditions=()),  # type: ignore[arg-type]
-        lambda: DWAM(eta="x"),  # type: ignore[arg-type]
-        lambda: DWAM(c0="x"),  # type: ignore[arg-type]
+        lambda: PaperDWAM(eta="x"),  # type: ignore[arg-type]
+        lambda: PaperDWAM(c0="x"),  # type: ignore[arg-type]
         lambda: homeo_rl.BDETT(psi="x"),  # type: ignore[arg-type]
         lambda: homeo_rl.LinearHomeostat(tau=None),  # type: ignore[arg-type]
         lambda: homeo_rl.SleepHomeostat(every="x"),  # type: ignore[arg-type]
@@ -621,7 +621,7 @@ def test_the_front_door_says_what_it_takes(tmp_path: Path) -> None:
         refused(make_one)
     assert training.out is None
     assert homeo_rl.TrainingPlan(algo="ppo", env="C", out=nowhere, log_folder="runs").out == Path(nowhere)
-    refused(lambda: homeo_rl.session_of(controller, 1, plugin=DWAM()), "calibration")
+    refused(lambda: homeo_rl.session_of(controller, 1, plugin=PaperDWAM()), "calibration")
     with pytest.raises(homeo_rl.HomeoError, match="run folder"):
         load_controller(nowhere)
     with pytest.raises(homeo_rl.HomeoError, match="run folder"):

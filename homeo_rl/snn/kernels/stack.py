@@ -225,7 +225,7 @@ def _require(entering: Input, layers: Sequence[Layer]) -> None:
         raise InputError(
             f"input: expected a train [B, T, N], an activity [B, N] and T derivatives in {dtype}, as the weights are, "
             f"got {list(train.shape)} of {train.dtype}, {list(entering.activity.shape)} of {entering.activity.dtype} "
-            f"and {len(entering.passed)}; SpikingNetwork makes one"
+            f"and {len(entering.step_gradients)}; SpikingNetwork makes one"
         )
     width = train.shape[2]
     for index, layer in enumerate(layers):
