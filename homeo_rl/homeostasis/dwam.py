@@ -8,6 +8,7 @@ reference activity c0 are not public; theta_M = E[c^2] / c0 follows Bienenstock,
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
 
 @dataclass(frozen=True, kw_only=True)
 class PaperDWAM(Homeostasis):
-    """Online BCM weight adaptation at explicit rates, as in the paper; once a decision, for every spiking layer::
+    """Online BCM weight adaptation; once a decision, for every spiking layer::
 
         m += (c - m) / tau          q += (c^2 - q) / tau
         g = clip(zeta sqrt(q - m^2) / max(m, 1e-3), 0, 1)        (1 when zeta is None: plain BCM)
@@ -149,3 +150,14 @@ class PaperDWAM(Homeostasis):
         if self.c0 is not None:
             return layer.rate.new_full(layer.rate.shape, self.c0)
         return layer.rate.clamp_min(self.floor)
+
+
+def __getattr__(name: str) -> type[PaperDWAM]:
+    if name != "DWAM":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        "homeo_rl.homeostasis.dwam.DWAM is now PaperDWAM; the old name goes with version 0.3",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return PaperDWAM

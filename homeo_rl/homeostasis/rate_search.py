@@ -70,10 +70,10 @@ class Rehearsing(Homeostasis):
 
 @dataclass(frozen=True, kw_only=True)
 class DWAM(Rehearsing, PaperDWAM):
-    """DWAM whose learning rate is found by rehearsal; it needs no numbers: ``DWAM()`` is the arm ``dwam``.
+    """DWAM whose learning rate is found by rehearsal; it needs no numbers.
 
-    In version 0.1 this name was the rule at explicit rates: a call with nothing but fields of `PaperDWAM` still makes
-    one, with a warning. `homeo_rl.homeostasis.make_homeostasis` gives this class other fields (``dwam:trust=0.3``).
+    ``DWAM()`` is the arm ``dwam``. In version 0.1 this name was the rule at explicit rates: a call with nothing but
+    fields of `PaperDWAM` still makes one, with a warning; ``make_homeostasis("dwam:trust=0.3")`` makes this class.
     """
 
     name: ClassVar[str] = "dwam"

@@ -62,3 +62,6 @@ def test_dwam_with_explicit_rates_is_the_rule_of_the_paper() -> None:
     with pytest.warns(DeprecationWarning, match="PaperDWAM"):
         plugin = homeo_rl.DWAM(eta=2e-3, zeta=None)
     assert plugin == PaperDWAM(eta=2e-3, zeta=None)
+    with pytest.warns(DeprecationWarning, match="PaperDWAM"):
+        from homeo_rl.homeostasis.dwam import DWAM as Older
+    assert Older is PaperDWAM
