@@ -29,7 +29,7 @@ _SQUASHES = {"tanh": decision_kernel.TANH, "identity": decision_kernel.IDENTITY,
 
 PolicyNetwork = SpikingNetwork | MLPNetwork
 
-MAX_UNCHECKED_WEIGHTS = 10_000_000
+_UNCHECKED_WEIGHTS = 10_000_000
 """Weights that are built without asking whether they are there: they take no time."""
 
 
@@ -188,7 +188,7 @@ class Controller(nn.Module):
         network = self.network
         if isinstance(network, SpikingNetwork):
             return self.act_on(network.check(observations, state, noise), state, adapt=adapt, generator=generator)
-        x, array = rows_of(observations, self.spec.network.inputs, network)
+        x, array = rows_of(observations, self.spec.network.inputs, network, finite=False)
         return self.act_on(Rows(x, array, None), state)
 
     def act_on(
@@ -343,7 +343,7 @@ def controller_from(spec: ControllerSpec, tensors: dict[str, np.ndarray], *, whe
     if spec.reflex is not None:
         needed += spec.reflex.network.neurons * len(spec.reflex.network.taps)
     held = sum(array.size for array in tensors.values())
-    if needed > max(held, MAX_UNCHECKED_WEIGHTS):
+    if needed > max(held, _UNCHECKED_WEIGHTS):
         raise StorageFault(
             f"{where}: expected tensors of {needed:,} weights or more, as it says of itself, got {held:,}"
         )

@@ -176,7 +176,7 @@ class Homeostasis:
         raise TypeError(f"{self.name} does not adapt thresholds")
 
     def step(self, state: State, layer: LayerReference, rates: DecisionRates) -> State:
-        """Advance the state by the rates of one decision."""
+        """Advance the state, which may be written into, by the rates of one decision; only what is returned goes on."""
         return state
 
     def sliding_threshold(self, state: State, layer: LayerReference) -> Tensor | None:
