@@ -15,20 +15,22 @@ from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.agents.reflex import Reflex
 from homeo_rl.errors import InputError, StorageFault, UsageError
-from homeo_rl.numerics.arrays import instance_of, whole_number
+from homeo_rl.numerics.arrays import instance_of, require_finite, whole_number
 from homeo_rl.numerics.limits import LIMIT
 from homeo_rl.run import Run
-from homeo_rl.snn.inputs import FLOATS, rows_of
+from homeo_rl.snn.inputs import rows_of
 from homeo_rl.snn.kernels import decision_kernel
-from homeo_rl.snn.kernels.compiled_network import Frame
-from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.kernels.compiled_network import OBSERVATIONS, IOTransform
+from homeo_rl.snn.network import Rows, SpikingNetwork
 from homeo_rl.snn.state import NetworkState
 from homeo_rl.spec import EPSILON, ControllerSpec, NetworkSpec, dump, parse
+
+_SQUASHES = {"tanh": decision_kernel.TANH, "identity": decision_kernel.IDENTITY, "none": decision_kernel.CLIP}
 
 PolicyNetwork = SpikingNetwork | MLPNetwork
 
 _UNCHECKED_WEIGHTS = 10_000_000
-"""Weights of a network that is built without comparing their number first: that takes no time."""
+"""Weights that are built without asking whether they are there: they take no time."""
 
 
 class Normaliser(nn.Module):
@@ -142,9 +144,9 @@ class Bins(nn.Module):
     def probabilities(self, unit: Tensor) -> Tensor:
         """Return classes [B, A, K] of which the mean value is ``unit`` [B, A]: the two nearest share it."""
         values = self.values.to(unit)
-        clipped = unit.clamp(-1.0, 1.0).contiguous()
-        above = torch.bucketize(clipped, values).clamp(1, len(values) - 1)
-        share = (clipped - values[above - 1]) / (values[above] - values[above - 1])
+        held = unit.clamp(-1.0, 1.0).contiguous()
+        above = torch.bucketize(held, values).clamp(1, len(values) - 1)
+        share = (held - values[above - 1]) / (values[above] - values[above - 1])
         classes = torch.zeros((*unit.shape, len(values)), dtype=unit.dtype)
         classes.scatter_(-1, above.unsqueeze(-1), share.unsqueeze(-1))
         return classes.scatter_(-1, (above - 1).unsqueeze(-1), (1.0 - share).unsqueeze(-1))
@@ -162,7 +164,7 @@ class Controller(nn.Module):
         self.squasher = Squasher(spec)
         self.bins = Bins(spec) if spec.bins else None
         self.reflex = Reflex(spec.reflex, spec.low, inputs=spec.network.inputs) if spec.reflex is not None else None
-        self._framed: tuple[Any, Frame] | None = None
+        self._transform: tuple[Any, IOTransform] | None = None
 
     def forward(
         self,
@@ -183,35 +185,42 @@ class Controller(nn.Module):
             InputError: shapes or types that do not fit, or a state that was already advanced.
             NonFiniteInput: an observation is not finite.
         """
-        beside = None if state is None else state.reflex
-        action, state = self._decide(observations, state, adapt=adapt, generator=generator, noise=noise)
-        if self.reflex is not None:
-            beside = self.reflex.initial_state(len(observations)) if beside is None else beside
-            action, state.reflex = self.reflex(observations, action, beside)
-        return action, state
-
-    def _decide(
-        self,
-        observations: Tensor,
-        state: NetworkState | None,
-        *,
-        adapt: bool,
-        generator: Generator | None,
-        noise: Tensor | None,
-    ) -> tuple[Tensor, NetworkState]:
-        """Return the policy's actions before its reflex."""
         network = self.network
-        if not isinstance(observations, Tensor) or observations.dtype not in FLOATS:
-            observations, _ = rows_of(observations, self.spec.network.inputs, network)
         if isinstance(network, SpikingNetwork):
-            frame = self._frame(observations)
-            compiled = network.decide(observations, state, adapt=adapt, generator=generator, noise=noise, frame=frame)
-            if compiled is not None:
-                y, state = compiled
-                return (self.act(y) if self._framed_raw else y), state
-        x, _ = rows_of(observations, self.spec.network.inputs, network)
-        y, state = network(self.normaliser(x), state, adapt=adapt, generator=generator, noise=noise)
-        return self.act(y), state
+            return self.act_on(network.check(observations, state, noise), state, adapt=adapt, generator=generator)
+        x, array = rows_of(observations, self.spec.network.inputs, network, finite=False)
+        return self.act_on(Rows(x, array, None), state)
+
+    def act_on(
+        self, rows: Rows, state: NetworkState | None, *, adapt: bool = False, generator: Generator | None = None
+    ) -> tuple[Tensor, NetworkState]:
+        """Do what `forward` does for observations of which shapes and types were checked.
+
+        Raises:
+            InputError: a state that was already advanced.
+            NonFiniteInput: an observation is not finite; nothing has changed.
+        """
+        network, result = self.network, None
+        beside = None if state is None else state.reflex
+        if isinstance(network, SpikingNetwork) and rows.array is not None:
+            transform = self._io_transform(rows.array.dtype)
+            result = network.decide(rows.array, state, adapt, generator, rows.noise, transform)
+        if result is not None:
+            y, state = result
+            action = self.act(y) if self._raw_outputs else y
+        else:
+            if rows.array is not None:
+                require_finite(rows.array, OBSERVATIONS)  # before the normaliser clips them
+            x = self.normaliser(rows.x)
+            if isinstance(network, SpikingNetwork):
+                y, state = network.run_layers(Rows(x, None, rows.noise), state, adapt, generator)
+            else:
+                y, state = network(x, state)
+            action = self.act(y)
+        if self.reflex is not None:
+            beside = self.reflex.initial_state(len(rows.x)) if beside is None else beside
+            action, state.reflex = self.reflex(rows.x, action, beside)
+        return action, state
 
     @property
     def observation_std(self) -> np.ndarray | None:
@@ -219,7 +228,7 @@ class Controller(nn.Module):
         return torch.sqrt(self.normaliser.running_var).numpy() if self.normaliser.active else None
 
     @property
-    def _framed_raw(self) -> bool:
+    def _raw_outputs(self) -> bool:
         """Whether a compiled decision leaves outputs as they are: an action is then a choice among them."""
         return self.spec.discrete or self.bins is not None
 
@@ -261,34 +270,31 @@ class Controller(nn.Module):
         cut.load_state_dict(self.state_dict())
         return cut.eval().requires_grad_(False)
 
-    def _frame(self, like: Tensor) -> Frame:
+    def _io_transform(self, dtype: np.dtype[Any]) -> IOTransform:
         """Return normaliser and squashing for a compiled decision, remembered until the statistics move."""
         normaliser = self.normaliser
         mean, variance = normaliser.running_mean, normaliser.running_var
-        if mean.is_inference():  # loaded inside inference mode: its version does not change when it moves
-            return self._make_frame(like.dtype)
-        now = (like.dtype, mean._version, variance._version, mean.data_ptr(), variance.data_ptr())
-        if self._framed is None or self._framed[0] != now:
-            self._framed = (now, self._make_frame(like.dtype))
-        return self._framed[1]
+        if mean.is_inference():  # loaded inside inference mode: nothing tells when it moves
+            return self._make_io_transform(dtype)
+        now = (dtype, mean._version, variance._version, mean.data_ptr(), variance.data_ptr())
+        if self._transform is None or self._transform[0] != now:
+            self._transform = (now, self._make_io_transform(dtype))
+        return self._transform[1]
 
-    def _make_frame(self, dtype: torch.dtype) -> Frame:
-        normaliser = self.normaliser
+    def _make_io_transform(self, kind: np.dtype[Any]) -> IOTransform:
+        normaliser, dtype = self.normaliser, torch.float32 if kind == np.float32 else torch.float64
         shift, scale = torch.zeros(0, dtype=dtype), torch.zeros(0, dtype=dtype)
         if normaliser.active:
             shift = normaliser.running_mean.to(dtype)
             deviation = torch.sqrt(normaliser.running_var.to(dtype) + normaliser.epsilon)
             scale = torch.cat([deviation, torch.tensor([normaliser.clip], dtype=dtype)])
-        low, high = self.squasher.low.to(dtype), self.squasher.high.to(dtype)
-        kind, bounds = decision_kernel.RAW, torch.zeros((2, 0), dtype=dtype)
-        if not self._framed_raw:
-            kind = {"tanh": decision_kernel.TANH, "identity": decision_kernel.IDENTITY, "none": decision_kernel.CLIP}[
-                self.spec.squash
-            ]
-            bounds = torch.stack(
-                [low, high] if kind == decision_kernel.CLIP else [0.5 * (high + low), 0.5 * (high - low)]
-            )
-        return Frame(shift.numpy(), scale.numpy(), kind, bounds.numpy())
+        squash, bounds = decision_kernel.RAW, torch.zeros((2, 0), dtype=dtype)
+        if not self._raw_outputs:
+            squash = _SQUASHES[self.spec.squash]
+            low, high = self.squasher.low.to(dtype), self.squasher.high.to(dtype)
+            clips = squash == decision_kernel.CLIP
+            bounds = torch.stack([low, high] if clips else [0.5 * (high + low), 0.5 * (high - low)])
+        return IOTransform(shift.numpy(), scale.numpy(), squash, bounds.numpy())
 
 
 def build_network(spec: NetworkSpec) -> PolicyNetwork:

@@ -15,7 +15,7 @@ from homeo_rl.snn.inputs import like_weights, require_batch, require_ended, requ
 from homeo_rl.snn.layers import currents
 from homeo_rl.snn.operation_counts import Operations
 from homeo_rl.snn.qcfs import QCFS, fit_thetas
-from homeo_rl.snn.state import LayerWeights, NetworkState, Weights, trained
+from homeo_rl.snn.state import LayerWeights, NetworkState, Weights, weights_in
 from homeo_rl.spec import NetworkSpec
 
 
@@ -33,7 +33,7 @@ class MLPNetwork(nn.Module):
 
     def parameters_of_layers(self) -> Weights:
         """Return the trained weights, without gradients."""
-        return trained(self.layers)
+        return weights_in(self.layers)
 
     def initial_state(
         self,

@@ -124,12 +124,13 @@ class OnlineAdaptation:
             drifts.append(0.0 if delta is None else float(delta.flatten(1).norm(dim=1).mean() / layer.weight.norm()))
         return drifts
 
-    def thetas(self) -> list[float]:
+    def sliding_thresholds(self) -> list[float]:
         """Mean sliding threshold, one a layer; empty where there is none."""
         if self.state is None:
             return []
         pairs = zip(self.state.adaptation, self.state.references, strict=True)
-        return [float(t.mean()) for t in (self.plugin.theta(a, layer) for a, layer in pairs) if t is not None]
+        thresholds = (self.plugin.sliding_threshold(adaptation, layer) for adaptation, layer in pairs)
+        return [float(threshold.mean()) for threshold in thresholds if threshold is not None]
 
     def rate_errors(self) -> list[float]:
         """Mean of abs(rate - set point) in the last decision, one a layer."""

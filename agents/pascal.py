@@ -12,9 +12,11 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Modulation, Tick
-from homeo_rl.snn.layers import modulated_currents
-from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.homeostasis.protocol import DecisionRates, Homeostasis, LayerReference, Modulation
+from homeo_rl.numerics.arrays import require_finite
+from homeo_rl.snn.kernels.compiled_network import OBSERVATIONS
+from homeo_rl.snn.layers import modulate_currents
+from homeo_rl.snn.network import Rows, SpikingNetwork
 from homeo_rl.snn.operation_counts import Operations, operations
 from homeo_rl.snn.qcfs import ladder_level, level_of
 from homeo_rl.snn.spike_accumulation import INPUT_GRID, burst, fire, integrate_and_fire, on_grid
@@ -62,25 +64,18 @@ class PascalNetwork(SpikingNetwork):
             raise ValueError(f"plug-in {plugin.name}: the neurons of a converted network count by their thresholds")
         return super().initial_state(batch, plugin=plugin, references=references, weights=weights)
 
-    def decide(self, *args: object, **kwargs: object) -> None:
-        """There is no compiled decision of these neurons yet."""
-
-    def forward(
-        self,
-        x: Tensor,
-        state: NetworkState | None = None,
-        *,
-        adapt: bool = False,
-        generator: Generator | None = None,
-        noise: Tensor | None = None,
+    def run_layers(
+        self, rows: Rows, state: NetworkState | None, adapt: bool = False, generator: Generator | None = None
     ) -> tuple[Tensor, NetworkState]:
-        """Make one decision for ``x`` [B, inputs]; rates are spikes over levels (over steps in the form "rate").
+        """Make one decision; rates are spikes over levels (over steps in the form "rate").
 
         Raises:
-            InputError: shapes or types that do not fit, or a state that was already advanced.
+            InputError: a state that was already advanced.
             NonFiniteInput: an observation is not finite.
         """
-        x, _, _ = self._checked(x, state, None)
+        if rows.array is not None:
+            require_finite(rows.array, OBSERVATIONS)
+        x = rows.x
         state = self._ready(x, state, adapt)
         spec = self.spec
         value = x.to(self.weights_of(0, state).weight.dtype)
@@ -111,8 +106,8 @@ class PascalNetwork(SpikingNetwork):
         if adapt and state.plugin is not None:
             for index in range(len(spec.hidden)):
                 layer = state.references[index]
-                tick = Tick(rates[index], rates[index + 1])
-                state.adaptation[index] = state.plugin.step(state.adaptation[index], layer, tick)
+                decision_rates = DecisionRates(rates[index], rates[index + 1])
+                state.adaptation[index] = state.plugin.step(state.adaptation[index], layer, decision_rates)
         state.measured = tuple(rates)
         return y.to(x.dtype), state
 
@@ -133,10 +128,10 @@ class PascalNetwork(SpikingNetwork):
         weights = self.weights_of(index, state)
         change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
         if self.spec.form in ("counts", "rate"):
-            return modulated_currents(spikes, weights, change)
+            return modulate_currents(spikes, weights, change)
         bias = weights.bias if change.bias is None else weights.bias + change.bias
         unbiased = weights._replace(bias=torch.zeros_like(weights.bias))
-        out = modulated_currents(spikes, unbiased, change._replace(bias=None))
+        out = modulate_currents(spikes, unbiased, change._replace(bias=None))
         if self.spec.form == "stepwise":
             return out + (bias / spikes.shape[1]).unsqueeze(-2)
         out = out.clone()

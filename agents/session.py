@@ -22,11 +22,11 @@ from homeo_rl.homeostasis.protocol import SCOPES, Homeostasis, LayerReference
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
 from homeo_rl.numerics.arrays import floats_of, index_of, instance_of, whole_number
 from homeo_rl.snn.inputs import require_weights
-from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.network import Rows, SpikingNetwork
 from homeo_rl.snn.state import LayerWeights, Weights, map_weights
 
-LOOK_EVERY = 20
-"""Decisions of an episode between two looks at everything that its adaptation added to the weights."""
+DECISIONS_BETWEEN_CHECKS = 20
+"""Decisions of an episode between two checks of all that its adaptation added to the weights."""
 
 
 class Session:
@@ -169,11 +169,11 @@ class Session:
             self.state.weights = tuple(map_weights(layer, Tensor.clone) for layer in _expand(self.trained, self.slots))
         assert self.state.weights is not None
         layers = []
-        for layer, new in zip(self.state.weights, weights, strict=True):
-            layer.weight[slot] = new.weight
-            layer.bias[slot] = new.bias
-            layers.append(layer._replace(alive=self._flag(layer.alive, new.alive, new, slot, 1.0),
-                                        stuck=self._flag(layer.stuck, new.stuck, new, slot, 0.0)))  # fmt: skip
+        for current, new in zip(self.state.weights, weights, strict=True):
+            current.weight[slot] = new.weight
+            current.bias[slot] = new.bias
+            layers.append(current._replace(alive=self._flag(current.alive, new.alive, new, slot, 1.0),
+                                        stuck=self._flag(current.stuck, new.stuck, new, slot, 0.0)))  # fmt: skip
         # Another tuple is another table of addresses for the compiled decision.
         if any(
             a is not b
@@ -183,14 +183,14 @@ class Session:
             self.state.weights = tuple(layers)
 
     def _flag(
-        self, flags: Tensor | None, new: Tensor | None, shape_of: LayerWeights, slot: int, neutral: float
+        self, current: Tensor | None, new: Tensor | None, layer: LayerWeights, slot: int, neutral: float
     ) -> Tensor | None:
-        if flags is None and new is None:
+        if current is None and new is None:
             return None
-        if flags is None:
-            flags = torch.full((self.slots, shape_of.bias.shape[0]), neutral)
-        flags[slot] = neutral if new is None else new
-        return flags
+        if current is None:
+            current = torch.full((self.slots, layer.bias.shape[0]), neutral)
+        current[slot] = neutral if new is None else new
+        return current
 
     @torch.inference_mode()
     def act(self, observations: np.ndarray) -> np.ndarray:
@@ -204,16 +204,15 @@ class Session:
         """
         if self._waiting or not self._noise:
             raise self._unready()
-        x = torch.from_numpy(
-            floats_of(
-                observations, (self.state.batch, self._inputs), what="observations [slots, D]",
-                advice="give one row a slot, of the entries that the policy was made for",
-                finite=self._sleeper is not None,
-            )
+        x = floats_of(
+            observations, (self.state.batch, self._inputs), what="observations [slots, D]",
+            advice="give one row a slot, of the entries that the policy was made for",
+            finite=self._sleeper is not None or self._drawn is not None,  # before a slot sleeps or draws
         )  # fmt: skip
         if self._sleeper is not None:
             self._sleep(self._sleeper)
-        action, self.state = self.controller(x, self.state, adapt=True, noise=self._draw() if self._drawn else None)
+        rows = Rows(torch.from_numpy(x), x, self._draw() if self._drawn else None)
+        action, self.state = self.controller.act_on(rows, self.state, adapt=True)
         if self.state.plugin is not None:
             self._guard()
         result: np.ndarray = action.numpy()
@@ -221,30 +220,30 @@ class Session:
 
     def _sleep(self, sleeper: Sleeper) -> None:
         for slot in range(self.slots):
-            result = sleeper.maybe_sleep(slot)
-            if result is None:
+            sleep_result = sleeper.maybe_sleep(slot)
+            if sleep_result is None:
                 continue
-            self._set_slot_weights(slot, result.weights)
-            if self.state.plugin is not None:  # what adapted to the damage would correct it a second time
+            self._set_slot_weights(slot, sleep_result.weights)
+            if self.state.plugin is not None:  # what adapted to the damage would repair it a second time
                 ended = torch.zeros(self.slots, dtype=torch.bool)
                 ended[slot] = True
                 self.state = self.network.forget(self.state, ended, self.state.plugin.scope)
-            if result.adaptation is not None:
-                for layer, learned in zip(self.state.adaptation, result.adaptation, strict=True):
-                    for name, value in layer.items():
+            if sleep_result.adaptation is not None:
+                for current, learned in zip(self.state.adaptation, sleep_result.adaptation, strict=True):
+                    for name, value in current.items():
                         value[slot] = learned[name][0]
 
     def _guard(self) -> None:
         """Roll back adaptations that went wrong.
 
         Matrices are looked at after a slot's first decision, when an absurd parameter shows and before its change
-        acts, and then once in `LOOK_EVERY` of the slot's own decisions: its fate does not depend on other slots.
+        acts, and then once in `DECISIONS_BETWEEN_CHECKS` of the slot's own decisions, whatever other slots do.
         """
         state, plugin = self.state, self.state.plugin
         assert plugin is not None
         self._ages = [age + 1 for age in self._ages]
         wrong = not_finite(state.adaptation)
-        due = [slot for slot, age in enumerate(self._ages) if age % LOOK_EVERY == 1]
+        due = [slot for slot, age in enumerate(self._ages) if age % DECISIONS_BETWEEN_CHECKS == 1]
         if due:
             wrong = sorted({*wrong, *out_of_bounds(plugin, state.references, state.adaptation, due)})
         if wrong:
@@ -306,8 +305,8 @@ class Session:
     @torch.inference_mode()
     def operations(self) -> np.ndarray:
         """What the last decision cost, [slots, 3]: spikes, additions at synapses, products (all that an MLP has)."""
-        counts = torch.stack(tuple(self.network.operations(self.state.rates)), 1).numpy()
-        return np.broadcast_to(counts, (self.slots, 3))
+        results = torch.stack(tuple(self.network.operations(self.state.rates)), 1).numpy()
+        return np.broadcast_to(results, (self.slots, 3))
 
     @torch.inference_mode()
     def drift(self) -> np.ndarray:
@@ -319,7 +318,7 @@ class Session:
                 if delta is not None:
                     size = float(layer.weight.double().norm())
                     # Row by row, so that a slot's figure does not depend on its neighbours.
-                    result[:, index] = [float(change.double().norm()) / size for change in delta]
+                    result[:, index] = [float(row.double().norm()) / size for row in delta]
         if self._sleeper is not None:
             sizes = np.array([float(layer.weight.double().norm()) for layer in self.trained])
             result += np.array([self._sleeper.drift(slot) for slot in range(self.slots)]) / sizes
@@ -331,17 +330,19 @@ class Session:
         return None if self._sleeper is None else self._sleeper.sleeps
 
     @torch.inference_mode()
-    def thetas(self) -> np.ndarray | None:
+    def sliding_thresholds(self) -> np.ndarray | None:
         """Mean sliding threshold of each slot and layer, [slots, layers]; None without one."""
         plugin = self.state.plugin
         if plugin is None:
             return None
-        thetas = [
-            plugin.theta(adaptation, layer)
+        results = [
+            plugin.sliding_threshold(adaptation, layer)
             for adaptation, layer in zip(self.state.adaptation, self.state.references, strict=True)
         ]
-        values = [theta.mean(-1) for theta in thetas if theta is not None]
-        return torch.stack(values, 1).numpy() if len(values) == len(thetas) else None
+        values = [threshold.mean(-1) for threshold in results if threshold is not None]
+        return torch.stack(values, 1).numpy() if len(values) == len(results) else None
+
+    thetas = sliding_thresholds  # its name in version 0.1
 
     def _slot(self, slot: int, *, begun: bool = False) -> int:
         """Return a slot that there is, and where an episode began if it must have."""

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from homeo_rl import DWAM, NetworkSpec, SpikingNetwork
+from homeo_rl import NetworkSpec, PaperDWAM, SpikingNetwork
 from homeo_rl.homeostasis import LayerReference
 from homeo_rl.report.colours import colours
 from homeo_rl.seeding import generator
@@ -49,7 +49,7 @@ def course(path: Path) -> None:
     lost = rng.random(tuple(weights[0].weight.shape)) < 0.3
     broken = (weights[0]._replace(weight=weights[0].weight.masked_fill(torch.as_tensor(lost), 0.0)), *weights[1:])
     found = {}
-    for name, plugin in (("frozen", None), ("DWAM", DWAM(eta=2e-3, zeta=3.0, tau=30.0))):
+    for name, plugin in (("frozen", None), ("DWAM", PaperDWAM(eta=2e-3, zeta=3.0, tau=30.0))):
         inputs = generator(0, "figure", "inputs")
         state = network.initial_state(1, plugin=plugin, references=references if plugin else ())
         rows = []
@@ -62,7 +62,7 @@ def course(path: Path) -> None:
             theta = drift = np.nan
             if plugin is not None:
                 adaptation = state.adaptation[0]
-                theta = float(plugin.theta(adaptation, references[0]).mean())
+                theta = float(plugin.sliding_threshold(adaptation, references[0]).mean())
                 drift = float(adaptation["delta"].norm() / weights[0].weight.norm())
             rows.append((rate.mean(), theta, drift))
         found[name] = np.array(rows)

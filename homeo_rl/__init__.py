@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from homeo_rl.evaluation.calibrate import calibrate, calibration_of, make_session, session_of
     from homeo_rl.evaluation.evaluate import evaluate
     from homeo_rl.evaluation.plan import EvaluationPlan, Plan
-    from homeo_rl.homeostasis import BDETT, DWAM, Homeostasis, LinearHomeostat, SleepHomeostat
+    from homeo_rl.homeostasis import (
+        BDETT,
+        DWAM,
+        Homeostasis,
+        LinearHomeostat,
+        PaperDWAM,
+        SleepHomeostat,
+        make_homeostasis,
+    )
     from homeo_rl.run import Run
     from homeo_rl.snn.network import SpikingNetwork
     from homeo_rl.spec import ControllerSpec, NetworkSpec
@@ -47,6 +55,7 @@ _HOME = {
     "LinearHomeostat": "homeostasis",
     "NetworkDegradation": "degradations",
     "NetworkSpec": "spec",
+    "PaperDWAM": "homeostasis",
     "Plan": "evaluation.plan",
     "Run": "run",
     "Session": "agents.session",
@@ -63,6 +72,7 @@ _HOME = {
     "load_controller": "agents.controller",
     "load_suite": "degradations",
     "make_env": "envs",
+    "make_homeostasis": "homeostasis",
     "make_session": "evaluation.calibrate",
     "save_controller": "agents.controller",
     "session_of": "evaluation.calibrate",
@@ -83,6 +93,7 @@ __all__ = [
     "LinearHomeostat",
     "NetworkDegradation",
     "NetworkSpec",
+    "PaperDWAM",
     "Plan",
     "Run",
     "Session",
@@ -99,6 +110,7 @@ __all__ = [
     "load_controller",
     "load_suite",
     "make_env",
+    "make_homeostasis",
     "make_session",
     "save_controller",
     "session_of",

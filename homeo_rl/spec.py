@@ -327,10 +327,10 @@ class ControllerSpec:
         _require(self.epsilon > 0, "normaliser epsilon", "> 0", self.epsilon)
 
     @pydantic.model_serializer(mode="wrap")
-    def _written(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _serialise(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave ``epsilon`` out where it is the default: specifications of policies trained here are as before it."""
-        told: dict[str, Any] = write(self)
-        return {name: value for name, value in told.items() if name != "epsilon" or value != EPSILON}
+        document: dict[str, Any] = write(self)
+        return {name: value for name, value in document.items() if name != "epsilon" or value != EPSILON}
 
     def _check_reflex(self, reflex: ReflexSpec) -> None:
         seen, acts = self.network.inputs, len(self.low)
@@ -395,9 +395,9 @@ def parse(kind: type[T], data: object, *, where: str) -> T:
         return pydantic.TypeAdapter(kind).validate_python(data)
     except pydantic.ValidationError as error:
         # A misspelt key shows up twice, as missing and as unexpected; the second says what the user wrote.
-        found = sorted(error.errors(), key=lambda one: one["type"] not in _UNEXPECTED)
-        first = found[0]
-        # Keys and values may be those of a stranger's file: they are not to control the terminal, nor to fill it.
+        problems = sorted(error.errors(), key=lambda one: one["type"] not in _UNEXPECTED)
+        first = problems[0]
+        # Keys and values may be those of an untrusted file: they are not to control the terminal, nor to fill it.
         path = printable(".".join(str(part) for part in first["loc"]) or "the document")
         if first["type"] in _UNEXPECTED and len(first["loc"]) == 1:
             raise unknown(f"key in {where}", path, [f.name for f in dataclasses.fields(cast(Any, kind))]) from None

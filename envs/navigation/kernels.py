@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homeo_rl.envs.navigation.rays import Floats, Scene, cast_ray, clearance, ray_to_disc
-from homeo_rl.numerics.jit import compiled
+from homeo_rl.numerics.jit import jit
 
 
 class Rules(NamedTuple):
@@ -57,7 +57,7 @@ _27, _30, _31, _11 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(11)
 _ONE = np.uint64(1)
 
 
-@compiled
+@jit
 def uniform(key: np.uint64, counter: np.uint64) -> float:
     """Number ``counter`` of the stream ``key``, in (0, 1] (SplitMix64, Steele et al. 2014)."""
     z = key + counter * _STRIDE
@@ -67,7 +67,7 @@ def uniform(key: np.uint64, counter: np.uint64) -> float:
     return (float(z >> _11) + 1.0) * 1.1102230246251565e-16
 
 
-@compiled
+@jit
 def normals(key: np.uint64, counter: np.uint64, out: Floats) -> np.uint64:
     """Fill ``out``, of even length, with standard normal numbers (Box-Muller); return the counter after."""
     for i in range(0, out.shape[0], 2):
@@ -78,7 +78,7 @@ def normals(key: np.uint64, counter: np.uint64, out: Floats) -> np.uint64:
     return counter
 
 
-@compiled
+@jit
 def place_mover(mover: Floats, time: float, out: Floats) -> None:
     """Write a mover's x, y, radius at ``time`` into out [3]: out at constant speed, a pause, back, a pause."""
     away, pause, back = mover[5], mover[6], mover[7]
@@ -96,7 +96,7 @@ def place_mover(mover: Floats, time: float, out: Floats) -> None:
     out[2] = mover[4]
 
 
-@compiled
+@jit
 def _measure(
     scene: Scene, rules: Rules, robot: Any, movers: Floats, here: Floats, noise: Floats, sector: Floats, ranges: Floats
 ) -> None:
@@ -119,7 +119,7 @@ def _measure(
         ranges[beam] = sector[0] if rays == 1 else np.median(sector)
 
 
-@compiled
+@jit
 def _write(robot: Any, ranges: Floats, observation: NDArray[np.float32]) -> None:
     """Write the 22 entries: goal direction, distance, speeds, beams."""
     direction = math.atan2(robot.goal_y - robot.y, robot.goal_x - robot.x) - robot.heading
@@ -132,7 +132,7 @@ def _write(robot: Any, ranges: Floats, observation: NDArray[np.float32]) -> None
         observation[4 + beam] = min(max(0.35 / ranges[beam], 0.0), 1.0)
 
 
-@compiled
+@jit
 def _collides(scene: Scene, rules: Rules, robot: Any, here: Floats, ranges: Floats) -> bool:
     """Whether what stands still, a mover or the least beam is nearer than the rules allow."""
     for beam in range(BEAMS):
@@ -144,7 +144,7 @@ def _collides(scene: Scene, rules: Rules, robot: Any, here: Floats, ranges: Floa
     return clearance(scene, robot.x, robot.y) < rules.collision_clearance
 
 
-@compiled
+@jit
 def _require(state: Any, movers: Floats, ranges: Floats, observations: NDArray[np.float32]) -> None:
     """Check that all arrays are of the same robots: loops read them without looking."""
     count = state.shape[0]
@@ -154,7 +154,7 @@ def _require(state: Any, movers: Floats, ranges: Floats, observations: NDArray[n
         raise ValueError("fleet: expected observations [N, 22] for N robots")
 
 
-@compiled
+@jit
 def begin(
     scene: Scene, rules: Rules, state: Any, movers: Floats, ranges: Floats, observations: NDArray[np.float32], row: int
 ) -> None:
@@ -173,7 +173,7 @@ def begin(
     _write(robot, ranges[row], observations[row])
 
 
-@compiled
+@jit
 def _move(rules: Rules, robot: Any, action: Floats, noise: Floats) -> None:
     """Turn both wheels of one robot as an action [2] says, for one decision."""
     left = min(max(rules.action_kept * action[0] + rules.action_noise * noise[0], 0.0), 1.0)
@@ -191,7 +191,7 @@ def _move(rules: Rules, robot: Any, action: Floats, noise: Floats) -> None:
     robot.path += robot.speed * rules.substep * rules.substeps
 
 
-@compiled
+@jit
 def advance(
     scene: Scene,
     rules: Rules,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from homeo_rl.numerics.jit import compiled
+from homeo_rl.numerics.jit import jit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -48,7 +48,7 @@ _MARGIN = 1e-6  # how far a thing reaches into neighbouring cells, against round
 _TINY = 1e-300  # parts of a direction below it would make infinite steps
 
 
-@compiled
+@jit
 def ray_to_thing(scene: Scene, thing: int, x: float, y: float, ux: float, uy: float) -> float:
     """Range along the unit vector (ux, uy) to a segment or a disc; infinite where it misses."""
     if thing >= scene.segments.shape[0]:
@@ -70,7 +70,7 @@ def ray_to_thing(scene: Scene, thing: int, x: float, y: float, ux: float, uy: fl
     return t if t >= 0.0 else math.inf
 
 
-@compiled
+@jit
 def ray_to_disc(x: float, y: float, ux: float, uy: float, cx: float, cy: float, radius: float) -> float:
     """Range along the unit vector (ux, uy) to a disc: 0 inside it, infinite where the ray misses."""
     ax, ay = cx - x, cy - y
@@ -84,7 +84,7 @@ def ray_to_disc(x: float, y: float, ux: float, uy: float, cx: float, cy: float, 
     return middle - math.sqrt(root)
 
 
-@compiled
+@jit
 def distance_to_thing(scene: Scene, thing: int, x: float, y: float) -> float:
     """Distance of a point to a segment or a disc (0 inside it)."""
     if thing >= scene.segments.shape[0]:
@@ -97,7 +97,7 @@ def distance_to_thing(scene: Scene, thing: int, x: float, y: float) -> float:
     return math.sqrt((ax - along * dx) ** 2 + (ay - along * dy) ** 2)
 
 
-@compiled
+@jit
 def cast_ray(scene: Scene, x: float, y: float, ux: float, uy: float) -> float:
     """Range along (ux, uy) to the first thing that stands still; infinite where there is none.
 
@@ -134,7 +134,7 @@ def cast_ray(scene: Scene, x: float, y: float, ux: float, uy: float) -> float:
             return best
 
 
-@compiled
+@jit
 def clearance(scene: Scene, x: float, y: float) -> float:
     """Distance of a point to the nearest thing that stands still."""
     column = math.floor((x - scene.corner[0]) / scene.cell)
@@ -152,7 +152,7 @@ def clearance(scene: Scene, x: float, y: float) -> float:
     return best
 
 
-@compiled
+@jit
 def clearances(scene: Scene, points: Floats, out: Floats) -> None:
     """`clearance` of points [P, 2]."""
     if points.shape[1] != 2 or out.shape[0] != points.shape[0]:
@@ -161,7 +161,7 @@ def clearances(scene: Scene, points: Floats, out: Floats) -> None:
         out[i] = clearance(scene, points[i, 0], points[i, 1])
 
 
-@compiled
+@jit
 def cast_rays(scene: Scene, poses: Floats, angles: Floats, out: Floats) -> None:
     """`cast_ray` from poses [P, 3] along headings + ``angles`` [A], into out [P, A]."""
     if poses.shape[1] != 3 or out.shape != (poses.shape[0], angles.shape[0]):
@@ -172,7 +172,7 @@ def cast_rays(scene: Scene, poses: Floats, angles: Floats, out: Floats) -> None:
             out[i, j] = cast_ray(scene, poses[i, 0], poses[i, 1], math.cos(angle), math.sin(angle))
 
 
-@compiled
+@jit
 def _touches(scene: Scene, thing: int, cx: float, cy: float, half: float) -> bool:
     """Whether a thing's boundary meets the square around (cx, cy)."""
     if thing >= scene.segments.shape[0]:
@@ -188,7 +188,7 @@ def _touches(scene: Scene, thing: int, cx: float, cy: float, half: float) -> boo
     return bool(abs(mx * hy - my * hx) <= half * (abs(hx) + abs(hy)))
 
 
-@compiled
+@jit
 def bin_things(scene: Scene, counts: Ints, fill: bool) -> None:
     """Count or list what each cell holds and what may be nearest to its points.
 

@@ -1,7 +1,7 @@
 """Plans for any table, about 2^(n/2) gates large: the variables are split into those of columns and those of rows.
 
 - `split` (T3): features of the columns' variables (monomials, or one gate a value), and a gate for each row;
-- `packed` (T4): eight rows share three or four gates whose levels are ordered differently, and two of them must agree.
+- `pack` (T4): eight rows share three or four gates whose levels are ordered differently, and two of them must agree.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from homeo_rl.compiler.gate_plan import Bits, Cell, Plan, pruned, rows
+from homeo_rl.compiler.gate_plan import Bits, Cell, Plan, prune, rows
 from homeo_rl.compiler.row_orders import FOUR_ORDERS, ROWS, orders_for
 
 
@@ -98,10 +98,10 @@ def split(bits: Bits, n: int, columns: Sequence[int], *, one_hot: bool) -> Plan:
                 w[variable] -= 1
         ends.append(len(cells))
         cells.append(Cell(tuple(w), tuple(sorted(gates.items())), bias))
-    return pruned((*cells, Cell((0,) * n, tuple((place, 1) for place in ends), 0)))
+    return prune((*cells, Cell((0,) * n, tuple((place, 1) for place in ends), 0)))
 
 
-def packed(bits: Bits, n: int, columns: Sequence[int]) -> Plan:
+def pack(bits: Bits, n: int, columns: Sequence[int]) -> Plan:
     """Return the plan of T4: of every eight rows, gates with levels ordered each in its own way; two must agree.
 
     A gate fires where its level for the column lies above the row's place in its order, so a column gets the rows that
@@ -137,4 +137,4 @@ def packed(bits: Bits, n: int, columns: Sequence[int]) -> Plan:
                     w[variable] -= ROWS
             ends.append(len(cells))
             cells.append(Cell(tuple(w), tuple(sorted(gates.items())), bias))
-    return pruned((*cells, Cell((0,) * n, tuple((place, 1) for place in ends), -1)))
+    return prune((*cells, Cell((0,) * n, tuple((place, 1) for place in ends), -1)))

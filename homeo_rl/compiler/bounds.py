@@ -74,7 +74,7 @@ def machine_bounds(states: int, lines: int) -> Bounds:
     )
 
 
-def counted_bounds(modulus: int, kept: int) -> Bounds:
+def bounds_of_counter(modulus: int, kept: int) -> Bounds:
     """Return the bounds of keeping spikes by their count modulo m = p q (T8): two rings, a row for each value."""
     p = max(k for k in range(1, math.isqrt(modulus) + 1) if modulus % k == 0)
     q = modulus // p
@@ -107,7 +107,7 @@ def _bounds(node: Node) -> Bounds:
         case sf.Automaton():
             return machine_bounds(len(node.follow), len(node.them))
         case sf.Every():
-            return counted_bounds(node.modulus, len(node.kept))
+            return bounds_of_counter(node.modulus, len(node.kept))
         case sf.Winner():
             rivals = len(node.parts) - 1
             return Bounds("winner (comparators)", 1, rivals + 1, taps, rivals * (2 * node.window + 1) + rivals + 1)

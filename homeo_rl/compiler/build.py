@@ -9,7 +9,7 @@ import numpy as np
 from homeo_rl.compiler.bounds import Bounds, bounds_of
 from homeo_rl.compiler.circuit import Circuit
 from homeo_rl.compiler.lowering import Neurons, SpikingCircuit, lower
-from homeo_rl.compiler.objective import Wanted
+from homeo_rl.compiler.objective import Objective
 from homeo_rl.compiler.spike_function import SpikeFunction
 from homeo_rl.compiler.synthesis import synthesise
 from homeo_rl.errors import UsageError
@@ -51,10 +51,10 @@ class Compiled:
     def weight(self) -> np.ndarray:
         """Return the weights [N, K] over the taps of `recurrent`, in float32."""
         places = {tap: k for k, tap in enumerate(self.recurrent.taps)}
-        found = np.zeros((self.network.neurons, len(places)), dtype=np.float32)
+        result = np.zeros((self.network.neurons, len(places)), dtype=np.float32)
         for s in self.network.synapses:
-            found[s.post, places[(s.pre, s.delay)]] = float(s.weight)
-        return found
+            result[s.post, places[(s.pre, s.delay)]] = float(s.weight)
+        return result
 
 
 def compile_function(
@@ -74,12 +74,12 @@ def compile_function(
     neurons = neurons or Neurons()
     if minimise not in ("neurons", "weights"):
         raise UsageError(f"minimise: expected neurons or weights, got {minimise!r}")
-    wanted = Wanted(
+    objective = Objective(
         minimise=minimise,
         banked=neurons.reset == "hard" and neurons.beta > 0,
         deep_loops=neurons.target == "layered",
         integrators=neurons.beta == 1 and neurons.reset != "hard",
         fuse=fuse,
     )
-    gates = synthesise(function, wanted)
+    gates = synthesise(function, objective)
     return Compiled(function, gates, lower(gates, neurons), bounds_of(function))

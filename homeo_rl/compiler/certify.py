@@ -65,7 +65,7 @@ def certify(
         circuit: the network.
         function: what it is to compute, over the same lines and outputs, ``circuit.latency`` steps earlier.
         most_states: after so many pairs the verdict is "undecided".
-        on_level: told the depth and the pairs found after every level of the search.
+        on_level: called with the depth and the pairs found after every level of the search.
     """
     try:
         return _search(_Stepper(circuit, deep=False), function, most_states, on_level)
@@ -113,9 +113,9 @@ class _Stepper:
             raise _Inexact
         layers = np.array(circuit.layers)
         self.groups = [np.flatnonzero(layers == layer) for layer in range(layers.max() + 1)]
-        self.needed = self._needed()
+        self.needed = self._find_needed()
 
-    def _needed(self) -> np.ndarray:
+    def _find_needed(self) -> np.ndarray:
         """Return which (steps back, source) [reach, sources] some synapse still reads."""
         used = np.zeros((self.reach + 1, 1 + self.d + self.n), dtype=bool)
         for s in self.circuit.synapses:
@@ -183,8 +183,8 @@ def _search(
             u2, past2, spikes = stepper.step(u[rows], past[rows], x)
         except _Inexact:
             raise _Inexact(len(seen), depth) from None
-        memory2, said = function.step(memory[rows], x.astype(bool))
-        line = np.concatenate([said[:, None], queue[rows]], 1)
+        memory2, emitted = function.step(memory[rows], x.astype(bool))
+        line = np.concatenate([emitted[:, None], queue[rows]], 1)
         got = spikes[:, ends]
         wrong = np.any(got != line[:, wait], axis=1) if depth >= wait else np.zeros(len(rows), dtype=bool)
         if wrong.any():
@@ -195,8 +195,8 @@ def _search(
                 train.append(symbols[symbol[row]])
                 row = int(before[row])
             path = tuple(tuple(int(bit) for bit in step) for step in reversed(train))
-            expected, given = (tuple(int(bit) for bit in bits) for bits in (line[at, wait], got[at]))
-            return Certificate("different", len(seen), depth + 1, path, expected, given)
+            expected, actual = (tuple(int(bit) for bit in bits) for bits in (line[at, wait], got[at]))
+            return Certificate("different", len(seen), depth + 1, path, expected, actual)
         depth += 1
         queue2 = line[:, :wait]
         # Before step L the outputs are not compared, so the first steps are states of their own.

@@ -63,13 +63,13 @@ class Form:
         """Return a source itself."""
         return cls((((source, 0), 1),))
 
-    def delayed(self, steps: int) -> Form:
+    def delay(self, steps: int) -> Form:
         """Return the signal of ``steps`` steps ago."""
         return Form(tuple(((source, delay + steps), value) for (source, delay), value in self.terms))
 
-    def negated(self) -> Form:
+    def negate(self) -> Form:
         """Return 1 - signal."""
-        return combined([(self, -1)], 1)
+        return combine([(self, -1)], 1)
 
     @property
     def alone(self) -> int | None:
@@ -83,7 +83,7 @@ NEVER = Form(())
 ALWAYS = Form((((CLOCK, 0), 1),))
 
 
-def combined(parts: Iterable[tuple[Form, int]], bias: int = 0) -> Form:
+def combine(parts: Iterable[tuple[Form, int]], bias: int = 0) -> Form:
     """Return the weighted sum of ``parts`` plus ``bias``; where it is not in {0, 1} it is only good as a gate's D."""
     terms: dict[tuple[int, int], int] = {(CLOCK, 0): bias}
     for form, weight in parts:
@@ -186,7 +186,7 @@ class Builder:
 
         ``low`` and ``high`` are what is known of the sum; otherwise the signs of its synapses say it.
         """
-        gate = replace(_gate(combined(parts, bias), low, high, note), modulus=modulus)
+        gate = replace(_gate(combine(parts, bias), low, high, note), modulus=modulus)
         key = (gate.taps, modulus)
         if key not in self._made:
             self._made[key] = len(self.gates)
@@ -216,14 +216,14 @@ class Builder:
         kept = sorted(wanted)
         place = {g: i for i, g in enumerate(kept)}
 
-        def moved(gate: Gate) -> Gate:
+        def renumber(gate: Gate) -> Gate:
             taps = tuple(
                 Tap(tap.source if tap.source < d else d + place[tap.source - d], tap.delay, tap.weight)
                 for tap in gate.taps
             )
             return replace(gate, taps=taps)
 
-        gates = tuple(moved(gate) for gate in (self.gates[g] for g in kept) if gate is not None)
+        gates = tuple(renumber(gate) for gate in (self.gates[g] for g in kept) if gate is not None)
         return Circuit(self.lines, gates, tuple((name, place[g]) for name, g in ends))
 
 

@@ -27,7 +27,7 @@ def separate(trains: np.ndarray, lines: Sequence[str] | None = None) -> SpikeFun
     Raises:
         UsageError: two trains are the same, or the shape does not fit.
     """
-    flat, names = _flattened(trains, lines)
+    flat, names = _flatten(trains, lines)
     k = len(flat)
     group = np.zeros(k, dtype=np.int64)
     taps: list[int] = []
@@ -62,14 +62,14 @@ def nearest(templates: np.ndarray, lines: Sequence[str] | None = None) -> SpikeF
     Raises:
         UsageError: the shape does not fit.
     """
-    flat, names = _flattened(templates, lines)
+    flat, names = _flatten(templates, lines)
     known = tuple(tuple(bool(bit) for bit in row) for row in flat)
     parts = tuple(sf.Line(name) for name in names)
     steps = templates.shape[1]
     return SpikeFunction(names, tuple((f"template{i}", sf.Nearest(parts, steps, i, known)) for i in range(len(flat))))
 
 
-def _flattened(trains: np.ndarray, lines: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+def _flatten(trains: np.ndarray, lines: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the trains [k, d T], entry line * T + steps back, and the lines' names."""
     if trains.ndim != 3 or len(trains) < 2 or not trains.shape[1] or not trains.shape[2]:
         raise UsageError(f"trains: expected an array [trains, steps, lines] of at least two, got shape {trains.shape}")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from homeo_rl.compiler.circuit import Builder, Form, combined
+from homeo_rl.compiler.circuit import Builder, Form, combine
 from homeo_rl.compiler.fusion import FUSED
-from homeo_rl.compiler.objective import Wanted
+from homeo_rl.compiler.objective import Objective
 from homeo_rl.compiler.tables import place
 
 
-def counted(builder: Builder, spikes: Form, radices: Sequence[int], kept: Sequence[int], wanted: Wanted) -> Form:
+def count(builder: Builder, spikes: Form, radices: Sequence[int], kept: Sequence[int], objective: Objective) -> Form:
     """Return the spikes whose place is kept.
 
     Args:
@@ -21,7 +21,7 @@ def counted(builder: Builder, spikes: Form, radices: Sequence[int], kept: Sequen
         spikes: what is counted.
         radices: of the digits, the lowest first; their product is the modulus m.
         kept: places of 0 to m - 1, rising.
-        wanted: what the circuit is for.
+        objective: what the circuit is for.
     """
     if len(spikes.terms) > 2:  # every digit reads it
         spikes = builder.gate([(spikes, 1)], low=0, high=1, note="spikes")
@@ -32,46 +32,46 @@ def counted(builder: Builder, spikes: Form, radices: Sequence[int], kept: Sequen
         digits.append(states)
     if list(kept) == [math.prod(radices) - 1]:
         return carry
-    return _kept(builder, spikes, radices, digits, kept, wanted)
+    return _keep(builder, spikes, radices, digits, kept, objective)
 
 
 def _digit(builder: Builder, spikes: Form, radix: int) -> tuple[list[Form], Form]:
     """Return the states 1 to radix - 1 of a ring that every spike turns, and the spikes that turn it back to 0."""
     reserved = [(builder.reserve(), builder.reserve()) for _ in range(1, radix)]
-    states = [combined([(come, 1), (stay, 1)]) for (_, come), (_, stay) in reserved]
-    before = [state.delayed(1) for state in states]
+    states = [combine([(come, 1), (stay, 1)]) for (_, come), (_, stay) in reserved]
+    before = [state.delay(1) for state in states]
     for i, ((come, _), (stay, _)) in enumerate(reserved):
         if i == 0:
-            drive = combined([(spikes, 1), *((state, -1) for state in before)])
+            drive = combine([(spikes, 1), *((state, -1) for state in before)])
         else:
-            drive = combined([(spikes, 1), (before[i - 1], 1)], -1)
+            drive = combine([(spikes, 1), (before[i - 1], 1)], -1)
         builder.define(come, drive, low=-1, high=1, note=f"to {i + 1} of {radix}")
-        builder.define(stay, combined([(before[i], 1), (spikes, -1)]), low=-1, high=1, note=f"at {i + 1} of {radix}")
+        builder.define(stay, combine([(before[i], 1), (spikes, -1)]), low=-1, high=1, note=f"at {i + 1} of {radix}")
     return states, builder.gate([(spikes, 1), (before[-1], 1)], -1, low=-1, high=1, note=f"carry of {radix}")
 
 
 def _one_of(states: list[Form], values: Sequence[int]) -> Form:
     """Return the signal that a digit, with silence for 0, is one of ``values``."""
     if 0 in values:
-        return combined([(state, -1) for i, state in enumerate(states, 1) if i not in values], 1)
-    return combined([(states[value - 1], 1) for value in values])
+        return combine([(state, -1) for i, state in enumerate(states, 1) if i not in values], 1)
+    return combine([(states[value - 1], 1) for value in values])
 
 
-def _kept(
+def _keep(
     builder: Builder,
     spikes: Form,
     radices: Sequence[int],
     digits: list[list[Form]],
     kept: Sequence[int],
-    wanted: Wanted,
+    objective: Objective,
 ) -> Form:
     """Return the spikes whose place is kept: a table over binary digits, or a gate for each value of the last
     digit."""
-    before = [[state.delayed(1) for state in states] for states in digits]
+    before = [[state.delay(1) for state in states] for states in digits]
     if set(radices) == {2} and len(radices) < FUSED + 2:
         bits = np.zeros(2 ** (len(radices) + 1), dtype=bool)
         bits[[2 * k + 1 for k in kept]] = True
-        return place(builder, bits, [spikes, *(states[0] for states in before)], wanted)
+        return place(builder, bits, [spikes, *(states[0] for states in before)], objective)
     if len(radices) == 1:
         return builder.gate([(spikes, 1), (_one_of(before[0], kept), 1)], -1, low=-1, high=1, note="kept")
     p, rows = radices[0], []
@@ -80,7 +80,7 @@ def _kept(
         if inside:
             parts = [(spikes, 1), (_one_of(before[0], inside), 1), (_one_of(before[1], [j]), 1)]
             rows.append(builder.gate(parts, -2, low=-2, high=1, note="kept"))
-    return combined([(row, 1) for row in rows])
+    return combine([(row, 1) for row in rows])
 
 
 def radices_of(m: int, *, only_last: bool) -> list[list[int]]:
@@ -95,8 +95,8 @@ def radices_of(m: int, *, only_last: bool) -> list[list[int]]:
         while left % p == 0:
             primes.append(p)
             left //= p
-    found = [[m]]
+    results = [[m]]
     if only_last or set(primes) == {2}:
-        found.append(primes)
-    found += [[m // q, q] for q in range(2, m) if m % q == 0]
-    return [list(radices) for radices in dict.fromkeys(map(tuple, found))]
+        results.append(primes)
+    results += [[m // q, q] for q in range(2, m) if m % q == 0]
+    return [list(radices) for radices in dict.fromkeys(map(tuple, results))]

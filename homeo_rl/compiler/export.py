@@ -59,7 +59,7 @@ def to_snntorch(circuit: SpikingCircuit) -> nn.Module:
     Raises:
         UsageError: a soft reset at 0 < beta < 1, or snnTorch is not installed.
     """
-    mechanism = _expressed(circuit, "snnTorch", {"hard": "zero", "soft_next": "subtract"})
+    mechanism = _express(circuit, "snnTorch", {"hard": "zero", "soft_next": "subtract"})
     leaky, beta = _peer("snntorch").Leaky, float(circuit.beta)
     return _Network(circuit, lambda: leaky(beta, reset_mechanism=mechanism, init_hidden=True), "reset_mem")
 
@@ -72,7 +72,7 @@ def to_spikingjelly(circuit: SpikingCircuit) -> nn.Module:
     Raises:
         UsageError: a reset of soft_next at beta < 1, or SpikingJelly is not installed.
     """
-    to = _expressed(circuit, "SpikingJelly", {"hard": 0.0, "soft": None})
+    to = _express(circuit, "SpikingJelly", {"hard": 0.0, "soft": None})
     neuron = _peer("spikingjelly.activation_based.neuron")
 
     def membrane() -> nn.Module:
@@ -113,8 +113,8 @@ class _Network(nn.Module):
         seen = deque([nothing] * (self.delays[-1] + 1), maxlen=self.delays[-1] + 1)  # seen[k] is k steps ago
         for layer in self.layers:
             getattr(layer.membrane, self.rest)()
-        for t, given in enumerate(torch.cat([clock, trains.float()], 2)):
-            seen.appendleft(torch.cat([given, silence], 1))
+        for t, step_input in enumerate(torch.cat([clock, trains.float()], 2)):
+            seen.appendleft(torch.cat([step_input, silence], 1))
             for layer in self.layers:
                 seen[0] = layer(seen[0], torch.cat([seen[delay] for delay in self.delays], 1))
             spikes[t] = seen[0][:, self.first :]
@@ -157,7 +157,7 @@ class _Membrane(nn.Module):
         return spikes
 
 
-def _expressed(circuit: SpikingCircuit, peer: str, ways: Mapping[Reset, Way]) -> Way:
+def _express(circuit: SpikingCircuit, peer: str, ways: Mapping[Reset, Way]) -> Way:
     """Return the library's way to reset these neurons."""
     same = _DOUBLES.get(circuit.beta, set())
     for reset, way in ways.items():

@@ -20,18 +20,18 @@ def leaves_of(node: Node) -> list[tuple[Node, int]] | None:
     before the first step all the same, which the clock of so many steps ago tells; it is listed as (Constant, steps
     back).
     """
-    found: dict[tuple[Node, int], None] = {}
+    results: dict[tuple[Node, int], None] = {}
     seen: set[tuple[Node, int]] = set()
 
     def visit(node: Node, back: int) -> None:
-        if (node, back) in seen or len(found) > FUSED:
+        if (node, back) in seen or len(results) > FUSED:
             return
         seen.add((node, back))
         if not isinstance(node, Window):
-            found[(node, back)] = None
+            results[(node, back)] = None
             return
         if back and _wakes(node):
-            found[(Constant(True), back)] = None
+            results[(Constant(True), back)] = None
         for part in node.parts:
             for k in range(node.reach):
                 visit(part, back + k)
@@ -39,7 +39,7 @@ def leaves_of(node: Node) -> list[tuple[Node, int]] | None:
     if isinstance(node, Window) and len(node.parts) * node.reach > 64:
         return None
     visit(node, 0)
-    return list(found) if len(found) <= FUSED else None
+    return list(results) if len(results) <= FUSED else None
 
 
 def _wakes(node: Window) -> bool:

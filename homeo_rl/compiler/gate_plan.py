@@ -43,13 +43,13 @@ def rows(n: int) -> np.ndarray:
 
 def drives(plan: Plan, n: int) -> list[np.ndarray]:
     """Return D [2^n] of every cell."""
-    found: list[np.ndarray] = []
+    results: list[np.ndarray] = []
     for cell in plan:
         drive = rows(n) @ np.array(cell.variables, dtype=np.int64) + cell.bias
         for place, weight in cell.gates:
-            drive = drive + weight * (found[place] >= 1)
-        found.append(drive)
-    return found
+            drive = drive + weight * (results[place] >= 1)
+        results.append(drive)
+    return results
 
 
 def cost(plan: Plan, n: int, *, banked: bool) -> tuple[int, int]:
@@ -62,7 +62,7 @@ def cost(plan: Plan, n: int, *, banked: bool) -> tuple[int, int]:
     return neurons, weights
 
 
-def pruned(plan: Plan) -> Plan:
+def prune(plan: Plan) -> Plan:
     """Return the plan without the cells that its output does not need."""
     wanted, stack = set[int](), [len(plan) - 1]
     while stack:

@@ -98,13 +98,13 @@ class _Parser:
         self.tokens: list[tuple[str, str, int]] = []
         at = 0
         while text[at:].strip():
-            found = _TOKEN.match(text, at)
-            if found is None:
+            match = _TOKEN.match(text, at)
+            if match is None:
                 start = at + len(text[at:]) - len(text[at:].lstrip())
                 raise self.error(start, "a name, a number, an operator or a bracket", text[start])
-            kind = found.lastgroup or ""
-            self.tokens.append((kind, found.group(kind), found.start(kind)))
-            at = found.end()
+            kind = match.lastgroup or ""
+            self.tokens.append((kind, match.group(kind), match.start(kind)))
+            at = match.end()
         self.tokens.append(("end", "the end", len(text)))
         self.place = 0
 
@@ -178,7 +178,7 @@ class _Parser:
             at = self.tokens[self.place][2]
             steps = self.number()
             self.need("]")
-            node = self.built(at, partial(sf.Delay, node, steps))
+            node = self.build_node(at, partial(sf.Delay, node, steps))
         return node
 
     def atom(self) -> Node:
@@ -195,8 +195,8 @@ class _Parser:
         if self.peek("("):
             return self.call(value, at)
         if value not in self.known:
-            told = str(unknown("signal", value, [*self.known, *FUNCTIONS]))
-            raise UsageError(f"{self.where}: position {at + 1}: {told}")
+            message = str(unknown("signal", value, [*self.known, *FUNCTIONS]))
+            raise UsageError(f"{self.where}: position {at + 1}: {message}")
         return self.known[value]
 
     def number(self) -> int:
@@ -233,7 +233,7 @@ class _Parser:
         if len(signals) < function.least or (function.most is not None and len(signals) > function.most):
             many = str(function.least) if function.most == function.least else f"at least {function.least}"
             raise self.error(at, f"{many} signal(s) for {name}, as in {_example(name, function)}", f"{len(signals)}")
-        return self.built(at, lambda: function.build(signals, **named))
+        return self.build_node(at, lambda: function.build(signals, **named))
 
     def argument(
         self, function: Function, name: str, signals: list[Node], plain: list[Any], named: dict[str, Any]
@@ -263,8 +263,8 @@ class _Parser:
             return numbers
         return self.number()
 
-    def built(self, at: int, build: Callable[[], Node]) -> Node:
-        """Build a node; what it refuses is told with the place in the text."""
+    def build_node(self, at: int, build: Callable[[], Node]) -> Node:
+        """Build a node; its refusal names the position in the text."""
         try:
             return build()
         except UsageError as error:

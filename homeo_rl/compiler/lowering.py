@@ -113,7 +113,7 @@ def lower(circuit: Circuit, neurons: Neurons) -> SpikingCircuit:
     Raises:
         UsageError: a loop that is more than one gate deep, on the unit target.
     """
-    circuit, late, latency = _timed(circuit, neurons.target)
+    circuit, late, latency = _schedule(circuit, neurons.target)
     d = len(circuit.lines)
     copies = [max(gate.high, 1) if neurons.reset == "hard" and neurons.beta else 1 for gate in circuit.gates]
     first = [sum(copies[:g]) for g in range(len(circuit.gates))]
@@ -140,12 +140,12 @@ def lower(circuit: Circuit, neurons: Neurons) -> SpikingCircuit:
     outputs = tuple((name, first[g]) for name, g in circuit.outputs)
     made = SpikingCircuit(
         circuit.lines, neurons.beta, neurons.reset, neurons.target, tuple(notes), tuple(layers),
-        _merged(synapses), outputs, latency,
+        _merge(synapses), outputs, latency,
     )  # fmt: skip
     return _with_relays(made, neurons) if neurons.delays == "relays" else made
 
 
-def _timed(circuit: Circuit, target: Target) -> tuple[Circuit, list[int], int]:
+def _schedule(circuit: Circuit, target: Target) -> tuple[Circuit, list[int], int]:
     """Return the circuit with all outputs equally late, every gate's latency, and that of the outputs."""
     hop = 1 if target == "unit" else 0
     late = _latencies(circuit, hop)
@@ -196,9 +196,9 @@ def _depths(circuit: Circuit) -> list[int]:
 def _synapses(gate: Gate, post: int, selves: list[int], neurons: Neurons, late: int) -> Iterable[Synapse]:
     """Yield a neuron's synapses; ``selves`` are itself and the levels above it."""
     beta, reset = neurons.beta, neurons.reset
-    own = selves[0]
+    self_weight = selves[0]
     if gate.modulus:
-        yield from _integrating(gate, post, own, late)
+        yield from _integrating(gate, post, self_weight, late)
         return
     bare = beta == 0 and reset != "soft_next"
     simple = not bare and gate.low >= 0 and gate.high <= 1
@@ -209,15 +209,15 @@ def _synapses(gate: Gate, post: int, selves: list[int], neurons: Neurons, late: 
     if bare:
         return
     if simple:
-        yield Synapse(own, post, 1, {"soft": -beta, "soft_next": 1 - 2 * beta, "hard": Fraction(0)}[reset])
+        yield Synapse(self_weight, post, 1, {"soft": -beta, "soft_next": 1 - 2 * beta, "hard": Fraction(0)}[reset])
     elif reset == "hard":
         for source in selves:
             yield Synapse(source, post, 1, 2 * beta)
     else:
-        yield Synapse(own, post, 1, beta if reset == "soft" else Fraction(1))
+        yield Synapse(self_weight, post, 1, beta if reset == "soft" else Fraction(1))
 
 
-def _integrating(gate: Gate, post: int, own: int, late: int) -> Iterable[Synapse]:
+def _integrating(gate: Gate, post: int, self_weight: int, late: int) -> Iterable[Synapse]:
     """Yield the synapses of a neuron without leak that fires at every ``modulus``-th spike.
 
     A spike adds w = 2^-k <= 1 / modulus. The potential begins, and begins again after a spike, half a w below where
@@ -229,10 +229,10 @@ def _integrating(gate: Gate, post: int, own: int, late: int) -> Iterable[Synapse
         yield Synapse(tap.source, post, tap.delay, w * tap.weight)
     yield Synapse(CLOCK, post, late, begin)
     yield Synapse(CLOCK, post, late + 1, -begin)
-    yield Synapse(own, post, 1, 1 - gate.modulus * w)
+    yield Synapse(self_weight, post, 1, 1 - gate.modulus * w)
 
 
-def _merged(synapses: Iterable[Synapse]) -> tuple[Synapse, ...]:
+def _merge(synapses: Iterable[Synapse]) -> tuple[Synapse, ...]:
     total: dict[tuple[int, int, int], Fraction] = {}
     for s in synapses:
         key = (s.post, s.pre, s.delay)
@@ -266,4 +266,4 @@ def _with_relays(circuit: SpikingCircuit, neurons: Neurons) -> SpikingCircuit:
     for s in circuit.synapses:
         over = s.delay - at_once[s.pre]
         synapses.append(s if over <= 0 else Synapse(relay(s.pre, over - 1), s.post, 1, s.weight))
-    return replace(circuit, notes=tuple(notes), layers=tuple(layers), synapses=_merged(synapses))
+    return replace(circuit, notes=tuple(notes), layers=tuple(layers), synapses=_merge(synapses))

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from homeo_rl.compiler.circuit import Builder, Form, combined
+from homeo_rl.compiler.circuit import Builder, Form, combine
 from homeo_rl.compiler.gate_plan import Cell, rows
-from homeo_rl.compiler.objective import Wanted
+from homeo_rl.compiler.objective import Objective
 from homeo_rl.compiler.tables import best, place
 
 
-def minimised(follow: np.ndarray, emit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def minimise(follow: np.ndarray, emit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the smallest machine that does the same, for ``follow`` [S, X] and ``emit`` [S, X]; state 0 stays
     first."""
     reached, stack = {0}, [0]
@@ -60,16 +60,16 @@ def one_hot(builder: Builder, follow: np.ndarray, emit: np.ndarray, lines: Seque
     numbers = [builder.reserve() for _ in edges]
     into: list[list[tuple[Form, int]]] = [[] for _ in range(states)]
     for (_, target, _, _), (_, signal) in zip(edges, numbers, strict=True):
-        into[target].append((signal.delayed(1), 1))
-    awake = combined([part for parts in into[1:] for part in parts])
+        into[target].append((signal.delay(1), 1))
+    awake = combine([part for parts in into[1:] for part in parts])
     for (q, target, _, cell), (number, _) in zip(edges, numbers, strict=True):
         parts = list(zip(lines, cell.variables, strict=True))
         z = rows(len(lines)) @ np.array(cell.variables) + cell.bias
         most = max(int(z.max()), 1)
-        where, bias = ((awake, -most), 0) if q == 0 else ((combined(into[q]), most), -most)
-        drive = combined([*parts, where], cell.bias + bias)
+        where, bias = ((awake, -most), 0) if q == 0 else ((combine(into[q]), most), -most)
+        drive = combine([*parts, where], cell.bias + bias)
         builder.define(number, drive, low=int(z.min()) - most, high=most, note=f"{q} > {target}")
-    return combined([(signal, 1) for (_, _, spikes, _), (_, signal) in zip(edges, numbers, strict=True) if spikes])
+    return combine([(signal, 1) for (_, _, spikes, _), (_, signal) in zip(edges, numbers, strict=True) if spikes])
 
 
 def width_of(states: int) -> int:
@@ -77,7 +77,7 @@ def width_of(states: int) -> int:
     return max(1, math.ceil(math.log2(states)))
 
 
-def binary(builder: Builder, follow: np.ndarray, emit: np.ndarray, lines: Sequence[Form], wanted: Wanted) -> Form:
+def binary(builder: Builder, follow: np.ndarray, emit: np.ndarray, lines: Sequence[Form], objective: Objective) -> Form:
     """Return a machine's signal, each bit of its state a truth table over the state before and the symbol.
 
     A loop through such a table is as deep as the table's plan, so the target must run deep loops.
@@ -87,17 +87,17 @@ def binary(builder: Builder, follow: np.ndarray, emit: np.ndarray, lines: Sequen
         follow: the next state [S, X] of every state and symbol.
         emit: whether it spikes then [S, X].
         lines: the symbol's bits.
-        wanted: what the circuit is for.
+        objective: what the circuit is for.
     """
     width = width_of(len(follow))
     numbers = [builder.reserve() for _ in range(width)]
-    taps = [*(signal.delayed(1) for _, signal in numbers), *lines]
+    taps = [*(signal.delay(1) for _, signal in numbers), *lines]
     state, symbol = np.divmod(np.arange(2 ** len(taps)), 2**width)[::-1]
     state = np.where(state < len(follow), state, 0)  # states that are never reached
     for i, (number, _) in enumerate(numbers):
-        signal = place(builder, (follow[state, symbol] >> i & 1).astype(bool), taps, wanted)
+        signal = place(builder, (follow[state, symbol] >> i & 1).astype(bool), taps, objective)
         builder.define(number, signal, low=0, high=1, note=f"bit {i}")
-    return place(builder, emit[state, symbol], taps, wanted)
+    return place(builder, emit[state, symbol], taps, objective)
 
 
 def _disjoint(on: np.ndarray, n: int) -> list[Cell]:

@@ -8,7 +8,7 @@ from homeo_rl.compiler.circuit import Circuit
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Objective:
     """What the circuit is for.
 
     Attributes:
@@ -26,9 +26,9 @@ class Wanted:
     fuse: bool = True
 
 
-def price(circuit: Circuit, wanted: Wanted) -> tuple[int, int]:
+def cost(circuit: Circuit, objective: Objective) -> tuple[int, int]:
     """Return neurons and weights, the one to be minimised first."""
-    copies = [max(gate.high, 1) if wanted.banked else 1 for gate in circuit.gates]
+    copies = [max(gate.high, 1) if objective.banked else 1 for gate in circuit.gates]
     neurons = sum(copies)
     weights = sum(c * len(gate.taps) for c, gate in zip(copies, circuit.gates, strict=True))
-    return (neurons, weights) if wanted.minimise == "neurons" else (weights, neurons)
+    return (neurons, weights) if objective.minimise == "neurons" else (weights, neurons)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from homeo_rl.compiler.machines import minimised
+from homeo_rl.compiler.machines import minimise
 from homeo_rl.compiler.signals import Automaton, Node
 from homeo_rl.errors import UsageError
 
@@ -64,12 +64,12 @@ class _Regex:
     def chain(self) -> tuple[int, int]:
         begin = end = self.graph.state()
         while self.peek() not in ("", "|", ")"):
-            first, last = self.repeated()
+            first, last = self.read_repeats()
             self.graph.free[end].append(first)
             end = last
         return begin, end
 
-    def repeated(self) -> tuple[int, int]:
+    def read_repeats(self) -> tuple[int, int]:
         start = self.at
         piece = self.symbol()
         while self.peek() in ("*", "+", "?", "{"):
@@ -77,12 +77,12 @@ class _Regex:
             self.at += 1
             least, most = {"*": (0, None), "+": (1, None), "?": (0, 1), "{": (0, 0)}[sign]
             if sign == "{":
-                found = re.match(r"\s*(\d+)\s*(?:(,)\s*(\d*)\s*)?\}", self.text[self.at :])
-                if not found:
+                match = re.match(r"\s*(\d+)\s*(?:(,)\s*(\d*)\s*)?\}", self.text[self.at :])
+                if not match:
                     raise self.error("a number of times such as {3} or {2,4}")
-                self.at += found.end()
-                least = int(found[1])
-                most = least if not found[2] else int(found[3]) if found[3] else None
+                self.at += match.end()
+                least = int(match[1])
+                most = least if not match[2] else int(match[3]) if match[3] else None
                 if (most is not None and most < least) or max(least, most or 0) > 64:
                     raise self.error("0 to 64 repetitions, the smaller number first")
             piece = self.times(start, stop, piece, least, most)
@@ -169,7 +169,7 @@ def automaton_of(pattern: str, parts: Sequence[Node]) -> Node:
         raise reader.error("'|', a repetition or the end")
     graph = reader.graph
 
-    def closed(states: set[int]) -> frozenset[int]:
+    def close(states: set[int]) -> frozenset[int]:
         stack = list(states)
         while stack:
             for other in graph.free[stack.pop()]:
@@ -178,14 +178,14 @@ def automaton_of(pattern: str, parts: Sequence[Node]) -> Node:
                     stack.append(other)
         return frozenset(states)
 
-    order = [closed({begin})]
+    order = [close({begin})]
     place = {order[0]: 0}
     follow: list[tuple[int, ...]] = []
     emit: list[tuple[bool, ...]] = []
     while len(follow) < len(order):
         here, row, spikes = order[len(follow)], [], []
         for symbol in range(1 << lines):
-            after = closed({target for s in here for mask, target in graph.moves[s] if mask >> symbol & 1})
+            after = close({target for s in here for mask, target in graph.moves[s] if mask >> symbol & 1})
             if after not in place:
                 place[after] = len(order)
                 order.append(after)
@@ -197,5 +197,5 @@ def automaton_of(pattern: str, parts: Sequence[Node]) -> Node:
             spikes.append(end in after)
         follow.append(tuple(row))
         emit.append(tuple(spikes))
-    small, out = minimised(np.array(follow), np.array(emit))
+    small, out = minimise(np.array(follow), np.array(emit))
     return Automaton(tuple(parts), tuple(map(tuple, small.tolist())), tuple(map(tuple, out.tolist())))

@@ -53,7 +53,7 @@ TRIPLES = (
 
 
 @lru_cache(maxsize=1)
-def _named() -> tuple[np.ndarray, np.ndarray, list[tuple[Orders, np.ndarray]]]:
+def _name_orders() -> tuple[np.ndarray, np.ndarray, list[tuple[Orders, np.ndarray]]]:
     """All renamings of the rows [8!, 8], every pattern under each [8!, 256], and the triples with what they reach."""
     names = np.array(list(itertools.permutations(range(ROWS))), dtype=np.uint8)
     patterns = np.arange(256, dtype=np.uint8)
@@ -71,7 +71,7 @@ def _named() -> tuple[np.ndarray, np.ndarray, list[tuple[Orders, np.ndarray]]]:
 
 def orders_for(patterns: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
     """Return three orders that reach all ``patterns`` [V], and their levels [V]; None where none was found."""
-    names, renamed, triples = _named()
+    names, renamed, triples = _name_orders()
     distinct = np.unique(patterns)
     for orders, reached in triples:
         left = np.arange(len(names))

@@ -11,10 +11,10 @@ from homeo_rl.compiler.spike_function import trains_of
 def matrices(circuit: SpikingCircuit, dtype: type = np.float64) -> np.ndarray:
     """Return the weights [delays, N, 1 + d + N]; columns are the clock, the inputs and the neurons."""
     d = len(circuit.lines)
-    found: np.ndarray = np.zeros((circuit.reach + 1, circuit.neurons, 1 + d + circuit.neurons), dtype=dtype)
+    result: np.ndarray = np.zeros((circuit.reach + 1, circuit.neurons, 1 + d + circuit.neurons), dtype=dtype)
     for s in circuit.synapses:
-        found[s.delay, s.post, s.pre + 1] = float(s.weight)
-    return found
+        result[s.delay, s.post, s.pre + 1] = float(s.weight)
+    return result
 
 
 def simulate(circuit: SpikingCircuit, trains: np.ndarray, dtype: type = np.float64) -> np.ndarray:

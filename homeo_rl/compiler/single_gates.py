@@ -64,13 +64,13 @@ def single(bits: Bits, n: int) -> Iterator[Plan]:
             lines.append(LinearConstraint(np.r_[falling, 1.0][None], 0, 0))
         if exact:
             lines.append(LinearConstraint(np.ones((1, n + 1)), -np.inf, 1))
-        found = milp(
+        result = milp(
             np.r_[np.ones(n), 0.0], constraints=lines, integrality=np.ones(n + 1, dtype=np.int64),
             bounds=Bounds(np.r_[np.ones(n), -np.inf], np.inf), options={"time_limit": 10.0},
         )  # fmt: skip
-        if found.x is not None:
-            w = np.rint(found.x[:n]).astype(int)
-            bias = int(np.rint(found.x[n])) + int(w[sign < 0].sum())
+        if result.x is not None:
+            w = np.rint(result.x[:n]).astype(int)
+            bias = int(np.rint(result.x[n])) + int(w[sign < 0].sum())
             yield (Cell(tuple((w * sign).tolist()), (), bias),)
 
 
@@ -134,32 +134,32 @@ def intervals(bits: Bits, n: int) -> Iterator[Plan]:
 @lru_cache(maxsize=4)
 def _threshold_functions(n: int) -> tuple[np.ndarray, list[Threshold]]:
     """All threshold functions of n <= 4 variables as bit masks, with weights and bias."""
-    found: dict[int, Threshold] = {}
+    result: dict[int, Threshold] = {}
     span = range(-2, 3) if n <= 3 else range(-3, 4)
     powers = 1 << np.arange(2**n, dtype=np.int64)
     for w in sorted(itertools.product(span, repeat=n), key=lambda w: (sum(x != 0 for x in w), sum(map(abs, w)))):
         z = rows(n) @ np.array(w)
         for bias in range(1 - int(z.max()), 2 - int(z.min())):
             mask = int(((z + bias >= 1) * powers).sum())
-            if mask not in found or (
-                bias == 0 and found[mask][1] != 0 and sum(map(bool, w)) <= sum(map(bool, found[mask][0]))
+            if mask not in result or (
+                bias == 0 and result[mask][1] != 0 and sum(map(bool, w)) <= sum(map(bool, result[mask][0]))
             ):
-                found[mask] = (w, bias)
-    return np.array(list(found)), list(found.values())
+                result[mask] = (w, bias)
+    return np.array(list(result)), list(result.values())
 
 
 @lru_cache(maxsize=4)
-def _nested_pairs(n: int) -> tuple[np.ndarray, list[tuple[tuple[int, ...], int, int]]]:
+def _list_nested_pairs(n: int) -> tuple[np.ndarray, list[tuple[tuple[int, ...], int, int]]]:
     """Pairs of threshold functions [P, 2] of the same weights, with weights, first bias and second."""
-    found: dict[tuple[int, int], tuple[tuple[int, ...], int, int]] = {}
+    result: dict[tuple[int, int], tuple[tuple[int, ...], int, int]] = {}
     span = range(-2, 3) if n <= 3 else range(-3, 4)
     powers = 1 << np.arange(2**n, dtype=np.int64)
     for w in sorted(itertools.product(span, repeat=n), key=lambda w: (sum(x != 0 for x in w), sum(map(abs, w)))):
         z = rows(n) @ np.array(w)
         masks = {b: int(((z + b >= 1) * powers).sum()) for b in range(-int(z.max()), 2 - int(z.min()))}
         for first, second in itertools.permutations(masks, 2):
-            found.setdefault((masks[first], masks[second]), (w, first, second))
-    return np.array(list(found)), list(found.values())
+            result.setdefault((masks[first], masks[second]), (w, first, second))
+    return np.array(list(result)), list(result.values())
 
 
 def two_gates(bits: Bits, n: int) -> Iterator[Plan]:
@@ -172,7 +172,7 @@ def two_gates(bits: Bits, n: int) -> Iterator[Plan]:
         n: variables, at most 4: weights up to 3 are tried.
     """
     wanted = int((bits * (1 << np.arange(2**n, dtype=np.int64))).sum())
-    pairs, outs = _nested_pairs(n)
+    pairs, outs = _list_nested_pairs(n)
     functions, gates = _threshold_functions(n)
     must, mustnt = wanted ^ pairs[:, 0], wanted ^ pairs[:, 1]
     offers: list[Plan] = []

@@ -85,7 +85,7 @@ class NeuronsDocument:
         return Neurons(fraction(self.beta), self.reset, self.target, self.delays)  # type: ignore[arg-type]  # checked there
 
 
-def _named(inputs: Any) -> Any:
+def _name_lines(inputs: Any) -> Any:
     """Return a list of names as names without events."""
     if not isinstance(inputs, list | tuple):
         return inputs
@@ -100,7 +100,7 @@ def _named(inputs: Any) -> Any:
 class Document:
     """A specification as data."""
 
-    inputs: Annotated[dict[str, EventSpec | None], pydantic.BeforeValidator(_named)]
+    inputs: Annotated[dict[str, EventSpec | None], pydantic.BeforeValidator(_name_lines)]
     outputs: dict[str, str]
     name: str = ""
     about: str = ""

@@ -39,19 +39,19 @@ def save_compiled(
     """
     spec = RunSpec(origin="compile", env="", command=command, versions=versions(), source=document.name)
     run = Run.create(out, spec)
-    told = {
+    texts = {
         "document": dump(document),
         "network": dump(compiled.recurrent),
         "notes": list(compiled.network.notes),
         "bounds": asdict(compiled.bounds),
         "certificate": "" if certificate is None else certificate.verdict,
     }
-    bundle.save(run.path / _FOLDER, {"weight": compiled.weight()}, told)
+    bundle.save(run.path / _FOLDER, {"weight": compiled.weight()}, texts)
     return run
 
 
 def load_compiled(run: Run) -> tuple[RecurrentNetwork, Document, dict[str, Any]]:
-    """Read a compiled network: the network, its specification, and what else is told of it.
+    """Read a compiled network: the network, its specification, and the other documents.
 
     Raises:
         UsageError: the run holds none.
@@ -60,12 +60,12 @@ def load_compiled(run: Run) -> tuple[RecurrentNetwork, Document, dict[str, Any]]
     folder = run.path / _FOLDER
     if not folder.exists():
         raise UsageError(f"{run.path}: expected a compiled network, found none; make one with homeo-rl compile")
-    tensors, told = bundle.load(folder)
-    spec = parse(RecurrentSpec, told.get("network"), where=str(folder))
+    tensors, texts = bundle.load(folder)
+    spec = parse(RecurrentSpec, texts.get("network"), where=str(folder))
     weight, shape = tensors.get("weight"), (spec.neurons, len(spec.taps))
     if weight is None or len(tensors) != 1 or weight.shape != shape or weight.dtype != "float32":
         raise StorageFault(f"{folder}: expected a float32 weight of shape {shape}, got another")
     network = RecurrentNetwork(spec)
     with torch.no_grad():
         network.weight.copy_(torch.from_numpy(weight.copy()))
-    return network.eval().requires_grad_(False), parse(Document, told.get("document"), where=str(folder)), told
+    return network.eval().requires_grad_(False), parse(Document, texts.get("document"), where=str(folder)), texts

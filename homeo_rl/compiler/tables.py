@@ -10,10 +10,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from homeo_rl.compiler.block_splits import packed, split
+from homeo_rl.compiler.block_splits import pack, split
 from homeo_rl.compiler.circuit import ALWAYS, NEVER, Builder, Form
 from homeo_rl.compiler.gate_plan import Bits, Cell, Plan, cost, drives, rows
-from homeo_rl.compiler.objective import Wanted
+from homeo_rl.compiler.objective import Objective
 from homeo_rl.compiler.single_gates import intervals, single, two_gates
 from homeo_rl.compiler.threshold_covers import cube_cover, threshold_cover, union
 from homeo_rl.errors import UsageError
@@ -45,7 +45,7 @@ def support(bits: Bits) -> list[int]:
     return [i for i in range(n) if not np.array_equal(cube.take(0, n - 1 - i), cube.take(1, n - 1 - i))]
 
 
-def restricted(bits: Bits, kept: Sequence[int]) -> Bits:
+def restrict(bits: Bits, kept: Sequence[int]) -> Bits:
     """Return the table over the variables ``kept``, the others 0."""
     return bits[rows(len(kept)) @ (1 << np.array(list(kept), dtype=np.int64))] if kept else bits[:1]
 
@@ -80,7 +80,7 @@ def offers(bits: Bits, n: int, *, banked: bool) -> Iterator[tuple[str, Plan]]:
                 yield "split", split(bits, n, columns, one_hot=False)
                 yield "split", split(bits, n, columns, one_hot=True)
                 if n - b >= 3:
-                    yield "packed", packed(bits, n, columns)
+                    yield "packed", pack(bits, n, columns)
 
 
 @lru_cache(maxsize=4096)
@@ -106,20 +106,20 @@ def best(bits: Bits, *, minimise: str = "neurons", banked: bool = False) -> tupl
         banked: count a gate with M firing levels as M neurons.
     """
     kept = support(bits)
-    small = np.ascontiguousarray(restricted(bits, kept))
+    small = np.ascontiguousarray(restrict(bits, kept))
     if not kept:
         return "constant", (Cell((), (), int(small[0])),), kept
     return (*_best(small.tobytes(), len(kept), minimise, banked), kept)
 
 
-def place(builder: Builder, bits: Bits, signals: Sequence[Form], wanted: Wanted) -> Form:
+def place(builder: Builder, bits: Bits, signals: Sequence[Form], objective: Objective) -> Form:
     """Build the cheapest plan for a table [2^n] over ``signals`` [n] and return its signal."""
-    name, plan, kept = best(bits, minimise=wanted.minimise, banked=wanted.banked)
+    name, plan, kept = best(bits, minimise=objective.minimise, banked=objective.banked)
     if not kept:
         return ALWAYS if plan[0].bias else NEVER
     if len(kept) == 1:
         signal = signals[kept[0]]
-        return signal if plan[0].variables[0] > 0 else signal.negated()
+        return signal if plan[0].variables[0] > 0 else signal.negate()
     made: list[Form] = []
     for cell, drive in zip(plan, drives(plan, len(kept)), strict=True):
         parts = [(signals[k], w) for k, w in zip(kept, cell.variables, strict=True)]

@@ -34,11 +34,11 @@ def cube_cover(bits: Bits, n: int) -> list[Threshold]:
     cubes, inside = cubes[prime], inside[prime]
     literals = np.abs(cubes).sum(1)
     if n <= 6:
-        found = milp(
+        result = milp(
             1.0 + literals / 1000.0, integrality=np.ones(len(cubes), dtype=np.int64), bounds=Bounds(0, 1),
             constraints=LinearConstraint(inside[:, bits].T.astype(float), 1, np.inf), options={"time_limit": 5.0},
         )  # fmt: skip
-        chosen = np.flatnonzero(found.x > 0.5).tolist() if found.x is not None else []
+        chosen = np.flatnonzero(result.x > 0.5).tolist() if result.x is not None else []
     else:
         chosen = []
     if not chosen:
@@ -81,11 +81,11 @@ def threshold_cover(bits: Bits, n: int) -> list[Threshold]:
             for k in range(2):
                 moves[np.arange(len(moves)), where[:, k]] += change[:, k]
             np.clip(moves, -span, span, out=moves)
-            found = worth(moves).reshape(len(best), 8)
-            pick = found.argmax(1)
-            better = found[np.arange(len(best)), pick] >= score
+            result = worth(moves).reshape(len(best), 8)
+            pick = result.argmax(1)
+            better = result[np.arange(len(best)), pick] >= score
             best[better] = moves.reshape(len(best), 8, n)[np.arange(len(best)), pick][better]
-            score = np.maximum(score, found[np.arange(len(best)), pick])
+            score = np.maximum(score, result[np.arange(len(best)), pick])
         top = np.flatnonzero(score == score.max())
         w = min((best[t] for t in top), key=lambda w: (int((w != 0).sum()), int(np.abs(w).sum())))
         z = points @ w

@@ -15,7 +15,7 @@ def winner(builder: Builder, parts: Sequence[Form], place: int, window: int) -> 
 
     Equal counts that are not 0 go to the earlier part.
     """
-    counts = [[part.delayed(k) for k in range(window)] for part in parts]
+    counts = [[part.delay(k) for k in range(window)] for part in parts]
 
     def beats(i: int, j: int) -> Form:
         # For i < j: count i >= count j and not 0, which is (window + 1) count i > window count j.

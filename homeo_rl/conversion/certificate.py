@@ -94,7 +94,7 @@ class Certificate:
         episodes = len(self.diverged_at)
         lasts = f"{1e3 * self.latency:g} ms at {1e3 * self.step_seconds:g} ms"
         first = f", first at step {min(apart)}" if apart else ""
-        said = "the same to the last bit" if self.exact else "not the same to the last bit"
+        verdict = "the same to the last bit" if self.exact else "not the same to the last bit"
         rows = [
             ("layers", " - ".join(str(width) for width in self.widths)),
             ("levels of the hidden layers", ", ".join(str(level) for level in self.levels)),
@@ -114,7 +114,14 @@ class Certificate:
             ("synaptic operations, spikes", f"{self.synaptic_operations:,.0f}, {self.spikes:,.1f}"),
             ("arithmetic of a decision (45 nm)", f"{1e9 * before:.3g} nJ trained, {1e9 * after:.3g} nJ converted"),
         ]  # fmt: skip
-        lines = [f"# Conversion certificate: {said}", "", f"Converted from `{self.source}`.", "", "| | |", "|---|---|"]
+        lines = [
+            f"# Conversion certificate: {verdict}",
+            "",
+            f"Converted from `{self.source}`.",
+            "",
+            "| | |",
+            "|---|---|",
+        ]
         lines += [f"| {name} | {value} |" for name, value in rows]
         lines += ["", "| episodes of | return: IQM [95 % interval] |", "|---|---|"]
         lines += [f"| {r.what} | {r.iqm:,.1f} [{r.low:,.1f}, {r.high:,.1f}] |" for r in self.returns]

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from homeo_rl.conversion.graph import Graph, Rules, affine_of
-from homeo_rl.conversion.pascal import joined
 from homeo_rl.errors import UsageError
 from homeo_rl.snn.qcfs import QCFS, ladder_level
-from homeo_rl.snn.spike_accumulation import INPUT_GRID, Firing, Neuron, fire, on_grid
+from homeo_rl.snn.spike_accumulation import INPUT_GRID, Firing, Neuron, add_spike_trains, fire, on_grid
 
 FINEST = 40
 """Finest grid of weights, 2^-40."""
@@ -92,7 +91,7 @@ class Dyadic(Rules[Tensor]):
     def add(self, name: str, first: Tensor, second: Tensor) -> Tensor:
         """Scale both branches, and join them."""
         constants = self.plans[name].constants
-        return joined(first * constants["first"], second * constants["second"])
+        return add_spike_trains(first * constants["first"], second * constants["second"])
 
     def fire(self, name: str, activation: QCFS, value: Tensor) -> Tensor:
         """Run the neurons; spikes are 1, their amplitude is in the next weights. The rounded network counts at once."""
@@ -122,12 +121,12 @@ def _linear(module: nn.Module, x: Tensor, constants: dict[str, Tensor]) -> tuple
     if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
         return (x, None) if weight is None else (x * weight, bias)
     if isinstance(module, (nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)):
-        return _pooled_sum(module, x)[0], None
+        return _sum_pool(module, x)[0], None
     result: Tensor = module(x)
     return result, None
 
 
-def _pooled_sum(module: nn.Module, x: Tensor) -> tuple[Tensor, int]:
+def _sum_pool(module: nn.Module, x: Tensor) -> tuple[Tensor, int]:
     """Return sums over the windows of an average pooling, exact, and how many entries a window has.
 
     Raises:
@@ -190,7 +189,7 @@ class _Planner(Rules[tuple[Range, Tensor]]):
             constants, after = _fit(name, gain.double() * before.scale, shift.double(), before, float(gain.abs().max()))
             constants = {key: part.reshape(shape) for key, part in constants.items()}
         elif isinstance(module, (nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)):
-            count = _pooled_sum(module, x)[1]
+            count = _sum_pool(module, x)[1]
             after = before._replace(most=before.most * count, scale=before.scale / count)
         self.plans[name] = Plan(constants, after)
         return after, _linear(module, x, constants)[0]
@@ -198,8 +197,8 @@ class _Planner(Rules[tuple[Range, Tensor]]):
     def add(self, name: str, first: tuple[Range, Tensor], second: tuple[Range, Tensor]) -> tuple[Range, Tensor]:
         """Bring both branches to amplitude 1."""
         (a, x), (b, y) = first, second
-        one, a = _scaled(name, a)
-        two, b = _scaled(name, b)
+        one, a = _scale(name, a)
+        two, b = _scale(name, b)
         after = Range(max(a.grid, b.grid), a.most + b.most, 1.0, a.analogue and b.analogue)
         _require_bits(name, after)
         self.plans[name] = Plan({"first": one, "second": two}, after)
@@ -208,7 +207,7 @@ class _Planner(Rules[tuple[Range, Tensor]]):
     def fire(self, name: str, activation: QCFS, value: tuple[Range, Tensor]) -> tuple[Range, Tensor]:
         """Round the threshold, so that half of it lies on the grid of the currents."""
         before, x = value
-        scale, before = _scaled(name, before)
+        scale, before = _scale(name, before)
         step = on_grid(activation.step(x), before.grid - 1)
         if not float(step) > 0:
             raise UsageError(
@@ -221,7 +220,7 @@ class _Planner(Rules[tuple[Range, Tensor]]):
 
     def finish(self, value: tuple[Range, Tensor]) -> None:
         """Bring the output to amplitude 1."""
-        scale, after = _scaled("output", value[0])
+        scale, after = _scale("output", value[0])
         self.plans["output"] = Plan({"scale": scale}, after)
 
     def _folded_before(self, name: str) -> bool:
@@ -271,7 +270,7 @@ def _fit(name: str, weight: Tensor, bias: Tensor, before: Range, gain: float) ->
     return constants, Range(grid + before.grid, most * (1 + 2.0**-COARSEST), 1.0, before.analogue)
 
 
-def _scaled(name: str, before: Range) -> tuple[Tensor, Range]:
+def _scale(name: str, before: Range) -> tuple[Tensor, Range]:
     """Return what a value is multiplied by to have amplitude 1, rounded, and its range then."""
     one = torch.ones((), dtype=torch.float64)
     if before.scale == 1.0:

@@ -68,11 +68,11 @@ class Graph:
     @property
     def activations(self) -> dict[str, QCFS]:
         """QCFS activations by the name of their node, in the order of the signal."""
-        found = {}
+        results = {}
         for node in self.nodes:
             if node.op == "call_module" and isinstance(self.modules[str(node.target)], QCFS):
-                found[node.name] = self.modules[str(node.target)]
-        return found
+                results[node.name] = self.modules[str(node.target)]
+        return results
 
     def walk(self, rules: Rules[V], x: Any) -> Any:
         """Send ``x`` through the graph as ``rules`` say."""

@@ -29,7 +29,7 @@ class Choice(NamedTuple):
     error: float
     uniform: tuple[int, ...]
     uniform_error: float
-    measured: int
+    measure: int
 
 
 def choose_levels(
@@ -57,7 +57,7 @@ def choose_levels(
 
     known: dict[tuple[int, ...], float] = {}
 
-    def measured(levels: tuple[int, ...]) -> float:
+    def measure(levels: tuple[int, ...]) -> float:
         if levels not in known:
             known[levels] = error(levels)
         return known[levels]
@@ -66,18 +66,18 @@ def choose_levels(
     if not uniform:
         least = sum(steps_of([1] * count, neuron))
         raise UsageError(f"--budget-steps: expected at least {least} for {count} layers, got {budget}")
-    best_uniform = min(uniform, key=measured)
+    best_uniform = min(uniform, key=measure)
     every = len(CANDIDATES) ** count
     if every <= EXHAUSTIVE:
-        best = min((c for c in itertools.product(CANDIDATES, repeat=count) if fits(c)), key=measured)
+        best = min((c for c in itertools.product(CANDIDATES, repeat=count) if fits(c)), key=measure)
     else:
-        best = _climb(best_uniform, measured, fits, np.argsort(activity).tolist())
-    return Choice(best, measured(best), best_uniform, measured(best_uniform), len(known))
+        best = _climb(best_uniform, measure, fits, np.argsort(activity).tolist())
+    return Choice(best, measure(best), best_uniform, measure(best_uniform), len(known))
 
 
 def _climb(
     start: tuple[int, ...],
-    measured: Callable[[tuple[int, ...]], float],
+    measure: Callable[[tuple[int, ...]], float],
     fits: Callable[[tuple[int, ...]], bool],
     order: list[int],
 ) -> tuple[int, ...]:
@@ -88,13 +88,13 @@ def _climb(
         improved = False
         for gains in order:
             for pays in [gains, *reversed(order)]:
-                found = _exchanged(best, gains, pays)
-                if found is not None and fits(found) and measured(found) < measured(best):
-                    best, improved = found, True
+                exchange = _exchange(best, gains, pays)
+                if exchange is not None and fits(exchange) and measure(exchange) < measure(best):
+                    best, improved = exchange, True
     return best
 
 
-def _exchanged(levels: tuple[int, ...], gains: int, pays: int) -> tuple[int, ...] | None:
+def _exchange(levels: tuple[int, ...], gains: int, pays: int) -> tuple[int, ...] | None:
     """Return ``levels`` with the next candidate for one layer and the one before for another (none if the same)."""
     places = [CANDIDATES.index(level) for level in levels]
     places[gains] += 1

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from homeo_rl.conversion.dyadic import Dyadic
 from homeo_rl.conversion.graph import Graph, Rules, constant_free
 from homeo_rl.errors import unknown
 from homeo_rl.snn.qcfs import QCFS, level_of
-from homeo_rl.snn.spike_accumulation import NEURONS, Firing, Neuron, burst, fire, steps_of
+from homeo_rl.snn.spike_accumulation import NEURONS, Firing, Neuron, add_spike_trains, burst, fire, steps_of
 
 Form = Literal["counts", "stepwise", "dyadic"]
 FORMS: tuple[Form, ...] = ("counts", "stepwise", "dyadic")
@@ -68,8 +69,6 @@ class Converted(nn.Module):
         elif form == "stepwise":
             self._rules = Stepwise(self.fired, neuron, record=record)
         else:
-            from homeo_rl.conversion.dyadic import Dyadic
-
             self._rules = Dyadic(self.graph, self.fired, neuron, example=example, most=most, record=record)
 
     @torch.no_grad()
@@ -159,7 +158,7 @@ class Stepwise(Rules[tuple[Tensor, bool]]):
     def add(self, name: str, first: tuple[Tensor, bool], second: tuple[Tensor, bool]) -> tuple[Tensor, bool]:
         """Trains of unequal length: the shorter one's sum joins the longer one's first step."""
         (x, early), (y, late) = first, second
-        return joined(x, y), early and late
+        return add_spike_trains(x, y), early and late
 
     def fire(self, name: str, activation: QCFS, value: tuple[Tensor, bool]) -> tuple[Tensor, bool]:
         """Run the neurons."""
@@ -173,13 +172,3 @@ class Stepwise(Rules[tuple[Tensor, bool]]):
     def finish(self, value: tuple[Tensor, bool]) -> Tensor:
         """The output is the sum over the steps."""
         return value[0].sum(0)
-
-
-def joined(x: Tensor, y: Tensor) -> Tensor:
-    """Return the sum of two trains [T, B, ...] of any lengths."""
-    if x.shape[0] == y.shape[0]:
-        return x + y
-    longer, shorter = (x, y) if x.shape[0] > y.shape[0] else (y, x)
-    longer = longer.clone()
-    longer[0] += shorter.sum(0)
-    return longer

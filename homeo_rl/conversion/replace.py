@@ -47,8 +47,8 @@ def with_qcfs(module: nn.Module, levels: int | Sequence[int] = 8) -> tuple[nn.Mo
     report = []
     for name, count in zip(places, chosen, strict=True):
         was = type(network.get_submodule(name)).__name__
-        parent, _, own = name.rpartition(".")
-        setattr(network.get_submodule(parent), own, QCFS(count))
+        parent, _, child = name.rpartition(".")
+        setattr(network.get_submodule(parent), child, QCFS(count))
         report.append(Replacement(name, was, count))
     require_exact(network)
     return network, report

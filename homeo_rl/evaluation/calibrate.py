@@ -31,7 +31,7 @@ from homeo_rl.numerics.arrays import instance_of, whole_number
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator
 from homeo_rl.snn.network import SpikingNetwork
-from homeo_rl.snn.replay import is_replayable, packed, recall, remember, require_replayable
+from homeo_rl.snn.replay import is_replayable, pack_responses, recall, remember, require_replayable
 
 OBSERVATIONS = 200
 """Clean observations that are remembered; `homeo_rl.homeostasis.sleep` replays them."""
@@ -46,7 +46,7 @@ class Calibration:
         squares: mean squared rates [N].
         decisions: how many clean decisions.
         inputs: remembered observations as the network sees them [M, inputs], in random order.
-        answers: what each layer answered to them (`homeo_rl.snn.replay.packed`); () of a converted network.
+        answers: what each layer answered to them (`homeo_rl.snn.replay.pack_responses`); () of a converted network.
     """
 
     rates: tuple[np.ndarray, ...]
@@ -177,7 +177,7 @@ def _condense(controller: Controller, episodes: Sequence[Episode], observations:
     inputs = _sample(controller, observations)
     answers: tuple[np.ndarray, ...] = ()
     if is_replayable(network):
-        answers = packed(network, remember(network, torch.as_tensor(inputs)))
+        answers = pack_responses(network, remember(network, torch.as_tensor(inputs)))
     return Calibration(tuple(rates), tuple(squares), moments.decisions, inputs, answers)
 
 

@@ -46,7 +46,7 @@ class Transition(NamedTuple):
 def decide(session: Session, observations: np.ndarray, *, traced: bool) -> Decision:
     """Make one decision in every slot; drift and thresholds are measured where an episode is ``traced``."""
     actions = session.act(observations)
-    drift, thetas = (session.drift(), session.thetas()) if traced else (None, None)
+    drift, thetas = (session.drift(), session.sliding_thresholds()) if traced else (None, None)
     return Decision(actions, session.rates(), session.operations(), session.reflexes(), drift, thetas)
 
 

@@ -121,7 +121,7 @@ class _Batch:
         """Start an episode in a slot; not ``fresh`` is one that carries on the adaptation of the one before."""
         options = self.options[episode.index % len(self.options)] if self.options else None
         observation, info = env.reset(seed=episode.seed % 2**32, options=options)
-        self.session.begin(index, generator(episode.seed, "encoder"), fresh=fresh)
+        self.session.begin(index, generator(episode.seed, "encoder"), reset_run_state=fresh)
         reflex_damage = None
         if self.session.reflex is not None:  # a chip apart: the policy's damage is the same with and without it
             reflex_damage = self.condition.network_damage(derive(episode.seed, "reflex", 0))
@@ -168,5 +168,5 @@ class _Batch:
     def drop(self, slots: Sequence[int]) -> None:
         """Leave slots out for which no episode waits."""
         left = [index for index in range(len(self.slots)) if index not in slots]
-        self.session.keep(left)
+        self.session.select(left)
         self.slots = [self.slots[index] for index in left]

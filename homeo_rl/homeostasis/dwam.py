@@ -3,22 +3,33 @@
 After Zhou et al., "Dynamic Weight Adaptation in Spiking Neural Networks Inspired by Biological Homeostasis" (AAAI
 2026, arXiv 2511.17563), whose rule phi = c (c - theta) with theta = theta_M zeta sigma/mu + c (1 - zeta sigma/mu)
 is the same as phi = g c (c - theta_M) with g = zeta sigma/mu. The windows, the rate and the sliding threshold's
-normal activity c0 are not public; theta_M = E[c^2] / c0 follows Bienenstock, Cooper and Munro (1982).
+reference activity c0 are not public; theta_M = E[c^2] / c0 follows Bienenstock, Cooper and Munro (1982).
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from homeo_rl.homeostasis.protocol import RATE, Homeostasis, LayerReference, Modulation, State, Tick, finite_rows
+from homeo_rl.homeostasis.protocol import (
+    RATE,
+    BcmRule,
+    CompiledRule,
+    DecisionRates,
+    Homeostasis,
+    LayerReference,
+    Modulation,
+    State,
+    finite_rows,
+)
 
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class DWAM(Homeostasis):
+class PaperDWAM(Homeostasis):
     """Online BCM weight adaptation; once a decision, for every spiking layer::
 
         m += (c - m) / tau          q += (c^2 - q) / tau
@@ -33,13 +44,14 @@ class DWAM(Homeostasis):
         eta: learning rate, one for all layers or one a layer.
         zeta: strength of the coefficient-of-variation gain; None is plain BCM.
         tau: decisions over which the moments run.
-        c0: normal mean rate; None takes each neuron's calibrated rate. 1 is the textbook's omission: every rate then
+        c0: reference mean rate; None takes each neuron's calibrated rate. 1 is the textbook's omission: every rate then
             climbs to saturation, which a test shows.
         floor: least c0, so that silent neurons have a finite threshold.
         trust: bound of abs(delta), as a multiple of the layer's root mean square trained weight.
     """
 
     name: ClassVar[str] = "dwam-paper"
+    described_as: ClassVar[str] = "DWAM"
 
     eta: float | tuple[float, ...] = 1e-4
     zeta: float | None = 3.0
@@ -74,18 +86,37 @@ class DWAM(Homeostasis):
         """Add the delta to the trained weights."""
         return Modulation(weight=state["delta"])
 
-    def step(self, state: State, layer: LayerReference, tick: Tick) -> State:
+    def step(self, state: State, layer: LayerReference, rates: DecisionRates) -> State:
         """One BCM update; the delta is advanced in place."""
-        moments, rise, bound = self.rise(state, layer, tick)
-        delta = state["delta"].addcmul_(rise.unsqueeze(2), finite_rows(tick.pre).unsqueeze(1)).clamp_(-bound, bound)
+        moments, factor, bound = self.postsynaptic_factor(state, layer, rates)
+        delta = state["delta"].addcmul_(factor.unsqueeze(2), finite_rows(rates.pre).unsqueeze(1)).clamp_(-bound, bound)
         return {**state, "delta": delta, **moments}
 
-    def rise(self, state: State, layer: LayerReference, tick: Tick) -> tuple[State, Tensor, float]:
+    @property
+    def compiled(self) -> tuple[str, ...]:
+        """The BCM rule, where no part of it is overridden."""
+        parts = ("step", "postsynaptic_factor", "gain", "reference_rate")
+        return ("bcm",) if all(getattr(type(self), name) is getattr(PaperDWAM, name) for name in parts) else ()
+
+    def rule_for_kernel(self, state: State, layer: LayerReference) -> CompiledRule | None:
+        """Return the BCM rule of one layer."""
+        if not self.compiled:
+            return None
+        bcm = BcmRule(
+            mean=state["m"], square=state["q"], reference_rate=self.reference_rate(layer),
+            learning_rate=state.get(RATE), eta=self.rate_of(layer), zeta=-1.0 if self.zeta is None else self.zeta,
+            tau=self.tau, bound=self.trust * layer.weight_scale,
+        )  # fmt: skip
+        return CompiledRule(weights=bcm)
+
+    def postsynaptic_factor(
+        self, state: State, layer: LayerReference, rates: DecisionRates
+    ) -> tuple[State, Tensor, float]:
         """Return the moments after a decision, eta phi [B, N_out] (times x_j it is dW) and the bound of the delta."""
-        c = tick.post
+        c = rates.post
         m = state["m"] + (c - state["m"]) / self.tau
         q = state["q"] + (c * c - state["q"]) / self.tau
-        phi = c * (c - q / self.normal_rate(layer))
+        phi = c * (c - q / self.reference_rate(layer))
         if self.zeta is not None:
             phi = phi * self.gain(c, m, q)
         return (
@@ -100,9 +131,9 @@ class DWAM(Homeostasis):
         deviation = (square - mean * mean).clamp_min(0.0).sqrt()
         return (self.zeta * deviation / mean.clamp_min(1e-3)).clamp(0.0, 1.0)
 
-    def theta(self, state: State, layer: LayerReference) -> Tensor:
+    def sliding_threshold(self, state: State, layer: LayerReference) -> Tensor:
         """Return theta_M."""
-        return state["q"] / self.normal_rate(layer)
+        return state["q"] / self.reference_rate(layer)
 
     def rate_of(self, layer: LayerReference) -> float:
         """Return the learning rate of one layer."""
@@ -114,14 +145,19 @@ class DWAM(Homeostasis):
             return self.eta[layer.index]
         return self.eta
 
-    def normal_rate(self, layer: LayerReference) -> Tensor:
+    def reference_rate(self, layer: LayerReference) -> Tensor:
         """Return c0, shape [N_out]."""
         if self.c0 is not None:
             return layer.rate.new_full(layer.rate.shape, self.c0)
         return layer.rate.clamp_min(self.floor)
 
 
-def is_bcm(plugin: Homeostasis | None) -> bool:
-    """Whether a mechanism moves weights by exactly the rule above, which is what compiled code does."""
-    rule = ("step", "rise", "gain", "normal_rate")
-    return isinstance(plugin, DWAM) and all(getattr(type(plugin), name) is getattr(DWAM, name) for name in rule)
+def __getattr__(name: str) -> type[PaperDWAM]:
+    if name != "DWAM":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        "homeo_rl.homeostasis.dwam.DWAM is now PaperDWAM; the old name goes with version 0.3",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return PaperDWAM

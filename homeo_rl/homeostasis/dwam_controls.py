@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from homeo_rl.homeostasis.dwam import DWAM
-from homeo_rl.homeostasis.protocol import LayerReference, State, Tick
+from homeo_rl.homeostasis.dwam import PaperDWAM
+from homeo_rl.homeostasis.protocol import DecisionRates, LayerReference, State
 from homeo_rl.seeding import generator
 
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControlDWAM(DWAM):
+class ControlDWAM(PaperDWAM):
     """DWAM, with phi as it should not be, or with another reading of the coefficient of variation.
 
     If an arm does as well as DWAM when every neuron is given another's phi, or when weights move the wrong way, what
@@ -39,14 +39,16 @@ class ControlDWAM(DWAM):
         if self.cv not in ("time", "neurons"):
             raise ValueError(f"cv: expected time or neurons, got {self.cv!r}")
 
-    def rise(self, state: State, layer: LayerReference, tick: Tick) -> tuple[State, Tensor, float]:
-        """Break what `DWAM.rise` found."""
-        moments, rise, bound = super().rise(state, layer, tick)
+    def postsynaptic_factor(
+        self, state: State, layer: LayerReference, rates: DecisionRates
+    ) -> tuple[State, Tensor, float]:
+        """Break the factor of the paper's rule."""
+        moments, factor, bound = super().postsynaptic_factor(state, layer, rates)
         if self.phi == "flipped":
-            rise = -rise
+            factor = -factor
         elif self.phi == "shuffled":
-            rise = rise[:, generator(layer.index, "shuffled phi").permutation(rise.shape[1])]
-        return moments, rise, bound
+            factor = factor[:, generator(layer.index, "shuffled phi").permutation(factor.shape[1])]
+        return moments, factor, bound
 
     def gain(self, rate: Tensor, mean: Tensor, square: Tensor) -> Tensor:
         """Return g [B, N] or, across neurons, [B, 1]."""

@@ -1,11 +1,11 @@
-"""BDETT, the bioinspired dynamic energy-temporal threshold of Ding et al. (NeurIPS 2022): the rival mechanism."""
+"""BDETT, the bioinspired dynamic energy-temporal threshold of Ding et al. (NeurIPS 2022)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, State
+from homeo_rl.homeostasis.protocol import CompiledRule, EnergyRule, Homeostasis, LayerReference, State
 
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
     from torch import Tensor
@@ -40,6 +40,18 @@ class BDETT(Homeostasis):
         if self.psi <= 0:
             raise ValueError(f"psi: expected > 0, got {self.psi!r}")
 
+    @property
+    def compiled(self) -> tuple[str, ...]:
+        """The equations above, where they are not overridden."""
+        return ("energy",) if type(self) is BDETT else ()
+
+    def rule_for_kernel(self, state: State, layer: LayerReference) -> CompiledRule | None:
+        """Return E and psi."""
+        if not self.compiled:
+            return None
+        energy = EnergyRule(state["energy"], self.psi, self.initial if self.scope == "decision" else None)
+        return CompiledRule(thresholds=energy)
+
     def init(self, layer: LayerReference, batch: int) -> State:
         """Start every energy at ``initial``."""
         return {"energy": layer.rate.new_full((batch, layer.rate.shape[0]), self.initial)}
@@ -48,12 +60,12 @@ class BDETT(Homeostasis):
         """One spike step of the equations above."""
         temporal = ((before - potential) / 3.0).clamp_max(_EXP_MAX).exp() - 1.0
         threshold = 0.5 * state["energy"] + 0.5 * temporal
-        rise = potential - _lowered_mean(potential)
+        rise = potential - _lower_mean(potential)
         # ln(1 + exp(z)) written out: torch's softplus rounds differently at different places of a batch.
-        energy = 0.01 * rise + _lowered_mean(threshold) + (rise / self.psi).clamp_max(_EXP_MAX).exp().log1p()
+        energy = 0.01 * rise + _lower_mean(threshold) + (rise / self.psi).clamp_max(_EXP_MAX).exp().log1p()
         return threshold, {"energy": energy}
 
-    def theta(self, state: State, layer: LayerReference) -> Tensor:
+    def sliding_threshold(self, state: State, layer: LayerReference) -> Tensor:
         """Return the energy term E."""
         return state["energy"]
 
@@ -62,6 +74,6 @@ _EXP_MAX = 60.0
 """exp of more than this says nothing about a threshold any more, and must not overflow float32."""
 
 
-def _lowered_mean(value: Tensor) -> Tensor:
+def _lower_mean(value: Tensor) -> Tensor:
     spread = value.amax(-1, keepdim=True) - value.amin(-1, keepdim=True)
     return value.mean(-1, keepdim=True) - 0.2 * spread

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from homeo_rl.homeostasis.protocol import RATE, Homeostasis, LayerReference, Modulation, State, Tick, finite_rows
+from homeo_rl.homeostasis.protocol import (
+    RATE,
+    DecisionRates,
+    Homeostasis,
+    LayerReference,
+    Modulation,
+    State,
+    finite_rows,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +56,13 @@ class LinearHomeostat(Homeostasis):
         """Add the change to the weights or to the bias."""
         return Modulation(weight=state["delta"]) if self.target == "weights" else Modulation(bias=state["delta"])
 
-    def step(self, state: State, layer: LayerReference, tick: Tick) -> State:
+    def step(self, state: State, layer: LayerReference, rates: DecisionRates) -> State:
         """One update; the delta is advanced in place."""
-        m = state["m"] + (tick.post - state["m"]) / self.tau
+        m = state["m"] + (rates.post - state["m"]) / self.tau
         rise = finite_rows(state.get(RATE, self.eta) * (layer.rate - m))
         bound = self.trust * layer.weight_scale
         if self.target == "weights":
-            delta = state["delta"].addcmul_(rise.unsqueeze(2), finite_rows(tick.pre).unsqueeze(1))
+            delta = state["delta"].addcmul_(rise.unsqueeze(2), finite_rows(rates.pre).unsqueeze(1))
         else:
             delta, bound = state["delta"].add_(rise), bound * layer.inputs
         return {**state, "delta": delta.clamp_(-bound, bound), "m": m}

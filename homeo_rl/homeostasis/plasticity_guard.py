@@ -43,16 +43,16 @@ def out_of_bounds(
     """Return those of ``rows`` in which a matrix of the state is not finite, or a modulation beyond its bound."""
     sound = []
     for state, layer in zip(adaptation, references, strict=True):
-        for value, most in _bounded(plugin.modulation(state), state, layer):
-            own = value if len(rows) == len(value) else value[list(rows)]
+        for value, most in _list_bounds(plugin.modulation(state), state, layer):
+            values = value if len(rows) == len(value) else value[list(rows)]
             # False for a NaN, and for what overflows when it is squared.
-            sound.append(torch.linalg.vector_norm(own, dim=tuple(range(1, own.dim()))) <= most)
+            sound.append(torch.linalg.vector_norm(values, dim=tuple(range(1, values.dim()))) <= most)
     if not sound:
         return []
     return [row for row, fine in zip(rows, torch.stack(sound).all(0).tolist(), strict=True) if not fine]
 
 
-def _bounded(change: Modulation, state: State, layer: LayerReference) -> Iterator[tuple[Tensor, float]]:
+def _list_bounds(change: Modulation, state: State, layer: LayerReference) -> Iterator[tuple[Tensor, float]]:
     """Yield what a mechanism adds to a layer and the other matrices of its state, each with its largest norm."""
     neurons = layer.rate.shape[0]
     if change.weight is not None:

@@ -7,7 +7,7 @@ the network bit for bit. Shapes: B batch, N_in / N_out inputs / neurons of one l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
 from homeo_rl.numerics.typed_fields import require_fields
@@ -21,8 +21,8 @@ Scope = Literal["decision", "episode", "run"]
 SCOPES: tuple[Scope, ...] = ("decision", "episode", "run")
 
 State: TypeAlias = "dict[str, Tensor]"
-"""Named tensors [B, ...] of one layer. They belong to the caller: `step` and `threshold` may write into those passed in
-and return them, so only what they return goes on."""
+"""Named tensors [B, ...] of one layer. State dictionaries are owned by the caller; `step` and `threshold` may write
+into them, so whoever needs the one passed in clones it first (`homeo_rl.snn.state.NetworkState.clone`)."""
 
 RATE = "eta"
 """Entry [B, 1] of a state whose environments adapt at rates of their own (`homeo_rl.homeostasis.rate_search`)."""
@@ -58,11 +58,56 @@ class Modulation(NamedTuple):
     gain: Tensor | None = None  # [B, N_out]
 
 
-class Tick(NamedTuple):
+class DecisionRates(NamedTuple):
     """Firing rates of one decision: spikes / T."""
 
     pre: Tensor  # [B, N_in]
     post: Tensor  # [B, N_out]
+
+
+class BcmRule(NamedTuple):
+    """What compiled code needs for the rule of `homeo_rl.homeostasis.dwam` in one layer.
+
+    Attributes:
+        mean: running mean rates [B, N_out], advanced in place, as the delta of the modulation is.
+        square: running mean squared rates [B, N_out], advanced in place.
+        reference_rate: c0 [N_out].
+        learning_rate: of every environment [B, 1], instead of ``eta``; or None.
+        eta: learning rate.
+        zeta: strength of the gain; -1 is plain BCM.
+        tau: decisions over which the moments run.
+        bound: of abs(delta).
+    """
+
+    mean: Tensor
+    square: Tensor
+    reference_rate: Tensor
+    learning_rate: Tensor | None
+    eta: float
+    zeta: float
+    tau: float
+    bound: float
+
+
+class EnergyRule(NamedTuple):
+    """What compiled code needs for the thresholds of `homeo_rl.homeostasis.dynamic_threshold` in one layer.
+
+    Attributes:
+        energy: E [B, N_out], advanced in place.
+        psi: of the equations.
+        renewed_at: what E starts every decision with, where its scope is one; else None.
+    """
+
+    energy: Tensor
+    psi: float
+    renewed_at: float | None = None
+
+
+class CompiledRule(NamedTuple):
+    """The rules by which compiled code stands in for a mechanism, as plain data; None for what has none."""
+
+    weights: BcmRule | None = None
+    thresholds: EnergyRule | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +119,7 @@ class Homeostasis:
     """
 
     name: ClassVar[str] = ""
+    described_as: ClassVar[str]  # the class's name in stored results, where it has changed since
     adapts_threshold: ClassVar[bool] = False
 
     scope: Scope = "episode"
@@ -82,6 +128,34 @@ class Homeostasis:
         require_fields(self, whole=False)  # words of an arm are read as floats
         if self.scope not in SCOPES:
             raise ValueError(f"scope: expected one of {', '.join(SCOPES)}, got {self.scope!r}")
+
+    def describe(self) -> str:
+        """Return the text by which stored results and digests know this mechanism; it outlives renamed classes."""
+        name = vars(type(self)).get("described_as")  # a class that inherits from a renamed one has its own name
+        if name is None:
+            return repr(self)
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        texts = (f"{n}={v.describe() if isinstance(v, Homeostasis) else repr(v)}" for n, v in values)
+        return f"{name}({', '.join(texts)})"
+
+    @property
+    def compiled(self) -> tuple[str, ...]:
+        """Names of the rules that compiled code knows, "bcm" or "energy"; a combination names itself first."""
+        return ()
+
+    def rule_for_kernel(self, state: State, layer: LayerReference) -> CompiledRule | None:
+        """Return the numbers and tensors of the rules that `compiled` names; None without any."""
+        return None
+
+    def postsynaptic_factor(
+        self, state: State, layer: LayerReference, rates: DecisionRates
+    ) -> tuple[State, Tensor, float] | None:
+        """Return what weights grow by, for mechanisms whose change of weights is an outer product with the inputs.
+
+        Returns:
+            the entries of the state that change, the factor [B, N_out] and the bound of the delta; None for others.
+        """
+        return None
 
     def init(self, layer: LayerReference, batch: int) -> State:
         """Return the state that a scope starts from."""
@@ -101,20 +175,20 @@ class Homeostasis:
         """
         raise TypeError(f"{self.name} does not adapt thresholds")
 
-    def step(self, state: State, layer: LayerReference, tick: Tick) -> State:
-        """Advance the state by the rates of one decision."""
+    def step(self, state: State, layer: LayerReference, rates: DecisionRates) -> State:
+        """Advance the state, which may be written into, by the rates of one decision; only what is returned goes on."""
         return state
 
-    def theta(self, state: State, layer: LayerReference) -> Tensor | None:
+    def sliding_threshold(self, state: State, layer: LayerReference) -> Tensor | None:
         """Return the threshold that the mechanism slides, [B, N_out], for logs; None if it has none."""
         return None
 
 
-def restart(state: State, fresh: State, ended: Tensor) -> State:
-    """Return ``state`` with the rows where ``ended`` [B] is True taken from ``fresh``."""
+def restart(state: State, initial: State, ended: Tensor) -> State:
+    """Return ``state`` with the rows where ``ended`` [B] is True taken from ``initial``, in place."""
     rows = ended.nonzero().flatten()
     for key, value in state.items():
-        value[rows] = fresh[key][rows]
+        value[rows] = initial[key][rows]
     return state
 
 

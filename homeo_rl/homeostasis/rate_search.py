@@ -1,7 +1,7 @@
 """Rehearsal: how fast a mechanism may adapt is found out on the memory, before it matters.
 
 No learning rate suits every network, and nothing that is seen while acting tells which one does: a rate that differs
-from the normal one may be damage, or just another situation. On remembered observations there is no such doubt. When
+from the reference may be damage, or just another situation. On remembered observations there is no such doubt. When
 the self-test says that the network is damaged, the mechanism runs over them once for each of a few rates, exactly as it
 does while acting; the rate after which the network acts most as it used to is kept, with what it learned. Where none
 brings the actions much closer the mechanism stays shut, and where the self-test passes it is never opened, so a healthy
@@ -13,11 +13,12 @@ over what the robot meets in general, and not over the curve that it is in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+import warnings
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from homeo_rl.homeostasis.combined import Both
-from homeo_rl.homeostasis.dwam import DWAM
+from homeo_rl.homeostasis.combined import CombinedMechanism
+from homeo_rl.homeostasis.dwam import PaperDWAM
 from homeo_rl.homeostasis.linear import LinearHomeostat
 from homeo_rl.homeostasis.protocol import RATE, Homeostasis, LayerReference, State
 
@@ -68,10 +69,30 @@ class Rehearsing(Homeostasis):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RehearsedDWAM(Rehearsing, DWAM):
-    """DWAM whose learning rate is found by rehearsal; it needs no numbers."""
+class DWAM(Rehearsing, PaperDWAM):
+    """DWAM whose learning rate is found by rehearsal; it needs no numbers.
+
+    ``DWAM()`` is the arm ``dwam``. In version 0.1 this name was the rule at explicit rates: a call with nothing but
+    fields of `PaperDWAM` still makes one, with a warning; ``make_homeostasis("dwam:trust=0.3")`` makes this class.
+    """
 
     name: ClassVar[str] = "dwam"
+    described_as: ClassVar[str] = "RehearsedDWAM"
+
+    def __new__(cls, **values: Any) -> Any:
+        """Return a `PaperDWAM` where only its fields are given."""
+        if cls is not DWAM or not values or not values.keys() <= {field.name for field in fields(PaperDWAM)}:
+            return super().__new__(cls)
+        warnings.warn(
+            "DWAM(...) at explicit rates is now PaperDWAM(...), the arm dwam-paper; DWAM finds its rate, and takes "
+            "rates=... beside other fields. The old meaning goes with version 0.3",
+            DeprecationWarning, stacklevel=2,
+        )  # fmt: skip
+        return PaperDWAM(**values)
+
+
+RehearsedDWAM = DWAM
+"""Its name in version 0.1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +104,11 @@ class RehearsedLinear(Rehearsing, LinearHomeostat):
 
 def rehearsing(plugin: Homeostasis | None) -> Rehearsing | None:
     """Return the part of a mechanism that rehearses, or None."""
-    part = plugin.weights if isinstance(plugin, Both) else plugin
+    part = plugin.weights if isinstance(plugin, CombinedMechanism) else plugin
     return part if isinstance(part, Rehearsing) else None
 
 
 def open_at(plugin: Homeostasis, state: State, rates: Tensor | float) -> None:
     """Let what rehearses adapt at ``rates`` [B] from now on; the state is changed in place."""
-    entries = plugin.entries_of(plugin.weights, state) if isinstance(plugin, Both) else state
+    entries = plugin.sub_state(plugin.weights, state) if isinstance(plugin, CombinedMechanism) else state
     entries[RATE][:, 0] = rates

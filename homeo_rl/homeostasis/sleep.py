@@ -1,8 +1,8 @@
 """Sleep, or rehearsal homeostasis: a damaged network replays what it remembers until its neurons answer as they did.
 
-Online, a rate that differs from the normal one may be damage, or just another situation. Asleep there is no such
+Online, a rate that differs from the reference rate may be damage, or just another situation. Asleep there is no such
 doubt: the observations are the remembered ones, so whatever differs is damage. Nothing else is used: no return, no
-gradient through the network, no copy of the weights. Layers are mended one after the other from the input, each by a
+gradient through the network, no copy of the weights. Layers are repaired one after the other from the input, each by a
 rule that is local to a neuron and its synapses. Shapes: M remembered observations, T spike steps, N neurons.
 """
 
@@ -22,7 +22,7 @@ Form = Literal["delta", "bias", "gain", "none"]
 
 
 @dataclass(frozen=True)
-class Sleeping:
+class LayerRepair:
     """One layer asleep: what it has, what it hears and what it remembers to have answered.
 
     Attributes:
@@ -31,7 +31,7 @@ class Sleeping:
         train: what the layers before send now, [M, T, N_in].
         target: remembered mean outputs [M, N].
         answer: mean outputs [M, N] with other weights and biases.
-        settle: mean outputs [M, N] for currents [M, T, N], with biases [N] added.
+        bias_response: mean outputs [M, N] for currents [M, T, N], with biases [N] added.
         alive: 0 for neurons that can do nothing about their output, [N].
         intact: 0 for synapses that are gone (a weight of exactly 0), which stay gone, [N, N_in].
         slope: what a mean output gains by a bias of 1, roughly.
@@ -42,7 +42,7 @@ class Sleeping:
     train: Tensor
     target: Tensor
     answer: Callable[[Tensor, Tensor], Tensor]
-    settle: Callable[[Tensor], Callable[[Tensor], Tensor]]
+    bias_response: Callable[[Tensor], Callable[[Tensor], Tensor]]
     alive: Tensor
     intact: Tensor
     slope: float = 1.0
@@ -86,6 +86,7 @@ class SleepHomeostat(Homeostasis):
     """
 
     name: ClassVar[str] = "sleep"
+    described_as: ClassVar[str] = "SleepHomeostat"
 
     form: Form = "delta"
     observations: int = 200
@@ -107,9 +108,9 @@ class SleepHomeostat(Homeostasis):
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance: expected 0 to 1, got {self.tolerance!r}")
         if self.scope != "episode" or (self.awake is not None and self.awake.scope == "run"):
-            raise ValueError("scope: sleep mends what is broken in an episode, and begins anew with the next")
+            raise ValueError("scope: sleep repairs what is broken in an episode, and begins anew with the next")
 
-    def mended(self, layer: Sleeping) -> tuple[Tensor, Tensor]:
+    def repair_layer(self, layer: LayerRepair) -> tuple[Tensor, Tensor]:
         """Return weights and biases after sleep; those of before where it did not help."""
         weight, bias = _RULES[self.form](layer, self.passes)
         if not bool(weight.isfinite().all() and bias.isfinite().all()):
@@ -120,17 +121,17 @@ class SleepHomeostat(Homeostasis):
 
 
 def _bias(
-    layer: Sleeping, passes: int, weight: Tensor | None = None, bias: Tensor | None = None
+    layer: LayerRepair, passes: int, weight: Tensor | None = None, bias: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     weight, bias = layer.weight if weight is None else weight, layer.bias if bias is None else bias
-    outputs = layer.settle(weight)
+    outputs = layer.bias_response(weight)
     wanted = layer.target.mean(0)
     for k in range(passes):
         bias = bias + (wanted - outputs(bias).mean(0)) * layer.alive / (2.0 + k / 4.0) / layer.slope
     return weight, bias
 
 
-def _gain(layer: Sleeping, passes: int) -> tuple[Tensor, Tensor]:
+def _gain(layer: LayerRepair, passes: int) -> tuple[Tensor, Tensor]:
     weight, bias = layer.weight, layer.bias
     spread = layer.target.std(0)
     for k in range(0, passes, 2):
@@ -141,10 +142,10 @@ def _gain(layer: Sleeping, passes: int) -> tuple[Tensor, Tensor]:
     return _bias(layer, passes, weight, bias)
 
 
-def _scaled(layer: Sleeping) -> tuple[Tensor, Tensor]:
+def _scale(layer: LayerRepair) -> tuple[Tensor, Tensor]:
     """Return weights and biases times the factor, from 1/1024 to 4, that brings the outputs closest.
 
-    Only where that halves their distance: damage that is not a matter of scale is better mended neuron by neuron.
+    Only where that halves their distance: damage that is not a matter of scale is better repaired neuron by neuron.
     """
     errors = {1.0: layer.error(layer.weight, layer.bias)}
 
@@ -164,8 +165,8 @@ def _scaled(layer: Sleeping) -> tuple[Tensor, Tensor]:
     return layer.weight * best, layer.bias * best
 
 
-def _delta(layer: Sleeping, passes: int) -> tuple[Tensor, Tensor]:
-    weight, bias = _bias(layer, 25, *_scaled(layer))
+def _delta(layer: LayerRepair, passes: int) -> tuple[Tensor, Tensor]:
+    weight, bias = _bias(layer, 25, *_scale(layer))
     inputs = layer.train.mean(1)
     varied = inputs - inputs.mean(0)
     largest = _largest(varied)
@@ -199,7 +200,7 @@ def needs_memory(plugin: Homeostasis) -> bool:
     return isinstance(plugin, SleepHomeostat) or rehearsing(plugin) is not None
 
 
-_RULES: dict[str, Callable[[Sleeping, int], tuple[Tensor, Tensor]]] = {
+_RULES: dict[str, Callable[[LayerRepair, int], tuple[Tensor, Tensor]]] = {
     "none": lambda layer, _: (layer.weight, layer.bias),
     "bias": _bias,
     "gain": _gain,

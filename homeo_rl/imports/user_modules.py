@@ -2,7 +2,7 @@
 
 A console script has no current folder on its path, so a module that lies beside a user's work is looked for there too,
 after all that is installed: a file named as a library hides nothing. Inside a run folder it is not, or the files of a
-stranger's run could bring code of their own.
+third party's run could bring code of their own.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def _places(name: str, error: BaseException) -> Iterator[str]:
         if frame.filename != __file__ and not frame.filename.startswith(("<", importlib.__file__))
     ]
     library = sysconfig.get_paths()["stdlib"]
-    own = [frame for frame in frames if "-packages" not in frame.filename and not frame.filename.startswith(library)]
-    for frame in (*reversed(own), *frames[:1]):
+    theirs = [frame for frame in frames if "-packages" not in frame.filename and not frame.filename.startswith(library)]
+    for frame in (*reversed(theirs), *frames[:1]):
         yield f"{frame.filename}, line {frame.lineno}"
     with contextlib.suppress(Exception):  # a file that is no text at all: nothing of it was run
         if (spec := importlib.util.find_spec(name)) and spec.origin:

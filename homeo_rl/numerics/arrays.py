@@ -69,9 +69,9 @@ def require_finite(array: np.ndarray, what: str) -> None:
     # One pass; what is no number is not below anything. `ndarray.dot` would warn of squares that overflow.
     if array.dtype.char in "fd" and np.vdot(array, array) <= _SQUARE:
         return
-    found = wrong_entry(array if array.dtype.kind == "f" else array.astype(np.float64))
-    if found is not None:
-        place, number = found
+    wrong = wrong_entry(array if array.dtype.kind == "f" else array.astype(np.float64))
+    if wrong is not None:
+        place, number = wrong
         entry = f"entry {place}" if len(place) != 1 else f"entry {place[0]}"
         raise NonFiniteInput(
             f"{what}: expected finite numbers within {LIMIT:g}, got {number} at {entry}; look for where it comes from"
@@ -102,7 +102,7 @@ def whole_number(value: Any, *, what: str, least: int | None = None) -> int:
     except TypeError:
         number = None
     if number is None:
-        raise InputError(f"{what}: expected a whole number, got {shown(value)}; give an int")
+        raise InputError(f"{what}: expected a whole number, got {describe_value(value)}; give an int")
     if least is not None and number < least:
         raise InputError(f"{what}: expected at least {least}, got {number}; give a larger one")
     return number
@@ -117,11 +117,11 @@ def instance_of(value: Any, kind: type | tuple[type, ...], *, what: str, advice:
     if not isinstance(value, kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         raise InputError(
-            f"{what}: expected {' or '.join(each.__name__ for each in kinds)}, got {shown(value)}; {advice}"
+            f"{what}: expected {' or '.join(each.__name__ for each in kinds)}, got {describe_value(value)}; {advice}"
         )
 
 
-def shown(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """Return type and value of something that does not fit, short enough for one line."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
@@ -135,4 +135,6 @@ def _array(value: Any, what: str) -> np.ndarray:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors on a device or with a gradient
         reason = " ".join(str(error).split())
-        raise InputError(f"{what}: expected an array of numbers, got {shown(value)} ({reason}); convert it") from None
+        raise InputError(
+            f"{what}: expected an array of numbers, got {describe_value(value)} ({reason}); convert it"
+        ) from None

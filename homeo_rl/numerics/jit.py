@@ -16,9 +16,9 @@ from homeo_rl.numerics.cache_folders import provide_cache_folders
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def compiled(function: F) -> F:
+def jit(function: F) -> F:
     """Compile ``function`` at its first call; typed here because numba ships no types."""
-    dispatcher = _decorated(function)
+    dispatcher = _decorate(function)
     # numba compiles again when the function's own file changed, but what is compiled holds functions and constants of
     # the files beside it too. Stale code with new tables reads memory that is not there.
     index = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
@@ -27,7 +27,7 @@ def compiled(function: F) -> F:
     return cast(F, dispatcher)
 
 
-def _decorated(function: Callable[..., Any]) -> Any:
+def _decorate(function: Callable[..., Any]) -> Any:
     provide_cache_folders()  # numba asks for them when it decorates
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:

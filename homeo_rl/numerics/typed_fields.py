@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from homeo_rl.errors import InputError
-from homeo_rl.numerics.arrays import shown
+from homeo_rl.numerics.arrays import describe_value
 
 
 def require_fields(data: Any, *, whole: bool = True) -> None:
@@ -31,7 +31,9 @@ def require_fields(data: Any, *, whole: bool = True) -> None:
             name = (
                 getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint).replace("typing.", "")
             )
-            raise InputError(f"{type(data).__name__}: {field.name}: expected {name}, got {shown(value)}; give one")
+            raise InputError(
+                f"{type(data).__name__}: {field.name}: expected {name}, got {describe_value(value)}; give one"
+            )
 
 
 @cache

@@ -28,7 +28,8 @@ class Encoder(nn.Module):
     """Base: ``forward(x, steps)``; ``stochastic`` encoders also take the randomness, as a generator or as numbers.
 
     Every encoder is a smooth map of the observation, `activity`, and then spikes (or a current) whose derivative passes
-    straight through; what a loss says of step t reaches the activity times `passed`. Compiled code uses the parts.
+    straight through; what a loss says of step t reaches the activity times
+    `step_gradients`. Compiled code uses the parts.
     """
 
     stochastic = False
@@ -37,7 +38,7 @@ class Encoder(nn.Module):
         """Return what the spikes are made of [B, N_enc]: rates, or the growth of an integrator a step."""
         raise NotImplementedError
 
-    def passed(self, steps: int) -> list[float]:
+    def step_gradients(self, steps: int) -> list[float]:
         """Return the derivative of the train at each step with respect to the activity, spikes passing straight."""
         return [1.0] * steps
 
@@ -69,7 +70,7 @@ class PopulationEncoder(Encoder):
         std = self.std.clamp_min(_LEAST_STD)
         return torch.exp(-0.5 * distance.square() / std.square()).flatten(1)
 
-    def passed(self, steps: int) -> list[float]:
+    def step_gradients(self, steps: int) -> list[float]:
         """Return 1 + r + ... + r^(t-1), r = 1 - threshold: a spike lowers the potential that it came from."""
         kept = 1.0 - REGULAR_THRESHOLD
         return [1.0] * steps if self.stochastic else [sum(kept**k for k in range(t + 1)) for t in range(steps)]

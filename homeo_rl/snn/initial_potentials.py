@@ -26,7 +26,7 @@ def initial_potential(*shape: int, threshold: float) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape).uniform_(-SPREAD * threshold, SPREAD * threshold))
 
 
-def bounded(potential: Tensor, threshold: float) -> Tensor:
+def bound_potential(potential: Tensor, threshold: float) -> Tensor:
     """Return p within the bound; the derivative passes straight through, so that a value outside can come back."""
     return straight_through(potential, potential.detach().clamp(-INITIAL_BOUND * threshold, INITIAL_BOUND * threshold))
 
@@ -51,7 +51,7 @@ class InitialPotentials(nn.Module):
         """Return p [N] of layer ``index``, or None for a layer that does not fire."""
         if index >= len(self.values):
             return None
-        return bounded(self.values[index], self.threshold).expand(self.widths[index])
+        return bound_potential(self.values[index], self.threshold).expand(self.widths[index])
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

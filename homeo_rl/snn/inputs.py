@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from homeo_rl.errors import InputError
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
-from homeo_rl.numerics.arrays import instance_of, require_finite, shown
+from homeo_rl.numerics.arrays import describe_value, instance_of, require_finite
 from homeo_rl.snn.state import LayerWeights, NetworkState
 
 FLOATS = (torch.float32, torch.float64)
@@ -22,9 +22,11 @@ FLOATS = (torch.float32, torch.float64)
 
 
 def rows_of(
-    x: Any, width: int, like: nn.Module | Tensor, *, what: str = "observations [B, D]"
+    x: Any, width: int, like: nn.Module | Tensor, *, what: str = "observations [B, D]", finite: bool = True
 ) -> tuple[Tensor, np.ndarray | None]:
-    """Return ``x`` as finite rows [B, width] of floats; other numbers are cast to those of ``like``.
+    """Return ``x`` as rows [B, width] of finite floats; other numbers are cast to those of ``like``.
+
+    ``finite`` False leaves the numbers to whoever reads the rows.
 
     Returns:
         the rows, and the same memory as an array, C-contiguous; None for rows on a device, whose numbers are not looked
@@ -47,7 +49,8 @@ def rows_of(
     if not x.is_cpu or torch.compiler.is_compiling():
         return x, None
     array = (x.detach() if x.requires_grad else x).numpy()
-    require_finite(array, what)
+    if finite:
+        require_finite(array, what)
     return x, array if array.flags.c_contiguous else array.copy()
 
 
@@ -97,14 +100,14 @@ def require_ended(ended: Any, state: Any) -> None:
 
 
 def require_references(plugin: Any, references: Any, widths: Sequence[int]) -> None:
-    """Check what a mechanism is told of each healthy layer, of networks of ``widths``.
+    """Check the references of each healthy layer, of networks of ``widths``.
 
     Raises:
         InputError: it is no mechanism, or not one reference a layer of the layer's size.
     """
     instance_of(plugin, Homeostasis, what="plug-in", advice="homeo_rl.homeostasis.make makes one of an arm's name")
     if not isinstance(references, tuple | list) or len(references) != len(widths) - 1:
-        got = len(references) if isinstance(references, tuple | list) else shown(references)
+        got = len(references) if isinstance(references, tuple | list) else describe_value(references)
         raise InputError(
             f"plug-in {plugin.name}: expected {len(widths) - 1} layer references, got {got}; "
             "SpikingNetwork.references makes them"

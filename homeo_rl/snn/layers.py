@@ -11,10 +11,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from homeo_rl.homeostasis import BDETT, DWAM
-from homeo_rl.homeostasis.dwam import is_bcm
-from homeo_rl.homeostasis.protocol import Modulation, Tick
-from homeo_rl.snn import kernels, neurons
+from homeo_rl.homeostasis.protocol import DecisionRates, Modulation
+from homeo_rl.snn import neurons
+from homeo_rl.snn.kernels import dispatch
 from homeo_rl.snn.kernels import layer as compiled
 from homeo_rl.snn.neurons import Membrane, ThresholdRule
 from homeo_rl.snn.state import LayerWeights, NetworkState
@@ -24,7 +23,7 @@ from homeo_rl.spec import NeuronSpec
 def run(
     neuron: NeuronSpec,
     index: int,
-    own: LayerWeights,
+    weights: LayerWeights,
     state: NetworkState,
     train: Tensor,
     *,
@@ -37,7 +36,7 @@ def run(
     Args:
         neuron: the model.
         index: which layer.
-        own: what it runs with.
+        weights: what it runs with.
         state: plug-in and membranes.
         train: what the layer before sends.
         fires: False for a read-out layer whose potential only integrates.
@@ -48,45 +47,42 @@ def run(
         spikes (or potentials) [B, T, N_out] and the membranes after.
     """
     change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
-    received = modulated_currents(train, own, change)
-    before, kernel = state.membranes[index], kernels.serving(received, neuron)
+    received = modulate_currents(train, weights, change)
+    before = state.membranes[index]
     if before is None and initial is not None:
         before = neurons.rest(received[:, 0], initial)
     if tau is not None and not tau.requires_grad:
         neuron, tau = replace(neuron, tau=float(tau)), None
-    if type(state.plugin) is BDETT:
-        if fires and kernel == "triton" and not received.requires_grad:
-            return compiled.scan_energetic(
-                neuron, received, before, state.plugin.psi, state.adaptation[index]["energy"], own.alive, own.stuck
-            )
-    elif (
-        threshold_rule(state, index) is None
-        and own.alive is None
-        and own.stuck is None
-        and tau is None
-        and kernel != "reference"
-    ):
+    plugin = state.plugin
+    scan = dispatch.route_scan(received, neuron, weights, plugin, fires=fires, leaks=tau is not None)
+    if scan == "energy":
+        assert plugin is not None
+        rule = plugin.rule_for_kernel(state.adaptation[index], state.references[index])
+        assert rule is not None
+        assert rule.thresholds is not None
+        return compiled.scan_energetic(neuron, received, before, rule.thresholds, weights.alive, weights.stuck)
+    if scan == "compiled":
         return compiled.scan(neuron, received, before, fires=fires)
     return neurons.scan(
         neuron, received, before,
-        threshold=threshold_rule(state, index), alive=own.alive, stuck=own.stuck, fires=fires, tau=tau,
+        threshold=threshold_rule(state, index), alive=weights.alive, stuck=weights.stuck, fires=fires, tau=tau,
     )  # fmt: skip
 
 
-def advance(state: NetworkState, index: int, tick: Tick) -> None:
+def advance(state: NetworkState, index: int, rates: DecisionRates) -> None:
     """Advance the plug-in's state of layer ``index`` by the rates of one decision."""
     plugin = state.plugin
     assert plugin is not None
     layer, adaptation = state.references[index], state.adaptation[index]
-    if is_bcm(plugin) and kernels.serving(tick.post) == "triton":
+    grown = plugin.postsynaptic_factor(adaptation, layer, rates) if dispatch.grows_on_gpu(plugin, rates.post) else None
+    if grown is None:
+        state.adaptation[index] = plugin.step(adaptation, layer, rates)
+    else:
         from homeo_rl.snn.kernels import triton_scans
 
-        assert isinstance(plugin, DWAM)
-        after, rise, bound = plugin.rise(adaptation, layer, tick)
-        triton_scans.grow(adaptation["delta"], rise, tick.pre.contiguous(), bound)
+        after, factor, bound = grown
+        triton_scans.grow(adaptation["delta"], factor, rates.pre.contiguous(), bound)
         state.adaptation[index] = {**adaptation, **after}
-    else:
-        state.adaptation[index] = plugin.step(adaptation, layer, tick)
 
 
 def threshold_rule(state: NetworkState, index: int) -> ThresholdRule | None:
@@ -102,10 +98,10 @@ def threshold_rule(state: NetworkState, index: int) -> ThresholdRule | None:
     return rule
 
 
-def modulated_currents(train: Tensor, own: LayerWeights, change: Modulation) -> Tensor:
+def modulate_currents(train: Tensor, weights: LayerWeights, change: Modulation) -> Tensor:
     """Return the input currents [B, T, N_out] of a layer for its input ``train`` [B, T, N_in]."""
-    weight = own.weight if change.weight is None else own.weight + change.weight
-    bias = own.bias if change.bias is None else own.bias + change.bias
+    weight = weights.weight if change.weight is None else weights.weight + change.weight
+    bias = weights.bias if change.bias is None else weights.bias + change.bias
     if change.gain is None:
         return currents(train, weight, bias)
     return currents(train, weight, torch.zeros_like(bias)) * change.gain.unsqueeze(1) + bias.unsqueeze(-2)
@@ -123,10 +119,10 @@ def currents(train: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if weight.dim() == 2:
         return torch.nn.functional.linear(train, weight) + (bias if bias.dim() == 1 else bias.unsqueeze(1))
     rows = zip(train.unbind(0), weight.unbind(0), strict=True)
-    product = torch.stack([_aligned(row) @ _aligned(own).T for row, own in rows])
+    product = torch.stack([_align(row) @ _align(single).T for row, single in rows])
     return product + (bias if bias.dim() == 1 else bias.unsqueeze(1))
 
 
-def _aligned(value: Tensor) -> Tensor:
+def _align(value: Tensor) -> Tensor:
     """Return ``value`` at an address that is a multiple of 64: small products round differently elsewhere."""
     return value if value.data_ptr() % 64 == 0 else value.clone()

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from homeo_rl.errors import InputError
-from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, Scope, Tick, restart
-from homeo_rl.numerics.arrays import instance_of, whole_number
-from homeo_rl.snn import kernels, layers, neurons
+from homeo_rl.errors import InputError, NonFiniteInput
+from homeo_rl.homeostasis.protocol import DecisionRates, Homeostasis, LayerReference, Scope, restart
+from homeo_rl.numerics.arrays import instance_of, require_finite, whole_number
+from homeo_rl.snn import layers, neurons
 from homeo_rl.snn.encoders import REGULAR_THRESHOLD, CurrentEncoder, Encoder, build_encoder, uniform
 from homeo_rl.snn.initial_potentials import InitialPotentials, initial_potential
 from homeo_rl.snn.inputs import (
@@ -30,16 +30,21 @@ from homeo_rl.snn.inputs import (
     require_weights,
     rows_of,
 )  # fmt: skip
-from homeo_rl.snn.kernels import encoding, stack
-from homeo_rl.snn.kernels.compiled_network import Frame, can_decide, decider_of
+from homeo_rl.snn.kernels import dispatch, encoding, stack
+from homeo_rl.snn.kernels.compiled_network import OBSERVATIONS, IOTransform, compile_network
 from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.operation_counts import Operations, costs_of, operations
 from homeo_rl.snn.readouts import build_readout
-from homeo_rl.snn.state import LayerWeights, Measured, NetworkState, Weights, by_input, map_weights
+from homeo_rl.snn.state import LayerWeights, NetworkState, RatesOrThunk, Weights, input_major, map_weights
 from homeo_rl.spec import NetworkSpec, NeuronSpec
 
-FEW = 16
-"""Rows up to which following events is faster than a product of all rows."""
+
+class Rows(NamedTuple):
+    """What a decision is made for, checked: observations as a tensor, in memory as an array, and noise."""
+
+    x: Tensor
+    array: np.ndarray | None
+    noise: Tensor | None
 
 
 class SpikingNetwork(nn.Module):
@@ -63,7 +68,7 @@ class SpikingNetwork(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(spec.widths, spec.widths[1:], strict=False))
         for part in self.layers:
             assert isinstance(part, nn.Linear)
-            part.weight = nn.Parameter(by_input(part.weight.detach()))
+            part.weight = nn.Parameter(input_major(part.weight.detach()))
         self.readout = build_readout(spec.outputs, spec.readout)
         firing = spec.widths[1:] if self.readout.spiking else spec.hidden
         self.initial: InitialPotentials | None = None
@@ -146,8 +151,8 @@ class SpikingNetwork(nn.Module):
                         value[ended] = start[ended]
         if state.plugin is not None and state.plugin.scope == scope:
             for index, layer in enumerate(state.references):
-                fresh = state.plugin.init(layer, state.batch)
-                state.adaptation[index] = restart(state.adaptation[index], fresh, ended)
+                initial = state.plugin.init(layer, state.batch)
+                state.adaptation[index] = restart(state.adaptation[index], initial, ended)
         return state
 
     def forward(
@@ -175,12 +180,23 @@ class SpikingNetwork(nn.Module):
             InputError: shapes or types that do not fit, or a state that was already advanced.
             NonFiniteInput: an observation that is not finite.
         """
-        x, array, noise = self._checked(x, state, noise)
-        if array is not None and self._compiled(x, state):
-            return self._decided(array, state, adapt, generator, noise, None)
-        x = like_weights(x, self.layers[0].weight)
+        rows = self.check(x, state, noise)
+        result = None if rows.array is None else self.decide(rows.array, state, adapt, generator, rows.noise)
+        return self.run_layers(rows, state, adapt, generator) if result is None else result
+
+    def run_layers(
+        self, rows: Rows, state: NetworkState | None, adapt: bool = False, generator: Generator | None = None
+    ) -> tuple[Tensor, NetworkState]:
+        """Make a decision for rows that `check` returned, layer by layer or through the stack.
+
+        Raises:
+            NonFiniteInput: an observation is not finite; nothing has changed.
+        """
+        if rows.array is not None:
+            require_finite(rows.array, OBSERVATIONS)
+        x = like_weights(rows.x, self.layers[0].weight)
         state = self._ready(x, state, adapt)
-        out, measured = self._trains(x, state, generator, noise)
+        out, measured = self._trains(x, state, generator, rows.noise)
         if adapt and state.plugin is not None:
             assert isinstance(measured, tuple)  # a state with a plug-in goes layer by layer
             self._advance(state, measured)
@@ -189,7 +205,7 @@ class SpikingNetwork(nn.Module):
         return y, state
 
     def stepwise(self, x: Tensor, *, generator: Generator | None = None, noise: Tensor | None = None) -> Tensor:
-        """Return what the trained network says at every spike step [T, B, outputs], for losses over time.
+        """Return the outputs of the trained network after every spike step [T, B, outputs], for losses over time.
 
         Args:
             x: observations [B, inputs].
@@ -200,16 +216,18 @@ class SpikingNetwork(nn.Module):
             InputError: as for `forward`.
             NonFiniteInput: as for `forward`.
         """
-        x, _, noise = self._checked(x, None, noise)
-        x = like_weights(x, self.layers[0].weight)
-        out, _ = self._trains(x, self._ready(x, None, False), generator, noise)
+        rows = self.check(x, None, noise)
+        if rows.array is not None:
+            require_finite(rows.array, OBSERVATIONS)
+        x = like_weights(rows.x, self.layers[0].weight)
+        out, _ = self._trains(x, self._ready(x, None, False), generator, rows.noise)
         return self.readout.steps(out).transpose(0, 1)
 
     def _trains(
         self, x: Tensor, state: NetworkState, generator: Generator | None, noise: Tensor | None
-    ) -> tuple[Tensor, Measured]:
+    ) -> tuple[Tensor, RatesOrThunk]:
         """Return the last layer's output [B, T, N] and the mean outputs of all, or what computes them."""
-        if self._plain(x, state):
+        if dispatch.route(self.spec, x, state) == "stack":
             return self._stack(x, state, generator, noise)
         train = self.encoder(x, self.spec.steps, generator=generator, noise=noise)
         rates = [train.detach().mean(1)]
@@ -223,77 +241,69 @@ class SpikingNetwork(nn.Module):
             rates.append(membrane.spikes.detach() if not self.fires(index) else train.detach().mean(1))
         return train, tuple(rates)
 
-    def _compiled(self, x: Tensor, state: NetworkState | None) -> bool:
-        """Whether the compiled decision computes this one: no gradient, and few rows or rows apart."""
-        if torch.is_grad_enabled() or kernels.serving(x, self.spec.neuron) != "numba":
-            return False
-        if self.leaks is not None or self.constants is not None:
-            return False
-        if state is None:
-            return x.shape[0] <= FEW
-        return (state.weights is not None or state.plugin is not None or x.shape[0] <= FEW) and can_decide(state)
-
     def decide(
         self,
-        x: Tensor,
+        x: np.ndarray,
         state: NetworkState | None = None,
-        *,
         adapt: bool = False,
         generator: Generator | None = None,
         noise: Tensor | None = None,
-        frame: Frame | None = None,
+        transform: IOTransform | None = None,
     ) -> tuple[Tensor, NetworkState] | None:
-        """Make a decision in one compiled call; return None where that does not cover it and `forward` goes on.
+        """Make a decision in one compiled call; return None where that does not cover it (`dispatch.route`).
+
+        Shapes and types are those that `check` returned; the numbers are looked at by the call itself.
 
         Args:
-            x: observations [B, inputs].
+            x: observations [B, inputs], C-contiguous.
             state: as for `forward`.
             adapt: as for `forward`.
             generator: as for `forward`.
             noise: as for `forward`.
-            frame: a normaliser before and a squashing after the network, that the same call does.
+            transform: a normaliser before and a squashing after the network, that the same call does.
 
         Raises:
-            InputError: as for `forward`.
-            NonFiniteInput: as for `forward`.
+            InputError: a state that was already advanced, or types that do not fit the weights.
+            NonFiniteInput: an observation is not finite; nothing has changed.
         """
-        x, array, noise = self._checked(x, state, noise)
-        if array is None or not self._compiled(x, state):
+        if dispatch.route(self.spec, x, state) != "decision":
             return None
-        return self._decided(array, state, adapt, generator, noise, frame)
-
-    def _decided(
-        self,
-        x: np.ndarray,
-        state: NetworkState | None,
-        adapt: bool,
-        generator: Generator | None,
-        noise: Tensor | None,
-        frame: Frame | None,
-    ) -> tuple[Tensor, NetworkState]:
-        state = self._ready(x, state, adapt)
-        if noise is None and self._stochastic:
+        draws = noise is None and self._stochastic
+        if draws or (adapt and state is not None and state.plugin is not None and state.plugin.scope == "decision"):
+            require_finite(x, OBSERVATIONS)  # before something is drawn or starts again
+        after = self._ready(x, state, adapt)
+        if draws:
             shape = (x.shape[0], self.spec.steps, self.spec.widths[0])
             noise = torch.rand(shape, generator=generator, dtype=torch.from_numpy(x).dtype)
-        if self.spec.membrane == "episode" and state.membranes[0] is None:
-            none = torch.from_numpy(x[:, :0])
-            state.membranes = [
-                Membrane(*(part.clone() for part in self.rest_of(index, none.new_zeros(x.shape[0], width))))
+        if self.spec.membrane == "episode" and after.membranes[0] is None:
+            nothing = torch.from_numpy(x[:, :0])
+            after.membranes = [
+                Membrane(*(part.clone() for part in self.rest_of(index, nothing.new_zeros(x.shape[0], width))))
                 for index, width in enumerate(self.spec.widths[1:])
             ]
-        y, state.measured, advanced = decider_of(self)(self, x, state, adapt=adapt, noise=noise, frame=frame)
-        if adapt and state.plugin is not None and not advanced:
-            self._advance(state, state.rates)
-        return y, state
+        try:
+            result = compile_network(self)(self, x, after, adapt=adapt, noise=noise, transform=transform)
+        except NonFiniteInput:
+            if state is not None:
+                state.spent = False
+            raise
+        after.measured = result.rates
+        if adapt and after.plugin is not None and not result.adapted:
+            self._advance(after, after.rates)
+        return result.y, after
 
-    def _checked(self, x: Any, state: Any, noise: Any) -> tuple[Tensor, np.ndarray | None, Tensor | None]:
-        """Return observations, as tensor and as array, and noise as a decision takes them; nothing has changed yet."""
-        x, array = rows_of(x, self.spec.inputs, self)
+    def check(self, x: Any, state: Any, noise: Any = None) -> Rows:
+        """Return observations and noise as a decision takes them; their numbers are looked at by whoever reads them.
+
+        Raises:
+            InputError: shapes or types that do not fit.
+        """
+        x, array = rows_of(x, self.spec.inputs, self, finite=False)
         if state is not None:
             require_batch(state, x.shape[0])
         if noise is not None:
             noise = noise_of(noise, (x.shape[0], self.spec.steps, self.spec.widths[0]))
-        return x, array, noise
+        return Rows(x, array, noise)
 
     def _ready(self, x: Tensor | np.ndarray, state: NetworkState | None, adapt: bool) -> NetworkState:
         """Return the state that a decision begins with."""
@@ -305,28 +315,18 @@ class SpikingNetwork(nn.Module):
             return self.forget(state, every, "decision")
         return state
 
-    def _plain(self, x: Tensor, state: NetworkState) -> bool:
-        """Whether `homeo_rl.snn.kernels.stack` covers this pass: trained weights, at rest, on a CPU."""
-        return (
-            kernels.serving(x, self.spec.neuron) == "numba"
-            and state.weights is None
-            and state.plugin is None
-            and self.spec.membrane == "decision"
-            and self.leaks is None
-        )
-
     def _stack(
         self, x: Tensor, state: NetworkState, generator: Generator | None, noise: Tensor | None
-    ) -> tuple[Tensor, Measured]:
+    ) -> tuple[Tensor, RatesOrThunk]:
         starts = [None if self.initial is None else self.initial.of(index) for index in range(len(self.layers))]
-        owns = [self.weights_of(index, state) for index in range(len(self.layers))]
-        parts = [stack.Layer(own.weight, own.bias, None, start) for own, start in zip(owns, starts, strict=True)]
-        given = spikes_of(self.encoder, x, self.spec.steps, generator, noise)
-        out, hidden = stack.run(self.spec.neuron, given, parts, fires=self.readout.spiking)
+        weights = [self.weights_of(index, state) for index in range(len(self.layers))]
+        parts = [stack.Layer(w.weight, w.bias, None, start) for w, start in zip(weights, starts, strict=True)]
+        encoded = encode(self.encoder, x, self.spec.steps, generator, noise)
+        out, hidden = stack.run(self.spec.neuron, encoded, parts, fires=self.readout.spiking)
 
         def rates() -> tuple[Tensor, ...]:
             last = out if self.readout.spiking else torch.zeros_like(out)
-            return tuple(part.detach().to(out.dtype).mean(1) for part in (given.train, *hidden, last))
+            return tuple(part.detach().to(out.dtype).mean(1) for part in (encoded.train, *hidden, last))
 
         return out, rates
 
@@ -362,25 +362,23 @@ class SpikingNetwork(nn.Module):
     def _advance(self, state: NetworkState, rates: Sequence[Tensor]) -> None:
         for index in range(len(self.layers)):
             if self.fires(index):
-                layers.advance(state, index, Tick(rates[index], rates[index + 1]))
+                layers.advance(state, index, DecisionRates(rates[index], rates[index + 1]))
 
 
-def spikes_of(
-    encoder: Encoder, x: Tensor, steps: int, generator: Generator | None, noise: Tensor | None
-) -> stack.Input:
+def encode(encoder: Encoder, x: Tensor, steps: int, generator: Generator | None, noise: Tensor | None) -> stack.Input:
     """Return an encoder's spikes (or current) for compiled layers, in the smallest type that holds them."""
     activity = encoder.activity(x)
     plain = activity.detach().contiguous()
     shape = (plain.shape[0], steps, plain.shape[1])
     if isinstance(encoder, CurrentEncoder):
-        return stack.Input(activity, plain.unsqueeze(1).expand(shape), encoder.passed(steps))
+        return stack.Input(activity, plain.unsqueeze(1).expand(shape), encoder.step_gradients(steps))
     train = torch.empty(shape, dtype=stack.event_type(plain.dtype))
     if encoder.stochastic:
         draws = uniform(shape, plain, generator, noise).contiguous()
         encoding.compare(draws.numpy(), plain.numpy(), train.numpy())
     else:
         encoding.integrate(plain.numpy(), plain.numpy().dtype.type(REGULAR_THRESHOLD), train.numpy())
-    return stack.Input(activity, train, encoder.passed(steps))
+    return stack.Input(activity, train, encoder.step_gradients(steps))
 
 
 @torch.no_grad()

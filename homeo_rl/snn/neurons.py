@@ -46,7 +46,7 @@ ThresholdRule = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A neuron model of one's own.
+    """A neuron model.
 
     Attributes:
         integrate: (spec, input current [B, N], state before) -> synaptic current and membrane potential before firing,
@@ -54,28 +54,61 @@ class Model:
         reset: (spec, potential, spikes, threshold) -> the potential after the spikes; None: soft or hard, as the spec
             says.
         inclusive: whether it fires at v >= threshold, or only above.
+        leak: `integrate` with a tau in the place of the spec's, for models whose leak is learnable.
+        kernel: the compiled loop that does the same (`homeo_rl.snn.kernels.layer.LOOPS`); None has none.
     """
 
     integrate: Callable[[NeuronSpec, Tensor, Membrane], tuple[Tensor, Tensor]]
     reset: Callable[[NeuronSpec, Tensor, Tensor, Tensor | float], Tensor] | None = None
     inclusive: bool = True
+    leak: Callable[[NeuronSpec, Tensor, Membrane, Tensor | float], tuple[Tensor, Tensor]] | None = None
+    kernel: str | None = None
 
 
 MODELS: dict[str, Model] = {}
-"""Models that were registered; torch's operations run them, kernels know ours only."""
+"""Registered models by name."""
 
 
 def register(kind: str, model: Model) -> None:
-    """Let ``neuron: {kind: ...}`` name a model of one's own.
+    """Let ``neuron: {kind: ...}`` name a model.
 
     Raises:
         UsageError: the name is taken by another model.
     """
-    if kind in NEURON_KINDS and MODELS.get(kind) != model:
+    if MODELS.get(kind, model) != model:
         raise UsageError(f"neuron kind {kind!r}: expected a new name, there is one already; choose another")
     MODELS[kind] = model
     if kind not in NEURON_KINDS:
         NEURON_KINDS.append(kind)
+
+
+def _integrate_current(neuron: NeuronSpec, x: Tensor, state: Membrane) -> tuple[Tensor, Tensor]:
+    current = neuron.current_decay * state.current + x
+    return current, neuron.voltage_decay * state.potential * (1.0 - state.spikes) + current
+
+
+def _leak(neuron: NeuronSpec, x: Tensor, state: Membrane, tau: Tensor | float) -> tuple[Tensor, Tensor]:
+    if neuron.decay_input:
+        return x, state.potential + (x - state.potential) / tau
+    return x, state.potential - state.potential / tau + x
+
+
+def _leaky(neuron: NeuronSpec, x: Tensor, state: Membrane) -> tuple[Tensor, Tensor]:
+    return _leak(neuron, x, state, neuron.tau)
+
+
+register(
+    "current-lif",
+    Model(
+        integrate=_integrate_current,
+        reset=lambda neuron, potential, spikes, threshold: potential,  # it is gated at the next step
+        inclusive=False,
+        kernel="current-lif",
+    ),
+)
+register("lif", Model(integrate=_leaky, leak=_leak, kernel="lif"))
+register("plif", Model(integrate=_leaky, leak=_leak, kernel="lif"))
+register("if", Model(integrate=lambda neuron, x, state: (x, state.potential + x), kernel="if"))
 
 
 def rest(x: Tensor, initial: Tensor | None = None) -> Membrane:
@@ -88,33 +121,22 @@ def integrate(
     neuron: NeuronSpec, x: Tensor, state: Membrane, tau: Tensor | float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return synaptic current and membrane potential after the input ``x`` [B, N], before firing."""
-    if neuron.kind in MODELS:
-        return MODELS[neuron.kind].integrate(neuron, x, state)
-    if neuron.kind == "current-lif":
-        current = neuron.current_decay * state.current + x
-        return current, neuron.voltage_decay * state.potential * (1.0 - state.spikes) + current
-    if neuron.kind == "if":
-        return x, state.potential + x
-    tau = neuron.tau if tau is None else tau
-    if neuron.decay_input:
-        return x, state.potential + (x - state.potential) / tau
-    return x, state.potential - state.potential / tau + x
+    model = MODELS[neuron.kind]
+    if tau is None or model.leak is None:
+        return model.integrate(neuron, x, state)
+    return model.leak(neuron, x, state, tau)
 
 
 def fire(neuron: NeuronSpec, potential: Tensor, threshold: Tensor | float) -> Tensor:
     """Return the spikes [B, N] of integrated potentials."""
-    own = MODELS.get(neuron.kind)
-    inclusive = neuron.kind != "current-lif" if own is None else own.inclusive
-    return spike(potential - threshold, neuron.surrogate, inclusive=inclusive)
+    return spike(potential - threshold, neuron.surrogate, inclusive=MODELS[neuron.kind].inclusive)
 
 
 def reset(neuron: NeuronSpec, potential: Tensor, spikes: Tensor, threshold: Tensor | float) -> Tensor:
-    """Return the potential after the spikes; the current-based neuron gates it at the next step instead."""
-    own = MODELS.get(neuron.kind)
-    if own is not None and own.reset is not None:
-        return own.reset(neuron, potential, spikes, threshold)
-    if neuron.kind == "current-lif":
-        return potential
+    """Return the potential after the spikes."""
+    model = MODELS[neuron.kind]
+    if model.reset is not None:
+        return model.reset(neuron, potential, spikes, threshold)
     if neuron.reset == "soft":
         return potential - spikes * threshold
     return potential * (1.0 - spikes)

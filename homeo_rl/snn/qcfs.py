@@ -109,7 +109,7 @@ def fit_thetas(network: nn.Module, x: Tensor, *, deviations: float = 2.0) -> Non
     """
     for activation in (part for part in network.modules() if isinstance(part, QCFS)):
         seen: list[Tensor] = []
-        hook = activation.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        hook = activation.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
         try:
             network(x)
         finally:

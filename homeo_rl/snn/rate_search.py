@@ -17,7 +17,7 @@ from homeo_rl.homeostasis.rate_search import open_at, rehearsing
 from homeo_rl.homeostasis.statistics import RateMoments
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.replay import replay_noise
-from homeo_rl.snn.state import Weights, by_input, map_weights
+from homeo_rl.snn.state import Weights, input_major, map_weights
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Rehearsed:
             the mean of two shares, of the mean absolute difference and of the norm of the mean difference. One counts
             every error; the other what they have in common, which topples a walker that takes scattered errors well.
         chosen: which rate it was; 0 stays shut.
-        adaptation: what the mechanism learned at that rate, a state of one row a layer, to go on with awake; None where
-            it stays shut.
+        adaptation: what the mechanism learned at that rate and starts from awake, a state of one row a layer; None
+            where it stays shut.
     """
 
     rates: tuple[float, ...]
@@ -95,12 +95,12 @@ class Rehearsal:
     ) -> tuple[Tensor, list[State]]:
         """Return the actions of the last pass [M, R, K], and the states after it."""
         batch = len(rates)
-        layers = (own._replace(weight=by_input(own.weight)) for own in weights)
+        layers = (layer_weights._replace(weight=input_major(layer_weights.weight)) for layer_weights in weights)
         state = self.network.initial_state(
             batch,
             plugin=self.plugin,
             references=self.references,
-            weights=tuple(map_weights(own, lambda part: part.expand(batch, *part.shape)) for own in layers),
+            weights=tuple(map_weights(layer, lambda part: part.expand(batch, *part.shape)) for layer in layers),
         )
         for layer in state.adaptation:
             open_at(self.plugin, layer, torch.tensor(rates))

@@ -81,18 +81,18 @@ class RecurrentNetwork(nn.Module):
         batch = len(state.potential)
         row = index_of(row, batch, what="row", advice="give a row of the state")
         require_weights((weights,), self.parameters_of_layers()[:1])
-        own = None if state.weights is None else map_weights(state.weights, Tensor.clone)
-        if own is None:
+        copies = None if state.weights is None else map_weights(state.weights, Tensor.clone)
+        if copies is None:
             healthy = self.parameters_of_layers()[0]
-            own = map_weights(healthy, lambda part: part.expand(batch, *part.shape).clone())
-        if own.alive is None or own.stuck is None:
-            own = own._replace(alive=torch.ones_like(own.bias), stuck=torch.zeros_like(own.bias))
-        assert own.alive is not None
-        assert own.stuck is not None
-        own.weight[row], own.bias[row] = weights.weight, weights.bias
-        own.alive[row] = 1.0 if weights.alive is None else weights.alive
-        own.stuck[row] = 0.0 if weights.stuck is None else weights.stuck
-        return state._replace(weights=own)
+            copies = map_weights(healthy, lambda part: part.expand(batch, *part.shape).clone())
+        if copies.alive is None or copies.stuck is None:
+            copies = copies._replace(alive=torch.ones_like(copies.bias), stuck=torch.zeros_like(copies.bias))
+        assert copies.alive is not None
+        assert copies.stuck is not None
+        copies.weight[row], copies.bias[row] = weights.weight, weights.bias
+        copies.alive[row] = 1.0 if weights.alive is None else weights.alive
+        copies.stuck[row] = 0.0 if weights.stuck is None else weights.stuck
+        return state._replace(weights=copies)
 
     def keep(self, state: RecurrentState, rows: Tensor) -> RecurrentState:
         """Return the state of ``rows`` only, in that order."""
@@ -137,9 +137,9 @@ class RecurrentNetwork(nn.Module):
         v = leaked
         for group in self._groups:
             taps = torch.cat([now, state.past.flatten(1)], 1)[:, self._places]
-            mine = weight[group] if state.weights is None else weight[:, group]
+            group_weights = weight[group] if state.weights is None else weight[:, group]
             v = v.clone()
-            v[:, group] = leaked[:, group] + (mine * taps.unsqueeze(1)).sum(-1)
+            v[:, group] = leaked[:, group] + (group_weights * taps.unsqueeze(1)).sum(-1)
             fired = (v[:, group] > 1.0).to(v)
             if state.weights is not None and state.weights.alive is not None and state.weights.stuck is not None:
                 fired = torch.maximum(fired * state.weights.alive[:, group], state.weights.stuck[:, group])

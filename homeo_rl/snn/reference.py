@@ -8,7 +8,7 @@ from torch import Tensor
 from homeo_rl.homeostasis.protocol import Modulation
 from homeo_rl.snn import neurons
 from homeo_rl.snn.inputs import noise_of, require_batch, rows_of
-from homeo_rl.snn.layers import modulated_currents, threshold_rule
+from homeo_rl.snn.layers import modulate_currents, threshold_rule
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.state import NetworkState
 
@@ -41,9 +41,9 @@ def forward_stepwise(
     outputs: list[list[Tensor]] = [[] for _ in network.layers]
     for value in network.encoder(x, network.spec.steps, noise=noise).unbind(1):
         for index in range(last + 1):
-            own = network.weights_of(index, state)
+            weights = network.weights_of(index, state)
             change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
-            current = modulated_currents(value.unsqueeze(1), own, change).squeeze(1)
+            current = modulate_currents(value.unsqueeze(1), weights, change).squeeze(1)
             fires = network.readout.spiking or index < last
             membrane = membranes[index]
             membranes[index] = membrane = neurons.step(
@@ -51,8 +51,8 @@ def forward_stepwise(
                 current,
                 network.rest_of(index, current) if membrane is None else membrane,
                 threshold=threshold_rule(state, index),
-                alive=own.alive,
-                stuck=own.stuck,
+                alive=weights.alive,
+                stuck=weights.stuck,
                 fires=fires,
                 tau=network.leak_of(index),
             )

@@ -1,4 +1,4 @@
-"""Replaying a memory through a network: what a self-test compares, and what sleep mends by.
+"""Replaying a memory through a network: what a self-test compares, and how sleep repairs layers.
 
 Shapes: M remembered observations, T spike steps, N neurons of a layer.
 """
@@ -14,11 +14,12 @@ from torch import Tensor
 
 from homeo_rl.errors import InputError, UsageError
 from homeo_rl.homeostasis.memory import Memory
-from homeo_rl.homeostasis.sleep import SleepHomeostat, Sleeping
+from homeo_rl.homeostasis.sleep import LayerRepair, SleepHomeostat
 from homeo_rl.numerics.arrays import index_of, instance_of
 from homeo_rl.seeding import generator
-from homeo_rl.snn import kernels, neurons
+from homeo_rl.snn import neurons
 from homeo_rl.snn.inputs import rows_of
+from homeo_rl.snn.kernels import dispatch
 from homeo_rl.snn.kernels import layer as compiled
 from homeo_rl.snn.layers import currents
 from homeo_rl.snn.network import SpikingNetwork
@@ -67,16 +68,16 @@ class Replay:
         self.network, self.memory = network, memory
 
     @torch.no_grad()
-    def answers(self, weights: Weights) -> tuple[Tensor, ...]:
+    def layer_responses(self, weights: Weights) -> tuple[Tensor, ...]:
         """Return what each layer of a network with these weights answers, alone: [M, T, N] a layer."""
         trains = self.memory.trains
-        return tuple(self._run(index, trains[index], own) for index, own in enumerate(weights))
+        return tuple(self._run(index, trains[index], layer_weights) for index, layer_weights in enumerate(weights))
 
     @torch.no_grad()
-    def test(self, weights: Weights, normal: Sequence[Tensor] | None = None) -> SelfTest:
-        """Compare with what is remembered, or with ``normal``, the answers of another time."""
-        normal = self.memory.trains[1:] if normal is None else normal
-        pairs = list(zip(self.answers(weights), normal, strict=True))
+    def test(self, weights: Weights, reference: Sequence[Tensor] | None = None) -> SelfTest:
+        """Compare with what is remembered, or with ``reference``, the answers of another time."""
+        reference = self.memory.trains[1:] if reference is None else reference
+        pairs = list(zip(self.layer_responses(weights), reference, strict=True))
         change = tuple((now.mean(1) - before.mean(1)).abs().mean(0) for now, before in pairs)
         return SelfTest(
             change=tuple(float(part.mean()) for part in change),
@@ -86,7 +87,7 @@ class Replay:
         )
 
     @torch.no_grad()
-    def mended(self, plugin: SleepHomeostat, weights: Weights, intact: Weights | None = None) -> Weights:
+    def repair(self, plugin: SleepHomeostat, weights: Weights, intact: Weights | None = None) -> Weights:
         """Return the weights after sleep, layer by layer from the input.
 
         Args:
@@ -96,18 +97,20 @@ class Replay:
         """
         train = self.memory.trains[0]
         layers = []
-        for index, (own, whole) in enumerate(zip(weights, weights if intact is None else intact, strict=True)):
-            weight, bias = plugin.mended(self._sleeping(index, train, own, whole))
-            layers.append(own._replace(weight=weight, bias=bias))
+        for index, (layer_weights, before) in enumerate(
+            zip(weights, weights if intact is None else intact, strict=True)
+        ):
+            weight, bias = plugin.repair_layer(self._make_repair(index, train, layer_weights, before))
+            layers.append(layer_weights._replace(weight=weight, bias=bias))
             train = self._run(index, train, layers[-1])
         return tuple(layers)
 
     @torch.no_grad()
-    def through(self, weights: Weights) -> tuple[Tensor, ...]:
+    def network_responses(self, weights: Weights) -> tuple[Tensor, ...]:
         """Return what each layer answers in the network as a whole: [M, T, N] a layer."""
         trains = [self.memory.trains[0]]
-        for index, own in enumerate(weights):
-            trains.append(self._run(index, trains[-1], own))
+        for index, layer_weights in enumerate(weights):
+            trains.append(self._run(index, trains[-1], layer_weights))
         return tuple(trains[1:])
 
     @torch.no_grad()
@@ -117,36 +120,36 @@ class Replay:
         It is the mean over observations and neurons of the absolute difference of mean outputs over the spike steps of
         one observation: errors of opposite signs at two observations do not cancel.
         """
-        pairs = zip(self.through(weights), self.memory.trains[1:], strict=True)
+        pairs = zip(self.network_responses(weights), self.memory.trains[1:], strict=True)
         return [float((now.mean(1) - before.mean(1)).abs().mean()) for now, before in pairs]
 
-    def _sleeping(self, index: int, train: Tensor, own: LayerWeights, whole: LayerWeights) -> Sleeping:
-        alive = torch.ones_like(own.bias) if own.alive is None else own.alive
-        if own.stuck is not None:
-            alive = alive * (1.0 - own.stuck)
+    def _make_repair(self, index: int, train: Tensor, layer_weights: LayerWeights, before: LayerWeights) -> LayerRepair:
+        alive = torch.ones_like(layer_weights.bias) if layer_weights.alive is None else layer_weights.alive
+        if layer_weights.stuck is not None:
+            alive = alive * (1.0 - layer_weights.stuck)
 
-        def settle(weight: Tensor) -> Callable[[Tensor], Tensor]:
-            received = currents(train, weight, torch.zeros_like(own.bias))
-            return lambda bias: self._fire(index, received + bias, own).mean(1)
+        def bias_response(weight: Tensor) -> Callable[[Tensor], Tensor]:
+            received = currents(train, weight, torch.zeros_like(layer_weights.bias))
+            return lambda bias: self._fire(index, received + bias, layer_weights).mean(1)
 
-        return Sleeping(
-            weight=own.weight,
-            bias=own.bias,
+        return LayerRepair(
+            weight=layer_weights.weight,
+            bias=layer_weights.bias,
             train=train,
             target=self.memory.trains[index + 1].mean(1),
-            answer=lambda weight, bias: self._fire(index, currents(train, weight, bias), own).mean(1),
-            settle=settle,
+            answer=lambda weight, bias: self._fire(index, currents(train, weight, bias), layer_weights).mean(1),
+            bias_response=bias_response,
             alive=alive,
-            intact=(whole.weight != 0).to(own.weight),
+            intact=(before.weight != 0).to(layer_weights.weight),
             slope=1.0 if self.network.fires(index) else float(train.shape[1]),
         )
 
-    def _run(self, index: int, train: Tensor, own: LayerWeights) -> Tensor:
-        return self._fire(index, currents(train, own.weight, own.bias), own)
+    def _run(self, index: int, train: Tensor, layer_weights: LayerWeights) -> Tensor:
+        return self._fire(index, currents(train, layer_weights.weight, layer_weights.bias), layer_weights)
 
-    def _fire(self, index: int, received: Tensor, own: LayerWeights) -> Tensor:
+    def _fire(self, index: int, received: Tensor, layer_weights: LayerWeights) -> Tensor:
         """Return the outputs [M, T, N] of a layer for its currents, which are used up."""
-        return fired(self.network, index, received, own)
+        return run_layer(self.network, index, received, layer_weights)
 
 
 def is_replayable(network: SpikingNetwork) -> bool:
@@ -180,13 +183,13 @@ def remember(network: SpikingNetwork, inputs: Tensor) -> Memory:
     inputs = rows_of(inputs, network.spec.inputs, network, what="inputs [M, D]")[0].clone()
     train = network.encoder(inputs, network.spec.steps, noise=replay_noise(network, len(inputs)))
     trains = [train]
-    for index, own in enumerate(network.parameters_of_layers()):
-        train = fired(network, index, currents(train, own.weight, own.bias), own)
+    for index, layer_weights in enumerate(network.parameters_of_layers()):
+        train = run_layer(network, index, currents(train, layer_weights.weight, layer_weights.bias), layer_weights)
         trains.append(train)
     return Memory(inputs, tuple(trains))
 
 
-def packed(network: SpikingNetwork, memory: Memory) -> tuple[np.ndarray, ...]:
+def pack_responses(network: SpikingNetwork, memory: Memory) -> tuple[np.ndarray, ...]:
     """Return the answers of every layer for storage: spikes as bits [M, bytes], potentials as they are."""
     return tuple(
         np.packbits(train.numpy().astype(bool).reshape(len(train), -1), axis=1)
@@ -199,7 +202,7 @@ def packed(network: SpikingNetwork, memory: Memory) -> tuple[np.ndarray, ...]:
 @torch.inference_mode(False)  # what is remembered may meet autograd
 @torch.no_grad()
 def recall(network: SpikingNetwork, inputs: np.ndarray, answers: Sequence[np.ndarray]) -> Memory:
-    """Return a memory from its observations [M, inputs] and what `packed` made of its answers; it shares no memory.
+    """Return a memory from observations [M, inputs] and what `pack_responses` made of the answers; nothing is shared.
 
     Raises:
         InputError: shapes that are not this network's.
@@ -234,7 +237,7 @@ def replay_noise(network: SpikingNetwork, count: int) -> Tensor | None:
     return torch.as_tensor(generator(0, "replay").random(shape, dtype=np.float32))
 
 
-def fired(network: SpikingNetwork, index: int, received: Tensor, own: LayerWeights) -> Tensor:
+def run_layer(network: SpikingNetwork, index: int, received: Tensor, layer_weights: LayerWeights) -> Tensor:
     """Return the outputs [M, T, N] of layer ``index`` for its input currents [M, T, N], from rest; they are used up.
 
     Raises:
@@ -249,12 +252,12 @@ def fired(network: SpikingNetwork, index: int, received: Tensor, own: LayerWeigh
     neuron, fires = network.spec.neuron, network.fires(index)
     start = network.rest_of(index, received[:, 0])
     leak = network.leak_of(index)
-    if leak is None and kernels.serving(received, neuron) != "reference":
+    if dispatch.route_scan(received, neuron, leaks=leak is not None) == "compiled":
         out, _ = compiled.scan(neuron, received, start, fires=fires)
     else:
         out, _ = neurons.scan(neuron, received, start, fires=fires, tau=leak)
-    if fires and own.alive is not None:  # neurons of a layer do not hear each other: the rest is as it was
-        out = out * own.alive
-    if fires and own.stuck is not None:
-        out = torch.maximum(out, own.stuck.expand_as(out))
+    if fires and layer_weights.alive is not None:  # neurons of a layer do not hear each other: the rest is as it was
+        out = out * layer_weights.alive
+    if fires and layer_weights.stuck is not None:
+        out = torch.maximum(out, layer_weights.stuck.expand_as(out))
     return out

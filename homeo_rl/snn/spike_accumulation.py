@@ -40,12 +40,12 @@ class Firing(NamedTuple):
     """All spikes of one decision; 1 and 0, inhibitory ones -1.
 
     Attributes:
-        heard: phase A's spikes [T1, B, ...], which go nowhere; empty for a gated neuron.
+        received: phase A's spikes [T1, B, ...], which go nowhere; empty for a gated neuron.
         settled: phase B's spikes [K, B, ...], which go nowhere; empty for a gated neuron.
         sent: phase C's spikes [L, B, ...].
     """
 
-    heard: Tensor
+    received: Tensor
     settled: Tensor
     sent: Tensor
 
@@ -93,20 +93,20 @@ def accumulate(x: Tensor, step: Tensor | float, levels: int, *, silent: int | No
     settle = max(fed, levels) - 1 if silent is None else silent
     v = torch.zeros_like(x[0]) + 0.5 * step
     c = torch.zeros_like(v)
-    heard, settled = [], []
+    received, settled = [], []
     for now in x:
         v = v + now
         s = (v >= step).to(v.dtype)
         v = v - s * step
         c = c + s
-        heard.append(s)
+        received.append(s)
     for _ in range(settle):
         s = (v >= step).to(v.dtype) - (v < 0).to(v.dtype)
         v = v - s * step
         c = c + s
         settled.append(s)
     nothing = x.new_zeros((0, *x.shape[1:]))
-    return Firing(torch.stack(heard), torch.stack(settled) if settled else nothing, burst(c, levels))
+    return Firing(torch.stack(received), torch.stack(settled) if settled else nothing, burst(c, levels))
 
 
 def gate(x: Tensor, step: Tensor | float, levels: int) -> Firing:
@@ -147,7 +147,7 @@ def steps_of(levels: Sequence[int], neuron: Neuron) -> list[int]:
     """
     if neuron == "gated" or not levels:
         return list(levels)
-    return [levels[0], *(max(before, own) - 1 + own for before, own in itertools.pairwise(levels))]
+    return [levels[0], *(max(before, level) - 1 + level for before, level in itertools.pairwise(levels))]
 
 
 def effective_steps(levels: Sequence[int], fan_ins: Sequence[int]) -> float:
@@ -159,3 +159,13 @@ def effective_steps(levels: Sequence[int], fan_ins: Sequence[int]) -> float:
     shares = [4.0 / (3.0 * fan_in) for fan_in in fan_ins]
     each = [t * (1 + (5 * t - 2) * r) / (1 + t * r) for t, r in zip(levels, shares, strict=True)]
     return sum(each) / len(each) if each else 0.0
+
+
+def add_spike_trains(x: Tensor, y: Tensor) -> Tensor:
+    """Return the sum of two trains [T, B, ...] of any lengths: the shorter one's sum joins the first step."""
+    if x.shape[0] == y.shape[0]:
+        return x + y
+    longer, shorter = (x, y) if x.shape[0] > y.shape[0] else (y, x)
+    longer = longer.clone()
+    longer[0] += shorter.sum(0)
+    return longer

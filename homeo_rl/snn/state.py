@@ -29,7 +29,7 @@ class LayerWeights(NamedTuple):
 
 Weights = tuple[LayerWeights, ...]
 
-Measured = tuple[Tensor, ...] | Callable[[], tuple[Tensor, ...]]
+RatesOrThunk = tuple[Tensor, ...] | Callable[[], tuple[Tensor, ...]]
 """Mean outputs [B, N] of the encoder and of every layer, or what computes them when they are asked for."""
 
 
@@ -78,7 +78,7 @@ class NetworkState:
     references: tuple[LayerReference, ...] = ()
     adaptation: list[State] = field(default_factory=list)
     membranes: list[Membrane | None] = field(default_factory=list)
-    measured: Measured = ()
+    measured: RatesOrThunk = ()
     reflex: RecurrentState | None = None
     spent: bool = field(default=False, compare=False)
 
@@ -91,7 +91,7 @@ class NetworkState:
         if self.spent:
             self.require_unspent()
         after = object.__new__(NetworkState)  # a tenth of the time of `dataclasses.replace`
-        after.__dict__.update(self.__dict__)
+        after.__dict__ = self.__dict__.copy()
         self.spent = True
         return after
 
@@ -104,9 +104,9 @@ class NetworkState:
         self.require_unspent()
         return replace(
             self,
-            weights=None if self.weights is None else tuple(map_weights(layer, _copied) for layer in self.weights),
-            adaptation=[{name: _copied(value) for name, value in layer.items()} for layer in self.adaptation],
-            membranes=[None if part is None else Membrane(*map(_copied, part)) for part in self.membranes],
+            weights=None if self.weights is None else tuple(map_weights(layer, _copy) for layer in self.weights),
+            adaptation=[{name: _copy(value) for name, value in layer.items()} for layer in self.adaptation],
+            membranes=[None if part is None else Membrane(*map(_copy, part)) for part in self.membranes],
         )
 
     def require_unspent(self) -> None:
@@ -130,14 +130,14 @@ class NetworkState:
         return self.measured
 
 
-def _copied(value: Tensor) -> Tensor:
+def _copy(value: Tensor) -> Tensor:
     """Return a copy that lies in memory as the original does, also where all rows share one."""
     if value.dim() > 1 and value.stride(0) == 0:
         return value[:1].clone().expand(value.shape)
     return value.clone()
 
 
-def by_input(weight: Tensor) -> Tensor:
+def input_major(weight: Tensor) -> Tensor:
     """Return a copy of ``weight`` [..., N_out, N_in] that lies input by input in memory.
 
     To torch nothing changes. Compiled code follows events: it reads all synapses of one input in a row.
@@ -145,7 +145,7 @@ def by_input(weight: Tensor) -> Tensor:
     return weight.transpose(-1, -2).clone(memory_format=torch.contiguous_format).transpose(-1, -2)
 
 
-def trained(layers: nn.ModuleList) -> Weights:
+def weights_in(layers: nn.ModuleList) -> Weights:
     """Return the weights of linear layers, without gradients."""
     linears = (layer for layer in layers if isinstance(layer, nn.Linear))
     return tuple(LayerWeights(layer.weight.detach(), layer.bias.detach()) for layer in linears)

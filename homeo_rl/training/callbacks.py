@@ -130,7 +130,7 @@ class SpikeCallback(PeriodicCallback):
         if online is not None:
             for name, values in (
                 ("drift", online.drift()),
-                ("theta", online.thetas()),
+                ("theta", online.sliding_thresholds()),
                 ("rate_error", online.rate_errors()),
             ):
                 for index, value in enumerate(values):

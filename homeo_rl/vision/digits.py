@@ -31,10 +31,10 @@ def digits(rng: np.random.Generator) -> Digits:
         from sklearn.datasets import load_digits
     except ImportError:
         raise UsageError("the digits come with scikit-learn; run: pip install 'homeo-rl[vision]'") from None
-    found = load_digits()
-    x = torch.as_tensor(found.images / 16.0, dtype=torch.float32).unsqueeze(1)
-    y = torch.as_tensor(found.target, dtype=torch.int64)
-    tested = np.concatenate([_some(rng, np.flatnonzero(found.target == digit)) for digit in range(10)])
+    data = load_digits()
+    x = torch.as_tensor(data.images / 16.0, dtype=torch.float32).unsqueeze(1)
+    y = torch.as_tensor(data.target, dtype=torch.int64)
+    tested = np.concatenate([_some(rng, np.flatnonzero(data.target == digit)) for digit in range(10)])
     kept = np.setdiff1d(np.arange(len(y)), tested)
     return Digits((x[kept], y[kept]), (x[tested], y[tested]))
 

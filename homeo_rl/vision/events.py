@@ -114,16 +114,16 @@ def read_annotation(path: Path) -> Annotation:
     if len(raw) % 2:
         raise UsageError(f"{path}: expected numbers of 2 bytes, got {len(raw)} bytes")
     numbers = np.frombuffer(raw, dtype="<i2").astype(np.int64)
-    found = []
+    results = []
     for name in Annotation._fields:
         if numbers.size < 2 or numbers[0] != 2 or not 0 <= 2 * numbers[1] <= numbers.size - 2:
             got = f"{numbers[:2].tolist()} and {max(numbers.size - 2, 0)} numbers"
             raise UsageError(f"{path}: expected 2, the number of points of the {name} and the points, got {got}")
         points, numbers = np.split(numbers[2:], [2 * numbers[1]])
-        found.append(points.reshape(-1, 2))
+        results.append(points.reshape(-1, 2))
     if numbers.size:
         raise UsageError(f"{path}: expected the end after the contour, got {numbers.size} more numbers")
-    return Annotation(*found)
+    return Annotation(*results)
 
 
 def frames_by_number(events: Events, *, frames: int, size: tuple[int, int]) -> np.ndarray:
@@ -188,10 +188,10 @@ class EventFolder(Dataset[tuple[Tensor, int]]):
         self.classes = [folder.name for folder in folders]
         self.files: list[tuple[Path, int]] = []
         for label, folder in enumerate(folders):
-            found = sorted(path for path in folder.iterdir() if path.suffix.lower() == self._suffix)
-            if not found:
+            results = sorted(path for path in folder.iterdir() if path.suffix.lower() == self._suffix)
+            if not results:
                 raise UsageError(f"{folder}: expected *{self._suffix}, got none")
-            self.files += [(path, label) for path in found]
+            self.files += [(path, label) for path in results]
 
     def __len__(self) -> int:
         return len(self.files)

@@ -62,7 +62,7 @@ class Cifar(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Return an image [3, 32, 32], normalised, and its label."""
-        return normalised(self.images[index], CIFAR_MEAN, CIFAR_STD), int(self.labels[index])
+        return normalise(self.images[index], CIFAR_MEAN, CIFAR_STD), int(self.labels[index])
 
 
 class ImageFolder(Dataset[tuple[Tensor, int]]):
@@ -109,10 +109,10 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         left, top = (wide - self.size) // 2, (high - self.size) // 2
         image = image.crop((left, top, left + self.size, top + self.size))
         pixels = torch.as_tensor(np.array(image)).permute(2, 0, 1)
-        return normalised(pixels, IMAGENET_MEAN, IMAGENET_STD), label
+        return normalise(pixels, IMAGENET_MEAN, IMAGENET_STD), label
 
 
-def normalised(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Return 8-bit ``pixels`` [3, H, W] as numbers of mean 0 and deviation 1 a channel."""
     centre, spread = (torch.tensor(part).reshape(3, 1, 1) for part in (mean, std))
     return (pixels / 255.0 - centre) / spread

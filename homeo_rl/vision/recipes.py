@@ -45,11 +45,11 @@ def vgg11(
     """Return VGG-11 (Simonyan and Zisserman, ICLR 2015) with batch-norm over time and average pooling, any map size."""
     parts: list[nn.Module] = []
     before = channels
-    for size, pooled in ((1, 1), (2, 1), (4, 0), (4, 1), (8, 0), (8, 1), (8, 0), (8, 1)):
+    for size, pool in ((1, 1), (2, 1), (4, 0), (4, 1), (8, 0), (8, 1), (8, 0), (8, 1)):
         after = size * width
         parts.append(Stepwise(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after)))
         parts.append(Spiking((after, 1, 1), neuron=neuron, initial=initial))
-        if pooled:
+        if pool:
             parts.append(Stepwise(nn.AvgPool2d(2)))
         before = after
     head = Stepwise(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.25), nn.Linear(before, classes))
@@ -67,19 +67,19 @@ def sew_resnet18(
 ) -> Classifier:
     """Return SEW-ResNet-18 (Fang et al., NeurIPS 2021): spikes of a branch and of its shortcut are added."""
 
-    def convolved(before: int, after: int, stride: int, size: int = 3) -> list[nn.Module]:
+    def convolve(before: int, after: int, stride: int, size: int = 3) -> list[nn.Module]:
         convolution = nn.Conv2d(before, after, size, stride=stride, padding=size // 2, bias=False)
         return [Stepwise(convolution, nn.BatchNorm2d(after)), Spiking((after, 1, 1), neuron=neuron, initial=initial)]
 
-    parts = [*convolved(channels, width, 2, size=7), Stepwise(nn.AvgPool2d(3, stride=2, padding=1))]
+    parts = [*convolve(channels, width, 2, size=7), Stepwise(nn.AvgPool2d(3, stride=2, padding=1))]
     before = width
     for stage in range(4):
         after = width * 2**stage
         for block in range(2):
             stride = 2 if stage > 0 and block == 0 else 1
-            branch = nn.Sequential(*convolved(before, after, stride), *convolved(after, after, 1))
+            branch = nn.Sequential(*convolve(before, after, stride), *convolve(after, after, 1))
             same = stride == 1 and before == after
-            shortcut = nn.Identity() if same else nn.Sequential(*convolved(before, after, stride, size=1))
+            shortcut = nn.Identity() if same else nn.Sequential(*convolve(before, after, stride, size=1))
             parts.append(Joined(branch, shortcut))
             before = after
     head = Stepwise(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))

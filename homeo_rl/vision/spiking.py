@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from homeo_rl.errors import unknown
-from homeo_rl.snn import kernels, neurons
-from homeo_rl.snn.initial_potentials import bounded, initial_potential
+from homeo_rl.snn import neurons
+from homeo_rl.snn.initial_potentials import bound_potential, initial_potential
+from homeo_rl.snn.kernels import dispatch
 from homeo_rl.snn.kernels import layer as compiled
 from homeo_rl.spec import NeuronSpec
 
@@ -57,10 +58,10 @@ class Spiking(nn.Module):
         if self.initial is not None and self.constant:
             x = x + self.initial
         elif self.initial is not None:
-            start = bounded(self.initial, self.neuron.threshold).expand(x.shape[2:]).flatten()
+            start = bound_potential(self.initial, self.neuron.threshold).expand(x.shape[2:]).flatten()
             before = neurons.rest(x[:, 0].flatten(1), start)
         flat = x.flatten(2)
-        if self.leak is None and kernels.serving(flat) != "reference":
+        if dispatch.route_scan(flat, self.neuron, leaks=self.leak is not None) == "compiled":
             out, _ = compiled.scan(self.neuron, flat.contiguous(), before)
         else:
             tau = None if self.leak is None else 1.0 + torch.exp(-self.leak)

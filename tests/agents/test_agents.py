@@ -19,7 +19,7 @@ from homeo_rl.agents.sb3.policies import SpikingPolicyMixin
 from homeo_rl.agents.session import Session
 from homeo_rl.envs import make_env
 from homeo_rl.errors import UsageError
-from homeo_rl.homeostasis import DWAM
+from homeo_rl.homeostasis import PaperDWAM
 from homeo_rl.run import Run
 from homeo_rl.spec import EPSILON
 
@@ -153,7 +153,7 @@ def test_adaptation_in_training_happens_in_rollouts_only(
     """Exactly one adapted decision an environment step; none in gradient passes, bootstraps or evaluations."""
     model = algo(policy, gym.make("toy_envs:Point-v0"), seed=0, policy_kwargs={"agent_kwargs": SMALL}, **arguments)  # type: ignore[arg-type]
     assert isinstance(model.policy, SpikingPolicyMixin)
-    online = model.policy.adapt_online(DWAM(eta=1e-3), window=20)
+    online = model.policy.adapt_online(PaperDWAM(eta=1e-3), window=20)
     calls = []
     decide = online.decide
     online.decide = lambda features: (calls.append(len(features)), decide(features))[1]  # type: ignore[method-assign,func-returns-value]
@@ -177,7 +177,7 @@ def test_sessions_keep_slots_apart(make_run: Callable[..., Run]) -> None:
     watched = rng.normal(size=(12, 3))
 
     def actions(company: int, drop: bool) -> list[np.ndarray]:
-        session = Session(controller, 1 + company, plugin=DWAM(eta=1e-3), references=refs)
+        session = Session(controller, 1 + company, plugin=PaperDWAM(eta=1e-3), references=refs)
         for slot in range(1 + company):
             session.begin(slot, np.random.default_rng(slot))
         place, out = company, []

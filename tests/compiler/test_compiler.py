@@ -170,7 +170,7 @@ def test_all_functions_of_three_taps_take_two_gates():
         bits = np.array([bool(number >> row & 1) for row in range(8)])
         name, plan, kept = tables.best(bits)
         assert len(plan) <= 2, (number, name)
-        assert np.array_equal(drives(plan, len(kept))[-1] >= 1, tables.restricted(bits, kept))
+        assert np.array_equal(drives(plan, len(kept))[-1] >= 1, tables.restrict(bits, kept))
 
 
 @pytest.mark.parametrize("n", [5, 6, 7])

@@ -153,7 +153,7 @@ def test_stepwise_in_double(net: str, neuron: Any) -> None:
         flips = sum(int((snn.fired[name].total != fired.total).sum()) for name, fired in reference.fired.items())
         assert flips == 0
         for name, fired in snn.fired.items():
-            phases = fired.heard.shape[0], fired.settled.shape[0]
+            phases = fired.received.shape[0], fired.settled.shape[0]
             assert phases == (0, 0) or (neuron == "pascal" and phases[1] >= snn.graph.activations[name].levels - 1)
 
 

@@ -24,7 +24,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from homeo_rl.agents.controller import Controller, load_controller
 from homeo_rl.agents.sb3.vec_env import GymVecEnv
-from homeo_rl.agents.session import LOOK_EVERY, Session
+from homeo_rl.agents.session import DECISIONS_BETWEEN_CHECKS, Session
 from homeo_rl.cli import main
 from homeo_rl.degradations import load_suite
 from homeo_rl.envs.make import make_env, make_vector
@@ -467,7 +467,7 @@ def test_the_guard_changes_nothing_where_nothing_is_wrong(
 
 @pytest.mark.parametrize("key", ["m", "delta"])
 def test_one_slot_is_rolled_back_and_the_others_do_not_notice(make_run: Callable[..., Run], key: str) -> None:
-    """A neuron's own state is looked at in every decision, matrices once in `LOOK_EVERY`."""
+    """A neuron's own state is looked at in every decision, matrices once in `DECISIONS_BETWEEN_CHECKS`."""
     controller = load_controller(make_run())
     whole = actions(session(controller, "dwam-paper:eta=1e-2", 3))
     acting, seen = session(controller, "dwam-paper:eta=1e-2", 3), []
@@ -482,7 +482,7 @@ def test_one_slot_is_rolled_back_and_the_others_do_not_notice(make_run: Callable
     assert np.array_equal(found[:, [0, 2]], whole[:, [0, 2]])
     assert np.isfinite(found).all()
     noticed = seen.index([0, 1, 0])
-    assert noticed == (30 if key == "m" else 2 * LOOK_EVERY)
+    assert noticed == (30 if key == "m" else 2 * DECISIONS_BETWEEN_CHECKS)
     assert seen[-1] == [0, 1, 0]
 
 

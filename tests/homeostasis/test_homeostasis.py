@@ -12,13 +12,13 @@ from homeo_rl.homeostasis import (
     BDETT,
     DWAM,
     MECHANISMS,
-    Both,
+    CombinedMechanism,
+    DecisionRates,
     Homeostasis,
     LayerReference,
     LinearHomeostat,
-    RehearsedDWAM,
+    PaperDWAM,
     SleepHomeostat,
-    Tick,
     make,
     needs_memory,
 )
@@ -38,7 +38,7 @@ def reference(rate: float = 0.4, square: float = 0.2, scale: float = 1.0, inputs
 def decide(plugin: Homeostasis, layer: LayerReference) -> list[State]:
     state, trace = plugin.init(layer, 1), []
     for pre, post in zip(PRE, POST, strict=True):
-        tick = Tick(torch.tensor([[pre]], dtype=torch.float64), torch.tensor([[post]], dtype=torch.float64))
+        tick = DecisionRates(torch.tensor([[pre]], dtype=torch.float64), torch.tensor([[post]], dtype=torch.float64))
         state = plugin.step(state, layer, tick)
         trace.append({key: value.clone() for key, value in state.items()})
     return trace
@@ -51,16 +51,16 @@ def test_dwam_five_decisions_by_hand() -> None:
     phi = c (c - theta): -.06, -.04, 0, -.35, -.19
     dW = .1 phi x: -.003, -.004, 0, 0, -.00475
     """
-    trace = decide(DWAM(eta=0.1, tau=2, zeta=None), reference())
+    trace = decide(PaperDWAM(eta=0.1, tau=2, zeta=None), reference())
     assert [float(s["q"]) for s in trace] == pytest.approx([0.28, 0.16, 0.08, 0.54, 0.35], abs=1e-15)
     assert [float(s["m"]) for s in trace] == pytest.approx([0.5, 0.35, 0.175, 0.5875, 0.49375], abs=1e-15)
     assert [float(s["delta"]) for s in trace] == pytest.approx([-0.003, -0.007, -0.007, -0.007, -0.01175], abs=1e-15)
-    assert float(DWAM(tau=2, zeta=None).theta(trace[-1], reference())) == pytest.approx(0.875)
+    assert float(PaperDWAM(tau=2, zeta=None).sliding_threshold(trace[-1], reference())) == pytest.approx(0.875)
 
 
 def test_dwam_gain_by_hand() -> None:
     """zeta 0.5: g = .5 sqrt(q - m^2) / m; first decision: m .5, q .28, s.d. sqrt(.03), g = sqrt(.03)."""
-    trace = decide(DWAM(eta=0.1, tau=2, zeta=0.5), reference())
+    trace = decide(PaperDWAM(eta=0.1, tau=2, zeta=0.5), reference())
     first = 0.1 * math.sqrt(0.03) * 0.6 * (0.6 - 0.7) * 0.5
     # second decision: m .35, q .16, g = .5 sqrt(.0375) / .35
     second = 0.1 * (0.5 * math.sqrt(0.0375) / 0.35) * 0.2 * (0.2 - 0.4) * 1.0
@@ -68,8 +68,8 @@ def test_dwam_gain_by_hand() -> None:
     assert float(trace[1]["delta"]) == pytest.approx(first + second, abs=1e-15)
     # a large zeta saturates the gain at 1: plain BCM
     plain, full = (
-        decide(DWAM(eta=0.1, tau=2, zeta=None), reference()),
-        decide(DWAM(eta=0.1, tau=2, zeta=1e9), reference()),
+        decide(PaperDWAM(eta=0.1, tau=2, zeta=None), reference()),
+        decide(PaperDWAM(eta=0.1, tau=2, zeta=1e9), reference()),
     )
     assert float(full[-1]["delta"]) == float(plain[-1]["delta"])
 
@@ -77,18 +77,18 @@ def test_dwam_gain_by_hand() -> None:
 @pytest.mark.parametrize("zeta", [None, 1.0])
 def test_no_adaptation_when_steady_or_silent(zeta: float | None) -> None:
     """Silent neuron or input: nothing, with any gain. Steady activity: nothing, with the CV gain."""
-    plugin, d = DWAM(eta=0.1, zeta=zeta), torch.float64
+    plugin, d = PaperDWAM(eta=0.1, zeta=zeta), torch.float64
     for pre, post in ((0.0, 0.7), (0.7, 0.0)):
         state = plugin.init(reference(), 1)
         for _ in range(20):
-            tick = Tick(torch.tensor([[pre]], dtype=d), torch.tensor([[post]], dtype=d))
+            tick = DecisionRates(torch.tensor([[pre]], dtype=d), torch.tensor([[post]], dtype=d))
             state = plugin.step(state, reference(), tick)
         assert float(state["delta"]) == 0.0
     if zeta is not None:
         steady = reference(rate=0.6, square=0.36)
         state = plugin.init(steady, 1)
         for _ in range(20):
-            tick = Tick(torch.tensor([[0.5]], dtype=d), torch.tensor([[0.6]], dtype=d))
+            tick = DecisionRates(torch.tensor([[0.5]], dtype=d), torch.tensor([[0.6]], dtype=d))
             state = plugin.step(state, steady, tick)
         assert abs(float(state["delta"])) < 1e-7
 
@@ -153,7 +153,7 @@ def driven(weight: float, steps: int = 20) -> SpikingNetwork:
 def settle(c0: float | None, weight: float, rate: float, decisions: int = 6000) -> float:
     """Drive one neuron with noisy input under plain BCM; return its mean rate over the last third."""
     net = driven(weight)
-    plugin = DWAM(eta=2e-3, tau=50, zeta=None, c0=c0, trust=100.0, scope="run")
+    plugin = PaperDWAM(eta=2e-3, tau=50, zeta=None, c0=c0, trust=100.0, scope="run")
     refs = net.references([torch.tensor([rate])], [torch.tensor([rate * rate])])
     state = net.initial_state(1, plugin=plugin, references=refs)
     drive = 0.5 + 0.15 * torch.rand(decisions, 1, generator=torch.Generator().manual_seed(0))
@@ -178,27 +178,27 @@ def test_textbook_constant_saturates() -> None:
 
 
 def test_trust_region_and_nan_guard() -> None:
-    plugin = DWAM(eta=10.0, zeta=None, trust=0.3)
+    plugin = PaperDWAM(eta=10.0, zeta=None, trust=0.3)
     layer = reference(scale=0.5)
     state = plugin.init(layer, 1)
     for post in (1.0, 0.9, 1.0):
-        tick = Tick(torch.ones(1, 1, dtype=torch.float64), torch.tensor([[post]], dtype=torch.float64))
+        tick = DecisionRates(torch.ones(1, 1, dtype=torch.float64), torch.tensor([[post]], dtype=torch.float64))
         state = plugin.step(state, layer, tick)
         assert abs(float(state["delta"])) <= 0.15
     assert abs(float(state["delta"])) == pytest.approx(0.15)
     held = state["delta"].clone()
     nan = torch.full((1, 1), math.nan, dtype=torch.float64)
-    state = plugin.step(state, layer, Tick(nan, torch.ones(1, 1, dtype=torch.float64)))
+    state = plugin.step(state, layer, DecisionRates(nan, torch.ones(1, 1, dtype=torch.float64)))
     assert torch.equal(state["delta"], held), "a NaN input must not move a weight"
     state = LinearHomeostat(eta=1.0).init(layer, 1)
-    state = LinearHomeostat(eta=1.0).step(state, layer, Tick(nan, nan))
+    state = LinearHomeostat(eta=1.0).step(state, layer, DecisionRates(nan, nan))
     assert bool(torch.isfinite(state["delta"]).all())
 
 
 def test_rates_per_layer() -> None:
-    plugin = DWAM(eta=(1e-3, 0.0))
+    plugin = PaperDWAM(eta=(1e-3, 0.0))
     first, second = reference(), LayerReference(1, *(t.clone() for t in (reference().rate, reference().square)), 1.0, 1)
-    tick = Tick(torch.ones(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
+    tick = DecisionRates(torch.ones(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
     assert float(plugin.step(plugin.init(first, 1), first, tick)["delta"]) != 0
     assert float(plugin.step(plugin.init(second, 1), second, tick)["delta"]) == 0
     third = LayerReference(2, first.rate, first.square, 1.0, 1)
@@ -237,16 +237,18 @@ def test_restart_keeps_other_rows() -> None:
 
 def test_arms_are_parsed() -> None:
     assert make("none") is None
-    assert make("dwam") == RehearsedDWAM()
-    assert make("dwam:rates=1e-3:passes=2") == RehearsedDWAM(rates=1e-3, passes=2)
-    assert make("dwam-paper") == DWAM()
-    assert make("dwam-paper:eta=1e-3/0:zeta=none:scope=run") == DWAM(eta=(1e-3, 0.0), zeta=None, scope="run")
+    assert make("dwam") == DWAM()
+    assert make("dwam:rates=1e-3:passes=2") == DWAM(rates=1e-3, passes=2)
+    assert make("dwam-paper") == PaperDWAM()
+    assert make("dwam-paper:eta=1e-3/0:zeta=none:scope=run") == PaperDWAM(eta=(1e-3, 0.0), zeta=None, scope="run")
     assert make("linear:target=bias") == LinearHomeostat(target="bias")
     assert make("sleep:form=bias:every=20") == SleepHomeostat(form="bias", every=20)
     assert (
-        make("sleep+dwam-paper:eta=1e-5") == make("dwam-paper:eta=1e-5+sleep") == SleepHomeostat(awake=DWAM(eta=1e-5))
+        make("sleep+dwam-paper:eta=1e-5")
+        == make("dwam-paper:eta=1e-5+sleep")
+        == SleepHomeostat(awake=PaperDWAM(eta=1e-5))
     )
-    assert make("dwam-paper+bdett:psi=4") == Both(thresholds=BDETT(psi=4), weights=DWAM())
+    assert make("dwam-paper+bdett:psi=4") == CombinedMechanism(thresholds=BDETT(psi=4), weights=PaperDWAM())
 
 
 @pytest.mark.parametrize(

@@ -25,14 +25,14 @@ from homeo_rl.evaluation.plan import Plan
 from homeo_rl.homeostasis import (
     BDETT,
     DWAM,
-    Both,
+    CombinedMechanism,
     ControlDWAM,
+    DecisionRates,
     Homeostasis,
     LayerReference,
     LinearHomeostat,
-    RehearsedDWAM,
+    PaperDWAM,
     RehearsedLinear,
-    Tick,
     make,
 )
 from homeo_rl.homeostasis.rate_search import open_at
@@ -42,7 +42,7 @@ from homeo_rl.snn.rate_search import Rehearsal, Rehearsed
 from homeo_rl.snn.replay import remember, replay_noise
 from homeo_rl.snn.state import Weights
 
-FAST = RehearsedDWAM(rates=(1e-3, 1e-2, 3e-2), passes=3)
+FAST = DWAM(rates=(1e-3, 1e-2, 3e-2), passes=3)
 
 
 def references(net: SpikingNetwork, x: torch.Tensor) -> tuple[LayerReference, ...]:
@@ -55,8 +55,8 @@ def rehearsal(net: SpikingNetwork, plugin: Homeostasis = FAST, count: int = 100)
     return Rehearsal(net, remember(net, x), plugin, references(net, x), torch.tanh)
 
 
-@pytest.mark.parametrize("kind", [RehearsedDWAM, RehearsedLinear])
-def test_every_row_adapts_at_its_own_rate(kind: type[RehearsedDWAM | RehearsedLinear]) -> None:
+@pytest.mark.parametrize("kind", [DWAM, RehearsedLinear])
+def test_every_row_adapts_at_its_own_rate(kind: type[DWAM | RehearsedLinear]) -> None:
     """To the bits of the plain mechanism at that rate, which is tested elsewhere against numbers worked by hand."""
     net, rates = network(), (0.0, 1e-3, 2e-2)
     x = torch.randn(12, 1, 4, generator=torch.Generator().manual_seed(5)).expand(12, 3, 4)
@@ -65,7 +65,7 @@ def test_every_row_adapts_at_its_own_rate(kind: type[RehearsedDWAM | RehearsedLi
         open_at(kind(), layer, torch.tensor(rates))
     ys, _, state = drive(net, state, x, None)
     for row, rate in enumerate(rates):
-        plain = DWAM(eta=rate) if kind is RehearsedDWAM else LinearHomeostat(eta=rate)
+        plain = PaperDWAM(eta=rate) if kind is DWAM else LinearHomeostat(eta=rate)
         alone, _, after = drive(net, fresh(net, plain, 1), x[:, :1], None)
         assert [y[row].tolist() for y in ys] == [y[0].tolist() for y in alone]
         for mine, own in zip(state.adaptation, after.adaptation, strict=True):
@@ -81,7 +81,7 @@ def test_compiled_rates_of_rows_are_the_reference_s(monkeypatch: pytest.MonkeyPa
     for kernel in ("auto", "reference"):
         monkeypatch.setenv("HOMEO_RL_KERNEL", kernel)
         net = network().double()
-        plugin = RehearsedDWAM()
+        plugin = DWAM()
         state = fresh(net, plugin, 3)
         for layer in state.adaptation:
             open_at(plugin, layer, torch.tensor((0.0, 1e-3, 2e-2), dtype=torch.float64))
@@ -91,12 +91,12 @@ def test_compiled_rates_of_rows_are_the_reference_s(monkeypatch: pytest.MonkeyPa
             assert torch.allclose(value, other[name], atol=1e-12), name
 
 
-def by_hand(net: SpikingNetwork, plugin: RehearsedDWAM, weights: Weights, rate: float) -> tuple[float, float]:
+def by_hand(net: SpikingNetwork, plugin: DWAM, weights: Weights, rate: float) -> tuple[float, float]:
     """Return mean difference and size of the mean difference after rehearsing at one rate, decision by decision."""
     x = observations(net, 100)
     noise = replay_noise(net, 100)
     state = net.initial_state(
-        1, plugin=DWAM(eta=rate), references=references(net, x),
+        1, plugin=PaperDWAM(eta=rate), references=references(net, x),
         weights=tuple(w._replace(weight=w.weight.unsqueeze(0), bias=w.bias.unsqueeze(0)) for w in weights),
     )  # fmt: skip
     with torch.inference_mode():
@@ -134,14 +134,14 @@ def test_what_does_not_help_stays_shut() -> None:
     assert healthy.adaptation is None
     greedy = replace(FAST, least=0.95)
     assert rehearsal(net, greedy)(damaged(net, "weights-zero", fraction=0.3)).adaptation is None
-    wild = rehearsal(net, RehearsedDWAM(rates=1e30, trust=1e30, passes=1))(damaged(net, "weights-gaussian", std=0.02))
+    wild = rehearsal(net, DWAM(rates=1e30, trust=1e30, passes=1))(damaged(net, "weights-gaussian", std=0.02))
     assert wild.chosen == 0, wild.distances
 
 
 def test_thresholds_that_move_have_a_normal_of_their_own() -> None:
     """With BDETT a healthy network rehearses without error, and its normal rates are those under its thresholds."""
     net = network()
-    both = Both(thresholds=BDETT(), weights=FAST)
+    both = CombinedMechanism(thresholds=BDETT(), weights=FAST)
     found = rehearsal(net, both)
     plain = rehearsal(net)
     assert any(not torch.allclose(a.rate, b.rate) for a, b in zip(found.references, plain.references, strict=True))
@@ -224,17 +224,17 @@ def test_who_cannot_rehearse_is_told(make_run: Callable[..., Run], capsys: pytes
 def test_controls_break_one_part_each() -> None:
     net = network()
     layer = net.references(*([torch.full((n,), v) for n in net.spec.widths[1:]] for v in (0.3, 0.15)))[0]
-    tick = Tick(torch.rand(2, 40), torch.rand(2, 40))
+    tick = DecisionRates(torch.rand(2, 40), torch.rand(2, 40))
 
-    def rise(plugin: DWAM) -> torch.Tensor:
-        return plugin.rise(plugin.init(layer, 2), layer, tick)[1]
+    def rise(plugin: PaperDWAM) -> torch.Tensor:
+        return plugin.postsynaptic_factor(plugin.init(layer, 2), layer, tick)[1]
 
-    own, shuffled, flipped = rise(DWAM()), rise(ControlDWAM()), rise(ControlDWAM(phi="flipped"))
+    own, shuffled, flipped = rise(PaperDWAM()), rise(ControlDWAM()), rise(ControlDWAM(phi="flipped"))
     assert torch.equal(flipped, -own)
     assert not torch.equal(shuffled, own)
     assert torch.equal(shuffled.sort(1).values, own.sort(1).values)
     assert torch.equal(rise(ControlDWAM(phi="own")), own)
-    bare = rise(DWAM(zeta=None))
+    bare = rise(PaperDWAM(zeta=None))
     gains = rise(ControlDWAM(phi="own", cv="neurons", zeta=0.5)) / bare
     spread = tick.post.std(1, correction=0) / tick.post.mean(1)
     assert torch.allclose(gains, (0.5 * spread).unsqueeze(1).expand_as(gains), rtol=1e-4)

@@ -24,13 +24,13 @@ from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.calibrate import OBSERVATIONS, Calibration, calibration_of, session_of
 from homeo_rl.evaluation.evaluate import evaluate
 from homeo_rl.evaluation.plan import Plan
-from homeo_rl.homeostasis import DWAM, Memory, SleepHomeostat, make
-from homeo_rl.homeostasis.sleep import Sleeping, _largest
+from homeo_rl.homeostasis import Memory, PaperDWAM, SleepHomeostat, make
+from homeo_rl.homeostasis.sleep import LayerRepair, _largest
 from homeo_rl.report.figures import DISTANCE
 from homeo_rl.run import Run, copy_pretrained
 from homeo_rl.seeding import generator
 from homeo_rl.snn import SpikingNetwork
-from homeo_rl.snn.replay import Replay, packed, recall, remember
+from homeo_rl.snn.replay import Replay, pack_responses, recall, remember
 from homeo_rl.snn.state import Weights
 from homeo_rl.spec import EncoderSpec, NetworkSpec, NeuronSpec, ReadoutSpec
 from homeo_rl.storage.pretrained import list_pretrained
@@ -77,7 +77,7 @@ def damaged(net: SpikingNetwork, kind: str, *, seed: int = 7, **fields: Any) -> 
 @torch.inference_mode()
 def offsets(replay: Replay, weights: Weights) -> list[float]:
     """Return how far the mean outputs of each layer are from those of the healthy network, in the whole network."""
-    pairs = zip(replay.through(weights), replay.memory.trains[1:], strict=True)
+    pairs = zip(replay.network_responses(weights), replay.memory.trains[1:], strict=True)
     return [float((now.mean((0, 1)) - before.mean((0, 1))).abs().mean()) for now, before in pairs]
 
 
@@ -98,7 +98,7 @@ def test_a_memory_is_what_the_network_does(name: str) -> None:
     for train, rate in zip(memory.trains, state.rates, strict=True):
         if train.shape[-1] == rate.shape[-1] and rate.any():
             torch.testing.assert_close(train.mean(1), rate)
-    stored = packed(net, memory)
+    stored = pack_responses(net, memory)
     back = recall(net, x.numpy(), stored)
     assert torch.equal(back.inputs, memory.inputs)
     assert all(torch.equal(a, b) for a, b in zip(back.trains, memory.trains, strict=True))
@@ -163,20 +163,20 @@ def test_dead_and_stuck_neurons_are_counted() -> None:
 # The rules, by hand.
 
 
-def linear(weight: Tensor, bias: Tensor, x: Tensor, target: Tensor, **changes: Tensor) -> Sleeping:
+def linear(weight: Tensor, bias: Tensor, x: Tensor, target: Tensor, **changes: Tensor) -> LayerRepair:
     """Return a layer without neurons: its outputs are its currents."""
     fields = {"alive": torch.ones(len(bias)), "intact": torch.ones_like(weight), **changes}
-    return Sleeping(
+    return LayerRepair(
         weight=weight, bias=bias, train=x.unsqueeze(1), target=target,
-        answer=lambda w, b: x @ w.T + b, settle=lambda w: lambda b: x @ w.T + b, **fields,
+        answer=lambda w, b: x @ w.T + b, bias_response=lambda w: lambda b: x @ w.T + b, **fields,
     )  # fmt: skip
 
 
 def test_bias_by_hand() -> None:
     """Wanted mean 1, found 0: b = 1/2, then 1/2 + (1 - 1/2) / 2.25."""
     layer = linear(torch.zeros(1, 1), torch.zeros(1), torch.ones(4, 1), torch.ones(4, 1))
-    _, one = SleepHomeostat(form="bias", passes=1).mended(layer)
-    _, two = SleepHomeostat(form="bias", passes=2).mended(layer)
+    _, one = SleepHomeostat(form="bias", passes=1).repair_layer(layer)
+    _, two = SleepHomeostat(form="bias", passes=2).repair_layer(layer)
     assert float(one) == pytest.approx(0.5)
     assert float(two) == pytest.approx(0.5 + 0.5 / 2.25)
 
@@ -187,13 +187,13 @@ def test_the_delta_rule_finds_the_weights() -> None:
     x, right = torch.randn(50, 6), torch.randn(3, 6)
     target = x @ right.T + 0.3
     wrong = right + 0.5 * torch.randn(3, 6)
-    weight, bias = SleepHomeostat(passes=2000).mended(linear(wrong, torch.zeros(3), x, target))
+    weight, bias = SleepHomeostat(passes=2000).repair_layer(linear(wrong, torch.zeros(3), x, target))
     torch.testing.assert_close(weight, right, atol=1e-3, rtol=0)
     torch.testing.assert_close(bias, torch.full((3,), 0.3), atol=1e-2, rtol=0)
     gone = torch.ones(3, 6)
     gone[0, 2] = 0.0
     layer = linear(wrong * gone, torch.zeros(3), x, target, alive=torch.tensor([1.0, 0.0, 1.0]), intact=gone)
-    weight, bias = SleepHomeostat(passes=50).mended(layer)
+    weight, bias = SleepHomeostat(passes=50).repair_layer(layer)
     assert float(weight[0, 2]) == 0.0
     assert torch.equal(weight[1], wrong[1])
     assert float(bias[1]) == 0.0
@@ -212,7 +212,7 @@ def test_an_error_of_scale_is_a_matter_of_one_factor() -> None:
     replay = Replay(net, remember(net, observations(net)))
     for factor in (100.0, 0.3):
         scaled = tuple(w._replace(weight=w.weight * factor, bias=w.bias * factor) for w in net.parameters_of_layers())
-        before, after = replay.errors(scaled), replay.errors(replay.mended(SleepHomeostat(), scaled))
+        before, after = replay.errors(scaled), replay.errors(replay.repair(SleepHomeostat(), scaled))
         assert all(late < 0.3 * early for early, late in zip(before, after, strict=True)), (before, after)
 
 
@@ -220,12 +220,12 @@ def test_what_did_not_help_is_not_kept() -> None:
     """Nothing that a layer can do brings this one closer; and what is not finite is refused."""
     x = torch.ones(4, 1)
     fixed = linear(torch.ones(1, 1), torch.zeros(1), x, torch.ones(4, 1))
-    stubborn = replace(fixed, answer=lambda w, b: x * (w.mean() * 0 + 5.0), settle=lambda w: lambda b: x * 5.0)
-    weight, bias = SleepHomeostat().mended(stubborn)
+    stubborn = replace(fixed, answer=lambda w, b: x * (w.mean() * 0 + 5.0), bias_response=lambda w: lambda b: x * 5.0)
+    weight, bias = SleepHomeostat().repair_layer(stubborn)
     assert weight is stubborn.weight
     assert bias is stubborn.bias
-    broken = replace(fixed, answer=lambda w, b: x * math.nan, settle=lambda w: lambda b: x * math.nan)
-    weight, bias = SleepHomeostat().mended(broken)
+    broken = replace(fixed, answer=lambda w, b: x * math.nan, bias_response=lambda w: lambda b: x * math.nan)
+    weight, bias = SleepHomeostat().repair_layer(broken)
     assert weight is broken.weight
     assert bias is broken.bias
 
@@ -241,7 +241,7 @@ def test_sleep_mends_every_kind_of_network(name: str, form: str) -> None:
     x = observations(net, 400)
     replay, held = Replay(net, remember(net, x[:200])), Replay(net, remember(net, x[200:]))
     broken = damaged(net, "weights-zero", fraction=0.2)
-    mended = replay.mended(make(f"sleep:form={form}"), broken)  # type: ignore[arg-type]
+    mended = replay.repair(make(f"sleep:form={form}"), broken)  # type: ignore[arg-type]
     distance = held.errors if form == "delta" else lambda weights: offsets(held, weights)
     before, after = distance(broken), distance(mended)
     assert sum(after) < 0.9 * sum(before), (before, after)
@@ -254,7 +254,7 @@ def test_delta_mends_more_than_means_do() -> None:
     x = observations(net, 400)
     replay, held = Replay(net, remember(net, x[:200])), Replay(net, remember(net, x[200:]))
     broken = damaged(net, "weights-gaussian", std=0.3)
-    left = {form: sum(held.errors(replay.mended(SleepHomeostat(form=form), broken))) for form in FORMS}  # type: ignore[arg-type]
+    left = {form: sum(held.errors(replay.repair(SleepHomeostat(form=form), broken))) for form in FORMS}  # type: ignore[arg-type]
     assert left["delta"] < 0.8 * left["bias"], left
     assert left["bias"] < sum(held.errors(broken)), left
 
@@ -263,7 +263,7 @@ def test_dead_neurons_stay_dead_and_others_make_up_for_them() -> None:
     net = network()
     replay = Replay(net, remember(net, observations(net)))
     broken = damaged(net, "dead-neurons", fraction=0.3)
-    mended = replay.mended(SleepHomeostat(), broken)
+    mended = replay.repair(SleepHomeostat(), broken)
     for old, new in zip(broken[:-1], mended[:-1], strict=True):
         assert old.alive is not None
         assert new.alive is old.alive
@@ -345,8 +345,8 @@ def test_drifting_weights_are_slept_on_again(make_run: Callable[..., Run]) -> No
         sleeping.act(x)
     assert (sleeping.sleeps or [0])[0] >= 3
     assert sleeping.state.weights is not None
-    worn = tuple(layer._replace(weight=layer.weight[0], bias=layer.bias[0]) for layer in sleeping.state.weights)
-    assert sum(replay.errors(worn)) < 0.8 * sum(replay.errors(weights))
+    effective = tuple(layer._replace(weight=layer.weight[0], bias=layer.bias[0]) for layer in sleeping.state.weights)
+    assert sum(replay.errors(effective)) < 0.8 * sum(replay.errors(weights))
     gone = tuple(w._replace(weight=w.weight * (torch.arange(w.weight.shape[1]) % 3 > 0)) for w in weights)
     sleeping.set_weights(0, gone)
     sleeping.act(x)
@@ -374,7 +374,7 @@ def test_after_a_sleep_it_rests(make_run: Callable[..., Run]) -> None:
 
 def test_what_adapted_to_the_damage_starts_again_after_sleep(make_run: Callable[..., Run]) -> None:
     run = make_run()
-    sleeping, controller, _ = session(SleepHomeostat(every=3, awake=DWAM(eta=1e-2)), run=run)
+    sleeping, controller, _ = session(SleepHomeostat(every=3, awake=PaperDWAM(eta=1e-2)), run=run)
     assert isinstance(controller.network, SpikingNetwork)
     x = np.random.default_rng(0).normal(size=(1, controller.spec.network.inputs))
     sleeping.act(x)

@@ -237,7 +237,7 @@ def test_private_folder_where_there_is_no_home(tmp_path: Path, monkeypatch: pyte
 def test_compiles_without_any_place_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import numba
 
-    from homeo_rl.numerics.jit import compiled
+    from homeo_rl.numerics.jit import jit as jit_loop
 
     keep = numba.njit
 
@@ -248,7 +248,7 @@ def test_compiles_without_any_place_for_it(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(numba, "njit", without_cache)
 
-    @compiled
+    @jit_loop
     def twice(x: int) -> int:
         return 2 * x
 

@@ -31,12 +31,12 @@ from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.envs.navigation.vector import NavigationVectorEnv
 from homeo_rl.errors import HomeoError, InputError, NonFiniteInput
 from homeo_rl.evaluation.calibrate import Calibration
-from homeo_rl.homeostasis import DWAM, make
+from homeo_rl.homeostasis import PaperDWAM, make
 from homeo_rl.snn import LayerWeights, SpikingNetwork, forward_stepwise, kernels
 from homeo_rl.snn.kernels import encoding, integer, layer, scans, stack
-from homeo_rl.snn.kernels.compiled_network import decider_of
+from homeo_rl.snn.kernels.compiled_network import compile_network
 from homeo_rl.snn.neurons import Membrane
-from homeo_rl.snn.replay import Replay, fired, packed, recall, remember
+from homeo_rl.snn.replay import Replay, pack_responses, recall, remember, run_layer
 from homeo_rl.snn.state import NetworkState
 from homeo_rl.spec import ControllerSpec, EncoderSpec, NetworkSpec, NeuronSpec, ReadoutSpec
 
@@ -162,13 +162,13 @@ def test_the_life_of_a_session() -> None:
     for other in ("runs/pole", None, controller.network):
         refused(lambda: Session(other, 1), "controller")
     refused(lambda: Session(controller, 1, plugin="dwam"), "plugin")  # type: ignore[arg-type]
-    refused(lambda: Session(controller, 1, plugin=DWAM), "plugin")  # type: ignore[arg-type]
-    refused(lambda: Session(controller, 1, plugin=DWAM()), "references")
+    refused(lambda: Session(controller, 1, plugin=PaperDWAM), "plugin")  # type: ignore[arg-type]
+    refused(lambda: Session(controller, 1, plugin=PaperDWAM()), "references")
     refused(lambda: Session(controller, 1, plugin=make("dwam")), "memory")
     net = controller.network
     assert isinstance(net, SpikingNetwork)
     strange = fresh(network(torch.float32, inputs=4, hidden=(9, 8)), make("dwam-paper"), 1).references
-    refused(lambda: Session(controller, 1, plugin=DWAM(), references=strange), "layer 1", "(7,)")
+    refused(lambda: Session(controller, 1, plugin=PaperDWAM(), references=strange), "layer 1", "(7,)")
 
 
 def test_weights_of_a_slot() -> None:
@@ -256,7 +256,7 @@ def test_states_with_other_shapes_are_refused() -> None:
         for noise in (torch.rand(2, 5, 3), torch.rand(2, 4, 40), np.zeros(3), torch.full((2, 5, 40), NAN)):
             refused(lambda: net(x, noise=noise), "noise")
         wrong = np.zeros((2, 3), np.float32)
-        refused(lambda: decider_of(net)(net, wrong, net.initial_state(2)))
+        refused(lambda: compile_network(net)(net, wrong, net.initial_state(2)))
         refused(
             lambda: net.double()(x.double(), fresh(network(torch.float32, inputs=4), make("dwam-paper"), 2), adapt=True)
         )
@@ -537,7 +537,7 @@ def test_memories_meet_autograd_and_are_of_this_network() -> None:
     net = network(torch.float32)
     inputs = torch.randn(6, 3)
     with torch.inference_mode():
-        answers = packed(net, remember(net, inputs))
+        answers = pack_responses(net, remember(net, inputs))
     zero = tuple(np.zeros(n, np.float32) for n in net.spec.widths[1:])
     calibration = Calibration(zero, zero, 6, inputs.numpy().copy(), answers)
     with torch.inference_mode():
@@ -551,7 +551,7 @@ def test_memories_meet_autograd_and_are_of_this_network() -> None:
         memory.inputs.zero_()
     assert np.array_equal(calibration.inputs, inputs.numpy()), "a memory is a copy"
     memory = calibration.memory(net)
-    for part in Replay(net, memory).answers(net.parameters_of_layers()):
+    for part in Replay(net, memory).layer_responses(net.parameters_of_layers()):
         assert not part.is_inference()
     other = network(torch.float32, hidden=(16, 11))
     refused(lambda: Replay(other, memory), "memory")
@@ -559,8 +559,8 @@ def test_memories_meet_autograd_and_are_of_this_network() -> None:
     refused(lambda: recall(other, calibration.inputs, answers), "answers")
     refused(lambda: recall(net, calibration.inputs[:, :2], answers), "inputs")
     refused(lambda: remember(net, inputs * NAN), "inputs")
-    refused(lambda: fired(net, 0, torch.zeros(2, 5, 3), net.parameters_of_layers()[0]), "currents")
-    refused(lambda: fired(net, 9, torch.zeros(2, 5, 3), net.parameters_of_layers()[0]), "layer")
+    refused(lambda: run_layer(net, 0, torch.zeros(2, 5, 3), net.parameters_of_layers()[0]), "currents")
+    refused(lambda: run_layer(net, 9, torch.zeros(2, 5, 3), net.parameters_of_layers()[0]), "layer")
 
 
 WRONG = ["a word", 3, None, 2.5, [], {"a": 1}, object]
@@ -611,8 +611,8 @@ def test_the_front_door_says_what_it_takes(tmp_path: Path) -> None:
         lambda: homeo_rl.Condition(name=3),  # type: ignore[arg-type]
         lambda: homeo_rl.Condition(name="a", severity="x"),  # type: ignore[arg-type]
         lambda: homeo_rl.Suite(name="a", version="x", description="", conditions=()),  # type: ignore[arg-type]
-        lambda: DWAM(eta="x"),  # type: ignore[arg-type]
-        lambda: DWAM(c0="x"),  # type: ignore[arg-type]
+        lambda: PaperDWAM(eta="x"),  # type: ignore[arg-type]
+        lambda: PaperDWAM(c0="x"),  # type: ignore[arg-type]
         lambda: homeo_rl.BDETT(psi="x"),  # type: ignore[arg-type]
         lambda: homeo_rl.LinearHomeostat(tau=None),  # type: ignore[arg-type]
         lambda: homeo_rl.SleepHomeostat(every="x"),  # type: ignore[arg-type]
@@ -621,7 +621,7 @@ def test_the_front_door_says_what_it_takes(tmp_path: Path) -> None:
         refused(make_one)
     assert training.out is None
     assert homeo_rl.TrainingPlan(algo="ppo", env="C", out=nowhere, log_folder="runs").out == Path(nowhere)
-    refused(lambda: homeo_rl.session_of(controller, 1, plugin=DWAM()), "calibration")
+    refused(lambda: homeo_rl.session_of(controller, 1, plugin=PaperDWAM()), "calibration")
     with pytest.raises(homeo_rl.HomeoError, match="run folder"):
         load_controller(nowhere)
     with pytest.raises(homeo_rl.HomeoError, match="run folder"):

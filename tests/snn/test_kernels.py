@@ -20,9 +20,9 @@ from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis import make
 from homeo_rl.snn import LayerWeights, SpikingNetwork, kernels, neurons
 from homeo_rl.snn.kernels import integer, layer, stack
-from homeo_rl.snn.kernels.compiled_network import decider_of
+from homeo_rl.snn.kernels.compiled_network import compile_network
 from homeo_rl.snn.neurons import Membrane
-from homeo_rl.snn.state import by_input
+from homeo_rl.snn.state import input_major
 from homeo_rl.snn.surrogates import DERIVATIVES
 from homeo_rl.spec import ControllerSpec, EncoderSpec, NeuronSpec, ReadoutSpec
 
@@ -318,7 +318,7 @@ def test_weights_are_read_where_they_lie() -> None:
     assert not torch.equal(second, third)
     weight.data.mul_(-1.0)
     assert not torch.equal(third, check())
-    net.layers[0].weight = torch.nn.Parameter(by_input(torch.randn(weight.shape)))
+    net.layers[0].weight = torch.nn.Parameter(input_major(torch.randn(weight.shape)))
     check()
     net.readout.weight.data.mul_(2.0)  # type: ignore[operator,union-attr]
     check()
@@ -336,7 +336,7 @@ def test_rows_with_weights_of_their_own(laid: str) -> None:
         weight = part.weight.expand(batch, -1, -1)
         if laid != "shared":
             weight = weight * (1 + 0.3 * torch.randn(batch, 1, 1, dtype=torch.float64))
-            weight = by_input(weight) if laid == "by input" else weight.contiguous()
+            weight = input_major(weight) if laid == "by input" else weight.contiguous()
         size = part.bias.shape[0]
         made.append(
             LayerWeights(
@@ -426,9 +426,9 @@ def test_integer_products_need_spikes_that_can_be_counted() -> None:
 def test_the_decision_is_compiled_where_it_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows or rows with a plug-in are decided by events; gradients and other plug-ins' thresholds are not."""
     net, calls = network(torch.float32), []
-    decider = decider_of(net)
+    decider = compile_network(net)
     monkeypatch.setattr(
-        "homeo_rl.snn.network.decider_of", lambda n: calls.append(1) or (lambda *a, **k: decider(*a, **k))
+        "homeo_rl.snn.network.compile_network", lambda n: calls.append(1) or (lambda *a, **k: decider(*a, **k))
     )
     net(torch.randn(1, 3))
     assert not calls

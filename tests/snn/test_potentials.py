@@ -18,10 +18,10 @@ from homeo_rl.agents.controller import load_controller
 from homeo_rl.cli import main
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis import make
-from homeo_rl.numerics.jit import compiled
+from homeo_rl.numerics.jit import jit as jit_loop
 from homeo_rl.run import Run
 from homeo_rl.snn import kernels, neurons
-from homeo_rl.snn.initial_potentials import bounded, parameter_groups
+from homeo_rl.snn.initial_potentials import bound_potential, parameter_groups
 from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.reference import forward_stepwise
 from homeo_rl.spec import EncoderSpec, NetworkSpec, NeuronSpec, ReadoutSpec, parse
@@ -134,7 +134,7 @@ def test_nothing_fires_without_input(kernel: str) -> None:
             _, state = net(torch.zeros(2, 3, dtype=torch.float64))
         assert all(float(rate.max()) == 0 for rate in state.rates)
     p = torch.tensor([50.0, -50.0, 0.1], requires_grad=True)
-    held = bounded(p, 0.5)
+    held = bound_potential(p, 0.5)
     assert held.abs().max() < 0.5
     assert float(held[2].detach()) == pytest.approx(0.1)
     assert torch.autograd.grad(held.sum(), p)[0].tolist() == [1, 1, 1]
@@ -221,8 +221,8 @@ def test_compiled_code_knows_the_files_beside_it(tmp_path: Path, monkeypatch: py
 
     (tmp_path / "beside_it.py").write_text("SIZE = 13\n")
     (tmp_path / "caller_of_it.py").write_text(
-        "from beside_it import SIZE\nfrom homeo_rl.numerics.jit import compiled\n"
-        "@compiled\ndef size():\n    return SIZE\n"
+        "from beside_it import SIZE\nfrom homeo_rl.numerics.jit import jit as jit_loop\n"
+        "@jit_loop\ndef size():\n    return SIZE\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -233,7 +233,7 @@ def test_compiled_code_knows_the_files_beside_it(tmp_path: Path, monkeypatch: py
             sys.modules.pop(name, None)
         jit._sources.cache_clear()
         assert importlib.import_module("caller_of_it").size() == size
-    assert compiled is jit.compiled
+    assert jit_loop is jit.jit
 
 
 def test_flags_of_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

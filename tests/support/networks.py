@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import torch
@@ -11,18 +12,27 @@ from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.session import Session
 from homeo_rl.homeostasis import Homeostasis
 from homeo_rl.snn import SpikingNetwork
+from homeo_rl.snn.neurons import MODELS
 from homeo_rl.snn.state import NetworkState
-from homeo_rl.spec import NetworkSpec
+from homeo_rl.spec import EncoderSpec, NetworkSpec, ReadoutSpec
 
-ENCODERS = ["population-regular", "population-poisson", "current", "bernoulli"]
-READOUTS = ["population", "mean", "last", "membrane"]
-NEURONS = [
-    {"kind": kind, "decay_input": decay, "reset": reset, "threshold": 0.6, "tau": 3.0}
-    for kind, decay, reset in [
-        ("current-lif", True, "soft"), ("if", True, "soft"), ("if", True, "hard"), ("lif", True, "soft"),
-        ("lif", False, "soft"), ("lif", True, "hard"), ("lif", False, "hard"),
-    ]
-]  # fmt: skip
+ENCODERS: tuple[str, ...] = get_args(get_type_hints(EncoderSpec)["kind"])
+READOUTS: tuple[str, ...] = get_args(get_type_hints(ReadoutSpec)["kind"])
+
+
+def variants() -> Iterator[dict[str, Any]]:
+    """Yield every registered neuron model with a compiled loop in all its forms; one of those with equal equations."""
+    equations = set()
+    for kind, model in MODELS.items():
+        if model.kernel is None or model.integrate in equations:
+            continue
+        equations.add(model.integrate)
+        for decay in (True, False) if model.leak is not None else (True,):
+            for reset in ("soft", "hard") if model.reset is None else ("soft",):
+                yield {"kind": kind, "decay_input": decay, "reset": reset, "threshold": 0.6, "tau": 3.0}
+
+
+NEURONS = list(variants())
 ARMS = [
     "none", "dwam-paper", "dwam-paper:zeta=none:scope=run", "bdett", "linear", "linear:target=bias", "bdett+dwam-paper",
     "bdett:scope=decision+dwam-paper:zeta=none", "bdett+linear",

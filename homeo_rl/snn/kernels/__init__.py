@@ -15,16 +15,15 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.snn.neurons import MODELS
 from homeo_rl.spec import NeuronSpec
 
 KERNELS = ("auto", "reference", "numba", "triton")
-
-COMPILED = ("current-lif", "lif", "plif", "if")
-"""Neuron models that the kernels know."""
 
 _chosen: list[str] = []
 
@@ -58,11 +57,15 @@ def use(kernel: str) -> Iterator[None]:
         _chosen.pop()
 
 
-def serving(value: Tensor, neuron: NeuronSpec | None = None) -> Literal["reference", "numba", "triton"]:
+def serving(value: Tensor | np.ndarray, neuron: NeuronSpec | None = None) -> Literal["reference", "numba", "triton"]:
     """Return which implementation tensors like this one go through, in a layer of such neurons."""
     asked = chosen()
-    if neuron is not None and neuron.kind not in COMPILED:
+    if neuron is not None and MODELS[neuron.kind].kernel is None:
         return "reference"
+    if isinstance(value, np.ndarray):
+        if asked in ("auto", "numba") and value.dtype.char in "fd":
+            return "numba"
+        value = torch.from_numpy(value)
     if asked == "reference" or value.dtype not in (torch.float32, torch.float64):
         return "reference"
     if value.is_cpu and asked != "triton":
@@ -85,4 +88,4 @@ def _check(what: str, kernel: str) -> None:
         raise UsageError(f"{what}: triton is not installed; pip install 'homeo-rl[triton]', or choose another kernel")
 
 
-__all__ = ["COMPILED", "KERNELS", "chosen", "has_triton", "serving", "use"]
+__all__ = ["KERNELS", "chosen", "has_triton", "serving", "use"]

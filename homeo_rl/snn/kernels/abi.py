@@ -1,40 +1,145 @@
-"""The compiled decision with everything that stays the same from call to call behind addresses in one array.
+"""What compiled decisions are given: addresses in tables instead of dozens of arrays, and records made of them.
 
-Handing an array to compiled code costs 0.2 us; `homeo_rl.snn.kernels.decision_kernel.decide` takes sixteen.
+Handing an array to compiled code costs 0.2 us, which for a decision of 10 us is too much, so everything that stays the
+same from call to call stands behind addresses in one array, the pack. Whoever fills a table of addresses keeps the
+tensors behind them alive.
 """
 
 from __future__ import annotations
 
-from homeo_rl.numerics.jit import compiled
-from homeo_rl.snn.kernels.decision_kernel import COLUMNS, decide
-from homeo_rl.snn.kernels.decision_kernel import NUMBERS as EACH
-from homeo_rl.snn.kernels.pointers import Ints, at, whole
+from typing import Any, NamedTuple
+
+import numba
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from homeo_rl.numerics.jit import jit
 from homeo_rl.snn.kernels.scans import Floats
 
-# Addresses of what `decide` takes; CONSTANTS are its constants, and the encoder's span and the read-out's amplitude.
+Ints = NDArray[Any]
+
+# Columns of the table of a layer: addresses, 0 for what is not there, and beside them numbers from row to row.
+(
+    WEIGHT, BIAS, ALIVE, STUCK, DELTA, BIAS_DELTA, GAIN, SYNAPSE, POTENTIAL, SPIKES, MEAN_RATE, MEAN_SQUARE,
+    REFERENCE_RATE, INITIAL, LEARNING_RATE, ENERGY,
+) = range(16)  # fmt: skip
+COLUMNS = 16
+# Columns of the table's last row, which are read as they lie.
+ENCODER_MEAN, ENCODER_STD, READOUT_WEIGHT, READOUT_BIAS = range(4)
+
+RULE_NUMBERS = 5
+"""Numbers of a layer's rules: rate, zeta, tau and bound of BCM, psi of energy thresholds."""
+
+# Addresses in a pack; CONSTANTS are the neuron's four, the encoder's span and the read-out's amplitude.
 TABLE, STRIDES, WIDTHS, NEURON, CONSTANTS, NUMBERS, SCRATCH, EVENTS, COUNTS = range(9)
-# Numbers: how many layers, the widest layer, and what `decide` calls encoder, readout and rule.
-LAYERS, WIDE, ENCODER, READOUT, RULE = range(9, 14)
-# What surrounds the network: three addresses, how many observations are normalised, how many actions have bounds.
+# Numbers: how many layers, the widest layer, and the codes of encoder, read-out and rules.
+LAYERS, WIDEST, ENCODER, READOUT, RULES = range(9, 14)
+# The transform of inputs and outputs: three addresses, how many observations are normalised and actions bounded.
 SHIFT, SCALE, BOUNDS, NORMALISED, BOUNDED, SQUASH = range(14, 20)
-FRAME, SIZE = slice(14, 20), 20
+TRANSFORM, SIZE = slice(14, 20), 20
 
 
-@compiled
-def decide_packed(first: int, last: int, pack: Ints, counts: Ints, x: Floats, noise: Floats, out: Floats) -> None:
-    """Do what `decide` does; ``pack`` is as the names above say, ``counts`` an array of the events' type."""
-    layers, wide = pack[LAYERS], pack[WIDE]
-    neuron = whole(pack[NEURON], 3, pack)
+class Network(NamedTuple):
+    """What is the same for all rows.
+
+    Attributes:
+        table: addresses [layers + 1, COLUMNS]; the last row has means and widths of the encoder's population and
+            weights and biases of the read-out's.
+        strides: numbers from one row of the batch to the next [layers + 1, COLUMNS], 0 where rows share.
+        widths: [layers + 1].
+        neuron: kind, hard reset, steps.
+        constants: current decay, voltage decay, tau, threshold, the encoder's span, the read-out's amplitude.
+        encoder: kind.
+        readout: kind.
+        rules: compiled rules of the mechanism, one bit each.
+        numbers: the rules' numbers [layers, RULE_NUMBERS].
+    """
+
+    table: Ints
+    strides: Ints
+    widths: Ints
+    neuron: Ints
+    constants: Floats
+    encoder: int
+    readout: int
+    rules: int
+    numbers: Floats
+
+
+class Transform(NamedTuple):
+    """What surrounds the network.
+
+    Attributes:
+        shift: observations' means [D], or empty [0] where they are used as they are.
+        scale: observations' deviations [D], and at the end what they are clipped to.
+        bounds: middle and half width of each action [2, K] (for CLIP: lowest and highest), or empty [2, 0].
+        squash: what becomes of the outputs.
+    """
+
+    shift: Floats
+    scale: Floats
+    bounds: Floats
+    squash: int
+
+
+class Workspace(NamedTuple):
+    """Memory that a decision works in: scratch [9 widest], events [2, T, widest] and their counts [2, T]."""
+
+    scratch: Floats
+    events: Ints
+    counts: Ints
+
+
+@intrinsic
+def _pointer(typing: Any, address: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), generate
+
+
+@jit
+def array_at(address: int, size: int, like: Any) -> Any:
+    """Return the ``size`` numbers that begin at ``address``, of the type of ``like``."""
+    return numba.carray(_pointer(address), (size,), like.dtype)  # type: ignore[call-arg,attr-defined]  # numba's types are partial
+
+
+@jit
+def part_at(network: Network, layer: int, column: int, row: int, size: int, like: Floats) -> Any:
+    """Return what a column of a layer's table points to, for one row of the batch; empty where it is not there."""
+    address = network.table[layer, column]
+    if address == 0:
+        return like[:0]
+    return array_at(address + row * network.strides[layer, column] * like.itemsize, size, like)
+
+
+@jit
+def unpack(pack: Ints, counts: Ints, like: Floats) -> tuple[Network, Transform, Workspace]:
+    """Return the records of a pack; ``counts`` is an array of the events' type."""
+    layers, widest = pack[LAYERS], pack[WIDEST]
+    neuron = array_at(pack[NEURON], 3, pack)
     steps, normalised, bounded = neuron[2], pack[NORMALISED], pack[BOUNDED]
-    constants = at(pack[CONSTANTS], 6, x)
-    decide(
-        first, last,
-        whole(pack[TABLE], (layers + 1) * COLUMNS, pack).reshape(layers + 1, COLUMNS),
-        whole(pack[STRIDES], (layers + 1) * COLUMNS, pack).reshape(layers + 1, COLUMNS),
-        whole(pack[WIDTHS], layers + 1, pack), neuron, constants[:4], pack[ENCODER], constants[4],
-        at(pack[SHIFT], normalised, x), at(pack[SCALE], normalised + 1 if normalised > 0 else 0, x),
-        pack[READOUT], pack[SQUASH], constants[5], at(pack[BOUNDS], 2 * bounded, x).reshape(2, bounded), pack[RULE],
-        at(pack[NUMBERS], layers * EACH, x).reshape(layers, EACH), x, noise, out, at(pack[SCRATCH], 9 * wide, x),
-        whole(pack[EVENTS], 2 * steps * wide, counts).reshape(2, steps, wide),
-        whole(pack[COUNTS], 2 * steps, counts).reshape(2, steps),
-    )  # fmt: skip
+    network = Network(
+        array_at(pack[TABLE], (layers + 1) * COLUMNS, pack).reshape(layers + 1, COLUMNS),
+        array_at(pack[STRIDES], (layers + 1) * COLUMNS, pack).reshape(layers + 1, COLUMNS),
+        array_at(pack[WIDTHS], layers + 1, pack),
+        neuron,
+        array_at(pack[CONSTANTS], 6, like),
+        pack[ENCODER],
+        pack[READOUT],
+        pack[RULES],
+        array_at(pack[NUMBERS], layers * RULE_NUMBERS, like).reshape(layers, RULE_NUMBERS),
+    )
+    transform = Transform(
+        array_at(pack[SHIFT], normalised, like),
+        array_at(pack[SCALE], normalised + 1 if normalised > 0 else 0, like),
+        array_at(pack[BOUNDS], 2 * bounded, like).reshape(2, bounded),
+        pack[SQUASH],
+    )
+    workspace = Workspace(
+        array_at(pack[SCRATCH], 9 * widest, like),
+        array_at(pack[EVENTS], 2 * steps * widest, counts).reshape(2, steps, widest),
+        array_at(pack[COUNTS], 2 * steps, counts).reshape(2, steps),
+    )
+    return network, transform, workspace

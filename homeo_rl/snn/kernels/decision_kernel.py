@@ -9,21 +9,41 @@ so a row's result does not depend on the others. The equations are those of `hom
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from homeo_rl.numerics.jit import compiled
-from homeo_rl.snn.kernels.pointers import Ints, at
+from homeo_rl.numerics.jit import jit
+from homeo_rl.numerics.limits import LIMIT
+from homeo_rl.snn.kernels.abi import (
+    ALIVE,
+    BIAS,
+    BIAS_DELTA,
+    DELTA,
+    ENCODER_MEAN,
+    ENCODER_STD,
+    ENERGY,
+    GAIN,
+    INITIAL,
+    LEARNING_RATE,
+    MEAN_RATE,
+    MEAN_SQUARE,
+    POTENTIAL,
+    READOUT_BIAS,
+    READOUT_WEIGHT,
+    REFERENCE_RATE,
+    SPIKES,
+    STUCK,
+    SYNAPSE,
+    WEIGHT,
+    Ints,
+    Network,
+    Transform,
+    Workspace,
+    part_at,
+    unpack,
+)  # fmt: skip
 from homeo_rl.snn.kernels.scans import CURRENT, IF, LIF, Floats
-
-# Columns of the table of a layer: addresses, 0 for what is not there, and beside them numbers from row to row.
-(
-    WEIGHT, BIAS, ALIVE, STUCK, DELTA, EXTRA, GAIN, SYNAPSE, POTENTIAL, SPIKED, FIRST, SECOND, NORMAL, INITIAL, RATE,
-    LEVEL,
-) = range(16)  # fmt: skip
-COLUMNS = 16
-ENCODER_MEAN, ENCODER_STD, READOUT_WEIGHT, READOUT_BIAS = range(4)
 
 REGULAR, POISSON, BERNOULLI, CONSTANT = range(4)
 """Encoders."""
@@ -37,22 +57,77 @@ RAW, TANH, IDENTITY, CLIP = range(4)
 INITIAL_BOUND = 1.0 - 2.0**-10
 """Thresholds that an initial potential stays within: beyond, a neuron would fire without input."""
 
-NOTHING, BCM, ENERGY = 0, 1, 2
-"""Rules of plug-ins that are compiled, one bit each: both can be at work at once."""
-
-NUMBERS = 5
-"""Numbers of a layer: rate, zeta, tau and bound of BCM, psi of ENERGY."""
+NO_RULE, BCM_RULE, ENERGY_RULE = 0, 1, 2
+"""Rules of mechanisms that are compiled, one bit each: both can be at work at once."""
 
 
-@compiled
-def _gather(current: Floats, weight: Floats, delta: Floats, own: bool, events: Ints, count: int) -> None:
+class Synapses(NamedTuple):
+    """Weights of a layer that lie input by input [N_in N], and what its mechanism adds to them, or nothing [0]."""
+
+    weight: Floats
+    delta: Floats
+    bias: Floats
+    gain: Floats
+
+
+class Cells(NamedTuple):
+    """State of a layer's neurons, each [N], or [0] for what it has not: dead and stuck flags, energies."""
+
+    current: Floats
+    potential: Floats
+    spikes: Floats
+    alive: Floats
+    stuck: Floats
+    energy: Floats
+
+
+class Population(NamedTuple):
+    """Means and widths of an encoder's receptive fields [N_enc], or nothing [0]."""
+
+    mean: Floats
+    std: Floats
+
+
+class Model(NamedTuple):
+    """How the neurons of a layer behave; the energy rule moves their thresholds where ``adapts`` is set."""
+
+    kind: int
+    hard: bool
+    fires: bool
+    constants: Floats
+    adapts: bool
+    psi: float
+
+
+class Events(NamedTuple):
+    """Which neurons fire at every step [T, widest], and how many [T]."""
+
+    places: Ints
+    counts: Ints
+
+
+class Bcm(NamedTuple):
+    """Numbers of the BCM rule in one layer, and its state [N]."""
+
+    eta: float
+    zeta: float
+    tau: float
+    bound: float
+    mean: Floats
+    square: Floats
+    reference_rate: Floats
+
+
+@jit
+def _gather(current: Floats, weight: Floats, delta: Floats, events: Ints, count: int) -> None:
     """Add the weight rows of the neurons that fired, in order; four at a time, for the sake of the cache."""
     size = current.shape[0]
+    changed = delta.shape[0] > 0
     k = 0
     while k + 4 <= count:
         a, b, c, d = events[k] * size, events[k + 1] * size, events[k + 2] * size, events[k + 3] * size
         w1, w2, w3, w4 = weight[a : a + size], weight[b : b + size], weight[c : c + size], weight[d : d + size]
-        if own:
+        if changed:
             d1, d2, d3, d4 = delta[a : a + size], delta[b : b + size], delta[c : c + size], delta[d : d + size]
             for n in range(size):
                 current[n] = (((current[n] + (w1[n] + d1[n])) + (w2[n] + d2[n])) + (w3[n] + d3[n])) + (w4[n] + d4[n])
@@ -63,7 +138,7 @@ def _gather(current: Floats, weight: Floats, delta: Floats, own: bool, events: I
     while k < count:
         a = events[k] * size
         w1 = weight[a : a + size]
-        if own:
+        if changed:
             d1 = delta[a : a + size]
             for n in range(size):
                 current[n] += w1[n] + d1[n]
@@ -73,13 +148,14 @@ def _gather(current: Floats, weight: Floats, delta: Floats, own: bool, events: I
         k += 1
 
 
-@compiled
-def _weighted(current: Floats, weight: Floats, delta: Floats, own: bool, values: Floats) -> None:
+@jit
+def _add_graded(current: Floats, weight: Floats, delta: Floats, values: Floats) -> None:
     """Add weight rows times graded inputs."""
     size = current.shape[0]
+    changed = delta.shape[0] > 0
     for k in range(values.shape[0]):
         value, row = values[k], weight[k * size : (k + 1) * size]
-        if own:
+        if changed:
             change = delta[k * size : (k + 1) * size]
             for n in range(size):
                 current[n] += (row[n] + change[n]) * value
@@ -88,10 +164,10 @@ def _weighted(current: Floats, weight: Floats, delta: Floats, own: bool, values:
                 current[n] += row[n] * value
 
 
-@compiled
+@jit
 def _encode(
-    kind: int, span: float, mean: Floats, std: Floats, z: Floats, noise: Floats, steps: int, scratch: Floats,
-    events: Ints, counts: Ints, rate: Floats,
+    kind: int, span: float, population: Population, z: Floats, noise: Floats, steps: int, scratch: Floats,
+    events: Events, rate: Floats,
 ) -> None:  # fmt: skip
     """Write which lines fire at which step, and the mean rate of each."""
     one, zero = z.dtype.type(1.0), z.dtype.type(0.0)
@@ -106,7 +182,7 @@ def _encode(
         size = width // entries
         least, half = z.dtype.type(1e-2), z.dtype.type(-0.5)
         for n in range(width):
-            distance, spread = z[n // size] - mean[n], max(std[n], least)
+            distance, spread = z[n // size] - population.mean[n], max(population.std[n], least)
             activity[n] = math.exp(half * (distance * distance) / (spread * spread))
     else:
         for n in range(width):
@@ -126,22 +202,22 @@ def _encode(
             if fired:
                 potential[n] -= level
                 rate[n] += one
-                events[t, count] = n
+                events.places[t, count] = n
                 count += 1
-        counts[t] = count
+        events.counts[t] = count
     for n in range(width):
         rate[n] /= z.dtype.type(steps)
 
 
-@compiled
-def _lowered_mean(values: Floats) -> Any:
+@jit
+def _lower_mean(values: Floats) -> Any:
     low, high, total = values[0], values[0], values.dtype.type(0.0)
     for value in values:
         low, high, total = min(low, value), max(high, value), total + value
     return values.dtype.type(total / values.dtype.type(values.shape[0]) - values.dtype.type(0.2) * (high - low))
 
 
-@compiled
+@jit
 def _energy_thresholds(psi: float, energy: Floats, before: Floats, potential: Floats, threshold: Floats) -> None:
     """One spike step of `homeo_rl.homeostasis.dynamic_threshold`."""
     kind = potential.dtype.type
@@ -149,20 +225,21 @@ def _energy_thresholds(psi: float, energy: Floats, before: Floats, potential: Fl
     for n in range(size):
         temporal = math.exp(min((before[n] - potential[n]) / kind(3.0), kind(60.0))) - kind(1.0)
         threshold[n] = kind(0.5) * energy[n] + kind(0.5) * temporal
-    middle, level = _lowered_mean(potential), _lowered_mean(threshold)
+    middle, level = _lower_mean(potential), _lower_mean(threshold)
     for n in range(size):
         rise = potential[n] - middle
         energy[n] = kind(0.01) * rise + level + math.log1p(math.exp(min(rise / psi, kind(60.0))))
 
 
-@compiled
+@jit
 def _layer(
-    kind: int, hard: bool, fires: bool, constants: Floats, steps: int, constant_input: bool, given: Floats,
-    weight: Floats, delta: Floats, own: bool, bias: Floats, alive: Floats, stuck: Floats, gain: Floats,
-    moves: bool, psi: float, energy: Floats, u: Floats, v: Floats, s: Floats, rate: Floats, scratch: Floats,
-    events: Ints, counts: Ints, fired: Ints, fired_counts: Ints,
+    model: Model, steps: int, graded: bool, encoded: Floats, synapses: Synapses, cells: Cells, rate: Floats,
+    scratch: Floats, events: Events, fired: Events,
 ) -> None:  # fmt: skip
-    """Run one layer over all steps; ``rate`` holds spike counts, or the last potentials' place is left to v."""
+    """Run one layer over all steps, on graded inputs or on events; ``rate`` receives spike counts."""
+    kind, hard, fires, constants = model.kind, model.hard, model.fires, model.constants
+    weight, delta, bias, gain = synapses.weight, synapses.delta, synapses.bias, synapses.gain
+    u, v, s, alive, stuck = cells.current, cells.potential, cells.spikes, cells.alive, cells.stuck
     size = bias.shape[0]
     one, zero = bias.dtype.type(1.0), bias.dtype.type(0.0)
     current_decay, voltage_decay, tau = constants[0], constants[1], constants[2]
@@ -170,17 +247,17 @@ def _layer(
     for n in range(size):
         rate[n], threshold[n] = zero, constants[3]
     for t in range(steps):
-        if not constant_input or t == 0:
+        if not graded or t == 0:
             for n in range(size):
                 product[n] = zero
-            if constant_input:
-                _weighted(product, weight, delta, own, given)
+            if graded:
+                _add_graded(product, weight, delta, encoded)
             else:
-                _gather(product, weight, delta, own, events[t], counts[t])
+                _gather(product, weight, delta, events.places[t], events.counts[t])
             if gain.shape[0] > 0:
                 for n in range(size):
                     product[n] = product[n] * gain[n]
-        if moves:
+        if model.adapts:
             for n in range(size):
                 before[n] = v[n]
         # One plain loop a neuron model: a choice inside the loop would keep the compiler from using vectors.
@@ -202,8 +279,8 @@ def _layer(
                 v[n] = v[n] - v[n] / tau + u[n]
         if not fires:
             continue
-        if moves:
-            _energy_thresholds(psi, energy, before, v, threshold)
+        if model.adapts:
+            _energy_thresholds(model.psi, cells.energy, before, v, threshold)
         if kind == CURRENT:
             for n in range(size):
                 s[n] = one if v[n] - threshold[n] > zero else zero
@@ -224,19 +301,18 @@ def _layer(
                 v[n] = v[n] - s[n] * threshold[n]
         for n in range(size):
             rate[n] += s[n]
-        places, count = fired[t], 0
+        places, count = fired.places[t], 0
         for n in range(size):
             places[count] = n
             count += s[n] > zero
-        fired_counts[t] = count
+        fired.counts[t] = count
 
 
-@compiled
-def _bcm(
-    eta: float, zeta: float, tau: float, bound: float, m: Floats, q: Floats, normal: Floats, pre: Floats, post: Floats,
-    rise: Floats, delta: Floats,
-) -> None:  # fmt: skip
+@jit
+def _bcm(rule: Bcm, pre: Floats, post: Floats, factor: Floats, delta: Floats) -> None:
     """One decision's update of `homeo_rl.homeostasis.dwam`; columns of silent inputs do not change."""
+    m, q, normal = rule.mean, rule.square, rule.reference_rate
+    eta, zeta, tau, bound = rule.eta, rule.zeta, rule.tau, rule.bound
     size = post.shape[0]
     kind = post.dtype.type
     zero, one = kind(0.0), kind(1.0)
@@ -249,185 +325,165 @@ def _bcm(
             deviation = math.sqrt(max(q[n] - m[n] * m[n], zero))
             phi = phi * min(max(zeta * deviation / max(m[n], kind(1e-3)), zero), one)
         phi = eta * phi
-        rise[n] = phi if math.isfinite(phi) else zero
+        factor[n] = phi if math.isfinite(phi) else zero
     for k in range(pre.shape[0]):
         x = pre[k]
         if x == zero or not math.isfinite(x):
             continue
         row = delta[k * size : (k + 1) * size]
         for n in range(size):
-            row[n] = min(max(row[n] + rise[n] * x, -bound), bound)
+            row[n] = min(max(row[n] + factor[n] * x, -bound), bound)
 
 
-@compiled
-def decide(
-    first: int,
-    last: int,
-    table: Ints,
-    strides: Ints,
-    widths: Ints,
-    neuron: Ints,
-    constants: Floats,
-    encoder: int,
-    span: float,
-    shift: Floats,
-    scale: Floats,
-    readout: int,
-    squash: int,
-    amplitude: float,
-    bounds: Floats,
-    rule: int,
-    numbers: Floats,
-    x: Floats,
-    noise: Floats,
-    out: Floats,
-    scratch: Floats,
-    events: Ints,
-    counts: Ints,
-) -> None:
+@jit
+def decide(first: int, last: int, pack: Ints, counts: Ints, x: Floats, noise: Floats, out: Floats) -> bool:
     """Decide for the rows from ``first`` to before ``last``.
 
     Args:
         first: first row.
         last: after the last row.
-        table: addresses [layers + 1, COLUMNS]; the last row has means and widths of the encoder's population and
-            weights and biases of the read-out's.
-        strides: numbers from one row of the batch to the next [layers + 1, COLUMNS], 0 where rows share.
-        widths: [layers + 1].
-        neuron: kind, hard reset, steps.
-        constants: current decay, voltage decay, tau, threshold.
-        encoder: kind.
-        span: of a Bernoulli encoder.
-        shift: observations' means [D], or empty [0] where they are used as they are.
-        scale: observations' deviations [D], and at the end what they are clipped to.
-        readout: kind.
-        squash: what becomes of the outputs.
-        amplitude: of a read-out of rates or spikes.
-        bounds: middle and half width of each action [2, K] (for CLIP: lowest and highest), or empty [2, 0].
-        rule: compiled rules.
-        numbers: their numbers [layers, NUMBERS].
+        pack: what `homeo_rl.snn.kernels.abi.unpack` reads.
+        counts: an array of the events' type.
         x: observations [B, D].
         noise: uniform numbers [B, T, N_enc], or empty.
         out: [B, N_enc + all N + K], written: mean rates of the encoder and of every layer, then the outputs.
-        scratch: [at least 9 widest].
-        events: [2, T, widest].
-        counts: [2, T].
+
+    Returns:
+        whether all observations are finite and within `LIMIT`; if not, nothing was written.
     """
-    layers = widths.shape[0] - 1
-    steps = neuron[2]
-    wide = events.shape[2]
-    nothing = scratch[:0]
-    silence = noise.reshape(0, 0) if noise.shape[0] == 0 else noise[0]
-    fires_last = readout != MEMBRANE
-    z = scratch[: x.shape[1]]
-    rest = scratch[wide:]
-    mean = std = weights = biases = nothing
-    if table[layers, ENCODER_MEAN] != 0:
-        mean, std = at(table[layers, ENCODER_MEAN], widths[0], x), at(table[layers, ENCODER_STD], widths[0], x)
-    if table[layers, READOUT_WEIGHT] != 0:
-        outputs = out.shape[1] - widths.sum()
-        weights, biases = at(table[layers, READOUT_WEIGHT], widths[-1], x), at(table[layers, READOUT_BIAS], outputs, x)
+    limit = x.dtype.type(LIMIT)
+    wrong = 0
     for r in range(first, last):
-        if shift.shape[0] > 0:
-            most = scale[x.shape[1]]
+        for n in range(x.shape[1]):
+            wrong += not abs(x[r, n]) <= limit
+    if wrong > 0:
+        return False
+    network, transform, workspace = unpack(pack, counts, x)
+    like, widths = workspace.scratch, network.widths
+    end = widths.shape[0] - 1
+    population = Population(
+        part_at(network, end, ENCODER_MEAN, 0, widths[0], like), part_at(network, end, ENCODER_STD, 0, widths[0], like)
+    )
+    outputs = out.shape[1] - widths.sum()
+    weights = part_at(network, end, READOUT_WEIGHT, 0, widths[end], like)
+    biases = part_at(network, end, READOUT_BIAS, 0, outputs, like)
+    silence = noise.reshape(0, 0) if noise.shape[0] == 0 else noise[0]
+    z, scratch = like[: x.shape[1]], like[workspace.events.shape[2] :]
+    for r in range(first, last):
+        if transform.shift.shape[0] > 0:
+            most = transform.scale[x.shape[1]]
             for n in range(x.shape[1]):
-                z[n] = min(max((x[r, n] - shift[n]) / scale[n], -most), most)
+                z[n] = min(max((x[r, n] - transform.shift[n]) / transform.scale[n], -most), most)
         else:
             for n in range(x.shape[1]):
                 z[n] = x[r, n]
         encoded, done = out[r, : widths[0]], widths[0]
+        _encode(
+            network.encoder, network.constants[4], population, z, noise[r] if noise.shape[0] > 0 else silence,
+            network.neuron[2], scratch, Events(workspace.events[0], workspace.counts[0]), encoded,
+        )  # fmt: skip
         pre = encoded
-        own_noise = noise[r] if noise.shape[0] > 0 else silence
-        _encode(encoder, span, mean, std, z, own_noise, steps, rest, events[0], counts[0], encoded)
-        for i in range(layers):
-            size, inputs = widths[i + 1], widths[i]
-            place, step = table[i], strides[i]
-            weight = at(place[WEIGHT] + r * step[WEIGHT] * x.itemsize, inputs * size, x)
-            bias = at(place[BIAS] + r * step[BIAS] * x.itemsize, size, x)
-            rate = out[r, done : done + size]
-            done += size
-            alive = stuck = delta = gain = normal = one = two = energy = nothing
-            if place[ALIVE] != 0:
-                alive = at(place[ALIVE] + r * step[ALIVE] * x.itemsize, size, x)
-            if place[STUCK] != 0:
-                stuck = at(place[STUCK] + r * step[STUCK] * x.itemsize, size, x)
-            if place[DELTA] != 0:
-                delta = at(place[DELTA] + r * step[DELTA] * x.itemsize, inputs * size, x)
-            if place[GAIN] != 0:
-                gain = at(place[GAIN] + r * step[GAIN] * x.itemsize, size, x)
-            if place[EXTRA] != 0:
-                extra = at(place[EXTRA] + r * step[EXTRA] * x.itemsize, size, x)
-                total = rest[3 * wide : 3 * wide + size]
-                for n in range(size):
-                    total[n] = bias[n] + extra[n]
-                bias = total
-            if place[FIRST] != 0:
-                one = at(place[FIRST] + r * step[FIRST] * x.itemsize, size, x)
-            if place[SECOND] != 0:
-                two = at(place[SECOND] + r * step[SECOND] * x.itemsize, size, x)
-            if place[LEVEL] != 0:
-                energy = at(place[LEVEL] + r * step[LEVEL] * x.itemsize, size, x)
-            if place[NORMAL] != 0:
-                normal = at(place[NORMAL], size, x)
-            u, v = rest[4 * wide : 4 * wide + size], rest[5 * wide : 5 * wide + size]
-            s = rest[6 * wide : 6 * wide + size]
-            if place[POTENTIAL] != 0:
-                u = at(place[SYNAPSE] + r * step[SYNAPSE] * x.itemsize, size, x)
-                v = at(place[POTENTIAL] + r * step[POTENTIAL] * x.itemsize, size, x)
-                s = at(place[SPIKED] + r * step[SPIKED] * x.itemsize, size, x)
-            else:
-                for n in range(size):
-                    u[n] = v[n] = s[n] = 0.0
-                if place[INITIAL] != 0:
-                    begin, most = at(place[INITIAL], size, x), constants[3] * x.dtype.type(INITIAL_BOUND)
-                    for n in range(size):
-                        v[n] = min(max(begin[n], -most), most)
-            fires = fires_last or i < layers - 1
-            graded = i == 0 and encoder == CONSTANT
-            _layer(
-                neuron[0], neuron[1] == 1, fires, constants, steps, graded, encoded, weight, delta,
-                place[DELTA] != 0, bias, alive, stuck, gain, (rule & ENERGY) != 0, numbers[i, 4], energy, u, v, s,
-                rate, rest, events[i % 2], counts[i % 2], events[(i + 1) % 2], counts[(i + 1) % 2],
-            )  # fmt: skip
-            if i == layers - 1:
-                _read(readout, squash, amplitude, weights, biases, bounds, rate, v, s, steps, out[r, done:])
-            for n in range(size):
-                rate[n] = rate[n] / x.dtype.type(steps) if fires else s[n]
-            if (rule & BCM) != 0 and fires:
-                eta, zeta, tau, bound = numbers[i, 0], numbers[i, 1], numbers[i, 2], numbers[i, 3]
-                if place[RATE] != 0:
-                    eta = at(place[RATE] + r * step[RATE] * x.itemsize, 1, x)[0]
-                _bcm(eta, zeta, tau, bound, one, two, normal, pre, rate, rest[:size], delta)
+        for i in range(end):
+            rate = out[r, done : done + widths[i + 1]]
+            done += widths[i + 1]
+            cells = _run_layer(network, workspace, r, i, encoded, rate)
+            fires = network.readout != MEMBRANE or i < end - 1
+            if i == end - 1:
+                _read(network, transform, weights, biases, rate, cells, out[r, done:])
+            for n in range(rate.shape[0]):
+                rate[n] = rate[n] / x.dtype.type(network.neuron[2]) if fires else cells.spikes[n]
+            if (network.rules & BCM_RULE) != 0 and fires:
+                _adapt(network, r, i, pre, rate, scratch)
             pre = rate
+    return True
 
 
-@compiled
+@jit
+def _run_layer(network: Network, workspace: Workspace, r: int, i: int, encoded: Floats, rate: Floats) -> Cells:
+    """Run layer ``i`` for row ``r`` of the batch; return its neurons' state."""
+    end, widest = network.widths.shape[0] - 1, workspace.events.shape[2]
+    size, inputs = network.widths[i + 1], network.widths[i]
+    like = workspace.scratch
+    scratch = like[widest:]
+    bias, extra = part_at(network, i, BIAS, r, size, like), part_at(network, i, BIAS_DELTA, r, size, like)
+    if extra.shape[0] > 0:
+        total = scratch[3 * widest : 3 * widest + size]
+        for n in range(size):
+            total[n] = bias[n] + extra[n]
+        bias = total
+    u, v = scratch[4 * widest : 4 * widest + size], scratch[5 * widest : 5 * widest + size]
+    s = scratch[6 * widest : 6 * widest + size]
+    if network.table[i, POTENTIAL] != 0:
+        u, v = part_at(network, i, SYNAPSE, r, size, like), part_at(network, i, POTENTIAL, r, size, like)
+        s = part_at(network, i, SPIKES, r, size, like)
+    else:
+        for n in range(size):
+            u[n] = v[n] = s[n] = 0.0
+        if network.table[i, INITIAL] != 0:
+            begin = part_at(network, i, INITIAL, 0, size, like)
+            most = network.constants[3] * like.dtype.type(INITIAL_BOUND)
+            for n in range(size):
+                v[n] = min(max(begin[n], -most), most)
+    model = Model(
+        network.neuron[0], network.neuron[1] == 1, network.readout != MEMBRANE or i < end - 1, network.constants,
+        (network.rules & ENERGY_RULE) != 0, network.numbers[i, 4],
+    )  # fmt: skip
+    synapses = Synapses(
+        part_at(network, i, WEIGHT, r, inputs * size, like), part_at(network, i, DELTA, r, inputs * size, like), bias,
+        part_at(network, i, GAIN, r, size, like),
+    )  # fmt: skip
+    cells = Cells(
+        u, v, s, part_at(network, i, ALIVE, r, size, like), part_at(network, i, STUCK, r, size, like),
+        part_at(network, i, ENERGY, r, size, like),
+    )  # fmt: skip
+    _layer(
+        model, network.neuron[2], i == 0 and network.encoder == CONSTANT, encoded, synapses, cells, rate, scratch,
+        Events(workspace.events[i % 2], workspace.counts[i % 2]),
+        Events(workspace.events[(i + 1) % 2], workspace.counts[(i + 1) % 2]),
+    )  # fmt: skip
+    return cells
+
+
+@jit
+def _adapt(network: Network, r: int, i: int, pre: Floats, post: Floats, scratch: Floats) -> None:
+    """Let the BCM rule change the weights of layer ``i`` in row ``r`` of the batch."""
+    size, numbers = post.shape[0], network.numbers[i]
+    eta = numbers[0]
+    if network.table[i, LEARNING_RATE] != 0:
+        eta = part_at(network, i, LEARNING_RATE, r, 1, scratch)[0]
+    rule = Bcm(
+        eta, numbers[1], numbers[2], numbers[3], part_at(network, i, MEAN_RATE, r, size, scratch),
+        part_at(network, i, MEAN_SQUARE, r, size, scratch), part_at(network, i, REFERENCE_RATE, 0, size, scratch),
+    )  # fmt: skip
+    _bcm(rule, pre, post, scratch[:size], part_at(network, i, DELTA, r, pre.shape[0] * size, scratch))
+
+
+@jit
 def _read(
-    kind: int, squash: int, gain: float, weights: Floats, biases: Floats, bounds: Floats, spikes: Floats, v: Floats,
-    s: Floats, steps: int, y: Floats,
-) -> None:  # fmt: skip
+    network: Network, transform: Transform, weights: Floats, biases: Floats, counts: Floats, cells: Cells, y: Floats
+) -> None:
     """Turn spike counts, last potentials or last spikes into outputs and actions."""
+    kind, gain, steps = network.readout, network.constants[5], network.neuron[2]
     like = y.dtype.type
     one, two = like(1.0), like(2.0)
-    count = y.shape[0]
-    size = spikes.shape[0] // count
-    for k in range(count):
+    size = counts.shape[0] // y.shape[0]
+    for k in range(y.shape[0]):
         if kind == POPULATION:
             total = like(0.0)
             for n in range(size):
-                total += spikes[k * size + n] / like(steps) * weights[k * size + n]
+                total += counts[k * size + n] / like(steps) * weights[k * size + n]
             value = total + biases[k]
         elif kind == MEAN:
-            value = gain * (two * (spikes[k] / like(steps)) - one)
+            value = gain * (two * (counts[k] / like(steps)) - one)
         elif kind == LAST:
-            value = gain * (two * s[k] - one)
+            value = gain * (two * cells.spikes[k] - one)
         else:
-            value = v[k]
-        if squash == CLIP:
-            value = min(max(value, bounds[0, k]), bounds[1, k])
-        elif squash != RAW:
-            value = math.tanh(value) if squash == TANH else min(max(value, -one), one)
-            value = value * bounds[1, k] + bounds[0, k]
+            value = cells.potential[k]
+        if transform.squash == CLIP:
+            value = min(max(value, transform.bounds[0, k]), transform.bounds[1, k])
+        elif transform.squash != RAW:
+            value = math.tanh(value) if transform.squash == TANH else min(max(value, -one), one)
+            value = value * transform.bounds[1, k] + transform.bounds[0, k]
         y[k] = value
 
 

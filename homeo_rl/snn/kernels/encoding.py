@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from homeo_rl.numerics.jit import compiled
+from homeo_rl.numerics.jit import jit
 from homeo_rl.snn.kernels.scans import Floats
 
 
-@compiled
+@jit
 def integrate(activity: Floats, level: float, out: Floats) -> None:
     """Spike where an integrator of ``activity`` [B, N] exceeds ``level``, which is then subtracted; out [B, T, N]."""
     batch, steps, size = out.shape
@@ -23,7 +23,7 @@ def integrate(activity: Floats, level: float, out: Floats) -> None:
                 potential[n] = (potential[n] - level if potential[n] > level else potential[n]) + grown[n]
 
 
-@compiled
+@jit
 def compare(noise: Floats, activity: Floats, out: Floats) -> None:
     """Spike wherever ``noise`` [B, T, N] is below ``activity`` [B, N]; out [B, T, N]."""
     batch, steps, size = out.shape
@@ -37,17 +37,17 @@ def compare(noise: Floats, activity: Floats, out: Floats) -> None:
                 fired[n] = draw[n] < rate[n]
 
 
-@compiled
-def total(falls: Floats, passed: Floats, out: Floats) -> None:
-    """Sum ``falls`` [B, T, N] over the steps, times ``passed`` [T], into out [B, N]."""
+@jit
+def total(falls: Floats, step_gradients: Floats, out: Floats) -> None:
+    """Sum ``falls`` [B, T, N] over the steps, times ``step_gradients`` [T], into out [B, N]."""
     batch, steps, size = falls.shape
-    if passed.shape != (steps,) or out.shape != (batch, size) or steps == 0:
+    if step_gradients.shape != (steps,) or out.shape != (batch, size) or steps == 0:
         raise ValueError("total: expected passed [T] and out [B, N] for falls [B, T, N], T at least 1")
     for b in range(batch):
         to = out[b]
         for n in range(size):
-            to[n] = falls[b, 0, n] * passed[0]
+            to[n] = falls[b, 0, n] * step_gradients[0]
         for t in range(1, steps):
             fall = falls[b, t]
             for n in range(size):
-                to[n] += fall[n] * passed[t]
+                to[n] += fall[n] * step_gradients[t]

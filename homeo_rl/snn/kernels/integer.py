@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from homeo_rl.errors import InputError, unknown
-from homeo_rl.numerics.jit import compiled
+from homeo_rl.numerics.jit import jit
 from homeo_rl.snn.kernels.scans import Floats
 from homeo_rl.snn.kernels.workspace import working
 
@@ -51,7 +51,7 @@ def _fast() -> bool:
     return known is not None and hasattr(torch, "_int_mm") and bool(known())
 
 
-@compiled
+@jit
 def digits(matrix: Floats, out: Floats, scale: Floats) -> None:
     """Write the columns of ``matrix`` [K, N] as digits.
 
@@ -94,7 +94,7 @@ def digits(matrix: Floats, out: Floats, scale: Floats) -> None:
             high[n] = np.int8((fixed[n] - np.int32(middle[n])) >> np.int32(8))
 
 
-@compiled
+@jit
 def combine(sums: Floats, scale: Floats, bias: Floats, out: Floats) -> None:
     """Turn sums of digits, int32 [R, 3 N], into numbers [R, N]: write them plus ``bias`` [N], or add them without."""
     rows, columns = out.shape

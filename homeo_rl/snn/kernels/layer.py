@@ -14,20 +14,23 @@ import torch
 from torch import Tensor
 
 from homeo_rl.errors import InputError
-from homeo_rl.numerics.arrays import instance_of, shown
+from homeo_rl.homeostasis.protocol import EnergyRule
+from homeo_rl.numerics.arrays import describe_value, instance_of
 from homeo_rl.snn import neurons
 from homeo_rl.snn.kernels import scans, serving
 from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.surrogates import DERIVATIVES
 from homeo_rl.spec import NeuronSpec
 
-KINDS = {"current-lif": scans.CURRENT, "if": scans.IF}
+LOOPS = {"current-lif": scans.CURRENT, "if": scans.IF}
+"""Compiled loops by what `homeo_rl.snn.neurons.Model.kernel` says; "lif" is one of two."""
 SURROGATES = {"rectangle": scans.RECTANGLE, "arctan": scans.ARCTAN, "triangle": scans.TRIANGLE}
 
 
 def kind_of(neuron: NeuronSpec) -> int:
     """Return the number by which the compiled loops know ``neuron``."""
-    return KINDS.get(neuron.kind, scans.LIF if neuron.decay_input else scans.LIF_PLAIN)
+    leaky = scans.LIF if neuron.decay_input else scans.LIF_PLAIN
+    return LOOPS.get(neurons.MODELS[neuron.kind].kernel or "", leaky)
 
 
 def constants_of(neuron: NeuronSpec, dtype: Any) -> np.ndarray:
@@ -62,12 +65,11 @@ def scan_energetic(
     neuron: NeuronSpec,
     currents: Tensor,
     state: Membrane | None,
-    psi: float,
-    energy: Tensor,
+    rule: EnergyRule,
     alive: Tensor | None,
     stuck: Tensor | None,
 ) -> tuple[Tensor, Membrane]:
-    """Run a layer under `homeo_rl.homeostasis.BDETT` on a GPU, without gradients; ``energy`` [B, N] advances in place.
+    """Run a layer under an energy rule on a GPU, without gradients; its E [B, N] advances in place.
 
     ``currents`` [B, T, N] are used up: their memory becomes that of the spikes.
 
@@ -85,7 +87,7 @@ def scan_energetic(
         for part, idle in ((alive, 1.0), (stuck, 0.0))
     )
     kind, hard = kind_of(neuron), neuron.reset == "hard"
-    triton_scans.scan_energetic(kind, hard, _constants_on(x, neuron, psi), x, after, energy, live, held)
+    triton_scans.scan_energetic(kind, hard, _constants_on(x, neuron, rule.psi), x, after, rule.energy, live, held)
     return x, after
 
 
@@ -96,16 +98,14 @@ class _Scan(torch.autograd.Function):
         spikes = torch.empty_like(x) if fires else x
         after = Membrane(*(_copy(part) for part in state))
         level = threshold.detach().contiguous()
-        kind, hard = kind_of(neuron), neuron.reset == "hard"
         ctx.on_cpu = serving(x) == "numba"
         if ctx.on_cpu:
-            scans.scan(
-                kind, hard, fires, constants_of(neuron, x.numpy().dtype), level.numpy(), x.numpy(), spikes.numpy(),
-                after.current.numpy(), after.potential.numpy(), after.spikes.numpy(), _unused(x),
-            )  # fmt: skip
+            model = model_of(neuron, fires, x.numpy().dtype)
+            scans.scan(model, level.numpy(), x.numpy(), spikes.numpy(), _arrays(after), _empty(x))
         else:
             from homeo_rl.snn.kernels import triton_scans
 
+            kind, hard = kind_of(neuron), neuron.reset == "hard"
             triton_scans.scan(kind, hard, fires, _constants_on(x, neuron), level, x, spikes, after)
         ctx.neuron, ctx.fires = neuron, fires
         ctx.save_for_backward(x, spikes, level, state[1], state[2], currents, threshold, state[0])
@@ -113,16 +113,16 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        potentials, spikes, threshold, potential, spiked, *given_before = ctx.saved_tensors
+        potentials, spikes, threshold, potential, spiked, *inputs = ctx.saved_tensors
         neuron: NeuronSpec = ctx.neuron
         if torch.is_grad_enabled():  # with create_graph=True: a derivative of this derivative is wanted
-            currents, level, current = given_before
+            currents, level, current = inputs
             before = Membrane(current, potential, spiked)
             return None, None, *_twice(neuron, ctx.fires, potentials, spikes, currents, level, before, grads)
         coming = torch.zeros_like(potentials) if grads[0] is None else grads[0].contiguous()
         grad = torch.empty_like(potentials)
         surrogate = SURROGATES.get(neuron.surrogate, scans.GIVEN)
-        given = DERIVATIVES[neuron.surrogate](potentials - threshold) if surrogate == scans.GIVEN else coming
+        derivative = DERIVATIVES[neuron.surrogate](potentials - threshold) if surrogate == scans.GIVEN else coming
         of_state = Membrane(
             *(
                 torch.zeros_like(potential, memory_format=torch.contiguous_format) if part is None else _copy(part)
@@ -130,21 +130,19 @@ class _Scan(torch.autograd.Function):
             )
         )
         first = Membrane(potential, potential.detach().contiguous(), spiked.detach().contiguous())
-        kind, hard = kind_of(neuron), neuron.reset == "hard"
         if ctx.on_cpu:
             of_threshold = torch.zeros_like(threshold)
             scans.scan_backward(
-                kind, hard, ctx.fires, surrogate, constants_of(neuron, grad.numpy().dtype), threshold.numpy(),
-                given.numpy(), potentials.numpy(), spikes.numpy(), coming.numpy(), grad.numpy(),
-                of_state.current.numpy(), of_state.potential.numpy(), of_state.spikes.numpy(), of_threshold.numpy(),
-                _unused(grad), first.potential.numpy(), first.spikes.numpy(),
+                model_of(neuron, ctx.fires, grad.numpy().dtype), surrogate, threshold.numpy(), derivative.numpy(),
+                scans.Pass(potentials.numpy(), spikes.numpy(), _arrays(first)), coming.numpy(), grad.numpy(),
+                scans.Gradients(_arrays(of_state), of_threshold.numpy(), _empty(grad)),
             )  # fmt: skip
         else:
             from homeo_rl.snn.kernels import triton_scans
 
             of_threshold = triton_scans.scan_backward(
-                kind, hard, ctx.fires, surrogate, _constants_on(grad, neuron), threshold,
-                given, potentials, spikes, coming, grad, of_state, first,
+                (kind_of(neuron), neuron.reset == "hard", ctx.fires, surrogate), _constants_on(grad, neuron), threshold,
+                derivative, potentials, spikes, coming, grad, of_state, first,
             )  # fmt: skip
         return None, None, grad, of_threshold, *of_state
 
@@ -164,7 +162,7 @@ def _twice(
     The currents' memory holds potentials by now, so what they were is calculated back from these.
     """
     with torch.no_grad():
-        received = _received(neuron, fires, potentials, spikes, threshold, before)
+        received = _recover_currents(neuron, fires, potentials, spikes, threshold, before)
     # Views: derivatives are with respect to this scan's arguments, also where one depends on another.
     wanted = [part.view_as(part) for part in (currents, threshold, *before)]
     x, level, *state = wanted
@@ -183,11 +181,11 @@ def derivatives(
     if not pairs or not asked:
         return (None,) * len(wanted)
     reached, coming = zip(*pairs, strict=True)
-    found = iter(torch.autograd.grad(reached, asked, coming, create_graph=True, allow_unused=True))
-    return tuple(next(found) if part is not None and part.requires_grad else None for part in wanted)
+    results = iter(torch.autograd.grad(reached, asked, coming, create_graph=True, allow_unused=True))
+    return tuple(next(results) if part is not None and part.requires_grad else None for part in wanted)
 
 
-def _received(
+def _recover_currents(
     neuron: NeuronSpec, fires: bool, potentials: Tensor, spikes: Tensor, threshold: Tensor, before: Membrane
 ) -> Tensor:
     """Return the currents [B, T, N] that gave these potentials and spikes."""
@@ -229,7 +227,7 @@ def _require(currents: Any, state: Any, threshold: Any) -> None:
         parts += [(f"{name} [B, N]", part, (batch, size)) for name, part in zip(Membrane._fields, state, strict=True)]
     for what, part, shape in parts:
         if not isinstance(part, Tensor) or part.shape != shape or part.dtype != currents.dtype:
-            got = f"{part.dtype} of shape {list(part.shape)}" if isinstance(part, Tensor) else shown(part)
+            got = f"{part.dtype} of shape {list(part.shape)}" if isinstance(part, Tensor) else describe_value(part)
             raise InputError(f"{what}: expected {currents.dtype} of shape {list(shape)}, as currents are, got {got}; "
                              "give one of the currents' type")  # fmt: skip
 
@@ -239,7 +237,16 @@ def _constants_on(x: Tensor, neuron: NeuronSpec, psi: float = 1.0) -> Tensor:
     return x.new_tensor([neuron.current_decay, neuron.voltage_decay, neuron.tau, math.pi, psi])
 
 
-def _unused(like: Tensor) -> np.ndarray:
+def model_of(neuron: NeuronSpec, fires: bool, dtype: Any) -> scans.Model:
+    """Return what the compiled loops know of the neurons of a layer."""
+    return scans.Model(kind_of(neuron), neuron.reset == "hard", fires, constants_of(neuron, dtype))
+
+
+def _arrays(state: Membrane) -> scans.State:
+    return scans.State(state.current.numpy(), state.potential.numpy(), state.spikes.numpy())
+
+
+def _empty(like: Tensor) -> np.ndarray:
     return np.empty(0, dtype=like.numpy().dtype)
 
 

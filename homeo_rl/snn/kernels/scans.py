@@ -15,12 +15,12 @@ from the last step to the first.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from homeo_rl.numerics.jit import compiled
+from homeo_rl.numerics.jit import jit
 
 Floats = NDArray[Any]
 
@@ -28,35 +28,72 @@ CURRENT, IF, LIF, LIF_PLAIN = 0, 1, 2, 3
 GIVEN, RECTANGLE, ARCTAN, TRIANGLE = 0, 1, 2, 3
 
 
-@compiled
-def scan(
-    kind: int,
-    hard: bool,
-    fires: bool,
-    constants: Floats,
-    threshold: Floats,
-    x: Floats,
-    spikes: Floats,
-    current: Floats,
-    potential: Floats,
-    spiked: Floats,
-    initial: Floats,
-) -> None:
-    """Run a layer over its input currents.
+class Model(NamedTuple):
+    """How the neurons of a layer behave.
 
-    Args:
-        kind: the neuron.
+    Attributes:
+        kind: the model.
         hard: reset to 0 instead of subtracting the threshold.
         fires: False for a layer that only integrates.
         constants: current decay, voltage decay, tau.
+    """
+
+    kind: int
+    hard: bool
+    fires: bool
+    constants: Floats
+
+
+class State(NamedTuple):
+    """Synaptic currents, potentials and last spikes [B, N]; [0, N] for rows that begin afresh and are forgotten."""
+
+    current: Floats
+    potential: Floats
+    spikes: Floats
+
+
+class Pass(NamedTuple):
+    """What a forward pass leaves for the backward one.
+
+    Attributes:
+        potentials: what `scan` left in ``x`` [B, T, N].
+        spikes: [B, T, N].
+        before: the state before; read for the current-based neuron only.
+    """
+
+    potentials: Floats
+    spikes: Floats
+    before: State
+
+
+class Gradients(NamedTuple):
+    """Derivatives with respect to what a layer runs with.
+
+    Attributes:
+        state: of the state after; becomes that of the state before.
+        threshold: [N], added to, or [0] where it is not wanted.
+        initial: [N], of the potential that rows begin with afresh; added to, or [0] where it is not wanted.
+    """
+
+    state: State
+    threshold: Floats
+    initial: Floats
+
+
+@jit
+def scan(model: Model, threshold: Floats, x: Floats, spikes: Floats, state: State, initial: Floats) -> None:
+    """Run a layer over its input currents.
+
+    Args:
+        model: the neurons.
         threshold: [N].
         x: currents [B, T, N]; becomes the potentials before the reset.
         spikes: [B, T, N], written where the layer fires.
-        current: synaptic current [B, N], before and after; [0, N] for rows that begin afresh and are forgotten.
-        potential: membrane potential [B, N], likewise.
-        spiked: the last spikes [B, N], likewise.
+        state: before; becomes that after.
         initial: membrane potential [N] that rows begin with afresh, or [0] for none.
     """
+    kind, hard, fires, constants = model.kind, model.hard, model.fires, model.constants
+    current, potential, spiked = state.current, state.potential, state.spikes
     batch, steps, neurons = x.shape
     forgotten = current.shape[0] == 0
     rows = (batch, neurons)
@@ -119,13 +156,13 @@ def scan(
                     v[n] = p[n] - s[n] * threshold[n]
 
 
-@compiled
-def _derivative(surrogate: int, potential: Floats, threshold: Floats, given: Floats, out: Floats) -> None:
+@jit
+def _write_derivative(surrogate: int, potential: Floats, threshold: Floats, values: Floats, out: Floats) -> None:
     """Write the derivative (`homeo_rl.snn.surrogates`) at ``potential`` - ``threshold`` [N] into ``out``."""
     one, zero = out.dtype.type(1.0), out.dtype.type(0.0)
     if surrogate == GIVEN:
         for n in range(out.shape[0]):
-            out[n] = given[n]
+            out[n] = values[n]
     elif surrogate == RECTANGLE:
         half = out.dtype.type(0.5)
         for n in range(out.shape[0]):
@@ -140,7 +177,7 @@ def _derivative(surrogate: int, potential: Floats, threshold: Floats, given: Flo
             out[n] = max(one - abs(potential[n] - threshold[n]), zero)
 
 
-@compiled
+@jit
 def _usual_backward(
     surrogate: int,
     constants: Floats,
@@ -182,59 +219,47 @@ def _usual_backward(
             grad_initial += back
 
 
-@compiled
+@jit
 def scan_backward(
-    kind: int,
-    hard: bool,
-    fires: bool,
+    model: Model,
     surrogate: int,
-    constants: Floats,
     threshold: Floats,
-    given: Floats,
-    potentials: Floats,
-    spikes: Floats,
+    derivative: Floats,
+    record: Pass,
     coming: Floats,
     grad: Floats,
-    grad_current: Floats,
-    grad_potential: Floats,
-    grad_spiked: Floats,
-    grad_threshold: Floats,
-    grad_initial: Floats,
-    first_potential: Floats,
-    first_spiked: Floats,
+    gradients: Gradients,
 ) -> None:
     """Turn derivatives with respect to the outputs into derivatives with respect to the inputs.
 
     The loops are many and short on purpose: the compiler uses vectors only where few arrays meet.
 
     Args:
-        kind: as in `scan`.
-        hard: as in `scan`.
-        fires: as in `scan`.
-        surrogate: which derivative stands in for the step's; `GIVEN` takes it from ``given`` [B, T, N].
-        constants: as in `scan`.
+        model: as in `scan`.
+        surrogate: which derivative stands in for the step's; `GIVEN` takes it from ``derivative``.
         threshold: [N].
-        given: derivatives of a surrogate that no compiled loop has, else of any size.
-        potentials: what `scan` left in ``x`` [B, T, N].
-        spikes: [B, T, N].
+        derivative: of a surrogate that no compiled loop has [B, T, N], else of any size.
+        record: of the forward pass.
         coming: derivative with respect to the spikes (or potentials) [B, T, N].
         grad: derivative with respect to the currents [B, T, N], written.
-        grad_current: [B, N], of the state after; becomes that of the state before; [0, N] where there was none.
-            Likewise the next two.
-        grad_potential: [B, N].
-        grad_spiked: [B, N].
-        grad_threshold: [N], added to, or [0] where it is not wanted.
-        grad_initial: [N], of the potential that rows begin with afresh; added to, or [0] where it is not wanted.
-        first_potential: of the state before [B, N] or [0, N]; read for the current-based neuron only.
-        first_spiked: likewise.
+        gradients: the others.
     """
+    kind, hard, fires, constants = model.kind, model.hard, model.fires, model.constants
+    potentials, spikes = record.potentials, record.spikes
+    first_potential, first_spiked = record.before.potential, record.before.spikes
+    grad_current, grad_potential, grad_spiked = (
+        gradients.state.current,
+        gradients.state.potential,
+        gradients.state.spikes,
+    )
+    grad_threshold, grad_initial = gradients.threshold, gradients.initial
     batch, steps, neurons = grad.shape
     rows = (batch, neurons)
     if (
         potentials.shape != grad.shape
         or spikes.shape != grad.shape
         or coming.shape != grad.shape
-        or (surrogate == GIVEN and fires and given.shape != grad.shape)
+        or (surrogate == GIVEN and fires and derivative.shape != grad.shape)
         or threshold.shape[0] != neurons
         or constants.shape[0] < 3
         or (grad_threshold.shape[0] > 0 and grad_threshold.shape[0] != neurons)
@@ -269,7 +294,7 @@ def scan_backward(
             p, s, c, g = potentials[b, t], spikes[b, t], coming[b, t], grad[b, t]
             last = t == steps - 1
             if fires:
-                _derivative(surrogate, p, threshold, given[b, t] if surrogate == GIVEN else h, h)
+                _write_derivative(surrogate, p, threshold, derivative[b, t] if surrogate == GIVEN else h, h)
                 # What reaches the spikes: from outside, and through the reset. The current-based neuron resets at
                 # the next step, so a derivative of its last potential does not come through a reset.
                 if kind == CURRENT and not last:

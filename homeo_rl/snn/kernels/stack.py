@@ -18,9 +18,9 @@ from torch import Tensor
 
 from homeo_rl.errors import InputError
 from homeo_rl.snn import neurons
-from homeo_rl.snn.kernels import encoding, integer, products, scans
-from homeo_rl.snn.kernels.layer import SURROGATES, constants_of, derivatives, kind_of
-from homeo_rl.snn.kernels.workspace import working
+from homeo_rl.snn.kernels import encoding, integer, scans
+from homeo_rl.snn.kernels.layer import SURROGATES, derivatives, model_of
+from homeo_rl.snn.kernels.workspace import multiply, working
 from homeo_rl.snn.surrogates import DERIVATIVES
 from homeo_rl.spec import NeuronSpec
 
@@ -34,12 +34,12 @@ class Input(NamedTuple):
     Attributes:
         activity: of the encoder [B, N_enc], with its gradient.
         train: spikes or currents [B, T, N_enc], without.
-        passed: derivative of the train with respect to the activity at each step [T].
+        step_gradients: derivative of the train with respect to the activity at each step [T].
     """
 
     activity: Tensor
     train: Tensor
-    passed: list[float]
+    step_gradients: list[float]
 
 
 class Layer(NamedTuple):
@@ -61,7 +61,7 @@ class Layer(NamedTuple):
 class _Plan(NamedTuple):
     neuron: NeuronSpec
     fires: bool
-    given: Input
+    entering: Input
     hidden: list[Tensor]
 
 
@@ -71,7 +71,7 @@ def event_type(dtype: torch.dtype) -> torch.dtype:
 
 
 def run(
-    neuron: NeuronSpec, given: Input, layers: Sequence[Layer], *, fires: bool = True
+    neuron: NeuronSpec, entering: Input, layers: Sequence[Layer], *, fires: bool = True
 ) -> tuple[Tensor, list[Tensor]]:
     """Run an input through layers.
 
@@ -82,17 +82,17 @@ def run(
     Raises:
         InputError: shapes or types that do not fit.
     """
-    _require(given, layers)
+    _require(entering, layers)
     flat = [part for layer in layers for part in layer]
-    plan = _Plan(neuron, fires, given, [])
-    out: Tensor = _Stack.apply(plan, given.activity, *flat)  # type: ignore[no-untyped-call]  # torch ships apply untyped
+    plan = _Plan(neuron, fires, entering, [])
+    out: Tensor = _Stack.apply(plan, entering.activity, *flat)  # type: ignore[no-untyped-call]  # torch ships apply untyped
     return out, plan.hidden
 
 
 class _Stack(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plan: _Plan, activity: Tensor, *flat: Tensor | None) -> Tensor:
-        neuron, train = plan.neuron, plan.given.train
+        neuron, train = plan.neuron, plan.entering.train
         batch, steps = train.shape[:2]
         layers = _layers(flat)
         weights, biases = [layer.weight.detach() for layer in layers], [layer.bias.detach() for layer in layers]
@@ -109,21 +109,18 @@ class _Stack(torch.autograd.Function):
         events = [train if train.is_floating_point() else train.contiguous(), *spikes[:-1]]
         counted = [x.dtype == torch.int8 and x.shape[2] <= integer.MOST for x in events]
         digits = [integer.split(weight.T) if whole else None for weight, whole in zip(weights, counted, strict=True)]
-        constants = constants_of(neuron, potentials[0].numpy().dtype)
+        kind = potentials[0].numpy().dtype
+        models = [model_of(neuron, plan.fires or i < last_layer, kind) for i in range(len(weights))]
         for first, last in _blocks(batch, steps):
             for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
                 p, x, parts = potentials[i][first:last], events[i][first:last], digits[i]
                 if parts is not None:
                     integer.multiply(x.flatten(0, 1), parts, p.flatten(0, 1), bias)
                 elif x.stride(1) == 0:  # a constant current is multiplied once
-                    p.copy_(products.linear(x[:, 0], weight, bias).unsqueeze(1))
+                    p.copy_(multiply(x[:, 0], weight, bias).unsqueeze(1))
                 else:
-                    p.copy_(products.linear(x.flatten(0, 1).to(p.dtype), weight, bias).view_as(p))
-                none = _nothing(p)
-                scans.scan(
-                    kind_of(neuron), neuron.reset == "hard", plan.fires or i < last_layer, constants, levels[i],
-                    p.numpy(), spikes[i][first:last].numpy(), none, none, none, starts[i],
-                )  # fmt: skip
+                    p.copy_(multiply(x.flatten(0, 1).to(p.dtype), weight, bias).view_as(p))
+                scans.scan(models[i], levels[i], p.numpy(), spikes[i][first:last].numpy(), _no_state(p), starts[i])
         ctx.plan, ctx.layers = plan, len(weights)
         ctx.save_for_backward(
             *events, *weights, *potentials, *spikes, *(layer.threshold for layer in layers), activity, *flat
@@ -153,41 +150,42 @@ class _Stack(torch.autograd.Function):
         )
         levels = [_level(neuron, Layer(w, w, t)) for w, t in zip(weights, thresholds, strict=True)]
         of_activity = weights[0].new_empty((batch, weights[0].shape[1])) if ctx.needs_input_grad[1] else None
-        passed = np.array(plan.given.passed, dtype=coming.numpy().dtype)
+        step_gradients = np.array(plan.entering.step_gradients, dtype=coming.numpy().dtype)
         surrogate = SURROGATES.get(neuron.surrogate, scans.GIVEN)
-        constants = constants_of(neuron, coming.numpy().dtype)
+        kind = coming.numpy().dtype
+        models = [model_of(neuron, plan.fires or i < layers - 1, kind) for i in range(layers)]
         for first, last in _blocks(batch, steps):
             count = last - first
             g = coming[first:last]
             for i in reversed(range(layers)):
                 p, s, x = (part[i][first:last] for part in (potentials, spikes, events))
                 fall = working(f"fall {i}", p.shape, p.dtype)
-                given = surrogate == scans.GIVEN
-                derivative = DERIVATIVES[neuron.surrogate](p - torch.from_numpy(levels[i])) if given else p
-                none = _nothing(p)
+                custom = surrogate == scans.GIVEN
+                derivative = DERIVATIVES[neuron.surrogate](p - torch.from_numpy(levels[i])) if custom else p
+                forgotten = _no_state(p)
                 scans.scan_backward(
-                    kind_of(neuron), neuron.reset == "hard", plan.fires or i < layers - 1, surrogate, constants,
-                    levels[i], derivative.numpy(), p.numpy(), s.numpy(), g.numpy(), fall.numpy(), none, none, none,
-                    of_thresholds[i].numpy(), of_starts[i].numpy(), none, none,
+                    models[i], surrogate, levels[i], derivative.numpy(),
+                    scans.Pass(p.numpy(), s.numpy(), forgotten), g.numpy(), fall.numpy(),
+                    scans.Gradients(forgotten, of_thresholds[i].numpy(), of_starts[i].numpy()),
                 )  # fmt: skip
                 rows = fall.flatten(0, 1)
                 of_biases[i] += rows.sum(0)
                 summed = None
                 if i == 0 and (of_activity is not None or x.stride(1) == 0):
                     summed = p.new_empty((count, p.shape[2]))
-                    encoding.total(fall.numpy(), passed, summed.numpy())
+                    encoding.total(fall.numpy(), step_gradients, summed.numpy())
                 if x.dtype == torch.int8:
                     integer.multiply(x.flatten(0, 1).T, integer.split(rows), of_weights[i])
                 elif summed is not None and x.stride(1) == 0:
-                    of_weights[i] += products.linear(x[:, 0].T, summed.T)
+                    of_weights[i] += multiply(x[:, 0].T, summed.T)
                 else:
-                    of_weights[i] += products.linear(x.flatten(0, 1).T.to(rows.dtype), rows.T)
+                    of_weights[i] += multiply(x.flatten(0, 1).T.to(rows.dtype), rows.T)
                 if i > 0:
-                    g = products.linear(rows, weights[i].T).view_as(potentials[i - 1][first:last])
+                    g = multiply(rows, weights[i].T).view_as(potentials[i - 1][first:last])
                 elif summed is not None and of_activity is not None:
-                    of_activity[first:last] = products.linear(summed, weights[i].T)
-        found = zip((w.T for w in of_weights), of_biases, of_thresholds, of_starts, strict=True)
-        return (None, of_activity, *(part if len(part) > 0 else None for layer in found for part in layer))
+                    of_activity[first:last] = multiply(summed, weights[i].T)
+        gradients = zip((w.T for w in of_weights), of_biases, of_thresholds, of_starts, strict=True)
+        return (None, of_activity, *(part if len(part) > 0 else None for layer in gradients for part in layer))
 
 
 def _twice(
@@ -196,10 +194,10 @@ def _twice(
     """Return the derivatives of a stack through the reference's operations, which have derivatives themselves."""
     # Views: derivatives are with respect to this stack's arguments, also where one depends on another.
     wanted = [None if part is None else part.view_as(part) for part in (activity, *flat)]
-    entering, layers = wanted[0], _layers(wanted[1:])
-    assert entering is not None
-    passed = entering.new_tensor(plan.given.passed)
-    out = train.to(entering.dtype) + (entering - entering.detach()).unsqueeze(1) * passed.unsqueeze(-1)
+    smooth, layers = wanted[0], _layers(wanted[1:])
+    assert smooth is not None
+    step_gradients = smooth.new_tensor(plan.entering.step_gradients)
+    out = train.to(smooth.dtype) + (smooth - smooth.detach()).unsqueeze(1) * step_gradients.unsqueeze(-1)
     for index, layer in enumerate(layers):
         received = torch.nn.functional.linear(out, layer.weight, layer.bias)
         level = layer.threshold
@@ -211,7 +209,7 @@ def _twice(
     return None, *derivatives([out], grads, wanted)
 
 
-def _require(given: Input, layers: Sequence[Layer]) -> None:
+def _require(entering: Input, layers: Sequence[Layer]) -> None:
     """Check that an input and layers fit each other.
 
     Raises:
@@ -219,15 +217,15 @@ def _require(given: Input, layers: Sequence[Layer]) -> None:
     """
     if not layers:
         raise InputError("layers: expected at least one, got none; give a Layer")
-    dtype, train = layers[0].weight.dtype, given.train
+    dtype, train = layers[0].weight.dtype, entering.train
     events = (dtype, torch.int8) if dtype == torch.float32 else (dtype,)
-    shapes = train.dim() == 3 and train.shape[1] >= 1 and given.activity.shape == (train.shape[0], train.shape[2])
-    types = train.dtype in events and given.activity.dtype == dtype and dtype in (torch.float32, torch.float64)
-    if not shapes or not types or len(given.passed) != train.shape[1]:
+    shapes = train.dim() == 3 and train.shape[1] >= 1 and entering.activity.shape == (train.shape[0], train.shape[2])
+    types = train.dtype in events and entering.activity.dtype == dtype and dtype in (torch.float32, torch.float64)
+    if not shapes or not types or len(entering.step_gradients) != train.shape[1]:
         raise InputError(
             f"input: expected a train [B, T, N], an activity [B, N] and T derivatives in {dtype}, as the weights are, "
-            f"got {list(train.shape)} of {train.dtype}, {list(given.activity.shape)} of {given.activity.dtype} and "
-            f"{len(given.passed)}; SpikingNetwork makes one"
+            f"got {list(train.shape)} of {train.dtype}, {list(entering.activity.shape)} of {entering.activity.dtype} "
+            f"and {len(entering.step_gradients)}; SpikingNetwork makes one"
         )
     width = train.shape[2]
     for index, layer in enumerate(layers):
@@ -259,8 +257,9 @@ def _blocks(batch: int, steps: int) -> list[tuple[int, int]]:
     return [(first, min(first + size, batch)) for first in range(0, batch, size)]
 
 
-def _nothing(like: Tensor) -> np.ndarray:
-    return np.empty((0, like.shape[2]), dtype=like.numpy().dtype)
+def _no_state(like: Tensor) -> scans.State:
+    nothing = np.empty((0, like.shape[2]), dtype=like.numpy().dtype)
+    return scans.State(nothing, nothing, nothing)
 
 
 def _level(neuron: NeuronSpec, layer: Layer) -> np.ndarray:

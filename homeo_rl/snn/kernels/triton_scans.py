@@ -80,7 +80,7 @@ def _forward(  # type: ignore[no-untyped-def]
 
 @_kernel
 def _backward(  # type: ignore[no-untyped-def]
-    given, potentials, spikes, coming, grad, of_current, of_potential, of_spiked, of_threshold,
+    derivative, potentials, spikes, coming, grad, of_current, of_potential, of_spiked, of_threshold,
     first_potential, first_spiked, threshold, constants, steps, neurons,
     kind: tl.constexpr, hard: tl.constexpr, fires: tl.constexpr, surrogate: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
@@ -105,7 +105,7 @@ def _backward(  # type: ignore[no-untyped-def]
             s = tl.load(spikes + here, mask=inside, other=0.0)
             d = p - level
             if surrogate == _GIVEN:
-                h = tl.load(given + here, mask=inside, other=0.0)
+                h = tl.load(derivative + here, mask=inside, other=0.0)
             elif surrogate == _RECTANGLE:
                 h = (tl.abs(d) < 0.5).to(p.dtype)
             elif surrogate == _ARCTAN:
@@ -162,7 +162,7 @@ def _backward(  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _lowered_mean(value, inside, neurons):  # type: ignore[no-untyped-def]
+def _lower_mean(value, inside, neurons):  # type: ignore[no-untyped-def]
     """Return the mean over a layer less a fifth of its spread."""
     top = tl.max(tl.where(inside, value, float("-inf")))
     bottom = tl.min(tl.where(inside, value, float("inf")))
@@ -190,9 +190,9 @@ def _energetic(  # type: ignore[no-untyped-def]
         before = v
         u, v = _integrate(tl.load(x + here, mask=inside, other=0.0), u, v, s, constants, kind)
         level = 0.5 * e + 0.5 * (tl.exp(tl.minimum((before - v) / 3.0, _MOST)) - 1.0)
-        rise = v - _lowered_mean(v, inside, neurons)
+        rise = v - _lower_mean(v, inside, neurons)
         rest = tl.exp(tl.minimum(rise / psi, _MOST))
-        e = 0.01 * rise + _lowered_mean(level, inside, neurons) + tl.log(1.0 + rest)
+        e = 0.01 * rise + _lower_mean(level, inside, neurons) + tl.log(1.0 + rest)
         over = v - level
         s = (over > 0 if kind == _CURRENT else over >= 0).to(u.dtype)
         s = tl.maximum(s * live, held)
@@ -232,13 +232,10 @@ def scan(
 
 
 def scan_backward(
-    kind: int,
-    hard: bool,
-    fires: bool,
-    surrogate: int,
+    codes: tuple[int, bool, bool, int],
     constants: Tensor,
     threshold: Tensor,
-    given: Tensor,
+    derivative: Tensor,
     potentials: Tensor,
     spikes: Tensor,
     coming: Tensor,
@@ -246,11 +243,15 @@ def scan_backward(
     of_state: Membrane,
     first: Membrane,
 ) -> Tensor:
-    """Do what `homeo_rl.snn.kernels.scans.scan_backward` does; return the derivative to the threshold [N]."""
+    """Do what `homeo_rl.snn.kernels.scans.scan_backward` does; return the derivative to the threshold [N].
+
+    ``codes``: the neuron's kind, whether it resets hard, whether it fires, its surrogate.
+    """
+    kind, hard, fires, surrogate = codes
     batch, steps, neurons = grad.shape
     of_threshold = grad.new_empty(batch, neurons)
     _backward[batch, triton.cdiv(neurons, BLOCK)](
-        given, potentials, spikes, coming, grad, *of_state, of_threshold, first.potential, first.spikes,
+        derivative, potentials, spikes, coming, grad, *of_state, of_threshold, first.potential, first.spikes,
         threshold, constants, steps, neurons,
         kind=kind, hard=hard, fires=fires, surrogate=surrogate, block=BLOCK, enable_fp_fusion=False,
     )  # fmt: skip
