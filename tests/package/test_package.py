@@ -15,7 +15,6 @@ from project_files import FOLDERS, ROOT, sources
 import homeo_rl
 
 
-
 def test_front_door() -> None:
     assert len(homeo_rl.__all__) == len(set(homeo_rl.__all__))
     for name in homeo_rl.__all__:
@@ -33,7 +32,11 @@ def test_import_is_cheap() -> None:
 
 def test_packages_are_those_on_the_disk() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    inner = [p for pattern in ("*/__init__.py", "*/*/__init__.py", "*/*/*/__init__.py") for p in (ROOT / "homeo_rl").glob(pattern)]
+    inner = [
+        p
+        for pattern in ("*/__init__.py", "*/*/__init__.py", "*/*/*/__init__.py")
+        for p in (ROOT / "homeo_rl").glob(pattern)
+    ]
     found = {"homeo_rl"} | {".".join(p.relative_to(ROOT).parent.parts) for p in inner}
     assert set(listed) == found
 
@@ -114,10 +117,10 @@ def test_readme_program_runs(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "it litters the folder it runs in"
 
 
-def test_readme_suite_loads(tmp_path: Path) -> None:
+def test_suite_of_the_page_loads(tmp_path: Path) -> None:
     from homeo_rl.degradations import DEGRADATIONS, load_suite
 
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs" / "degradations.md").read_text()
     (suite,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(suite)
     assert [c.label for c in load_suite(str(tmp_path / "mine.yaml")).conditions] == [
@@ -126,4 +129,4 @@ def test_readme_suite_loads(tmp_path: Path) -> None:
         "tired@0.6",
         "tired",
     ]
-    assert all(kind in text for kind in DEGRADATIONS), "the README lists every kind"
+    assert all(kind in text for kind in DEGRADATIONS), "the page lists every kind"
