@@ -30,10 +30,10 @@ HEADLINE_POLICY = "popsan-ant-1"
 """A policy that comes with the package; the study did not choose any setting on it."""
 HEADLINE_ARMS = {"none": "frozen policy", "dwam": "DWAM", "sleep": "sleep"}
 HEADLINE_CONDITIONS = {
-    "noise-0.05": "noise on weights\n(s.d. 0.05)",
-    "zero-30": "30 % of synapses\ndeleted",
-    "dead-20": "20 % of neurons\ndead",
-    "stuck-5": "5 % of neurons\nstuck",
+    "noise-0.05": "noise on\nweights",
+    "zero-30": "30 % of\nsynapses\ndeleted",
+    "dead-20": "20 % of\nneurons\ndead",
+    "stuck-5": "5 % of\nneurons\nstuck",
 }
 
 
@@ -42,7 +42,7 @@ def headline(path: Path) -> None:
     with gzip.open(SCORES, "rt", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if (row["entry"], row["host"]) == ("0", HEADLINE_POLICY)]
     rng = generator(0, "figure", "headline")
-    figure, axes = plt.subplots(figsize=(9.0, 3.4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(5.6, 3.4), layout="constrained")
     shades = colours(list(HEADLINE_ARMS))
     for offset, (arm, label) in enumerate(HEADLINE_ARMS.items()):
         for position, condition in enumerate(HEADLINE_CONDITIONS):
@@ -59,10 +59,7 @@ def headline(path: Path) -> None:
     axes.axhline(clean, color=MARK, lw=1, ls="--", label="undamaged")
     axes.set_xticks(range(len(HEADLINE_CONDITIONS)), list(HEADLINE_CONDITIONS.values()))
     axes.set_ylabel("return of an episode")
-    axes.set_title(
-        f"{HEADLINE_POLICY} (Ant-v5): interquartile mean of 20 episodes, 95 % intervals", loc="left", fontsize=10
-    )
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, columnspacing=1.0, handlelength=1.4)
     _save(figure, path)
 
 
