@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from scipy.stats import bootstrap, trim_mean
 
-from homeo_rl import DWAM, NetworkSpec, SpikingNetwork
-from homeo_rl.homeostasis import LayerReference
+from homeo_rl import NetworkSpec, SpikingNetwork
+from homeo_rl.homeostasis import LayerReference, make
 from homeo_rl.report.colours import colours
 from homeo_rl.seeding import generator
 from homeo_rl.spec import EncoderSpec, ReadoutSpec
@@ -89,7 +89,7 @@ def course(path: Path) -> None:
     lost = rng.random(tuple(weights[0].weight.shape)) < 0.3
     broken = (weights[0]._replace(weight=weights[0].weight.masked_fill(torch.as_tensor(lost), 0.0)), *weights[1:])
     courses = {}
-    for name, plugin in (("frozen", None), ("DWAM", DWAM(eta=2e-3, zeta=3.0, tau=30.0))):
+    for name, plugin in (("frozen", make("none")), ("DWAM", make("dwam-paper:eta=2e-3:zeta=3:tau=30"))):
         inputs = generator(0, "figure", "inputs")
         state = network.initial_state(1, plugin=plugin, references=references if plugin else ())
         rows = []
