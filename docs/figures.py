@@ -68,7 +68,7 @@ def rule(path: Path) -> None:
     c = np.linspace(0.0, 1.0, 201)
     figure, axes = plt.subplots(figsize=(6.0, 3.2), layout="constrained")
     for theta, colour, past, height in (
-        (0.2, QUIET, "was quiet", 0.2), (0.5, USUAL, "as ever", 0.5), (0.8, LOUD, "was loud", 0.72),
+        (0.2, QUIET, "low past rate", 0.2), (0.5, USUAL, "usual rate", 0.5), (0.8, LOUD, "high past rate", 0.72),
     ):  # fmt: skip
         axes.plot(c, c * (c - theta), color=colour, lw=2)
         axes.plot(theta, 0.0, "o", color=colour)
@@ -76,7 +76,7 @@ def rule(path: Path) -> None:
                       color=colour, arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6})  # fmt: skip
     axes.axhline(0.0, color="black", lw=0.6)
     axes.set(xlabel="firing rate c of the neuron", ylabel="c (c - $\\theta_M$)", xlim=(0, 1))
-    axes.set_title("above 0 its synapses grow, below 0 they shrink", loc="left", fontsize=9)
+    axes.set_title("above 0, active synapses grow; below 0, they shrink", loc="left", fontsize=9)
     _save(figure, path)
 
 
@@ -111,22 +111,22 @@ def course(path: Path) -> None:
     for name, colour in (("frozen", ARM["none"]), ("DWAM", ARM["dwam"])):
         smooth = np.convolve(courses[name][:, 0], kernel, mode="valid")
         axes[0].plot(np.arange(len(smooth)) + 14, smooth, color=colour, lw=2, label=name)
-    axes[0].axhline(normal, color=MARK, lw=1, ls="--", label="healthy (c0)")
+    axes[0].axhline(normal, color=MARK, lw=1, ls="--", label="reference (c0)")
     axes[0].set_ylabel("mean firing rate")
-    axes[0].legend(fontsize=8, frameon=False, loc="center right")
+    axes[0].legend(fontsize=8, frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.68), ncols=3)
     axes[1].plot(courses["DWAM"][:, 1], color=ARM["dwam"], lw=2)
     axes[1].set_ylabel("mean $\\theta_M$")
     axes[2].plot(100 * courses["DWAM"][:, 2], color=ARM["dwam"], lw=2)
-    axes[2].set(ylabel="weights moved by (%)", xlabel="decision")
+    axes[2].set(ylabel="weight change (%)", xlabel="decision")
     for panel in axes:
         panel.axvline(BROKEN, color=MARK, lw=1)
-    axes[0].annotate("30 % of the synapses die", (BROKEN, axes[0].get_ylim()[1]), xytext=(6, -4),
+    axes[0].annotate("30 % of the synapses deleted", (BROKEN, axes[0].get_ylim()[1]), xytext=(6, -4),
                      textcoords="offset points", va="top", fontsize=9, color=MARK)  # fmt: skip
     _save(figure, path)
 
 
 def _make_calibrated_network() -> tuple[SpikingNetwork, tuple[LayerReference, ...], float]:
-    """Return a network of random weights, what its layers do when they are healthy, and the first one's mean rate."""
+    """Return a network of random weights, the reference rates of its layers, and the first one's mean rate."""
     spec = NetworkSpec(
         inputs=40, hidden=(60,), outputs=4, steps=8, encoder=EncoderSpec(kind="current"),
         readout=ReadoutSpec(kind="mean"),
