@@ -77,15 +77,16 @@ def short(words: list[str]) -> list[str]:
         place = words.index("-params") + 1 if "-params" in words else len(words)
         words[place:] = [*([] if "-params" in words else ["-params"]), *own, *words[place:]]
     elif kind == "evaluate":
-        put("--episodes", "1")
-        put("--workers", "1")
+        for flag, value in (("--episodes", "1"), ("--workers", "1"), ("--calibration-episodes", "1")):
+            put(flag, value)
+        put("--max-episode-steps", "60")
     elif kind == "distill":
-        for flag, value in (("--rounds", "1"), ("--samples", "200"), ("--steps", "50")):
+        for flag, value in (("--rounds", "1"), ("--samples", "200"), ("--gradient-steps", "50")):
             put(flag, value)
     elif kind == "convert":
         put("--episodes", "1")
     elif kind == "enjoy":
-        put("--steps", "20")
+        put("--max-episode-steps" if "--steps" not in words else "--steps", "20")
     return [*words, "--no-progress"] if kind in QUIET else words
 
 
