@@ -22,7 +22,7 @@ SCRIPT = Path(sys.executable).parent / "homeo-rl"
 @pytest.mark.parametrize("page", ["docs/extending.md"])
 def test_page(page: str, tmp_path: Path) -> None:
     """Files with a title are written, commands are run in their order: by the console script, with nothing set."""
-    own = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
     (tmp_path / "home").mkdir()
     work = tmp_path / "work"
     work.mkdir()
@@ -35,7 +35,7 @@ def test_page(page: str, tmp_path: Path) -> None:
                 words = shlex.split(line)
                 assert words[0] == "homeo-rl"
                 command = [sys.executable, "-W", "error", str(SCRIPT), *words[1:]]
-                done = subprocess.run(command, cwd=work, env=own, capture_output=True, text=True)
+                done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
                 assert done.returncode == 0, (line, done.stderr[-2000:])
                 commands += 1
     assert commands >= 3
@@ -44,8 +44,8 @@ def test_page(page: str, tmp_path: Path) -> None:
 def test_site(tmp_path: Path) -> None:
     """It is built, every name in the reference is found, no link is broken, and pages fetch nothing from elsewhere."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
-    own = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True)
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 10
@@ -62,7 +62,7 @@ def test_site(tmp_path: Path) -> None:
 
 def test_figures(tmp_path: Path) -> None:
     """The pictures of the pages can be drawn again."""
-    found = runpy.run_path(str(ROOT / "docs" / "figures.py"))
+    functions = runpy.run_path(str(ROOT / "docs" / "figures.py"))
     for name in ("headline", "rule", "course"):
-        found[name](tmp_path / f"{name}.png")
+        functions[name](tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000

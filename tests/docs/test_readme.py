@@ -64,29 +64,29 @@ def short(words: list[str]) -> list[str]:
     """Return the same command with fewer steps, episodes and frames."""
     kind, words = words[0], list(words)
 
-    def put(flag: str, value: str) -> None:
+    def set_flag(flag: str, value: str) -> None:
         if flag in words:
             words[words.index(flag) + 1] = value
         else:
             words.extend([flag, value])
 
     if kind == "train":
-        put("-n", "256" if "ppo" in words else "150")
-        put("--eval-freq", "-1")
-        own = ["n_steps:64", "batch_size:32"] if "ppo" in words else ["learning_starts:100", "batch_size:32"]
+        set_flag("-n", "256" if "ppo" in words else "150")
+        set_flag("--eval-freq", "-1")
+        smaller = ["n_steps:64", "batch_size:32"] if "ppo" in words else ["learning_starts:100", "batch_size:32"]
         place = words.index("-params") + 1 if "-params" in words else len(words)
-        words[place:] = [*([] if "-params" in words else ["-params"]), *own, *words[place:]]
+        words[place:] = [*([] if "-params" in words else ["-params"]), *smaller, *words[place:]]
     elif kind == "evaluate":
         for flag, value in (("--episodes", "1"), ("--workers", "1"), ("--calibration-episodes", "1")):
-            put(flag, value)
-        put("--max-episode-steps", "60")
+            set_flag(flag, value)
+        set_flag("--max-episode-steps", "60")
     elif kind == "distill":
         for flag, value in (("--rounds", "1"), ("--samples", "200"), ("--gradient-steps", "50")):
-            put(flag, value)
+            set_flag(flag, value)
     elif kind == "convert":
-        put("--episodes", "1")
+        set_flag("--episodes", "1")
     elif kind == "enjoy":
-        put("--max-episode-steps" if "--steps" not in words else "--steps", "20")
+        set_flag("--max-episode-steps" if "--steps" not in words else "--steps", "20")
     return [*words, "--no-progress"] if kind in QUIET else words
 
 
@@ -152,9 +152,9 @@ def test_pages_from_the_first_command_to_the_last(
 def give(words: list[str], *, outside: bool) -> None:
     """Give a command: ``outside`` by the console script with nothing set, else in this process, which takes less."""
     if outside:
-        own = {"PATH": os.environ["PATH"], "HOME": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
         script = Path(sys.executable).parent / "homeo-rl"
-        done = subprocess.run([script, *words], env=own, capture_output=True, text=True)
+        done = subprocess.run([script, *words], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, (words, done.stderr[-2000:])
         return
     try:
@@ -188,20 +188,20 @@ def test_programs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     (program,) = [body for kind, body in FENCED.findall((ROOT / page).read_text(encoding="utf-8")) if kind == "python"]
-    names: dict[str, object] = {}
-    exec(compile(program, page, "exec"), names)
-    assert names["controller"] is not None
+    namespace: dict[str, object] = {}
+    exec(compile(program, page, "exec"), namespace)
+    assert namespace["controller"] is not None
 
 
 def test_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("office.json").write_text(json.dumps(OFFICE))
-    names: dict[str, object] = {"gym": gym}
+    namespace: dict[str, object] = {"gym": gym}
     text = (ROOT / "docs" / "navigation.md").read_text(encoding="utf-8")
     for line in re.findall(r"^    ((?:env|many|mine) = gym[^#\n]*)", text, re.MULTILINE):
-        exec(line, names)
+        exec(line, namespace)
     for line in ("env", "mine", "many"):
-        world = names[line]
+        world = namespace[line]
         assert isinstance(world, gym.Env | gym.vector.VectorEnv)
         world.reset(seed=0)
         world.close()
