@@ -196,7 +196,8 @@ def files_in(place: Path) -> list[Path]:
     paths = [path for path in sorted(place.rglob("*")) if path.suffix in (".py", ".md")]
     linked = [link for link in place.iterdir() if link.is_symlink()] if place.is_dir() else []
     generated = ROOT / "docs" / "results"
-    return [path for path in paths if not any(link in path.parents for link in (*linked, generated))]
+    paths = [path for path in paths if generated not in path.resolve().parents]
+    return [path for path in paths if not any(link in path.parents for link in linked)]
 
 
 def main(words: list[str]) -> int:

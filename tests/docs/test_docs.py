@@ -63,6 +63,6 @@ def test_site(tmp_path: Path) -> None:
 def test_figures(tmp_path: Path) -> None:
     """The pictures of the pages can be drawn again."""
     functions = runpy.run_path(str(ROOT / "docs" / "figures.py"))
-    for name in ("rule", "course"):
+    for name in ("headline", "rule", "course"):
         functions[name](tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000

@@ -1,4 +1,4 @@
-"""The README's and the tutorial's commands, in their order, as a new user would type them, each made short."""
+"""The commands of README, tutorial and pages, in order, as a new user would type them, each made short."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ import torch
 from homeo_rl.cli import main
 from homeo_rl.cli.command import flags_of
 from homeo_rl.cli.parsing import parse
-from homeo_rl.degradations.suites import load_suite
 from homeo_rl.envs.rendering import choose_backend
 from homeo_rl.errors import UsageError
 
@@ -27,6 +26,17 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(r"^ *homeo-rl [a-z-]+ .*$", re.MULTILINE)
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TOUR = (
+    "README.md",
+    "docs/published-policy.md",
+    "docs/navigation.md",
+    "docs/pascal.md",
+    "docs/anytime.md",
+    "docs/compiler.md",
+)
+"""The README and the pages that continue where it stops, in the order of reading."""
+TOO_LONG = ("ablate", "vision")
+"""Commands that take hours, or data that are not here."""
 QUIET = ("train", "evaluate", "distill", "convert", "compose", "compile")
 OFFICE = {
     "name": "office",
@@ -89,11 +99,16 @@ def rendered() -> bool:
 
 
 @pytest.mark.parametrize(
-    ("page", "outside"),
-    [("README.md", False), ("docs/tutorial.md", True), pytest.param("README.md", True, marks=pytest.mark.long)],
+    ("pages", "outside"),
+    [(TOUR, False), (("docs/tutorial.md",), True), pytest.param(TOUR, True, marks=pytest.mark.long)],
+    ids=["tour", "tutorial", "tour-outside"],
 )
-def test_a_page_from_its_first_command_to_its_last(
-    page: str, outside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+def test_pages_from_the_first_command_to_the_last(
+    pages: tuple[str, ...],
+    outside: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM"):
         monkeypatch.setenv(name, "")  # whatever is chosen is undone after the test
@@ -105,7 +120,9 @@ def test_a_page_from_its_first_command_to_its_last(
     write_routes(Path("routes.json"))
     done: list[str] = []
     left: list[str] = []
-    for words in commands(ROOT / page):
+    for words in (words for page in pages for words in commands(ROOT / page)):
+        if words[0] in TOO_LONG:
+            continue
         line = f"homeo-rl {shlex.join(words)}"
         if words[:2] == ["import", "popsan"]:
             try:
@@ -126,7 +143,7 @@ def test_a_page_from_its_first_command_to_its_last(
             continue
         give(short(words), outside=outside)
         done.append(line)
-    assert len(done) + len(left) >= (20 if page == "README.md" else 5)
+    assert len(done) + len(left) >= (20 if pages == TOUR else 5)
     assert len(done) >= len(left)
     for line in left:
         print(f"left out (no published policy or no OpenGL here): {line}")
@@ -165,24 +182,22 @@ def write_actor(path: Path) -> None:
     )
 
 
-def test_blocks_of_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python is run, the suite is read; what stands there is all that a reader has."""
+@pytest.mark.parametrize("page", ["README.md", "docs/library.md"])
+def test_programs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands there is all that a reader has."""
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    kinds = []
     torch.manual_seed(0)
-    for kind, body in FENCED.findall(text):
-        kinds.append(kind)
-        if kind == "python":
-            namespace: dict[str, object] = {}
-            exec(compile(body, "README.md", "exec"), namespace)
-            assert namespace["session"] is not None
-        else:
-            Path("mine.yaml").write_text(body)
-            assert load_suite("mine.yaml").conditions[0].name == "clean"
-    assert sorted(kinds) == ["python", "yaml"]
+    (program,) = [body for kind, body in FENCED.findall((ROOT / page).read_text(encoding="utf-8")) if kind == "python"]
+    namespace: dict[str, object] = {}
+    exec(compile(program, page, "exec"), namespace)
+    assert namespace["controller"] is not None
+
+
+def test_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     Path("office.json").write_text(json.dumps(OFFICE))
-    namespace = {"gym": gym}
+    namespace: dict[str, object] = {"gym": gym}
+    text = (ROOT / "docs" / "navigation.md").read_text(encoding="utf-8")
     for line in re.findall(r"^    ((?:env|many|mine) = gym[^#\n]*)", text, re.MULTILINE):
         exec(line, namespace)
     for line in ("env", "mine", "many"):

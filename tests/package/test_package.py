@@ -113,10 +113,10 @@ def test_readme_program_runs(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "it litters the folder it runs in"
 
 
-def test_readme_suite_loads(tmp_path: Path) -> None:
+def test_suite_of_the_page_loads(tmp_path: Path) -> None:
     from homeo_rl.degradations import DEGRADATIONS, load_suite
 
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs" / "degradations.md").read_text()
     (suite,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(suite)
     assert [c.label for c in load_suite(str(tmp_path / "mine.yaml")).conditions] == [
@@ -125,4 +125,4 @@ def test_readme_suite_loads(tmp_path: Path) -> None:
         "tired@0.6",
         "tired",
     ]
-    assert all(kind in text for kind in DEGRADATIONS), "the README lists every kind"
+    assert all(kind in text for kind in DEGRADATIONS), "the page lists every kind"
