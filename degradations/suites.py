@@ -15,7 +15,7 @@ from typing import Any
 import pydantic
 
 from homeo_rl.degradations.protocol import Condition, Degradation
-from homeo_rl.errors import UsageError, repeated, unknown
+from homeo_rl.errors import UsageError, find_repeated, unknown
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.numerics.limits import LIMIT
 from homeo_rl.numerics.typed_fields import require_fields
@@ -136,7 +136,7 @@ def load_suite(name: str | Path) -> Suite:
         raise UsageError(
             f"{path}: expected a first condition without degradations or env, which retention is measured against"
         )
-    twice = repeated(condition.label for condition in conditions)
+    twice = find_repeated(condition.label for condition in conditions)
     if twice:
         raise UsageError(f"{path}: condition {twice!r} appears twice; give each its own name")
     return Suite(

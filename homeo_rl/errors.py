@@ -79,11 +79,10 @@ def near(got: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
     """Return the name in ``known`` that resembles ``got`` most, None where none does."""
     import difflib  # wanted when something is wrong only
 
-    found = difflib.get_close_matches(got, list(known), n=1, cutoff=cutoff)
-    return found[0] if found else None
+    return next(iter(difflib.get_close_matches(got, list(known), n=1, cutoff=cutoff)), None)
 
 
-def repeated(names: Iterable[str]) -> str | None:
+def find_repeated(names: Iterable[str]) -> str | None:
     """Return the first name that is there a second time, or None."""
     seen: set[str] = set()
     return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]

@@ -89,7 +89,7 @@ def print_doubt(env: str, returns: Sequence[float]) -> None:
     if baseline.normalise(mean) < TRAINED:
         print_hint(
             f"note: return {mean:,.1f} is {baseline.normalise(mean):.2f} of the way from random to the best known "
-            f"return ({baseline.stated()}); the policy counts as untrained, train longer"
+            f"return ({baseline.describe()}); the policy counts as untrained, train longer"
         )
 
 

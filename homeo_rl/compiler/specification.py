@@ -33,7 +33,7 @@ from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.language import parse_function
 from homeo_rl.compiler.lowering import Neurons
 from homeo_rl.compiler.spike_function import Node, SpikeFunction
-from homeo_rl.errors import UsageError, repeated, unknown
+from homeo_rl.errors import UsageError, find_repeated, unknown
 from homeo_rl.spec import EventSpec, GateSpec, parse
 from homeo_rl.storage.user_paths import local_path
 from homeo_rl.storage.yaml_file import read_yaml
@@ -89,7 +89,7 @@ def _name_lines(inputs: Any) -> Any:
     """Return a list of names as names without events."""
     if not isinstance(inputs, list | tuple):
         return inputs
-    twice = repeated(inputs)
+    twice = find_repeated(inputs)
     if twice is not None:
         raise ValueError(f"expected every name once, {twice!r} is there twice")
     return dict.fromkeys(inputs)

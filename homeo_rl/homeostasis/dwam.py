@@ -152,12 +152,14 @@ class PaperDWAM(Homeostasis):
         return layer.rate.clamp_min(self.floor)
 
 
-def __getattr__(name: str) -> type[PaperDWAM]:
-    if name != "DWAM":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(
-        "homeo_rl.homeostasis.dwam.DWAM is now PaperDWAM; the old name goes with version 0.3",
-        DeprecationWarning,
-        stacklevel=2,
-    )
-    return PaperDWAM
+if not TYPE_CHECKING:  # a type checker that sees it takes every name for right
+
+    def __getattr__(name: str) -> type[PaperDWAM]:
+        if name != "DWAM":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warnings.warn(
+            "homeo_rl.homeostasis.dwam.DWAM is now PaperDWAM; the old name goes with version 0.3",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return PaperDWAM

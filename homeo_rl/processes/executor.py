@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import pickle
 import time
 import traceback
 from collections.abc import Callable
@@ -140,8 +139,6 @@ def run_task(task: Task, job: Any, report: ProgressCallback) -> JobResult:
             message = f"{type(error).__name__}: {' '.join(message.split()) or 'no message'}"
         trace = traceback.format_exc()
         error.add_note(f"In the worker:\n{trace}")
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:
-            error = RuntimeError(message)
+        if not isinstance(error, HomeoError) and type(error).__module__ != "builtins":
+            error = RuntimeError(message)  # a class of a library may not survive the way to another process
         return JobResult("failed", message, trace, error=error)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from homeo_rl.errors import UsageError, repeated
+from homeo_rl.errors import UsageError, find_repeated
 from homeo_rl.storage.files import printable
 from homeo_rl.storage.user_paths import local_path
 from homeo_rl.storage.yaml_fields import parse
@@ -57,7 +57,7 @@ class Group:
     def __post_init__(self) -> None:
         if not self.hosts or not self.arms:
             raise ValueError("expected at least one host and one arm")
-        twice = repeated(self.hosts) or repeated(self.arms)
+        twice = find_repeated(self.hosts) or find_repeated(self.arms)
         if twice:
             raise ValueError(f"expected different hosts and arms, got {twice!r} twice")
 

@@ -6,7 +6,6 @@ import hashlib
 import os
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +88,7 @@ def _evaluate(run: Run, job: CellJob, report: ProgressCallback) -> dict[str, Any
         "evaluation": {
             "scores": hashlib.sha256(scores.read_bytes()).hexdigest(),
             "skipped": result.skipped,
-            "cells": [asdict(row) for row in condense(read_scores(scores))],
+            "cells": [row.to_dict() for row in condense(read_scores(scores))],
         },
     }
 

@@ -63,12 +63,12 @@ def try_sleep(
     passed = test.passed(plugin.tolerance)
     start = time.perf_counter()
     with one_thread():
-        repaired = damaged if passed else replay.mended(plugin, damaged)
+        repaired = damaged if passed else replay.repair(plugin, damaged)
     seconds = time.perf_counter() - start
     outputs = {
         "remembered": replay.memory.trains[1:],
-        "damaged": replay.through(damaged),
-        "after sleep": replay.through(repaired),
+        "damaged": replay.network_responses(damaged),
+        "after sleep": replay.network_responses(repaired),
     }
     rates = {state: [layer.mean((0, 1)).numpy() for layer in layers] for state, layers in outputs.items()}
     return SleepTrial(test, passed, replay.errors(damaged), replay.errors(repaired), seconds, rates)

@@ -40,7 +40,7 @@ class Export(Common):
 def run(args: Export, words: list[str]) -> dict[str, Any]:
     """Write a run's policy as a file for other tools.
 
-    The JSON has ``notes``, and beside it ``told``, its name of version 0.1, for one more version.
+    The JSON has ``notes``, and beside it `told`, its name of version 0.1, for one more version.
     """
     from homeo_rl.workflows.exporters import EXPORTERS, ExportOptions, check_options
 
