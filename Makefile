@@ -27,7 +27,7 @@ $(TESTABLE): $(INSTALLED)
 	$(INSTALL) --no-deps snntorch spikingjelly loguru nirtorch norse
 	touch $@
 
-# A spiking robot: trained among obstacles with the tuned preset, damaged, adapted. About eight minutes on two cores, after
+# A spiking robot: trained among obstacles with the tuned preset, damaged, adapted. Ten to fifteen minutes on two cores, after
 # installation; without damage it arrives on more than 90 % of the routes (docs/navigation.md).
 demo: setup
 	rm -rf runs/demo

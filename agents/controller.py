@@ -204,7 +204,7 @@ class Controller(nn.Module):
         beside = None if state is None else state.reflex
         if isinstance(network, SpikingNetwork) and rows.array is not None:
             transform = self._io_transform(rows.array.dtype)
-            result = network.decide(rows.array, state, adapt, generator, rows.noise, transform)
+            result = network.decide_unchecked(rows.array, state, adapt, generator, rows.noise, transform)
         if result is not None:
             y, state = result
             action = self.act(y) if self._raw_outputs else y

@@ -29,7 +29,7 @@ class Choice(NamedTuple):
     error: float
     uniform: tuple[int, ...]
     uniform_error: float
-    measure: int
+    measured: int
 
 
 def choose_levels(

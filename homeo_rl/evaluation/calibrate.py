@@ -89,7 +89,7 @@ def make_session(
         return Session(controller, slots, reflex=reflex)
     instance_of(plugin, Homeostasis, what="plugin", advice="homeo_rl.homeostasis.make makes one of an arm's name")
     network = require_spiking(controller, f"plug-in {plugin.name}")
-    instance_of(calibration, Calibration, what=f"plug-in {plugin.name}", advice="homeo_rl.calibrate makes one")
+    instance_of(calibration, Calibration, what=f"plug-in {plugin.name}", advice="homeo_rl.calibrate makes a calibration")
     assert calibration is not None
     return Session(
         controller,

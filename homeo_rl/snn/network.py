@@ -181,7 +181,7 @@ class SpikingNetwork(nn.Module):
             NonFiniteInput: an observation that is not finite.
         """
         rows = self.check(x, state, noise)
-        result = None if rows.array is None else self.decide(rows.array, state, adapt, generator, rows.noise)
+        result = None if rows.array is None else self.decide_unchecked(rows.array, state, adapt, generator, rows.noise)
         return self.run_layers(rows, state, adapt, generator) if result is None else result
 
     def run_layers(
@@ -241,7 +241,7 @@ class SpikingNetwork(nn.Module):
             rates.append(membrane.spikes.detach() if not self.fires(index) else train.detach().mean(1))
         return train, tuple(rates)
 
-    def decide(
+    def decide_unchecked(
         self,
         x: np.ndarray,
         state: NetworkState | None = None,
@@ -252,7 +252,8 @@ class SpikingNetwork(nn.Module):
     ) -> tuple[Tensor, NetworkState] | None:
         """Make a decision in one compiled call; return None where that does not cover it (`dispatch.route`).
 
-        Shapes and types are those that `check` returned; the numbers are looked at by the call itself.
+        ``x`` and ``noise`` must be those that `check` returned: neither their shapes nor their types are looked at
+        again. Their numbers are, by the compiled call.
 
         Args:
             x: observations [B, inputs], C-contiguous.

@@ -103,7 +103,7 @@ def test_returns_near_random_ones_are_remarked_on(
     assert "note: return 15.0 is -0.02 of the way from random" in capsys.readouterr().out
     for length, expected in ((30, True), (400, False)):  # a video cuts the second one
         episode = SimpleNamespace(index=0, total=30.0, length=length, outcome="", success=None)
-        monkeypatch.setattr("homeo_rl.evaluation.enjoy.enjoy", lambda run, episode=episode, **_: [episode])
+        monkeypatch.setattr("homeo_rl.evaluation.enjoy.enjoy", lambda *_, episode=episode, **__: [episode])
         out, _ = call("enjoy", tmp_path / "pole", "--video", tmp_path / "pole.gif", capsys=capsys)
         assert (remark in out) == expected
 

@@ -216,7 +216,7 @@ def test_networks_and_controllers_refuse_what_does_not_fit(kernel: str) -> None:
             net = controller.network
             doors: list[Callable[[Any], Any]] = [net, controller]
             if type(net) is SpikingNetwork:
-                doors += [net.decide, net.stepwise, lambda x, net=net: forward_stepwise(net, x)]  # type: ignore[misc]
+                doors += [net.stepwise, lambda x, net=net: forward_stepwise(net, x)]  # type: ignore[misc]
             for grad in (False, True):
                 with torch.set_grad_enabled(grad):
                     for door in doors:
@@ -410,9 +410,9 @@ def test_kernels_check_shapes_and_types() -> None:
     weight, bias, activity = torch.randn(5, 3), torch.zeros(5), torch.rand(2, 3)
     given = stack.Input(activity, (x > 0).float(), [1.0] * 4)
     for wrong in (
-        given._replace(passed=[1.0]), given._replace(activity=activity[:, :2]), given._replace(train=x[:, :, :2]),
+        given._replace(step_gradients=[1.0]), given._replace(activity=activity[:, :2]), given._replace(train=x[:, :, :2]),
         given._replace(activity=activity.double()), given._replace(train=x.long()),
-        given._replace(train=x[:, :0], passed=[]),
+        given._replace(train=x[:, :0], step_gradients=[]),
     ):  # fmt: skip
         refused(lambda: stack.run(model, wrong, [stack.Layer(weight, bias)]))
     for layers in (
@@ -434,7 +434,7 @@ def test_kernels_check_shapes_and_types() -> None:
 def test_compiled_loops_do_not_leave_their_arrays() -> None:
     """Called by themselves too: what does not fit is an error before anything is read or written."""
     f32 = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
-    none = f32(0, 3)
+    none, neurons = f32(0, 3), scans.Model(0, True, True, f32(3))
     for call in (
         lambda: encoding.integrate(f32(2, 3), np.float32(1), f32(2, 4, 5)),
         lambda: encoding.integrate(f32(1, 3), np.float32(1), f32(2, 4, 3)),
@@ -444,10 +444,10 @@ def test_compiled_loops_do_not_leave_their_arrays() -> None:
         lambda: encoding.total(f32(2, 4, 3), f32(4), f32(1, 3)),
         lambda: integer.digits(f32(2, 3), np.zeros((2, 6), np.int8), f32(3)),
         lambda: integer.combine(np.zeros((2, 9), np.int32), f32(3), f32(0), f32(3, 3)),
-        lambda: scans.scan(0, True, True, f32(3), f32(2), f32(2, 4, 3), f32(2, 4, 3), none, none, none, f32(0)),
-        lambda: scans.scan(0, True, True, f32(3), f32(3), f32(2, 4, 3), f32(2, 3, 3), none, none, none, f32(0)),
-        lambda: scans.scan(0, True, True, f32(3), f32(3), f32(2, 4, 3), f32(2, 4, 3), *[f32(1, 3)] * 3, f32(0)),
-        lambda: scans.scan(0, True, True, f32(3), f32(3), f32(2, 4, 3), f32(2, 4, 3), none, none, none, f32(2)),
+        lambda: scans.scan(neurons, f32(2), f32(2, 4, 3), f32(2, 4, 3), scans.State(none, none, none), f32(0)),
+        lambda: scans.scan(neurons, f32(3), f32(2, 4, 3), f32(2, 3, 3), scans.State(none, none, none), f32(0)),
+        lambda: scans.scan(neurons, f32(3), f32(2, 4, 3), f32(2, 4, 3), scans.State(*[f32(1, 3)] * 3), f32(0)),
+        lambda: scans.scan(neurons, f32(3), f32(2, 4, 3), f32(2, 4, 3), scans.State(none, none, none), f32(2)),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="expected"):
             call()

@@ -86,7 +86,7 @@ def test_currents_that_were_used_up_come_back() -> None:
         used = given.clone()
         out, _ = layer.scan(model, used, before, fires=fires)
         level = torch.full((3,), model.threshold, dtype=torch.float64)
-        back = layer._received(model, fires, used, out, level, before)
+        back = layer._recover_currents(model, fires, used, out, level, before)
         torch.testing.assert_close(back, given, rtol=0, atol=1e-12)
 
 

@@ -242,10 +242,10 @@ class Caller:
             except (TypeError, ValueError):
                 fits = False
         controller = self.controller
-        doors = [controller, controller.network, controller.network.stepwise, controller.network.decide]
-        which = int(self.rng.integers(4))
+        doors = [controller, controller.network, controller.network.stepwise]
+        which = int(self.rng.integers(len(doors)))
         fits = fits and argument.dtype != torch.float64  # more digits than the weights have
-        with torch.set_grad_enabled(self.rng.random() < 0.2 and which < 3):
+        with torch.set_grad_enabled(self.rng.random() < 0.2):
             result = self.expect(fits, lambda: doors[which](argument), value)  # type: ignore[operator]
         if result is not None:
             y = result if which == 2 else result[0]
