@@ -16,7 +16,7 @@ from homeo_rl.agents.controller import load_controller
 from homeo_rl.cli import main
 from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.evaluation import evaluate as evaluation
-from homeo_rl.evaluation import rollout
+from homeo_rl.evaluation import recorders, rollout
 from homeo_rl.evaluation.evaluate import NullProgress
 from homeo_rl.run import Run
 from homeo_rl.storage import bundle
@@ -155,7 +155,7 @@ def test_a_study_grows(folder: Path, make_run: Callable[..., Run], tmp_path: Pat
 def test_the_page(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (evaluation, rollout):
+    for module in (evaluation, recorders, rollout):
         monkeypatch.setattr(module, "TRACE_EVERY", 1)  # these poles fall soon
     out, again = tmp_path / "out", tmp_path / "again"
     listed = last(call("study", folder / "study.yaml", "--out", out, "--dry-run", "--json", capsys=capsys)[0])

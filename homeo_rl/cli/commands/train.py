@@ -103,7 +103,7 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
     print(f"run: {run.path}")
     print(f"parameters: {run.spec.digest}")
     if (evaluations := run.path / "evaluations.npz").exists():
-        with np.load(evaluations) as arrays:
+        with np.load(evaluations, allow_pickle=False) as arrays:
             print_doubt(args.env, arrays["results"][-1].tolist())
     tensorboard = args.tensorboard_log or run.path / "tb"
     print_hint(f"learning curves: {shlex.join(['tensorboard', '--logdir', str(tensorboard)])}")
