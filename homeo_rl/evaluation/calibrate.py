@@ -89,7 +89,8 @@ def make_session(
         return Session(controller, slots, reflex=reflex)
     instance_of(plugin, Homeostasis, what="plugin", advice="homeo_rl.homeostasis.make makes one of an arm's name")
     network = require_spiking(controller, f"plug-in {plugin.name}")
-    instance_of(calibration, Calibration, what=f"plug-in {plugin.name}", advice="homeo_rl.calibrate makes a calibration")
+    advice = "homeo_rl.calibrate makes a calibration"
+    instance_of(calibration, Calibration, what=f"plug-in {plugin.name}", advice=advice)
     assert calibration is not None
     return Session(
         controller,

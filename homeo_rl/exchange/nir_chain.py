@@ -96,18 +96,18 @@ def _chain(graph: dict[str, Any], where: str) -> list[tuple[str, dict[str, Any],
     (first, *others) = [name for name, node in nodes.items() if node["type"] == "Input"] or [None]
     if first is None or others:
         raise UsageError(f"{where}: expected one Input, found {len(others) + (first is not None)}")
-    pairs, name = [], after.pop(first, None)
+    chain, name = [], after.pop(first, None)
     while name is not None and nodes[name]["type"] != "Output":
-        pairs.append(name)
+        chain.append(name)
         name = after.pop(name, None)  # a loop ends here too
-    if name is None or after or len(pairs) + 2 != len(nodes):
+    if name is None or after or len(chain) + 2 != len(nodes):
         raise UsageError(f"{where}: expected a chain from Input to Output through all nodes, found branches or loops")
     pairs = []
-    for linear, neurons in zip(pairs[::2], [*pairs[1::2], None], strict=False):
+    for linear, neurons in zip(chain[::2], [*chain[1::2], None], strict=False):
         if nodes[linear]["type"] not in ("Linear", "Affine"):
             kind = nodes[linear]["type"]
             raise UsageError(f"{where}: {files.printable(linear, 60)!r} is a {kind}; expected a Linear or Affine there")
-        last = neurons == pairs[-1]
+        last = neurons == chain[-1]
         if neurons is None or nodes[neurons]["type"] not in (_FIRE + _INTEGRATE if last else _FIRE):
             got = "the Output" if neurons is None else nodes[neurons]["type"]
             expected = ", ".join(_FIRE) + (f" (or at the end {', '.join(_INTEGRATE)})" if last or not neurons else "")

@@ -25,7 +25,6 @@ from homeo_rl.evaluation.evaluate import Result, evaluate
 from homeo_rl.evaluation.metrics import COLUMNS
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.homeostasis import MECHANISMS
-from homeo_rl.report import statistics
 from homeo_rl.run import Run
 from homeo_rl.storage import bundle
 
@@ -277,10 +276,6 @@ def test_bad_plans_are_refused(change: dict[str, Any], said: str) -> None:
     fields = {"suite": load_suite("clean"), "arms": ("none",), "episodes": 2, "seed": 0, **change}
     with pytest.raises(UsageError, match=said):
         Plan(**fields)
-
-
-def test_the_report_reads_what_evaluation_writes() -> None:
-    assert statistics.COLUMNS == COLUMNS
 
 
 def test_rewards_along_an_episode_and_what_was_asked_for(make_run: Callable[..., Run]) -> None:

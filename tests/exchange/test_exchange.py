@@ -362,7 +362,7 @@ def test_a_model_that_acts_otherwise_is_not_written(
     pytest.importorskip("onnxruntime", reason="onnxruntime: not installed; pip install 'homeo-rl[onnx]'")
     monkeypatch.setattr(onnx_model, "require", lambda module, extra: _Lying(answer))
     with pytest.raises(Finding, match=r"100\.0% of 512 actions differ from the policy's"):
-        onnx_model._checked(Decision(drawn()), b"", ["observation"])
+        onnx_model._compare(Decision(drawn()), b"", ["observation"])
 
 
 # safetensors and zips
