@@ -33,7 +33,7 @@ def test_a_new_format_is_offered_checked_and_written(
     _, message = call("export", run.path, "--to", "toyy", "--out", out, code=2, capsys=capsys)
     assert "did you mean 'toy'" in message
     _, message = call("export", run.path, "--to", "toy", "--out", out, "--dt", 1.0, code=2, capsys=capsys)
-    assert "--flavour, --dt and --decay: expected --to nir, got --to toy; leave them out" in message
+    assert "--dialect, --dt and --decay: expected --to nir, got --to toy; leave them out" in message
     _, message = call("export", run.path, "--to", "nir", "--out", out, "--spikes", code=2, capsys=capsys)
     assert "--spikes: expected --to onnx or --to toy, got --to nir; leave it out" in message
 

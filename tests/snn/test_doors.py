@@ -410,7 +410,8 @@ def test_kernels_check_shapes_and_types() -> None:
     weight, bias, activity = torch.randn(5, 3), torch.zeros(5), torch.rand(2, 3)
     given = stack.Input(activity, (x > 0).float(), [1.0] * 4)
     for wrong in (
-        given._replace(step_gradients=[1.0]), given._replace(activity=activity[:, :2]), given._replace(train=x[:, :, :2]),
+        given._replace(step_gradients=[1.0]), given._replace(activity=activity[:, :2]),
+        given._replace(train=x[:, :, :2]),
         given._replace(activity=activity.double()), given._replace(train=x.long()),
         given._replace(train=x[:, :0], step_gradients=[]),
     ):  # fmt: skip
