@@ -19,7 +19,7 @@ from homeo_rl.compiler import signals as sf
 from homeo_rl.compiler.circuit import Circuit
 from homeo_rl.compiler.export import to_snntorch, to_spikingjelly, to_torch
 from homeo_rl.compiler.lowering import Neurons, SpikingCircuit, Synapse, lower
-from homeo_rl.compiler.objective import Wanted
+from homeo_rl.compiler.objective import Objective
 from homeo_rl.compiler.simulate import simulate
 from homeo_rl.compiler.spike_function import SpikeFunction
 from homeo_rl.compiler.synthesis import synthesise
@@ -55,7 +55,7 @@ RESETS_OF = {"torch": set(RESETS), "snntorch": {"hard", "soft_next"}, "spikingje
 
 
 @cache
-def synthesised(name: str, wanted: Wanted) -> Circuit:
+def synthesised(name: str, wanted: Objective) -> Circuit:
     return synthesise(FUNCTIONS[name], wanted)
 
 
@@ -63,7 +63,7 @@ def circuits(name: str, beta: Fraction, reset: str) -> Iterator[SpikingCircuit]:
     """Yield the function on both targets, with both kinds of delays, with and without integrators."""
     integrating = (False, True) if name == "every" and beta == 1 and reset != "hard" else (False,)
     for target, delays, integrators in product(("unit", "layered"), ("synaptic", "relays"), integrating):
-        wanted = Wanted(banked=reset == "hard" and beta > 0, deep_loops=target == "layered", integrators=integrators)
+        wanted = Objective(banked=reset == "hard" and beta > 0, deep_loops=target == "layered", integrators=integrators)
         yield lower(synthesised(name, wanted), Neurons(beta, reset, target, delays))
 
 

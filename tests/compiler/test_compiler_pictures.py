@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from homeo_rl.compiler.lowering import Neurons, SpikingCircuit, Synapse, lower
-from homeo_rl.compiler.objective import Wanted
+from homeo_rl.compiler.objective import Objective
 from homeo_rl.compiler.signals import All, Any, Count, Every, Latch, Line, Not, Refractory, Table, Toggle, Winner
 from homeo_rl.compiler.simulate import outputs
 from homeo_rl.compiler.spike_function import SpikeFunction
@@ -52,7 +52,7 @@ FUNCTIONS = {"one": one, "many": many, "table": table}
 
 
 def circuit(name: str, **neurons: object) -> SpikingCircuit:
-    return lower(synthesise(FUNCTIONS[name](), Wanted()), Neurons(**{"beta": Fraction(7, 8), **neurons}))
+    return lower(synthesise(FUNCTIONS[name](), Objective()), Neurons(**{"beta": Fraction(7, 8), **neurons}))
 
 
 def train(function: SpikeFunction, steps: int = 50) -> np.ndarray:

@@ -247,4 +247,4 @@ def test_a_folder_is_no_page(make_run: Callable[..., Run], tmp_path: Path, capsy
     with pytest.raises(SystemExit) as left:
         main(["report", str(run.path), "--out", str(tmp_path / "a.html")])
     assert left.value.code == 2
-    assert "expected a file's name, requests a folder" in capsys.readouterr().err
+    assert "expected a file's name, found a folder" in capsys.readouterr().err
