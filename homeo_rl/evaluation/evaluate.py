@@ -37,6 +37,9 @@ from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.storage import bundle
 from homeo_rl.storage.locks import hold_lock
 
+SCORES_VERSION = "0.1.0"
+"""The release that changed scores last: evaluations by it and by later ones are equal, and count as finished."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -210,13 +213,18 @@ def find_finished(run: Run, plan: EvaluationPlan) -> Path | None:
 
 def digest_of(plan: EvaluationPlan) -> str:
     """Return the SHA-256 of everything but the policy that decides an evaluation's scores."""
-    return hashlib.sha256(json.dumps(_settings(plan), sort_keys=True).encode()).hexdigest()
+    return _digest(_settings(plan))
 
 
 def _content(run: Run, plan: EvaluationPlan) -> tuple[dict[str, Any], str]:
     """Return everything that decides an evaluation's scores, and its SHA-256."""
     content = {**_settings(plan), "policy_digest": run.policy_digest(which=plan.which)}
-    return content, hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return content, _digest(content)
+
+
+def _digest(content: dict[str, Any]) -> str:
+    scored = {**content, "versions": {**content["versions"], "homeo-rl": SCORES_VERSION}}
+    return hashlib.sha256(json.dumps(scored, sort_keys=True).encode()).hexdigest()
 
 
 def _settings(plan: EvaluationPlan) -> dict[str, Any]:
