@@ -22,6 +22,7 @@ from homeo_rl.evaluation.episode import Episode as Episode
 from homeo_rl.evaluation.episode import Step as Step
 from homeo_rl.evaluation.episode import episode_seed as episode_seed
 from homeo_rl.evaluation.recorders import TRACE_EVERY, Recorder, Transition, decide, recorders_for
+from homeo_rl.imports.aliases import accept_older_keywords
 from homeo_rl.seeding import derive, generator
 
 Env = gym.Env[Any, Any]
@@ -38,6 +39,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@accept_older_keywords(chained="carry_over", normal="reference_rates")
 @one_thread()
 def rollout(
     new_session: Callable[[int], Session],

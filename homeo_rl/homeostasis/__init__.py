@@ -13,7 +13,7 @@ from homeo_rl.homeostasis.dwam_controls import ControlDWAM
 from homeo_rl.homeostasis.dynamic_threshold import BDETT
 from homeo_rl.homeostasis.linear import LinearHomeostat
 from homeo_rl.homeostasis.memory import Memory
-from homeo_rl.homeostasis.protocol import DecisionRates, Homeostasis, LayerReference, Modulation, Scope, State
+from homeo_rl.homeostasis.protocol import DecisionRates, Homeostasis, LayerReference, Modulation, Scope, State, Tick
 from homeo_rl.homeostasis.rate_search import DWAM, RehearsedDWAM, RehearsedLinear, Rehearsing
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
 
@@ -131,5 +131,5 @@ def _read_value(text: str) -> Any:
 
 
 make = make_homeostasis
-Both, Tick = CombinedMechanism, DecisionRates
+Both = CombinedMechanism
 """Names of version 0.1."""

@@ -7,6 +7,7 @@ the network bit for bit. Shapes: B batch, N_in / N_out inputs / neurons of one l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
@@ -181,7 +182,8 @@ class Homeostasis:
 
     def sliding_threshold(self, state: State, layer: LayerReference) -> Tensor | None:
         """Return the threshold that the mechanism slides, [B, N_out], for logs; None if it has none."""
-        return None
+        theta: Callable[[State, LayerReference], Tensor] | None = getattr(self, "theta", None)  # its name in 0.1
+        return None if theta is None else theta(state, layer)
 
 
 def restart(state: State, initial: State, ended: Tensor) -> State:
@@ -195,3 +197,7 @@ def restart(state: State, initial: State, ended: Tensor) -> State:
 def finite_rows(value: Tensor) -> Tensor:
     """Return ``value`` with NaN and infinities replaced by 0: the guard that keeps a fault out of the weights."""
     return value.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+Tick = DecisionRates
+"""Its name in version 0.1."""

@@ -1,15 +1,19 @@
-"""Module names of version 0.1, which stay importable for one more version, with a warning."""
+"""Names of version 0.1, of modules and of arguments, which hold for one more version, with a warning."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 MOVED = {
     "homeo_rl.agents.policies": "homeo_rl.agents.sb3.policies",
@@ -53,3 +57,20 @@ def install_aliases() -> None:
     """Let the older names be imported."""
     if not any(isinstance(finder, _AliasFinder) for finder in sys.meta_path):
         sys.meta_path.append(_AliasFinder())
+
+
+def accept_older_keywords(**newer: str) -> Callable[[F], F]:
+    """Let a function take some keywords by their older names too, as in ``chained="carry_over"``."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for old in newer.keys() & kwargs.keys():
+                message = f"{function.__qualname__}({old}=...) is now {newer[old]}=; the old name goes with version 0.3"
+                warnings.warn(message, DeprecationWarning, stacklevel=2)
+                kwargs[newer[old]] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return cast(F, call)
+
+    return decorate

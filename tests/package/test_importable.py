@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from project_files import ROOT
 
 import homeo_rl
+from homeo_rl.evaluation.rollout import rollout
+from homeo_rl.homeostasis import Homeostasis
 from homeo_rl.imports.aliases import MOVED
 
 FRONT_DOOR = """
@@ -88,3 +91,18 @@ def test_an_older_name_is_the_same_module(old: str) -> None:
     assert module.__name__ == MOVED[old]
     assert module.__spec__ is not None
     assert module.__spec__.name == MOVED[old]
+
+
+def test_keywords_and_hooks_of_the_last_version_are_there() -> None:
+    assert list(inspect.signature(rollout).parameters)[:3] == ["new_session", "new_env", "seeds"]
+    with pytest.warns(DeprecationWarning, match="is now carry_over="), pytest.raises(TypeError, match="required"):
+        rollout(chained=True)
+
+    class Older(Homeostasis):
+        """A mechanism as it was written for version 0.1."""
+
+        def theta(self, state: Any, layer: Any) -> str:
+            return "theta"
+
+    assert Older.sliding_threshold(object.__new__(Older), {}, None) == "theta"  # type: ignore[arg-type]
+    assert import_name("homeo_rl.homeostasis.protocol.Tick") is import_name("homeo_rl.homeostasis.DecisionRates")
