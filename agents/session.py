@@ -20,6 +20,7 @@ from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.plasticity_guard import not_finite, out_of_bounds
 from homeo_rl.homeostasis.protocol import SCOPES, Homeostasis, LayerReference
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
+from homeo_rl.imports.aliases import accept_older_keywords
 from homeo_rl.numerics.arrays import floats_of, index_of, instance_of, whole_number
 from homeo_rl.snn.inputs import require_weights
 from homeo_rl.snn.network import Rows, SpikingNetwork
@@ -97,21 +98,16 @@ class Session:
         """How many episodes run now."""
         return self.state.batch
 
+    @accept_older_keywords(fresh="reset_run_state")
     @torch.inference_mode()
-    def begin(
-        self, slot: int, noise: np.random.Generator, *, reset_run_state: bool = True, fresh: bool | None = None
-    ) -> None:
+    def begin(self, slot: int, noise: np.random.Generator, *, reset_run_state: bool = True) -> None:
         """Start an episode in ``slot``: trained weights, adaptation as its scope says, randomness from ``noise``.
 
-        ``reset_run_state`` False keeps a state of scope "run" that an earlier episode of this slot left; ``fresh`` is
-        its older name.
+        ``reset_run_state`` False keeps a state of scope "run" that an earlier episode of this slot left.
 
         Raises:
             InputError: there is no such slot, or ``noise`` is no generator.
         """
-        if fresh is not None:
-            _warn_renamed("Session.begin(fresh=...)", "reset_run_state=")
-            reset_run_state = fresh
         slot = self._slot(slot)
         instance_of(noise, np.random.Generator, what="noise", advice="numpy.random.default_rng(seed) makes one")
         self._noise[slot] = noise

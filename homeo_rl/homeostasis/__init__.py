@@ -57,7 +57,8 @@ ALIASES = {
     "test_interval": "every",
     "min_sleep_interval": "rest",
 }
-"""Other names of parameters in an arm; what is stored has the second."""
+"""Other names of parameters in an arm. The mechanism and its description have the second; an evaluation keeps the text
+of the arm as it was given, so another spelling is another evaluation."""
 
 
 def make_homeostasis(arm: str) -> Homeostasis | None:
