@@ -3,8 +3,6 @@
 Names are imported where they are asked for: the policies load Stable-Baselines3, which evaluation does not need.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from homeo_rl.imports.lazy import import_on_use

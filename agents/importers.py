@@ -1,7 +1,5 @@
 """Published policies of other groups, brought in as runs."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 from typing import Any

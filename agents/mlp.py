@@ -1,7 +1,5 @@
 """Networks without spikes, with the same interface as the spiking one: the ReLU control arm, QCFS and tanh networks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -13,8 +13,6 @@ Thresholds that move within a decision and start again with the next (scope "dec
 A2C then train the network with them, through them, and evaluations have them too.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -5,8 +5,6 @@ with rounded weights, in any order of sums; "stepwise" runs every layer at every
 "rate" is the control, plain integrate-and-fire neurons that are driven for ``steps`` steps and averaged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

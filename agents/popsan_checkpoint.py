@@ -4,8 +4,6 @@ Its trainings leave two files: ``model0_e100.pt``, the actor's parameters as tor
 ``model0_e100_mean_var.p``, a list of the mean and the variance of observations. Neither is executed.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Agent presets: what ``--agent popsan`` means, as data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ The network is proved to compute its specification for every train of events (`h
 do is certain as long as its weights are whole; what the policy learnt does not matter to it.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """When slots of a session sleep: self-tests, what sleep changed in each slot, and rehearsal."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

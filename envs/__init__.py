@@ -1,7 +1,5 @@
 """Environments: navigation, making them by id, guarding their numbers."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from homeo_rl.imports.lazy import import_on_use

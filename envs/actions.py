@@ -5,8 +5,6 @@ choices that begin elsewhere, whole numbers, entries whose two bounds are one, t
 arithmetic of a policy oversteps by a rounding error.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

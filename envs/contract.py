@@ -4,8 +4,6 @@ Observations are new arrays of the space's shape and type, rewards are floats, e
 dictionaries. An environment that gives all that already is handed through; the check takes a few microseconds.
 """
 
-from __future__ import annotations
-
 import inspect
 import multiprocessing
 import sys

@@ -1,7 +1,5 @@
 """What an environment is made from, as plain data that can be sent to the process that makes it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """The state of an environment's random generator, of whatever kind, as plain data and back."""
 
-from __future__ import annotations
-
 import random
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Stop at the first number that nothing real gives, before it can spread into weights or averages."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

@@ -4,8 +4,6 @@ Two names among the arguments of an environment are not given to it: ``max_episo
 ``env_wrapper`` (`homeo_rl.envs.wrappers`). With the others they are stored in a run.
 """
 
-from __future__ import annotations
-
 import copy
 import inspect
 import sys

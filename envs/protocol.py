@@ -4,8 +4,6 @@ Infos belong to whoever wrote the environment: a name that means something here 
 `DriveInfo` is read only where the environment says so, by an attribute ``drive_info = True`` of its class.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Required, TypedDict
 

@@ -1,7 +1,5 @@
 """Gymnasium ids of our environments, which the package registers when Gymnasium is imported."""
 
-from __future__ import annotations
-
 TRAINING_WORLDS = ["train-1", "train-2", "train-3", "train-4"]
 
 

@@ -1,7 +1,5 @@
 """Pictures of episodes: choosing a way to render without a screen, and filming."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import importlib.util

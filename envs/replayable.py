@@ -4,8 +4,6 @@ An environment that draws all its randomness from its ``np_random`` is where it 
 actions, whatever its state is made of; the observation and the generator afterwards show that it is.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

@@ -5,8 +5,6 @@ model back to its initial state and goes on. Gymnasium's environments take the j
 Controls that are bad are replaced by zeros in the same silence.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

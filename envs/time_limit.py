@@ -1,7 +1,5 @@
 """A limit on the steps of an episode for environments that set none: an evaluation must come to an end."""
 
-from __future__ import annotations
-
 import multiprocessing
 import sys
 from typing import Any

@@ -4,8 +4,6 @@
 or a list of such.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any

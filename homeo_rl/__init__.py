@@ -4,8 +4,6 @@ The names below are the public interface. Each is imported when it is first used
 environments ``homeo_rl/...`` are registered as soon as Gymnasium is imported, before this package or after it.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from homeo_rl.imports.after_import import call_after_import

@@ -3,8 +3,6 @@
 Every message says what was expected, what was found and what to do, on one line.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

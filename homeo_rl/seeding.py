@@ -5,8 +5,6 @@ consumer of randomness changes nothing for the old ones, and two arms of an expe
 names get the same draws.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

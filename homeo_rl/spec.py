@@ -3,8 +3,6 @@
 A specification round-trips through JSON (`dump`, `parse`), so a run folder can be rebuilt from its own text.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from dataclasses import dataclass, field

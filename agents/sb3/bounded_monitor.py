@@ -1,7 +1,5 @@
 """SB3's Monitor for long trainings: its memory does not grow, and its file can be continued."""
 
-from __future__ import annotations
-
 from collections import deque
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where Stable-Baselines3 keeps an actor, found by the names of a policy's tensors alone."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What Stable-Baselines3's ``net_arch`` says about an actor and a critic; nothing here loads torch."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from typing import Any

@@ -9,8 +9,6 @@ Usable by dotted path in any SB3 program or rl-zoo file::
 because SB3 does not tell a policy in training when an episode ends.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from functools import partial

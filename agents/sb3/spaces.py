@@ -1,7 +1,5 @@
 """Stable-Baselines3's spaces as an actor meets them: a row of numbers in, a row of numbers out."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

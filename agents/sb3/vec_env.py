@@ -1,7 +1,5 @@
 """Gymnasium's vectorised environments as Stable-Baselines3 wants them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

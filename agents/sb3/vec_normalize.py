@@ -4,8 +4,6 @@ They lie beside the policy's zip, in another file. Here they are read from array
 ``vecnormalize.pkl`` itself, of which nothing is unpickled (`homeo_rl.storage.pickle_outline`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

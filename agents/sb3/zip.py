@@ -4,8 +4,6 @@ Nothing of a zip is unpickled (`homeo_rl.storage.torch_pickle`). What its ``data
 against silence: where it contradicts what would be assumed, the user is asked to say which.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

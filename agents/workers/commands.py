@@ -1,7 +1,5 @@
 """The commands that the worker of an environment carries out, and how arrays are sent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

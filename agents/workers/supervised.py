@@ -1,7 +1,5 @@
 """Environments in processes of their own, none of which can hang or kill the training."""
 
-from __future__ import annotations
-
 import multiprocessing.util
 import time
 import warnings

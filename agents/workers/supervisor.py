@@ -1,7 +1,5 @@
 """One environment in a worker process: a worker that is lost is replaced."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass, field
 from typing import Any

@@ -4,8 +4,6 @@ A command is ``(number, name, arguments)`` and its answer ``(number, True, resul
 fault is the class of the exception, its text and its traceback, since not every exception can be sent.
 """
 
-from __future__ import annotations
-
 import contextlib
 import random
 import signal

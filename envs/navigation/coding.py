@@ -1,7 +1,5 @@
 """The spike coding of Tang et al. (IROS 2020): 22 signed entries become 24 in [0, 1], fit to be firing rates."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pictures of the navigation world: drawn by Pillow, shown by Tk; neither needs a graphics card nor OpenGL."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence

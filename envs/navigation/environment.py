@@ -1,7 +1,5 @@
 """The scalar navigation environment: one robot, Gymnasium's interface."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

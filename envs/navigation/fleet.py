@@ -1,7 +1,5 @@
 """Many robots, each alone in a world of its own, as arrays: what scalar and vectorised environments are made of."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -4,8 +4,6 @@ Scalar and vectorised environments run these same loops, so they agree to the la
 `homeo_rl.envs.navigation.reference`. Units: metre, radian, second. Shapes: N robots, M movers.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

@@ -3,8 +3,6 @@
 Tested against `homeo_rl.envs.navigation.reference` and Shapely. Unit: metre. Shapes: S segments, D discs.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@
 both through the same episode. Nothing here is used outside of tests. Units: metre, radian, second.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """From a world to the arrays that the compiled loops run on: things, grid, and where episodes may begin and end."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache

@@ -3,8 +3,6 @@
 Observations, rewards, endings and infos are those of as many scalar environments, to the last bit.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

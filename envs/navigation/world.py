@@ -3,8 +3,6 @@
 A world is a frozen value read from JSON, ours or a user's, and checked before anything runs in it. Unit: metre.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path

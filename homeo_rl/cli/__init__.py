@@ -1,7 +1,5 @@
 """The command line: parse, call, print. Heavy modules are imported after the command line was parsed."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """The table of commands: every module of `homeo_rl.cli.commands` is one, and is listed nowhere else."""
 
-from __future__ import annotations
-
 import pkgutil
 from functools import cache
 from importlib import import_module

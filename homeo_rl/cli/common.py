@@ -1,7 +1,5 @@
 """Functions that several commands share."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from dataclasses import fields, replace

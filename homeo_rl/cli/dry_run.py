@@ -1,7 +1,5 @@
 """``homeo-rl train --dry-run``."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The exit code and the one-line message of a command that failed, for any exception."""
 
-from __future__ import annotations
-
 import os
 import signal
 

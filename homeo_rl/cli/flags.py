@@ -1,7 +1,5 @@
 """Flags that several commands share, and the marks that describe a flag."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar

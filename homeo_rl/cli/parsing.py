@@ -4,8 +4,6 @@ Each field of the dataclass is a flag: its type determines the values, its defau
 string below it is the help text. The messages are our own, because argparse's differ between versions of Python.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import dataclasses

@@ -4,8 +4,6 @@
 - `pack` (T4): eight rows share three or four gates whose levels are ordered differently, and two of them must agree.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

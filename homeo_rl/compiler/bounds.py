@@ -5,8 +5,6 @@ the class, in logical gates (a neuron each under soft reset). Lower bounds count
 be different enough for all members (T6), so *some* member needs as many; a particular one may need fewer.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The compiler: from a spike function to a spiking network, with what it costs and what is known about its cost."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -7,8 +7,6 @@ exists. Where no new pair is found, they agree for ever. Potentials are exact: w
 denominator, in 64 bits as long as they fit, and in Python's unlimited integers where they do not.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

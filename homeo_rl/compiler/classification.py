@@ -4,8 +4,6 @@ Both are compiled like any other; an output spikes at the last step of a train t
 ends. Shapes: k trains, T steps, d lines.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Counting spikes modulo m = p q ...: digits that carry (T8)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

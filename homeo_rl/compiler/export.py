@@ -10,8 +10,6 @@ integrates, so it lies on the same side of the threshold in every library.
 Shapes: B batch, T steps, d input lines, N neurons, n neurons of a layer.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Mapping
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """Several window signals as one truth table over everything that they look at."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ A function of n variables is a table [2^n] whose row number has variable i as bi
 delays, the last one its output; each is a threshold gate over the variables and the cells before it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -13,8 +13,6 @@
 `FUNCTIONS` lists the calls. Nothing is evaluated but this.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -19,8 +19,6 @@ synapse between neurons takes a step, on the layered target it may take none. De
 chains of relay neurons that all readers share.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction

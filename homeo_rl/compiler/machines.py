@@ -1,7 +1,5 @@
 """Mealy machines as circuits: a gate for each transition (T7), or the state's number in binary."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """What a circuit is built for, and what it costs by that."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from homeo_rl.compiler.circuit import Circuit

@@ -6,8 +6,6 @@ or, ``*``, ``+``, ``?``, ``{n}`` and ``{n,m}`` repeat, brackets group, spaces do
 1``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -7,8 +7,6 @@ three. A group of eight rows only needs the patterns that its columns have, and 
 suffice.
 """
 
-from __future__ import annotations
-
 import itertools
 from functools import lru_cache
 

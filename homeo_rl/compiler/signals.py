@@ -1,7 +1,5 @@
 """All signals that specifications are made of, in one place: ``from homeo_rl.compiler import signals as sf``."""
 
-from __future__ import annotations
-
 from homeo_rl.compiler.spike_function import Line, Node, walk
 from homeo_rl.compiler.stateful_signals import Automaton, Every, Latch, Refractory, Toggle
 from homeo_rl.compiler.windows import (

@@ -1,7 +1,5 @@
 """Run a lowered network on spike trains, for many trains at a time. Shapes: B batch, T steps, d lines, N neurons."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from homeo_rl.compiler.lowering import SpikingCircuit

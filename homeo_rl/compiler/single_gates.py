@@ -6,8 +6,6 @@
 - `two_gates`: the first corrects the second (exhaustive for n <= 4).
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from functools import lru_cache

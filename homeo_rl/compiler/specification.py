@@ -18,8 +18,6 @@
 In a machine the first transition whose condition holds is taken; where none does, it stays without a spike.
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass, field
 from fractions import Fraction

@@ -3,8 +3,6 @@
 Each keeps one number from step to step.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import cached_property
 

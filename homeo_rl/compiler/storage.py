@@ -1,7 +1,5 @@
 """A compiled network in a run folder: weights and shape, what it computes, what was proved."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any

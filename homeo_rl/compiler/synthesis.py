@@ -7,8 +7,6 @@ each transition (T7), counters are digits that carry (T8). A gate that feeds its
 at full rate where every synapse takes a step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 

@@ -3,8 +3,6 @@
 Every plan that `single_gates`, `covers` and `splits` offer is checked against its table before it is chosen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 

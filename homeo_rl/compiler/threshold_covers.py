@@ -3,8 +3,6 @@
 The gates are cubes (AND of variables and their negations) or threshold gates; negated, they cover the zeros.
 """
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -3,8 +3,6 @@
 Each is `decide`, which gives the signal for the steps that it sees; what must be remembered for it is the same for all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

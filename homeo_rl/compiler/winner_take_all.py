@@ -1,7 +1,5 @@
 """Which of many: the one with most spikes, the nearest template. A comparator for each pair, then who beats all."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

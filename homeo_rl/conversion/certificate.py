@@ -1,7 +1,5 @@
 """What a conversion is worth, as data and as a page: equality, latency, spikes, energy, returns."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from homeo_rl.numerics.energy import joules

@@ -7,8 +7,6 @@ added whole at the first step, averages are sums whose divisor is folded into th
 spiking forms then agree to the last bit, and differ from the network before rounding by what rounding costs.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

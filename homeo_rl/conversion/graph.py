@@ -1,7 +1,5 @@
 """A trained network with QCFS activations as a graph of layers that a conversion walks through (torch.fx)."""
 
-from __future__ import annotations
-
 import copy
 import operator
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """How many levels a layer needs: the AL metric of its activity (PASCAL), a guide for a choice that is measured."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

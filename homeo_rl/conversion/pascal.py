@@ -9,8 +9,6 @@ dyadic     weights are rounded to a grid of 2^-p on which every partial sum is e
 Each network is a real spiking one: after a forward pass `Converted.fired` holds all spikes of all layers.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import torch

@@ -1,7 +1,5 @@
 """The control of an exact conversion: plain integrate-and-fire neurons, driven for T steps and averaged."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

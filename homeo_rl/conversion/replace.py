@@ -1,7 +1,5 @@
 """Put QCFS activations into any network."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from typing import NamedTuple

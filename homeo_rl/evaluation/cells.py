@@ -1,7 +1,5 @@
 """The cells of an evaluation, one arm under one condition each, in as many processes as there are cores."""
 
-from __future__ import annotations
-
 import itertools
 import signal
 from collections import deque

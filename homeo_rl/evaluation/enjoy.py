@@ -1,7 +1,5 @@
 """Watch a run: on the screen, or as a video file."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What an episode leaves behind."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 

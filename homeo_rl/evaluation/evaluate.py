@@ -5,8 +5,6 @@ each finished cell is stored at once, and an interrupted evaluation is resumed w
 given again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -4,8 +4,6 @@ It is the evaluation's first episode, with its seed, its damage and its calibrat
 scores.csv (unless it was cut off at `LIMIT`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """What writes an episode while it runs: a recorder writes one aspect of it (rates, trace, path, outcome, counters)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Judge a reflex by its specification: the reference machine, run on the events that an episode saw."""
 
-from __future__ import annotations
-
 import json
 from functools import lru_cache
 

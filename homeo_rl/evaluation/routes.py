@@ -1,7 +1,5 @@
 """Fixed routes: where each episode of a navigation evaluation begins and ends."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any

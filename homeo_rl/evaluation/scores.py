@@ -1,7 +1,5 @@
 """scores.csv: one row an episode, the same bytes for the same command."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Callable, Sequence

@@ -5,8 +5,6 @@ cards by tag, and these tags come after those of the training: ``eval/``, ``roll
 ``within_episode/``, whose horizontal axis counts decisions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

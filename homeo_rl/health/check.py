@@ -1,7 +1,5 @@
 """One thing that was checked."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """What a training would do and need, without doing it: nothing is written but a measurement's temporary folder."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

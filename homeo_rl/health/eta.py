@@ -1,7 +1,5 @@
 """How long a training will take, from what its first seconds took: arithmetic alone."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Everything that `homeo-rl doctor` checks, in the order in which one thing depends on another."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any

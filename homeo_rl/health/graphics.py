@@ -1,7 +1,5 @@
 """Rendering without a screen, and GPUs."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 

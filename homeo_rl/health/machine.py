@@ -1,7 +1,5 @@
 """The machine: cores, memory, disk, what folders allow, the terminal."""
 
-from __future__ import annotations
-
 import fcntl
 import locale
 import os

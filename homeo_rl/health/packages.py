@@ -1,7 +1,5 @@
 """Versions of the packages that matter: what we require, what they require of each other, and known conflicts."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import platform
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Short measurements: decisions, environment steps, and a training that really trains, in a folder that vanishes."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 import time

@@ -1,7 +1,5 @@
 """Run a function when a package has been imported, without importing it."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence

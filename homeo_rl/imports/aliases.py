@@ -1,7 +1,5 @@
 """Names of version 0.1, of modules and of arguments, which hold for one more version, with a warning."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import importlib.util

@@ -5,8 +5,6 @@ after all that is installed: a file named as a library hides nothing. Inside a r
 third party's run could bring code of their own.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import importlib.util

@@ -1,7 +1,5 @@
 """The contents of a Stable-Baselines3 zip or a numpy archive; nothing is unpickled, imported or built."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 from typing import Any

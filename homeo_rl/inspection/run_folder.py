@@ -1,7 +1,5 @@
 """The contents of a run folder, a policy bundle or an archive; nothing of it is executed or built."""
 
-from __future__ import annotations
-
 import os
 import stat
 from itertools import islice

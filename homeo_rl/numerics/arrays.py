@@ -4,8 +4,6 @@ What can be cast is cast: numbers of any kind become floats, lists become arrays
 Everything else raises one line that says what was expected, what was given and what to do.
 """
 
-from __future__ import annotations
-
 import operator
 from typing import Any
 

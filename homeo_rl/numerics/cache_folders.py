@@ -4,8 +4,6 @@ Numba's and Matplotlib's caches hold code and pickles, so a folder that others c
 taken.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import stat

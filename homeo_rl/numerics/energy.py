@@ -1,7 +1,5 @@
 """What arithmetic costs. Memory, leakage and control are not counted: real chips need more, of both kinds."""
 
-from __future__ import annotations
-
 MULTIPLY_ACCUMULATE = 4.6e-12
 """Joules of a 32-bit floating-point multiplication and addition in 45 nm (Horowitz, ISSCC 2014: 3.7 + 0.9 pJ)."""
 

@@ -1,7 +1,5 @@
 """Compiled loops: numba, cached on disk where there is a place for it, without the interpreter's lock."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 from collections.abc import Callable

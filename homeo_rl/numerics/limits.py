@@ -1,7 +1,5 @@
 """Numbers that nothing real gives: not finite, or larger than anything that is measured, earned or done."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

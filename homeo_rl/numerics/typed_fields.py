@@ -1,7 +1,5 @@
 """Fields of a dataclass compared with their declared types: what Python would only notice somewhere inside."""
 
-from __future__ import annotations
-
 import types
 from dataclasses import fields
 from functools import cache

@@ -1,7 +1,5 @@
 """What carries out jobs side by side: processes of this machine (`local`) or a Ray cluster (`ray`)."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import time

@@ -1,7 +1,5 @@
 """Where a set of jobs is, and who is shown it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Protocol
 

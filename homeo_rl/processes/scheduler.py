@@ -1,7 +1,5 @@
 """The driver: gives jobs to an executor, again where one was lost, and never one that has a result."""
 
-from __future__ import annotations
-
 import signal
 import time
 from collections import deque

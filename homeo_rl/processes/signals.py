@@ -1,7 +1,5 @@
 """Signals that ask a process to stop: the first is remembered, a second one leaves at once."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import threading

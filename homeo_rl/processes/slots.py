@@ -1,7 +1,5 @@
 """How many jobs this machine carries at once, and which GPU each of them gets."""
 
-from __future__ import annotations
-
 import math
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """A process that carries out jobs one after another, so that libraries are loaded once."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 Normalised returns replace retention where the clean policy was not trained, or where returns are negative.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path

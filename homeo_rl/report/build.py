@@ -1,7 +1,5 @@
 """Build the report of evaluations: a Markdown page and pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

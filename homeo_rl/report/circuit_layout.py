@@ -1,7 +1,5 @@
 """Layout of a network's graph: neurons in columns by depth, few crossings, room for labels. Inches, y downwards."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Compiled networks as graphs: neurons in columns by depth, synapses between them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

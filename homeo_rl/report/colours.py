@@ -1,7 +1,5 @@
 """Colours of all pictures: one for each arm wherever it is drawn, and others for outcomes of navigation episodes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 COLOURS = ("#4d4d4d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")

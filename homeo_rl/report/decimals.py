@@ -4,8 +4,6 @@ Sums differ in their last bits from one processor to another, because vector uni
 lies exactly between two decimals, as shares of few episodes often do, such a bit decides how it is rounded.
 """
 
-from __future__ import annotations
-
 import math
 from decimal import ROUND_HALF_UP, Decimal
 

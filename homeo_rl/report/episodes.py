@@ -4,8 +4,6 @@ A statistic over a NaN is NaN, and one over a damaged table is wrong without a w
 first mean is taken, and an error names the file and the line.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Sequence

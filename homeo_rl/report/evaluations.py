@@ -1,7 +1,5 @@
 """The evaluations a report joins: read with everything that is stored of them, each policy's episodes counted once."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Pictures of returns with intervals, and of neurons' rates."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Sheets are laid out in inches, y downwards: text has a width in inches, which decides how far apart things are.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

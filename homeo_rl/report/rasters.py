@@ -1,7 +1,5 @@
 """Compiled networks over time: every neuron's spikes, and the expected outputs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

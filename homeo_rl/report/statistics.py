@@ -5,8 +5,6 @@ After Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistica
 condition, severity and index share their seed and their damage, so differences are taken episode by episode.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace

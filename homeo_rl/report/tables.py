@@ -1,7 +1,5 @@
 """Robustness tables in Markdown."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

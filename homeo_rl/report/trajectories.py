@@ -1,7 +1,5 @@
 """Trajectories of navigation episodes: a map for each arm and condition, every path coloured by its outcome."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

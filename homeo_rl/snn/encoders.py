@@ -1,7 +1,5 @@
 """From observation entries [B, N_in] to spike trains or currents [B, T, N_enc]."""
 
-from __future__ import annotations
-
 import torch
 from torch import Generator, Tensor, nn
 

@@ -6,8 +6,6 @@ threshold in size, because beyond it a neuron would fire without input. It is ma
 optimiser or a target network that is built earlier than a lazily made parameter would miss it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 Shapes: B batch, N neurons.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Each step goes through whatever kernel serves its tensors (`homeo_rl.snn.kernels
 Shapes: B batch, T spike steps, N neurons.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

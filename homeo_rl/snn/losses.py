@@ -12,8 +12,6 @@ TET-S and LTS are of "Rethinking the Membrane Dynamics and Optimization Objectiv
 2024). y are labels [B], or a teacher's probabilities [B, K]. `regression` are the same for numbers instead of classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -5,8 +5,6 @@ T * B rows and one scan over T. `homeo_rl.snn.reference` runs the same network s
 two together. Shapes: B batch, T spike steps, N neurons.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple

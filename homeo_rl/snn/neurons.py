@@ -18,8 +18,6 @@ if, spike at v >= threshold, reset after the spike::
 Soft reset subtracts the threshold, hard reset sets the potential to 0. Shapes: B batch, T steps, N neurons.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 B is the batch.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

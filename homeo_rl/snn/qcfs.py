@@ -6,8 +6,6 @@ that emits n spikes of amplitude d says the same (`homeo_rl.snn.spike_accumulati
     dh/dz = 1 inside (0, theta), else 0          dh/dtheta = Q - z / theta inside, 1 above, 0 below
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

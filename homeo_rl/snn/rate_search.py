@@ -3,8 +3,6 @@
 Shapes: M remembered observations, R rates, K actions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

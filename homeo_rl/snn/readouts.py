@@ -1,7 +1,5 @@
 """From output trains [B, T, N_out] to numbers [B, K]."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

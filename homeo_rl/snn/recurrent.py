@@ -9,8 +9,6 @@ Neurons of later layers read earlier ones within the same step where the delay i
 depend on its neighbours. Shapes: B batch, N neurons, K taps (source and delay).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """The plain reference: the same network, one spike step after the other through all layers."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

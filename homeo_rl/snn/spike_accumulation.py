@@ -15,8 +15,6 @@ Time comes first in all shapes here: trains are [T, B, ...]. No comparison has a
 fire and inhibit in turn for ever.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple

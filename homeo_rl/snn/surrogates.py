@@ -8,8 +8,6 @@ With d = v - threshold, the derivative used in the backward pass is
     triangle    max(0, 1 - abs(d))
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -5,8 +5,6 @@ SHA-256 and the size of the other two. It is written under a temporary name, syn
 reader finds the old bundle or the new one, never half of one.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """TensorBoard's event files, whose writers are threads."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

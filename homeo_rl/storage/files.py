@@ -1,7 +1,5 @@
 """Opening untrusted files: regular ones only, never through a link, and no larger than was agreed."""
 
-from __future__ import annotations
-
 import io
 import os
 import stat

@@ -1,7 +1,5 @@
 """Locks that die with the process that holds them, so that no process has to guess which others are alive."""
 
-from __future__ import annotations
-
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Arrays of a numpy archive: their heads are compared with their members before anything is unpacked."""
 
-from __future__ import annotations
-
 import io
 import math
 import os

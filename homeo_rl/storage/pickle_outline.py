@@ -8,8 +8,6 @@ be called becomes an `Object`, which says what with. Nothing is imported, called
 objects of other people's classes, of which a few known fields are wanted and the rest is ignored.
 """
 
-from __future__ import annotations
-
 import math
 import pickletools
 from collections.abc import Callable

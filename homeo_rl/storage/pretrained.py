@@ -1,7 +1,5 @@
 """Trained agents that come with the package: where they lie, and their names."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from homeo_rl.errors import near

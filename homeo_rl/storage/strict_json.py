@@ -4,8 +4,6 @@ Python's parser accepts NaN, duplicate keys, UTF-16, numbers that overflow to in
 and gives up with a RecursionError where nesting is deep; here each of these is one `StorageFault`.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

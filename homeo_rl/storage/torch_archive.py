@@ -4,8 +4,6 @@ Both archives store their members as they are, so bytes are never unpacked and n
 file says about its tensors is checked before one is made; what is read then is what was asked for, once.
 """
 
-from __future__ import annotations
-
 import io
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping

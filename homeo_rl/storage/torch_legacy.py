@@ -4,8 +4,6 @@ Nothing is executed: the program of the dict is followed by `torch_program`, of 
 read, text by text.
 """
 
-from __future__ import annotations
-
 import io
 import pickletools
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Paths that people give: of this machine, with ``~`` for their home; what is no such path is refused by its flag."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Frozen dataclasses of a YAML file, so that what is wrong in it can be pointed at by its line."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ PyYAML gives up with a RecursionError where nesting is deep, spends hours on a n
 of aliases, and accepts infinity; here each of these is one `UsageError` that names the line.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -4,8 +4,6 @@ An archive can lie about its sizes, hold the same bytes many times over, and nam
 unpacked in. Declared sizes are checked first, and what is read is counted while it is read.
 """
 
-from __future__ import annotations
-
 import io
 import stat
 import zipfile

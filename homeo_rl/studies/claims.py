@@ -1,7 +1,5 @@
 """Judgement of a study's pre-registered criteria by its figures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

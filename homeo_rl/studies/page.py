@@ -3,8 +3,6 @@
 Published pages are compared with their scores by a test, so their words stay.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

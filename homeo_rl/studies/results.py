@@ -5,8 +5,6 @@ episodes; arms are paired by episode, whose seed and damage they share. Retentio
 return of the same host's reference (the group's first arm), so harm to the undamaged policy counts. E episodes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

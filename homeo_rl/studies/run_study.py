@@ -1,7 +1,5 @@
 """Carry out a study: evaluate every host by the plan of its group, and write all episodes into one table."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """The files of a study: all episodes, the time courses of damage in mid-episode, and the document on both."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

@@ -1,7 +1,5 @@
 """A cell as a job, and what can be known of it before torch is loaded."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 from pathlib import Path

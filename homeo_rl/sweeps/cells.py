@@ -1,7 +1,5 @@
 """The cells of a sweep: one training and its evaluation each, known by what decides their result."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

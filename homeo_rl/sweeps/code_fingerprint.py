@@ -3,8 +3,6 @@
 A result counts for the code that made it, so a changed source file makes every cell another one.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib.metadata

@@ -1,7 +1,5 @@
 """What a person sees while a sweep runs: a live table on a terminal, a line for every cell elsewhere."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Reading the file of a sweep: every mistake has its line, every combination its training."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping

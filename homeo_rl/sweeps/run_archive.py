@@ -1,7 +1,5 @@
 """A finished run as one archive, for machines that share no folder; unpacked where nothing else is."""
 
-from __future__ import annotations
-
 import io
 import shutil
 import zipfile

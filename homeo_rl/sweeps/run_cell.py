@@ -1,7 +1,5 @@
 """The work on one cell: claim it, train or resume training, evaluate, put the result in its place."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tempfile

@@ -9,8 +9,6 @@ log/<host>-<pid>.jsonl   what each process did when; nothing reads it but people
 summary.csv, summary.md, cells.csv
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -8,8 +8,6 @@ evaluate: {suite: quick, homeostasis: [none, dwam], episodes: 20}
 resources: {cpus: 1, gpus: 0, memory_gb: 2}
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -3,8 +3,6 @@
 The same results give the same bytes, in whatever order and on whatever machine they were made.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """What happens beside the learning: normaliser, spike logs, best policy, progress."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

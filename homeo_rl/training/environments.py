@@ -1,7 +1,5 @@
 """The environments of a training: how many stand side by side, where they run, and what their monitors write."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from typing import Any

@@ -1,7 +1,5 @@
 """What a training will need, compared with what there is, before it starts."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import os

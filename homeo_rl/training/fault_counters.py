@@ -1,7 +1,5 @@
 """Faults that a training survives, counted for TensorBoard."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,6 @@
 Stable-Baselines3's own defaults hold where neither `homeo_rl.training.algorithms` nor ``tuned.yaml`` says otherwise.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

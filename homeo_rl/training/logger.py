@@ -1,7 +1,5 @@
 """The figures of a training that reach TensorBoard: finite ones, and no more of them than a curve can show."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

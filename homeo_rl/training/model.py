@@ -1,7 +1,5 @@
 """From a specification to an algorithm of Stable-Baselines3 that is ready to learn."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

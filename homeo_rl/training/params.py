@@ -1,7 +1,5 @@
 """Reading hyper-parameters from words and files; nothing here loads torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

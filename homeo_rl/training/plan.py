@@ -1,7 +1,5 @@
 """What is to be trained, and everything that can be known of it before torch is loaded."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Resolved hyper-parameters as the arguments of Stable-Baselines3's constructors."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Train an agent with Stable-Baselines3 and leave a run folder behind."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import signal

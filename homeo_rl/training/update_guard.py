@@ -5,8 +5,6 @@ huge counts too: squared, it makes Adam's second moment infinite, and the weight
 are checked where they are logged (`homeo_rl.training.logger`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

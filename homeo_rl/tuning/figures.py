@@ -1,7 +1,5 @@
 """How a tuning went, as a picture: values of the trials, and what mattered."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

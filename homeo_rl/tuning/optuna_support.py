@@ -1,7 +1,5 @@
 """Optuna, where it is installed, without its log and warnings."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import warnings

@@ -1,7 +1,5 @@
 """The summary of a tuning in Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from homeo_rl.report.decimals import fixed

@@ -1,7 +1,5 @@
 """The plan of a tuning, and everything that can be known of it before torch is loaded."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 from dataclasses import dataclass, field, replace

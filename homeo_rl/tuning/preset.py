@@ -8,8 +8,6 @@ hyperparams: &best {learning_rate: lin_0.0012, n_steps: 256}
 InvertedPendulum-v5: *best      # optional: the same again, which makes the file one for -conf
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

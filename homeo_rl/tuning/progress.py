@@ -1,7 +1,5 @@
 """What a person sees while trials run: one bar over all of them, a line for each that ended."""
 
-from __future__ import annotations
-
 from homeo_rl.processes.executor import JobResult
 from homeo_rl.processes.progress import Bar, BarObserver, State
 from homeo_rl.report.tables import number

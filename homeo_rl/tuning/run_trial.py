@@ -1,7 +1,5 @@
 """The work on one trial: draw its parameters or take those that it had, train with every seed, evaluate, report."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from pathlib import Path

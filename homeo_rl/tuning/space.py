@@ -4,8 +4,6 @@ Optuna draws *coordinates*: numbers on the scale that an entry names, or texts t
 gets is computed from them here.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import math

@@ -5,8 +5,6 @@ A slot is one of the trials that were asked for. Its parameters are drawn once. 
 died: it is marked as failed, and the slot's parameters are enqueued again.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import uuid

@@ -1,7 +1,5 @@
 """The trials of a tuning as plain data, for tables and pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

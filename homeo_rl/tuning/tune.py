@@ -1,7 +1,5 @@
 """A tuning from its plan to its preset: the driver, which gives slots to processes and loads no torch."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Handwritten digits of 8 x 8 pixels (Alpaydin and Kaynak, UCI 1998), which scikit-learn carries: 1,797 real images."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

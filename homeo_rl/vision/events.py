@@ -18,8 +18,6 @@ bits an event, big-endian: 8 of x, 8 of y, 1 that is 1 where light rose, 23 of t
 of points and the points.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple

@@ -1,7 +1,5 @@
 """A plain training loop for images: minibatches, AdamW, a cosine schedule."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import torch

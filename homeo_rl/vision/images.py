@@ -9,8 +9,6 @@ ImageNet    a folder for each class with its images in it, as in ``train`` and a
 The Python version of CIFAR can run code when it is loaded, so it is not.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

@@ -4,8 +4,6 @@ As their authors drew them (Simonyan and Zisserman, ICLR 2015; He et al., CVPR 2
 have maxima, which no conversion is exact for. ``stem`` "cifar" is for images of 32 x 32, "imagenet" for 224 x 224.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Literal
 

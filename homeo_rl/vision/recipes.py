@@ -1,7 +1,5 @@
 """Spiking classifiers by name: small ones for digits, and the ones that event cameras and ImageNet are shown on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal

@@ -3,8 +3,6 @@
 Trains are [B, T, ...]: batch, spike steps, features. A static image is the same current at every step.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -4,8 +4,6 @@ The arms share seeds, so the weights of their layers start alike wherever their 
 initial potential, but a constant current that is learned just as freely.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple

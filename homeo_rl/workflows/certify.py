@@ -1,7 +1,5 @@
 """Measure a converted policy against the one that was trained, on states that it visits and in paired episodes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Put a compiled reflex beside a policy: a run whose actions the reflex gates, proved before it is written."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Convert a trained run into a run of spiking neurons that takes the same actions (`homeo_rl.conversion`)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace

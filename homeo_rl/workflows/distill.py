@@ -6,8 +6,6 @@ every round the student is trained on all states so far, each step of its output
 (`homeo_rl.snn.losses`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Behaviour cloning of a ReLU policy into one with QCFS activations, on the states that it visits itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple

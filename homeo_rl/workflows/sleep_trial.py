@@ -1,7 +1,5 @@
 """Damage the network of a run, let it test itself and sleep, and compare its layers before and after."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Train a spiking classifier on a folder of recordings or images, epoch by epoch, resumed where it was interrupted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path

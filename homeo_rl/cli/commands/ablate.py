@@ -1,7 +1,5 @@
 """``homeo-rl ablate``."""
 
-from __future__ import annotations
-
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The command ``homeo-rl arms``."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from typing import Any

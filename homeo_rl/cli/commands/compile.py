@@ -1,7 +1,5 @@
 """The command ``homeo-rl compile``."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any

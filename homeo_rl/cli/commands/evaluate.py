@@ -1,7 +1,5 @@
 """The command ``homeo-rl evaluate``."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path

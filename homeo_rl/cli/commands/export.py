@@ -1,7 +1,5 @@
 """``homeo-rl export``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """``homeo-rl import``."""
 
-from __future__ import annotations
-
 import shlex
 from contextlib import closing
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The command ``homeo-rl inspect``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

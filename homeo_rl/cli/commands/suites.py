@@ -1,7 +1,5 @@
 """The command ``homeo-rl suites``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

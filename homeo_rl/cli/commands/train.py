@@ -1,7 +1,5 @@
 """The command ``homeo-rl train``."""
 
-from __future__ import annotations
-
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path

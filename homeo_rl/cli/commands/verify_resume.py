@@ -1,7 +1,5 @@
 """The command ``homeo-rl verify-resume``."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any

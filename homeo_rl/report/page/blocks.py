@@ -1,7 +1,5 @@
 """The parts of a page as data: sections, legends, tables, embedded files."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

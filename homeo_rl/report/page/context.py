@@ -1,7 +1,5 @@
 """What every section is computed from: the data of the report, and the colours that all sections share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

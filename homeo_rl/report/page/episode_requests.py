@@ -1,7 +1,5 @@
 """Which episodes a page would show; playing them needs the policy, which reports do not load."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

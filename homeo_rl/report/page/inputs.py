@@ -1,7 +1,5 @@
 """Inputs of a page that need policies and suites, which reports do not load: recorded episodes, conditions in words."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Write the sections as one self-contained HTML file; the same data give the same bytes."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Callable, Sequence

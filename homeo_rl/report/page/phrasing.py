@@ -1,7 +1,5 @@
 """Sentences on the result of a comparison, and numbers as texts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """The data of a page: runs, the groups that differ in their seed only, and their evaluations."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

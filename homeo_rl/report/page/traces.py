@@ -1,7 +1,5 @@
 """Traces of an evaluation in its TensorBoard files: homeostasis and firing rates over the decisions of an episode."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

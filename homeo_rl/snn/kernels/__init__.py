@@ -6,8 +6,6 @@ installed. ``HOMEO_RL_KERNEL`` = ``reference``, ``numba`` or ``triton`` override
 the reference does.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ same from call to call stands behind addresses in one array, the pack. Whoever f
 tensors behind them alive.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numba

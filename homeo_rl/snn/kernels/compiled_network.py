@@ -1,7 +1,5 @@
 """From a network and its state to the compiled decision: addresses are collected once and checked at every call."""
 
-from __future__ import annotations
-
 import threading
 import weakref
 from collections.abc import Callable, Mapping

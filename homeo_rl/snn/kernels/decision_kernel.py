@@ -6,8 +6,6 @@ so a row's result does not depend on the others. The equations are those of `hom
 `readouts` and `homeo_rl.homeostasis`, which the tests hold this file to. Shapes: B batch, T steps, N neurons.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

@@ -13,8 +13,6 @@ energy     `homeo_rl.snn.kernels.layer.scan_energetic`: the energy rule on a GPU
 reference  `homeo_rl.snn.neurons.scan`: everything
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

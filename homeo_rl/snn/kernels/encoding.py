@@ -1,7 +1,5 @@
 """Compiled encoders: spikes from activities, without a tensor operation a step. Shapes: B batch, T steps, N lines."""
 
-from __future__ import annotations
-
 from homeo_rl.numerics.jit import jit
 from homeo_rl.snn.kernels.scans import Floats
 

@@ -11,8 +11,6 @@ which is the order of what float32 allows a sum, and does not depend on the orde
 finite in a column makes the whole column of the result not a number.
 """
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

@@ -3,8 +3,6 @@
 Derivatives reach the currents, the thresholds and the state before. Nothing is kept for them but potentials and spikes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -12,8 +12,6 @@ potential before the reset, G a derivative of the loss and h' the surrogate's de
 from the last step to the first.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

@@ -7,8 +7,6 @@ linear in time, so it is summed over the steps before its product, which then ha
 weights and membranes that begin every decision afresh; `homeo_rl.snn.kernels.layer` serves the rest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

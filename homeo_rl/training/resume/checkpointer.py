@@ -1,7 +1,5 @@
 """Saves a training between iterations, restores it, and stops it when a signal asks for that."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Callable
 from dataclasses import replace

@@ -4,8 +4,6 @@ A run's ``checkpoints/`` holds ``<step>/`` (a bundle: tensors, document, manifes
 of the ring).
 """
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

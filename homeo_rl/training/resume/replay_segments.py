@@ -6,8 +6,6 @@ the whole ring.
 Shapes: S slots of the ring, E environments.
 """
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ a rollout, when nothing is half done. A signal is remembered until then; an on-p
 beginning is kept in memory and written if the signal cannot wait.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

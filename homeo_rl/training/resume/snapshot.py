@@ -5,8 +5,6 @@ the replay ring, the generators of torch, numpy, Python and of every space, the 
 episodes, normalised rewards, what callbacks and the logger remember, the state of a plug-in that adapts in training.
 """
 
-from __future__ import annotations
-
 import copy
 import random
 from collections import deque

@@ -1,7 +1,5 @@
 """Show that a run resumes exactly: train it for k + k steps with a cut between, and for 2k without one."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import tempfile

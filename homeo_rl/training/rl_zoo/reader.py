@@ -9,8 +9,6 @@ env_kwargs, env_wrapper         env_kwargs, and train_env_kwargs where they make
 learning_rate: lin_1e-3, ...    as they are
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field

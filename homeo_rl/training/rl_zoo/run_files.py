@@ -1,7 +1,5 @@
 """The files of a run that rl-zoo's scripts read: ``<Env-id>/args.yml``, ``config.yml`` and ``command.txt``."""
 
-from __future__ import annotations
-
 import yaml
 
 from homeo_rl.run import Run

@@ -5,8 +5,6 @@ imported or distilled. A bundle holds the actor and its normaliser, so critics a
 is there to act. Nothing of ours reads it.
 """
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the presets and `tuned.yaml` say, as files that ``python -m rl_zoo3.train -conf`` reads: `zoo/<algo>.yml`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Scales of charts: map from values to pixels, round ticks, and their labels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Certificates of conversions: a trained network against the spiking one that was made of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Learning curves: evaluations during training, and the returns of training episodes."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

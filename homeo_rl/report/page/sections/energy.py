@@ -1,7 +1,5 @@
 """Cost of an action: spikes, synaptic operations and energy; and return against energy."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

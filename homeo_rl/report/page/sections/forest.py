@@ -1,7 +1,5 @@
 """Paired differences of every arm to the reference, as forest plots."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

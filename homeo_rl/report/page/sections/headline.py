@@ -1,7 +1,5 @@
 """The main result of every comparison as a sentence: the best arm against the reference."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from homeo_rl.report.page import phrasing

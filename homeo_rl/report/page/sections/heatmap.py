@@ -1,7 +1,5 @@
 """Every arm under every condition, as a heat map."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from homeo_rl.report.decimals import fixed

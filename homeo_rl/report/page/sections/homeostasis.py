@@ -1,7 +1,5 @@
 """Weight drift and firing rates over an episode."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 After Agarwal et al. (NeurIPS 2021); strata of the bands are (run, condition), as everywhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The sources of a page: title, facts, commands, versions, seeds, hashes."""
 
-from __future__ import annotations
-
 import shlex
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Recovery from damage that begins inside an episode."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Compiled reflexes: proof, size, events, outputs, gates and graph."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Spikes of single episodes: rasters of all neurons over decisions, and distributions of mean rates."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Trajectories of navigation episodes, as drawings that follow the page's theme."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any

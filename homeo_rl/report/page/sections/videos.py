@@ -1,7 +1,5 @@
 """Episodes as videos inside the page."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
