@@ -22,7 +22,6 @@ def import_popsan(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controlle
         path: a ``.pt`` of theirs, with its ``_mean_var.p`` beside it (see `popsan_checkpoint`); or an ``.npz`` with
             ``encoder.mean|std [1, D, 10]``, ``snn.hidden_layers.{0,1}.weight|bias``, ``snn.out_pop_layer.weight|bias``,
             ``decoder.decoder.weight [K, 1, 10]|bias`` and ``obs_mean``, ``obs_var`` [D] of the observation normaliser.
-        env: the environment it was trained for.
 
     Raises:
         UsageError: the file is missing or malformed, or does not fit the environment.
@@ -111,14 +110,12 @@ def _require_floats(
 
 
 def _remedy(env: gym.Env[Any, Any]) -> str:
-    """Return what to do about a policy that does not fit."""
     if env.spec is not None and env.spec.name == "Ant":
         return "check --env; policies of Ant-v4 and before need --env-kwargs include_cfrc_ext_in_observation:False"
     return "check --env"
 
 
 def _finite(arrays: dict[str, np.ndarray], name: str, dtype: type[np.floating[Any]], path: Path) -> np.ndarray:
-    """Return an array in the type that it is kept in."""
     with np.errstate(over="ignore"):
         array = arrays[name].astype(dtype)
     if not np.all(np.isfinite(array)):
@@ -127,6 +124,5 @@ def _finite(arrays: dict[str, np.ndarray], name: str, dtype: type[np.floating[An
 
 
 def _some(arrays: dict[str, np.ndarray]) -> str:
-    """Return the first few names of a file."""
     names = [printable(name, 40) for name in sorted(arrays)]
     return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")

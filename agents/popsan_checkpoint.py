@@ -44,7 +44,6 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_statistics(path: Path) -> list[np.ndarray]:
-    """Return mean and variance."""
     with files.open_regular(path, MAX_BYTES) as file:
         made = outline(file.readall(), str(path))
     listed = [array_of(entry) for entry in made] if isinstance(made, list) else []

@@ -112,7 +112,6 @@ def _outputs(space: gym.Space[Any]) -> tuple[int, tuple[float, ...], tuple[float
 
 
 def _check_bounds(space: gym.spaces.Box) -> None:
-    """Check that actions can be scaled to the bounds of a space."""
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     unbounded = ~((np.abs(low) <= LIMIT) & (np.abs(high) <= LIMIT))
     if unbounded.any():

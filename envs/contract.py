@@ -190,11 +190,9 @@ def accepts(function: Any, name: str) -> bool:
 
 
 def _describe(error: BaseException) -> str:
-    """Return kind and text of an exception on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"[:300]
 
 
 def _shorten(value: Any) -> str:
-    """Return what a value is, on one line."""
     text = " ".join(repr(value).split())
     return f"{text[:57]}..., {type(value).__name__}" if len(text) > 60 else text

@@ -47,7 +47,6 @@ def _plain(value: Any) -> Any:
 
 
 def _like(model: Any, value: Any) -> Any:
-    """Return plain data in the types of ``model``."""
     if isinstance(model, dict):
         return {key: _like(entry, value[key]) for key, entry in model.items()}
     if isinstance(model, np.ndarray):

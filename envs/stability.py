@@ -58,7 +58,6 @@ class StabilityGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return observation, reward, terminated, truncated, info
 
     def _look(self) -> None:
-        """Remember counters and time of the simulation as it is now."""
         self._data = self._base.data
         self._counted: bytes = self._data.warning.number.tobytes()
         self._time = self._data.time

@@ -42,11 +42,6 @@ def wrappers_of(named: Any) -> list[tuple[str, dict[str, Any]]]:
 def wrap(env: Env, named: Any, import_modules: Callable[[Sequence[str]], None]) -> Env:
     """Return ``env`` inside the wrappers that ``named`` gives.
 
-    Args:
-        env: what is wrapped.
-        named: names and arguments, see above.
-        import_modules: imports modules by name.
-
     Raises:
         UsageError: a wrapper is not known, is no `gymnasium.Wrapper`, or does not take its arguments or ``env``.
     """

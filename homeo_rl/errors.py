@@ -91,8 +91,6 @@ def unknown(kind: str, got: str, known: Iterable[str]) -> UsageError:
 
     Args:
         kind: what the name stands for, such as ``"suite"``.
-        got: the name the user gave.
-        known: all names that would have been accepted.
     """
     names = sorted(known)
     like = near(got, names)

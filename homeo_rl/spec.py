@@ -382,9 +382,7 @@ def parse(kind: type[T], data: object, *, where: str) -> T:
     """Build the frozen dataclass ``kind`` from plain data and check every field.
 
     Args:
-        kind: the dataclass to build.
         data: plain data, as JSON or YAML gives it.
-        where: what is being read, for the error message.
 
     Raises:
         UsageError: naming the path of the first bad field, what was expected and what was found.

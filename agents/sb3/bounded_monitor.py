@@ -42,7 +42,6 @@ class Monitored(Monitor[Any, Any]):
 
 
 def _plain(info: dict[str, Any]) -> dict[str, Any]:
-    """Return the plain data of an info."""
     return {key: value for key, value in info.items() if _is_plain(value)}
 
 

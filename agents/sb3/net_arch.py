@@ -15,7 +15,6 @@ def split_net_arch(arch: Any, *, shared: bool, where: str) -> tuple[Widths, Widt
     Args:
         arch: a list of widths, or ``{pi: [...], vf: [...]}`` (``qf`` off-policy).
         shared: whether a list is meant for both, as SB3's own policies mean it, or for the critic alone.
-        where: what is being read, for messages.
 
     Raises:
         UsageError: it is neither.

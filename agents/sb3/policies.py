@@ -232,8 +232,6 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
     Args:
         observation_space: Box, Discrete, MultiDiscrete or MultiBinary; a Dict goes through SB3's CombinedExtractor.
         action_space: a Box with finite bounds, Discrete, MultiDiscrete or MultiBinary.
-        lr_schedule: SB3's.
-        agent: preset.
         agent_kwargs: network fields that replace the preset's.
         net_arch: hidden widths of the value function, or SB3's ``{"pi": [...], "vf": [...]}``.
         log_std_init: start of the log standard deviation, in units of the action.
@@ -329,7 +327,6 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         )
 
     def _actor_arguments(self, features_extractor: BaseFeaturesExtractor | None) -> dict[str, Any]:
-        """Return the arguments of an actor of ours."""
         kwargs: dict[str, Any] = self._update_features_extractor(self.actor_kwargs, features_extractor)  # type: ignore[attr-defined]  # SB3's
         if self.extractor:
             self.controller_spec = self._spec_for(feature_space(kwargs["features_dim"]))

@@ -127,7 +127,6 @@ class GymVecEnv(VecEnv):
 
 
 def _row(infos: dict[str, Any], row: int) -> dict[str, Any]:
-    """Take one robot's info out of a vector's."""
     info = {}
     for key, values in infos.items():
         if not key.startswith("_") and key not in ("final_obs", "final_info") and infos.get(f"_{key}", ())[row]:

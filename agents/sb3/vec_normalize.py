@@ -98,7 +98,6 @@ def signs_beside(path: Path) -> Iterator[str]:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a file by name."""
     with files.open_regular(path.resolve(), MAX_BYTES) as file:
         blob = file.readall()
     if path.suffix == ".safetensors":
@@ -110,7 +109,6 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _of_pickle(made: Any, path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a VecNormalize, or of its state."""
     state = made.state if isinstance(made, Object) else made
     if not isinstance(state, dict) or "obs_rms" not in state:
         raise StorageFault(f"{path}: expected what VecNormalize.save of Stable-Baselines3 writes, found something else")

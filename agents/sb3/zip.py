@@ -45,7 +45,6 @@ def import_sb3_zip(
     """Read the actor of a policy that Stable-Baselines3 saved, or that our ``train`` exported.
 
     Args:
-        path: the zip.
         env: the environment it was trained for; observations are taken as this gives them.
         agent: a preset; "mlp" by default, and the only one for policies of Stable-Baselines3's own.
         overrides: network fields in place of the preset's; hidden widths that are not among them are the weights'.
@@ -152,7 +151,6 @@ def _spec(
     policy_kwargs: dict[str, Any],
     path: Path,
 ) -> ControllerSpec:
-    """Return the controller that the user asks for."""
     _require_agreement(actor, agent, overrides, policy_kwargs, path)
     if not actor.ours:
         _require_mlp(agent, overrides, path)
@@ -212,7 +210,6 @@ def _require_agreement(
 
 
 def _hidden(actor: Actor, archive: TensorArchive, path: Path) -> list[int]:
-    """Return the hidden widths that the weights have."""
     widths: list[int] = []
     while (name := actor.names.get(f"network.layers.{len(widths)}.weight")) is not None:
         shape = archive.entries[name].shape
@@ -225,7 +222,6 @@ def _hidden(actor: Actor, archive: TensorArchive, path: Path) -> list[int]:
 def _controller(
     actor: Actor, archive: TensorArchive, spec: ControllerSpec, path: Path, statistics: Statistics | None = None
 ) -> Controller:
-    """Build the controller that ``spec`` describes from the actor's tensors."""
     # Layers come first: they are most of a network, and it is not built before they are known to be there.
     expected = {name: (shape, "float32") for name, shape in _layers(spec.network)}
     _compare(expected, actor, archive, path)

@@ -31,7 +31,6 @@ class Missing(Exception):
 
 
 def _step(env: Env, action: Packed) -> tuple[Any, ...]:
-    """Take a step, and start anew where it ends the episode, as SB3's vectorised environments do."""
     observation, reward, terminated, truncated, info = env.step(unpack(action))
     info["TimeLimit.truncated"] = truncated and not terminated
     if not (terminated or truncated):

@@ -188,14 +188,12 @@ class SupervisedVecEnv(VecEnv):
         return [self._workers[index] for index in self._get_indices(indices)]
 
     def _ask(self, workers: list[SupervisedWorker], *message: Any) -> list[Any]:
-        """Send a command to workers and return their answers."""
         for worker in workers:
             worker.send(*message)
         deadline = Deadline(self._settings.start_timeout)
         return [worker.receive(deadline) for worker in workers]
 
     def _stack(self, rows: list[Any]) -> VecEnvObs:
-        """Put observations together, in the types that the space says."""
         columns: dict[Any, np.ndarray] = {}
         for key in self._keys:
             columns[key] = np.empty((self.num_envs, *self._shapes[key]), self._dtypes[key])

@@ -41,7 +41,6 @@ def work(
     Args:
         pipe: commands in, answers out.
         lifeline, lineage: see `die_with_parent`.
-        recipe: of the environment.
         monitored: whether SB3's Monitor reports each episode.
         seed: of the global generators of the process.
     """
@@ -101,7 +100,6 @@ def _serve(pipe: Connection, env: Env, commands: dict[str, Callable[..., Any]]) 
 
 
 def _describe(error: Exception) -> tuple[str, str, str]:
-    """Return the class, as the nearest of `homeo_rl.errors` if it is one of them; the text; the traceback."""
     ours = [kind for kind in type(error).__mro__ if kind.__module__ == HomeoError.__module__]
     kind = [*ours, type(error)][0]
     return f"{kind.__module__}.{kind.__qualname__}", str(error), "".join(traceback.format_exception(error))

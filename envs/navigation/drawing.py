@@ -77,7 +77,6 @@ def _font(height: float) -> Any:
 
 @lru_cache(maxsize=16)
 def _background(world: World, size: int) -> Image.Image:
-    """Draw what stands still, ``size`` x ``size`` pixels."""
     picture = Image.new("RGB", (size, size), PAPER)
     draw, view = ImageDraw.Draw(picture), view_of(world, size)
     outer = view.pixels(np.array(world.outer))
@@ -101,9 +100,6 @@ class Artist:
         """Draw one robot of a fleet.
 
         Args:
-            world: the world that it is in.
-            fleet: where everything is.
-            row: which robot.
             trail: the points (m) where it has been; the first one is marked as its start.
 
         Returns:

@@ -51,7 +51,6 @@ class Fleet:
         """Start an episode of one robot.
 
         Args:
-            row: which robot.
             rng: source of everything random in the episode.
             options: ``world`` (index or name), ``start`` (x, y, heading) and ``goal`` (x, y), each optional.
 

@@ -173,7 +173,6 @@ def begin(
 
 @jit
 def _move(rules: Rules, robot: Any, action: Floats, noise: Floats) -> None:
-    """Turn both wheels of one robot as an action [2] says, for one decision."""
     left = min(max(rules.action_kept * action[0] + rules.action_noise * noise[0], 0.0), 1.0)
     right = min(max(rules.action_kept * action[1] + rules.action_noise * noise[1], 0.0), 1.0)
     left = rules.wheel_least + rules.wheel_span * left
@@ -205,12 +204,9 @@ def advance(
     """Run one decision (0.1 s) of the robots ``rows`` of one scene.
 
     Args:
-        scene: what stands still.
-        rules: the task.
         state: [N] of `STATE`.
         movers: [N, M, 8], what moves.
         ranges: [N, 18], written: the lidar's measured ranges.
-        rows: which robots.
         actions: [N, 2] in [0, 1], left and right wheel.
         observations: [N, 22], written.
         rewards: [N], written.

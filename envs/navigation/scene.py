@@ -28,8 +28,6 @@ class Site:
     """A world made ready.
 
     Attributes:
-        world: what it was made from.
-        scene: arrays of the compiled loops.
         movers: [M, 8].
         starts, goals: candidate points [P, 2].
         start_parts, goal_parts: the connected part of the free space [P] that each lies in.

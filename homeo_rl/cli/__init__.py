@@ -48,7 +48,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _leave(code: int, message: str, *, name: str, error: BaseException, words: list[str]) -> None:
-    """Print the message, and exit."""
     import traceback
 
     if "--debug" in words:
@@ -69,7 +68,6 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _asks_for_help(words: list[str]) -> bool:
-    """Whether help is requested instead of a command."""
     plain = words[: words.index("--")] if "--" in words else words
     return "-h" in plain or "--help" in plain
 
@@ -98,7 +96,6 @@ def _without_command(words: list[str]) -> str:
 
 
 def _parse(words: list[str]) -> Any:
-    """Return the flags of a command, whose name is the first word."""
     from homeo_rl.cli.parsing import parse
 
     name, *others = words

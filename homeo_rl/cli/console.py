@@ -144,7 +144,6 @@ def _table(
 
 
 def _fits(console: Console, table: Table) -> bool:
-    """Whether a table fits without folding."""
     return Measurement.get(console, console.options.update(max_width=10_000), table).minimum <= console.width
 
 

@@ -48,8 +48,6 @@ def parse(
     """Parse the words that follow the name of a command.
 
     Args:
-        kind: the dataclass of the command's flags.
-        words: the command line.
         defaults: values that replace the defaults of the flags; the command line takes precedence.
         prog: the command, for the messages.
         elsewhere: returns names that are not flags but are given in another way, and how; called for an unknown flag.
@@ -130,12 +128,10 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=20, width=width())
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Wrap a description paragraph by paragraph."""
         paragraphs = (textwrap.fill(part, width, break_on_hyphens=False) for part in text.split("\n\n"))
         return "\n\n".join(paragraphs)
 
     def _split_lines(self, text: str, width: int) -> list[str]:
-        """Wrap the help of a flag without breaking words at hyphens."""
         return textwrap.wrap(text, width, break_on_hyphens=False)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
@@ -190,7 +186,6 @@ def _normalize(
 
 
 def _reader(value: Any) -> Callable[[str], Any]:
-    """Return the function that reads one word of a type."""
     value = _single(value)
     if get_origin(value) is Literal:
         return _choice(get_args(value))
@@ -255,13 +250,11 @@ def _single(value: Any) -> Any:
 
 
 def _split_marks(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Return a type and its annotations."""
     value, *marks = get_args(hint) if get_origin(hint) is Annotated else [hint]
     return value, tuple(marks)
 
 
 def _list_required(kind: type[Any]) -> list[str]:
-    """Return the names of the fields that have no default."""
     return [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
 
 

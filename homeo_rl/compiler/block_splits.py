@@ -73,7 +73,6 @@ def split(bits: Bits, n: int, columns: Sequence[int], *, one_hot: bool) -> Plan:
 
     Args:
         bits: the table [2^n].
-        n: variables.
         columns: the variables v; the others are u.
         one_hot: take a gate for each value of v but one as features of v, instead of monomials.
     """
@@ -107,7 +106,6 @@ def pack(bits: Bits, n: int, columns: Sequence[int]) -> Plan:
 
     Args:
         bits: the table [2^n].
-        n: variables.
         columns: the variables of columns; at least three others.
     """
     matrix, others = _matrix(bits, n, columns)

@@ -19,9 +19,6 @@ class Compiled:
     """A specification and what became of it.
 
     Attributes:
-        function: what is computed.
-        gates: the logical circuit.
-        network: its neurons.
         bounds: of the class of the specification, in logical gates and weights.
     """
 
@@ -61,7 +58,6 @@ def compile_function(
     """Compile ``function``.
 
     Args:
-        function: what the network is to compute.
         neurons: what it is made of; by default beta 7/8, soft reset, unit target.
         minimise: "neurons" or "weights".
         fuse: whether several operations may become one gate; without it the network follows the specification.

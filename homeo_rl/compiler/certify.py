@@ -60,7 +60,6 @@ def certify(
     """Search the product of ``circuit`` and ``function``.
 
     Args:
-        circuit: the network.
         function: what it is to compute, over the same lines and outputs, ``circuit.latency`` steps earlier.
         most_states: after so many pairs the verdict is "undecided".
         on_level: called with the depth and the pairs found after every level of the search.
@@ -114,7 +113,6 @@ class _Stepper:
         self.needed = self._find_needed()
 
     def _find_needed(self) -> np.ndarray:
-        """Return which (steps back, source) [reach, sources] some synapse still reads."""
         used = np.zeros((self.reach + 1, 1 + self.d + self.n), dtype=bool)
         for s in self.circuit.synapses:
             used[: s.delay + 1, s.pre + 1] = True

@@ -15,11 +15,8 @@ def count(builder: Builder, spikes: Form, radices: Sequence[int], kept: Sequence
     """Return the spikes whose place is kept.
 
     Args:
-        builder: gets the gates.
-        spikes: what is counted.
         radices: of the digits, the lowest first; their product is the modulus m.
         kept: places of 0 to m - 1, rising.
-        objective: what the circuit is for.
     """
     if len(spikes.terms) > 2:  # every digit reads it
         spikes = builder.gate([(spikes, 1)], low=0, high=1, note="spikes")
@@ -85,7 +82,6 @@ def radices_of(m: int, *, only_last: bool) -> list[list[int]]:
     """Return ways to write m as a product of the digits' radices, the lowest digit first.
 
     Args:
-        m: the modulus.
         only_last: the carry of the last digit is all that is wanted, so there may be any number of digits.
     """
     primes, left = list[int](), m

@@ -156,7 +156,6 @@ class _Membrane(nn.Module):
 
 
 def _express(circuit: SpikingCircuit, peer: str, ways: Mapping[Reset, Way]) -> Way:
-    """Return the library's way to reset these neurons."""
     same = _DOUBLES.get(circuit.beta, set())
     for reset, way in ways.items():
         if reset == circuit.reset or {reset, circuit.reset} <= same:

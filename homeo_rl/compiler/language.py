@@ -283,9 +283,7 @@ def parse_function(text: str, known: Mapping[str, Node], *, where: str = "specif
     """Return the signal that ``text`` describes.
 
     Args:
-        text: an expression.
         known: the signals that it may name: input lines and sub-functions.
-        where: what is being read, for the error message.
 
     Raises:
         UsageError: with the position, the text there and the words that were expected.

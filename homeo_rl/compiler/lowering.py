@@ -47,8 +47,6 @@ class SpikingCircuit:
     """A network of leaky integrate-and-fire neurons in exact numbers.
 
     Attributes:
-        lines: the inputs' names.
-        beta: the leak.
         reset: how a spike lowers the potential.
         target: "unit" or "layered".
         notes: what each neuron stands for.
@@ -192,7 +190,6 @@ def _depths(circuit: Circuit) -> list[int]:
 
 
 def _synapses(gate: Gate, post: int, selves: list[int], neurons: Neurons, late: int) -> Iterable[Synapse]:
-    """Yield a neuron's synapses; ``selves`` are itself and the levels above it."""
     beta, reset = neurons.beta, neurons.reset
     self_weight = selves[0]
     if gate.modulus:

@@ -43,7 +43,6 @@ def one_hot(builder: Builder, follow: np.ndarray, emit: np.ndarray, lines: Seque
     The start is silence.
 
     Args:
-        builder: gets the gates.
         follow: the next state [S, X] of every state and symbol.
         emit: whether it spikes then [S, X].
         lines: the symbol's bits.
@@ -81,11 +80,9 @@ def binary(builder: Builder, follow: np.ndarray, emit: np.ndarray, lines: Sequen
     A loop through such a table is as deep as the table's plan, so the target must run deep loops.
 
     Args:
-        builder: gets the gates.
         follow: the next state [S, X] of every state and symbol.
         emit: whether it spikes then [S, X].
         lines: the symbol's bits.
-        objective: what the circuit is for.
     """
     width = width_of(len(follow))
     numbers = [builder.reserve() for _ in range(width)]

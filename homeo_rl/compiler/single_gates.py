@@ -35,7 +35,6 @@ def single(bits: Bits, n: int) -> Iterator[Plan]:
 
     Args:
         bits: the table [2^n]; every variable matters. Where it is no threshold function, there is no plan.
-        n: variables.
     """
     signs = _signs(bits, n)
     if signs is None:
@@ -94,7 +93,6 @@ def intervals(bits: Bits, n: int) -> Iterator[Plan]:
 
     Args:
         bits: the table [2^n].
-        n: variables.
     """
     directions = _directions(n)
     sums = directions @ rows(n).T

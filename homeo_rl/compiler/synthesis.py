@@ -68,7 +68,6 @@ class _Synthesis:
         return cost(circuit, self.objective)
 
     def _ways(self, node: Node) -> list[Way]:
-        """Return the ways to build a node."""
         match node:
             case sf.Line():
                 return [lambda builder, made: builder.line(node.name)]

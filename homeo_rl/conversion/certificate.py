@@ -20,9 +20,6 @@ class Certificate:
     """What was measured of a converted policy, against the network that was trained.
 
     Attributes:
-        source: the run that was converted.
-        form: of the conversion.
-        neuron: of the conversion.
         widths: neurons of all layers, inputs first.
         levels: L of every hidden layer.
         time_steps: of a decision (T_dec).

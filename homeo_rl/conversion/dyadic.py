@@ -243,7 +243,6 @@ class _Planner(Rules[tuple[Range, Tensor]]):
 
 
 def _norm_after(graph: Graph, node: fx.Node) -> nn.BatchNorm1d | nn.BatchNorm2d | None:
-    """Return the batch-norm that follows a product and nothing else does."""
     if node.op != "call_module" or len(node.users) != 1:
         return None
     after = next(iter(node.users))

@@ -20,7 +20,6 @@ def enjoy(
     """Run the episodes of a plan's first arm under one condition and show them.
 
     Args:
-        run: the run.
         plan: arm, episodes, seed, policy, environment and routes, as `evaluate` takes them.
         condition: what is damaged.
         video: file to write (GIF, WebP, APNG or MP4); None opens a window.

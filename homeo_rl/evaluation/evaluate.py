@@ -97,11 +97,8 @@ def evaluate(
 
     Args:
         run: the run, or the path of its folder.
-        plan: what to evaluate.
         num_envs: episodes side by side in a process; the scores do not depend on it.
         workers: processes; None is one a core. The scores do not depend on it.
-        progress: where to report.
-        command: what was asked for, to be kept beside the scores.
 
     Raises:
         UsageError: the plan does not fit the run.

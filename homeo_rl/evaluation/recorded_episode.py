@@ -46,9 +46,6 @@ class RecordedEpisode:
     """An episode that was recorded.
 
     Attributes:
-        run: name of the run.
-        arm: arm of homeostasis.
-        condition: label of the condition.
         total: return.
         steps: spike steps of a decision.
         rates: spikes over spike steps, [decisions, N] of each spiking layer; () without spikes.
@@ -131,7 +128,6 @@ def plan_of(document: Mapping[str, Any], suite: Suite | None) -> EvaluationPlan:
     """Return the plan of an ``evaluation.json``; of an empty one, a clean episode of the last policy.
 
     Args:
-        document: of the evaluation.
         suite: the one that was evaluated, where it is at hand; else only a clean condition can be played.
 
     Raises:
@@ -158,10 +154,6 @@ def play(
     """Play the first episode of ``plan`` under one arm and condition.
 
     Args:
-        run: the run.
-        plan: what was evaluated.
-        arm: one of its arms.
-        condition: one of its suite's conditions.
         name: the run's name on the page.
         film: take pictures, which may fail; the result then says why.
 
@@ -216,7 +208,6 @@ def play(
 def _film(
     recorded: RecordedEpisode, env: str, kwargs: dict[str, Any], replay: Callable[[Callable[[], Env]], float]
 ) -> RecordedEpisode:
-    """Play the episode once more, with pictures."""
     frames: list[np.ndarray] = []
     every = -(-(len(recorded.rewards) + 1) // FRAMES)
     try:

@@ -142,7 +142,6 @@ class _Path(Recorder):
 
 
 def _point(pose: Any) -> list[float]:
-    """Return x and y, to the millimetre."""
     return [round(float(value), 3) for value in pose[:2]]
 
 
@@ -150,7 +149,6 @@ def recorders_for(env: gym.Env[Any, Any], reference_rates: Sequence[np.ndarray])
     """Return the recorders of episodes in ``env``, in the order in which they write: each may read what is there.
 
     Args:
-        env: the environment, degraded or not.
         reference_rates: calibrated mean rates [N] of each layer; () where there are none.
     """
     drives: list[Recorder] = [_Path()] if is_driving(env) else []

@@ -34,10 +34,7 @@ def log_evaluation(
     returns of all cells as a table (tab "Text").
 
     Args:
-        folder: the run's TensorBoard folder.
-        suite: the suite's name.
         step: environment steps that the policy was trained for.
-        scores: episodes.
         traces: for each (arm, condition label), entries of `homeo_rl.evaluation.recorders`.
     """
     from torch.utils.tensorboard import SummaryWriter  # half a second, for those who log only
@@ -61,7 +58,6 @@ def log_evaluation(
 
 
 def _table(cells: Mapping[tuple[str, str], Sequence[Score]]) -> str:
-    """Return the mean return of every cell as Markdown, a row a condition and a column an arm."""
     arms, labels = (list(dict.fromkeys(pair[part] for pair in cells)) for part in (0, 1))
     means = {pair: f"{np.mean([score.total for score in scores]):,.1f}" for pair, scores in cells.items()}
     rows = [["mean return", *arms], ["---"] * (1 + len(arms))]

@@ -20,7 +20,6 @@ class DryRun:
     """What would happen.
 
     Attributes:
-        folder: of the run.
         going_on: environment steps that an interrupted training of the same plan has done; None for a new one.
         needed: memory and disk.
         work: what is left to do.

@@ -141,7 +141,6 @@ def _check_conflict(conflict: Conflict, installed: Mapping[str, importlib.metada
 
 
 def _extras(ours: importlib.metadata.Distribution, installed: Mapping[str, importlib.metadata.Distribution]) -> Check:
-    """Return which extras are there."""
     texts = []
     for extra in sorted(ours.metadata.get_all("Provides-Extra") or ()):
         wanted = [

@@ -74,7 +74,6 @@ def _check_name(name: str) -> None:
 
 
 def _failure(name: str, error: BaseException) -> UsageError:
-    """Return the error for a module that raised ``error`` while it was imported."""
     if isinstance(error, SystemExit):
         cause = f"it calls sys.exit({'' if error.code is None else repr(error.code)})"
         remedy = "put what is to run as a program below if __name__ == '__main__'"

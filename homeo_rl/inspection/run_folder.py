@@ -85,7 +85,6 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 def _bundle(path: Path) -> dict[str, Any]:
-    """Return what a bundle holds."""
     tensors, document = bundle.load(path)
     policy = None
     if "controller" in document:
@@ -108,7 +107,6 @@ def _bundle(path: Path) -> dict[str, Any]:
 
 
 def _part(path: Path, faults: list[str]) -> dict[str, Any]:
-    """Return how large a bundle of a run is, and whether it is sound."""
     try:
         contents = _bundle(path)
     except HomeoError as fault:
@@ -119,7 +117,6 @@ def _part(path: Path, faults: list[str]) -> dict[str, Any]:
 
 
 def _evaluation(path: Path, faults: list[str]) -> dict[str, Any]:
-    """Return what an evaluation was of, and whether it was finished."""
     entry: dict[str, Any] = {"name": path.name, "finished": os.path.lexists(path / "scores.csv")}
     try:
         document = bundle.read_json(path / "evaluation.json")
@@ -130,7 +127,6 @@ def _evaluation(path: Path, faults: list[str]) -> dict[str, Any]:
 
 
 def _policy(spec: ControllerSpec | None) -> dict[str, Any] | None:
-    """Return what a policy is, in a few words."""
     if spec is None:
         return None
     network = spec.network
@@ -147,7 +143,6 @@ def _policy(spec: ControllerSpec | None) -> dict[str, Any] | None:
 
 
 def _describe_compiled(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what a compiled network is, in a few words."""
     network = document.get("network")
     if not isinstance(network, dict):
         return None

@@ -22,10 +22,8 @@ def floats_of(
 
     Args:
         value: an array or a list of numbers.
-        shape: that it must have.
         what: what it is, and how its shape is called, such as ``"observations [slots, D]"``.
         advice: what to do about a wrong shape.
-        dtype: of the result.
         finite: look at the numbers; False where whoever takes the result does.
 
     Raises:

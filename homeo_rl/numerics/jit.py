@@ -36,7 +36,6 @@ def _decorate(function: Callable[..., Any]) -> Any:
 
 @cache
 def _sources(folder: Path) -> str:
-    """Return a digest of all source files of ``folder``."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.py")):
         digest.update(path.read_bytes())

@@ -16,7 +16,6 @@ def require_fields(data: Any, *, whole: bool = True) -> None:
     """Check every field of a dataclass whose type can be looked at; literals and mappings are left to the class.
 
     Args:
-        data: the dataclass.
         whole: whether fields of whole numbers refuse floats.
 
     Raises:

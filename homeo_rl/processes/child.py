@@ -177,7 +177,6 @@ def die_with_parent(lifeline: Connection, lineage: Lineage) -> None:
 
     Args:
         lifeline: the reading end of a pipe that nothing is written to; it ends with the parent.
-        lineage: of this process.
     """
     if sys.platform == "linux":
         if lineage.forked_here:

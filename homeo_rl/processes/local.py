@@ -65,7 +65,6 @@ class LocalExecutor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End all processes."""
         self._end()
 
     @property

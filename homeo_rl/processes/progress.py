@@ -82,7 +82,6 @@ class BarObserver:
     """Shows one bar over all jobs, and those that failed.
 
     Args:
-        bar: where.
         before: jobs that ended before; the bar is for the others, or the time left would be wrong.
     """
 

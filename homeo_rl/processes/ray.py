@@ -42,7 +42,6 @@ class RayExecutor:
         task: a function of a module, or "module:function".
         address: "local" (a cluster of this machine, for this command), "auto", host:port or ray://host:port.
         workers: tasks side by side at most; None is what fits. Of a local cluster, its size.
-        resources: of each task.
         packages: folders and files of modules that are sent to the nodes; () where they have them.
 
     Raises:
@@ -68,7 +67,6 @@ class RayExecutor:
         self._stopping = False
 
     def __enter__(self) -> RayExecutor:
-        """Connect, or start a local cluster."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no statistics are sent unless the user says so
         logging.getLogger("ray").setLevel(logging.ERROR)
         options: dict[str, Any] = {"address": self.address, "log_to_driver": False, "logging_level": logging.ERROR}
@@ -151,7 +149,6 @@ class RayExecutor:
         self._remote = self._ray.remote(max_retries=MAX_RETRIES, **needs)(_run_job)
 
     def _wait(self, timeout: float) -> list[Any]:
-        """Return the tasks that have ended, after at most ``timeout`` seconds."""
         refs = list(self._refs)
         if not refs:
             return []
@@ -213,7 +210,6 @@ class _ProgressBoard:
 
 
 def _run_job(task: Task, key: str, job: Any, board: Any) -> JobResult:
-    """Carry out a job in a process of Ray."""
     return run_task(task, job, limit_rate(lambda *what: board.post.remote(key, *what), _REPORT_SECONDS))
 
 

@@ -29,9 +29,6 @@ def drive(
 
     Args:
         jobs: by key, in the order in which they are begun.
-        executor: what carries them out.
-        state: is kept up to date.
-        observer: is shown the state.
         on_finished: called for every job that is done, before it counts as such, or has failed; a `Finding` that it
             raises makes the job a failed one.
 

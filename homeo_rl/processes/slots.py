@@ -16,7 +16,6 @@ def local_slots(
 
     Args:
         workers: what the user asks for; None is what the cores allow.
-        resources: of each job.
         memory: bytes that are free; None if unknown.
         note: gets a line where memory or GPUs allow fewer than were asked for.
 
@@ -47,7 +46,6 @@ def gpu_shares(gpus: list[str], each: float) -> tuple[str, ...]:
     """Return the GPUs of every slot: one or more of its own, or one shared by several slots.
 
     Args:
-        gpus: their names.
         each: how many a job gets; a fraction below 1 shares one.
     """
     if each >= 1:

@@ -29,7 +29,6 @@ def serve(
         pipe: (key, job) in; (key, "progress", arguments) and (key, "result", `JobResult`) out.
         lifeline, lineage: see `die_with_parent`.
         signals: gets a byte for every signal that arrives.
-        task: what to do with a job.
         environment: variables to set before anything is loaded.
     """
     os.setpgid(0, 0)  # Ctrl-C comes to the whole group of the driver, which asks each worker once

@@ -149,7 +149,6 @@ def _page(title: str, documents: Sequence[dict[str, Any]], report: Report) -> st
 
 
 def _sections(report: Report) -> list[str]:
-    """Return title, explanation and table of each section that has rows, and the picture of paths."""
     compared = report.differences
     against = (
         f"Mean difference over the damaged conditions, paired by episode. {_MEASURES.get(compared[0].what, '')}"
@@ -200,7 +199,6 @@ def _versions(documents: Sequence[dict[str, Any]]) -> str:
 
 
 def _incidents(table: Sequence[Cell]) -> list[str]:
-    """Return a line on unstable simulations and one on adaptations that were rolled back, where there were any."""
     lines = []
     if unstable := sum(cell.unstable or 0 for cell in table):
         lines.append(

@@ -39,9 +39,7 @@ def draw_graph(circuit: SpikingCircuit, path: Path, *, title: str) -> Path:
     and short names.
 
     Args:
-        circuit: the network.
         path: the picture; its suffix is one of `graph_style.SUFFIXES`.
-        title: a line above it.
 
     Raises:
         UsageError: another suffix; nothing is written.
@@ -64,7 +62,6 @@ def draw_graph(circuit: SpikingCircuit, path: Path, *, title: str) -> Path:
 
 
 def _draw_edges(axes: Axes, layout: Layout) -> None:
-    """Draw lines, heads and labels."""
     size, thick = (0.085, 1.0) if layout.detailed else (0.007 * layout.font, 0.35)
     most = max((abs(s.weight) for wire in layout.wires.values() for s in wire), default=1)
     curves, colours, widths = list[Curve](), list[str](), list[float]()

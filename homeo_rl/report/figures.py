@@ -31,8 +31,6 @@ def draw_returns(cells: Sequence[Cell], path: Path, *, title: str) -> None:
 
     Args:
         cells: the cells of an evaluation.
-        path: the picture.
-        title: a line above it.
     """
     arms = list(dict.fromkeys(cell.arm for cell in cells))
     labels = list(dict.fromkeys(cell.label for cell in cells))
@@ -72,8 +70,6 @@ def draw_neurons(
         now: the same of later times, by name; the last is drawn on top.
         distances: `homeo_rl.snn.replay.Replay.errors` of each layer, at each later time. The points are means over all
             observations and may lie nearer to the line.
-        path: the picture.
-        title: a line above it.
     """
     styles = ((COLOURS[0], 0.45), (colours(["sleep"])["sleep"], 0.75))  # before and after sleep
     figure, panels = new_figure(2.9 * len(remembered), 3.5, columns=len(remembered))
@@ -108,8 +104,6 @@ def draw_anytime(cells: Mapping[int | None, Sequence[Cell]], path: Path, title: 
 
     Args:
         cells: those of one evaluation for every number of steps.
-        path: the picture.
-        title: a line above it.
     """
     steps = sorted(step for step in cells if step is not None)
     lines = dict.fromkeys((cell.arm, cell.label) for of_step in cells.values() for cell in of_step)

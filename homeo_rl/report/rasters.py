@@ -69,10 +69,8 @@ def draw_raster(
     neurons have their names beside them.
 
     Args:
-        circuit: the network.
         trains: the inputs' spikes [T, d] of one train.
         path: the picture; its suffix is one of `graph_style.SUFFIXES`.
-        title: a line above it.
         expected: outputs [T, outputs] for each step of the train; drawn as hollow marks, later by the latency, and
             compared with those of the network.
 

@@ -110,7 +110,6 @@ def cells(rows: Sequence[Row], baseline: Baseline | None = None) -> list[Cell]:
     """Condense episodes to one cell an arm and condition, in the order of their first appearance.
 
     Args:
-        rows: episodes.
         baseline: acting at random and the best known return in their environment, where they are known.
     """
     result = []
@@ -186,7 +185,6 @@ def differences(
     """Compare every arm with ``reference`` over damaged conditions, episode by episode.
 
     Args:
-        rows: episodes of the arms.
         reference: the arm that the others are compared with; without it there is nothing to compare.
         conditions: labels to average over, each with the same weight; None is all but the clean one.
         measures: what is compared (`Difference.what`).

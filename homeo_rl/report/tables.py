@@ -63,7 +63,6 @@ def reflex_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
 
 
 def _figure_rows(cells: Sequence[Cell], table: str) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of the figures of one of the report's tables, condition by condition."""
     figures = [figure for metric in METRICS.values() for figure in metric.figures if figure.table == table]
     rows = [
         [cell.label, cell.arm, *(_text_of(cell, figure) for figure in figures)]

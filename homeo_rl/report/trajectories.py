@@ -22,8 +22,6 @@ def draw_paths(document: dict[str, Any], path: Path, *, title: str) -> None:
 
     Args:
         document: {"cells": [{"arm", "condition", "world", "episodes": [{"outcome", "goal", "path"}]}]}; metres.
-        path: the picture.
-        title: a line above it.
     """
     cells = {(cell["arm"], cell["condition"]): cell for cell in document["cells"]}
     arms = list(dict.fromkeys(arm for arm, _ in cells))

@@ -34,7 +34,6 @@ class InitialPotentials(nn.Module):
 
     Args:
         widths: neurons of every layer that fires.
-        threshold: of the neurons.
         single: one value for a whole layer instead of one for each neuron.
     """
 

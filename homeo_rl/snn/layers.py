@@ -32,11 +32,6 @@ def run(
     """Run layer ``index`` over its input ``train`` [B, T, N_in]; the plug-in's thresholds advance in ``state``.
 
     Args:
-        neuron: the model.
-        index: which layer.
-        weights: what it runs with.
-        state: plug-in and membranes.
-        train: what the layer before sends.
         fires: False for a read-out layer whose potential only integrates.
         initial: potential [N] that membranes begin with; None is 0.
         tau: learnable leak of the layer, a scalar; None is the neuron's constant.

@@ -207,8 +207,6 @@ class SpikingNetwork(nn.Module):
 
         Args:
             x: observations [B, inputs].
-            generator: as for `forward`.
-            noise: as for `forward`.
 
         Raises:
             InputError: as for `forward`.
@@ -255,10 +253,6 @@ class SpikingNetwork(nn.Module):
 
         Args:
             x: observations [B, inputs], C-contiguous.
-            state: as for `forward`.
-            adapt: as for `forward`.
-            generator: as for `forward`.
-            noise: as for `forward`.
             transform: a normaliser before and a squashing after the network, that the same call does.
 
         Raises:
@@ -305,7 +299,6 @@ class SpikingNetwork(nn.Module):
         return Rows(x, array, noise)
 
     def _ready(self, x: Tensor | np.ndarray, state: NetworkState | None, adapt: bool) -> NetworkState:
-        """Return the state that a decision begins with."""
         if state is None:
             return NetworkState(x.shape[0], membranes=[None] * (len(self.spec.hidden) + 1))
         state = state.successor()

@@ -154,9 +154,7 @@ def step(
     """Run one spike step.
 
     Args:
-        neuron: the model.
         x: input current [B, N].
-        state: the state before.
         threshold: rule that replaces the constant threshold.
         alive: 0 for neurons that never fire, else 1; [N] or [B, N].
         stuck: 1 for neurons that fire at every step, else 0; [N] or [B, N].

@@ -26,7 +26,6 @@ def costs_of(spec: NetworkSpec, *, output_fires: bool) -> Tensor:
     is not 0 it is multiplied once at every synapse.
 
     Args:
-        spec: the network.
         output_fires: whether the last layer sends spikes (to the read-out).
     """
     rows = []

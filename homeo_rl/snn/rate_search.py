@@ -45,7 +45,6 @@ class Rehearsal:
     those of the memory, under these thresholds.
 
     Args:
-        network: with its trained weights, healthy.
         memory: what it remembers.
         plugin: the mechanism, of which a part rehearses.
         references: what calibration found normal.

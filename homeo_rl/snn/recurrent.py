@@ -104,7 +104,6 @@ class RecurrentNetwork(nn.Module):
 
         Args:
             x: input spikes [B, lines], 0 or 1.
-            state: the state before.
 
         Returns:
             the spikes [B, outputs] of the output neurons, and the state after; the one before stays as it is.

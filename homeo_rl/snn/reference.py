@@ -17,7 +17,6 @@ def forward_stepwise(
     """Make one decision step by step, as hardware would.
 
     Args:
-        network: the network.
         x: observations [B, inputs].
         state: weights, plug-in and membranes, as for `SpikingNetwork.forward`; not advanced.
         noise: uniform numbers of a stochastic encoder [B, T, N_enc].

@@ -89,8 +89,6 @@ class Replay:
         """Return the weights after sleep, layer by layer from the input.
 
         Args:
-            plugin: how.
-            weights: as they are now.
             intact: weights of which those that are exactly 0 are gone; by default the same.
         """
         train = self.memory.trains[0]

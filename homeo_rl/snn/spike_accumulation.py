@@ -65,7 +65,6 @@ def fire(
     """Run a layer over its input currents ``x`` [T1, B, ...].
 
     Args:
-        x: currents.
         step: d.
         levels: L.
         neuron: one of `NEURONS`.
@@ -82,7 +81,6 @@ def accumulate(x: Tensor, step: Tensor | float, levels: int, *, silent: int | No
     """Run the PASCAL neuron over its input currents ``x`` [T1, B, ...].
 
     Args:
-        x: currents.
         step: d.
         levels: L.
         silent: K; by default max(T1, L) - 1, the least that serves all inputs.

@@ -165,7 +165,6 @@ def _tensors(inner: zipfile.ZipFile, size: int, where: str) -> TensorArchive:
 
 
 def _window(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> _Window:
-    """Return a stored member as a file."""
     if info.flag_bits & 1 or info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
         raise StorageFault(
             f"{where}: expected a member that is stored as it is (Stable-Baselines3 does so), found a packed one"

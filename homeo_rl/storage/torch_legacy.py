@@ -45,7 +45,6 @@ def read_legacy(path: Path) -> dict[str, np.ndarray]:
 
 
 def _program(data: bytes, begin: int) -> tuple[bytes, int]:
-    """Return the program that begins at a byte, and where it ends."""
     part = io.BytesIO(data[begin : begin + torch_pickle.MAX_BYTES])
     for count, _ in enumerate(pickletools.genops(part)):
         require(count < torch_pickle.MAX_STEPS, f"at most {torch_pickle.MAX_STEPS} instructions")
@@ -53,7 +52,6 @@ def _program(data: bytes, begin: int) -> tuple[bytes, int]:
 
 
 def _texts(program: bytes) -> list[str]:
-    """Return what a program of a list of texts names."""
     texts = []
     for code, argument, _ in pickletools.genops(program):
         if code.name == "BINUNICODE":

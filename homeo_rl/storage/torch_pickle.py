@@ -194,7 +194,6 @@ class Machine:
 
 
 def _result(function: object, arguments: object) -> object:
-    """Return what stands for the result of a call of one of the two functions."""
     require(isinstance(function, _Name) and isinstance(arguments, tuple), "a call of what is known")
     assert isinstance(function, _Name)
     assert isinstance(arguments, tuple)

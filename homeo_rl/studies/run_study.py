@@ -43,11 +43,8 @@ class Part:
     """The scores of one arm of one host, as the tables have them.
 
     Attributes:
-        host: name of the host.
-        arm: name of the arm.
         plan: digest of everything that determines the scores, except for the policy.
         policy: digest of the policy.
-        env: the host's environment.
         rows: of scores.csv, without the name of the run.
         courses: time courses of damage in mid-episode, without the host.
     """
@@ -119,7 +116,6 @@ def _check_conditions(study: Study, group: Group, suite: Suite) -> None:
 
 
 def _find_host(host: str, group: Group, base: Path) -> Run | None:
-    """Return the run of a host; None where an optional one is missing."""
     if host in list_pretrained():
         return Run.open(FOLDER / host)
     if (base / host / "run.json").exists():
@@ -141,12 +137,9 @@ def carry_out(
     be extended from its published tables alone, by hosts, arms or groups.
 
     Args:
-        study: the study.
         base: folder that its paths are relative to.
         out: folder of the results.
         workers: processes; None is one per core.
-        progress: where to report.
-        command: stored beside the scores.
 
     Returns:
         how many hosts were evaluated now, and of how many.
@@ -310,7 +303,6 @@ def _kinds(suite: Suite) -> dict[str, Any]:
 
 @contextmanager
 def _lock(out: Path) -> Iterator[None]:
-    """Prevent other processes from carrying out the same study."""
     out.mkdir(parents=True, exist_ok=True)
     with hold_lock(out / ".lock", wait=False) as is_first:
         if not is_first:

@@ -32,7 +32,6 @@ class Group:
     """Policies ("hosts") that are evaluated alike. Entries of one name are drawn and averaged together.
 
     Attributes:
-        name: of the group.
         hosts: run folders, relative to the file, or names of agents that come with the package.
         suite: name of a suite, or its file.
         arms: of `homeo-rl evaluate`, the first being the reference: ``none``, or the mechanism used in training.

@@ -18,11 +18,9 @@ class CellJob:
     """What a process gets of a cell.
 
     Attributes:
-        cell: which.
         evaluation, suite, routes: how it is evaluated.
         folder, identity: of the sweep, where the driver sees it. A process that does not find it there works in a
             folder of its own and sends the result and the run back.
-        command: for run.json.
     """
 
     cell: Cell

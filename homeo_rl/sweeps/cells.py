@@ -48,8 +48,6 @@ def cells_of(
     """Return all cells, in the order in which they are worked on: every combination with the first seed, and so on.
 
     Args:
-        combinations: of the sweep.
-        seeds: of the sweep.
         evaluation: plain data that decides the evaluation.
 
     Raises:

@@ -96,7 +96,6 @@ class Store:
         """Put a result in its place, unless there is one already; return whether it was this one.
 
         Args:
-            cell: which.
             document: plain data without anything that another execution would have otherwise, such as times.
 
         Raises:
@@ -147,7 +146,6 @@ class Store:
         (self.path / "failures" / f"{key}.txt").unlink(missing_ok=True)
 
     def _link(self, name: str, blob: bytes) -> bool:
-        """Make the file ``name`` with this content, whole or not at all; False if there is one."""
         path = self.path / name
         fresh = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
         try:

@@ -123,7 +123,6 @@ def executor_of(
     """Return what carries out the cells: processes of this machine, or a Ray cluster.
 
     Args:
-        plan: the sweep.
         workers: cells side by side; None is what fits.
         ray: address of a cluster; "" for this machine's processes.
         observer: gets a note of what limits the number.
@@ -142,13 +141,6 @@ def executor_of(
 
 def run(plan: Plan, store: Store, executor: Executor, observer: ProgressObserver, *, command: str = "") -> Outcome:
     """Carry out what is missing, and write the tables.
-
-    Args:
-        plan: the sweep.
-        store: its folder.
-        executor: what carries out `TASK`.
-        observer: is shown the progress.
-        command: for run.json.
 
     Raises:
         Stopped: a signal; the same command resumes.

@@ -25,7 +25,6 @@ class Row:
     """One combination under one arm and condition. A training counts as one number: the mean return of its episodes.
 
     Attributes:
-        choice: what varies.
         seeds: how many trainings there are.
         iqm, ci_low, ci_high: over seeds, with a 95 % bootstrap interval.
         mean, least, most: over seeds.

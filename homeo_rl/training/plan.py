@@ -45,7 +45,6 @@ class TrainingPlan:
         homeostasis_in_training: the arm that adapts while rollouts are collected.
         modules: modules that register environments or agents (``--gym-packages``).
         log_folder: the folder of runs, if ``out`` is None.
-        out: the run's folder.
         tensorboard: the folder of TensorBoard's files; None is ``tb`` in the run.
         eval_freq: environment steps between evaluations; below 1 there are none.
         eval_episodes: episodes of each of them.

@@ -60,7 +60,6 @@ def begin_with(policy: nn.Module, path: Path, note: Callable[[str], None]) -> No
 
 
 def _weights(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], bool]:
-    """Return the tensors of a policy, and whether its critic is one that was trained."""
     from homeo_rl.agents.controller import load_controller
     from homeo_rl.agents.sb3.zip import read_policy
     from homeo_rl.training.rl_zoo.sb3_zip import zip_of

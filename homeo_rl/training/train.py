@@ -98,7 +98,6 @@ def _create_run(plan: TrainingPlan, spec: RunSpec, model: BaseAlgorithm, note: C
 
 
 def _extend(run: Run, spec: RunSpec, note: Callable[[str], None]) -> Run:
-    """Return ``run`` with the specification of a longer training."""
     falling = [name for name in SCHEDULED if isinstance(spec.hyperparams.get(name), str)]
     message = f"; {', '.join(falling)} falls over all {spec.planned} steps from now on" if falling else ""
     note(f"{run.path}: was planned for {run.spec.planned} steps, going on to {spec.planned}{message}")

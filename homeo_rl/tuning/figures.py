@@ -17,8 +17,6 @@ def draw_history(rows: Sequence[Row], shares: Mapping[str, float], path: Path, *
     Args:
         rows: trials that ended, by slot.
         shares: importances by name, largest first.
-        path: where the picture goes.
-        title: a line above it.
     """
     figure = Figure(figsize=(10.0 if shares else 6.5, 3.8), layout="constrained")
     FigureCanvasAgg(figure)

@@ -11,14 +11,7 @@ from homeo_rl.tuning.trials import MIN_COMPLETED, Row, best_of
 
 
 def page(plan: TuningPlan, rows: Sequence[Row], shares: Mapping[str, float], failed: Mapping[str, str]) -> str:
-    """Return ``summary.md``.
-
-    Args:
-        plan: what was tuned.
-        rows: trials that ended.
-        shares: importances by name.
-        failed: why others failed, by key.
-    """
+    """Return ``summary.md``."""
     training, seeds = plan.training, plan.seed_numbers
     counts = [f"{sum(row.state == state for row in rows)} {state}" for state in ("complete", "pruned", "diverged")]
     parts = [

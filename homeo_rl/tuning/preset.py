@@ -89,7 +89,6 @@ def text_of(preset: Preset, comments: Sequence[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return lists for tuples, all the way down."""
     if isinstance(value, Mapping):
         return {key: _plain(entry) for key, entry in value.items()}
     return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -18,7 +18,6 @@ class Row:
     """One slot's trial.
 
     Attributes:
-        slot: which.
         state: "complete", "pruned" or "diverged" (pruned for numbers that were not finite).
         value: the objective of a completed trial, the last evaluation of a pruned one.
         means: of a completed trial, the mean return of every seed.

@@ -25,11 +25,8 @@ class Outcome:
     """What a tuning has by now.
 
     Attributes:
-        rows: trials that ended.
-        best: the best of them.
         importances: shares by coordinate.
         ran: trials that this command ended.
-        failed: why others failed, by key.
     """
 
     rows: list[Row]
@@ -59,12 +56,6 @@ def missing_slots(plan: TuningPlan) -> list[int]:
 
 def tune(plan: TuningPlan, missing: Sequence[int], executor: Executor, observer: ProgressObserver) -> Outcome:
     """Carry out the missing slots, and write preset, summary and picture.
-
-    Args:
-        plan: of `prepare_plan`.
-        missing: slots to be ended.
-        executor: what carries them out.
-        observer: is shown the progress.
 
     Raises:
         Stopped: a signal; the same command resumes.
@@ -137,7 +128,6 @@ def _title(plan: TuningPlan) -> str:
 
 
 def _tidy(plan: TuningPlan, rows: Sequence[Row]) -> None:
-    """Remove the runs of trials that ended and are not the best one."""
     best = best_of(rows)
     for row in rows:
         if not plan.keep and (best is None or row.slot != best.slot):

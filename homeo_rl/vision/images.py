@@ -117,7 +117,6 @@ def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 
 
 def _cifar_file(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return pixels [N, 3072] and labels [N] of one file."""
     if not path.is_file():
         python = ", not the Python version, which can run code" if path.with_suffix("").is_file() else ""
         raise UsageError(f"{path}: expected the binary version of CIFAR-{classes}, unpacked{python}; found none")

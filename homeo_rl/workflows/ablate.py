@@ -63,7 +63,6 @@ def ablate(plan: AblationPlan, *, workers: int, observer: ProgressObserver) -> l
     Args:
         plan: what to compare.
         workers: processes.
-        observer: is shown the progress.
 
     Raises:
         UsageError: the plan does not fit.

@@ -130,7 +130,6 @@ def _levels(network: MLPNetwork, z: Tensor) -> list[Tensor]:
 
 
 def _first_difference(first: Played, second: Played) -> int | None:
-    """Return the first step at which two episodes see or do something else."""
     shared = min(len(first.rewards), len(second.rewards))
     same = (first.observations[:shared] == second.observations[:shared]).all(1)
     same &= (first.actions[:shared] == second.actions[:shared]).reshape(shared, -1).all(1)

@@ -131,7 +131,6 @@ def distill(
 
 
 def _teacher(run: Run, which: str) -> Controller:
-    """Return a policy of the run, of a zip its weights alone."""
     if not which.endswith(".zip"):
         return load_controller(run, which=which)
     if run.spec.controller is None:
@@ -247,7 +246,6 @@ def _teach(
 
 @torch.no_grad()
 def _agreement(teacher: Controller, student: Controller, x: Tensor) -> float:
-    """Return how far the student acts as the teacher does."""
     rows = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:4096]]
     actions, expected = student(rows)[0], teacher(rows)[0]
     if student.spec.discrete:

@@ -119,7 +119,6 @@ def train_vision(
 
 
 def _datasets(plan: VisionPlan, steps: int) -> tuple[Images, Images, int]:
-    """Return what is trained on, what is tested with and how many classes there are."""
     kind = plan.kind or RECIPES[plan.recipe].data
     if kind in ("cifar10", "cifar100"):
         classes = 10 if kind == "cifar10" else 100
@@ -138,7 +137,6 @@ def _datasets(plan: VisionPlan, steps: int) -> tuple[Images, Images, int]:
 
 @torch.no_grad()
 def _accuracy(network: Classifier, batches: DataLoader[tuple[Tensor, int]], device: str) -> list[float]:
-    """Return test accuracy of the mean output up to each step."""
     right: Any = 0
     seen = 0
     for x, y in batches:
@@ -149,7 +147,6 @@ def _accuracy(network: Classifier, batches: DataLoader[tuple[Tensor, int]], devi
 
 
 def _state(network: Classifier, optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
-    """Return weights and the optimiser's moments as arrays."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     for index, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
@@ -157,7 +154,6 @@ def _state(network: Classifier, optimiser: torch.optim.Optimizer) -> dict[str, n
 
 
 def _resume(out: Path, document: dict[str, Any], network: Classifier, optimiser: torch.optim.Optimizer) -> list[Epoch]:
-    """Load what an earlier call of the same plan left; return its epochs."""
     if not (out / "state").exists():
         if out.exists() and any(out.iterdir()):
             raise UsageError(f"{out}: expected an empty folder or one of this training; choose another --out")

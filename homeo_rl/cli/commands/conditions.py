@@ -38,7 +38,6 @@ def run(args: Conditions, words: list[str]) -> dict[str, Any]:
 
 
 def _damage(degradations: list[dict[str, Any]]) -> str:
-    """Return ``kind parameter=value ...`` of each degradation."""
     return "; ".join(
         " ".join([fields["kind"], *(f"{name}={value}" for name, value in fields.items() if name != "kind")])
         for fields in degradations

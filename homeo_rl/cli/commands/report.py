@@ -202,7 +202,6 @@ def _play(request: EpisodeRequest, suite: Suite | None) -> RecordedEpisode:
 
 
 def _describe_damages(suite: Suite) -> dict[str, Damage]:
-    """Return a description of each condition of a suite."""
     from homeo_rl.degradations.protocol import fields_of
     from homeo_rl.report.page import Damage
 

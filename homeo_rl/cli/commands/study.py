@@ -69,7 +69,6 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
 
 
 def _list_tasks(study: Any, base: Path, out: Path) -> dict[str, Any]:
-    """Print the hosts of a study with the arms that are not evaluated yet."""
     from homeo_rl.cli.console import print_table
     from homeo_rl.studies.run_study import find_parts, missing_arms, tasks_of
 

@@ -132,7 +132,6 @@ def _plan(args: Tune, words: list[str]) -> Any:
 
 
 def _result(plan: Any, outcome: Any, best: Any) -> dict[str, Any]:
-    """Return the result as plain data."""
     states = {state: sum(row.state == state for row in outcome.rows) for state in ("complete", "pruned", "diverged")}
     trial = None
     if best is not None:
@@ -150,7 +149,6 @@ def _result(plan: Any, outcome: Any, best: Any) -> dict[str, Any]:
 
 
 def _print_best(plan: Any, outcome: Any, best: Any) -> None:
-    """Print the hyper-parameters of the best trial, and the paths of the files."""
     from homeo_rl.cli.console import print_table
     from homeo_rl.report.tables import number
     from homeo_rl.sweeps.cells import text

@@ -68,11 +68,7 @@ def write_page(
     """Write the page.
 
     Args:
-        data: runs and evaluations.
         out: the file; its folder must exist.
-        suites: what is known of the suites' conditions.
-        episodes: episodes that were played for the page.
-        notes: sentences on what was left out, besides those of ``data``.
 
     Raises:
         StorageFault: a file of a run is damaged, or the file cannot be written.

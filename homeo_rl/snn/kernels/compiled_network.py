@@ -296,7 +296,6 @@ class CompiledNetwork:
         self._set_transform(None)
 
     def _point_layer(self, i: int, network: Network, state: NetworkState) -> None:
-        """Point to the weights and the membranes of a layer."""
         weights, membrane = network.weights_of(i, state), state.membranes[i]
         self._point(i, abi.WEIGHT, weights.weight, matrix=True)
         self._point(i, abi.BIAS, weights.bias)
@@ -310,7 +309,6 @@ class CompiledNetwork:
             self._point(i, abi.SPIKES, membrane.spikes)
 
     def _point_rule(self, i: int, rule: CompiledRule) -> None:
-        """Point to the state of a mechanism that has a compiled rule."""
         if rule.weights is not None:
             bcm = rule.weights
             self._point(i, abi.MEAN_RATE, bcm.mean)

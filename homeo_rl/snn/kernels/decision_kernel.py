@@ -338,8 +338,6 @@ def decide(first: int, last: int, pack: Ints, counts: Ints, x: Floats, noise: Fl
     """Decide for the rows from ``first`` to before ``last``.
 
     Args:
-        first: first row.
-        last: after the last row.
         pack: what `homeo_rl.snn.kernels.abi.unpack` reads.
         counts: an array of the events' type.
         x: observations [B, D].

@@ -65,10 +65,8 @@ def route_scan(
     """Return who scans a layer.
 
     Args:
-        received: its input currents.
         neuron: its model.
         weights: what it runs with, for dead and stuck neurons; None where they are seen to afterwards.
-        plugin: the mechanism.
         fires: whether it spikes.
         leaks: whether its leak is learnable.
     """

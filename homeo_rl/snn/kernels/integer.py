@@ -54,7 +54,6 @@ def digits(matrix: Floats, out: Floats, scale: Floats) -> None:
     """Write the columns of ``matrix`` [K, N] as digits.
 
     Args:
-        matrix: the numbers.
         out: int8 [K, 3 N], written: the highest digits of all columns, then the middle ones, then the lowest.
         scale: [N], written: what the number 1 of each column stands for.
     """

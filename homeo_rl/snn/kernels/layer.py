@@ -186,7 +186,6 @@ def derivatives(
 def _recover_currents(
     neuron: NeuronSpec, fires: bool, potentials: Tensor, spikes: Tensor, threshold: Tensor, before: Membrane
 ) -> Tensor:
-    """Return the currents [B, T, N] that gave these potentials and spikes."""
     kind = kind_of(neuron)
     first, last_spikes = before.potential.unsqueeze(1), before.spikes.unsqueeze(1)
     if not fires:

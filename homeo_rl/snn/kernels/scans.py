@@ -83,7 +83,6 @@ def scan(model: Model, threshold: Floats, x: Floats, spikes: Floats, state: Stat
     """Run a layer over its input currents.
 
     Args:
-        model: the neurons.
         threshold: [N].
         x: currents [B, T, N]; becomes the potentials before the reset.
         spikes: [B, T, N], written where the layer fires.
@@ -233,14 +232,11 @@ def scan_backward(
     The loops are many and short on purpose: the compiler uses vectors only where few arrays meet.
 
     Args:
-        model: as in `scan`.
         surrogate: which derivative stands in for the step's; `GIVEN` takes it from ``derivative``.
         threshold: [N].
         derivative: of a surrogate that no compiled loop has [B, T, N], else of any size.
-        record: of the forward pass.
         coming: derivative with respect to the spikes (or potentials) [B, T, N].
         grad: derivative with respect to the currents [B, T, N], written.
-        gradients: the others.
     """
     kind, hard, fires, constants = model.kind, model.hard, model.fires, model.constants
     potentials, spikes = record.potentials, record.spikes

@@ -244,13 +244,11 @@ def _require(entering: Input, layers: Sequence[Layer]) -> None:
 
 
 def _layers(flat: Sequence[Tensor | None]) -> list[Layer]:
-    """Return what `run` laid out in a row."""
     width = len(Layer._fields)
     return [Layer(*flat[i : i + width]) for i in range(0, len(flat), width)]  # type: ignore[arg-type]  # first two are never None
 
 
 def _blocks(batch: int, steps: int) -> list[tuple[int, int]]:
-    """Return where blocks of samples begin and end."""
     size = max(BLOCK // steps, 1)
     return [(first, min(first + size, batch)) for first in range(0, batch, size)]
 

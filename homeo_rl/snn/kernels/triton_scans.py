@@ -264,8 +264,6 @@ def scan_energetic(
     """Run a layer whose thresholds follow `homeo_rl.homeostasis.BDETT`; everything is changed in place.
 
     Args:
-        kind: as in `scan`.
-        hard: as in `scan`.
         constants: current decay, voltage decay, tau, slope, psi.
         x: currents [B, T, N]; becomes the spikes.
         state: of the membranes, each [B, N].

@@ -273,7 +273,6 @@ def _under(arrays: Arrays, prefix: str) -> Arrays:
 
 
 def _plain(value: Any) -> Any:
-    """Return ``value`` as JSON has it."""
     if isinstance(value, dict):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -188,7 +188,6 @@ def _environment(left: dict[str, Any], env: str, where: str) -> tuple[dict[str, 
 
 
 def _normalize(entry: Any, where: str) -> bool:
-    """Return whether rewards are normalised."""
     value = entry if isinstance(entry, bool) else plain(entry, f"{where}: normalize")
     if isinstance(value, bool):
         return value

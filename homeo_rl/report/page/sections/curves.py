@@ -201,7 +201,6 @@ def _over_episodes(context: PageContext, group: Group, members: Members) -> Line
 
 
 def _describe_end(group: Group, members: Members) -> str:
-    """Return the end of the curve as a sentence."""
     steps, means = align([curve for _, curve in members])
     seeds = ", ".join(str(member.run.spec.seed) for member, _ in members)
     episodes = min(curve.returns.shape[1] for _, curve in members)

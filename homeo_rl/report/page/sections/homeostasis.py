@@ -41,7 +41,6 @@ def homeostasis(context: PageContext) -> Section | None:
 
 
 def _largest_drift(context: PageContext, comparison: Comparison, label: str) -> float:
-    """Return the largest drift of any arm under a condition."""
     traces = [context.traces.of(comparison, label, arm) for arm in comparison.arms]
     values = [value for trace in traces if trace for value in trace.series.get("homeo/drift", {}).values()]
     return max(values, default=0.0)

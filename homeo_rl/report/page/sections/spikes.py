@@ -79,7 +79,6 @@ def _returns(episodes: Sequence[RecordedEpisode]) -> str:
 
 
 def _count_silent(episodes: Sequence[RecordedEpisode]) -> str:
-    """Return how many neurons never fired, by arm."""
     counts = []
     for episode in episodes:
         means = np.concatenate([rates.mean(axis=0) for rates in episode.rates if rates.any()] or [np.zeros(0)])
