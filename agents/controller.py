@@ -72,11 +72,7 @@ class Normaliser(nn.Module):
         self.running_count.copy_(total)
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Normalise ``observations`` [B, size].
-
-        Raises:
-            InputError: rows of another size.
-        """
+        """Normalise ``observations`` [B, size]. Raises InputError: rows of another size."""
         if not self.active:
             return observations
         if observations.shape[-1:] != self.running_mean.shape:
@@ -371,11 +367,7 @@ def controller_from(spec: ControllerSpec, tensors: dict[str, np.ndarray], *, whe
 
 
 def require_spiking(controller: Controller, what: str) -> SpikingNetwork:
-    """Return the spiking network of ``controller``.
-
-    Raises:
-        UsageError: it is an MLP.
-    """
+    """Return the spiking network of ``controller``. Raises UsageError: it is an MLP."""
     if not isinstance(controller.network, SpikingNetwork):
         raise UsageError(
             f"{what} needs spiking neurons, this run's policy is an MLP; use the arm none or a spiking run"

@@ -21,11 +21,7 @@ FLATTEN = "gymnasium.wrappers.FlattenObservation"
 
 
 def wrappers_of(named: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Return names and arguments of wrappers, innermost first.
-
-    Raises:
-        UsageError: it is not of the form above.
-    """
+    """Return names and arguments of wrappers, innermost first. Raises UsageError: it is not of the form above."""
     result = []
     for entry in named if isinstance(named, list | tuple) else [named] if named else []:
         pair = (entry, {}) if isinstance(entry, str) else tuple(*entry.items()) if _is_single(entry) else ("", None)

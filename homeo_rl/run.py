@@ -47,11 +47,7 @@ class Run:
 
     @classmethod
     def create(cls, path: Path | str, spec: RunSpec) -> Run:
-        """Make the folder ``path``, which must not exist or be empty.
-
-        Raises:
-            UsageError: something is already there.
-        """
+        """Make the folder ``path``, which must not exist or be empty. Raises UsageError: something is already there."""
         path = path_of(path, what="path")
         instance_of(spec, RunSpec, what="spec", advice="homeo_rl.training.plan.prepare makes one of a plan")
         require_new(path)
@@ -157,11 +153,7 @@ class Run:
         bundle.save(self.path / which, tensors, document)
 
     def load_policy(self, *, which: str = "policy") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Read a policy bundle.
-
-        Raises:
-            UsageError: this run has none.
-        """
+        """Read a policy bundle. Raises UsageError: this run has none."""
         instance_of(which, str, what="which", advice="write policy or best")
         folder = self.path / which
         if not folder.exists() and not folder.with_name(which + ".old").exists():
@@ -197,11 +189,7 @@ class Run:
 
 
 def path_of(value: Any, *, what: str) -> Path:
-    """Return a path that is given as one or as text.
-
-    Raises:
-        UsageError: it is neither.
-    """
+    """Return a path that is given as one or as text. Raises UsageError: it is neither."""
     instance_of(value, (str, os.PathLike), what=what, advice="give the path of a run folder")
     return Path(value)
 

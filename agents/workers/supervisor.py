@@ -172,11 +172,7 @@ class SupervisedWorker:
         return error
 
     def _replace(self, loss: WorkerLost) -> None:
-        """Start a worker again, and its environment.
-
-        Raises:
-            EnvironmentFault: it was lost too often.
-        """
+        """Start a worker again, and its environment. Raises EnvironmentFault: it was lost too often."""
         settings = self.settings
         while True:
             self._process.kill()

@@ -78,11 +78,7 @@ def _ignore(number: int, frame: Any) -> None:
 
 
 def _serve(pipe: Connection, env: Env, commands: dict[str, Callable[..., Any]]) -> None:
-    """Answer commands until one says "close".
-
-    Raises:
-        EOFError, OSError: the parent closed the pipe.
-    """
+    """Answer commands until one says "close". Raises EOFError, OSError: the parent closed the pipe."""
     while True:
         number, name, arguments = pipe.recv()
         if name == "close":

@@ -72,11 +72,7 @@ class WorkerProcess(Child):
             self._ready.register(fd, select.POLLIN)
 
     def send(self, name: str, *arguments: Any) -> None:
-        """Send a command.
-
-        Raises:
-            WorkerLost: the worker is dead, or takes nothing.
-        """
+        """Send a command. Raises WorkerLost: the worker is dead, or takes nothing."""
         if self._process is None:
             raise WorkerLost("was given up")
         self._number += 1

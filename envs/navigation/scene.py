@@ -109,11 +109,7 @@ class Site:
 
 @lru_cache(maxsize=64)
 def site(world: World) -> Site:
-    """Make a world ready.
-
-    Raises:
-        UsageError: no start is free, or no goal can be reached from one.
-    """
+    """Make a world ready. Raises UsageError: no start is free, or no goal can be reached from one."""
     scene = build_scene(world)
     corners = np.array(world.outer)
     if np.ptp(corners, axis=0).max() > LARGEST:

@@ -77,11 +77,7 @@ class Task:
         median: bool = False,
         spike_coded: bool = False,
     ) -> Task:
-        """Check the arguments and read the worlds.
-
-        Raises:
-            UsageError: an argument or a world is not sound.
-        """
+        """Check the arguments and read the worlds. Raises UsageError: an argument or a world is not sound."""
         sources = [worlds] if isinstance(worlds, str | dict | World) else worlds
         if not isinstance(sources, list | tuple) or not sources:
             raise UsageError(f"worlds: expected one or more names, files or worlds, got {worlds!r}")

@@ -92,11 +92,7 @@ def print_doubt(env: str, returns: Sequence[float]) -> None:
 
 
 def whole_numbers(text: str, flag: str) -> tuple[int, ...]:
-    """Return the numbers of a flag such as ``1,2,4``.
-
-    Raises:
-        UsageError: the text has another form.
-    """
+    """Return the numbers of a flag such as ``1,2,4``. Raises UsageError: the text has another form."""
     try:
         return tuple(int(word) for word in text.split(","))
     except ValueError:

@@ -75,11 +75,7 @@ class NeuronsDocument:
     delays: str = "synaptic"
 
     def neurons(self) -> Neurons:
-        """Return them checked.
-
-        Raises:
-            UsageError: naming what does not fit.
-        """
+        """Return them checked. Raises UsageError: naming what does not fit."""
         return Neurons(fraction(self.beta), self.reset, self.target, self.delays)  # type: ignore[arg-type]  # checked there
 
 
@@ -113,11 +109,7 @@ class Document:
         return tuple(self.inputs)
 
     def function(self, where: str = "specification") -> SpikeFunction:
-        """Return what is to be computed.
-
-        Raises:
-            UsageError: naming the entry, the position and what was expected.
-        """
+        """Return what is to be computed. Raises UsageError: naming the entry, the position and what was expected."""
         for name in (*self.lines, *self.define, *self.machines, *self.outputs):
             if not name.replace("_", "a").replace("-", "a").replace(".", "a").isalnum() or not name[0].isalpha():
                 raise UsageError(f"{where}: expected names of letters, digits, '_', '-' or '.', got {name!r}")

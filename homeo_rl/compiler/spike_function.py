@@ -103,11 +103,7 @@ def walk(roots: Sequence[Node]) -> Iterator[Node]:
 
 @dataclass(frozen=True)
 class SpikeFunction:
-    """Named outputs over named input lines.
-
-    Raises:
-        UsageError: an output uses a line that is not among ``lines``.
-    """
+    """Named outputs over named input lines. Raises UsageError: an output uses a line that is not among ``lines``."""
 
     lines: tuple[str, ...]
     outputs: tuple[tuple[str, Node], ...]

@@ -65,11 +65,7 @@ class Dyadic(Rules[Tensor]):
             self.rounded = Dyadic(graph, None, neuron, example=example, most=most, plans=self.plans)
 
     def read(self, x: Tensor) -> Tensor:
-        """Round the input to its grid.
-
-        Raises:
-            UsageError: an entry is larger than the sums were planned for.
-        """
+        """Round the input to its grid. Raises UsageError: an entry is larger than the sums were planned for."""
         largest = float(x.abs().max()) if x.numel() else 0.0
         if not largest <= self.most:
             raise UsageError(

@@ -116,11 +116,7 @@ class _EvaluationRecord:
 
 
 def modules_of(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the packages that an evaluation was given.
-
-    Raises:
-        UsageError: the document is not one of ours.
-    """
+    """Return the packages that an evaluation was given. Raises UsageError: the document is not one of ours."""
     return parse(_EvaluationRecord, dict(document), where="evaluation.json").modules
 
 

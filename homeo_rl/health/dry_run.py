@@ -34,11 +34,7 @@ class DryRun:
 
 
 def dry_run(plan: TrainingPlan, spec: RunSpec) -> DryRun:
-    """Find out what a training would do.
-
-    Raises:
-        UsageError: there is another run in ``plan.out``.
-    """
+    """Find out what a training would do. Raises UsageError: there is another run in ``plan.out``."""
     earlier = None if plan.fresh else find_unfinished(plan, spec)
     done = None if earlier is None else earlier.spec.steps
     folder = plan.out or next_numbered(plan.log_folder / plan.algo, slug(plan.env))

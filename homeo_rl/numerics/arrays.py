@@ -75,11 +75,7 @@ def require_finite(array: np.ndarray, what: str) -> None:
 
 
 def index_of(value: Any, size: int, *, what: str, advice: str) -> int:
-    """Return ``value`` as an index of 0 to ``size`` - 1.
-
-    Raises:
-        InputError: it is none.
-    """
+    """Return ``value`` as an index of 0 to ``size`` - 1. Raises InputError: it is none."""
     index = whole_number(value, what=what)
     if not 0 <= index < size:
         expected = f"0 to {size - 1}" if size else "none, there is nothing left"
@@ -88,11 +84,7 @@ def index_of(value: Any, size: int, *, what: str, advice: str) -> int:
 
 
 def whole_number(value: Any, *, what: str, least: int | None = None) -> int:
-    """Return ``value`` as an int.
-
-    Raises:
-        InputError: it is a bool, a float or no number, or below ``least``.
-    """
+    """Return ``value`` as an int. Raises InputError: it is a bool, a float or no number, or below ``least``."""
     try:
         number = None if isinstance(value, bool | np.bool_) else operator.index(value)
     except TypeError:
@@ -105,11 +97,7 @@ def whole_number(value: Any, *, what: str, least: int | None = None) -> int:
 
 
 def instance_of(value: Any, kind: type | tuple[type, ...], *, what: str, advice: str) -> None:
-    """Check that ``value`` is of a class.
-
-    Raises:
-        InputError: it is of another.
-    """
+    """Check that ``value`` is of a class. Raises InputError: it is of another."""
     if not isinstance(value, kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         raise InputError(

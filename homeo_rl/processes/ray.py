@@ -181,11 +181,7 @@ class RayExecutor:
 
 
 def ray_module() -> Any:
-    """Return Ray.
-
-    Raises:
-        UsageError: it is not installed.
-    """
+    """Return Ray. Raises UsageError: it is not installed."""
     try:
         return importlib.import_module("ray")
     except ImportError:

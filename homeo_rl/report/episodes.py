@@ -55,11 +55,7 @@ def read_scores(path: Path) -> list[Row]:
 
 
 def _row(header: Sequence[str], fields: Sequence[str]) -> Row:
-    """Return a line as an episode.
-
-    Raises:
-        ValueError: saying which column is wrong.
-    """
+    """Return a line as an episode. Raises ValueError: saying which column is wrong."""
     if len(fields) != len(header):
         raise ValueError(f"expected {len(header)} fields, got {len(fields)}")
     entry = dict(zip(header, fields, strict=True))

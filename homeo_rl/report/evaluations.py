@@ -78,11 +78,7 @@ def latest_evaluation(run: Run, suite: str | None = None) -> Path:
 
 
 def read_document(folder: Path) -> dict[str, Any]:
-    """Return an evaluation.json.
-
-    Raises:
-        StorageFault: it is damaged.
-    """
+    """Return an evaluation.json. Raises StorageFault: it is damaged."""
     document = bundle.read_json(folder / "evaluation.json")
     absent = [key for key in _REQUIRED if key not in document]
     if absent or not isinstance(document["versions"], dict):

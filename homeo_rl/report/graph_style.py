@@ -36,11 +36,7 @@ _TITLE = 10.0
 
 
 def check_suffix(path: Path) -> None:
-    """Check that a picture can be written.
-
-    Raises:
-        UsageError: its suffix is none of `SUFFIXES`.
-    """
+    """Check that a picture can be written. Raises UsageError: its suffix is none of `SUFFIXES`."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: expected a picture's name that ends in {', '.join(SUFFIXES)}, got {path.suffix!r}")
 

@@ -83,11 +83,7 @@ def require_batch(state: Any, rows: int) -> None:
 
 
 def require_ended(ended: Any, state: Any) -> None:
-    """Check which rows of a state are to start again.
-
-    Raises:
-        InputError: not one boolean a row.
-    """
+    """Check which rows of a state are to start again. Raises InputError: not one boolean a row."""
     instance_of(state, NetworkState, what="network state", advice="SpikingNetwork.initial_state makes one")
     instance_of(ended, Tensor, what="ended [B]", advice="torch.as_tensor makes one")
     if ended.dtype != torch.bool or ended.shape != (state.batch,):

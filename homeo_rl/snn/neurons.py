@@ -68,11 +68,7 @@ MODELS: dict[str, Model] = {}
 
 
 def register(kind: str, model: Model) -> None:
-    """Let ``neuron: {kind: ...}`` name a model.
-
-    Raises:
-        UsageError: the name is taken by another model.
-    """
+    """Let ``neuron: {kind: ...}`` name a model. Raises UsageError: the name is taken by another model."""
     if MODELS.get(kind, model) != model:
         raise UsageError(f"neuron kind {kind!r}: expected a new name, there is one already; choose another")
     MODELS[kind] = model

@@ -53,11 +53,7 @@ class QCFS(nn.Module):
 
     @torch.no_grad()
     def set_theta(self, theta: float) -> None:
-        """Clip at ``theta``.
-
-        Raises:
-            ValueError: it is not above 0.001.
-        """
+        """Clip at ``theta``. Raises ValueError: it is not above 0.001."""
         if not theta > LEAST_THETA:
             raise ValueError(f"theta: expected more than {LEAST_THETA}, got {theta!r}")
         above = theta - LEAST_THETA

@@ -154,11 +154,7 @@ def is_replayable(network: SpikingNetwork) -> bool:
 
 
 def require_replayable(network: SpikingNetwork) -> None:
-    """Check that a network's layers can be replayed.
-
-    Raises:
-        UsageError: it was converted.
-    """
+    """Check that a network's layers can be replayed. Raises UsageError: it was converted."""
     if not is_replayable(network):
         raise UsageError(
             "sleep and dwam: expected a network of spiking layers, this one was converted and cannot be replayed; use "

@@ -83,11 +83,7 @@ class NetworkState:
     spent: bool = field(default=False, compare=False)
 
     def successor(self) -> NetworkState:
-        """Return the state that takes this one over; this one is spent.
-
-        Raises:
-            InputError: it was spent before.
-        """
+        """Return the state that takes this one over; this one is spent. Raises InputError: it was spent before."""
         if self.spent:
             self.require_unspent()
         after = object.__new__(NetworkState)  # a tenth of the time of `dataclasses.replace`
@@ -110,11 +106,7 @@ class NetworkState:
         )
 
     def require_unspent(self) -> None:
-        """Check that no decision took it over.
-
-        Raises:
-            InputError: one did.
-        """
+        """Check that no decision took it over. Raises InputError: one did."""
         if self.spent:
             raise InputError(
                 "network state: expected one that can go on, but this state was already advanced; keep the one that "

@@ -127,11 +127,7 @@ def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> 
 
 @contextmanager
 def open_file(path: Path) -> Iterator[TensorArchive]:
-    """Open a file that ``torch.save`` wrote, inside a with block.
-
-    Raises:
-        StorageFault: as `open_member`.
-    """
+    """Open a file that ``torch.save`` wrote, inside a with block. Raises StorageFault: as `open_member`."""
     with zip_archive.open_zip(path) as archive:
         yield _tensors(archive, path.stat().st_size, str(path))
 

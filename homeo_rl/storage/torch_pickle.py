@@ -113,11 +113,7 @@ class Machine:
         self.memo: dict[int, object] = {}
 
     def follow(self, code: str, argument: Any) -> None:
-        """Follow one instruction.
-
-        Raises:
-            ValueError: saying what is wrong with it.
-        """
+        """Follow one instruction. Raises ValueError: saying what is wrong with it."""
         match code:
             case "PROTO":
                 require(argument == 2, f"format 2, which torch writes, not {argument}")

@@ -28,11 +28,7 @@ def with_local_paths(command: Command) -> Command:
 
 
 def local_path(path: Path, what: str) -> Path:
-    """Return a path of this machine.
-
-    Raises:
-        UsageError: it is a URL, or names a home that does not exist.
-    """
+    """Return a path of this machine. Raises UsageError: it is a URL, or names a home that does not exist."""
     if _URL.match(str(path)):
         scheme = str(path).partition(":")[0]
         raise UsageError(

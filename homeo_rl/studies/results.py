@@ -350,11 +350,7 @@ def _cells(document: dict[str, Any], episodes: Sequence[dict[str, str]]) -> tupl
 
 
 def _check(episodes: Sequence[dict[str, str]], folder: Path) -> None:
-    """Check that every episode occurs once, with finite numbers.
-
-    Raises:
-        StorageFault: naming the host and the line.
-    """
+    """Check that every episode occurs once, with finite numbers. Raises StorageFault: naming the host and the line."""
     lines: dict[tuple[str, ...], int] = {}
     for line, row in enumerate(episodes, start=2):
         where = f"{folder / TABLE}: line {line}, host {printable(row['host'])}"

@@ -50,11 +50,7 @@ def code_version(modules: tuple[str, ...]) -> dict[str, str]:
 
 
 def home_of(module: str) -> Path:
-    """Return the file or the folder of a top-level module, without importing it.
-
-    Raises:
-        UsageError: it is not there.
-    """
+    """Return the file or the folder of a top-level module, without importing it. Raises UsageError: it is not there."""
     folder = search_current_folder()
     try:
         spec = importlib.util.find_spec(module)

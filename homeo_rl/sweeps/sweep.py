@@ -64,11 +64,7 @@ class Outcome:
 
 
 def plan_of(path: Path) -> Plan:
-    """Read the file of a sweep.
-
-    Raises:
-        UsageError: it does not fit; the message names line and entry.
-    """
+    """Read the file of a sweep. Raises UsageError: it does not fit; the message names line and entry."""
     sweep, combinations = read_sweep(path)
     evaluation = sweep.evaluate
     for combination in combinations:

@@ -91,11 +91,7 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 
 def algorithm(name: str) -> Algorithm:
-    """Return an algorithm.
-
-    Raises:
-        UsageError: there is none of this name.
-    """
+    """Return an algorithm. Raises UsageError: there is none of this name."""
     if name not in ALGORITHMS:
         raise unknown("algorithm", name, ALGORITHMS)
     return ALGORITHMS[name]

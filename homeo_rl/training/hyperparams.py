@@ -40,11 +40,7 @@ _RESERVED = {
 
 
 def param_names(algo: str) -> list[str]:
-    """Names that ``-params`` takes for an algorithm.
-
-    Raises:
-        UsageError: there is no such algorithm.
-    """
+    """Names that ``-params`` takes for an algorithm. Raises UsageError: there is no such algorithm."""
     chosen = algorithm(algo)
     return sorted(set(chosen.arguments()) - _RESERVED | set(OURS) - _SOME | chosen.ours)
 
@@ -101,11 +97,7 @@ SCHEDULED = ("learning_rate", "clip_range", "clip_range_vf")
 
 
 def schedule(name: str, text: str) -> float:
-    """Return where the schedule that ``text`` stands for begins.
-
-    Raises:
-        UsageError: it is not ``lin_`` and a number.
-    """
+    """Return where the schedule that ``text`` stands for begins. Raises UsageError: it is not ``lin_`` and a number."""
     kind, _, start = text.partition("_")
     try:
         value = float(start)

@@ -10,11 +10,7 @@ from homeo_rl.errors import UsageError
 
 
 def require_optuna() -> None:
-    """Find out whether Optuna is installed.
-
-    Raises:
-        UsageError: it is not; with the line that installs it.
-    """
+    """Find out whether Optuna is installed. Raises UsageError: it is not; with the line that installs it."""
     if importlib.util.find_spec("optuna") is None:
         raise UsageError("tune: expected the package optuna, found none; pip install 'homeo-rl[tune]'")
 

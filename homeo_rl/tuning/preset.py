@@ -51,11 +51,7 @@ class Preset:
 
 
 def read_preset(path: Path) -> Preset:
-    """Read a preset.
-
-    Raises:
-        UsageError: naming the file, the field and what was expected there.
-    """
+    """Read a preset. Raises UsageError: naming the file, the field and what was expected there."""
     document = read_yaml(path)
     if not isinstance(document.data, dict):
         names = ", ".join(entry.name for entry in dataclasses.fields(Preset))

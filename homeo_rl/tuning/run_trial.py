@@ -131,11 +131,7 @@ class _Evaluations:
         self._written, self._reported = 0, 0
 
     def report_new(self) -> None:
-        """Report what is new.
-
-        Raises:
-            _Pruned: the pruner gave the trial up.
-        """
+        """Report what is new. Raises _Pruned: the pruner gave the trial up."""
         written = self.path.stat().st_mtime_ns if self.path.exists() else 0
         if written == self._written:
             return

@@ -76,11 +76,7 @@ def open_study(plan: TuningPlan) -> Iterator[optuna.Study]:
 
 
 def prepare_folders(plan: TuningPlan) -> None:
-    """Make the folders of a tuning.
-
-    Raises:
-        UsageError: the folder holds something else, or cannot be made.
-    """
+    """Make the folders of a tuning. Raises UsageError: the folder holds something else, or cannot be made."""
     out = plan.out
     try:
         foreign = out.exists() and not (out / "tuning.json").exists() and any(
@@ -188,11 +184,7 @@ def _study(plan: TuningPlan) -> optuna.Study:
 
 
 def _identify(plan: TuningPlan, study: optuna.Study) -> None:
-    """Make sure that journal, folder and plan belong together.
-
-    Raises:
-        UsageError: they do not.
-    """
+    """Make sure that journal, folder and plan belong together. Raises UsageError: they do not."""
     attributes, marker = study.user_attrs, plan.out / "tuning.json"
     if "plan" not in attributes and study.get_trials(deepcopy=False):
         raise UsageError(f"{plan.storage}: expected a journal of homeo-rl tune, found another's; choose another one")

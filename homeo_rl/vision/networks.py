@@ -37,20 +37,12 @@ def vgg16(classes: int = 10, *, stem: Stem = "cifar", levels: int = 8) -> nn.Mod
 
 
 def resnet18(classes: int = 10, *, stem: Stem = "cifar", levels: int = 8) -> nn.Module:
-    """Return ResNet-18.
-
-    Raises:
-        UsageError: the stem is not known.
-    """
+    """Return ResNet-18. Raises UsageError: the stem is not known."""
     return _resnet((2, 2, 2, 2), classes, stem, levels)
 
 
 def resnet34(classes: int = 10, *, stem: Stem = "cifar", levels: int = 8) -> nn.Module:
-    """Return ResNet-34.
-
-    Raises:
-        UsageError: the stem is not known.
-    """
+    """Return ResNet-34. Raises UsageError: the stem is not known."""
     return _resnet((3, 4, 6, 3), classes, stem, levels)
 
 

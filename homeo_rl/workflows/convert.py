@@ -142,11 +142,7 @@ def _finetune(
 
 
 def convert_controller(run: Run, source: Controller, plan: ConversionPlan) -> Controller:
-    """Return the policy ``source`` of ``run``, converted.
-
-    Raises:
-        UsageError: it has no QCFS activations.
-    """
+    """Return the policy ``source`` of ``run``, converted. Raises UsageError: it has no QCFS activations."""
     network = source.network
     if not isinstance(network, MLPNetwork) or network.spec.activation != "qcfs":
         raise UsageError(

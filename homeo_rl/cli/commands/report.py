@@ -184,11 +184,7 @@ def _suites(data: ReportData, suite_file: Suite | None) -> Iterator[tuple[str, S
 
 
 def _play(request: EpisodeRequest, suite: Suite | None) -> RecordedEpisode:
-    """Play an episode.
-
-    Raises:
-        HomeoError: the policy, the environment or the condition is not available.
-    """
+    """Play an episode. Raises HomeoError: the policy, the environment or the condition is not available."""
     from homeo_rl.evaluation.recorded_episode import CLEAN, plan_of, play
 
     conditions = {c.label: c for c in suite.conditions} if suite is not None else {}

@@ -41,11 +41,7 @@ def chosen() -> str:
 
 @contextmanager
 def use(kernel: str) -> Iterator[None]:
-    """Ask for an implementation inside a ``with`` block.
-
-    Raises:
-        UsageError: it is not known or not installed.
-    """
+    """Ask for an implementation inside a ``with`` block. Raises UsageError: it is not known or not installed."""
     _check("kernel", kernel)
     chosen()
     _chosen.append(kernel)

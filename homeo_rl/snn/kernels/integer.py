@@ -118,11 +118,7 @@ def combine(sums: Floats, scale: Floats, bias: Floats, out: Floats) -> None:
 
 
 def split(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the digits int8 [K, 3 N] and scales [N] of a float32 ``matrix`` [K, N].
-
-    Raises:
-        InputError: it is none.
-    """
+    """Return the digits int8 [K, 3 N] and scales [N] of a float32 ``matrix`` [K, N]. Raises InputError: it is none."""
     if matrix.dim() != 2 or matrix.dtype != torch.float32:
         raise InputError(
             f"matrix: expected [K, N] of float32, got {list(matrix.shape)} of {matrix.dtype}; convert it with .float()"

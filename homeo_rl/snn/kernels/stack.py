@@ -208,11 +208,7 @@ def _twice(
 
 
 def _require(entering: Input, layers: Sequence[Layer]) -> None:
-    """Check that an input and layers fit each other.
-
-    Raises:
-        InputError: naming the first that does not.
-    """
+    """Check that an input and layers fit each other. Raises InputError: naming the first that does not."""
     if not layers:
         raise InputError("layers: expected at least one, got none; give a Layer")
     dtype, train = layers[0].weight.dtype, entering.train
