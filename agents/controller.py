@@ -29,8 +29,7 @@ _SQUASHES = {"tanh": decision_kernel.TANH, "identity": decision_kernel.IDENTITY,
 
 PolicyNetwork = SpikingNetwork | MLPNetwork
 
-_UNCHECKED_WEIGHTS = 10_000_000
-"""Weights that are built without asking whether they are there: they take no time."""
+_UNCHECKED_WEIGHTS = 10_000_000  # weights that are built without asking whether they are there: they take no time
 
 
 class Normaliser(nn.Module):

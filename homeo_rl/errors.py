@@ -102,5 +102,4 @@ def unknown(kind: str, got: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} {got!r}; expected one of {', '.join(shown)}{more}; {hint}")
 
 
-_ROOM = 120
-"""Characters of a list in a message: three lines of a terminal are all that is read."""
+_ROOM = 120  # characters of a list in a message: three lines of a terminal are all that is read

@@ -34,8 +34,7 @@ from homeo_rl.spec import RunSpec, dump, parse
 from homeo_rl.storage import bundle
 from homeo_rl.storage.pretrained import FOLDER, list_pretrained, near_runs
 
-_GLANCE = 0.5
-"""Seconds for which a lock may be held by a command that only looks whether another process holds it."""
+_GLANCE = 0.5  # seconds for which a lock may be held by a command that only looks whether another process holds it
 
 
 @dataclass(frozen=True)

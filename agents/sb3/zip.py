@@ -30,8 +30,7 @@ from homeo_rl.storage.torch_archive import TensorArchive
 
 DEFAULT_AGENT = "mlp"
 
-_ACTIVATION = {"ppo": "tanh", "sac": "relu", "td3": "relu"}
-"""Stable-Baselines3's defaults."""
+_ACTIVATION = {"ppo": "tanh", "sac": "relu", "td3": "relu"}  # Stable-Baselines3's defaults
 
 
 def import_sb3_zip(

@@ -147,8 +147,6 @@ def _fits(console: Console, table: Table) -> bool:
     return Measurement.get(console, console.options.update(max_width=10_000), table).minimum <= console.width
 
 
-_NUMBER = re.compile(r"[-+]?\d")
-"""The beginning of a number."""
+_NUMBER = re.compile(r"[-+]?\d")  # the beginning of a number
 
-_LONG = 24
-"""Width in characters above which a text may be wrapped."""
+_LONG = 24  # width in characters above which a text may be wrapped

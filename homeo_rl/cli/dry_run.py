@@ -6,8 +6,7 @@ from typing import Any
 from homeo_rl.spec import RunSpec
 from homeo_rl.training.plan import TrainingPlan, whole_steps
 
-_SECONDS = 3.0
-"""Duration of the measurement of a training."""
+_SECONDS = 3.0  # duration of the measurement of a training
 
 
 def show(plan: TrainingPlan, spec: RunSpec) -> dict[str, Any]:

@@ -6,8 +6,7 @@ import signal
 from homeo_rl.errors import EnvironmentFault, HomeoError, StorageFault, Terminated, UsageError
 from homeo_rl.storage.files import printable
 
-_LONGEST = 500
-"""Most characters of the message of a foreign exception."""
+_LONGEST = 500  # most characters of the message of a foreign exception
 
 
 def exit_of(error: BaseException) -> tuple[int, str]:

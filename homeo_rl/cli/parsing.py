@@ -22,8 +22,7 @@ from homeo_rl.errors import UsageError, near
 
 T = TypeVar("T")
 
-_FLAG = re.compile(r"--?[A-Za-z]")
-"""The beginning of a flag; ``-1`` and ``-1e5`` are values."""
+_FLAG = re.compile(r"--?[A-Za-z]")  # the beginning of a flag; ``-1`` and ``-1e5`` are values
 
 _NOTHING = re.compile(r"expected (one|at least one|\d+) arguments?")
 """argparse's message where the value of a flag is missing."""

@@ -16,8 +16,7 @@ from homeo_rl.evaluation.recorders import TRACE_EVERY
 from homeo_rl.run import slug
 from homeo_rl.storage.event_files import quiet_writers
 
-_NAMES = {"episodes": "running"}
-"""Entries of a trace that have another name here."""
+_NAMES = {"episodes": "running"}  # entries of a trace that have another name here
 
 
 def log_evaluation(

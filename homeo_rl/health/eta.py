@@ -11,8 +11,7 @@ Point = tuple[int, float]
 _DRIFT = 0.1
 """What a training of hours may differ by from its first seconds: caches, other episodes, a machine that gets warm."""
 
-_ALONE = (0.7, 1.5)
-"""A single window says how fast, not how steady."""
+_ALONE = (0.7, 1.5)  # a single window says how fast, not how steady
 
 _PREDICTING = 3.0
 """Evaluations during a training go through Stable-Baselines3, one decision at a time: up to so many times slower."""

@@ -26,12 +26,10 @@ from homeo_rl.training.train import train
 SPACING = 200
 """Environment steps between two reports of a training."""
 
-_WAITING = 2 * SPACING
-"""Steps of a measured training before it learns, if it waits at all."""
+_WAITING = 2 * SPACING  # steps of a measured training before it learns, if it waits at all
 
 _WINDOWS = 3
-_DEADLINE = 4.0
-"""A measurement ends after so many windows and seconds, or after so many times the seconds."""
+_DEADLINE = 4.0  # a measurement ends after so many windows and seconds, or after so many times the seconds
 
 
 class _Enough(Exception):

@@ -9,11 +9,9 @@ from homeo_rl.storage import strict_json, zip_archive
 from homeo_rl.storage.files import printable
 from homeo_rl.storage.npz_header import array_head
 
-_MAX_TEXT = 64 << 10
-"""Bytes of a member that is a few lines."""
+_MAX_TEXT = 64 << 10  # bytes of a member that is a few lines
 
-_MAX_ENTRIES = 16
-"""Of a list that is shown in full."""
+_MAX_ENTRIES = 16  # of a list that is shown in full
 
 
 def describe_archive(path: Path) -> dict[str, Any]:

@@ -16,11 +16,9 @@ from homeo_rl.storage.pretrained import FOLDER, list_pretrained, near_runs
 _BUNDLES = ("policy", "best", "calibration", "network")
 """Bundles of a run: policies, the firing rates that homeostasis aims at, a compiled network."""
 
-_MAX_LISTED = 1000
-"""Entries of a folder that are looked at."""
+_MAX_LISTED = 1000  # entries of a folder that are looked at
 
-_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
-"""What a zip begins with; the second is that of an empty one."""
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")  # what a zip begins with; the second is that of an empty one
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from typing import Protocol
 
 from homeo_rl.processes.executor import JobResult
 
-_MAX_PERCENTAGES = 4
-"""Running jobs whose progress is shown beside a bar."""
+_MAX_PERCENTAGES = 4  # running jobs whose progress is shown beside a bar
 
 
 @dataclass

@@ -11,11 +11,9 @@ from homeo_rl.processes.executor import MAX_RETRIES, Executor, JobFinished, JobR
 from homeo_rl.processes.progress import ProgressObserver, Running, State
 from homeo_rl.processes.signals import Signals, Stopped
 
-_LOCKED_RETRY_SECONDS = 2.0
-"""Seconds until a job is tried again that another driver works on."""
+_LOCKED_RETRY_SECONDS = 2.0  # seconds until a job is tried again that another driver works on
 
-_SAVE_SECONDS = 60.0
-"""Seconds that running jobs get to save after a signal."""
+_SAVE_SECONDS = 60.0  # seconds that running jobs get to save after a signal
 
 
 def drive(

@@ -7,11 +7,9 @@ lies exactly between two decimals, as shares of few episodes often do, such a bi
 import math
 from decimal import ROUND_HALF_UP, Decimal
 
-_DIGITS = 12
-"""Significant digits that a sum of a few thousand float64 numbers has on every processor."""
+_DIGITS = 12  # significant digits that a sum of a few thousand float64 numbers has on every processor
 
-_ZERO = 1e-13
-"""Below it, a difference of figures around 1 is a rounding error."""
+_ZERO = 1e-13  # below it, a difference of figures around 1 is a rounding error
 
 
 def stable(value: float) -> Decimal:

@@ -9,8 +9,7 @@ from homeo_rl.spec import EncoderSpec
 REGULAR_THRESHOLD = 0.999
 """Threshold and reset of the regular encoder's integrator (PopSAN)."""
 
-_LEAST_STD = 1e-2
-"""Learned widths are held above this: a unit of width 0 divides by 0."""
+_LEAST_STD = 1e-2  # learned widths are held above this: a unit of width 0 divides by 0
 
 
 def uniform(shape: tuple[int, ...], like: Tensor, generator: Generator | None, noise: Tensor | None) -> Tensor:

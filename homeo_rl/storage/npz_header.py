@@ -18,8 +18,7 @@ from homeo_rl.storage.files import printable
 MAX_ARRAYS, MAX_ARRAY_BYTES = 100, 32 << 20
 """Of an archive that is read; the published PopSAN actor has 12 arrays and 0.5 MB."""
 
-_MAX_HEADER = 4096
-"""Bytes of the head of an array; numpy's own are shorter than 200."""
+_MAX_HEADER = 4096  # bytes of the head of an array; numpy's own are shorter than 200
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,7 @@ SMALL = Limits(8 << 20, 300_000, 100_000)
 LARGE = Limits(64 << 20, 4_000_000, 1_000_000)
 """What evaluations write, which grows with the number of episodes."""
 
-_MAX_DIGITS = 64
-"""Of a whole number; the state of a random generator has 39."""
+_MAX_DIGITS = 64  # of a whole number; the state of a random generator has 39
 
 _MAX_FOREIGN = 1 << 20
 """Bytes of a text that is not ASCII (ours is); Python needs up to four for each of its signs, wherever they are."""

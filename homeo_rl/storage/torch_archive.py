@@ -19,8 +19,7 @@ from homeo_rl.storage import torch_pickle, zip_archive
 from homeo_rl.storage.files import printable
 from homeo_rl.storage.torch_pickle import Entry
 
-_PIECE = 64 << 10
-"""Bytes that are read at once."""
+_PIECE = 64 << 10  # bytes that are read at once
 
 _HEAD, _NAME, _EXTRA = 30, 26, 28
 """Of the head of a member: bytes, and where the lengths of its name and of its extra field stand."""

@@ -20,8 +20,7 @@ MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
 
 MAX_FILE = 32 << 20
 
-_COUNT = 8
-"""Bytes before the numbers of a storage that say how many there are."""
+_COUNT = 8  # bytes before the numbers of a storage that say how many there are
 
 
 def read_legacy(path: Path) -> dict[str, np.ndarray]:

@@ -10,8 +10,7 @@ from homeo_rl.errors import UsageError
 
 Command = TypeVar("Command")
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-"""The beginning of s3://bucket, and of what `pathlib` makes of it."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # the beginning of s3://bucket, and of what `pathlib` makes of it
 
 
 def with_local_paths(command: Command) -> Command:

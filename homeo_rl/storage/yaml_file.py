@@ -21,11 +21,9 @@ Place = tuple[str | int, ...]
 
 _MOST_BYTES, _MOST_ENTRIES, _DEEPEST = 1 << 20, 100_000, 32
 
-_MOST_DIGITS = 100
-"""Signs of a number; constructing one takes the square of their number."""
+_MOST_DIGITS = 100  # signs of a number; constructing one takes the square of their number
 
-_NUMBER = pattern(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
-"""What YAML 1.1 takes for a text: 3e-4."""
+_NUMBER = pattern(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # what YAML 1.1 takes for a text: 3e-4
 
 _NUMERIC = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 

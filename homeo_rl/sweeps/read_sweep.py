@@ -16,8 +16,7 @@ from homeo_rl.sweeps.sweep_spec import Combination, Evaluation, Sweep, Training
 
 MOST_CELLS = 100_000
 
-_OPEN = ("params", "env_kwargs")
-"""Entries of ``train`` whose own entries a dotted key can name."""
+_OPEN = ("params", "env_kwargs")  # entries of ``train`` whose own entries a dotted key can name
 
 _SECTIONS: dict[Place, type[Any]] = {(): Sweep, ("train",): Training, ("evaluate",): Evaluation,
                                      ("resources",): Resources}  # fmt: skip

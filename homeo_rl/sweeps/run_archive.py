@@ -8,8 +8,7 @@ from pathlib import Path
 from homeo_rl.errors import StorageFault
 from homeo_rl.storage import zip_archive
 
-_LEFT_OUT = ("checkpoints", ".lock")
-"""What a finished run does not need."""
+_LEFT_OUT = ("checkpoints", ".lock")  # what a finished run does not need
 
 
 def pack(folder: Path) -> bytes:

@@ -29,8 +29,7 @@ OURS = {
 and DDPG, fields of the policy, arguments that the environment gets in training only (a curriculum), and whether
 rewards are divided by the running standard deviation of returns while learning (SB3's VecNormalize)."""
 
-_SOME = {"noise_std", "log_std_init"}
-"""Those of them that an algorithm has to name (`Algorithm.ours`)."""
+_SOME = {"noise_std", "log_std_init"}  # those of them that an algorithm has to name (`Algorithm.ours`)
 
 _RESERVED = {
     "self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "policy_kwargs", "action_noise",

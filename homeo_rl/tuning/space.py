@@ -23,8 +23,7 @@ from homeo_rl.training.hyperparams import param_names
 
 _STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 
-_DIGITS = 4
-"""Of a drawn number: what a person can read and copy is what was trained with."""
+_DIGITS = 4  # of a drawn number: what a person can read and copy is what was trained with
 
 
 @pydantic.with_config(_STRICT)

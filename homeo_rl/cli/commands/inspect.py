@@ -21,8 +21,7 @@ class Inspect(Common):
     """Folder or file, or the name of a pretrained agent."""
 
 
-_MAX_ROWS = 200
-"""Most printed lines of a list; --json has them all."""
+_MAX_ROWS = 200  # most printed lines of a list; --json has them all
 
 
 def run(args: Inspect, words: list[str]) -> dict[str, Any]:

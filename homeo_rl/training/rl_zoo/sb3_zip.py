@@ -20,8 +20,7 @@ from homeo_rl.spec import ControllerSpec, RunSpec, dump
 from homeo_rl.training.algorithms import ALGORITHMS
 from homeo_rl.training.sb3_arguments import split_hyperparams
 
-_GUESSED = ("ppo", "td3", "sac")
-"""Algorithms whose policies are tried for a run that none trained."""
+_GUESSED = ("ppo", "td3", "sac")  # algorithms whose policies are tried for a run that none trained
 
 
 def zip_of(controller: Controller, run: RunSpec) -> tuple[bytes, str]:

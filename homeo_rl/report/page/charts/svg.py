@@ -26,8 +26,7 @@ LEFT, RIGHT, TOP, BOTTOM = 54, 16, 30, 48
 
 _COLOURS = len(COLOURS)
 
-_LETTER, _LINE = 7.0, 15.0
-"""Approximate width of a letter and height of a line, in pixels."""
+_LETTER, _LINE = 7.0, 15.0  # approximate width of a letter and height of a line, in pixels
 
 
 @dataclass(frozen=True, kw_only=True)
