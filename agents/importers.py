@@ -70,10 +70,6 @@ def import_san(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controller:
 
     Bernoulli inputs, T = 5, current-based LIF in every layer, state zeroed per decision, action = output rate.
 
-    Args:
-        path: an ``.npz`` with weights ``w0``, ``w1``, ... [out, in] and biases ``b0``, ``b1``, ... [out] of all layers.
-        env: the environment that it drives, with spike-coded observations.
-
     Raises:
         UsageError: the file is missing or malformed, or does not fit the environment.
     """

@@ -53,9 +53,6 @@ def controller_spec(
     """Return the controller of ``agent`` for an environment's spaces.
 
     Args:
-        agent: a name in `PRESETS`.
-        observation_space: a one-dimensional Box.
-        action_space: a one-dimensional Box or a Discrete.
         algo: the algorithm that will train it; SAC squashes by tanh itself.
         overrides: network fields that replace the preset's, such as ``{"hidden": [64, 64], "steps": 8}``; nested
             fields are merged.

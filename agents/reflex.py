@@ -45,7 +45,6 @@ class Reflex(nn.Module):
         Args:
             observations: [B, D], as the policy is given them.
             action: the policy's, [B, K] in the units of the action space, or [B] choices.
-            state: the network's state before.
 
         Raises:
             InputError: shapes that do not fit, or no real numbers.

@@ -14,13 +14,7 @@ Env = gym.Env[Any, Any]
 
 @dataclass(frozen=True)
 class Recipe:
-    """An environment yet to be made.
-
-    Args:
-        env_id, kwargs, render_mode: see `make_env`.
-        modules: packages that register environments.
-        endless: see `make_env`.
-    """
+    """An environment yet to be made."""
 
     env_id: str
     kwargs: dict[str, Any] = field(default_factory=dict)

@@ -50,7 +50,6 @@ def make_env(
 
     Args:
         env_id: a Gymnasium id; ``module:Id-v0`` imports the module first.
-        kwargs: arguments of the environment, ``max_episode_steps`` and ``env_wrapper``.
         render_mode: Gymnasium's; takes the place of one in ``kwargs``.
         endless: whether episodes may go on for ever where nothing limits them; else
             `homeo_rl.envs.time_limit.DEFAULT_LIMIT` does.

@@ -87,11 +87,7 @@ def find_repeated(names: Iterable[str]) -> str | None:
 
 
 def unknown(kind: str, got: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a name that is not in ``known``, with the nearest one suggested.
-
-    Args:
-        kind: what the name stands for, such as ``"suite"``.
-    """
+    """Return the error for a name that is not in ``known``, with the nearest one suggested."""
     names = sorted(known)
     like = near(got, names)
     shown = [name for place, name in enumerate(names) if len(", ".join(names[: place + 1])) <= _ROOM]

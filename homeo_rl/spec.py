@@ -381,9 +381,6 @@ class RunSpec:
 def parse(kind: type[T], data: object, *, where: str) -> T:
     """Build the frozen dataclass ``kind`` from plain data and check every field.
 
-    Args:
-        data: plain data, as JSON or YAML gives it.
-
     Raises:
         UsageError: naming the path of the first bad field, what was expected and what was found.
     """

@@ -47,7 +47,6 @@ def read_statistics(path: Path, size: int) -> Statistics:
     Args:
         path: .npz or .safetensors with ``mean`` and ``var`` (or ``obs_mean``, ``obs_var``) and, where they differ from
             SB3's defaults, ``clip_obs`` and ``epsilon``; or what ``VecNormalize.save`` wrote.
-        size: entries of the observation.
 
     Raises:
         UsageError: the file is missing, damaged or hostile, or does not fit.

@@ -44,7 +44,6 @@ def import_sb3_zip(
     """Read the actor of a policy that Stable-Baselines3 saved, or that our ``train`` exported.
 
     Args:
-        env: the environment it was trained for; observations are taken as this gives them.
         agent: a preset; "mlp" by default, and the only one for policies of Stable-Baselines3's own.
         overrides: network fields in place of the preset's; hidden widths that are not among them are the weights'.
         normalize_from: statistics of the VecNormalize that it was trained behind; the name "none" says that there was

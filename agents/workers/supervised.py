@@ -33,8 +33,6 @@ class SupervisedVecEnv(VecEnv):
 
     Args:
         recipe: what each environment is made from, such as a `homeo_rl.envs.env_factory.Recipe`: data, as it is sent.
-        count: environments, at least 1.
-        monitored: whether SB3's Monitor reports each episode.
         seed: root seed until `seed` is called.
         timeout: seconds that a step or a reset may take.
         start_timeout: seconds that starting a process and any other command may take.

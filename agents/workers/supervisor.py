@@ -21,12 +21,9 @@ class PoolSettings:
 
     Args:
         recipe, monitored: of the environments; see `homeo_rl.agents.workers.worker.work`.
-        method: how processes start.
         timeout: seconds that a step or a reset may take.
         start_timeout: seconds that a start or any other command may take.
         root_seed: what the seeds of restarts are derived from.
-        steps: taken so far, for messages.
-        processes: of the workers, by index.
     """
 
     recipe: EnvMaker
@@ -43,10 +40,7 @@ class SupervisedWorker:
     """One environment. Its methods raise what the environment raised, naming the worker and the step.
 
     Attributes:
-        spaces: of observations and actions, once it is ready.
-        restarts: since this process began.
         generation: restarts since the training began, which their seeds come from.
-        last: the last observation that was returned.
         fresh: the first observation and info after a restart, until the loss of the episode was returned.
     """
 

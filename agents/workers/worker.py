@@ -36,14 +36,7 @@ class EnvMaker(Protocol):
 def work(
     pipe: Connection, lifeline: Connection, lineage: Lineage, recipe: EnvMaker, monitored: bool, seed: int
 ) -> None:
-    """Make the environment, answer with its spaces, and serve; the main function of the process.
-
-    Args:
-        pipe: commands in, answers out.
-        lifeline, lineage: see `die_with_parent`.
-        monitored: whether SB3's Monitor reports each episode.
-        seed: of the global generators of the process.
-    """
+    """Make the environment, answer with its spaces, and serve; the main function of the process."""
     for number in STOPPING:
         signal.signal(number, _ignore)
     for connection in lineage.inherited:

@@ -21,12 +21,7 @@ class WorkerLost(Exception):
 
 
 class Fault(Exception):
-    """A worker's environment raised an exception.
-
-    Attributes:
-        kind: its class, with the module.
-        trace: its traceback in the worker.
-    """
+    """A worker's environment raised an exception."""
 
     def __init__(self, kind: str, text: str, trace: str) -> None:
         super().__init__(text)
@@ -45,8 +40,6 @@ class WorkerProcess(Child):
     """The process of one environment.
 
     Args:
-        recipe, monitored, seed: see `work`.
-        method, siblings: see `Child`.
         timeout: seconds after which a command that is not taken, or half an answer, is given up.
     """
 

@@ -20,7 +20,6 @@ class NavigationEnv(gym.Env[np.ndarray, np.ndarray]):
     """Drive to the goal without touching anything.
 
     Args:
-        render_mode: ``rgb_array``, ``human`` or None.
         arguments: those of `homeo_rl.envs.navigation.tasks.Task.build`.
 
     ``reset`` takes the options ``world``, ``start`` (x, y, heading) and ``goal`` (x, y). ``info`` holds ``is_success``,

@@ -24,14 +24,11 @@ class Fleet:
     """N robots. Rows of all arrays are robots.
 
     Attributes:
-        sites: the task's worlds, made ready.
         where: [N], the index of the world that each robot is in.
         state: [N] of `kernels.STATE`.
         movers: [N, M, 8].
         ranges: [N, 18], the lidar's last reading (m).
         observations: [N, 22], of the last decision.
-        rewards: [N].
-        terminated: [N].
     """
 
     def __init__(self, task: Task, count: int) -> None:

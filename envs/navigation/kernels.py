@@ -209,8 +209,6 @@ def advance(
         ranges: [N, 18], written: the lidar's measured ranges.
         actions: [N, 2] in [0, 1], left and right wheel.
         observations: [N, 22], written.
-        rewards: [N], written.
-        terminated: [N], written.
     """
     _require(state, movers, ranges, observations)
     count = state.shape[0]

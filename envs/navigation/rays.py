@@ -23,8 +23,6 @@ class Scene(NamedTuple):
         discs: [D, 3], centre and radius.
         corner: [2], lower left corner of the grid.
         cell: edge of a grid cell.
-        columns: cells along x.
-        rows: cells along y.
         crossed_from, crossed: for cell c, ``crossed[crossed_from[c]:crossed_from[c + 1]]`` are the things in it.
         nearest_from, nearest: likewise, the things that may be nearest to a point of the cell.
     """

@@ -28,7 +28,6 @@ class Site:
     """A world made ready.
 
     Attributes:
-        movers: [M, 8].
         starts, goals: candidate points [P, 2].
         start_parts, goal_parts: the connected part of the free space [P] that each lies in.
         parts: the part of every raster point [rows, columns], 0 where the robot would touch an obstacle.

@@ -26,7 +26,6 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
     """N robots, each in a world of its own.
 
     Args:
-        num_envs: N.
         max_episode_steps: decisions until an episode is truncated; None for no limit.
         autoreset_mode: Gymnasium's: a robot that is done starts anew at the next step, at the same one, or when asked.
         render_mode: ``rgb_array`` draws all robots.

@@ -18,13 +18,7 @@ TRAIN, EVALUATE, MAKE, TOOLS = GROUPS = (
 
 
 class Command(NamedTuple):
-    """The entry of a command in the help.
-
-    Attributes:
-        group: the heading, one of `GROUPS`.
-        rank: the position below the heading.
-        summary: what the command does, in one line.
-    """
+    """The entry of a command in the help."""
 
     group: str
     rank: int

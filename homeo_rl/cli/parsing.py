@@ -48,7 +48,6 @@ def parse(
 
     Args:
         defaults: values that replace the defaults of the flags; the command line takes precedence.
-        prog: the command, for the messages.
         elsewhere: returns names that are not flags but are given in another way, and how; called for an unknown flag.
 
     Raises:

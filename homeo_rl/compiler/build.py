@@ -16,11 +16,7 @@ from homeo_rl.spec import RecurrentSpec
 
 @dataclass(frozen=True)
 class Compiled:
-    """A specification and what became of it.
-
-    Attributes:
-        bounds: of the class of the specification, in logical gates and weights.
-    """
+    """A specification and what became of it."""
 
     function: SpikeFunction
     gates: Circuit
@@ -58,8 +54,6 @@ def compile_function(
     """Compile ``function``.
 
     Args:
-        neurons: what it is made of; by default beta 7/8, soft reset, unit target.
-        minimise: "neurons" or "weights".
         fuse: whether several operations may become one gate; without it the network follows the specification.
 
     Raises:

@@ -30,11 +30,9 @@ class Certificate:
     Attributes:
         verdict: "equal": for every infinite train; "different": `counterexample` tells; "undecided": there were more
             states than allowed, or potentials whose denominators grow without end.
-        states: pairs of states that were reached.
         depth: steps of the longest of the shortest paths to them.
         counterexample: the shortest train [T][d] after which an output is wrong, at its last step.
         expected: the outputs that the specification asks for at that step.
-        got: the outputs that the network gives.
     """
 
     verdict: str

@@ -34,9 +34,6 @@ class Gate:
 
     Attributes:
         taps: its synapses, one a source and delay.
-        low: D is never below it.
-        high: D is never above it.
-        note: what it stands for, in pictures.
         modulus: 0; or D is 0 or 1, and the gate fires at every ``modulus``-th 1 instead (one integrating neuron).
     """
 

@@ -20,7 +20,6 @@ def separate(trains: np.ndarray, lines: Sequence[str] | None = None) -> SpikeFun
 
     Args:
         trains: [k, T, d], all different.
-        lines: names of the lines; by default x0, x1, ...
 
     Raises:
         UsageError: two trains are the same, or the shape does not fit.
@@ -55,7 +54,6 @@ def nearest(templates: np.ndarray, lines: Sequence[str] | None = None) -> SpikeF
 
     Args:
         templates: [k, T, d]; the distance counts the entries that differ, ties go to the earlier template.
-        lines: names of the lines; by default x0, x1, ...
 
     Raises:
         UsageError: the shape does not fit.

@@ -79,11 +79,7 @@ def _keep(
 
 
 def radices_of(m: int, *, only_last: bool) -> list[list[int]]:
-    """Return ways to write m as a product of the digits' radices, the lowest digit first.
-
-    Args:
-        only_last: the carry of the last digit is all that is wanted, so there may be any number of digits.
-    """
+    """Return ways to write m as a product of the digits' radices, the lowest digit first."""
     primes, left = list[int](), m
     for p in range(2, m + 1):
         while left % p == 0:

@@ -282,9 +282,6 @@ def _example(name: str, function: Function) -> str:
 def parse_function(text: str, known: Mapping[str, Node], *, where: str = "specification") -> Node:
     """Return the signal that ``text`` describes.
 
-    Args:
-        known: the signals that it may name: input lines and sub-functions.
-
     Raises:
         UsageError: with the position, the text there and the words that were expected.
     """

@@ -47,12 +47,9 @@ class SpikingCircuit:
     """A network of leaky integrate-and-fire neurons in exact numbers.
 
     Attributes:
-        reset: how a spike lowers the potential.
         target: "unit" or "layered".
-        notes: what each neuron stands for.
         layers: each neuron's layer; within a step, layers follow each other.
         synapses: all of them, one a pair and delay.
-        outputs: name and neuron of each output.
         latency: L, steps from an input to the output that it belongs to.
     """
 

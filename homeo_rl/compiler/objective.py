@@ -10,11 +10,9 @@ class Objective:
     """What the circuit is for.
 
     Attributes:
-        minimise: "neurons" or "weights".
         banked: a gate with M firing levels costs M neurons (hard reset with a leak).
         deep_loops: loops of several gates without delay run inside a step (layered target).
         integrators: neurons keep their potential, so one of them counts (no leak, soft reset).
-        fuse: whether several operations may become one gate.
     """
 
     minimise: str = "neurons"

@@ -97,7 +97,6 @@ def union(gates: list[Threshold], n: int, *, negated: bool, absorb: bool = True)
     """Return the plan of the union of gates over n variables, or of what none of them covers.
 
     Args:
-        gates: any number of them, also none.
         negated: spike where no gate does.
         absorb: the output is one of the gates with the others on top, so it costs no neuron of its own (negated, it
             is one whose sign is turned); otherwise it is a gate that reads them all.

@@ -30,13 +30,9 @@ class Certificate:
         equal_rounded: of the form "dyadic", how many of them have the same action as the network with rounded weights,
             which adds up whole counts; None for other forms.
         max_action_error: largest absolute difference of an action entry.
-        rms_action_error: root mean square difference.
         flipped_counts: hidden neurons, over all states, whose count is not the trained network's level.
-        hidden_counts: how many there are.
-        multiply_accumulates: of the trained network, per decision.
         synaptic_operations: of the converted one, per decision, mean.
         analogue_operations: those of them that the analogue input costs, which are multiplications.
-        spikes: sent per decision, mean.
         diverged_at: for each pair of episodes, the first step at which they differ, or None.
         returns: of both, and of the control at several T.
     """

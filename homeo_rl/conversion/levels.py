@@ -42,7 +42,6 @@ def choose_levels(
     Args:
         error: measures a choice, such as the root mean square action error on visited states.
         activity: AL of every layer (`activity_level`).
-        budget: most time steps.
         neuron: as for `homeo_rl.snn.spike_accumulation.steps_of`.
 
     Raises:

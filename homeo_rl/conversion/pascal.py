@@ -32,8 +32,6 @@ class Converted(nn.Module):
 
     Args:
         network: with QCFS activations (`homeo_rl.conversion.with_qcfs`).
-        form: one of `FORMS`.
-        neuron: one of `NEURONS`.
         example: an input of batch 1 or more, for the sizes of pooled maps; needed by ``dyadic`` only.
         most: largest absolute value of an input entry, for ``dyadic``.
         record: keep the spikes; False for networks whose spikes would not fit into memory.

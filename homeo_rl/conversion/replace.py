@@ -31,7 +31,6 @@ def with_qcfs(module: nn.Module, levels: int | Sequence[int] = 8) -> tuple[nn.Mo
     """Return a copy of ``module`` with QCFS in place of its activations, and what was replaced.
 
     Args:
-        module: any network of `LINEAR` and `REPLACED` layers (containers and residual adds are welcome).
         levels: L for all activations, or one each in the order of ``named_modules``.
 
     Raises:

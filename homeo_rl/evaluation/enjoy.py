@@ -21,7 +21,6 @@ def enjoy(
 
     Args:
         plan: arm, episodes, seed, policy, environment and routes, as `evaluate` takes them.
-        condition: what is damaged.
         video: file to write (GIF, WebP, APNG or MP4); None opens a window.
         steps: most steps of an episode of a video; None is 300 with a MuJoCo camera, else 1000.
 

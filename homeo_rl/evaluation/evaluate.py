@@ -44,8 +44,6 @@ class Result:
     """What an evaluation gave.
 
     Attributes:
-        folder: where scores.csv lies.
-        scores: all episodes, arm by arm, condition by condition.
         skipped: conditions that do not apply to this environment or policy, with the reason.
         traces: for each (arm, condition label), homeostasis over time, mean over episodes.
         paths: paths.json, where the environment's infos have poses, else None.
@@ -96,7 +94,6 @@ def evaluate(
     """Evaluate ``run`` as ``plan`` says and write the scores into the run's folder.
 
     Args:
-        run: the run, or the path of its folder.
         num_envs: episodes side by side in a process; the scores do not depend on it.
         workers: processes; None is one a core. The scores do not depend on it.
 

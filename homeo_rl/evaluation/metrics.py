@@ -67,7 +67,6 @@ class Measurement:
     """What metrics are computed from.
 
     Attributes:
-        episode: a `homeo_rl.evaluation.episode.Episode`.
         reference_rates: calibrated mean rates [N] of each spiking layer; empty for an MLP.
         layer_norms: Frobenius norms of the trained weights [layers].
         judge: returns how many of an episode's decisions break its reflex's specification.
@@ -105,7 +104,6 @@ class Figure:
     """What a cell of the report says of a metric.
 
     Attributes:
-        name: key in the report's cells.
         aggregate: makes it of the cell's episodes and the metric's attribute; None where no episode has a value.
         unit: "share", "m", "s" or "count".
         table: table of the report that shows it ("drives", "reflex"); "" is none.
@@ -124,7 +122,6 @@ class Metric:
     """A column of scores.csv.
 
     Attributes:
-        name: its head.
         of_episode: computes it; None where it does not exist.
         figures: what a cell of the report says of it.
         tag: name in TensorBoard, below ``suite/``; "" is none.

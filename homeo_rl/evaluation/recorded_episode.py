@@ -46,7 +46,6 @@ class RecordedEpisode:
     """An episode that was recorded.
 
     Attributes:
-        total: return.
         steps: spike steps of a decision.
         rates: spikes over spike steps, [decisions, N] of each spiking layer; () without spikes.
         rewards: [decisions].
@@ -150,7 +149,6 @@ def play(
     """Play the first episode of ``plan`` under one arm and condition.
 
     Args:
-        name: the run's name on the page.
         film: take pictures, which may fail; the result then says why.
 
     Raises:

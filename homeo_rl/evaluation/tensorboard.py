@@ -33,7 +33,6 @@ def log_evaluation(
     returns of all cells as a table (tab "Text").
 
     Args:
-        step: environment steps that the policy was trained for.
         traces: for each (arm, condition label), entries of `homeo_rl.evaluation.recorders`.
     """
     from torch.utils.tensorboard import SummaryWriter  # half a second, for those who log only

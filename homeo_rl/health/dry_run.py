@@ -21,8 +21,6 @@ class DryRun:
 
     Attributes:
         going_on: environment steps that an interrupted training of the same plan has done; None for a new one.
-        needed: memory and disk.
-        work: what is left to do.
         config: everything that was resolved, as plain data.
     """
 

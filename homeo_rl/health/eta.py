@@ -35,9 +35,7 @@ class Measured:
         setup: seconds before the first step.
         collecting: pace before learning starts; None where learning starts at once.
         learning: pace afterwards.
-        steps: environment steps that were measured.
         env_step: seconds of a step of one environment.
-        decision: seconds of a decision.
         episode: steps of an episode, with random actions.
         limit: most steps of an episode, if there is a limit.
     """

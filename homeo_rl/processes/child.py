@@ -43,7 +43,6 @@ class Child:
 
     Args:
         target: its main function, called with the child's ends of pipe and life-line, its `Lineage` and ``arguments``.
-        arguments: what is sent along.
         method: how it starts, of `start_methods`.
         daemon: whether it may have no children of its own.
         preload: modules that the fork server loads once, so that a child is there in a fraction of a second.

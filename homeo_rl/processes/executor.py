@@ -49,9 +49,6 @@ class JobResult:
         state: "done"; "locked_elsewhere": another process works on the same; "stopped" by a signal, to be resumed;
             "failed".
         message, trace: of a failure.
-        seconds: that it took.
-        result: whatever the task returns.
-        error: the exception of a failure.
     """
 
     state: Literal["done", "locked_elsewhere", "stopped", "failed"]

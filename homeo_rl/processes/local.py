@@ -46,7 +46,6 @@ class LocalExecutor:
 
     Args:
         task: a function of a module, or "module:function".
-        slots: processes side by side.
         devices: the GPUs of each slot, as CUDA_VISIBLE_DEVICES has them; () leaves them as they are.
     """
 

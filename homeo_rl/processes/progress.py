@@ -24,12 +24,10 @@ class State:
     """Where a set of jobs is.
 
     Attributes:
-        total: jobs in all.
         slots: jobs that run at once.
         done: those with a result, whoever made it.
         seconds: that each job took which ended here.
         failed: why, by key.
-        running: by key.
         elsewhere: keys that another driver works on.
         stopping: whether a signal came.
     """

@@ -43,11 +43,7 @@ def local_slots(
 
 
 def gpu_shares(gpus: list[str], each: float) -> tuple[str, ...]:
-    """Return the GPUs of every slot: one or more of its own, or one shared by several slots.
-
-    Args:
-        each: how many a job gets; a fraction below 1 shares one.
-    """
+    """Return the GPUs of every slot: one or more of its own, or one shared by several slots."""
     if each >= 1:
         size = math.ceil(each)
         return tuple(",".join(gpus[start : start + size]) for start in range(0, len(gpus) - size + 1, size))

@@ -28,7 +28,6 @@ class Baseline:
     Attributes:
         random: mean return of uniformly drawn actions.
         best: best known return.
-        source: of the best return.
     """
 
     random: float
@@ -61,7 +60,6 @@ def doubt(mean: float, low: float, high: float, baseline: Baseline | None) -> st
     Args:
         mean: of its clean returns.
         low: lower end of their 95 % interval.
-        high: upper end.
         baseline: ends of the scale; without it, returns that are not positive cannot be judged.
     """
     clean, *ends = (significant(value, 4, ",") for value in (mean, low, high))

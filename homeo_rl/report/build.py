@@ -27,11 +27,7 @@ class Report:
     """The result of `build`.
 
     Attributes:
-        page: report.md.
-        picture: returns.png.
         paths: picture of the trajectories of navigation episodes, None without any.
-        cells: every arm under every condition.
-        differences: to the reference arm.
         notes: sentences on what was left out, in which respects joined runs differ, and the limits of the figures.
     """
 

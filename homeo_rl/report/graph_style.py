@@ -54,13 +54,7 @@ def write(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
 
 
 def sheet(texts: Sequence[str], width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure, wider where its title and the grey lines below it need that, and axes in inches over it.
-
-    Args:
-        texts: the title, and lines below it.
-        width: inches, at least.
-        height: inches.
-    """
+    """Return a figure, wider where its title and the grey lines below it need that, and axes in inches over it."""
     sizes = [_TITLE, *[TEXT] * (len(texts) - 1)]
     width = max(width, *(width_of(text, size) + 2 * MARGIN for text, size in zip(texts, sizes, strict=True)))
     figure = Figure(figsize=(width, height))

@@ -185,7 +185,6 @@ def differences(
     """Compare every arm with ``reference`` over damaged conditions, episode by episode.
 
     Args:
-        reference: the arm that the others are compared with; without it there is nothing to compare.
         conditions: labels to average over, each with the same weight; None is all but the clean one.
         measures: what is compared (`Difference.what`).
         baseline: ends of the scale of normalised returns.

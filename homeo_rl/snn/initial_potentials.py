@@ -33,7 +33,6 @@ class InitialPotentials(nn.Module):
     """The initial potentials of a network's layers.
 
     Args:
-        widths: neurons of every layer that fires.
         single: one value for a whole layer instead of one for each neuron.
     """
 

@@ -143,8 +143,6 @@ def require_weights(weights: Any, like: Sequence[LayerWeights], *, batch: int | 
     """Check weights of every layer: types, shapes and numbers.
 
     Args:
-        weights: what is given, a `LayerWeights` a layer.
-        like: the trained weights.
         batch: rows that may have weights of their own; None allows no batch dimension.
 
     Raises:

@@ -32,7 +32,6 @@ def run(
     """Run layer ``index`` over its input ``train`` [B, T, N_in]; the plug-in's thresholds advance in ``state``.
 
     Args:
-        fires: False for a read-out layer whose potential only integrates.
         initial: potential [N] that membranes begin with; None is 0.
         tau: learnable leak of the layer, a scalar; None is the neuron's constant.
 

@@ -86,11 +86,7 @@ class Replay:
 
     @torch.no_grad()
     def repair(self, plugin: SleepHomeostat, weights: Weights, intact: Weights | None = None) -> Weights:
-        """Return the weights after sleep, layer by layer from the input.
-
-        Args:
-            intact: weights of which those that are exactly 0 are gone; by default the same.
-        """
+        """Return the weights after sleep, layer by layer from the input."""
         train = self.memory.trains[0]
         layers = []
         for index, (layer_weights, before) in enumerate(

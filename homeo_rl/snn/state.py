@@ -59,7 +59,6 @@ class NetworkState:
     """Everything about a batch of decisions that is not a trained parameter.
 
     Attributes:
-        batch: B.
         weights: what each layer runs with; None is the trained parameters.
         plugin: the homeostatic mechanism, or None.
         references: what the mechanism knows of each healthy layer.

@@ -40,7 +40,6 @@ def open_regular(path: Path, limit: int, *, folder: int | None = None) -> io.Fil
 
     Args:
         path: the file; links in the folders above it are followed, the file itself must not be one.
-        limit: most bytes that it may have.
         folder: descriptor of the folder that ``path`` names; whatever happens to that name meanwhile, it is looked in.
 
     Raises:

@@ -45,7 +45,6 @@ class Part:
     Attributes:
         plan: digest of everything that determines the scores, except for the policy.
         policy: digest of the policy.
-        rows: of scores.csv, without the name of the run.
         courses: time courses of damage in mid-episode, without the host.
     """
 
@@ -138,8 +137,6 @@ def carry_out(
 
     Args:
         base: folder that its paths are relative to.
-        out: folder of the results.
-        workers: processes; None is one per core.
 
     Returns:
         how many hosts were evaluated now, and of how many.

@@ -38,7 +38,6 @@ class Group:
             Policies without spikes get ``none`` only.
         env: environment in place of the one of the training.
         routes: file of fixed starts and goals, relative to the file.
-        episodes: in place of the study's.
         role: "development" hosts were used to choose settings; their figures are reported separately.
         optional: missing hosts are left out, and the page says so.
     """
@@ -80,7 +79,6 @@ class Claim:
     """A pre-registered criterion of one arm. Exactly one of the last four attributes is given.
 
     Attributes:
-        statement: in words.
         under: kind of cells: all damaged ones, those with a damaged network or environment, or the clean ones.
         conditions: some of them only.
         versus: other arm of the differences; by default the group's reference.

@@ -22,7 +22,6 @@ class Cell:
         key: the first 16 hex digits of the SHA-256 of ``code`` and ``config``.
         config: plain data: all that decides the result but the code.
         code: see `homeo_rl.sweeps.code_fingerprint.code_version`.
-        choice: what varies, by dotted name.
         label: what varies, for people.
     """
 
@@ -46,9 +45,6 @@ def cells_of(
     evaluation: Mapping[str, Any],
 ) -> list[Cell]:
     """Return all cells, in the order in which they are worked on: every combination with the first seed, and so on.
-
-    Args:
-        evaluation: plain data that decides the evaluation.
 
     Raises:
         UsageError: a module is not there.

@@ -23,7 +23,6 @@ class LiveTable:
     """Shows the cells on standard error.
 
     Args:
-        cells: by key.
         enabled: False shows failures and notes only.
     """
 

@@ -118,11 +118,6 @@ def executor_of(
 ) -> LocalExecutor | RayExecutor:
     """Return what carries out the cells: processes of this machine, or a Ray cluster.
 
-    Args:
-        workers: cells side by side; None is what fits.
-        ray: address of a cluster; "" for this machine's processes.
-        observer: gets a note of what limits the number.
-
     Raises:
         UsageError: there is no room for a cell, or no cluster.
     """

@@ -27,7 +27,6 @@ class Row:
     Attributes:
         seeds: how many trainings there are.
         iqm, ci_low, ci_high: over seeds, with a 95 % bootstrap interval.
-        mean, least, most: over seeds.
         success: mean share of successful episodes, where the environment reports it.
     """
 
@@ -48,12 +47,7 @@ FIGURES = ("seeds", "iqm", "ci_low", "ci_high", "mean", "least", "most", "succes
 
 
 def rows_of(cells: Sequence[Cell], results: Mapping[str, dict[str, Any]]) -> list[Row]:
-    """Condense results.
-
-    Args:
-        cells: of the sweep; their first appearance orders the rows.
-        results: documents by key; cells without one do not count.
-    """
+    """Condense results."""
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(json.dumps(cell.choice, sort_keys=True), []).append(cell)

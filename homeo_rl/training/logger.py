@@ -23,9 +23,6 @@ class TrainingLogger(Logger):
     Algorithms log their figures once an iteration or every few episodes, which may be every few steps. What is logged
     in between is kept for the next point, as means where they are means.
 
-    Attributes:
-        last: environment step of the last point.
-
     Raises:
         BadUpdate: a figure that is not finite is a loss of a gradient step.
     """

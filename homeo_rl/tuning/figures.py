@@ -12,12 +12,7 @@ from homeo_rl.tuning.trials import Row
 
 
 def draw_history(rows: Sequence[Row], shares: Mapping[str, float], path: Path, *, title: str) -> None:
-    """Draw the value of every trial with the best one so far, and importances beside it if there are any; write a PNG.
-
-    Args:
-        rows: trials that ended, by slot.
-        shares: importances by name, largest first.
-    """
+    """Draw the value of every trial with the best one so far, and any importances beside it; write a PNG."""
     figure = Figure(figsize=(10.0 if shares else 6.5, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(1, 2 if shares else 1, 1)

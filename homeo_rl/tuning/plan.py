@@ -27,7 +27,6 @@ class TuningPlan:
 
     Attributes:
         training: what all trainings share; its hyper-parameters are fixed, its seed is the first one's.
-        space: where the others are looked for.
         out: folder of runs, summary and preset.
         storage: Optuna's journal.
         trials, seeds, episodes: trials, trainings of each, and episodes that judge a training.

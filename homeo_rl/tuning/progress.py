@@ -6,12 +6,7 @@ from homeo_rl.report.tables import number
 
 
 class TrialProgress(BarObserver):
-    """Shows trials.
-
-    Args:
-        bar, before: see `BarObserver`.
-        verbose: whether all trials are shown, or failures only.
-    """
+    """Shows trials."""
 
     def __init__(self, bar: Bar, *, before: int, verbose: bool) -> None:
         super().__init__(bar, before=before)

@@ -22,7 +22,6 @@ class Row:
         value: the objective of a completed trial, the last evaluation of a pruned one.
         means: of a completed trial, the mean return of every seed.
         digests: of its trainings.
-        hyperparams: what it was trained with.
         coordinates: what was drawn.
     """
 

@@ -22,12 +22,7 @@ from homeo_rl.tuning.trials import Row, best_of, importances, rows_of
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a tuning has by now.
-
-    Attributes:
-        importances: shares by coordinate.
-        ran: trials that this command ended.
-    """
+    """What a tuning has by now."""
 
     rows: list[Row]
     best: Row | None

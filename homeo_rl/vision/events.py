@@ -206,7 +206,6 @@ def divide(labels: Sequence[int], *, share: float, rng: np.random.Generator) -> 
     Args:
         labels: classes, as in ``[label for _, label in folder.files]``.
         share: of every class that is kept for the test, from 0 to 1; rounded to whole recordings.
-        rng: draws them.
 
     Raises:
         UsageError: ``share`` is not from 0 to 1.

@@ -25,12 +25,8 @@ def fit(
 
     Args:
         network: to train; left in evaluation mode.
-        x: images.
-        y: labels.
         generator: of the order of the images.
-        loss: of the network's output and the labels.
         epochs: passes over all images.
-        batch: images of a step.
         learning_rate: at the start; it falls to 0.
         weight_decay: of all parameters that are not in ``groups`` with another one.
         groups: parameter groups; by default all parameters in one.

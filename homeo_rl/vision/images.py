@@ -71,7 +71,6 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
 
     Args:
         root: the folder of folders.
-        size: pixels of a side.
 
     Raises:
         UsageError: there are no images in folders; or, when it is read, a file that is no image.

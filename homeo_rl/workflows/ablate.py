@@ -60,10 +60,6 @@ class Done(NamedTuple):
 def ablate(plan: AblationPlan, *, workers: int, observer: ProgressObserver) -> list[Done]:
     """Train and evaluate every arm with every seed; what an earlier call finished is taken from its folder.
 
-    Args:
-        plan: what to compare.
-        workers: processes.
-
     Raises:
         UsageError: the plan does not fit.
         Stopped: a signal; the same plan resumes.

@@ -34,7 +34,6 @@ class Exporter:
 
     Attributes:
         write: takes the policy, its run and the options.
-        options: names of the options that it takes.
         compiled: takes the run of a compiled network and the options; None where the format has no such networks.
         check: raises a `UsageError` for options that do not go together, before anything heavy is loaded.
     """

@@ -26,7 +26,6 @@ class Importer:
         options: what a user may say of the file: "agent", "overrides" and "normalize_from" of the architecture that
             its weights are for, "reading" of a graph.
         suite: where such a policy is tried first.
-        note: what the user has to know.
     """
 
     function: str

@@ -24,7 +24,6 @@ class SleepTrial(NamedTuple):
     Attributes:
         test: the self-test; ``passed`` says whether the network needed no sleep.
         before, after: distance of each layer's outputs from the remembered ones (`Replay.errors`).
-        seconds: duration of the sleep.
         rates: mean rates [N] of each layer: "remembered", "damaged" and "after sleep".
     """
 

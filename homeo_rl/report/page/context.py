@@ -16,9 +16,7 @@ class PageContext:
     """The argument of every section.
 
     Attributes:
-        data: runs and evaluations.
         suites: what is known of the conditions of the suites.
-        episodes: episodes that were played for the page.
         notes: sentences on what was left out, besides those of ``data``.
         traces: reader of the TensorBoard traces, which caches what it read.
     """

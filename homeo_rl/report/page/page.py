@@ -65,14 +65,7 @@ def write_page(
     episodes: Sequence[RecordedEpisode] = (),
     notes: Sequence[str] = (),
 ) -> Page:
-    """Write the page.
-
-    Args:
-        out: the file; its folder must exist.
-
-    Raises:
-        StorageFault: a file of a run is damaged, or the file cannot be written.
-    """
+    """Write the page. Raises StorageFault: a file of a run is damaged, or the file cannot be written."""
     context = PageContext(data, suites or {}, episodes, notes)
     sections = [section for build in SECTIONS if (section := build(context)) is not None]
     content = _render(context, sections).encode()

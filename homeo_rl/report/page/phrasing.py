@@ -55,7 +55,6 @@ def sentence(difference: Difference, *, arms: int, episodes: int, runs: int) -> 
     Args:
         difference: of the best arm.
         arms: how many arms were compared with the reference.
-        episodes: pairs in all.
         runs: how many runs they come from.
     """
     what, arm = UNITS[difference.what], difference.arm

@@ -159,7 +159,6 @@ def collect(runs: Sequence[Run], *, suite: str | None = None, conditions: Sequen
     """Sort runs into groups and read the newest evaluation of each.
 
     Args:
-        runs: any runs; a repeated or copied folder counts once.
         suite: evaluations of this suite only; None: the newest evaluation of each run.
         conditions: labels that paired comparisons are restricted to.
 

@@ -48,8 +48,6 @@ class Network(NamedTuple):
         widths: [layers + 1].
         neuron: kind, hard reset, steps.
         constants: current decay, voltage decay, tau, threshold, the encoder's span, the read-out's amplitude.
-        encoder: kind.
-        readout: kind.
         rules: compiled rules of the mechanism, one bit each.
         numbers: the rules' numbers [layers, RULE_NUMBERS].
     """

@@ -62,14 +62,7 @@ def route_scan(
     fires: bool = True,
     leaks: bool = False,
 ) -> Scan:
-    """Return who scans a layer.
-
-    Args:
-        neuron: its model.
-        weights: what it runs with, for dead and stuck neurons; None where they are seen to afterwards.
-        fires: whether it spikes.
-        leaks: whether its leak is learnable.
-    """
+    """Return who scans a layer."""
     kernel = kernels.serving(received, neuron)
     if plugin is not None and plugin.adapts_threshold:
         alone = plugin.compiled == ("energy",)

@@ -30,7 +30,6 @@ class Model(NamedTuple):
     """How the neurons of a layer behave.
 
     Attributes:
-        kind: the model.
         hard: reset to 0 instead of subtracting the threshold.
         fires: False for a layer that only integrates.
         constants: current decay, voltage decay, tau.
@@ -55,7 +54,6 @@ class Pass(NamedTuple):
 
     Attributes:
         potentials: what `scan` left in ``x`` [B, T, N].
-        spikes: [B, T, N].
         before: the state before; read for the current-based neuron only.
     """
 
@@ -86,7 +84,6 @@ def scan(model: Model, threshold: Floats, x: Floats, spikes: Floats, state: Stat
         threshold: [N].
         x: currents [B, T, N]; becomes the potentials before the reset.
         spikes: [B, T, N], written where the layer fires.
-        state: before; becomes that after.
         initial: membrane potential [N] that rows begin with afresh, or [0] for none.
     """
     kind, hard, fires, constants = model.kind, model.hard, model.fires, model.constants

@@ -21,7 +21,6 @@ class Checkpointer:
     """What a training calls before each rollout.
 
     Attributes:
-        signals: what asks it to stop.
         file_sizes: sizes (bytes) that growing files had at the checkpoint that was restored.
         exact: whether a restored training is the same to the last bit as one that was never interrupted.
     """

@@ -24,7 +24,6 @@ def profile(
     """Return the share of scores above each threshold, and the ends of its 95 % stratified-bootstrap interval.
 
     Args:
-        strata: scores of each stratum.
         thresholds: [K].
         name: of the draws; equal names give equal ones.
     """

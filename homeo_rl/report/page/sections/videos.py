@@ -49,8 +49,6 @@ def webp(frames: Sequence[np.ndarray], pause: int, max_bytes: int = MAX_BYTES) -
     """Return frames [H, W, 3] as an animated WebP: first the quality is lowered, then every other frame is dropped.
 
     Args:
-        frames: pictures of one size.
-        pause: milliseconds between two.
         max_bytes: size of the file; a single picture may exceed it.
     """
     pictures = [Image.fromarray(frame) for frame in frames]
