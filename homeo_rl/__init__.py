@@ -6,9 +6,8 @@ environments ``homeo_rl/...`` are registered as soon as Gymnasium is imported, b
 
 from typing import TYPE_CHECKING
 
-from homeo_rl.imports.after_import import call_after_import
 from homeo_rl.imports.aliases import install_aliases
-from homeo_rl.imports.lazy import import_on_use
+from homeo_rl.imports.lazy import call_after_import, import_on_use
 
 if TYPE_CHECKING:
     from homeo_rl.agents.controller import Controller, load_controller, save_controller

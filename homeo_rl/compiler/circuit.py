@@ -30,18 +30,13 @@ class Tap:
 
 @dataclass(frozen=True)
 class Gate:
-    """A threshold gate.
+    """A threshold gate."""
 
-    Attributes:
-        taps: its synapses, one a source and delay.
-        modulus: 0; or D is 0 or 1, and the gate fires at every ``modulus``-th 1 instead (one integrating neuron).
-    """
-
-    taps: tuple[Tap, ...]
+    taps: tuple[Tap, ...]  # its synapses, one a source and delay
     low: int
     high: int
     note: str = ""
-    modulus: int = 0
+    modulus: int = 0  # 0; or D is 0 or 1, and the gate fires at every ``modulus``-th 1 instead (one integrating neuron)
 
 
 @dataclass(frozen=True)

@@ -44,24 +44,17 @@ class Synapse:
 
 @dataclass(frozen=True)
 class SpikingCircuit:
-    """A network of leaky integrate-and-fire neurons in exact numbers.
-
-    Attributes:
-        target: "unit" or "layered".
-        layers: each neuron's layer; within a step, layers follow each other.
-        synapses: all of them, one a pair and delay.
-        latency: L, steps from an input to the output that it belongs to.
-    """
+    """A network of leaky integrate-and-fire neurons in exact numbers."""
 
     lines: tuple[str, ...]
     beta: Fraction
     reset: Reset
-    target: Target
+    target: Target  # "unit" or "layered"
     notes: tuple[str, ...]
-    layers: tuple[int, ...]
-    synapses: tuple[Synapse, ...]
+    layers: tuple[int, ...]  # each neuron's layer; within a step, layers follow each other
+    synapses: tuple[Synapse, ...]  # all of them, one a pair and delay
     outputs: tuple[tuple[str, int], ...]
-    latency: int
+    latency: int  # L, steps from an input to the output that it belongs to
 
     @property
     def neurons(self) -> int:

@@ -7,18 +7,12 @@ from homeo_rl.compiler.circuit import Circuit
 
 @dataclass(frozen=True)
 class Objective:
-    """What the circuit is for.
-
-    Attributes:
-        banked: a gate with M firing levels costs M neurons (hard reset with a leak).
-        deep_loops: loops of several gates without delay run inside a step (layered target).
-        integrators: neurons keep their potential, so one of them counts (no leak, soft reset).
-    """
+    """What the circuit is for."""
 
     minimise: str = "neurons"
-    banked: bool = False
-    deep_loops: bool = False
-    integrators: bool = False
+    banked: bool = False  # a gate with M firing levels costs M neurons (hard reset with a leak)
+    deep_loops: bool = False  # loops of several gates without delay run inside a step (layered target)
+    integrators: bool = False  # neurons keep their potential, so one of them counts (no leak, soft reset)
     fuse: bool = True
 
 

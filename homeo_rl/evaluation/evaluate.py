@@ -41,19 +41,14 @@ SCORES_VERSION = "0.1.0"
 
 @dataclass(frozen=True)
 class Result:
-    """What an evaluation gave.
-
-    Attributes:
-        skipped: conditions that do not apply to this environment or policy, with the reason.
-        traces: for each (arm, condition label), homeostasis over time, mean over episodes.
-        paths: paths.json, where the environment's infos have poses, else None.
-    """
+    """What an evaluation gave."""
 
     folder: Path
     scores: tuple[Score, ...]
-    skipped: dict[str, str]
+    skipped: dict[str, str]  # conditions that do not apply to this environment or policy, with the reason
+    # for each (arm, condition label), homeostasis over time, mean over episodes
     traces: dict[tuple[str, str], list[dict[str, Any]]]
-    paths: Path | None
+    paths: Path | None  # paths.json, where the environment's infos have poses, else None
 
 
 class Progress(Protocol):

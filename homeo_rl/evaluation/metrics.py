@@ -101,44 +101,28 @@ Aggregate = Callable[[Sequence[Score], str], float | int | None]
 
 @dataclass(frozen=True)
 class Figure:
-    """What a cell of the report says of a metric.
-
-    Attributes:
-        aggregate: makes it of the cell's episodes and the metric's attribute; None where no episode has a value.
-        unit: "share", "m", "s" or "count".
-        table: table of the report that shows it ("drives", "reflex"); "" is none.
-        title: head of its column there; "" is the name.
-    """
+    """What a cell of the report says of a metric."""
 
     name: str
+    # makes it of the cell's episodes and the metric's attribute; None where no episode has a value
     aggregate: Aggregate
-    unit: str = ""
-    table: str = ""
-    title: str = ""
+    unit: str = ""  # "share", "m", "s" or "count"
+    table: str = ""  # table of the report that shows it ("drives", "reflex"); "" is none
+    title: str = ""  # head of its column there; "" is the name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A column of scores.csv.
-
-    Attributes:
-        of_episode: computes it; None where it does not exist.
-        figures: what a cell of the report says of it.
-        tag: name in TensorBoard, below ``suite/``; "" is none.
-        scale: what TensorBoard multiplies it by.
-        attribute: name in `Score`; "" is the column's.
-        kind: "number", "required" (a number that is never missing) or "text".
-        since: version of the table that brought it; files of earlier versions stay readable.
-    """
+    """A column of scores.csv."""
 
     name: str
-    of_episode: Callable[[Measurement], float | int | bool | str | None]
-    figures: tuple[Figure, ...] = ()
-    tag: str = ""
-    scale: float = 1.0
-    attribute: str = ""
-    kind: str = "number"
-    since: int = 1
+    of_episode: Callable[[Measurement], float | int | bool | str | None]  # computes it; None where it does not exist
+    figures: tuple[Figure, ...] = ()  # what a cell of the report says of it
+    tag: str = ""  # name in TensorBoard, below ``suite/``; "" is none
+    scale: float = 1.0  # what TensorBoard multiplies it by
+    attribute: str = ""  # name in `Score`; "" is the column's
+    kind: str = "number"  # "number", "required" (a number that is never missing) or "text"
+    since: int = 1  # version of the table that brought it; files of earlier versions stay readable
 
     @property
     def key(self) -> str:

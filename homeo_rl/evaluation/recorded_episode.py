@@ -43,29 +43,19 @@ CLEAN = Condition(name="clean")
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedEpisode:
-    """An episode that was recorded.
-
-    Attributes:
-        steps: spike steps of a decision.
-        rates: spikes over spike steps, [decisions, N] of each spiking layer; () without spikes.
-        rewards: [decisions].
-        observations: what the policy was given, [decisions, D].
-        frames: pictures [H, W, 3] of bytes.
-        pause: milliseconds between two pictures, at the environment's own pace.
-        missing: why there are no pictures; "" where there are, or none were wanted.
-    """
+    """An episode that was recorded."""
 
     run: str
     arm: str
     condition: str
     total: float
-    steps: int
-    rates: tuple[np.ndarray, ...]
-    rewards: np.ndarray
-    observations: np.ndarray
-    frames: tuple[np.ndarray, ...] = ()
-    pause: int = 0
-    missing: str = ""
+    steps: int  # spike steps of a decision
+    rates: tuple[np.ndarray, ...]  # spikes over spike steps, [decisions, N] of each spiking layer; () without spikes
+    rewards: np.ndarray  # [decisions]
+    observations: np.ndarray  # what the policy was given, [decisions, D]
+    frames: tuple[np.ndarray, ...] = ()  # pictures [H, W, 3] of bytes
+    pause: int = 0  # milliseconds between two pictures, at the environment's own pace
+    missing: str = ""  # why there are no pictures; "" where there are, or none were wanted
 
 
 class _Glimpses(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):

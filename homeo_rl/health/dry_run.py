@@ -17,18 +17,13 @@ from homeo_rl.training.resume.find_unfinished import find_unfinished
 
 @dataclass(frozen=True)
 class DryRun:
-    """What would happen.
-
-    Attributes:
-        going_on: environment steps that an interrupted training of the same plan has done; None for a new one.
-        config: everything that was resolved, as plain data.
-    """
+    """What would happen."""
 
     folder: Path
-    going_on: int | None
+    going_on: int | None  # environment steps that an interrupted training of the same plan has done; None for a new one
     needed: Estimate
     work: Work
-    config: dict[str, Any]
+    config: dict[str, Any]  # everything that was resolved, as plain data
 
 
 def dry_run(plan: TrainingPlan, spec: RunSpec) -> DryRun:

@@ -29,25 +29,16 @@ class Pace:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured.
+    """What was measured."""
 
-    Attributes:
-        setup: seconds before the first step.
-        collecting: pace before learning starts; None where learning starts at once.
-        learning: pace afterwards.
-        env_step: seconds of a step of one environment.
-        episode: steps of an episode, with random actions.
-        limit: most steps of an episode, if there is a limit.
-    """
-
-    setup: float
-    collecting: Pace | None
-    learning: Pace
+    setup: float  # seconds before the first step
+    collecting: Pace | None  # pace before learning starts; None where learning starts at once
+    learning: Pace  # pace afterwards
     steps: int
-    env_step: float
+    env_step: float  # seconds of a step of one environment
     decision: float
-    episode: float
-    limit: int | None
+    episode: float  # steps of an episode, with random actions
+    limit: int | None  # most steps of an episode, if there is a limit
 
 
 @dataclass(frozen=True)

@@ -21,25 +21,16 @@ class Running:
 
 @dataclass
 class State:
-    """Where a set of jobs is.
-
-    Attributes:
-        slots: jobs that run at once.
-        done: those with a result, whoever made it.
-        seconds: that each job took which ended here.
-        failed: why, by key.
-        elsewhere: keys that another driver works on.
-        stopping: whether a signal came.
-    """
+    """Where a set of jobs is."""
 
     total: int
-    slots: int
-    done: int = 0
-    seconds: list[float] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
+    slots: int  # jobs that run at once
+    done: int = 0  # those with a result, whoever made it
+    seconds: list[float] = field(default_factory=list)  # that each job took which ended here
+    failed: dict[str, str] = field(default_factory=dict)  # why, by key
     running: dict[str, Running] = field(default_factory=dict)
-    elsewhere: set[str] = field(default_factory=set)
-    stopping: bool = False
+    elsewhere: set[str] = field(default_factory=set)  # keys that another driver works on
+    stopping: bool = False  # whether a signal came
 
     @property
     def left(self) -> float | None:

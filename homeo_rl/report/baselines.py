@@ -23,15 +23,10 @@ random, where that is known)."""
 @pydantic.with_config(pydantic.ConfigDict(extra="forbid", allow_inf_nan=False))
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """Ends of the scale of an environment's returns.
+    """Ends of the scale of an environment's returns."""
 
-    Attributes:
-        random: mean return of uniformly drawn actions.
-        best: best known return.
-    """
-
-    random: float
-    best: float
+    random: float  # mean return of uniformly drawn actions
+    best: float  # best known return
     source: str
 
     def normalise(self, total: float) -> float:

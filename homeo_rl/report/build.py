@@ -15,10 +15,9 @@ from homeo_rl.report.evaluations import (
     with_unique_names,
     without_copies,
 )
-from homeo_rl.report.figures import draw_returns
+from homeo_rl.report.figures import draw_paths, draw_returns
 from homeo_rl.report.statistics import REFERENCE, Cell, Difference, cells, differences, measures_of
 from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, legend_of, markdown, reflex_rows
-from homeo_rl.report.trajectories import draw_paths
 from homeo_rl.storage import bundle
 
 

@@ -35,17 +35,11 @@ def on_grid(value: Tensor, grid: int) -> Tensor:
 
 
 class Firing(NamedTuple):
-    """All spikes of one decision; 1 and 0, inhibitory ones -1.
+    """All spikes of one decision; 1 and 0, inhibitory ones -1."""
 
-    Attributes:
-        received: phase A's spikes [T1, B, ...], which go nowhere; empty for a gated neuron.
-        settled: phase B's spikes [K, B, ...], which go nowhere; empty for a gated neuron.
-        sent: phase C's spikes [L, B, ...].
-    """
-
-    received: Tensor
-    settled: Tensor
-    sent: Tensor
+    received: Tensor  # phase A's spikes [T1, B, ...], which go nowhere; empty for a gated neuron
+    settled: Tensor  # phase B's spikes [K, B, ...], which go nowhere; empty for a gated neuron
+    sent: Tensor  # phase C's spikes [L, B, ...]
 
     @property
     def total(self) -> Tensor:

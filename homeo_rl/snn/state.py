@@ -58,28 +58,20 @@ class RecurrentState(NamedTuple):
 class NetworkState:
     """Everything about a batch of decisions that is not a trained parameter.
 
-    Attributes:
-        weights: what each layer runs with; None is the trained parameters.
-        plugin: the homeostatic mechanism, or None.
-        references: what the mechanism knows of each healthy layer.
-        adaptation: the mechanism's state of each layer.
-        membranes: membrane state of each layer, where it outlives a decision.
-        measured: mean output [B, N] of the encoder and of each layer in the last decision, or what computes them.
-        reflex: state of the compiled network beside the policy, if there is one.
-        spent: whether a successor took it over; it cannot be used again.
-
     Its tensors are advanced in place: what a network is given is spent, and what it returns goes on.
     """
 
     batch: int
-    weights: Weights | None = None
-    plugin: Homeostasis | None = None
-    references: tuple[LayerReference, ...] = ()
-    adaptation: list[State] = field(default_factory=list)
+    weights: Weights | None = None  # what each layer runs with; None is the trained parameters
+    plugin: Homeostasis | None = None  # the homeostatic mechanism, or None
+    references: tuple[LayerReference, ...] = ()  # what the mechanism knows of each healthy layer
+    adaptation: list[State] = field(default_factory=list)  # the mechanism's state of each layer
+    # membrane state of each layer, where it outlives a decision
     membranes: list[Membrane | None] = field(default_factory=list)
+    # mean output [B, N] of the encoder and of each layer in the last decision, or what computes them
     measured: RatesOrThunk = ()
-    reflex: RecurrentState | None = None
-    spent: bool = field(default=False, compare=False)
+    reflex: RecurrentState | None = None  # state of the compiled network beside the policy, if there is one
+    spent: bool = field(default=False, compare=False)  # whether a successor took it over; it cannot be used again
 
     def successor(self) -> NetworkState:
         """Return the state that takes this one over; this one is spent. Raises InputError: it was spent before."""

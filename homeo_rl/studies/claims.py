@@ -24,18 +24,13 @@ _KINDS = {"damaged": DAMAGED, "network": NETWORK, "environment": ENVIRONMENT, "c
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim and its outcome.
-
-    Attributes:
-        value: the mean with its interval, for an equivalence that of the worst host; for harm, the number of cells.
-        where: that host, or the harmed cells.
-        holds: whether the claim is fulfilled.
-    """
+    """A claim and its outcome."""
 
     claim: Claim
+    # the mean with its interval, for an equivalence that of the worst host; for harm, the number of cells
     value: Estimate | int
-    where: str
-    holds: bool
+    where: str  # that host, or the harmed cells
+    holds: bool  # whether the claim is fulfilled
 
 
 def judge(results: Results) -> list[Verdict]:

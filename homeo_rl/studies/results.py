@@ -37,22 +37,16 @@ EVERY = (*CLEAN, *DAMAGED)
 
 @dataclass(frozen=True)
 class Cell:
-    """One arm of one host under one condition, episode by episode.
-
-    Attributes:
-        value: retention of each episode, or success [E].
-        figures: other columns of the table by name, [E], NaN where they are empty.
-        kind: one of `EVERY`.
-    """
+    """One arm of one host under one condition, episode by episode."""
 
     group: str
     role: str
     host: str
     arm: str
     condition: str
-    kind: str
-    value: np.ndarray
-    figures: dict[str, np.ndarray]
+    kind: str  # one of `EVERY`
+    value: np.ndarray  # retention of each episode, or success [E]
+    figures: dict[str, np.ndarray]  # other columns of the table by name, [E], NaN where they are empty
 
 
 @dataclass(frozen=True)
@@ -76,26 +70,19 @@ class Harm:
 
 @dataclass(frozen=True)
 class Recovery:
-    """The course of the reward after damage in mid-episode. Episodes that have ended count as 0.
-
-    Attributes:
-        regained: reward over the last fifth of the episode, as a share of that of the reference's clean episodes.
-        lost: share of the reference's clean reward that is missing from the damage to the end.
-        decisions: until the reward stays above nine tenths of the reference's clean one; None: never.
-        course: reward over time, one value per ``every`` decisions, relative to the mean of the reference's clean one.
-        usual: that of the reference's clean episodes.
-    """
+    """The course of the reward after damage in mid-episode. Episodes that have ended count as 0."""
 
     group: str
     arm: str
     condition: str
     onset: int
     every: int
-    regained: float
-    lost: float
-    decisions: int | None
+    regained: float  # reward over the last fifth of the episode, as a share of that of the reference's clean episodes
+    lost: float  # share of the reference's clean reward that is missing from the damage to the end
+    decisions: int | None  # until the reward stays above nine tenths of the reference's clean one; None: never
+    # reward over time, one value per ``every`` decisions, relative to the mean of the reference's clean one
     course: np.ndarray
-    usual: np.ndarray
+    usual: np.ndarray  # that of the reference's clean episodes
 
 
 @dataclass(frozen=True)

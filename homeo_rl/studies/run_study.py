@@ -40,21 +40,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Part:
-    """The scores of one arm of one host, as the tables have them.
-
-    Attributes:
-        plan: digest of everything that determines the scores, except for the policy.
-        policy: digest of the policy.
-        courses: time courses of damage in mid-episode, without the host.
-    """
+    """The scores of one arm of one host, as the tables have them."""
 
     host: str
     arm: str
-    plan: str
-    policy: str
+    plan: str  # digest of everything that determines the scores, except for the policy
+    policy: str  # digest of the policy
     env: str
     rows: tuple[tuple[str, ...], ...]
-    courses: tuple[dict[str, Any], ...]
+    courses: tuple[dict[str, Any], ...]  # time courses of damage in mid-episode, without the host
 
     def matches(self, task: Task, arm: str) -> bool:
         """Return whether evaluating an arm of the task again would give these scores."""

@@ -29,28 +29,20 @@ _STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Policies ("hosts") that are evaluated alike. Entries of one name are drawn and averaged together.
-
-    Attributes:
-        hosts: run folders, relative to the file, or names of agents that come with the package.
-        suite: name of a suite, or its file.
-        arms: of `homeo-rl evaluate`, the first being the reference: ``none``, or the mechanism used in training.
-            Policies without spikes get ``none`` only.
-        env: environment in place of the one of the training.
-        routes: file of fixed starts and goals, relative to the file.
-        role: "development" hosts were used to choose settings; their figures are reported separately.
-        optional: missing hosts are left out, and the page says so.
-    """
+    """Policies ("hosts") that are evaluated alike. Entries of one name are drawn and averaged together."""
 
     name: str
-    hosts: tuple[str, ...]
-    suite: str
+    hosts: tuple[str, ...]  # run folders, relative to the file, or names of agents that come with the package
+    suite: str  # name of a suite, or its file
+    # of `homeo-rl evaluate`, the first being the reference: ``none``, or the mechanism used in training. Policies
+    # without spikes get ``none`` only.
     arms: tuple[str, ...]
-    env: str = ""
-    routes: str = ""
+    env: str = ""  # environment in place of the one of the training
+    routes: str = ""  # file of fixed starts and goals, relative to the file
     episodes: int | None = None
+    # "development" hosts were used to choose settings; their figures are reported separately
     role: Literal["test", "development"] = "test"
-    optional: bool = False
+    optional: bool = False  # missing hosts are left out, and the page says so
 
     def __post_init__(self) -> None:
         if not self.hosts or not self.arms:
@@ -76,29 +68,20 @@ _CRITERIA = ("min_retention", "min_gain", "equivalence_margin", "max_harmed_cell
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A pre-registered criterion of one arm. Exactly one of the last four attributes is given.
-
-    Attributes:
-        under: kind of cells: all damaged ones, those with a damaged network or environment, or the clean ones.
-        conditions: some of them only.
-        versus: other arm of the differences; by default the group's reference.
-        require_significance: the lower end of the interval has to reach ``min_gain``, not only the mean.
-        min_retention: of the mean over the cells.
-        min_gain: of the mean difference to the other arm.
-        equivalence_margin: the same for every host separately, whose interval has to reach it.
-        max_harmed_cells: cells of any kind in which the arm is worse at the 5 % level, after correction.
-    """
+    """A pre-registered criterion of one arm. Exactly one of the last four attributes is given."""
 
     statement: str
     group: str
     arm: str
+    # kind of cells: all damaged ones, those with a damaged network or environment, or the clean ones
     under: Literal["damaged", "network", "environment", "clean"] = "damaged"
-    conditions: tuple[str, ...] = ()
-    versus: str = ""
-    require_significance: bool = False
-    min_retention: float | None = None
-    min_gain: float | None = None
-    equivalence_margin: float | None = None
+    conditions: tuple[str, ...] = ()  # some of them only
+    versus: str = ""  # other arm of the differences; by default the group's reference
+    require_significance: bool = False  # the lower end of the interval has to reach ``min_gain``, not only the mean
+    min_retention: float | None = None  # of the mean over the cells
+    min_gain: float | None = None  # of the mean difference to the other arm
+    equivalence_margin: float | None = None  # the same for every host separately, whose interval has to reach it
+    # cells of any kind in which the arm is worse at the 5 % level, after correction
     max_harmed_cells: int | None = None
 
     def __post_init__(self) -> None:

@@ -16,22 +16,15 @@ NEUTRAL = ("save_freq", "vec_env")
 
 @dataclass(frozen=True)
 class Cell:
-    """One training with one seed.
+    """One training with one seed."""
 
-    Attributes:
-        key: the first 16 hex digits of the SHA-256 of ``code`` and ``config``.
-        config: plain data: all that decides the result but the code.
-        code: see `homeo_rl.sweeps.code_fingerprint.code_version`.
-        label: what varies, for people.
-    """
-
-    key: str
-    config: dict[str, Any]
-    code: dict[str, str]
+    key: str  # the first 16 hex digits of the SHA-256 of ``code`` and ``config``
+    config: dict[str, Any]  # plain data: all that decides the result but the code
+    code: dict[str, str]  # see `homeo_rl.sweeps.code_fingerprint.code_version`
     training: Training
     seed: int
     choice: dict[str, Any]
-    label: str
+    label: str  # what varies, for people
 
     @property
     def title(self) -> str:

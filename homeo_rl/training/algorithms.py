@@ -21,20 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """An algorithm with Stable-Baselines3's interface, and the policy that carries a spiking actor into it.
+    """An algorithm with Stable-Baselines3's interface, and the policy that carries a spiking actor into it."""
 
-    Attributes:
-        source: "package.module:Class" of the algorithm.
-        policy: the same of the policy.
-        off_policy: whether it learns from a replay buffer, and so wants continuous actions.
-        defaults: hyper-parameters where neither user nor environment say otherwise.
-        ours: names in `homeo_rl.training.hyperparams.OURS` that it takes besides those that all do.
-    """
-
-    source: str
-    policy: str
-    off_policy: bool
+    source: str  # "package.module:Class" of the algorithm
+    policy: str  # the same of the policy
+    off_policy: bool  # whether it learns from a replay buffer, and so wants continuous actions
+    # hyper-parameters where neither user nor environment say otherwise
     defaults: dict[str, Any] = field(default_factory=dict)
+    # names in `homeo_rl.training.hyperparams.OURS` that it takes besides those that all do
     ours: frozenset[str] = frozenset()
 
     def arguments(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from homeo_rl.agents.controller import save_controller
 from homeo_rl.agents.sb3.policies import policy_of
+from homeo_rl.envs.stability import KEY, StabilityGuard
 from homeo_rl.envs.time_limit import KEY as LIMIT_TAKEN
 from homeo_rl.envs.time_limit import tell as tell_limit
 from homeo_rl.numerics.energy import joules
@@ -190,4 +191,37 @@ class ReportCallback(PeriodicCallback):
         if self.is_due():
             recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
             self._report(self.num_timesteps, float(np.mean(recent)) if recent else None)
+        return True
+
+
+class IncidentCallback(BaseCallback):
+    """Log ``env/unstable``, episodes whose simulation MuJoCo gave up, where there is a simulation; and
+    ``homeo/rolled_back``, adaptations that were started again, where a plug-in adapts in training.
+
+    Both are totals since the training began.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unstable = 0
+        self._watched = False
+
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what a resumed training has to know."""
+        return {"unstable": self.unstable}, {}
+
+    def load_state_dict(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned."""
+        self.unstable = document["unstable"]
+
+    def _on_training_start(self) -> None:
+        self._watched = any(self.training_env.env_is_wrapped(StabilityGuard))
+
+    def _on_step(self) -> bool:
+        if self._watched:
+            self.unstable += sum(KEY in info for info in self.locals["infos"])
+            self.logger.record("env/unstable", self.unstable)
+        online = policy_of(self.model).head().online
+        if online is not None:
+            self.logger.record("homeo/rolled_back", online.rolled_back)
         return True

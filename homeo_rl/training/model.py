@@ -1,6 +1,8 @@
 """From a specification to an algorithm of Stable-Baselines3 that is ready to learn."""
 
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -11,8 +13,33 @@ from homeo_rl.spec import RunSpec
 from homeo_rl.training.algorithms import ALGORITHMS
 from homeo_rl.training.environments import make_training_envs
 from homeo_rl.training.plan import TrainingPlan
-from homeo_rl.training.resume.resumable import resumable
 from homeo_rl.training.sb3_arguments import split_hyperparams
+
+
+def resumable(kind: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
+    """Return ``kind`` with a method that is called before each rollout: set its ``at_boundary``.
+
+    SB3's callbacks are called in the middle of an iteration. Before a rollout nothing is half done: there a training
+    can be stopped, saved and resumed.
+    """
+
+    class Resumable(kind):  # type: ignore[misc, valid-type]  # the class is an argument
+        """An algorithm with a hook that is called when nothing is half done."""
+
+        at_boundary: Callable[[], None] | None = None
+
+        def collect_rollouts(self, *args: Any, **kwargs: Any) -> Any:
+            """Call the hook, then collect a rollout."""
+            if self.at_boundary is not None:
+                self.at_boundary()
+            return super().collect_rollouts(*args, **kwargs)
+
+        def _excluded_save_params(self) -> list[str]:  # words: keep
+            return [*super()._excluded_save_params(), "at_boundary"]
+
+    Resumable.__name__ = Resumable.__qualname__ = kind.__name__
+    return Resumable
+
 
 _SPEC = "spec"
 

@@ -19,9 +19,14 @@ from homeo_rl.processes.signals import Stopped
 from homeo_rl.run import Run, slug
 from homeo_rl.spec import RunSpec
 from homeo_rl.storage.event_files import quiet_writers
-from homeo_rl.training.callbacks import EvaluationCallback, NormaliserCallback, ReportCallback, SpikeCallback
+from homeo_rl.training.callbacks import (
+    EvaluationCallback,
+    IncidentCallback,
+    NormaliserCallback,
+    ReportCallback,
+    SpikeCallback,
+)
 from homeo_rl.training.environments import check_contract, make_evaluation_envs, write_monitors
-from homeo_rl.training.fault_counters import IncidentCallback
 from homeo_rl.training.hyperparams import SCHEDULED
 from homeo_rl.training.logger import LoggerCallback
 from homeo_rl.training.model import build_model, parameter_digest

@@ -15,23 +15,16 @@ MIN_COMPLETED = 10
 
 @dataclass(frozen=True)
 class Row:
-    """One slot's trial.
-
-    Attributes:
-        state: "complete", "pruned" or "diverged" (pruned for numbers that were not finite).
-        value: the objective of a completed trial, the last evaluation of a pruned one.
-        means: of a completed trial, the mean return of every seed.
-        digests: of its trainings.
-        coordinates: what was drawn.
-    """
+    """One slot's trial."""
 
     slot: int
+    # "complete", "pruned" or "diverged" (pruned for numbers that were not finite)
     state: Literal["complete", "pruned", "diverged"]
-    value: float | None
-    means: tuple[float, ...]
-    digests: tuple[str, ...]
+    value: float | None  # the objective of a completed trial, the last evaluation of a pruned one
+    means: tuple[float, ...]  # of a completed trial, the mean return of every seed
+    digests: tuple[str, ...]  # of its trainings
     hyperparams: dict[str, Any]
-    coordinates: dict[str, Any]
+    coordinates: dict[str, Any]  # what was drawn
 
 
 def rows_of(study: optuna.Study) -> list[Row]:

@@ -6,18 +6,38 @@ from dataclasses import dataclass
 
 from homeo_rl.processes.executor import Executor, JobResult, Resources
 from homeo_rl.processes.local import LocalExecutor
-from homeo_rl.processes.progress import ProgressObserver, State
+from homeo_rl.processes.progress import Bar, BarObserver, ProgressObserver, State
 from homeo_rl.processes.scheduler import drive
 from homeo_rl.processes.slots import local_slots
+from homeo_rl.report.tables import number
 from homeo_rl.storage import bundle
 from homeo_rl.training.estimate import available_memory
 from homeo_rl.training.plan import prepare
-from homeo_rl.tuning.figures import draw_history
-from homeo_rl.tuning.page import page
+from homeo_rl.tuning.page import draw_history, page
 from homeo_rl.tuning.plan import TrialJob, TuningPlan
 from homeo_rl.tuning.preset import Preset, text_of
 from homeo_rl.tuning.study_journal import find_ended, open_study, prepare_folders
 from homeo_rl.tuning.trials import Row, best_of, importances, rows_of
+
+
+class TrialProgress(BarObserver):
+    """Shows trials."""
+
+    def __init__(self, bar: Bar, *, before: int, verbose: bool) -> None:
+        super().__init__(bar, before=before)
+        self.verbose = verbose
+
+    def show_result(self, key: str, state: State, result: JobResult) -> None:
+        """Show how a trial ended."""
+        if result.state == "failed":
+            self.bar.note(f"trial {int(key)} failed: {result.message}")
+            return
+        row, best = result.result
+        if best is not None:
+            self.best = f"best {number(best.value)} (trial {best.slot})"
+        if self.verbose and row is not None:
+            value = "" if row.value is None else f" {number(row.value)}"
+            self.bar.note(f"trial {row.slot}: {row.state}{value}; {self.best or 'none completed yet'}")
 
 
 @dataclass(frozen=True)

@@ -34,19 +34,12 @@ By = Literal["number", "time"]
 
 
 class Events(NamedTuple):
-    """Events of a recording in their order in the file, all [N] and int64.
+    """Events of a recording in their order in the file, all [N] and int64."""
 
-    Attributes:
-        t: microseconds, as the camera counted them; they need neither begin at 0 nor rise.
-        x: columns from the left.
-        y: rows from the top.
-        p: 1 where light rose, 0 where it fell.
-    """
-
-    t: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    p: np.ndarray
+    t: np.ndarray  # microseconds, as the camera counted them; they need neither begin at 0 nor rise
+    x: np.ndarray  # columns from the left
+    y: np.ndarray  # rows from the top
+    p: np.ndarray  # 1 where light rose, 0 where it fell
 
 
 class Annotation(NamedTuple):

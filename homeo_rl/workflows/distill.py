@@ -68,20 +68,14 @@ class DistillationPlan:
 
 @dataclass(frozen=True)
 class Round:
-    """What one round of teaching gave.
+    """What one round of teaching gave."""
 
-    Attributes:
-        states: how many the student has been taught on so far.
-        loss: at the end, mean of the last hundred steps.
-        agreement: share of the states on which it then acts as the teacher does (classes), or 1 minus the root mean
-            square difference in [-1, 1] (numbers).
-        returns: of the episodes that its states came from.
-    """
-
-    states: int
-    loss: float
+    states: int  # how many the student has been taught on so far
+    loss: float  # at the end, mean of the last hundred steps
+    # share of the states on which it then acts as the teacher does (classes), or 1 minus the root mean square
+    # difference in [-1, 1] (numbers)
     agreement: float
-    returns: list[float]
+    returns: list[float]  # of the episodes that its states came from
 
 
 def distill(

@@ -311,7 +311,7 @@ def test_environments_are_registered_in_any_order_of_imports(code: str, tmp_path
 
 def test_an_action_after_an_import_waits_for_one_that_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that fails is tried again; its loader's own methods stay within reach while it is executed."""
-    from homeo_rl.imports.after_import import call_after_import
+    from homeo_rl.imports.lazy import call_after_import
 
     (tmp_path / "late_module.py").write_text("import json\nassert json.switch\nassert __loader__.get_data(__file__)\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -73,8 +73,7 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
     plan = _plan(args, words)  # errors in it are reported before anything is written or torch is imported
 
     from homeo_rl.cli.console import Bars
-    from homeo_rl.tuning.progress import TrialProgress
-    from homeo_rl.tuning.tune import executor_of, missing_slots, tune, write_outcome
+    from homeo_rl.tuning.tune import TrialProgress, executor_of, missing_slots, tune, write_outcome
 
     missing = missing_slots(plan)
     if missing:

@@ -13,19 +13,13 @@ from homeo_rl.report.page.traces import Traces
 
 @dataclass(frozen=True)
 class PageContext:
-    """The argument of every section.
-
-    Attributes:
-        suites: what is known of the conditions of the suites.
-        notes: sentences on what was left out, besides those of ``data``.
-        traces: reader of the TensorBoard traces, which caches what it read.
-    """
+    """The argument of every section."""
 
     data: ReportData
-    suites: Suites = field(default_factory=dict)
+    suites: Suites = field(default_factory=dict)  # what is known of the conditions of the suites
     episodes: Sequence[RecordedEpisode] = ()
-    notes: Sequence[str] = ()
-    traces: Traces = field(default_factory=Traces)
+    notes: Sequence[str] = ()  # sentences on what was left out, besides those of ``data``
+    traces: Traces = field(default_factory=Traces)  # reader of the TensorBoard traces, which caches what it read
 
     @cached_property
     def _arm_colours(self) -> dict[str, int]:

@@ -39,44 +39,28 @@ TRANSFORM, SIZE = slice(14, 20), 20
 
 
 class Network(NamedTuple):
-    """What is the same for all rows.
+    """What is the same for all rows."""
 
-    Attributes:
-        table: addresses [layers + 1, COLUMNS]; the last row has means and widths of the encoder's population and
-            weights and biases of the read-out's.
-        strides: numbers from one row of the batch to the next [layers + 1, COLUMNS], 0 where rows share.
-        widths: [layers + 1].
-        neuron: kind, hard reset, steps.
-        constants: current decay, voltage decay, tau, threshold, the encoder's span, the read-out's amplitude.
-        rules: compiled rules of the mechanism, one bit each.
-        numbers: the rules' numbers [layers, RULE_NUMBERS].
-    """
-
+    # addresses [layers + 1, COLUMNS]; the last row has means and widths of the encoder's population and weights and
+    # biases of the read-out's
     table: Ints
-    strides: Ints
-    widths: Ints
-    neuron: Ints
-    constants: Floats
+    strides: Ints  # numbers from one row of the batch to the next [layers + 1, COLUMNS], 0 where rows share
+    widths: Ints  # [layers + 1]
+    neuron: Ints  # kind, hard reset, steps
+    constants: Floats  # current decay, voltage decay, tau, threshold, the encoder's span, the read-out's amplitude
     encoder: int
     readout: int
-    rules: int
-    numbers: Floats
+    rules: int  # compiled rules of the mechanism, one bit each
+    numbers: Floats  # the rules' numbers [layers, RULE_NUMBERS]
 
 
 class Transform(NamedTuple):
-    """What surrounds the network.
+    """What surrounds the network."""
 
-    Attributes:
-        shift: observations' means [D], or empty [0] where they are used as they are.
-        scale: observations' deviations [D], and at the end what they are clipped to.
-        bounds: middle and half width of each action [2, K] (for CLIP: lowest and highest), or empty [2, 0].
-        squash: what becomes of the outputs.
-    """
-
-    shift: Floats
-    scale: Floats
-    bounds: Floats
-    squash: int
+    shift: Floats  # observations' means [D], or empty [0] where they are used as they are
+    scale: Floats  # observations' deviations [D], and at the end what they are clipped to
+    bounds: Floats  # middle and half width of each action [2, K] (for CLIP: lowest and highest), or empty [2, 0]
+    squash: int  # what becomes of the outputs
 
 
 class Workspace(NamedTuple):

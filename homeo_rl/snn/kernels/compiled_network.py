@@ -43,19 +43,12 @@ MIN_ROWS_PER_THREAD = 8
 
 
 class IOTransform(NamedTuple):
-    """What surrounds a network in a policy: the normaliser before it and the squashing after it.
+    """What surrounds a network in a policy: the normaliser before it and the squashing after it."""
 
-    Attributes:
-        shift: means of the observations [D], or empty where they are used as they are.
-        scale: their deviations and, at the end, what the normalised values are clipped to [D + 1]; or empty.
-        squash: what becomes of the outputs (`decision_kernel.RAW` ...).
-        bounds: middle and half width of every action, or its lowest and highest value for `decision_kernel.CLIP`
-            [2, K].
-    """
-
-    shift: np.ndarray
-    scale: np.ndarray
-    squash: int
+    shift: np.ndarray  # means of the observations [D], or empty where they are used as they are
+    scale: np.ndarray  # their deviations and, at the end, what the normalised values are clipped to [D + 1]; or empty
+    squash: int  # what becomes of the outputs (`decision_kernel.RAW` ...)
+    # middle and half width of every action, or its lowest and highest value for `decision_kernel.CLIP` [2, K]
     bounds: np.ndarray
 
 
@@ -78,17 +71,11 @@ class Network(Protocol):
 
 
 class Decision(NamedTuple):
-    """What came of a decision.
+    """What came of a decision."""
 
-    Attributes:
-        y: outputs [B, K].
-        rates: gives the mean rates of the encoder and of every layer.
-        adapted: whether the mechanism's state was advanced.
-    """
-
-    y: Tensor
-    rates: Callable[[], tuple[Tensor, ...]]
-    adapted: bool
+    y: Tensor  # outputs [B, K]
+    rates: Callable[[], tuple[Tensor, ...]]  # gives the mean rates of the encoder and of every layer
+    adapted: bool  # whether the mechanism's state was advanced
 
 
 class CompiledNetwork:

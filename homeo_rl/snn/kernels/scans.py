@@ -50,30 +50,19 @@ class State(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """What a forward pass leaves for the backward one.
+    """What a forward pass leaves for the backward one."""
 
-    Attributes:
-        potentials: what `scan` left in ``x`` [B, T, N].
-        before: the state before; read for the current-based neuron only.
-    """
-
-    potentials: Floats
+    potentials: Floats  # what `scan` left in ``x`` [B, T, N]
     spikes: Floats
-    before: State
+    before: State  # the state before; read for the current-based neuron only
 
 
 class Gradients(NamedTuple):
-    """Derivatives with respect to what a layer runs with.
+    """Derivatives with respect to what a layer runs with."""
 
-    Attributes:
-        state: of the state after; becomes that of the state before.
-        threshold: [N], added to, or [0] where it is not wanted.
-        initial: [N], of the potential that rows begin with afresh; added to, or [0] where it is not wanted.
-    """
-
-    state: State
-    threshold: Floats
-    initial: Floats
+    state: State  # of the state after; becomes that of the state before
+    threshold: Floats  # [N], added to, or [0] where it is not wanted
+    initial: Floats  # [N], of the potential that rows begin with afresh; added to, or [0] where it is not wanted
 
 
 @jit

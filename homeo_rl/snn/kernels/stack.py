@@ -27,33 +27,20 @@ BLOCK = 640
 
 
 class Input(NamedTuple):
-    """What enters the first layer.
+    """What enters the first layer."""
 
-    Attributes:
-        activity: of the encoder [B, N_enc], with its gradient.
-        train: spikes or currents [B, T, N_enc], without.
-        step_gradients: derivative of the train with respect to the activity at each step [T].
-    """
-
-    activity: Tensor
-    train: Tensor
-    step_gradients: list[float]
+    activity: Tensor  # of the encoder [B, N_enc], with its gradient
+    train: Tensor  # spikes or currents [B, T, N_enc], without
+    step_gradients: list[float]  # derivative of the train with respect to the activity at each step [T]
 
 
 class Layer(NamedTuple):
-    """What a layer runs with; derivatives reach all of it.
+    """What a layer runs with; derivatives reach all of it."""
 
-    Attributes:
-        weight: [N_out, N_in].
-        bias: [N_out].
-        threshold: [N_out], or None for the neuron's constant.
-        initial: membrane potential [N_out] that a decision begins with, or None for 0.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    threshold: Tensor | None = None
-    initial: Tensor | None = None
+    weight: Tensor  # [N_out, N_in]
+    bias: Tensor  # [N_out]
+    threshold: Tensor | None = None  # [N_out], or None for the neuron's constant
+    initial: Tensor | None = None  # membrane potential [N_out] that a decision begins with, or None for 0
 
 
 class _Plan(NamedTuple):
