@@ -12,8 +12,7 @@ import numpy as np
 RESERVED = frozenset({"episode", "terminal_observation", "TimeLimit.truncated", "unstable", "discarded", "limit_taken"})
 """Info names that wrappers of Stable-Baselines3 and of this package write; an environment's own are dropped."""
 
-SUCCESS = ("is_success", "success")
-"""Names of success: Stable-Baselines3's first."""
+SUCCESS = ("is_success", "success")  # names of success: Stable-Baselines3's first
 
 
 class DriveInfo(TypedDict, total=False):

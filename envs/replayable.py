@@ -62,8 +62,7 @@ def _like(model: Any, value: Any) -> Any:
     return value
 
 
-Snapshot = tuple[dict[str, Any], dict[str, np.ndarray]]
-"""Plain data, and arrays by name."""
+Snapshot = tuple[dict[str, Any], dict[str, np.ndarray]]  # plain data, and arrays by name
 
 
 class Recorded(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):

@@ -12,8 +12,7 @@ from homeo_rl.envs.contract import name_of
 DEFAULT_LIMIT = 10_000
 """Steps after which an episode is truncated where neither the registration nor ``--max-episode-steps`` says."""
 
-KEY = "limit_taken"
-"""Key of the info of a step in which the limit was taken."""
+KEY = "limit_taken"  # key of the info of a step in which the limit was taken
 
 _told: set[str] = set()
 

@@ -309,5 +309,4 @@ def copy_pretrained(name: str, folder: Path) -> Run:
     return copy_run(Run.open(FOLDER / name), folder / name)
 
 
-copied, pretrained_names = copy_run, list_pretrained
-"""The older names, until version 0.3."""
+copied, pretrained_names = copy_run, list_pretrained  # the older names, until version 0.3

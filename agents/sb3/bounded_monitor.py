@@ -7,8 +7,7 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.monitor import Monitor, ResultsWriter
 
-KEPT = 100
-"""Episodes that a monitor remembers; SB3's remembers all of them, 100 bytes each. The file has them all."""
+KEPT = 100  # episodes that a monitor remembers; SB3's remembers all of them, 100 bytes each. The file has them all.
 
 _PLAIN = (bool, int, float, str, np.bool_, np.number, np.ndarray, list, tuple, dict, type(None))
 

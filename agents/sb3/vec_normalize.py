@@ -18,11 +18,8 @@ from homeo_rl.storage import files, safetensors_file
 from homeo_rl.storage.npz_header import read_arrays
 from homeo_rl.storage.pickle_outline import MAX_BYTES, Object, array_of, outline
 
-CLIP, EPSILON = 10.0, 1e-8
-"""Stable-Baselines3's defaults, where a file of arrays says nothing else."""
-
-NONE = "none"
-"""What a user says in place of a file where observations were not normalised."""
+CLIP, EPSILON = 10.0, 1e-8  # Stable-Baselines3's defaults, where a file of arrays says nothing else
+NONE = "none"  # what a user says in place of a file where observations were not normalised
 
 _NAMES = {"mean": ("mean", "obs_mean", "obs_rms.mean"), "var": ("var", "obs_var", "obs_rms.var")}
 _SINGLE = {"clip": ("clip_obs", "clip"), "epsilon": ("epsilon",)}

@@ -19,8 +19,7 @@ from homeo_rl.agents.workers.worker_process import Deadline
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.processes.child import kill_all, start_methods
 
-CLOSE_SECONDS = 2.0
-"""Seconds that workers get to close their environments."""
+CLOSE_SECONDS = 2.0  # seconds that workers get to close their environments
 
 
 class SupervisedVecEnv(VecEnv):

@@ -11,8 +11,7 @@ from homeo_rl.agents.workers.worker_process import Deadline, Fault, WorkerLost, 
 from homeo_rl.errors import EnvironmentFault, HomeoError
 from homeo_rl.seeding import derive
 
-MAX_RESTARTS = 3
-"""Restarts of each worker."""
+MAX_RESTARTS = 3  # restarts of each worker
 
 
 @dataclass

@@ -9,11 +9,8 @@ from gymnasium.utils import RecordConstructorArgs
 
 from homeo_rl.envs.navigation.kernels import BEAMS
 
-FASTEST = 0.5
-"""Linear speed that is coded as 1 (m/s)."""
-
-TURNING = 2.0
-"""Angular speed that is coded as 1 (rad/s)."""
+FASTEST = 0.5  # linear speed that is coded as 1 (m/s)
+TURNING = 2.0  # angular speed that is coded as 1 (rad/s)
 
 SIGNED = gym.spaces.Box(
     np.array([-math.pi, 0.0, 0.0, -1.8, *[0.0] * BEAMS], dtype=np.float32),

@@ -18,11 +18,8 @@ from homeo_rl.errors import UsageError
 
 Trail = Sequence[tuple[float, float]]
 
-NEAR = 0.5
-"""A beam that reads less is drawn in the colour of warning (m)."""
-
-SHORTEST = 1 / 30
-"""Least time between two pictures on the screen (s)."""
+NEAR = 0.5  # a beam that reads less is drawn in the colour of warning (m)
+SHORTEST = 1 / 30  # least time between two pictures on the screen (s)
 
 # Hues of Okabe and Ito (2008), which the colour-blind tell apart; what stands still has none.
 PAPER, FLOOR, SOLID, INK = "#ffffff", "#f4f2ec", "#48505c", "#2b3038"

@@ -13,11 +13,8 @@ from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.numerics.arrays import index_of
 
-MOVER_SPEED = 0.7
-"""Speed of movers drawn at random (m/s)."""
-
-GRACE = 5.0
-"""Seconds for which movers drawn at random stay away from where the robot starts."""
+MOVER_SPEED = 0.7  # speed of movers drawn at random (m/s)
+GRACE = 5.0  # seconds for which movers drawn at random stay away from where the robot starts
 
 
 class Fleet:

@@ -12,8 +12,7 @@ import numpy as np
 from homeo_rl.envs.navigation.kernels import BEAMS, Rules
 from homeo_rl.envs.navigation.rays import Floats, Scene
 
-OVERLAP = 1e-12
-"""How far a segment reaches beyond its ends, as a share of its length."""
+OVERLAP = 1e-12  # how far a segment reaches beyond its ends, as a share of its length
 
 
 class Robot(NamedTuple):

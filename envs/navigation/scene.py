@@ -13,14 +13,9 @@ from homeo_rl.envs.navigation.rays import Scene
 from homeo_rl.envs.navigation.world import Places, Polygon, World, inside
 from homeo_rl.errors import UsageError
 
-RASTER = 0.1
-"""Spacing of the points where episodes may begin and end (m)."""
-
-LARGEST = 200.0
-"""Longest side of a world (m); a raster of the free space is made of all of it."""
-
-ROBOT = 0.18
-"""Distance from an obstacle at which the robot touches it (m)."""
+RASTER = 0.1  # spacing of the points where episodes may begin and end (m)
+LARGEST = 200.0  # longest side of a world (m); a raster of the free space is made of all of it
+ROBOT = 0.18  # distance from an obstacle at which the robot touches it (m)
 
 
 @dataclass(frozen=True, eq=False)

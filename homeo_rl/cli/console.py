@@ -148,5 +148,4 @@ def _fits(console: Console, table: Table) -> bool:
 
 
 _NUMBER = re.compile(r"[-+]?\d")  # the beginning of a number
-
 _LONG = 24  # width in characters above which a text may be wrapped

@@ -16,8 +16,7 @@ import numpy as np
 from homeo_rl.compiler.lowering import SpikingCircuit
 from homeo_rl.compiler.spike_function import SpikeFunction
 
-MOST_STATES = 2_000_000
-"""Pairs of states after which the search gives up."""
+MOST_STATES = 2_000_000  # pairs of states after which the search gives up
 
 _SAFE = 1 << 62
 _DEEP = 256

@@ -15,8 +15,7 @@ import numpy as np
 
 from homeo_rl.compiler.spike_function import trains_of
 
-CLOCK = -1
-"""The source that is 1 at all steps t >= 0. Inputs are sources 0 to d - 1, gate g is source d + g."""
+CLOCK = -1  # the source that is 1 at all steps t >= 0. Inputs are sources 0 to d - 1, gate g is source d + g.
 
 
 @dataclass(frozen=True)

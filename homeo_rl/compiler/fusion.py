@@ -7,8 +7,7 @@ import numpy as np
 from homeo_rl.compiler.gate_plan import Bits, rows
 from homeo_rl.compiler.signals import Constant, Node, Window
 
-FUSED = 10
-"""Taps up to which a window signal is also tried as one truth table."""
+FUSED = 10  # taps up to which a window signal is also tried as one truth table
 
 
 def leaves_of(node: Node) -> list[tuple[Node, int]] | None:

@@ -9,8 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-Bits = np.ndarray
-"""A truth table [2^n] of bool."""
+Bits = np.ndarray  # a truth table [2^n] of bool
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,7 @@ class Cell:
 
 Plan = tuple[Cell, ...]
 
-Threshold = tuple[tuple[int, ...], int]
-"""Weights [n] and bias of a gate over the variables alone."""
+Threshold = tuple[tuple[int, ...], int]  # weights [n] and bias of a gate over the variables alone
 
 
 @lru_cache(maxsize=32)

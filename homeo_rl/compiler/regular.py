@@ -16,8 +16,7 @@ from homeo_rl.compiler.machines import minimise
 from homeo_rl.compiler.signals import Automaton, Node
 from homeo_rl.errors import UsageError
 
-MOST_STATES = 4096
-"""Larger machines are refused."""
+MOST_STATES = 4096  # larger machines are refused
 
 
 @dataclass

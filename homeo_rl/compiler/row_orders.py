@@ -35,8 +35,7 @@ class Orders:
         return self.orders, list(table.T)
 
 
-FOUR_ORDERS = Orders("52741036", "10362457", "76451203", "34062571")
-"""They reach all 256 patterns (a test counts them)."""
+FOUR_ORDERS = Orders("52741036", "10362457", "76451203", "34062571")  # they reach all 256 patterns (a test counts them)
 
 TRIPLES = (
     ("01234567", "64720351", "57136240"),

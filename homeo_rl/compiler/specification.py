@@ -36,11 +36,8 @@ from homeo_rl.spec import EventSpec, GateSpec, parse
 from homeo_rl.storage.user_paths import local_path
 from homeo_rl.storage.yaml_file import read_yaml
 
-REFLEXES = Path(__file__).parent / "reflexes"
-"""Specifications that come with the package."""
-
-MOST_SYMBOLS = 10
-"""Lines of a machine in a document, at most."""
+REFLEXES = Path(__file__).parent / "reflexes"  # specifications that come with the package
+MOST_SYMBOLS = 10  # lines of a machine in a document, at most
 
 _STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 

@@ -16,8 +16,7 @@ from homeo_rl.compiler.single_gates import intervals, single, two_gates
 from homeo_rl.compiler.threshold_covers import cube_cover, threshold_cover, union
 from homeo_rl.errors import UsageError
 
-MOST_TAPS = 20
-"""Tables of more variables are refused: a generic one needs about 2^(n/2) gates (T3, T6)."""
+MOST_TAPS = 20  # tables of more variables are refused: a generic one needs about 2^(n/2) gates (T3, T6)
 
 
 def refuse_large(taps: int) -> None:

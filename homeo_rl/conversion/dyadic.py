@@ -18,17 +18,10 @@ from homeo_rl.errors import UsageError
 from homeo_rl.snn.qcfs import QCFS, ladder_level
 from homeo_rl.snn.spike_accumulation import INPUT_GRID, Firing, Neuron, add_spike_trains, fire, on_grid
 
-FINEST = 40
-"""Finest grid of weights, 2^-40."""
-
-BITS = 51
-"""Of a double's 53, one is kept for the membrane's own swing and one for half a threshold."""
-
-ROOM = 16.0
-"""Sums are planned to be at least so large: a membrane also swings by its thresholds."""
-
-COARSEST = 10
-"""Weights on a coarser grid than 2^-10 would not be the network's any more."""
+FINEST = 40  # finest grid of weights, 2^-40
+BITS = 51  # of a double's 53, one is kept for the membrane's own swing and one for half a threshold
+ROOM = 16.0  # sums are planned to be at least so large: a membrane also swings by its thresholds
+COARSEST = 10  # weights on a coarser grid than 2^-10 would not be the network's any more
 
 
 class Range(NamedTuple):

@@ -13,11 +13,8 @@ from homeo_rl.snn.spike_accumulation import Neuron, steps_of
 
 BINS = 5
 
-CANDIDATES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32)
-"""Levels that are tried."""
-
-EXHAUSTIVE = 2000
-"""Up to so many combinations within the budget all are measured."""
+CANDIDATES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32)  # levels that are tried
+EXHAUSTIVE = 2000  # up to so many combinations within the budget all are measured
 
 
 class Choice(NamedTuple):

@@ -16,8 +16,7 @@ import numpy as np
 
 from homeo_rl.numerics.energy import joules
 
-IDENTITY = ("run", "arm", "condition", "severity", "episode", "seed")
-"""The first columns: whose episode it is."""
+IDENTITY = ("run", "arm", "condition", "severity", "episode", "seed")  # the first columns: whose episode it is
 
 
 def label_of(condition: str, severity: float) -> str:
@@ -228,5 +227,4 @@ def numbers() -> tuple[str, ...]:
     return tuple(metric.name for metric in METRICS.values() if metric.kind != "text")
 
 
-COLUMNS = columns()
-"""The head of scores.csv."""
+COLUMNS = columns()  # the head of scores.csv

@@ -32,11 +32,8 @@ from homeo_rl.spec import parse
 
 Env = gym.Env[Any, Any]
 
-LIMIT = 1000
-"""Decisions after which an episode is cut off."""
-
-FRAMES, SIDE = 48, 288
-"""Pictures of an episode at most, and the pixels of their longer side."""
+LIMIT = 1000  # decisions after which an episode is cut off
+FRAMES, SIDE = 48, 288  # pictures of an episode at most, and the pixels of their longer side
 
 CLEAN = Condition(name="clean")
 

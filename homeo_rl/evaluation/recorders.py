@@ -13,11 +13,8 @@ from homeo_rl.envs.stability import is_watched
 from homeo_rl.envs.time_limit import KEY as LIMIT_TAKEN
 from homeo_rl.evaluation.episode import Episode
 
-TRACE_EVERY = 20
-"""Decisions between two entries of an episode's trace."""
-
-PATH_EVERY = 5
-"""Decisions between two points of a robot's path."""
+TRACE_EVERY = 20  # decisions between two entries of an episode's trace
+PATH_EVERY = 5  # decisions between two points of a robot's path
 
 
 class Decision(NamedTuple):

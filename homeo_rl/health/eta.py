@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-Point = tuple[int, float]
-"""Environment steps done, and the time then (s)."""
+Point = tuple[int, float]  # environment steps done, and the time then (s)
 
 _DRIFT = 0.1
 """What a training of hours may differ by from its first seconds: caches, other episodes, a machine that gets warm."""

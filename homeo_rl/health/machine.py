@@ -17,7 +17,6 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_
 _CGROUP = Path("/sys/fs/cgroup")
 
 _LITTLE_DISK = 2 << 30  # Bytes: a run with checkpoints takes some ten megabytes, a replay buffer hundreds
-
 _DRAWN = "━│┃█°"  # signs that tables and bars are drawn with
 
 

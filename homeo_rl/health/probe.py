@@ -23,9 +23,7 @@ from homeo_rl.training.algorithms import algorithm
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.training.train import train
 
-SPACING = 200
-"""Environment steps between two reports of a training."""
-
+SPACING = 200  # environment steps between two reports of a training
 _WAITING = 2 * SPACING  # steps of a measured training before it learns, if it waits at all
 
 _WINDOWS = 3

@@ -10,7 +10,6 @@ from homeo_rl.storage.files import printable
 from homeo_rl.storage.npz_header import array_head
 
 _MAX_TEXT = 64 << 10  # bytes of a member that is a few lines
-
 _MAX_ENTRIES = 16  # of a list that is shown in full
 
 

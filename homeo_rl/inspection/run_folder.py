@@ -17,7 +17,6 @@ _BUNDLES = ("policy", "best", "calibration", "network")
 """Bundles of a run: policies, the firing rates that homeostasis aims at, a compiled network."""
 
 _MAX_LISTED = 1000  # entries of a folder that are looked at
-
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")  # what a zip begins with; the second is that of an empty one
 
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-KILL_SECONDS = 5.0
-"""Seconds that the kernel gets to end a process that was killed, and a fork server to end."""
+KILL_SECONDS = 5.0  # seconds that the kernel gets to end a process that was killed, and a fork server to end
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 

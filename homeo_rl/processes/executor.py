@@ -12,8 +12,7 @@ import pydantic
 
 from homeo_rl.errors import HomeoError
 
-MAX_RETRIES = 3
-"""How often a job is given out again after its process, or its node, died."""
+MAX_RETRIES = 3  # how often a job is given out again after its process, or its node, died
 
 
 @pydantic.with_config(pydantic.ConfigDict(extra="forbid", allow_inf_nan=False))

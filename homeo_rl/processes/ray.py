@@ -26,9 +26,7 @@ from homeo_rl.processes.executor import (
 )
 
 _REPORT_SECONDS = 1.0  # seconds between two reports of progress of a task, and between two looks at all of them
-
 _MAX_TASKS = 4096  # tasks that wait at Ray; the others wait here
-
 _OBJECT_STORE_BYTES = 100 << 20  # of a local object store; results are small
 
 

@@ -12,7 +12,6 @@ from homeo_rl.processes.progress import ProgressObserver, Running, State
 from homeo_rl.processes.signals import Signals, Stopped
 
 _LOCKED_RETRY_SECONDS = 2.0  # seconds until a job is tried again that another driver works on
-
 _SAVE_SECONDS = 60.0  # seconds that running jobs get to save after a signal
 
 

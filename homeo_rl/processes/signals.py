@@ -8,8 +8,7 @@ from types import FrameType
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-URGENT_SECONDS = 8.0
-"""Seconds after which a signal that was not taken is urgent."""
+URGENT_SECONDS = 8.0  # seconds after which a signal that was not taken is urgent
 
 
 class Stopped(KeyboardInterrupt):  # as the interruption that it stands for

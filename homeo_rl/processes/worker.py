@@ -11,8 +11,7 @@ from homeo_rl.processes.child import Lineage, die_with_parent
 from homeo_rl.processes.executor import Task, limit_rate, run_task
 from homeo_rl.processes.signals import STOPPING
 
-REPORT_SECONDS = 0.2
-"""Seconds between two reports of progress."""
+REPORT_SECONDS = 0.2  # seconds between two reports of progress
 
 
 def serve(

@@ -12,8 +12,7 @@ import yaml
 
 from homeo_rl.report.decimals import fixed, significant
 
-TRAINED = 0.25
-"""A clean policy below this share of the way from random to the best known return counts as untrained."""
+TRAINED = 0.25  # a clean policy below this share of the way from random to the best known return counts as untrained
 
 WIDEST = 1.0
 """A clean return is too uncertain a divisor if its 95 % interval is wider than this share of it (of its distance to

@@ -8,7 +8,6 @@ import math
 from decimal import ROUND_HALF_UP, Decimal
 
 _DIGITS = 12  # significant digits that a sum of a few thousand float64 numbers has on every processor
-
 _ZERO = 1e-13  # below it, a difference of figures around 1 is a rounding error
 
 

@@ -17,8 +17,7 @@ from homeo_rl.storage.files import printable
 
 _AGAIN = "run homeo-rl evaluate again"
 
-Row = Score
-"""One episode, as scores.csv has it; figures that do not exist are NaN, a missing outcome is ""."""
+Row = Score  # one episode, as scores.csv has it; figures that do not exist are NaN, a missing outcome is ""
 
 
 def read_scores(path: Path) -> list[Row]:

@@ -26,11 +26,8 @@ SUFFIXES: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {}, ".pd
 GREY, EXCITES, INHIBITS, OUT = COLOURS[:4]
 """Colours: of inputs, of synapses that excite and that inhibit, and of spikes that leave."""
 
-TEXT, SMALL = 7.5, 6.2
-"""Sizes of letters in points."""
-
-MARGIN, ABOVE = 0.3, 0.8
-"""Inches beside a picture, and above it for its title."""
+TEXT, SMALL = 7.5, 6.2  # sizes of letters in points
+MARGIN, ABOVE = 0.3, 0.8  # inches beside a picture, and above it for its title
 
 _TITLE = 10.0
 

@@ -21,8 +21,7 @@ from homeo_rl.seeding import generator
 
 RESAMPLES = 2000
 
-REFERENCE = "none"
-"""The arm that the others are compared with."""
+REFERENCE = "none"  # the arm that the others are compared with
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,7 @@ from torch import Generator, Tensor, nn
 from homeo_rl.snn.surrogates import straight_through
 from homeo_rl.spec import EncoderSpec
 
-REGULAR_THRESHOLD = 0.999
-"""Threshold and reset of the regular encoder's integrator (PopSAN)."""
-
+REGULAR_THRESHOLD = 0.999  # threshold and reset of the regular encoder's integrator (PopSAN)
 _LEAST_STD = 1e-2  # learned widths are held above this: a unit of width 0 divides by 0
 
 

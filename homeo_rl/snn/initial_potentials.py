@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from homeo_rl.snn.kernels.decision_kernel import INITIAL_BOUND
 from homeo_rl.snn.surrogates import straight_through
 
-SPREAD = 0.2
-"""Thresholds on either side of 0 within which potentials start."""
+SPREAD = 0.2  # thresholds on either side of 0 within which potentials start
 
 
 def initial_potential(*shape: int, threshold: float) -> nn.Parameter:

@@ -15,8 +15,7 @@ from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
 from homeo_rl.numerics.arrays import describe_value, instance_of, require_finite
 from homeo_rl.snn.state import LayerWeights, NetworkState
 
-FLOATS = (torch.float32, torch.float64)
-"""What networks calculate in; other numbers are cast."""
+FLOATS = (torch.float32, torch.float64)  # what networks calculate in; other numbers are cast
 
 
 def rows_of(

@@ -23,8 +23,7 @@ from homeo_rl.errors import UsageError, unknown
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
-SMOOTHING = 0.01
-"""eps of TET-S."""
+SMOOTHING = 0.01  # eps of TET-S
 
 
 def sdt(outputs: Tensor, y: Tensor, *, criterion: Criterion = cross_entropy) -> Tensor:
@@ -50,8 +49,7 @@ def lts(outputs: Tensor, y: Tensor, *, criterion: Criterion = cross_entropy) -> 
     return criterion(outputs[-1], y)
 
 
-LOSSES: dict[str, Criterion] = {"sdt": sdt, "tet": tet, "tet-s": tet_s, "lts": lts}
-"""By name, for classes."""
+LOSSES: dict[str, Criterion] = {"sdt": sdt, "tet": tet, "tet-s": tet_s, "lts": lts}  # by name, for classes
 
 
 def regression(name: str) -> Criterion:

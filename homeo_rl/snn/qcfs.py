@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LEAST_THETA = 1e-3
-"""theta is this plus a softplus, so it never reaches 0, where all gradients end."""
+LEAST_THETA = 1e-3  # theta is this plus a softplus, so it never reaches 0, where all gradients end
 
 
 def level_of(z: Tensor, step: Tensor | float, levels: int) -> Tensor:

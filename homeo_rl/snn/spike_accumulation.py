@@ -25,8 +25,7 @@ from torch import Tensor
 Neuron = Literal["pascal", "gated"]
 NEURONS: tuple[Neuron, ...] = ("pascal", "gated")
 
-INPUT_GRID = 16
-"""The dyadic forms round observations to multiples of 2^-16."""
+INPUT_GRID = 16  # the dyadic forms round observations to multiples of 2^-16
 
 
 def on_grid(value: Tensor, grid: int) -> Tensor:

@@ -22,8 +22,7 @@ import safetensors.numpy
 from homeo_rl.errors import StorageFault
 from homeo_rl.storage import files, safetensors_file, strict_json
 
-MAX_BYTES = 2 << 30
-"""A bundle file larger than this is refused before it is read."""
+MAX_BYTES = 2 << 30  # a bundle file larger than this is refused before it is read
 
 MAX_JSON_BYTES = strict_json.LARGE.size
 

@@ -18,8 +18,7 @@ import numpy as np
 from homeo_rl.errors import StorageFault
 from homeo_rl.storage import strict_json
 
-MAX_TENSORS = 20_000
-"""A file of more tensors is refused."""
+MAX_TENSORS = 20_000  # a file of more tensors is refused
 
 _MAX_NAME, _MAX_AXES, _MAX_ELEMENTS = 512, 16, 1 << 40
 

@@ -29,9 +29,7 @@ class Limits:
 SMALL = Limits(8 << 20, 300_000, 100_000)
 """Specifications and bundles: whatever such a file holds, reading it takes less than 100 MB and a second."""
 
-LARGE = Limits(64 << 20, 4_000_000, 1_000_000)
-"""What evaluations write, which grows with the number of episodes."""
-
+LARGE = Limits(64 << 20, 4_000_000, 1_000_000)  # what evaluations write, which grows with the number of episodes
 _MAX_DIGITS = 64  # of a whole number; the state of a random generator has 39
 
 _MAX_FOREIGN = 1 << 20

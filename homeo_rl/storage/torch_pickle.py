@@ -21,8 +21,7 @@ import numpy as np
 from homeo_rl.errors import StorageFault
 from homeo_rl.storage.files import printable
 
-MAX_BYTES, MAX_STEPS = 1 << 20, 100_000
-"""Of a program; that of a policy has about 30 steps and 100 bytes a tensor."""
+MAX_BYTES, MAX_STEPS = 1 << 20, 100_000  # of a program; that of a policy has about 30 steps and 100 bytes a tensor
 
 _MAX_AXES, _MAX_TEXT = 16, 512
 

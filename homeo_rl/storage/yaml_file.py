@@ -16,13 +16,11 @@ from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.numerics.limits import LIMIT
 from homeo_rl.storage import files
 
-Place = tuple[str | int, ...]
-"""The way to an entry: names of mappings, numbers of lists."""
+Place = tuple[str | int, ...]  # the way to an entry: names of mappings, numbers of lists
 
 _MOST_BYTES, _MOST_ENTRIES, _DEEPEST = 1 << 20, 100_000, 32
 
 _MOST_DIGITS = 100  # signs of a number; constructing one takes the square of their number
-
 _NUMBER = pattern(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # what YAML 1.1 takes for a text: 3e-4
 
 _NUMERIC = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")

@@ -16,8 +16,7 @@ from typing import Any
 from homeo_rl.errors import StorageFault
 from homeo_rl.storage import files
 
-MAX_ARCHIVE = 4 << 30
-"""Bytes of an archive, and of all that it says it unpacks to."""
+MAX_ARCHIVE = 4 << 30  # bytes of an archive, and of all that it says it unpacks to
 
 MAX_MEMBERS = 1000
 

@@ -13,11 +13,8 @@ from homeo_rl.report.colours import ARMS, COLOURS
 from homeo_rl.report.figures import new_figure
 from homeo_rl.studies.results import DAMAGED, Recovery, Results, difference_of, mean_of, profile_of
 
-MAIN = ARMS[:6]
-"""Arms that have the same colour in every picture."""
-
-MARKERS = "osD^v"
-"""Markers by arm, which distinguish arms that share the grey."""
+MAIN = ARMS[:6]  # arms that have the same colour in every picture
+MARKERS = "osD^v"  # markers by arm, which distinguish arms that share the grey
 
 
 def colour_of(arm: str) -> str:

@@ -26,13 +26,11 @@ from homeo_rl.studies.tables import TABLE, read_tables, unreadable
 
 _REMEDY = "run homeo-rl study again, with another --out"
 
-FLIPS = 20_000
-"""Sign flips of a permutation test: the least p-value is 1 / FLIPS."""
+FLIPS = 20_000  # sign flips of a permutation test: the least p-value is 1 / FLIPS
 
 CLEAN, NETWORK, ENVIRONMENT = ("",), ("network",), ("surroundings",)
 DAMAGED = (*NETWORK, *ENVIRONMENT)
-EVERY = (*CLEAN, *DAMAGED)
-"""Kinds of cells, as study.json has them."""
+EVERY = (*CLEAN, *DAMAGED)  # kinds of cells, as study.json has them
 
 
 @dataclass(frozen=True)
@@ -242,8 +240,7 @@ def profile_of(cells: Sequence[Cell], levels: np.ndarray) -> np.ndarray:
     return np.asarray(np.mean([(cell.value[:, None] >= levels).mean(0) for cell in cells], axis=0))
 
 
-Courses = dict[str, dict[str, Any]]
-"""Courses of one arm under one condition, by host."""
+Courses = dict[str, dict[str, Any]]  # courses of one arm under one condition, by host
 
 
 def recoveries_of(results: Results) -> list[Recovery]:

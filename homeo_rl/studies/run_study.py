@@ -57,8 +57,7 @@ class Part:
         return task.run is None or self.policy == task.run.policy_digest()
 
 
-Parts = dict[tuple[int, str], Part]
-"""Known scores, by index of the task and arm."""
+Parts = dict[tuple[int, str], Part]  # known scores, by index of the task and arm
 
 
 def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[Task]:

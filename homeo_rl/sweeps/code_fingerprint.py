@@ -14,8 +14,7 @@ from pathlib import Path
 from homeo_rl.imports.user_modules import not_there, search_current_folder
 from homeo_rl.sweeps.sweep_spec import Training
 
-PACKAGES = ("gymnasium", "mujoco", "numba", "numpy", "stable-baselines3", "torch")
-"""Others that decide numbers."""
+PACKAGES = ("gymnasium", "mujoco", "numba", "numpy", "stable-baselines3", "torch")  # others that decide numbers
 
 _PACKAGE = Path(__file__).parents[1]
 _SUFFIXES = (".py", ".json", ".xml", ".yaml", ".yml")

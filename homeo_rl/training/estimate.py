@@ -17,8 +17,7 @@ from homeo_rl.errors import UsageError
 from homeo_rl.spec import ControllerSpec
 from homeo_rl.training.algorithms import ALGORITHMS
 
-BASE = 600 * 2**20
-"""Memory of the packages and of an environment, about (bytes)."""
+BASE = 600 * 2**20  # memory of the packages and of an environment, about (bytes)
 
 _PACKAGES_SPACE = 850 * 2**20
 """Addresses that the packages take besides torch's libraries, which are mapped as a whole: more than memory."""

@@ -10,11 +10,8 @@ from stable_baselines3.common.logger import Logger
 
 from homeo_rl.errors import BadUpdate, StorageFault
 
-POINTS = 500
-"""Points of a curve, at least, where the algorithm logs so many."""
-
-SPACING = 1000
-"""Environment steps between two points of a long training: some 2 MB a million steps with 30 figures."""
+POINTS = 500  # points of a curve, at least, where the algorithm logs so many
+SPACING = 1000  # environment steps between two points of a long training: some 2 MB a million steps with 30 figures
 
 
 class TrainingLogger(Logger):

@@ -26,8 +26,7 @@ from homeo_rl.training.starting import source_of
 MOST_THREADS, MOST_EPISODES = 1024, 10_000
 """Of torch, and of an evaluation during training, whose environments stand side by side."""
 
-VEC_ENVS = ("dummy", "workers")
-"""Where environments without a compiled vector form run."""
+VEC_ENVS = ("dummy", "workers")  # where environments without a compiled vector form run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,7 @@ from homeo_rl.tuning.space import Entry, Space, lay_out, lookup, without
 PRUNERS = ("median", "none")
 SAMPLERS = ("tpe", "random")
 
-DEFAULT_EVALUATIONS = 10
-"""Evaluations during a training, which the pruner looks at, unless their interval is given."""
+DEFAULT_EVALUATIONS = 10  # evaluations during a training, which the pruner looks at, unless their interval is given
 
 
 @dataclass(frozen=True, kw_only=True)

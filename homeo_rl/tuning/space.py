@@ -121,8 +121,7 @@ class Entry:
         return f"{self.low:g} to {self.high:g}{end}{', falls to 0' if self.schedule else ''}"
 
 
-Space = dict[str, Entry]
-"""Entries by dotted name."""
+Space = dict[str, Entry]  # entries by dotted name
 
 
 def default_space(algo: str, agent: str) -> Space:

@@ -9,8 +9,7 @@ from optuna.trial import TrialState
 
 from homeo_rl.tuning.study_journal import ENDED, slot_of
 
-MIN_COMPLETED = 10
-"""Completed trials below which no importances are computed."""
+MIN_COMPLETED = 10  # completed trials below which no importances are computed
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from homeo_rl.errors import UsageError
 
-TESTED = 0.2
-"""Share of every digit's images that is kept for the test."""
+TESTED = 0.2  # share of every digit's images that is kept for the test
 
 
 class Digits(NamedTuple):

@@ -18,8 +18,7 @@ from homeo_rl.spec import NeuronSpec
 Initial = Literal["rest", "neuron", "channel", "layer", "constant"]
 INITIALS: tuple[Initial, ...] = ("rest", "neuron", "channel", "layer", "constant")
 
-NEURON = NeuronSpec(kind="lif", threshold=1.0, tau=2.0, surrogate="arctan")
-"""LIF with a decaying input, soft reset."""
+NEURON = NeuronSpec(kind="lif", threshold=1.0, tau=2.0, surrogate="arctan")  # LIF with a decaying input, soft reset
 
 
 class Spiking(nn.Module):

@@ -70,11 +70,8 @@ class ConversionPlan:
             )
 
 
-FINETUNE_EPISODES = 10
-"""Episodes of the ReLU policy whose states it is fine-tuned on."""
-
-CONTROLS = (4, 16, 64)
-"""Time steps of the plain rate conversions whose returns stand in the certificate."""
+FINETUNE_EPISODES = 10  # episodes of the ReLU policy whose states it is fine-tuned on
+CONTROLS = (4, 16, 64)  # time steps of the plain rate conversions whose returns stand in the certificate
 
 
 def convert(

@@ -21,8 +21,7 @@ from homeo_rl.vision.images import Cifar, ImageFolder
 from homeo_rl.vision.recipes import DATA, RECIPES
 from homeo_rl.vision.spiking import INITIALS, Classifier
 
-TESTED = 0.1
-"""Share of each class's recordings that is kept for the test, where a data set has no division of its own."""
+TESTED = 0.1  # share of each class's recordings that is kept for the test, where a data set has no division of its own
 
 Images = Dataset[tuple[Tensor, int]]
 

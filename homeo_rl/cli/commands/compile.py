@@ -44,8 +44,7 @@ class Compile(WithProgress):
     """Run folder for the network."""
 
 
-RASTER_STEPS = 60
-"""Steps of the random spike train of a raster plot."""
+RASTER_STEPS = 60  # steps of the random spike train of a raster plot
 
 
 def run(args: Compile, words: list[str]) -> dict[str, Any]:

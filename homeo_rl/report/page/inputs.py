@@ -45,5 +45,4 @@ class Damage:
     text: str
 
 
-Suites = Mapping[str, Mapping[str, Damage]]
-"""Conditions of suites: by content hash of the suite, then by label."""
+Suites = Mapping[str, Mapping[str, Damage]]  # conditions of suites: by content hash of the suite, then by label

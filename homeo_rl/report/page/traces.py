@@ -10,8 +10,7 @@ import numpy as np
 from homeo_rl.report.page.report_data import Comparison
 from homeo_rl.run import slug
 
-Series = dict[int, float]
-"""A figure, averaged over layers, by decision."""
+Series = dict[int, float]  # a figure, averaged over layers, by decision
 
 _MAX_BYTES = 64 << 20
 

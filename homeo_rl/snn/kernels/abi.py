@@ -26,8 +26,7 @@ COLUMNS = 16
 # Columns of the table's last row, which are read as they lie.
 ENCODER_MEAN, ENCODER_STD, READOUT_WEIGHT, READOUT_BIAS = range(4)
 
-RULE_NUMBERS = 5
-"""Numbers of a layer's rules: rate, zeta, tau and bound of BCM, psi of energy thresholds."""
+RULE_NUMBERS = 5  # numbers of a layer's rules: rate, zeta, tau and bound of BCM, psi of energy thresholds
 
 # Addresses in a pack; CONSTANTS are the neuron's four, the encoder's span and the read-out's amplitude.
 TABLE, STRIDES, WIDTHS, NEURON, CONSTANTS, NUMBERS, SCRATCH, EVENTS, COUNTS = range(9)

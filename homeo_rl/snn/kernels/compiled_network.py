@@ -38,8 +38,7 @@ OBSERVATIONS = "observations [B, D]"
 
 _NO_NOISE = {char: np.zeros((0, 0, 0), dtype=char) for char in "fd"}
 
-MIN_ROWS_PER_THREAD = 8
-"""Rows that are worth a thread of their own."""
+MIN_ROWS_PER_THREAD = 8  # rows that are worth a thread of their own
 
 
 class IOTransform(NamedTuple):

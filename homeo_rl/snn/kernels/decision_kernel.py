@@ -43,11 +43,8 @@ from homeo_rl.snn.kernels.abi import (
 )  # fmt: skip
 from homeo_rl.snn.kernels.scans import CURRENT, IF, LIF, Floats
 
-REGULAR, POISSON, BERNOULLI, CONSTANT = range(4)
-"""Encoders."""
-
-POPULATION, MEAN, LAST, MEMBRANE = range(4)
-"""Read-outs."""
+REGULAR, POISSON, BERNOULLI, CONSTANT = range(4)  # encoders
+POPULATION, MEAN, LAST, MEMBRANE = range(4)  # read-outs
 
 RAW, TANH, IDENTITY, CLIP = range(4)
 """What becomes of outputs: nothing, squashed and scaled, clipped to [-1, 1] and scaled, or clipped to the bounds."""

@@ -27,8 +27,7 @@ from homeo_rl.spec import NetworkSpec, NeuronSpec
 Route = Literal["decision", "stack", "layers"]
 Scan = Literal["compiled", "energy", "reference"]
 
-MAX_EVENT_DRIVEN_ROWS = 16
-"""Rows up to which following events is faster than a product of all rows."""
+MAX_EVENT_DRIVEN_ROWS = 16  # rows up to which following events is faster than a product of all rows
 
 
 def route(spec: NetworkSpec, x: Tensor | np.ndarray, state: NetworkState | None) -> Route:

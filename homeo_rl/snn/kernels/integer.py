@@ -22,14 +22,9 @@ from homeo_rl.numerics.jit import jit
 from homeo_rl.snn.kernels.scans import Floats
 from homeo_rl.snn.kernels.workspace import working
 
-LARGEST = 127 * 65536 + 127 * 256 + 127
-"""Largest number of three signed digits to the base 256."""
-
-USED = LARGEST - 3
-"""What the largest number of a column becomes: rounding may then not carry it over `LARGEST`."""
-
-MOST = 2**31 // 128 - 1
-"""Most spikes that may be added up: digits are below 129, sums below 2^31."""
+LARGEST = 127 * 65536 + 127 * 256 + 127  # largest number of three signed digits to the base 256
+USED = LARGEST - 3  # what the largest number of a column becomes: rounding may then not carry it over `LARGEST`
+MOST = 2**31 // 128 - 1  # most spikes that may be added up: digits are below 129, sums below 2^31
 
 
 def available() -> bool:

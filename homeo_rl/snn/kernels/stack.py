@@ -22,8 +22,7 @@ from homeo_rl.snn.kernels.workspace import multiply, working
 from homeo_rl.snn.surrogates import DERIVATIVES
 from homeo_rl.spec import NeuronSpec
 
-BLOCK = 640
-"""Rows (samples times steps) of a block: small enough for a core's cache, large enough for its bookkeeping."""
+BLOCK = 640  # rows (samples times steps) of a block: small enough for a core's cache, large enough for its bookkeeping
 
 
 class Input(NamedTuple):

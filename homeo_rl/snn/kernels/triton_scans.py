@@ -18,8 +18,7 @@ from torch import Tensor
 from homeo_rl.snn.kernels.scans import ARCTAN, CURRENT, GIVEN, IF, LIF, RECTANGLE
 from homeo_rl.snn.neurons import Membrane
 
-BLOCK = 128
-"""Neurons a program."""
+BLOCK = 128  # neurons a program
 
 _CURRENT, _IF, _LIF = tl.constexpr(CURRENT), tl.constexpr(IF), tl.constexpr(LIF)
 _GIVEN, _RECTANGLE, _ARCTAN = tl.constexpr(GIVEN), tl.constexpr(RECTANGLE), tl.constexpr(ARCTAN)

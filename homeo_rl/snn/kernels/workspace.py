@@ -13,8 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-MIN_ONEDNN_ROWS = 48
-"""Rows from which on oneDNN is faster: a call costs 10 us more than one of MKL."""
+MIN_ONEDNN_ROWS = 48  # rows from which on oneDNN is faster: a call costs 10 us more than one of MKL
 
 _memory = threading.local()
 

@@ -15,8 +15,7 @@ from homeo_rl.storage import bundle
 from homeo_rl.training.resume.replay_segments import ReplaySegments, ring_of
 from homeo_rl.training.resume.snapshot import Snapshot
 
-KEPT = 2
-"""Checkpoints that are kept: the newest, and one to fall back to."""
+KEPT = 2  # checkpoints that are kept: the newest, and one to fall back to
 
 
 class Checkpoints:

@@ -10,16 +10,14 @@ from homeo_rl.training.algorithms import ALGORITHMS
 from homeo_rl.training.hyperparams import load_tuned, resolve
 from homeo_rl.training.rl_zoo.reader import NORMALISING, SPIKE_CODED, policy_path
 
-FOLDER = Path(__file__).parent.parent / "zoo"
-"""The files that come with the package."""
+FOLDER = Path(__file__).parent.parent / "zoo"  # the files that come with the package
 
 AGENTS = {"homeo_rl/NavigationTrain-v0": "san"}
 """Agent of each environment that has tuned hyper-parameters; elsewhere the default one."""
 
 DEFAULT_AGENT = "popsan"
 
-STEPS = 100_000
-"""Where nothing is tuned, as in `homeo_rl.training.plan`."""
+STEPS = 100_000  # where nothing is tuned, as in `homeo_rl.training.plan`
 
 
 def environments() -> list[str]:

@@ -21,8 +21,7 @@ Points = Sequence[tuple[float, float]]
 NARROW, WIDE, SMALL = (460, 280), (920, 330), (350, 230)
 """Sizes of sheets in pixels: for a phone or half a page, for a page, and for three in a row."""
 
-LEFT, RIGHT, TOP, BOTTOM = 54, 16, 30, 48
-"""Margins of a sheet, for the numbers and names of the axes."""
+LEFT, RIGHT, TOP, BOTTOM = 54, 16, 30, 48  # margins of a sheet, for the numbers and names of the axes
 
 _COLOURS = len(COLOURS)
 

@@ -14,8 +14,7 @@ from homeo_rl.report.page.context import PageContext
 from homeo_rl.report.page.inputs import RecordedEpisode
 from homeo_rl.report.page.report_data import ReportData
 
-INK = (125, 103, 190)
-"""Colour of spikes, visible on white and on black; its opacity grows with the rate of the neuron."""
+INK = (125, 103, 190)  # colour of spikes, visible on white and on black; its opacity grows with the rate of the neuron
 
 _BINS = 20
 _SILENT = 1e-3  # spikes per step, below which a neuron counts as silent

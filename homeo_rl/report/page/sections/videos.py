@@ -11,8 +11,7 @@ from homeo_rl.report.page.blocks import Section, block_section, data_uri
 from homeo_rl.report.page.context import PageContext
 from homeo_rl.report.page.inputs import RecordedEpisode
 
-MAX_BYTES = 1_500_000
-"""Size of a video."""
+MAX_BYTES = 1_500_000  # size of a video
 
 _QUALITIES = (70, 50, 30)
 
