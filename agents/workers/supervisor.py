@@ -16,21 +16,15 @@ MAX_RESTARTS = 3  # restarts of each worker
 
 @dataclass
 class PoolSettings:
-    """What all workers share.
+    """What all workers share."""
 
-    Args:
-        recipe, monitored: of the environments; see `homeo_rl.agents.workers.worker.work`.
-        timeout: seconds that a step or a reset may take.
-        start_timeout: seconds that a start or any other command may take.
-        root_seed: what the seeds of restarts are derived from.
-    """
-
+    # recipe, monitored: of the environments; see `homeo_rl.agents.workers.worker.work`
     recipe: EnvMaker
     monitored: bool
     method: str
-    timeout: float
-    start_timeout: float
-    root_seed: int
+    timeout: float  # seconds that a step or a reset may take
+    start_timeout: float  # seconds that a start or any other command may take
+    root_seed: int  # what the seeds of restarts are derived from
     steps: int = 0
     processes: list[WorkerProcess] = field(default_factory=list)
 

@@ -16,25 +16,18 @@ Ints = NDArray[np.int32]
 
 
 class Scene(NamedTuple):
-    """What stands still, with a grid over it. Things are numbered: segments first, discs after them.
+    """What stands still, with a grid over it. Things are numbered: segments first, discs after them."""
 
-    Attributes:
-        segments: [S, 4], start and extent (x, y, dx, dy).
-        discs: [D, 3], centre and radius.
-        corner: [2], lower left corner of the grid.
-        cell: edge of a grid cell.
-        crossed_from, crossed: for cell c, ``crossed[crossed_from[c]:crossed_from[c + 1]]`` are the things in it.
-        nearest_from, nearest: likewise, the things that may be nearest to a point of the cell.
-    """
-
-    segments: Floats
-    discs: Floats
-    corner: Floats
-    cell: float
+    segments: Floats  # [S, 4], start and extent (x, y, dx, dy)
+    discs: Floats  # [D, 3], centre and radius
+    corner: Floats  # [2], lower left corner of the grid
+    cell: float  # edge of a grid cell
     columns: int
     rows: int
+    # crossed_from, crossed: for cell c, ``crossed[crossed_from[c]:crossed_from[c + 1]]`` are the things in it
     crossed_from: Ints
     crossed: Ints
+    # nearest_from, nearest: likewise, the things that may be nearest to a point of the cell
     nearest_from: Ints
     nearest: Ints
 

@@ -24,21 +24,16 @@ _DEEP = 256
 
 @dataclass(frozen=True)
 class Certificate:
-    """What the search found.
+    """What the search found."""
 
-    Attributes:
-        verdict: "equal": for every infinite train; "different": `counterexample` tells; "undecided": there were more
-            states than allowed, or potentials whose denominators grow without end.
-        depth: steps of the longest of the shortest paths to them.
-        counterexample: the shortest train [T][d] after which an output is wrong, at its last step.
-        expected: the outputs that the specification asks for at that step.
-    """
-
+    # "equal": for every infinite train; "different": `counterexample` tells; "undecided": there were more states than
+    # allowed, or potentials whose denominators grow without end
     verdict: str
     states: int
-    depth: int
+    depth: int  # steps of the longest of the shortest paths to them
+    # the shortest train [T][d] after which an output is wrong, at its last step
     counterexample: tuple[tuple[int, ...], ...] | None = None
-    expected: tuple[int, ...] | None = None
+    expected: tuple[int, ...] | None = None  # the outputs that the specification asks for at that step
     got: tuple[int, ...] | None = None
 
     @property

@@ -63,18 +63,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What metrics are computed from.
-
-    Attributes:
-        reference_rates: calibrated mean rates [N] of each spiking layer; empty for an MLP.
-        layer_norms: Frobenius norms of the trained weights [layers].
-        judge: returns how many of an episode's decisions break its reflex's specification.
-    """
+    """What metrics are computed from."""
 
     episode: Any
-    reference_rates: Sequence[np.ndarray]
-    layer_norms: Sequence[float]
-    judge: Callable[[Any], int]
+    reference_rates: Sequence[np.ndarray]  # calibrated mean rates [N] of each spiking layer; empty for an MLP
+    layer_norms: Sequence[float]  # Frobenius norms of the trained weights [layers]
+    judge: Callable[[Any], int]  # returns how many of an episode's decisions break its reflex's specification
 
     @cached_property
     def rates(self) -> np.ndarray | None:

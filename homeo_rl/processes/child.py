@@ -24,16 +24,12 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEX
 
 @dataclass(frozen=True)
 class Lineage:
-    """What a child has to know of the process that started it.
+    """What a child has to know of the process that started it."""
 
-    Args:
-        parent: its process id.
-        forked_here: whether it is also the parent for the kernel, and the thread that forks lives as long as it does.
-        inherited: what a forked child must close, or the pipes of its siblings would never end.
-    """
-
-    parent: int
+    parent: int  # its process id
+    # whether it is also the parent for the kernel, and the thread that forks lives as long as it does
     forked_here: bool
+    # what a forked child must close, or the pipes of its siblings would never end
     inherited: tuple[Connection, ...] = ()
 
 

@@ -42,15 +42,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class JobResult:
-    """How a job ended.
+    """How a job ended."""
 
-    Attributes:
-        state: "done"; "locked_elsewhere": another process works on the same; "stopped" by a signal, to be resumed;
-            "failed".
-        message, trace: of a failure.
-    """
-
+    # "done"; "locked_elsewhere": another process works on the same; "stopped" by a signal, to be resumed; "failed"
     state: Literal["done", "locked_elsewhere", "stopped", "failed"]
+    # message, trace: of a failure
     message: str = ""
     trace: str = ""
     seconds: float = 0.0

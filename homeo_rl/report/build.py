@@ -23,18 +23,14 @@ from homeo_rl.storage import bundle
 
 @dataclass(frozen=True)
 class Report:
-    """The result of `build`.
-
-    Attributes:
-        paths: picture of the trajectories of navigation episodes, None without any.
-        notes: sentences on what was left out, in which respects joined runs differ, and the limits of the figures.
-    """
+    """The result of `build`."""
 
     page: Path
     picture: Path
-    paths: Path | None
+    paths: Path | None  # picture of the trajectories of navigation episodes, None without any
     cells: tuple[Cell, ...]
     differences: tuple[Difference, ...]
+    # sentences on what was left out, in which respects joined runs differ, and the limits of the figures
     notes: tuple[str, ...] = ()
 
 

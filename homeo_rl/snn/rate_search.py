@@ -20,21 +20,16 @@ from homeo_rl.snn.state import Weights, input_major, map_weights
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """What came of a rehearsal.
+    """What came of a rehearsal."""
 
-    Attributes:
-        rates: learning rates, 0 first.
-        distances: of the actions from the healthy ones in the last pass, one a rate, as a share of that at rate 0:
-            the mean of two shares, of the mean absolute difference and of the norm of the mean difference. One counts
-            every error; the other what they have in common, which topples a walker that takes scattered errors well.
-        chosen: which rate it was; 0 stays shut.
-        adaptation: what the mechanism learned at that rate and starts from awake, a state of one row a layer; None
-            where it stays shut.
-    """
-
-    rates: tuple[float, ...]
+    rates: tuple[float, ...]  # learning rates, 0 first
+    # of the actions from the healthy ones in the last pass, one a rate, as a share of that at rate 0: the mean of two
+    # shares, of the mean absolute difference and of the norm of the mean difference. One counts every error; the other
+    # what they have in common, which topples a walker that takes scattered errors well.
     distances: tuple[float, ...]
-    chosen: int
+    chosen: int  # which rate it was; 0 stays shut
+    # what the mechanism learned at that rate and starts from awake, a state of one row a layer; None where it stays
+    # shut
     adaptation: tuple[State, ...] | None
 
 

@@ -85,15 +85,12 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Results:
-    """The results of a study.
-
-    Attributes:
-        raw: cells of hosts without a clean return above 0, whose values are returns, as retention is not defined.
-    """
+    """The results of a study."""
 
     document: dict[str, Any]
     cells: tuple[Cell, ...]
     courses: tuple[dict[str, Any], ...]
+    # cells of hosts without a clean return above 0, whose values are returns, as retention is not defined
     raw: tuple[Cell, ...] = ()
 
     @cached_property

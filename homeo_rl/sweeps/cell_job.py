@@ -15,18 +15,15 @@ from homeo_rl.training.plan import TrainingPlan
 
 @dataclass(frozen=True)
 class CellJob:
-    """What a process gets of a cell.
-
-    Attributes:
-        evaluation, suite, routes: how it is evaluated.
-        folder, identity: of the sweep, where the driver sees it. A process that does not find it there works in a
-            folder of its own and sends the result and the run back.
-    """
+    """What a process gets of a cell."""
 
     cell: Cell
+    # evaluation, suite, routes: how it is evaluated
     evaluation: Evaluation
     suite: Suite
     routes: tuple[Route, ...]
+    # folder, identity: of the sweep, where the driver sees it. A process that does not find it there works in a folder
+    # of its own and sends the result and the run back
     folder: Path
     identity: str
     command: str = ""

@@ -22,25 +22,20 @@ from homeo_rl.sweeps.cells import Cell, short_names, text
 
 @dataclass(frozen=True)
 class Row:
-    """One combination under one arm and condition. A training counts as one number: the mean return of its episodes.
-
-    Attributes:
-        seeds: how many trainings there are.
-        iqm, ci_low, ci_high: over seeds, with a 95 % bootstrap interval.
-        success: mean share of successful episodes, where the environment reports it.
-    """
+    """One combination under one arm and condition. A training counts as one number: the mean return of its episodes."""
 
     choice: dict[str, Any]
     arm: str
     condition: str
-    seeds: int
+    seeds: int  # how many trainings there are
+    # iqm, ci_low, ci_high: over seeds, with a 95 % bootstrap interval
     iqm: float
     ci_low: float
     ci_high: float
     mean: float
     least: float
     most: float
-    success: float | None
+    success: float | None  # mean share of successful episodes, where the environment reports it
 
 
 FIGURES = ("seeds", "iqm", "ci_low", "ci_high", "mean", "least", "most", "success")

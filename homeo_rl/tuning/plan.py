@@ -22,27 +22,20 @@ DEFAULT_EVALUATIONS = 10  # evaluations during a training, which the pruner look
 
 @dataclass(frozen=True, kw_only=True)
 class TuningPlan:
-    """What is tuned.
+    """What is tuned."""
 
-    Attributes:
-        training: what all trainings share; its hyper-parameters are fixed, its seed is the first one's.
-        out: folder of runs, summary and preset.
-        storage: Optuna's journal.
-        trials, seeds, episodes: trials, trainings of each, and episodes that judge a training.
-        pruner, sampler: names.
-        keep: whether the runs of all trials are kept, not only the best one's.
-    """
-
-    training: TrainingPlan
+    training: TrainingPlan  # what all trainings share; its hyper-parameters are fixed, its seed is the first one's
     space: Space
-    out: Path
-    storage: Path
+    out: Path  # folder of runs, summary and preset
+    storage: Path  # Optuna's journal
+    # trials, seeds, episodes: trials, trainings of each, and episodes that judge a training
     trials: int = 50
     seeds: int = 3
     episodes: int = 20
+    # pruner, sampler: names
     pruner: str = "median"
     sampler: str = "tpe"
-    keep: bool = False
+    keep: bool = False  # whether the runs of all trials are kept, not only the best one's
     base: dict[str, Any] = field(default_factory=dict)
     """Hyper-parameters that lie under those that are drawn; `prepare_plan` fills it in."""
 

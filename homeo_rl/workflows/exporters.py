@@ -30,17 +30,13 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Exporter:
-    """How a format is written.
+    """How a format is written."""
 
-    Attributes:
-        write: takes the policy, its run and the options.
-        compiled: takes the run of a compiled network and the options; None where the format has no such networks.
-        check: raises a `UsageError` for options that do not go together, before anything heavy is loaded.
-    """
-
-    write: Callable[[Controller, Run, ExportOptions], ExportedFile]
+    write: Callable[[Controller, Run, ExportOptions], ExportedFile]  # takes the policy, its run and the options
     options: tuple[str, ...] = ()
+    # takes the run of a compiled network and the options; None where the format has no such networks
     compiled: Callable[[Run, ExportOptions], ExportedFile] | None = None
+    # raises a `UsageError` for options that do not go together, before anything heavy is loaded
     check: Callable[[ExportOptions], Any] = lambda options: None
 
 

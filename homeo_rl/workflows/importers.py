@@ -18,20 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Importer:
-    """How a kind of published policy is read.
+    """How a kind of published policy is read."""
 
-    Attributes:
-        function: "module:name" of what reads it; takes the file, the environment, and the options as keywords.
-        env_kwargs: arguments that the environment needs; those of a user come first.
-        options: what a user may say of the file: "agent", "overrides" and "normalize_from" of the architecture that
-            its weights are for, "reading" of a graph.
-        suite: where such a policy is tried first.
-    """
-
-    function: str
+    function: str  # "module:name" of what reads it; takes the file, the environment, and the options as keywords
+    # arguments that the environment needs; those of a user come first
     env_kwargs: dict[str, Any] = field(default_factory=dict)
+    # what a user may say of the file: "agent", "overrides" and "normalize_from" of the architecture that its weights
+    # are for, "reading" of a graph
     options: tuple[str, ...] = ()
-    suite: str = "paper-mujoco"
+    suite: str = "paper-mujoco"  # where such a policy is tried first
     note: str = ""
 
     def read(self, path: Path, env: gym.Env[Any, Any], **options: Any) -> Controller:

@@ -19,20 +19,15 @@ CALIBRATION_EPISODES = 5
 
 
 class SleepTrial(NamedTuple):
-    """The self-test of a damaged network, and the effect of sleep.
+    """The self-test of a damaged network, and the effect of sleep."""
 
-    Attributes:
-        test: the self-test; ``passed`` says whether the network needed no sleep.
-        before, after: distance of each layer's outputs from the remembered ones (`Replay.errors`).
-        rates: mean rates [N] of each layer: "remembered", "damaged" and "after sleep".
-    """
-
-    test: SelfTest
+    test: SelfTest  # the self-test; ``passed`` says whether the network needed no sleep
     passed: bool
+    # before, after: distance of each layer's outputs from the remembered ones (`Replay.errors`)
     before: list[float]
     after: list[float]
     seconds: float
-    rates: dict[str, list[np.ndarray]]
+    rates: dict[str, list[np.ndarray]]  # mean rates [N] of each layer: "remembered", "damaged" and "after sleep"
 
 
 def try_sleep(

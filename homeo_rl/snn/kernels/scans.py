@@ -27,18 +27,12 @@ GIVEN, RECTANGLE, ARCTAN, TRIANGLE = 0, 1, 2, 3
 
 
 class Model(NamedTuple):
-    """How the neurons of a layer behave.
-
-    Attributes:
-        hard: reset to 0 instead of subtracting the threshold.
-        fires: False for a layer that only integrates.
-        constants: current decay, voltage decay, tau.
-    """
+    """How the neurons of a layer behave."""
 
     kind: int
-    hard: bool
-    fires: bool
-    constants: Floats
+    hard: bool  # reset to 0 instead of subtracting the threshold
+    fires: bool  # False for a layer that only integrates
+    constants: Floats  # current decay, voltage decay, tau
 
 
 class State(NamedTuple):
