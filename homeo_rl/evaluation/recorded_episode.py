@@ -24,6 +24,7 @@ from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import calibrate_for, make_session
 from homeo_rl.evaluation.episode import Step, episode_seed
 from homeo_rl.evaluation.plan import EvaluationPlan
+from homeo_rl.evaluation.recording import RecordedEpisode as RecordedEpisode
 from homeo_rl.evaluation.rollout import rollout
 from homeo_rl.evaluation.routes import Route
 from homeo_rl.run import Run
@@ -36,23 +37,6 @@ LIMIT = 1000  # decisions after which an episode is cut off
 FRAMES, SIDE = 48, 288  # pictures of an episode at most, and the pixels of their longer side
 
 CLEAN = Condition(name="clean")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordedEpisode:
-    """An episode that was recorded."""
-
-    run: str
-    arm: str
-    condition: str
-    total: float
-    steps: int  # spike steps of a decision
-    rates: tuple[np.ndarray, ...]  # spikes over spike steps, [decisions, N] of each spiking layer; () without spikes
-    rewards: np.ndarray  # [decisions]
-    observations: np.ndarray  # what the policy was given, [decisions, D]
-    frames: tuple[np.ndarray, ...] = ()  # pictures [H, W, 3] of bytes
-    pause: int = 0  # milliseconds between two pictures, at the environment's own pace
-    missing: str = ""  # why there are no pictures; "" where there are, or none were wanted
 
 
 class _Glimpses(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):

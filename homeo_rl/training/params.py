@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from homeo_rl.envs.wrappers import FLATTEN, wrappers_of
 from homeo_rl.envs.wrappers import KEY as WRAPPERS
@@ -29,30 +29,11 @@ def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
     return values
 
 
-class EnvironmentFlags(Protocol):
-    """Flags that say what environment is meant besides its id."""
-
-    @property
-    def env_kwargs(self) -> tuple[str, ...]:
-        """Arguments, name:value."""
-
-    @property
-    def env_wrapper(self) -> tuple[str, ...]:
-        """Wrappers, name or name:{argument: value}."""
-
-    @property
-    def flatten_observations(self) -> bool:
-        """Whether observations become one row."""
-
-    @property
-    def max_episode_steps(self) -> int | None:
-        """Limit of an episode."""
-
-
-def environment_arguments(flags: EnvironmentFlags, under: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def environment_arguments(flags: Any, under: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what flags say of the environment, as the arguments that `homeo_rl.envs.make.make_env` takes.
 
-    ``under`` is what files say; a wrapper that a flag names replaces all of theirs.
+    ``flags`` are those of `homeo_rl.cli.flags.WithEnvironment`; ``under`` is what files say; a wrapper that a flag
+    names replaces all of theirs.
 
     Raises:
         UsageError: a flag is not of its form.

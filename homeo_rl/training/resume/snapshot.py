@@ -33,8 +33,8 @@ class Snapshot:
     document: dict[str, Any]
 
 
-COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_current_progress_remaining")
-"""Attributes of an algorithm that are numbers."""
+COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_current_progress_remaining")  # that are numbers
+SPACES = ("action_space", "observation_space")  # that have generators
 
 
 def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Snapshot:
@@ -60,8 +60,7 @@ def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Snapshot:
     document["rng"] = {
         "numpy": [kind, int(position), int(has_gauss), float(cached)],
         "python": _plain(random.getstate()),
-        "action_space": _space_state(model.action_space),
-        "observation_space": _space_state(model.observation_space),
+        **{name: getattr(model, name).np_random.bit_generator.state for name in SPACES},
     }
     for name in ("_last_obs", "_last_original_obs", "_last_episode_starts"):
         value = getattr(model, name, None)
@@ -152,8 +151,8 @@ def restore_generators(model: BaseAlgorithm, snapshot: Snapshot) -> None:
     kind, position, has_gauss, cached = rng["numpy"]
     np.random.set_state((kind, tensors["rng/numpy"], position, has_gauss, cached))  # noqa: NPY002  # as above
     random.setstate(_tuples(rng["python"]))
-    _set_space_state(model.action_space, rng["action_space"])
-    _set_space_state(model.observation_space, rng["observation_space"])
+    for name in SPACES:
+        getattr(model, name).np_random.bit_generator.state = rng[name]
     noise = getattr(model, "action_noise", None)
     if noise is not None and "noise" in tensors:
         noise.noise_prev = tensors["noise"].copy()
@@ -161,9 +160,6 @@ def restore_generators(model: BaseAlgorithm, snapshot: Snapshot) -> None:
     model.logger.name_to_count.update(snapshot.document["logger"]["counts"])
     excluded = snapshot.document["logger"]["excluded"]
     model.logger.name_to_excluded.update({name: _tuples(formats) for name, formats in excluded.items()})
-
-
-# Optimisers.
 
 
 def _optimiser_state(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Any], Arrays]:
@@ -192,9 +188,6 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, document: dict[str, Any], 
         for group, kept in zip(state["param_groups"], document["groups"], strict=True)
     ]
     optimiser.load_state_dict({"state": entries, "param_groups": groups})
-
-
-# Environments.
 
 
 def _env_state(env: VecEnv) -> tuple[dict[str, Any], Arrays]:
@@ -260,9 +253,6 @@ def _load_env(env: VecEnv, document: dict[str, Any], arrays: Arrays) -> bool:
     return all(done)
 
 
-# Plain data.
-
-
 def _array(value: torch.Tensor) -> np.ndarray:
     array: np.ndarray = value.detach().cpu().numpy()
     return array
@@ -286,11 +276,3 @@ def _plain(value: Any) -> Any:
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
-
-
-def _space_state(space: Any) -> Any:
-    return space.np_random.bit_generator.state
-
-
-def _set_space_state(space: Any, state: Any) -> None:
-    space.np_random.bit_generator.state = state
