@@ -213,17 +213,13 @@ def require_new(path: Path) -> None:
         UsageError: files lie there, or it is one.
     """
     try:
-        if any(not _left_by_a_kill(entry) for entry in path.iterdir()):
+        # A command that was killed before its run.json was there leaves these.
+        if any(entry.name != ".lock" and not entry.name.startswith("run.json.") for entry in path.iterdir()):
             raise UsageError(f"{path}: expected a new or empty folder, found files; choose another --out")
     except FileNotFoundError:
         pass
     except OSError as error:
         raise UsageError(f"{path}: cannot make the run folder ({error.strerror}); choose another --out") from None
-
-
-def _left_by_a_kill(entry: Path) -> bool:
-    """Whether a file is what a command leaves that was killed before its ``run.json`` was there."""
-    return entry.name == ".lock" or entry.name.startswith("run.json.")
 
 
 def next_numbered(folder: Path, stem: str) -> Path:

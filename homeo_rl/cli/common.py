@@ -2,20 +2,13 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from homeo_rl.errors import UsageError
+from homeo_rl.numerics.typed_fields import make_plan as make_plan
 from homeo_rl.storage.files import printable
-
-P = TypeVar("P")
-
-
-def make_plan(kind: type[P], args: Any, **others: Any) -> P:
-    """Return a plan from the flags of the same names as its fields, and from ``others``, which take precedence."""
-    same = {field.name for field in fields(kind)} & {field.name for field in fields(args)}  # type: ignore[arg-type]
-    return kind(**{**{name: getattr(args, name) for name in same}, **others})
 
 
 def command_line(words: Sequence[str]) -> str:

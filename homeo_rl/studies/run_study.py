@@ -224,7 +224,9 @@ def _parts_of(task: Task, arms: tuple[str, ...], folder: Path) -> tuple[list[str
     if (folder / "courses.json").exists():
         document = bundle.read_json(folder / "courses.json")
         episodes = document["episodes"]
-        courses = [{"episodes": episodes, **course, "trace": _slim(course)} for course in document["courses"]]
+        for course in document["courses"]:  # recovery is computed from these two, a tenth of it
+            trace = [{key: entry[key] for key in ("episodes", "reward")} for entry in course["trace"]]
+            courses.append({"episodes": episodes, **course, "trace": trace})
     env, policy, column = task.group.env or task.run.spec.env, task.run.policy_digest(), header.index("arm")
     return header[1:], [
         Part(
@@ -238,11 +240,6 @@ def _parts_of(task: Task, arms: tuple[str, ...], folder: Path) -> tuple[list[str
         )
         for arm in arms
     ]
-
-
-def _slim(course: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the part of a course that recovery is computed from, a tenth of it."""
-    return [{key: entry[key] for key in ("episodes", "reward")} for entry in course["trace"]]
 
 
 def _alone(plan: Plan, arm: str) -> Plan:

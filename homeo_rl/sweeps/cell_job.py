@@ -8,8 +8,10 @@ from typing import Any
 from homeo_rl.degradations.suites import Suite
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import Route
+from homeo_rl.numerics.typed_fields import make_plan
 from homeo_rl.sweeps.cells import Cell
 from homeo_rl.sweeps.sweep_spec import Evaluation, Training
+from homeo_rl.training.hyperparams import change_network
 from homeo_rl.training.plan import TrainingPlan
 
 
@@ -39,29 +41,15 @@ class Delivery:
 
 def training_plan(training: Training, *, seed: int, out: Path, command: str = "") -> TrainingPlan:
     """Return the plan of a cell's training."""
-    hyperparams = copy.deepcopy(training.params)
-    changes: dict[str, Any] = {"initial": training.imp} if training.imp else {}
-    if training.readout:
-        changes["readout"] = {"kind": training.readout}
-    if changes:
-        hyperparams["agent_kwargs"] = {**hyperparams.get("agent_kwargs", {}), **changes}
-    return TrainingPlan(
-        algo=training.algo,
-        env=training.env,
-        agent=training.agent,
+    return make_plan(
+        TrainingPlan,
+        training,
         steps=training.n_timesteps,
         seed=seed,
         env_kwargs=copy.deepcopy(training.env_kwargs),
-        hyperparams=hyperparams,
-        homeostasis_in_training=training.homeostasis_in_training,
+        hyperparams=change_network(copy.deepcopy(training.params), imp=training.imp, readout=training.readout),
         modules=training.gym_packages,
         out=out,
-        eval_freq=training.eval_freq,
-        eval_episodes=training.eval_episodes,
-        save_freq=training.save_freq,
-        device=training.device,
-        num_threads=training.num_threads,
-        vec_env=training.vec_env,
         command=command,
     )
 
@@ -70,13 +58,12 @@ def evaluation_plan(
     evaluation: Evaluation, suite: Suite, routes: tuple[Route, ...], arms: tuple[str, ...] | None = None
 ) -> Plan:
     """Return the plan of a cell's evaluation, with other ``arms`` if there are any."""
-    return Plan(
+    return make_plan(
+        Plan,
+        evaluation,
         suite=suite,
         arms=evaluation.homeostasis if arms is None else arms,
         episodes=(len(routes) or 20) if evaluation.episodes is None else evaluation.episodes,
-        seed=evaluation.seed,
         which="best" if evaluation.best else "policy",
-        calibration_episodes=evaluation.calibration_episodes,
-        env=evaluation.env,
         routes=routes,
     )

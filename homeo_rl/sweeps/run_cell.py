@@ -62,12 +62,11 @@ def run_cell(job: CellJob, report: ProgressCallback) -> JobResult:
 def _train(job: CellJob, store: Store, report: ProgressCallback) -> Run:
     cell = job.cell
     plan = training_plan(cell.training, seed=cell.seed, out=store.run_folder(cell.key), command=job.command)
-    report("training", 0, plan.steps or 0, "")
-
-    def report_step(done: int, mean: float | None) -> None:
-        report("training", done, plan.steps or 0, "" if mean is None else f"return {mean:,.1f}")
-
-    return train(plan, report=report_step)
+    total = plan.steps or 0
+    report("training", 0, total, "")
+    return train(
+        plan, report=lambda done, mean: report("training", done, total, "" if mean is None else f"return {mean:,.1f}")
+    )
 
 
 def _evaluate(run: Run, job: CellJob, report: ProgressCallback) -> dict[str, Any]:

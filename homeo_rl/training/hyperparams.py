@@ -91,6 +91,15 @@ def resolve(algo: str, params: Mapping[str, Any]) -> dict[str, Any]:
     return resolved
 
 
+def change_network(hyperparams: dict[str, Any], *, imp: str, readout: str) -> dict[str, Any]:
+    """Return hyper-parameters with the network's initial potentials and read-out; "" leaves them as they are."""
+    changes: dict[str, Any] = {"initial": imp} if imp else {}
+    if readout:
+        changes["readout"] = {"kind": readout}
+    agent_kwargs = {**hyperparams.get("agent_kwargs", {}), **changes}
+    return {**hyperparams, "agent_kwargs": agent_kwargs} if changes else hyperparams
+
+
 SCHEDULED = ("learning_rate", "clip_range", "clip_range_vf")
 """Hyper-parameters that may fall linearly to 0 over the training, written ``lin_3e-4`` as in rl-zoo's files."""
 

@@ -14,7 +14,7 @@ from homeo_rl.envs.make import has_vector, load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.numerics.limits import LIMIT
-from homeo_rl.numerics.typed_fields import require_fields
+from homeo_rl.numerics.typed_fields import make_plan, require_fields
 from homeo_rl.run import Run, versions
 from homeo_rl.spec import RunSpec
 from homeo_rl.storage.files import printable
@@ -131,21 +131,17 @@ def prepare(plan: TrainingPlan) -> Prepared:
         plan.algo, hyperparams, spaces, controller, apart=apart, workers=apart * (plan.vec_env == "workers")
     )
     require(needed, plan.out or plan.log_folder)
-    spec = RunSpec(
+    spec = make_plan(
+        RunSpec,
+        plan,
         origin="train",
-        env=plan.env,
-        env_kwargs=plan.env_kwargs,
-        agent=plan.agent,
-        algo=plan.algo,
-        seed=plan.seed,
+        steps=0,
         planned=plan.steps or 0,
         hyperparams=hyperparams,
         homeostasis_in_training="" if plan.homeostasis_in_training == "none" else plan.homeostasis_in_training,
         controller=controller,
         source="" if plan.trained is None else source_of(plan.trained),
-        command=plan.command,
         versions=versions(),
-        modules=plan.modules,
     )
     return Prepared(plan, spec)
 
@@ -159,17 +155,8 @@ def plan_of_run(run: Run) -> TrainingPlan:
     spec = run.spec
     if spec.origin != "train":
         raise UsageError(f"{run.path}: expected a run that was trained here, this one is of origin {spec.origin!r}")
-    return TrainingPlan(
-        algo=spec.algo,
-        env=spec.env,
-        agent=spec.agent,
-        steps=spec.planned,
-        seed=spec.seed,
-        env_kwargs=spec.env_kwargs,
-        hyperparams=spec.hyperparams,
-        homeostasis_in_training=spec.homeostasis_in_training or "none",
-        modules=spec.modules,
-    )
+    mechanism = spec.homeostasis_in_training or "none"
+    return make_plan(TrainingPlan, spec, steps=spec.planned, homeostasis_in_training=mechanism, command="")
 
 
 def whole_steps(spec: RunSpec) -> int:

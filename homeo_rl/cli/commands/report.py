@@ -82,11 +82,12 @@ def _write_html(args: Report, runs: list[Run], out: Path, conditions: list[str] 
     Raises:
         Finding: the page was written without episodes of evaluations that cannot be played here.
     """
+    from homeo_rl.degradations import load_suite
     from homeo_rl.report.page import collect, write_page
 
     if out.is_dir():
         raise UsageError(f"--out {out}: expected a file's name, found a folder; give another name")
-    suite_file = _load_suite(args.suite) if args.suite and Path(args.suite).suffix in (".yaml", ".yml") else None
+    suite_file = load_suite(args.suite) if args.suite and Path(args.suite).suffix in (".yaml", ".yml") else None
     data = collect(runs, suite=args.suite if suite_file is None else suite_file.name, conditions=conditions)
     missing = _load_packages(data, args.gym_packages) if args.play else {}
     suites = dict(_suites(data, suite_file))
@@ -157,15 +158,9 @@ def _load_packages(data: ReportData, more: tuple[str, ...]) -> dict[str, str]:
     return errors
 
 
-def _load_suite(name: str) -> Suite:
-    from homeo_rl.degradations import load_suite
-
-    return load_suite(name)
-
-
 def _suites(data: ReportData, suite_file: Suite | None) -> Iterator[tuple[str, Suite]]:
     """Yield the suites of the evaluations by content hash, where they are available."""
-    from homeo_rl.degradations.suites import suite_from_dicts, suite_names
+    from homeo_rl.degradations.suites import load_suite, suite_from_dicts, suite_names
 
     for comparison in data.comparisons:
         document, digest = comparison.documents[0], comparison.suite_hash
@@ -178,7 +173,7 @@ def _suites(data: ReportData, suite_file: Suite | None) -> Iterator[tuple[str, S
         elif suite_file is not None and suite_file.name == name:
             suite = suite_file
         elif name in suite_names():
-            suite = _load_suite(name)
+            suite = load_suite(name)
         if suite is not None and suite.hash == digest:
             yield digest, suite
 

@@ -117,6 +117,7 @@ def run(args: Train, words: list[str]) -> dict[str, Any]:
 
 def _plan(args: Train, words: list[str]) -> tuple[Train, Any]:
     """Return the flags and the plan, with the values of the files below those of the command line."""
+    from homeo_rl.training.hyperparams import change_network
     from homeo_rl.training.params import environment_arguments, parse_params, read_config
     from homeo_rl.training.plan import TrainingPlan
 
@@ -137,17 +138,12 @@ def _plan(args: Train, words: list[str]) -> tuple[Train, Any]:
         hyperparams |= section.hyperparams
         env_kwargs |= section.env_kwargs
     hyperparams |= parse_params(args.hyperparams)
-    changes: dict[str, Any] = {"initial": args.imp} if args.imp else {}
-    if args.readout:
-        changes["readout"] = {"kind": args.readout}
-    if changes:
-        hyperparams["agent_kwargs"] = {**hyperparams.get("agent_kwargs", {}), **changes}
     return args, make_plan(
         TrainingPlan,
         args,
         steps=args.n_timesteps,
         env_kwargs=env_kwargs | environment_arguments(args, under=env_kwargs),
-        hyperparams=hyperparams,
+        hyperparams=change_network(hyperparams, imp=args.imp, readout=args.readout),
         modules=args.gym_packages,
         tensorboard=args.tensorboard_log,
         trained=args.trained_agent,
