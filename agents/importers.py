@@ -25,8 +25,7 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     A training there leaves ``model0_e100.pt``, the actor's parameters as torch saves them, and beside it
     ``model0_e100_mean_var.p``, a list of the mean and the variance of observations. Neither is executed.
 
-    Raises:
-        UsageError: one of the files is missing, damaged or hostile, or something else.
+    Raises UsageError: one of the files is missing, damaged or hostile, or something else.
     """
     statistics = path.with_name(f"{path.stem}_mean_var.p")
     for file, what in ((path, "the actor's parameters"), (statistics, "the statistics of its observations")):
@@ -62,13 +61,10 @@ def _read_statistics(path: Path) -> list[np.ndarray]:
 def import_popsan(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controller:
     """Read a PopSAN actor (Tang et al., CoRL 2020), as its authors' code stores it or exported as arrays.
 
-    Args:
-        path: a ``.pt`` of theirs, with its ``_mean_var.p`` beside it (see `popsan_checkpoint`); or an ``.npz`` with
-            ``encoder.mean|std [1, D, 10]``, ``snn.hidden_layers.{0,1}.weight|bias``, ``snn.out_pop_layer.weight|bias``,
-            ``decoder.decoder.weight [K, 1, 10]|bias`` and ``obs_mean``, ``obs_var`` [D] of the observation normaliser.
-
-    Raises:
-        UsageError: the file is missing or malformed, or does not fit the environment.
+    ``path``: a ``.pt`` of theirs, with its ``_mean_var.p`` beside it (see `popsan_checkpoint`); or an ``.npz`` with
+    ``encoder.mean|std [1, D, 10]``, ``snn.hidden_layers.{0,1}.weight|bias``, ``snn.out_pop_layer.weight|bias``,
+    ``decoder.decoder.weight [K, 1, 10]|bias`` and ``obs_mean``, ``obs_var`` [D] of the observation normaliser. Raises
+    UsageError: the file is missing or malformed, or does not fit the environment.
     """
     arrays = read_checkpoint(path) if path.suffix in SUFFIXES else read_arrays(path)
     layers = ["snn.hidden_layers.0", "snn.hidden_layers.1", "snn.out_pop_layer"]
@@ -114,8 +110,7 @@ def import_san(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controller:
 
     Bernoulli inputs, T = 5, current-based LIF in every layer, state zeroed per decision, action = output rate.
 
-    Raises:
-        UsageError: the file is missing or malformed, or does not fit the environment.
+    Raises UsageError: the file is missing or malformed, or does not fit the environment.
     """
     arrays = read_arrays(path)
     count = sum(name.startswith("w") for name in arrays)

@@ -55,8 +55,7 @@ class PascalNetwork(SpikingNetwork):
     ) -> NetworkState:
         """Return the state that a batch of episodes starts from.
 
-        Raises:
-            ValueError: a plug-in that moves thresholds, which these neurons count by.
+        Raises ValueError: a plug-in that moves thresholds, which these neurons count by.
         """
         if plugin is not None and plugin.adapts_threshold:
             raise ValueError(f"plug-in {plugin.name}: the neurons of a converted network count by their thresholds")

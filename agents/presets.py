@@ -57,8 +57,7 @@ def controller_spec(
         overrides: network fields that replace the preset's, such as ``{"hidden": [64, 64], "steps": 8}``; nested
             fields are merged.
 
-    Raises:
-        UsageError: unknown preset or field, or spaces that no preset serves.
+    Raises UsageError: unknown preset or field, or spaces that no preset serves.
     """
     if agent not in PRESETS:
         raise unknown("agent preset", agent, PRESETS)

@@ -27,9 +27,8 @@ _closing_told: set[str] = set()
 class Checked(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Call an environment, and give what it gives as Gymnasium's contract says.
 
-    Raises:
-        EnvironmentFault: the environment raised an exception, or gave something that the contract does not know; with
-            its id and the step of the episode.
+    Raises EnvironmentFault: the environment raised an exception, or gave something that the contract does not know;
+    with its id and the step of the episode.
     """
 
     def __init__(self, env: Env) -> None:

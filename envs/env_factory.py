@@ -25,8 +25,7 @@ class Recipe:
     def make(self, inside: Callable[[Env], Env] = lambda env: env) -> Recorded:
         """Make it; ``inside`` may wrap it before `Recorded` does, which comes last to see all of it.
 
-        Raises:
-            UsageError, EnvironmentFault: as `make_env` and `load_modules`.
+        Raises UsageError, EnvironmentFault: as `make_env` and `load_modules`.
         """
         load_modules(self.modules)
         env = make_env(self.env_id, self.kwargs, render_mode=self.render_mode, endless=self.endless)

@@ -12,8 +12,7 @@ from homeo_rl.numerics.limits import LIMIT, wrong_entry
 class FiniteGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Check every observation, reward and action: finite, and within `homeo_rl.numerics.limits.LIMIT`.
 
-    Raises:
-        NumericalFault: naming the environment, the step of the episode, the entry and its value.
+    Raises NumericalFault: naming the environment, the step of the episode, the entry and its value.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:

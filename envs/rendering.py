@@ -31,8 +31,7 @@ def choose_backend() -> None:
 
     Must be called before anything is rendered.
 
-    Raises:
-        UsageError: none works; the message says what to install.
+    Raises UsageError: none works; the message says what to install.
     """
     with contextlib.suppress(ImportError):
         # Mesa and Triton each bring an LLVM. torch loads Triton's when it first makes an optimiser, and that crashes
@@ -56,8 +55,7 @@ def choose_backend() -> None:
 def require_display() -> None:
     """Check that a window can be opened, before a library tries to: where it cannot, some end the whole process.
 
-    Raises:
-        UsageError: it cannot.
+    Raises UsageError: it cannot.
     """
     if sys.platform != "linux" or os.environ.get("SDL_VIDEODRIVER") in ("dummy", "offscreen"):
         return
@@ -119,8 +117,7 @@ class Filmed(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 def picture_of(frame: Any) -> np.ndarray:
     """Return what ``render()`` gave as bytes [H, W, 3]: greys get colours, transparency goes, floats are in [0, 1].
 
-    Raises:
-        EnvironmentFault: it is no picture.
+    Raises EnvironmentFault: it is no picture.
     """
     array: np.ndarray = frame if isinstance(frame, np.ndarray) else np.zeros(0)
     if array.ndim == 2:
@@ -144,8 +141,7 @@ def pace_of(env: Env) -> float:
 def check_film(path: Path) -> None:
     """Check that a film of this name can be written.
 
-    Raises:
-        UsageError: a suffix that is not one of `SUFFIXES`, a folder that is not there, or MP4 without its encoder.
+    Raises UsageError: a suffix that is not one of `SUFFIXES`, a folder that is not there, or MP4 without its encoder.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--video {path}: expected a name that ends in {', '.join(SUFFIXES)}, got {path.suffix!r}")
@@ -158,8 +154,7 @@ def check_film(path: Path) -> None:
 class Film:
     """A video file that is written frame by frame; the format follows from the suffix.
 
-    Raises:
-        UsageError: see `check_film`.
+    Raises UsageError: see `check_film`.
     """
 
     def __init__(self, path: Path, fps: float) -> None:

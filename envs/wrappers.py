@@ -38,8 +38,7 @@ def wrappers_of(named: Any) -> list[tuple[str, dict[str, Any]]]:
 def wrap(env: Env, named: Any, import_modules: Callable[[Sequence[str]], None]) -> Env:
     """Return ``env`` inside the wrappers that ``named`` gives.
 
-    Raises:
-        UsageError: a wrapper is not known, is no `gymnasium.Wrapper`, or does not take its arguments or ``env``.
+    Raises UsageError: a wrapper is not known, is no `gymnasium.Wrapper`, or does not take its arguments or ``env``.
     """
     for name, arguments in wrappers_of(named):
         module, _, word = name.rpartition(".")

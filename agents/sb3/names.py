@@ -39,8 +39,7 @@ class Actor:
 def find_actor(entries: Mapping[str, Entry], path: Path) -> Actor:
     """Find the actor among the tensors of a zip.
 
-    Raises:
-        UsageError: there is none, or it has parts that are not layers of an MLP.
+    Raises UsageError: there is none, or it has parts that are not layers of an MLP.
     """
     for network, normaliser in _OURS.items():
         if any(name.startswith(network) for name in entries):

@@ -16,8 +16,7 @@ def split_net_arch(arch: Any, *, shared: bool, where: str) -> tuple[Widths, Widt
         arch: a list of widths, or ``{pi: [...], vf: [...]}`` (``qf`` off-policy).
         shared: whether a list is meant for both, as SB3's own policies mean it, or for the critic alone.
 
-    Raises:
-        UsageError: it is neither.
+    Raises UsageError: it is neither.
     """
     if arch is None:
         return None, None
@@ -37,8 +36,7 @@ def split_net_arch(arch: Any, *, shared: bool, where: str) -> tuple[Widths, Widt
 def resolve_widths(agent_kwargs: dict[str, Any] | None, net_arch: Any) -> tuple[dict[str, Any] | None, Widths]:
     """Return the fields of the actor's network, its widths among them, and the critic's widths.
 
-    Raises:
-        UsageError: ``net_arch`` has another form.
+    Raises UsageError: ``net_arch`` has another form.
     """
     actor, critic = split_net_arch(net_arch, shared=False, where="policy_kwargs")
     return agent_kwargs if actor is None else {"hidden": actor, **(agent_kwargs or {})}, critic

@@ -41,12 +41,9 @@ class Statistics:
 def read_statistics(path: Path, size: int) -> Statistics:
     """Read the statistics of observations of ``size`` entries; nothing of the file is executed.
 
-    Args:
-        path: .npz or .safetensors with ``mean`` and ``var`` (or ``obs_mean``, ``obs_var``) and, where they differ from
-            SB3's defaults, ``clip_obs`` and ``epsilon``; or what ``VecNormalize.save`` wrote.
-
-    Raises:
-        UsageError: the file is missing, damaged or hostile, or does not fit.
+    ``path``: .npz or .safetensors with ``mean`` and ``var`` (or ``obs_mean``, ``obs_var``) and, where they differ from
+    SB3's defaults, ``clip_obs`` and ``epsilon``; or what ``VecNormalize.save`` wrote. Raises UsageError: the file is
+    missing, damaged or hostile, or does not fit.
     """
     flag = f"--normalize-from {path}"
     if not path.is_file():

@@ -49,9 +49,8 @@ def import_sb3_zip(
         normalize_from: statistics of the VecNormalize that it was trained behind; the name "none" says that there was
             none. Without either, a zip is refused where anything in it or beside it says that there was one.
 
-    Raises:
-        UsageError: the file is missing, damaged or hostile, does not fit the environment, or holds what such an
-            architecture cannot represent.
+    Raises UsageError: the file is missing, damaged or hostile, does not fit the environment, or holds what such an
+    architecture cannot represent.
     """
     if not os.path.lexists(path):
         raise UsageError(f"{path}: expected a zip of Stable-Baselines3, found none; check the path")
@@ -89,8 +88,7 @@ def read_sb3_zip(path: Path, spec: ControllerSpec) -> Controller:
 def read_policy(path: Path) -> dict[str, np.ndarray]:
     """Return all tensors of the policy in a zip, by their names in it.
 
-    Raises:
-        UsageError: the file is damaged or hostile, or no such zip.
+    Raises UsageError: the file is damaged or hostile, or no such zip.
     """
     try:
         with _open_zip(path) as (archive, _):

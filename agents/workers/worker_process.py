@@ -39,8 +39,7 @@ class Deadline:
 class WorkerProcess(Child):
     """The process of one environment.
 
-    Args:
-        timeout: seconds after which a command that is not taken, or half an answer, is given up.
+    ``timeout``: seconds after which a command that is not taken, or half an answer, is given up.
     """
 
     def __init__(

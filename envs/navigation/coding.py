@@ -37,8 +37,7 @@ def spike_code(observations: np.ndarray) -> np.ndarray:
 class SpikeCoded(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
     """Give the spike-coded observation of a navigation environment that gives the signed one.
 
-    Raises:
-        ValueError: its observations are not the signed ones.
+    Raises ValueError: its observations are not the signed ones.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:

@@ -96,11 +96,8 @@ class Artist:
     def draw(self, world: World, fleet: Fleet, row: int, trail: Trail) -> np.ndarray:
         """Draw one robot of a fleet.
 
-        Args:
-            trail: the points (m) where it has been; the first one is marked as its start.
-
-        Returns:
-            a picture [size, size, 3] of bytes.
+        ``trail``: the points (m) where it has been; the first one is marked as its start. Returns a picture [size,
+        size, 3] of bytes.
         """
         return np.array(self.paint(world, fleet, row, trail))
 
@@ -156,8 +153,7 @@ def _draw_robot(draw: ImageDraw.ImageDraw, view: View, pen: float, robot: Any) -
 class Window:
     """Show the pictures of an `Artist` on the screen, at most 30 a second.
 
-    Raises:
-        UsageError: Tk or a display is missing.
+    Raises UsageError: Tk or a display is missing.
     """
 
     def __init__(self, size: int) -> None:
@@ -171,9 +167,8 @@ class Window:
     def draw(self, world: World, fleet: Fleet, row: int, trail: Trail) -> None:
         """Show one robot of a fleet; the arguments are those of `Artist.draw`.
 
-        Raises:
-            KeyboardInterrupt: the user closed the window, which means what Ctrl-C means. Whoever goes on after that and
-                draws again gets a new window.
+        Raises KeyboardInterrupt: the user closed the window, which means what Ctrl-C means. Whoever goes on after that
+        and draws again gets a new window.
         """
         if self._root is None:
             self._open()

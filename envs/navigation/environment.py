@@ -19,15 +19,13 @@ ACTIONS = gym.spaces.Box(np.zeros(2, dtype=np.float32), np.ones(2, dtype=np.floa
 class NavigationEnv(gym.Env[np.ndarray, np.ndarray]):
     """Drive to the goal without touching anything.
 
-    Args:
-        arguments: those of `homeo_rl.envs.navigation.tasks.Task.build`.
+    ``arguments``: those of `homeo_rl.envs.navigation.tasks.Task.build`.
 
     ``reset`` takes the options ``world``, ``start`` (x, y, heading) and ``goal`` (x, y). ``info`` holds ``is_success``,
     ``collision``, ``path_length`` (m), ``time`` (s), ``pose`` [x, y, heading], ``goal`` [x, y] and ``ranges`` [18] (m,
     as measured). Running out of steps (overtime) is the time limit's business.
 
-    Raises:
-        UsageError: an argument, a world or an option is not sound.
+    Raises UsageError: an argument, a world or an option is not sound.
     """
 
     drive_info = True

@@ -48,8 +48,7 @@ class Fleet:
             rng: source of everything random in the episode.
             options: ``world`` (index or name), ``start`` (x, y, heading) and ``goal`` (x, y), each optional.
 
-        Raises:
-            UsageError: an option is unknown or not possible; nothing has changed.
+        Raises UsageError: an option is unknown or not possible; nothing has changed.
         """
         row = index_of(row, len(self.where), what="row", advice="give one of the fleet's robots")
         options = dict(options or {})

@@ -46,8 +46,7 @@ class Site:
 
         Where one of them is given, the other is drawn to fit.
 
-        Raises:
-            UsageError: nothing fits what was given.
+        Raises UsageError: nothing fits what was given.
         """
         starts, start_parts = self.starts, self.start_parts
         goals, goal_parts = self.goals, self.goal_parts
@@ -77,8 +76,7 @@ class Site:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return a start [x, y, heading] and a goal [x, y]: those that a user gives, checked, and drawn otherwise.
 
-        Raises:
-            UsageError: the start touches an obstacle, or the goal cannot be reached from it.
+        Raises UsageError: the start touches an obstacle, or the goal cannot be reached from it.
         """
         name = f"world {self.world.name!r}"
         if start is not None and not self.free(start[None, :2], ROBOT)[0]:

@@ -144,8 +144,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
     def restore(self, snapshot: tuple[dict[str, Any], dict[str, np.ndarray]]) -> bool:
         """Put all robots where a snapshot says, to the last bit.
 
-        Raises:
-            InputError: it is of another number of robots, or of other worlds.
+        Raises InputError: it is of another number of robots, or of other worlds.
         """
         document, arrays = snapshot
         for name in _KEPT:

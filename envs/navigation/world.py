@@ -118,8 +118,7 @@ def world_names() -> list[str]:
 def load_world(source: str | dict[str, Any] | World) -> World:
     """Return a world by its name, from a JSON file or from plain data.
 
-    Raises:
-        UsageError: there is none, or it is not sound; the message names the polygon.
+    Raises UsageError: there is none, or it is not sound; the message names the polygon.
     """
     if isinstance(source, World):
         return source

@@ -75,8 +75,7 @@ def _asks_for_help(words: list[str]) -> bool:
 def _without_command(words: list[str]) -> str:
     """Return what is printed if no command is run: the help or the version.
 
-    Raises:
-        UsageError: the first word is not a command.
+    Raises UsageError: the first word is not a command.
     """
     first, *others = words or ["help"]
     if first in ("-V", "--version"):

@@ -50,8 +50,7 @@ def parse(
         defaults: values that replace the defaults of the flags; the command line takes precedence.
         elsewhere: returns names that are not flags but are given in another way, and how; called for an unknown flag.
 
-    Raises:
-        UsageError: an unknown flag, or a missing or invalid value.
+    Raises UsageError: an unknown flag, or a missing or invalid value.
     """
     parser = parser_of(kind, prog=prog)
     words = _normalize(parser, words, elsewhere, prog)
@@ -160,8 +159,7 @@ def _normalize(
 ) -> list[str]:
     """Return the words with ``--n_timesteps`` written ``--n-timesteps``.
 
-    Raises:
-        UsageError: a flag is unknown; the message suggests the most similar flag of this command.
+    Raises UsageError: a flag is unknown; the message suggests the most similar flag of this command.
     """
     known = spellings(parser)
     result: list[str] = []

@@ -121,8 +121,7 @@ class _Stepper:
             past: sources [B, reach, 1 + d + N]; ``past[:, k]`` lies k + 1 steps back.
             x: input spikes [B, d].
 
-        Returns:
-            potentials, sources after the step, and the spikes [B, N].
+        Returns potentials, sources after the step, and the spikes [B, N].
         """
         now = np.zeros((len(u), 1 + self.d + self.n), dtype=self.dtype)
         now[:, 0] = 1

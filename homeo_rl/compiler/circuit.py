@@ -99,8 +99,7 @@ class Circuit:
     def run(self, trains: np.ndarray) -> np.ndarray:
         """Return the outputs [B, T, outputs] for ``trains`` [B, T, d], gates evaluated as their definition says.
 
-        Raises:
-            InputError: they are no trains of the circuit's lines.
+        Raises InputError: they are no trains of the circuit's lines.
         """
         trains = trains_of(trains, self.lines)
         batch, steps, d = trains.shape
@@ -124,8 +123,7 @@ class Circuit:
     def order(self) -> list[int]:
         """Return the gates so that every tap without delay comes after its source.
 
-        Raises:
-            ValueError: a loop without delay.
+        Raises ValueError: a loop without delay.
         """
         d = len(self.lines)
         before = [{t.source - d for t in gate.taps if t.delay == 0 and t.source >= d} for gate in self.gates]

@@ -18,11 +18,7 @@ def separate(trains: np.ndarray, lines: Sequence[str] | None = None) -> SpikeFun
 
     At most k - 1 taps (a step of a line) are looked at, and each output is one AND of them.
 
-    Args:
-        trains: [k, T, d], all different.
-
-    Raises:
-        UsageError: two trains are the same, or the shape does not fit.
+    ``trains``: [k, T, d], all different. Raises UsageError: two trains are the same, or the shape does not fit.
     """
     flat, names = _flatten(trains, lines)
     k = len(flat)
@@ -52,11 +48,8 @@ def separate(trains: np.ndarray, lines: Sequence[str] | None = None) -> SpikeFun
 def nearest(templates: np.ndarray, lines: Sequence[str] | None = None) -> SpikeFunction:
     """Return a function whose output i spikes at every step at which template i is nearest to the last T steps.
 
-    Args:
-        templates: [k, T, d]; the distance counts the entries that differ, ties go to the earlier template.
-
-    Raises:
-        UsageError: the shape does not fit.
+    ``templates``: [k, T, d]; the distance counts the entries that differ, ties go to the earlier template. Raises
+    UsageError: the shape does not fit.
     """
     flat, names = _flatten(templates, lines)
     known = tuple(tuple(bool(bit) for bit in row) for row in flat)

@@ -54,8 +54,7 @@ def to_snntorch(circuit: SpikingCircuit) -> nn.Module:
     ``reset_delay=False`` its "subtract" is our soft only where a spike never leaves a potential above 1: what is left
     above 1 counts as another spike, for which 1 is missing at the next step.
 
-    Raises:
-        UsageError: a soft reset at 0 < beta < 1, or snnTorch is not installed.
+    Raises UsageError: a soft reset at 0 < beta < 1, or snnTorch is not installed.
     """
     mechanism = _express(circuit, "snnTorch", {"hard": "zero", "soft_next": "subtract"})
     leaky, beta = _peer("snntorch").Leaky, float(circuit.beta)
@@ -67,8 +66,7 @@ def to_spikingjelly(circuit: SpikingCircuit) -> nn.Module:
 
     They are ``LIFNode``s, ``IFNode``s without leak, and at beta = 0, which is tau = 1, ``SimpleLIFNode``s.
 
-    Raises:
-        UsageError: a reset of soft_next at beta < 1, or SpikingJelly is not installed.
+    Raises UsageError: a reset of soft_next at beta < 1, or SpikingJelly is not installed.
     """
     to = _express(circuit, "SpikingJelly", {"hard": 0.0, "soft": None})
     neuron = _peer("spikingjelly.activation_based.neuron")

@@ -282,7 +282,6 @@ def _example(name: str, function: Function) -> str:
 def parse_function(text: str, known: Mapping[str, Node], *, where: str = "specification") -> Node:
     """Return the signal that ``text`` describes.
 
-    Raises:
-        UsageError: with the position, the text there and the words that were expected.
+    Raises UsageError: with the position, the text there and the words that were expected.
     """
     return _Parser(text, known, where).whole()

@@ -96,8 +96,7 @@ class Neurons:
 def lower(circuit: Circuit, neurons: Neurons) -> SpikingCircuit:
     """Return the spiking network that computes what ``circuit`` does, L steps late.
 
-    Raises:
-        UsageError: a loop that is more than one gate deep, on the unit target.
+    Raises UsageError: a loop that is more than one gate deep, on the unit target.
     """
     circuit, late, latency = _schedule(circuit, neurons.target)
     d = len(circuit.lines)

@@ -156,8 +156,7 @@ class _Regex:
 def automaton_of(pattern: str, parts: Sequence[Node]) -> Node:
     """Return the machine that spikes where the train of ``parts`` so far matches ``pattern``.
 
-    Raises:
-        UsageError: the pattern is not understood, with the position; or its machine is too large.
+    Raises UsageError: the pattern is not understood, with the position; or its machine is too large.
     """
     lines = len(parts)
     reader = _Regex(pattern, lines)

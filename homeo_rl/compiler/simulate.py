@@ -18,8 +18,7 @@ def matrices(circuit: SpikingCircuit, dtype: type = np.float64) -> np.ndarray:
 def simulate(circuit: SpikingCircuit, trains: np.ndarray, dtype: type = np.float64) -> np.ndarray:
     """Return the spikes [B, T, N] of all neurons for input ``trains`` [B, T, d].
 
-    Raises:
-        InputError: they are no trains of the circuit's lines.
+    Raises InputError: they are no trains of the circuit's lines.
     """
     trains = trains_of(trains, circuit.lines)
     batch, steps, d = trains.shape
@@ -52,8 +51,7 @@ def simulate(circuit: SpikingCircuit, trains: np.ndarray, dtype: type = np.float
 def outputs(circuit: SpikingCircuit, trains: np.ndarray, dtype: type = np.float64) -> np.ndarray:
     """Return the outputs [B, T, outputs] for ``trains`` [B, T, d], moved back by the latency.
 
-    Raises:
-        InputError: they are no trains of the circuit's lines.
+    Raises InputError: they are no trains of the circuit's lines.
     """
     trains = trains_of(trains, circuit.lines)
     silence = np.zeros((len(trains), circuit.latency, trains.shape[2]), dtype=trains.dtype)

@@ -33,8 +33,7 @@ def _signs(bits: Bits, n: int) -> list[int] | None:
 def single(bits: Bits, n: int) -> Iterator[Plan]:
     """Yield plans of one gate, of least weights each: without clock, with it, then both with no level above 1.
 
-    Args:
-        bits: the table [2^n]; every variable matters. Where it is no threshold function, there is no plan.
+    ``bits``: the table [2^n]; every variable matters. Where it is no threshold function, there is no plan.
     """
     signs = _signs(bits, n)
     if signs is None:
@@ -91,8 +90,7 @@ def intervals(bits: Bits, n: int) -> Iterator[Plan]:
 
     D is Z, shifted so that the first rise lies at 1; the gate of each fall takes from it until the next rise does.
 
-    Args:
-        bits: the table [2^n].
+    ``bits``: the table [2^n].
     """
     directions = _directions(n)
     sums = directions @ rows(n).T

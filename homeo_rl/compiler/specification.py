@@ -125,8 +125,7 @@ class Document:
     def events(self, where: str) -> tuple[EventSpec, ...]:
         """Return the sensor events of the lines.
 
-        Raises:
-            UsageError: the inputs are names without events, or no gate acts.
+        Raises UsageError: the inputs are names without events, or no gate acts.
         """
         events = [event for event in self.inputs.values() if event is not None]
         if len(events) < len(self.inputs) or not self.gates:
@@ -143,8 +142,7 @@ class Document:
 def fraction(value: str | float) -> Fraction:
     """Return a leak as an exact fraction: 7/8, 0.875 and 1 are read as they are written.
 
-    Raises:
-        UsageError: it is no such number.
+    Raises UsageError: it is no such number.
     """
     try:
         return Fraction(str(value))
@@ -160,8 +158,7 @@ def reflex_names() -> list[str]:
 def read_document(path: str | Path) -> Document:
     """Read a YAML specification, or one that comes with the package by its name.
 
-    Raises:
-        UsageError: it cannot be read or is not sound; the message names the entry.
+    Raises UsageError: it cannot be read or is not sound; the message names the entry.
     """
     file = local_path(Path(path), "specification")
     if not file.exists() and str(path) in reflex_names():

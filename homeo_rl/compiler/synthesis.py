@@ -30,8 +30,7 @@ Way = Callable[[Builder, dict[Node, Form]], Form]
 def synthesise(function: SpikeFunction, objective: Objective) -> Circuit:
     """Return a circuit for ``function``.
 
-    Raises:
-        UsageError: a table over more taps than can be built (`tables.MOST_TAPS`), with the estimate of its size.
+    Raises UsageError: a table over more taps than can be built (`tables.MOST_TAPS`), with the estimate of its size.
     """
     for node in sf.walk([node for _, node in function.outputs]):
         if isinstance(node, sf.Table):

@@ -22,8 +22,7 @@ MOST_TAPS = 20  # tables of more variables are refused: a generic one needs abou
 def refuse_large(taps: int) -> None:
     """Refuse a table over too many taps before any work starts.
 
-    Raises:
-        UsageError: there are more than `MOST_TAPS`; with the estimate of its size.
+    Raises UsageError: there are more than `MOST_TAPS`; with the estimate of its size.
     """
     if taps > MOST_TAPS:
         a = (taps + 1) // 2

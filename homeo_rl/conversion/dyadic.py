@@ -116,8 +116,7 @@ def _linear(module: nn.Module, x: Tensor, constants: dict[str, Tensor]) -> tuple
 def _sum_pool(module: nn.Module, x: Tensor) -> tuple[Tensor, int]:
     """Return sums over the windows of an average pooling, exact, and how many entries a window has.
 
-    Raises:
-        UsageError: windows of different sizes.
+    Raises UsageError: windows of different sizes.
     """
     flat = isinstance(module, (nn.AvgPool1d, nn.AdaptiveAvgPool1d))
     maps = x.unsqueeze(2) if flat else x

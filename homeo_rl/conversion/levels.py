@@ -41,8 +41,7 @@ def choose_levels(
         activity: AL of every layer (`activity_level`).
         neuron: as for `homeo_rl.snn.spike_accumulation.steps_of`.
 
-    Raises:
-        UsageError: even one level a layer takes more steps.
+    Raises UsageError: even one level a layer takes more steps.
     """
     count = len(activity)
 
@@ -106,8 +105,7 @@ def activity_level(outputs: Tensor | np.ndarray, theta: float) -> float:
     f: A = 1 - (S - 1) / (K - 1), b = (g^2 + 1)(k + 3 K^2 / ((K - 2)(K - 3))), AL = A b (Ramesh and Srinivasan, TMLR
     2025). High values, at most 41.4, are activity of one kind, for which few levels do; a spread-out one gives 9.5.
 
-    Raises:
-        ValueError: there are no outputs.
+    Raises ValueError: there are no outputs.
     """
     values = np.asarray(outputs, dtype=np.float64).ravel()
     if values.size == 0:

@@ -36,8 +36,7 @@ class Converted(nn.Module):
         most: largest absolute value of an input entry, for ``dyadic``.
         record: keep the spikes; False for networks whose spikes would not fit into memory.
 
-    Raises:
-        UsageError: a layer that cannot be converted exactly, or a form or neuron that is not known.
+    Raises UsageError: a layer that cannot be converted exactly, or a form or neuron that is not known.
     """
 
     def __init__(

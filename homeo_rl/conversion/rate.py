@@ -17,8 +17,7 @@ class RateConverted(nn.Module):
         network: with QCFS activations.
         steps: T.
 
-    Raises:
-        UsageError: a layer or an operation that is not a layer between activations, by name.
+    Raises UsageError: a layer or an operation that is not a layer between activations, by name.
     """
 
     def __init__(self, network: nn.Module, *, steps: int) -> None:

@@ -30,11 +30,8 @@ class Replacement(NamedTuple):
 def with_qcfs(module: nn.Module, levels: int | Sequence[int] = 8) -> tuple[nn.Module, list[Replacement]]:
     """Return a copy of ``module`` with QCFS in place of its activations, and what was replaced.
 
-    Args:
-        levels: L for all activations, or one each in the order of ``named_modules``.
-
-    Raises:
-        UsageError: a layer that no conversion is exact for, by name, or levels that do not fit.
+    ``levels``: L for all activations, or one each in the order of ``named_modules``. Raises UsageError: a layer that no
+    conversion is exact for, by name, or levels that do not fit.
     """
     network = copy.deepcopy(module)
     places = [name for name, part in network.named_modules() if isinstance(part, REPLACED)]
@@ -54,8 +51,7 @@ def with_qcfs(module: nn.Module, levels: int | Sequence[int] = 8) -> tuple[nn.Mo
 def require_exact(network: nn.Module) -> None:
     """Raise where a layer of ``network`` is outside the class that conversions are exact for.
 
-    Raises:
-        UsageError: naming the layer.
+    Raises UsageError: naming the layer.
     """
     for name, part in network.named_modules():
         if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)) and part.training:

@@ -24,8 +24,7 @@ def enjoy(
         video: file to write (GIF, WebP, APNG or MP4); None opens a window.
         steps: most steps of an episode of a video; None is 300 with a MuJoCo camera, else 1000.
 
-    Raises:
-        UsageError: the arm does not fit the policy, the file cannot be written, or nothing can render here.
+    Raises UsageError: the arm does not fit the policy, the file cannot be written, or nothing can render here.
     """
     load_modules(run.spec.modules)
     controller, arm = plan.policy_of(run), plan.parsed_arms[0]

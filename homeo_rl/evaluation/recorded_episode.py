@@ -93,11 +93,8 @@ def modules_of(document: Mapping[str, Any]) -> tuple[str, ...]:
 def plan_of(document: Mapping[str, Any], suite: Suite | None) -> EvaluationPlan:
     """Return the plan of an ``evaluation.json``; of an empty one, a clean episode of the last policy.
 
-    Args:
-        suite: the one that was evaluated, where it is at hand; else only a clean condition can be played.
-
-    Raises:
-        UsageError: the document is not one of ours.
+    ``suite``: the one that was evaluated, where it is at hand; else only a clean condition can be played. Raises
+    UsageError: the document is not one of ours.
     """
     record = parse(_EvaluationRecord, dict(document), where="evaluation.json")
     return EvaluationPlan(
@@ -119,8 +116,7 @@ def play(
 ) -> RecordedEpisode:
     """Play the first episode of ``plan`` under one arm and condition.
 
-    Args:
-        film: take pictures, which may fail; the result then says why.
+    ``film``: take pictures, which may fail; the result then says why.
 
     Raises:
         UsageError: the policy or the environment is not at hand.

@@ -145,8 +145,7 @@ def _point(pose: Any) -> list[float]:
 def recorders_for(env: gym.Env[Any, Any], reference_rates: Sequence[np.ndarray]) -> list[Recorder]:
     """Return the recorders of episodes in ``env``, in the order in which they write: each may read what is there.
 
-    Args:
-        reference_rates: calibrated mean rates [N] of each layer; () where there are none.
+    ``reference_rates``: calibrated mean rates [N] of each layer; () where there are none.
     """
     drives: list[Recorder] = [_Path()] if is_driving(env) else []
     return [_Activity(), _Trace(reference_rates), _Outcome(is_watched(env)), *drives]

@@ -35,8 +35,7 @@ class _RoutesText:
 def read_routes(path: Path) -> tuple[Route, ...]:
     """Read ``{"routes": [{"start": [x, y, heading], "goal": [x, y]}, ...]}``.
 
-    Raises:
-        UsageError: the file is missing or does not hold routes; the message names the first bad one.
+    Raises UsageError: the file is missing or does not hold routes; the message names the first bad one.
     """
     if not path.is_file():
         raise UsageError(f"--routes {path}: expected a JSON file, found none; check the path")

@@ -32,8 +32,7 @@ def log_evaluation(
     trained for, its trace is ``within_episode/<figure>/<layer>`` over decisions. The run ``evaluation`` has the mean
     returns of all cells as a table (tab "Text").
 
-    Args:
-        traces: for each (arm, condition label), entries of `homeo_rl.evaluation.recorders`.
+    ``traces``: for each (arm, condition label), entries of `homeo_rl.evaluation.recorders`.
     """
     from torch.utils.tensorboard import SummaryWriter  # half a second, for those who log only
 

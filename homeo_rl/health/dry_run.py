@@ -40,8 +40,7 @@ def dry_run(plan: TrainingPlan, spec: RunSpec) -> DryRun:
 def plan_of(path: Path) -> tuple[TrainingPlan, int]:
     """Return the plan of a run that was trained here, and the environment steps that it has done.
 
-    Raises:
-        UsageError: there is no such run.
+    Raises UsageError: there is no such run.
     """
     run = Run.open(path)
     file = run.export_folder / "args.yml"

@@ -36,8 +36,7 @@ def check_machine(folder: Path) -> list[Check]:
 def usable_cores(group: Path = _CGROUP) -> tuple[int, int, float | None]:
     """Return the cores of the machine, those that this process may use, and the quota of its container, if any.
 
-    Args:
-        group: folder of the control group (version 2, or version 1's below ``cpu``).
+    ``group``: folder of the control group (version 2, or version 1's below ``cpu``).
     """
     there = os.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there

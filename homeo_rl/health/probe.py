@@ -88,8 +88,7 @@ def training(
 
     It takes about so many seconds, at least until there are some windows.
 
-    Returns:
-        seconds until the first step, pace before learning starts, pace of learning, environment steps done.
+    Returns seconds until the first step, pace before learning starts, pace of learning, environment steps done.
     """
     hyperparams = dict(spec.hyperparams)
     off_policy = algorithm(plan.algo).off_policy
@@ -134,8 +133,7 @@ def measure(plan: TrainingPlan, spec: RunSpec, seconds: float) -> tuple[Measured
 
     The training takes ``seconds``, decisions and environment steps a quarter of that each.
 
-    Returns:
-        what an estimate needs, the rates, and what computes decisions.
+    Returns what an estimate needs, the rates, and what computes decisions.
     """
     assert spec.controller is not None
     decided, by = decisions(spec.controller, seconds / 4)

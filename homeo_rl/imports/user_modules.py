@@ -22,8 +22,7 @@ _MAX_CAUSE = 200
 def load_module(name: str) -> None:
     """Import a module that is installed or lies in the current folder; what it prints goes to standard error.
 
-    Raises:
-        UsageError: it is not there, or it cannot be imported; the message names file and line.
+    Raises UsageError: it is not there, or it cannot be imported; the message names file and line.
     """
     _check_name(name)
     folder = search_current_folder()

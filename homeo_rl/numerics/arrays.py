@@ -47,8 +47,7 @@ def floats_of(
 def require_numbers(value: Any, what: str) -> None:
     """Check that an array or a list holds real numbers.
 
-    Raises:
-        InputError: it holds objects, text, complex numbers or nothing that makes an array.
+    Raises InputError: it holds objects, text, complex numbers or nothing that makes an array.
     """
     array = _array(value, what)
     if array.dtype.kind not in "biuf":
@@ -59,8 +58,7 @@ def require_numbers(value: Any, what: str) -> None:
 def require_finite(array: np.ndarray, what: str) -> None:
     """Check that there is no number that is not finite, or beyond `homeo_rl.numerics.limits.LIMIT`.
 
-    Raises:
-        NonFiniteInput: naming the first.
+    Raises NonFiniteInput: naming the first.
     """
     # One pass; what is no number is not below anything. `ndarray.dot` would warn of squares that overflow.
     if array.dtype.char in "fd" and np.vdot(array, array) <= _SQUARE:

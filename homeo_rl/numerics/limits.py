@@ -12,8 +12,7 @@ them, so losses, variances and an optimiser's second moments stay finite."""
 def wrong_entry(value: Any) -> tuple[tuple[int, ...], str] | None:
     """Return index and text of the first float that is not finite or beyond `LIMIT`; None where there is none.
 
-    Args:
-        value: a number or an array of any shape; what holds no floats (choices, dictionaries) passes.
+    ``value``: a number or an array of any shape; what holds no floats (choices, dictionaries) passes.
     """
     if isinstance(value, float | int):
         return None if abs(value) <= LIMIT else ((), f"{value:g}" if isinstance(value, float) else str(value))

@@ -23,11 +23,7 @@ def make_plan(kind: type[P], source: Any, /, **others: Any) -> P:
 def require_fields(data: Any, *, whole: bool = True) -> None:
     """Check every field of a dataclass whose type can be looked at; literals and mappings are left to the class.
 
-    Args:
-        whole: whether fields of whole numbers refuse floats.
-
-    Raises:
-        InputError: naming the first that does not fit.
+    ``whole``: whether fields of whole numbers refuse floats. Raises InputError: naming the first that does not fit.
     """
     hints = _hints(type(data))  # type: ignore[arg-type]  # classes can be hashed
     for field in fields(data):

@@ -169,8 +169,7 @@ def die_with_parent(lifeline: Connection, lineage: Lineage) -> None:
     knows only the thread that forked, which is not the parent's after a fork server; the life-line knows the parent,
     unless another process has inherited its other end. Elsewhere, and in that case, a thread waits for the end.
 
-    Args:
-        lifeline: the reading end of a pipe that nothing is written to; it ends with the parent.
+    ``lifeline``: the reading end of a pipe that nothing is written to; it ends with the parent.
     """
     if sys.platform == "linux":
         if lineage.forked_here:
@@ -202,8 +201,7 @@ def die_with_parent(lifeline: Connection, lineage: Lineage) -> None:
 def _start(process: Any) -> None:
     """Start a process, again where the fork server was just ending: it takes a moment until that can be seen.
 
-    Raises:
-        OSError, EOFError: it cannot be started.
+    Raises OSError, EOFError: it cannot be started.
     """
     deadline = time.monotonic() + KILL_SECONDS
     while True:

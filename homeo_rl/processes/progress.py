@@ -69,8 +69,7 @@ class Bar(Protocol):
 class BarObserver:
     """Shows one bar over all jobs, and those that failed.
 
-    Args:
-        before: jobs that ended before; the bar is for the others, or the time left would be wrong.
+    ``before``: jobs that ended before; the bar is for the others, or the time left would be wrong.
     """
 
     best = ""

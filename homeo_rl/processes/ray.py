@@ -39,8 +39,7 @@ class RayExecutor:
         workers: tasks side by side at most; None is what fits. Of a local cluster, its size.
         packages: folders and files of modules that are sent to the nodes; () where they have them.
 
-    Raises:
-        UsageError: Ray is not installed, or there is no such cluster.
+    Raises UsageError: Ray is not installed, or there is no such cluster.
     """
 
     def __init__(
@@ -115,8 +114,7 @@ class RayExecutor:
     def events(self, timeout: float) -> list[Event]:
         """Return what happened, after at most ``timeout`` seconds.
 
-        Raises:
-            EnvironmentFault: the cluster is lost, or cannot be sent the package.
+        Raises EnvironmentFault: the cluster is lost, or cannot be sent the package.
         """
         events: list[Event] = []
         for ref in self._wait(timeout):

@@ -29,8 +29,7 @@ def drive(
         on_finished: called for every job that is done, before it counts as such, or has failed; a `Finding` that it
             raises makes the job a failed one.
 
-    Raises:
-        Stopped: a signal came; what was running has been saved.
+    Raises Stopped: a signal came; what was running has been saved.
     """
     loop = _Loop(jobs, executor, state, observer, on_finished)
     signals = Signals()

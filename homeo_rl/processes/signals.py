@@ -22,8 +22,7 @@ class Stopped(KeyboardInterrupt):  # as the interruption that it stands for
 class Signals:
     """Remembers the first signal that asks to stop; a second one stops at once.
 
-    Args:
-        urgent: called in the handler `URGENT_SECONDS` after the signal, unless listening has ended: saves what it can.
+    ``urgent``: called in the handler `URGENT_SECONDS` after the signal, unless listening has ended: saves what it can.
     """
 
     def __init__(self, urgent: Callable[[int], None] | None = None) -> None:

@@ -19,8 +19,7 @@ def local_slots(
         memory: bytes that are free; None if unknown.
         note: gets a line where memory or GPUs allow fewer than were asked for.
 
-    Raises:
-        UsageError: there is not room for one job.
+    Raises UsageError: there is not room for one job.
     """
     if workers is not None and workers < 1:
         raise UsageError(f"--workers: expected at least 1, got {workers}")

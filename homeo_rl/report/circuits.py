@@ -38,11 +38,8 @@ def draw_graph(circuit: SpikingCircuit, path: Path, *, title: str) -> Path:
     without delay and one of -1.75 a step later. Larger networks have thin edges of the stronger sign without labels,
     and short names.
 
-    Args:
-        path: the picture; its suffix is one of `graph_style.SUFFIXES`.
-
-    Raises:
-        UsageError: another suffix; nothing is written.
+    ``path``: the picture; its suffix is one of `graph_style.SUFFIXES`. Raises UsageError: another suffix; nothing is
+    written.
     """
     check_suffix(path)
     layout = lay_out(circuit)

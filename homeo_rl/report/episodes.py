@@ -23,9 +23,8 @@ Row = Score  # one episode, as scores.csv has it; figures that do not exist are 
 def read_scores(path: Path) -> list[Row]:
     """Read a scores.csv.
 
-    Raises:
-        StorageFault: the file is missing, is no such table, or holds a row that no evaluation writes (a number that is
-            not finite, a field too few, an episode twice); the message names the line.
+    Raises StorageFault: the file is missing, is no such table, or holds a row that no evaluation writes (a number that
+    is not finite, a field too few, an episode twice); the message names the line.
     """
     rows: list[Row] = []
     first_lines: dict[tuple[str, str, int], int] = {}

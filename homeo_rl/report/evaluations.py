@@ -124,8 +124,7 @@ def policy_key(run: Path) -> str:
 def without_copies(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], list[str]]:
     """Return the evaluations of different policies, and a sentence on each that is a copy of an earlier one.
 
-    Raises:
-        UsageError: one policy was evaluated twice, with different results.
+    Raises UsageError: one policy was evaluated twice, with different results.
     """
     kept: dict[str, Evaluation] = {}
     notes = []
@@ -162,8 +161,7 @@ def with_unique_names(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
 def require_comparable(evaluations: Sequence[Evaluation]) -> None:
     """Check that episodes may be joined.
 
-    Raises:
-        UsageError: suites or environments differ; the message names the runs.
+    Raises UsageError: suites or environments differ; the message names the runs.
     """
     for what, kind in (("suite", "suite"), ("environment", "environment")):
         by_value: dict[str, str] = {}

@@ -33,8 +33,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> 
 def draw_returns(cells: Sequence[Cell], path: Path, *, title: str) -> None:
     """Draw interquartile mean returns with 95 % intervals, conditions from top to bottom, and write a PNG.
 
-    Args:
-        cells: the cells of an evaluation.
+    ``cells``: the cells of an evaluation.
     """
     arms = list(dict.fromkeys(cell.arm for cell in cells))
     labels = list(dict.fromkeys(cell.label for cell in cells))
@@ -106,8 +105,7 @@ def draw_neurons(
 def draw_anytime(cells: Mapping[int | None, Sequence[Cell]], path: Path, title: str) -> Path:
     """Draw interquartile mean returns with 95 % intervals against the spike steps of a decision, and write a PNG.
 
-    Args:
-        cells: those of one evaluation for every number of steps.
+    ``cells``: those of one evaluation for every number of steps.
     """
     steps = sorted(step for step in cells if step is not None)
     lines = dict.fromkeys((cell.arm, cell.label) for of_step in cells.values() for cell in of_step)
@@ -132,8 +130,7 @@ _PANELS = 4  # side by side
 def draw_paths(document: dict[str, Any], path: Path, *, title: str) -> None:
     """Draw paths.json of an evaluation: arms side by side, conditions one below the other, and write a PNG.
 
-    Args:
-        document: {"cells": [{"arm", "condition", "world", "episodes": [{"outcome", "goal", "path"}]}]}; metres.
+    ``document``: {"cells": [{"arm", "condition", "world", "episodes": [{"outcome", "goal", "path"}]}]}; metres.
     """
     cells = {(cell["arm"], cell["condition"]): cell for cell in document["cells"]}
     arms = list(dict.fromkeys(arm for arm, _ in cells))

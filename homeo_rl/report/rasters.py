@@ -74,8 +74,7 @@ def draw_raster(
         expected: outputs [T, outputs] for each step of the train; drawn as hollow marks, later by the latency, and
             compared with those of the network.
 
-    Raises:
-        UsageError: another suffix, or spikes of another shape; nothing is written.
+    Raises UsageError: another suffix, or spikes of another shape; nothing is written.
     """
     check_suffix(path)
     n, ends, late, steps = circuit.neurons, circuit.outputs, circuit.latency, len(trains)

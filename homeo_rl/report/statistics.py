@@ -108,8 +108,7 @@ def interval(samples: np.ndarray) -> tuple[float, float]:
 def cells(rows: Sequence[Row], baseline: Baseline | None = None) -> list[Cell]:
     """Condense episodes to one cell an arm and condition, in the order of their first appearance.
 
-    Args:
-        baseline: acting at random and the best known return in their environment, where they are known.
+    ``baseline``: acting at random and the best known return in their environment, where they are known.
     """
     result = []
     arms, labels = unique(row.arm for row in rows), unique(row.label for row in rows)
@@ -188,9 +187,8 @@ def differences(
         measures: what is compared (`Difference.what`).
         baseline: ends of the scale of normalised returns.
 
-    Returns:
-        one difference of retention an arm (none where the reference's clean return is not positive), and one of
-        success and one of collisions where the environment reports them.
+    Returns one difference of retention an arm (none where the reference's clean return is not positive), and one of
+    success and one of collisions where the environment reports them.
     """
     labels = unique(row.label for row in rows if row.severity > 0)
     chosen = labels if conditions is None else [label for label in labels if label in conditions]

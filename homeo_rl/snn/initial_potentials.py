@@ -31,8 +31,7 @@ def bound_potential(potential: Tensor, threshold: float) -> Tensor:
 class InitialPotentials(nn.Module):
     """The initial potentials of a network's layers.
 
-    Args:
-        single: one value for a whole layer instead of one for each neuron.
+    ``single``: one value for a whole layer instead of one for each neuron.
     """
 
     def __init__(self, widths: Sequence[int], threshold: float, *, single: bool = False) -> None:

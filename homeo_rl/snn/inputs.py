@@ -25,9 +25,8 @@ def rows_of(
 
     ``finite`` False leaves the numbers to whoever reads the rows.
 
-    Returns:
-        the rows, and the same memory as an array, C-contiguous; None for rows on a device, whose numbers are not looked
-        at, because that would wait for it, and for rows without numbers, by which an exporter traces.
+    Returns the rows, and the same memory as an array, C-contiguous; None for rows on a device, whose numbers are not
+    looked at, because that would wait for it, and for rows without numbers, by which an exporter traces.
 
     Raises:
         InputError: another shape, or no real numbers.
@@ -54,8 +53,7 @@ def rows_of(
 def like_weights(x: Tensor, weight: Any, *, what: str = "observations [B, D]") -> Tensor:
     """Return rows in the type of a network's weights, where no digit is lost by that.
 
-    Raises:
-        InputError: the weights have fewer digits.
+    Raises InputError: the weights have fewer digits.
     """
     if x.dtype == weight.dtype:
         return x
@@ -69,8 +67,7 @@ def like_weights(x: Tensor, weight: Any, *, what: str = "observations [B, D]") -
 def require_batch(state: Any, rows: int) -> None:
     """Check that a state is one of so many rows; `NetworkState.successor` checks that it can go on.
 
-    Raises:
-        InputError: it is none, or of another batch.
+    Raises InputError: it is none, or of another batch.
     """
     if type(state) is not NetworkState:
         instance_of(state, NetworkState, what="network state", advice="SpikingNetwork.initial_state makes one")
@@ -95,8 +92,7 @@ def require_ended(ended: Any, state: Any) -> None:
 def require_references(plugin: Any, references: Any, widths: Sequence[int]) -> None:
     """Check the references of each healthy layer, of networks of ``widths``.
 
-    Raises:
-        InputError: it is no mechanism, or not one reference a layer of the layer's size.
+    Raises InputError: it is no mechanism, or not one reference a layer of the layer's size.
     """
     instance_of(plugin, Homeostasis, what="plug-in", advice="homeo_rl.homeostasis.make makes one of an arm's name")
     if not isinstance(references, tuple | list) or len(references) != len(widths) - 1:
@@ -141,8 +137,7 @@ def noise_of(noise: Any, shape: tuple[int, int, int]) -> Tensor | None:
 def require_weights(weights: Any, like: Sequence[LayerWeights], *, batch: int | None = None) -> None:
     """Check weights of every layer: types, shapes and numbers.
 
-    Args:
-        batch: rows that may have weights of their own; None allows no batch dimension.
+    ``batch``: rows that may have weights of their own; None allows no batch dimension.
 
     Raises:
         InputError: naming the first part that does not fit.

@@ -35,8 +35,7 @@ def run(
         initial: potential [N] that membranes begin with; None is 0.
         tau: learnable leak of the layer, a scalar; None is the neuron's constant.
 
-    Returns:
-        spikes (or potentials) [B, T, N_out] and the membranes after.
+    Returns spikes (or potentials) [B, T, N_out] and the membranes after.
     """
     change = Modulation() if state.plugin is None else state.plugin.modulation(state.adaptation[index])
     received = modulate_currents(train, weights, change)

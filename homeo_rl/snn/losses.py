@@ -55,8 +55,7 @@ LOSSES: dict[str, Criterion] = {"sdt": sdt, "tet": tet, "tet-s": tet_s, "lts": l
 def regression(name: str) -> Criterion:
     """Return the loss ``name`` for numbers [B, K]: mean squared errors in the place of cross entropies.
 
-    Raises:
-        UsageError: it is not known, or it smooths classes, which numbers are not.
+    Raises UsageError: it is not known, or it smooths classes, which numbers are not.
     """
     if name not in LOSSES:
         raise unknown("loss", name, LOSSES)

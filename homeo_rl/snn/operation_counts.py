@@ -25,8 +25,7 @@ def costs_of(spec: NetworkSpec, *, output_fires: bool) -> Tensor:
     Senders are the inputs and the neurons of all layers. An input that is a constant current sends no spikes: where it
     is not 0 it is multiplied once at every synapse.
 
-    Args:
-        output_fires: whether the last layer sends spikes (to the read-out).
+    ``output_fires``: whether the last layer sends spikes (to the read-out).
     """
     rows = []
     for place, (width, fan) in enumerate(zip(spec.widths, (*spec.widths[1:], 0), strict=True)):

@@ -38,8 +38,7 @@ class QCFS(nn.Module):
         levels: L, at least 1: spikes at most, and time steps of the converted layer.
         theta: where it is clipped at the start; one to two standard deviations of the inputs train well.
 
-    Raises:
-        ValueError: no level, or a theta that is not above 0.001.
+    Raises ValueError: no level, or a theta that is not above 0.001.
     """
 
     def __init__(self, levels: int = 8, theta: float = 1.0) -> None:

@@ -53,8 +53,7 @@ class RecurrentNetwork(nn.Module):
     def forget(self, state: RecurrentState, ended: Tensor) -> RecurrentState:
         """Start again the rows where ``ended`` [B] is True; their weights stay as they are.
 
-        Raises:
-            InputError: not one boolean a row.
+        Raises InputError: not one boolean a row.
         """
         if ended.dtype != torch.bool or ended.shape != (len(state.potential),):
             raise InputError(
@@ -102,11 +101,8 @@ class RecurrentNetwork(nn.Module):
     def forward(self, x: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """Take one spike step.
 
-        Args:
-            x: input spikes [B, lines], 0 or 1.
-
-        Returns:
-            the spikes [B, outputs] of the output neurons, and the state after; the one before stays as it is.
+        ``x``: input spikes [B, lines], 0 or 1. Returns the spikes [B, outputs] of the output neurons, and the state
+        after; the one before stays as it is.
 
         Raises:
             InputError: shapes that do not fit, or inputs that are no spikes.
@@ -151,8 +147,7 @@ class RecurrentNetwork(nn.Module):
     def run(self, trains: Tensor) -> Tensor:
         """Return the spikes [B, T, N] of all neurons for input ``trains`` [B, T, lines], from rest.
 
-        Raises:
-            InputError: shapes that do not fit, or inputs that are no spikes.
+        Raises InputError: shapes that do not fit, or inputs that are no spikes.
         """
         if trains.dim() != 3 or trains.shape[1] < 1:
             raise InputError(

@@ -21,8 +21,7 @@ def forward_stepwise(
         state: weights, plug-in and membranes, as for `SpikingNetwork.forward`; not advanced.
         noise: uniform numbers of a stochastic encoder [B, T, N_enc].
 
-    Returns:
-        the outputs [B, outputs] and each layer's spikes [B, T, N] (potentials for a layer that does not fire).
+    Returns the outputs [B, outputs] and each layer's spikes [B, T, N] (potentials for a layer that does not fire).
 
     Raises:
         InputError: shapes or types that do not fit, or a state that was already advanced.

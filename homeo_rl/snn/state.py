@@ -85,8 +85,7 @@ class NetworkState:
     def clone(self) -> NetworkState:
         """Return a state of its own memory: what is done with one leaves the other as it is.
 
-        Raises:
-            InputError: it is spent, and its memory belongs to its successor.
+        Raises InputError: it is spent, and its memory belongs to its successor.
         """
         self.require_unspent()
         return replace(

@@ -40,8 +40,7 @@ def save(folder: Path, tensors: Mapping[str, np.ndarray], document: Mapping[str,
 
     Tensors are finite arrays of any shape, the document is plain JSON data; the parent of ``folder`` must exist.
 
-    Raises:
-        StorageFault: an array is not finite, of a kind or number that `load` refuses, or the disk refused.
+    Raises StorageFault: an array is not finite, of a kind or number that `load` refuses, or the disk refused.
     """
     for name, array in tensors.items():
         if not np.all(np.isfinite(array)):
@@ -82,11 +81,8 @@ def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
     Whatever lies there, a refusal costs less than 100 MB, and no more time than hashing the file takes.
 
-    Returns:
-        the arrays by name, which own their memory and can be written to, and the document.
-
-    Raises:
-        StorageFault: naming the file and the reason.
+    Returns the arrays by name, which own their memory and can be written to, and the document. Raises StorageFault:
+    naming the file and the reason.
     """
     if not os.path.lexists(folder) and folder.with_name(folder.name + ".old").exists():
         folder = folder.with_name(folder.name + ".old")
@@ -109,8 +105,7 @@ def read_bundle(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a bundle from its open files, by name; ``folder`` is for messages only.
 
-    Raises:
-        StorageFault: naming the file and the reason.
+    Raises StorageFault: naming the file and the reason.
     """
     entries = _files_of(strict_json.decode(parts[_MANIFEST].read(_MAX_MANIFEST) or b"", folder / _MANIFEST), folder)
     for name, entry in entries.items():
@@ -133,8 +128,7 @@ def read_json(path: Path, limits: strict_json.Limits | None = None) -> dict[str,
 
     By default little is accepted of what is written once, and `MAX_JSON_BYTES` of the rest.
 
-    Raises:
-        StorageFault: naming the file and the reason.
+    Raises StorageFault: naming the file and the reason.
     """
     limits = limits or (strict_json.SMALL if path.name in _SMALL else strict_json.LARGE)
     with files.open_regular(path, limits.size) as file:

@@ -20,8 +20,7 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def open_folder(path: Path) -> Iterator[int]:
     """Hold a folder open inside a with block; yields its descriptor, for `open_regular`.
 
-    Raises:
-        StorageFault: there is none, or it is a link or something else.
+    Raises StorageFault: there is none, or it is a link or something else.
     """
     try:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
@@ -42,8 +41,7 @@ def open_regular(path: Path, limit: int, *, folder: int | None = None) -> io.Fil
         path: the file; links in the folders above it are followed, the file itself must not be one.
         folder: descriptor of the folder that ``path`` names; whatever happens to that name meanwhile, it is looked in.
 
-    Raises:
-        StorageFault: naming the file and the reason.
+    Raises StorageFault: naming the file and the reason.
     """
     return open_regular_as(io.FileIO, path, limit, folder=folder)
 

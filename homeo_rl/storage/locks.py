@@ -17,8 +17,7 @@ def hold_lock(path: Path, *, wait: bool) -> Iterator[bool]:
     Yields:
         whether the lock is held.
 
-    Raises:
-        StorageFault: the file system has no locks.
+    Raises StorageFault: the file system has no locks.
     """
     with path.open("a") as file:
         try:

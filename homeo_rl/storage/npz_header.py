@@ -35,8 +35,7 @@ class ArrayHead:
 def array_head(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> ArrayHead:
     """Return what the head of a member says, after it was compared with the member's size.
 
-    Raises:
-        StorageFault: it is not an array, holds Python objects, or its size is not what its head says.
+    Raises StorageFault: it is not an array, holds Python objects, or its size is not what its head says.
     """
     name = info.orig_filename.removesuffix(".npy")
     where = f"{path}: array {printable(name)!r}"
@@ -65,8 +64,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
     The arrays cannot be written to.
 
-    Raises:
-        UsageError: the file is missing, damaged or hostile, or not such an archive.
+    Raises UsageError: the file is missing, damaged or hostile, or not such an archive.
     """
     if not os.path.lexists(path):
         raise UsageError(f"{path}: expected an .npz file, found none; check the path")

@@ -57,8 +57,7 @@ def outline(program: bytes, where: str) -> Any:
 
     By its memo a program can make values that hold themselves; walk only to what is known.
 
-    Raises:
-        StorageFault: it is no such program, too large, or needs something from outside.
+    Raises StorageFault: it is no such program, too large, or needs something from outside.
     """
     if len(program) > MAX_BYTES:
         raise StorageFault(f"{where}: {len(program)} bytes; more than the {MAX_BYTES} that are accepted")

@@ -48,8 +48,7 @@ class Entry:
 def read_table(file: Readable, size: int, where: Path) -> list[Entry]:
     """Return the entries of a file of ``size`` bytes in the order of their bytes; ``file`` then stands at the first.
 
-    Raises:
-        StorageFault: naming the first entry that is not as it should be.
+    Raises StorageFault: naming the first entry that is not as it should be.
     """
     length = int.from_bytes(file.read(8), "little") if size >= 8 else 0
     if not 2 <= length <= min(size - 8, _TABLE.size):
@@ -97,8 +96,7 @@ def check(file: Readable, where: Path, entries: list[Entry], digest: hashlib._Ha
 def read(file: Readable, entries: list[Entry], where: Path) -> dict[str, np.ndarray]:
     """Return the arrays, which own their memory and can be written to; ``file`` stands at the first one's bytes.
 
-    Raises:
-        StorageFault: the file ends early.
+    Raises StorageFault: the file ends early.
     """
     arrays = {}
     for entry in entries:

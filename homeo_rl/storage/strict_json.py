@@ -47,8 +47,7 @@ _LONE = re.compile(
 def decode(blob: bytes, where: Path | str, limits: Limits = SMALL) -> dict[str, Any]:
     """Return the JSON object that ``blob`` is the text of.
 
-    Raises:
-        StorageFault: it is something else, or not strict: a key twice, NaN, infinity, too deep, too large.
+    Raises StorageFault: it is something else, or not strict: a key twice, NaN, infinity, too deep, too large.
     """
     if len(blob) > limits.size:
         raise StorageFault(f"{where}: {len(blob)} bytes; more than the {limits.size} that are accepted")

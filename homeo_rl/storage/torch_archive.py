@@ -71,9 +71,8 @@ class TensorArchive:
     def read(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Return tensors by name; the arrays own their memory.
 
-        Raises:
-            StorageFault: one holds NaN or infinity, or its bytes are damaged; or together they have more bytes than the
-                archive, so that some of them are the same ones.
+        Raises StorageFault: one holds NaN or infinity, or its bytes are damaged; or together they have more bytes than
+        the archive, so that some of them are the same ones.
         """
         wanted = {name: self.entries[name] for name in names}
         keys = {entry.storage.key for entry in wanted.values()}
@@ -108,9 +107,8 @@ class TensorArchive:
 def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Iterator[TensorArchive]:
     """Open a member that ``torch.save`` wrote, inside a with block.
 
-    Raises:
-        StorageFault: it is packed, is no such archive, holds anything else than a flat dict of tensors, or says of a
-            tensor what its bytes do not bear out.
+    Raises StorageFault: it is packed, is no such archive, holds anything else than a flat dict of tensors, or says of a
+    tensor what its bytes do not bear out.
     """
     window = _window(archive, info, where)
     try:

@@ -26,8 +26,7 @@ _COUNT = 8  # bytes before the numbers of a storage that say how many there are
 def read_legacy(path: Path) -> dict[str, np.ndarray]:
     """Return all tensors of a file by their names.
 
-    Raises:
-        StorageFault: it is no such file, holds anything else than a flat dict of tensors, or was damaged.
+    Raises StorageFault: it is no such file, holds anything else than a flat dict of tensors, or was damaged.
     """
     with files.open_regular(path, MAX_FILE) as file:
         data = file.readall()

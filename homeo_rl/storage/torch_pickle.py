@@ -68,8 +68,7 @@ class _Name:
 def entries_of(program: bytes, where: str) -> dict[str, Entry]:
     """Return what a program says about the tensors of the dict that it would make; none of them is made.
 
-    Raises:
-        StorageFault: it does anything else, however little.
+    Raises StorageFault: it does anything else, however little.
     """
     machine = Machine()
     try:
@@ -87,8 +86,7 @@ def entries_of(program: bytes, where: str) -> dict[str, Entry]:
 def run(machine: Machine, program: bytes) -> object:
     """Let ``machine`` follow a whole program, and return what is left on its stack.
 
-    Raises:
-        ValueError: saying what is wrong with it.
+    Raises ValueError: saying what is wrong with it.
     """
     require(len(program) <= MAX_BYTES, f"at most {MAX_BYTES} bytes, not {len(program)}")
     for count, (code, argument, at) in enumerate(pickletools.genops(program)):

@@ -16,8 +16,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # the beginning of s3://bucket,
 def with_local_paths(command: Command) -> Command:
     """Return flags whose paths are all of this machine, ``~`` and ``~name`` written out.
 
-    Raises:
-        UsageError: one is a URL, or names a home that does not exist.
+    Raises UsageError: one is a URL, or names a home that does not exist.
     """
     changes: Mapping[str, Any] = {
         field.name: _local(getattr(command, field.name), field.name)

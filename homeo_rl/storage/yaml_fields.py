@@ -28,8 +28,7 @@ def parse(
     ``sections`` are the dataclasses of its mappings, by which names are suggested; ``under`` is where ``data`` stands
     in the document, ``origins`` where else parts of it are from.
 
-    Raises:
-        UsageError: naming the line, what was expected there and what was found.
+    Raises UsageError: naming the line, what was expected there and what was found.
     """
     try:
         return cast(T, _adapter(cast(Any, kind)).validate_python(data))

@@ -55,8 +55,7 @@ def read_yaml(path: Path, *, repeats: bool = False) -> Document:
 
     ``repeats``: a key may be there twice, the last one counting, as in rl-zoo's files.
 
-    Raises:
-        UsageError: it is missing, too large, not YAML, has a key twice or something else than plain data.
+    Raises UsageError: it is missing, too large, not YAML, has a key twice or something else than plain data.
     """
     try:
         if not path.exists():
@@ -75,8 +74,7 @@ def decode(text: str, where: Path | str, *, repeats: bool = False) -> Document:
 
     ``where`` is the file that it is from, or the name of a text of one line in messages; ``repeats`` as in `read_yaml`.
 
-    Raises:
-        UsageError: as `read_yaml`.
+    Raises UsageError: as `read_yaml`.
     """
     at, expected = where, "YAML" if isinstance(where, Path) else "a YAML value"
     try:

@@ -53,8 +53,7 @@ class _Bounded(io.FileIO):
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open an archive inside a with block, after its list of members was checked.
 
-    Raises:
-        StorageFault: it is damaged, too large, unpacks to too much, or its members lie over each other.
+    Raises StorageFault: it is damaged, too large, unpacks to too much, or its members lie over each other.
     """
     with files.open_regular_as(_Bounded, path, MAX_ARCHIVE) as file:
         size = file.seek(0, io.SEEK_END)
@@ -78,8 +77,7 @@ def list_members(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
 def read_beginning(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int, where: str) -> bytes:
     """Return at most the first ``most`` bytes of a member.
 
-    Raises:
-        StorageFault: it is encrypted, compressed in another way than zlib's, or damaged.
+    Raises StorageFault: it is encrypted, compressed in another way than zlib's, or damaged.
     """
     if info.flag_bits & 1 or info.compress_type not in _METHODS:
         raise StorageFault(f"{where}: expected a plain or deflated member, found an encrypted or otherwise packed one")
@@ -96,8 +94,7 @@ def read_beginning(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int, w
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, where: str) -> bytes:
     """Return the bytes of a member, after its checksum was compared.
 
-    Raises:
-        StorageFault: they are more than ``limit``, whatever the archive says, or damaged.
+    Raises StorageFault: they are more than ``limit``, whatever the archive says, or damaged.
     """
     if info.file_size > limit:
         raise StorageFault(f"{where}: {info.file_size} bytes; more than the {limit} that are accepted")

@@ -66,8 +66,7 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[
     Hosts are copy_run to ``out/hosts``, so that a study does not change the runs; without ``copy`` nothing is written,
     and the originals stand for hosts that were not copy_run yet.
 
-    Raises:
-        UsageError: a host is missing, two have the same name, or a group does not fit its hosts.
+    Raises UsageError: a host is missing, two have the same name, or a group does not fit its hosts.
     """
     tasks, sources = [], dict[str, Path]()
     for entry, group in enumerate(study.groups):
@@ -128,14 +127,8 @@ def carry_out(
     Scores in the tables in ``out`` of the same policy, plan and versions are not evaluated again, so that a study can
     be extended from its published tables alone, by hosts, arms or groups.
 
-    Args:
-        base: folder that its paths are relative to.
-
-    Returns:
-        how many hosts were evaluated now, and of how many.
-
-    Raises:
-        UsageError: the study does not fit its hosts, the tables cannot be read, or another process carries it out.
+    ``base``: folder that its paths are relative to. Returns how many hosts were evaluated now, and of how many. Raises
+    UsageError: the study does not fit its hosts, the tables cannot be read, or another process carries it out.
     """
     tasks_of(study, base, out, copy=False)  # mistakes are reported before anything is written
     with _lock(out):
@@ -171,8 +164,7 @@ def missing_arms(number: int, task: Task, parts: Parts) -> tuple[str, ...]:
 def find_parts(out: Path, tasks: list[Task]) -> tuple[list[str], Parts]:
     """Return the columns of the tables in ``out``, and their scores that belong to the tasks.
 
-    Raises:
-        UsageError: there are tables, but they cannot be read.
+    Raises UsageError: there are tables, but they cannot be read.
     """
     if not (out / DOCUMENT).exists():
         return [], {}

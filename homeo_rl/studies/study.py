@@ -179,12 +179,8 @@ def study_names() -> list[str]:
 def read_study(name: str) -> tuple[Study, Path]:
     """Read a study by its name or from a YAML file; nothing heavy is imported.
 
-    Returns:
-        the study, and the folder that its paths are relative to: for a study that comes with the package, the
-        current folder.
-
-    Raises:
-        UsageError: naming the file, the line and what was expected there.
+    Returns the study, and the folder that its paths are relative to: for a study that comes with the package, the
+    current folder. Raises UsageError: naming the file, the line and what was expected there.
     """
     path = FOLDER / f"{name}.yaml" if name in study_names() else local_path(Path(name), "study")
     if path.is_dir():

@@ -19,8 +19,7 @@ _LARGEST = 1 << 28
 def read_tables(folder: Path) -> tuple[dict[str, Any], list[list[str]], list[dict[str, Any]]]:
     """Return the document, the rows of the scores (the first are the columns' names), and the courses.
 
-    Raises:
-        UsageError: a file is missing, or of another kind.
+    Raises UsageError: a file is missing, or of another kind.
     """
     try:
         document = bundle.read_json(folder / DOCUMENT)

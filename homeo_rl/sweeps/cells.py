@@ -38,8 +38,7 @@ def cells_of(
 ) -> list[Cell]:
     """Return all cells, in the order in which they are worked on: every combination with the first seed, and so on.
 
-    Raises:
-        UsageError: a module is not there.
+    Raises UsageError: a module is not there.
     """
     names = short_names([name for combination in combinations[:1] for name in combination.choice])
     cells = []

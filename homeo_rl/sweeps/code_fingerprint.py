@@ -31,11 +31,7 @@ def modules_of(training: Training) -> tuple[str, ...]:
 def code_version(modules: tuple[str, ...]) -> dict[str, str]:
     """Return the SHA-256 of all sources, and versions of the packages that decide numbers.
 
-    Args:
-        modules: top-level modules besides this package.
-
-    Raises:
-        UsageError: one of them is not there.
+    ``modules``: top-level modules besides this package. Raises UsageError: one of them is not there.
     """
     version = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "homeo_rl": _digest(_PACKAGE)}
     for name in modules:

@@ -20,11 +20,7 @@ _REFRESH_SECONDS = 0.25
 
 
 class LiveTable:
-    """Shows the cells on standard error.
-
-    Args:
-        enabled: False shows failures and notes only.
-    """
+    """Shows the cells on standard error. ``enabled``: False shows failures and notes only."""
 
     def __init__(self, cells: Mapping[str, Cell], *, enabled: bool) -> None:
         self.cells = cells

@@ -25,11 +25,8 @@ _SECTIONS: dict[Place, type[Any]] = {(): Sweep, ("train",): Training, ("evaluate
 def read_sweep(path: Path) -> tuple[Sweep, tuple[Combination, ...]]:
     """Read and check a file; no value of it is executed, and nothing heavy is imported.
 
-    Returns:
-        what it says, and its combinations: the last key of ``grid`` varies fastest, ``zip`` slowest.
-
-    Raises:
-        UsageError: naming the file, the line and what was expected there.
+    Returns what it says, and its combinations: the last key of ``grid`` varies fastest, ``zip`` slowest. Raises
+    UsageError: naming the file, the line and what was expected there.
     """
     document = read_yaml(path)
     if not isinstance(document.data, dict):
@@ -118,8 +115,7 @@ def _training(
 ) -> Training:
     """Return the training that a choice makes of the base.
 
-    Raises:
-        UsageError: a value does not fit; the message points to the list that it is from.
+    Raises UsageError: a value does not fit; the message points to the list that it is from.
     """
     made = {**base, **{name: dict(base[name]) for name in _OPEN}}
     origins: dict[Place, Place] = {}

@@ -25,8 +25,7 @@ def pack(folder: Path) -> bytes:
 def unpack(archive: bytes, folder: Path) -> None:
     """Make ``folder`` of an archive, in place of one that is there.
 
-    Raises:
-        StorageFault: a member would lie elsewhere, or the archive is broken; nothing is left of it.
+    Raises StorageFault: a member would lie elsewhere, or the archive is broken; nothing is left of it.
     """
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)

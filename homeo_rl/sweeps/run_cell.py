@@ -28,8 +28,7 @@ FORMAT = "homeo-rl sweep cell 1"
 def run_cell(job: CellJob, report: ProgressCallback) -> JobResult:
     """Bring a cell to its end, wherever it was; the task of all executors.
 
-    Raises:
-        HomeoError: as training and evaluation raise; `DeterminismAlarm` if there is another result already.
+    Raises HomeoError: as training and evaluation raise; `DeterminismAlarm` if there is another result already.
     """
     begin, cell = time.monotonic(), job.cell
     store = Store(job.folder)

@@ -81,8 +81,7 @@ class Store:
     def result(self, cell: Cell) -> dict[str, Any] | None:
         """Return the result of a cell; None if there is none yet.
 
-        Raises:
-            StorageFault: the file is damaged, or of another cell.
+        Raises StorageFault: the file is damaged, or of another cell.
         """
         path = self.path / "cells" / f"{cell.key}.json"
         if not path.exists():
@@ -95,8 +94,7 @@ class Store:
     def commit(self, cell: Cell, document: Mapping[str, Any]) -> bool:
         """Put a result in its place, unless there is one already; return whether it was this one.
 
-        Args:
-            document: plain data without anything that another execution would have otherwise, such as times.
+        ``document``: plain data without anything that another execution would have otherwise, such as times.
 
         Raises:
             DeterminismAlarm: there is a result, and it is another one; both are kept.

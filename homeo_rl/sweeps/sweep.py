@@ -94,8 +94,7 @@ def check_all(plan: Plan, missing: list[Cell], store: Store) -> None:
 
     Of a large sweep, those combinations are tried that hold a value which none before them held.
 
-    Raises:
-        UsageError: naming the combination that cannot.
+    Raises UsageError: naming the combination that cannot.
     """
     first: dict[str, Cell] = {}
     for cell in missing:
@@ -118,8 +117,7 @@ def executor_of(
 ) -> LocalExecutor | RayExecutor:
     """Return what carries out the cells: processes of this machine, or a Ray cluster.
 
-    Raises:
-        UsageError: there is no room for a cell, or no cluster.
+    Raises UsageError: there is no room for a cell, or no cluster.
     """
     resources = plan.sweep.resources
     if ray:

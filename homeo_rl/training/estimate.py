@@ -90,9 +90,8 @@ def estimate(
 def require(needed: Estimate, folder: Path) -> None:
     """Compare what is needed with what there is.
 
-    Raises:
-        UsageError: there is too little memory, disk, or too few files or processes, or the folder cannot be written to;
-            with the figures.
+    Raises UsageError: there is too little memory, disk, or too few files or processes, or the folder cannot be written
+    to; with the figures.
     """
     smaller = "give -params buffer_size:N smaller" if needed.apart <= 1 else "give -params n_envs:N smaller"
     free = available_memory()

@@ -67,8 +67,7 @@ def load_tuned(algo: str, env: str, agent: str) -> Tuned:
 def resolve(algo: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the preset of ``algo`` with ``given`` laid over it.
 
-    Raises:
-        UsageError: an unknown name, or a value of the wrong type.
+    Raises UsageError: an unknown name, or a value of the wrong type.
     """
     names = param_names(algo)
     kinds = {name: _KINDS.get(text) for name, text in algorithm(algo).arguments().items()} | OURS

@@ -20,8 +20,7 @@ class TrainingLogger(Logger):
     Algorithms log their figures once an iteration or every few episodes, which may be every few steps. What is logged
     in between is kept for the next point, as means where they are means.
 
-    Raises:
-        BadUpdate: a figure that is not finite is a loss of a gradient step.
+    Raises BadUpdate: a figure that is not finite is a loss of a gradient step.
     """
 
     def __init__(self, model: BaseAlgorithm, logger: Logger, *, planned: int) -> None:

@@ -47,8 +47,7 @@ _SPEC = "spec"
 def build_model(plan: TrainingPlan, spec: RunSpec) -> BaseAlgorithm:
     """Build the algorithm with its environments; its actor is the one that ``spec`` describes.
 
-    Raises:
-        UsageError: the algorithm does not take these hyper-parameters, or the environments do not fit the actor.
+    Raises UsageError: the algorithm does not take these hyper-parameters, or the environments do not fit the actor.
     """
     kind, policy = ALGORITHMS[plan.algo].classes()
     arguments, policy_kwargs, ours = split_hyperparams(spec.hyperparams)

@@ -16,8 +16,7 @@ from homeo_rl.training.rl_zoo.reader import Section, translate
 def parse_params(texts: Sequence[str], flag: str = "-params") -> dict[str, Any]:
     """Parse ``name:value`` pairs; values are YAML, so ``[64,64]``, ``1e-3`` and ``{steps: 8}`` work.
 
-    Raises:
-        UsageError: a text is not such a pair.
+    Raises UsageError: a text is not such a pair.
     """
     values = {}
     for text in texts:
@@ -35,8 +34,7 @@ def environment_arguments(flags: Any, under: Mapping[str, Any] | None = None) ->
     ``flags`` are those of `homeo_rl.cli.flags.WithEnvironment`; ``under`` is what files say; a wrapper that a flag
     names replaces all of theirs.
 
-    Raises:
-        UsageError: a flag is not of its form.
+    Raises UsageError: a flag is not of its form.
     """
     result = parse_params(flags.env_kwargs, "--env-kwargs")
     wrappers = wrappers_of({**(under or {}), **result}.get(WRAPPERS))
@@ -62,8 +60,7 @@ def read_config(path: Path, env: str, algo: str) -> Section:
 
     A section ``default`` stands for environments without one of their own.
 
-    Raises:
-        UsageError: the file is missing, malformed, does not mention ``env``, or says what has no counterpart here.
+    Raises UsageError: the file is missing, malformed, does not mention ``env``, or says what has no counterpart here.
     """
     try:
         document = read_yaml(path, repeats=True).data

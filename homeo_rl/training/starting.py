@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 def source_of(path: Path) -> str:
     """Return a name for the weights at ``path`` that others do not have: the file's, and the beginning of its SHA-256.
 
-    Raises:
-        UsageError: there are none.
+    Raises UsageError: there are none.
     """
     zipped = _zip_of(path)
     if zipped is None:
@@ -38,8 +37,7 @@ def begin_with(policy: nn.Module, path: Path, note: Callable[[str], None]) -> No
 
     A run that was imported or converted has an actor alone: the critic stays new then.
 
-    Raises:
-        UsageError: they are of another architecture, or damaged.
+    Raises UsageError: they are of another architecture, or damaged.
     """
     import torch
 

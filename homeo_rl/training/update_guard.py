@@ -20,8 +20,7 @@ from homeo_rl.numerics.limits import LIMIT
 class UpdateGuard(BaseCallback):
     """Check every update of the model that learns.
 
-    Raises:
-        BadUpdate: naming the environment step, the optimiser and the parameter.
+    Raises BadUpdate: naming the environment step, the optimiser and the parameter.
     """
 
     def __init__(self) -> None:
@@ -63,8 +62,7 @@ def guard(
     The message says ``name`` of the optimiser, ``where`` the training is ("step 120") and what is ``kept``. Removing
     the handle that is returned ends the check.
 
-    Returns:
-        what ends the check.
+    Returns what ends the check.
     """
 
     @torch.no_grad()

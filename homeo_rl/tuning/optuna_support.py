@@ -18,8 +18,7 @@ def require_optuna() -> None:
 def require_journal(storage: Path) -> None:
     """Find out whether a storage is one that `homeo-rl tune` keeps: a journal file that is, or can be, there.
 
-    Raises:
-        UsageError: it is a folder, or a data base.
+    Raises UsageError: it is a folder, or a data base.
     """
     if storage.is_dir():
         raise UsageError(f"--storage {storage}: expected a journal file, found a folder; name a file in it")

@@ -111,11 +111,8 @@ class TrialJob:
 def prepare_plan(plan: TuningPlan) -> TuningPlan:
     """Check everything about a plan that can be wrong before the first trial, without writing anything.
 
-    Returns:
-        the plan with the space that the fixed hyper-parameters leave open, and steps and evaluations filled in.
-
-    Raises:
-        UsageError: it does not fit; of the space, an entry at whose ends or choices a training could not begin.
+    Returns the plan with the space that the fixed hyper-parameters leave open, and steps and evaluations filled in.
+    Raises UsageError: it does not fit; of the space, an entry at whose ends or choices a training could not begin.
     """
     _check_numbers(plan)
     training = plan.training

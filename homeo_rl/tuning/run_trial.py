@@ -33,11 +33,8 @@ def run_trial(job: TrialJob, report: ProgressCallback) -> JobResult:
 
     A trial whose weights or rewards stopped being finite counts as pruned: its parameters are at fault.
 
-    Returns:
-        the slot's row and the best row so far.
-
-    Raises:
-        HomeoError: as training and evaluation raise; the trial is marked as failed, its parameters are tried again.
+    Returns the slot's row and the best row so far. Raises HomeoError: as training and evaluation raise; the trial is
+    marked as failed, its parameters are tried again.
     """
     begin, plan, slot = time.monotonic(), job.plan, job.slot
     with open_study(plan) as study, hold_lock(plan.out / "claims" / f"{slot:04d}.lock", wait=False) as claimed:
@@ -82,8 +79,7 @@ class _Trial:
     def evaluate(self) -> float:
         """Train with every seed and return the interquartile mean of the seeds' mean returns.
 
-        Raises:
-            _Pruned: the pruner gave it up.
+        Raises _Pruned: the pruner gave it up.
         """
         trainings = [self._train(index, seed) for index, seed in enumerate(self.plan.seed_numbers)]
         self.trial.set_user_attr("means", [training["mean"] for training in trainings])

@@ -129,8 +129,7 @@ def default_space(algo: str, agent: str) -> Space:
 
     An algorithm that has no section there gets those entries of its family that it knows.
 
-    Raises:
-        UsageError: there is no such algorithm.
+    Raises UsageError: there is no such algorithm.
     """
     names, family = param_names(algo), "off-policy" if algorithm(algo).off_policy else "on-policy"
     document = read_yaml(Path(__file__).parent / "spaces.yaml").data
@@ -142,8 +141,7 @@ def default_space(algo: str, agent: str) -> Space:
 def read_space(path: Path) -> Space:
     """Read a user's entries: a mapping from dotted names of hyper-parameters to what `Entry` holds.
 
-    Raises:
-        UsageError: naming the line and what was expected there.
+    Raises UsageError: naming the line and what was expected there.
     """
     document = read_yaml(path)
     if not isinstance(document.data, dict) or not document.data:

@@ -54,8 +54,7 @@ class Outcome:
 def executor_of(workers: int | None, missing: int, observer: ProgressObserver) -> LocalExecutor:
     """Return processes of this machine, each with one thread, as many as asked for and of use.
 
-    Raises:
-        UsageError: there is no room for one.
+    Raises UsageError: there is no room for one.
     """
     slots, _ = local_slots(workers, Resources(), available_memory(), observer.note)
     return LocalExecutor("homeo_rl.tuning.run_trial:run_trial", max(min(slots, missing), 1))

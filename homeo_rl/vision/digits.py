@@ -21,8 +21,7 @@ class Digits(NamedTuple):
 def digits(rng: np.random.Generator) -> Digits:
     """Return the images, divided at random in the same proportions for each digit.
 
-    Raises:
-        UsageError: scikit-learn is not installed.
+    Raises UsageError: scikit-learn is not installed.
     """
     try:
         from sklearn.datasets import load_digits

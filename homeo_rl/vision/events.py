@@ -57,8 +57,7 @@ def read_aedat(path: Path) -> Events:
 
     A file that names no version is taken for one of 2.0; if it were of 1.0, its addresses would be refused.
 
-    Raises:
-        UsageError: the file cannot be read, is of another version, is cut or has events of no pixel.
+    Raises UsageError: the file cannot be read, is of another version, is cut or has events of no pixel.
     """
     raw, start = _bytes(path), 0
     while raw.startswith(b"#", start):  # no event begins so: its first byte is 0, as are all bits above 14
@@ -83,8 +82,7 @@ def read_aedat(path: Path) -> Events:
 def read_ncaltech(path: Path) -> Events:
     """Return the events of a recording of N-Caltech101.
 
-    Raises:
-        UsageError: the file cannot be read, is cut, or has events outside of 240 x 180 pixels.
+    Raises UsageError: the file cannot be read, is cut, or has events outside of 240 x 180 pixels.
     """
     raw = _bytes(path)
     if len(raw) % 5:
@@ -98,8 +96,7 @@ def read_ncaltech(path: Path) -> Events:
 def read_annotation(path: Path) -> Annotation:
     """Return the box and the contour that belong to a recording of N-Caltech101.
 
-    Raises:
-        UsageError: the file cannot be read, is cut or too long, or has points that are not of 2 dimensions.
+    Raises UsageError: the file cannot be read, is cut or too long, or has points that are not of 2 dimensions.
     """
     raw = _bytes(path)
     if len(raw) % 2:
@@ -122,8 +119,7 @@ def frames_by_number(events: Events, *, frames: int, size: tuple[int, int]) -> n
 
     Event i of N, in their order, is in frame floor(i T / N): two frames differ by 1 event at most.
 
-    Raises:
-        UsageError: there is less than 1 frame, or an event is outside of ``size``.
+    Raises UsageError: there is less than 1 frame, or an event is outside of ``size``.
     """
     number = len(events.t)
     return _counts(events, np.arange(number) * frames // max(number, 1), frames, size)
@@ -135,8 +131,7 @@ def frames_by_time(events: Events, *, frames: int, size: tuple[int, int]) -> np.
     An event at t is in frame floor((t - first) T / (last - first + 1)), where first and last are the least and the
     largest t of the recording: all frames last equally long, whatever the order of the events.
 
-    Raises:
-        UsageError: there is less than 1 frame, or an event is outside of ``size``.
+    Raises UsageError: there is less than 1 frame, or an event is outside of ``size``.
     """
     since = events.t - events.t.min(initial=2**62)  # initial: for recordings without events
     return _counts(events, since * frames // (since.max(initial=0) + 1), frames, size)
@@ -161,8 +156,7 @@ class EventFolder(Dataset[tuple[Tensor, int]]):
         frames: number of frames of a recording.
         by: whether frames have equally many events or last equally long.
 
-    Raises:
-        UsageError: a folder is missing or has no recording in it; or, when it is read, a file that is none.
+    Raises UsageError: a folder is missing or has no recording in it; or, when it is read, a file that is none.
     """
 
     def __init__(self, root: Path, *, kind: Kind, frames: int, by: By = "number") -> None:
@@ -200,8 +194,7 @@ def divide(labels: Sequence[int], *, share: float, rng: np.random.Generator) -> 
         labels: classes, as in ``[label for _, label in folder.files]``.
         share: of every class that is kept for the test, from 0 to 1; rounded to whole recordings.
 
-    Raises:
-        UsageError: ``share`` is not from 0 to 1.
+    Raises UsageError: ``share`` is not from 0 to 1.
     """
     if not 0 <= share <= 1:
         raise UsageError(f"share: expected 0 to 1, got {share}")

@@ -40,8 +40,7 @@ class Cifar(Dataset[tuple[Tensor, int]]):
         classes: 10 or 100 (fine labels).
         train: the images to train on, or those to test with.
 
-    Raises:
-        UsageError: a file is missing or is not what it should be.
+    Raises UsageError: a file is missing or is not what it should be.
     """
 
     def __init__(self, root: Path, *, classes: Literal[10, 100] = 10, train: bool = False) -> None:
@@ -69,11 +68,8 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
     Attributes:
         classes: names of the folders, sorted; a label is a place in this list.
 
-    Args:
-        root: the folder of folders.
-
-    Raises:
-        UsageError: there are no images in folders; or, when it is read, a file that is no image.
+    ``root``: the folder of folders. Raises UsageError: there are no images in folders; or, when it is read, a file that
+    is no image.
     """
 
     def __init__(self, root: Path, *, size: int = 224) -> None:

@@ -21,8 +21,7 @@ _VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 
 def vgg16(classes: int = 10, *, stem: Stem = "cifar", levels: int = 8) -> nn.Module:
     """Return VGG-16 with batch-norm and one linear layer on top; 0 in the table is a pooling.
 
-    Raises:
-        UsageError: the stem is not known.
+    Raises UsageError: the stem is not known.
     """
     _check(stem)
     parts: list[nn.Module] = []

@@ -31,8 +31,7 @@ class Spiking(nn.Module):
         initial: what potentials begin with: 0 ("rest"), or learnable ones of each "neuron", "channel" (the first
             feature dimension) or "layer"; "constant" is the control, 0 and a learnable constant current a neuron.
 
-    Raises:
-        UsageError: ``initial`` is not known.
+    Raises UsageError: ``initial`` is not known.
     """
 
     def __init__(self, shape: tuple[int, ...], *, neuron: NeuronSpec = NEURON, initial: Initial = "rest") -> None:

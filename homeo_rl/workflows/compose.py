@@ -30,8 +30,7 @@ def compose(
 
     ``where`` names the document in messages; ``fuse`` says whether several operations may become one gate.
 
-    Raises:
-        UsageError: the document does not fit the policy, or the network could not be proved; nothing is written.
+    Raises UsageError: the document does not fit the policy, or the network could not be proved; nothing is written.
     """
     controller = load_controller(run, which=which)
     if controller.reflex is not None:

@@ -81,8 +81,7 @@ def convert(
 
     ``certificate.json`` and ``certificate.md`` lie in the new run, unless ``plan.episodes`` is 0.
 
-    Raises:
-        UsageError: the policy has no QCFS activations, or ``out`` is taken; nothing was written.
+    Raises UsageError: the policy has no QCFS activations, or ``out`` is taken; nothing was written.
     """
     load_modules(run.spec.modules)
     source = load_controller(run, which=plan.which)

@@ -89,9 +89,8 @@ def distill(
 ) -> Run:
     """Write a new run at ``out`` whose policy was taught by that of ``run``; ``distillation.json`` has the rounds.
 
-    Raises:
-        UsageError: the student does not spike, a loss does not fit its outputs, membranes outlive a decision, or
-            ``out`` is taken; nothing was written.
+    Raises UsageError: the student does not spike, a loss does not fit its outputs, membranes outlive a decision, or
+    ``out`` is taken; nothing was written.
     """
     load_modules(run.spec.modules)
     teacher = _teacher(run, plan.which)

@@ -89,8 +89,7 @@ EXPORTERS: dict[str, Exporter] = {
 def check_options(target: str, options: ExportOptions) -> None:
     """Check that a format takes the options that differ from their defaults, and that they go together.
 
-    Raises:
-        UsageError: it does not, or they do not.
+    Raises UsageError: it does not, or they do not.
     """
     for names in (("dialect", "dt", "decay"), ("spikes",)):
         foreign = [name for name in names if name not in EXPORTERS[target].options]

@@ -74,8 +74,7 @@ def finetune(
 def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron: Neuron = "pascal") -> Choice:
     """Return the levels with the least action error before fine-tuning, within ``budget`` time steps a decision.
 
-    Raises:
-        UsageError: the budget is too small.
+    Raises UsageError: the budget is too small.
     """
     z = teacher.normaliser(observations)
     with torch.no_grad():

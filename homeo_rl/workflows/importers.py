@@ -32,8 +32,7 @@ class Importer:
     def read(self, path: Path, env: gym.Env[Any, Any], **options: Any) -> Controller:
         """Return the policy of a file.
 
-        Raises:
-            UsageError: the file is missing or malformed, or does not fit the environment.
+        Raises UsageError: the file is missing or malformed, or does not fit the environment.
         """
         module, _, name = self.function.partition(":")
         controller: Controller = getattr(import_module(module), name)(path, env, **options)

@@ -39,8 +39,7 @@ def try_sleep(
     ``env`` is the environment of the calibration, "" the run's own; ``on_episode`` is called after each of its
     `CALIBRATION_EPISODES` episodes.
 
-    Raises:
-        UsageError: the policy ``which`` does not spike, or cannot be replayed.
+    Raises UsageError: the policy ``which`` does not spike, or cannot be replayed.
     """
     controller = load_controller(run, which=which)
     network, name = require_spiking(controller, "sleep"), env or run.spec.env

@@ -72,8 +72,7 @@ def train_vision(
     ``out`` may hold an earlier call of the same plan, which is resumed. ``on_batch`` is called with the batches done
     and all of this call's epochs.
 
-    Raises:
-        UsageError: the data are not as expected, or ``out`` holds something else.
+    Raises UsageError: the data are not as expected, or ``out`` holds something else.
     """
     recipe = RECIPES[plan.recipe]
     steps, epochs = plan.steps or recipe.steps, plan.epochs or recipe.epochs

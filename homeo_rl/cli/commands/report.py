@@ -79,8 +79,7 @@ def run(args: Report, words: list[str]) -> dict[str, Any]:
 def _write_html(args: Report, runs: list[Run], out: Path, conditions: list[str] | None) -> dict[str, Any]:
     """Write one HTML file.
 
-    Raises:
-        Finding: the page was written without episodes of evaluations that cannot be played here.
+    Raises Finding: the page was written without episodes of evaluations that cannot be played here.
     """
     from homeo_rl.degradations import load_suite
     from homeo_rl.report.page import collect, write_page
@@ -118,8 +117,7 @@ def _play_episodes(
 ) -> tuple[list[RecordedEpisode], list[str], list[str]]:
     """Play the episodes that the page would show.
 
-    Returns:
-        episodes, sentences on those that were not played, and those of them that had been evaluated.
+    Returns episodes, sentences on those that were not played, and those of them that had been evaluated.
     """
     from homeo_rl.cli.console import Bars
     from homeo_rl.report.page import request_episodes

@@ -32,8 +32,7 @@ def run(args: Sweep, words: list[str]) -> dict[str, Any]:
 
     The JSON has ``completed_now``, and beside it ``ran``, its name of version 0.1, for one more version.
 
-    Raises:
-        Finding: a cell failed.
+    Raises Finding: a cell failed.
     """
     from homeo_rl.sweeps.read_sweep import read_sweep
 

@@ -62,8 +62,7 @@ def run(args: Tune, words: list[str]) -> dict[str, Any]:
 
     The JSON has ``completed_now``, and beside it ``ran``, its name of version 0.1, for one more version.
 
-    Raises:
-        Finding: a trial failed, or none was completed.
+    Raises Finding: a trial failed, or none was completed.
     """
     from homeo_rl.tuning.optuna_support import require_journal, require_optuna
 

@@ -29,8 +29,7 @@ _chosen: list[str] = []
 def chosen() -> str:
     """Return which implementation is asked for: a name in `KERNELS`.
 
-    Raises:
-        UsageError: ``HOMEO_RL_KERNEL`` is none of them, or asks for what is not installed.
+    Raises UsageError: ``HOMEO_RL_KERNEL`` is none of them, or asks for what is not installed.
     """
     if not _chosen:
         asked = os.environ.get("HOMEO_RL_KERNEL", "auto") or "auto"

@@ -339,8 +339,7 @@ class CompiledNetwork:
     def _require(self, layer: int, column: int, value: Tensor, matrix: bool) -> None:
         """Check that the compiled code finds at an address what it will read there.
 
-        Raises:
-            InputError: another shape, or memory that is not the processor's.
+        Raises InputError: another shape, or memory that is not the processor's.
         """
         shape: tuple[int, ...]
         got: tuple[int, ...]

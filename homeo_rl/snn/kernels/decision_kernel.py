@@ -341,8 +341,7 @@ def decide(first: int, last: int, pack: Ints, counts: Ints, x: Floats, noise: Fl
         noise: uniform numbers [B, T, N_enc], or empty.
         out: [B, N_enc + all N + K], written: mean rates of the encoder and of every layer, then the outputs.
 
-    Returns:
-        whether all observations are finite and within `LIMIT`; if not, nothing was written.
+    Returns whether all observations are finite and within `LIMIT`; if not, nothing was written.
     """
     limit = x.dtype.type(LIMIT)
     wrong = 0

@@ -30,8 +30,7 @@ MOST = 2**31 // 128 - 1  # most spikes that may be added up: digits are below 12
 def available() -> bool:
     """Whether to multiply spikes in integers: ``HOMEO_RL_PRODUCTS`` = float | integer, else what suits the CPU.
 
-    Raises:
-        UsageError: ``HOMEO_RL_PRODUCTS`` is none of them.
+    Raises UsageError: ``HOMEO_RL_PRODUCTS`` is none of them.
     """
     asked = os.environ.get("HOMEO_RL_PRODUCTS", "")
     if asked and asked not in ("float", "integer"):
@@ -135,8 +134,7 @@ def multiply(spikes: Tensor, parts: tuple[Tensor, Tensor], out: Tensor, bias: Te
         out: float32 [R, N], contiguous.
         bias: [N].
 
-    Raises:
-        InputError: shapes or types that do not fit.
+    Raises InputError: shapes or types that do not fit.
     """
     rows, columns = spikes.shape[0], parts[0].shape[1] // 3
     fit = spikes.dtype == torch.int8 and out.shape == (rows, columns) and out.dtype == torch.float32

@@ -49,8 +49,7 @@ def scan(
     ``currents`` [B, T, N] are used up: their memory becomes that of the potentials. Second derivatives are the
     reference's.
 
-    Raises:
-        InputError: shapes or types that do not fit.
+    Raises InputError: shapes or types that do not fit.
     """
     _require(currents, state, threshold)
     before = _at_rest(currents) if state is None else state
@@ -71,8 +70,7 @@ def scan_energetic(
 
     ``currents`` [B, T, N] are used up: their memory becomes that of the spikes.
 
-    Raises:
-        InputError: shapes or types that do not fit.
+    Raises InputError: shapes or types that do not fit.
     """
     _require(currents, state, None)
     from homeo_rl.snn.kernels import triton_scans

@@ -59,12 +59,9 @@ def run(
 ) -> tuple[Tensor, list[Tensor]]:
     """Run an input through layers.
 
-    Returns:
-        the last layer's output [B, T, N] (potentials if it does not fire), and the spikes of the layers before it,
-        without gradient, as `event_type` says. Second derivatives are the reference's.
-
-    Raises:
-        InputError: shapes or types that do not fit.
+    Returns the last layer's output [B, T, N] (potentials if it does not fire), and the spikes of the layers before it,
+    without gradient, as `event_type` says. Second derivatives are the reference's. Raises InputError: shapes or types
+    that do not fit.
     """
     _require(entering, layers)
     flat = [part for layer in layers for part in layer]

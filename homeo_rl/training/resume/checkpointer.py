@@ -42,8 +42,7 @@ class Checkpointer:
     def restore_latest(self, note: Callable[[str], None]) -> bool:
         """Restore the training from its newest sound checkpoint; return whether there is one.
 
-        Raises:
-            StorageFault: there are checkpoints and none is sound.
+        Raises StorageFault: there are checkpoints and none is sound.
         """
         newest = self.checkpoints.load()
         if newest is None:
@@ -88,8 +87,7 @@ class Checkpointer:
     def save(self, snapshot: Snapshot) -> None:
         """Write a checkpoint, and the policy as it is then.
 
-        Raises:
-            StorageFault: the disk refused; earlier checkpoints are as they were.
+        Raises StorageFault: the disk refused; earlier checkpoints are as they were.
         """
         self.checkpoints.save(self.model, snapshot, self._sizes)
         save_controller(self.run, policy_of(self.model).controller())
@@ -105,8 +103,7 @@ class Checkpointer:
     def keep(self, end: Snapshot) -> None:
         """Write the end of the training as the one checkpoint that remains.
 
-        Raises:
-            StorageFault: the disk refused; earlier checkpoints are as they were.
+        Raises StorageFault: the disk refused; earlier checkpoints are as they were.
         """
         self.checkpoints.save(self.model, end, self._sizes, kept=1)
 

@@ -30,8 +30,7 @@ class Checkpoints:
 
         ``files`` are the sizes (bytes) of the files that only grow (monitors), by name within the run.
 
-        Raises:
-            StorageFault: the disk refused; earlier checkpoints are as they were.
+        Raises StorageFault: the disk refused; earlier checkpoints are as they were.
         """
         self.folder.mkdir(exist_ok=True)
         ring, named = ring_of(model), []
@@ -49,8 +48,7 @@ class Checkpoints:
     def load(self) -> tuple[Path, Snapshot] | None:
         """Return the newest sound checkpoint; None where there is none.
 
-        Raises:
-            StorageFault: there are some, and none is sound; the message is about the newest.
+        Raises StorageFault: there are some, and none is sound; the message is about the newest.
         """
         fault: StorageFault | None = None
         for path in reversed(self.paths()):
@@ -66,8 +64,7 @@ class Checkpoints:
     def load_ring(self, model: BaseAlgorithm, snapshot: Snapshot) -> None:
         """Fill the model's replay ring as it was, and delete segments that no checkpoint names.
 
-        Raises:
-            StorageFault: a segment is missing or damaged.
+        Raises StorageFault: a segment is missing or damaged.
         """
         ring, replay = ring_of(model), snapshot.document["replay"]
         if ring is not None:

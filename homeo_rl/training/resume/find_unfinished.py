@@ -24,8 +24,7 @@ def find_unfinished(plan: TrainingPlan, spec: RunSpec) -> Run | None:
     In ``plan.out`` it may also be finished (a command that was killed as it ended, and repeated, has nothing left to
     do), or planned for fewer steps (`is_longer`). Nothing is written.
 
-    Raises:
-        UsageError: there is a run in ``plan.out`` that is another one, or a shorter one that kept no checkpoint.
+    Raises UsageError: there is a run in ``plan.out`` that is another one, or a shorter one that kept no checkpoint.
     """
     if plan.out is not None:
         if not (plan.out / "run.json").exists():

@@ -42,8 +42,7 @@ class ReplaySegments:
     def load(self, ring: ReplayBuffer, named: list[dict[str, int]], total: int) -> None:
         """Fill the ring as it was after ``total`` transitions.
 
-        Raises:
-            StorageFault: a segment is missing or damaged, or they leave a gap.
+        Raises StorageFault: a segment is missing or damaged, or they leave a gap.
         """
         slots = ring.buffer_size
         reached = max(0, total - slots)

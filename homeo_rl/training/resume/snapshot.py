@@ -95,11 +95,8 @@ def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Snapshot:
 def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], snapshot: Snapshot) -> bool:
     """Restore a freshly built training from ``snapshot``.
 
-    Returns:
-        whether every environment came back to the same observation and the same generator, bit for bit.
-
-    Raises:
-        StorageFault: the snapshot does not fit this training.
+    Returns whether every environment came back to the same observation and the same generator, bit for bit. Raises
+    StorageFault: the snapshot does not fit this training.
     """
     tensors, document = snapshot.tensors, snapshot.document
     for name, value in document["counters"].items():

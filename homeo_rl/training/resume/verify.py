@@ -33,8 +33,7 @@ def verify_resume(run: Run, steps: int, *, note: Callable[[str], None] = lambda 
 
     The cut comes after ``steps`` environment steps, and as many follow it.
 
-    Raises:
-        UsageError: the run was not trained, or nothing is saved within k steps.
+    Raises UsageError: the run was not trained, or nothing is saved within k steps.
     """
     plan = plan_of_run(run)
     if steps < 1:

@@ -45,8 +45,7 @@ _REFUSED = {
 def policy_path(algo: str) -> str:
     """Return the dotted path under which a file names our policy for an algorithm.
 
-    Raises:
-        UsageError: there is no such algorithm.
+    Raises UsageError: there is no such algorithm.
     """
     return f"homeo_rl.agents.{algorithm(algo).policy.rpartition(':')[2]}"
 
@@ -70,8 +69,7 @@ class Section:
 def translate(section: Mapping[str, Any], *, algo: str, env: str, where: str) -> Section:
     """Translate a section of an rl-zoo file; names that are ours already stay.
 
-    Raises:
-        UsageError: something in it has no counterpart, or is not data.
+    Raises UsageError: something in it has no counterpart, or is not data.
     """
     left = {name: value for name, value in section.items() if value is not None}
     theirs = _policy(left.pop("policy", "MlpPolicy"), algo, where)
@@ -101,8 +99,7 @@ def translate(section: Mapping[str, Any], *, algo: str, env: str, where: str) ->
 def plain(value: Any, where: str) -> Any:
     """Return what rl-zoo makes of a value by evaluating it, if it is data: literals and ``dict(name=value)``.
 
-    Raises:
-        UsageError: it is a program.
+    Raises UsageError: it is a program.
     """
     if not isinstance(value, str):
         return value

@@ -26,8 +26,7 @@ _GUESSED = ("ppo", "td3", "sac")  # algorithms whose policies are tried for a ru
 def zip_of(controller: Controller, run: RunSpec) -> tuple[bytes, str]:
     """Return the zip, and the class that opens it, as ``stable_baselines3.PPO``.
 
-    Raises:
-        UsageError: none of the algorithms has such a policy.
+    Raises UsageError: none of the algorithms has such a policy.
     """
     if controller.spec.bins or controller.spec.reflex is not None:
         what = "a reflex" if controller.spec.reflex is not None else "classes for its actions"

@@ -42,8 +42,7 @@ _FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 def conversions(context: PageContext) -> Section | None:
     """Return the section with certificates; None where no run was converted with one.
 
-    Raises:
-        StorageFault: a certificate is damaged.
+    Raises StorageFault: a certificate is damaged.
     """
     blocks = []
     for member in context.data.members:

@@ -49,8 +49,7 @@ Members = list[tuple[NamedRun, Evaluations]]
 def read_evaluations(path: Path) -> Evaluations | None:
     """Read an ``evaluations.npz`` without unpickling; None where it is absent or has another form.
 
-    Raises:
-        StorageFault: the archive is damaged or too large, or holds a return that is not finite.
+    Raises StorageFault: the archive is damaged or too large, or holds a return that is not finite.
     """
     if not path.exists():
         return None
@@ -82,8 +81,7 @@ def read_training(folder: Path) -> Training | None:
 
     Steps are summed over the parallel environments.
 
-    Raises:
-        StorageFault: a file is too large, is no monitor table, or holds a number that is not finite.
+    Raises StorageFault: a file is too large, is no monitor table, or holds a number that is not finite.
     """
     ends: list[tuple[float, float, float]] = []
     begins: list[float] = []

@@ -47,8 +47,7 @@ def videos(context: PageContext) -> Section | None:
 def webp(frames: Sequence[np.ndarray], pause: int, max_bytes: int = MAX_BYTES) -> bytes:
     """Return frames [H, W, 3] as an animated WebP: first the quality is lowered, then every other frame is dropped.
 
-    Args:
-        max_bytes: size of the file; a single picture may exceed it.
+    ``max_bytes``: size of the file; a single picture may exceed it.
     """
     pictures = [Image.fromarray(frame) for frame in frames]
     while True:
