@@ -14,15 +14,10 @@ if TYPE_CHECKING:
     from homeo_rl.agents.session import Session
 
 _HOME = {
-    "PRESETS": "presets",
-    "Controller": "controller",
-    "Session": "session",
-    "SpikingActorCriticPolicy": "sb3.policies",
-    "SpikingSACPolicy": "sb3.policies",
-    "SpikingTD3Policy": "sb3.policies",
-    "controller_spec": "presets",
-    "load_controller": "controller",
-    "save_controller": "controller",
+    "controller": "Controller load_controller save_controller",
+    "presets": "PRESETS controller_spec",
+    "sb3.policies": "SpikingActorCriticPolicy SpikingSACPolicy SpikingTD3Policy",
+    "session": "Session",
 }
 
 __all__ = [

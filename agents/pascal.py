@@ -18,7 +18,7 @@ from homeo_rl.snn.network import Rows, SpikingNetwork
 from homeo_rl.snn.operation_counts import Operations, operations
 from homeo_rl.snn.qcfs import ladder_level, level_of
 from homeo_rl.snn.spike_accumulation import INPUT_GRID, burst, fire, integrate_and_fire, on_grid
-from homeo_rl.snn.state import LayerWeights, NetworkState
+from homeo_rl.snn.state import NetworkState
 from homeo_rl.spec import NetworkSpec
 
 
@@ -45,21 +45,11 @@ class PascalNetwork(SpikingNetwork):
         self.at_once = False
         self.register_buffer("amplitudes", torch.ones(len(spec.hidden), dtype=torch.float64))
 
-    def initial_state(
-        self,
-        batch: int,
-        *,
-        plugin: Homeostasis | None = None,
-        references: tuple[LayerReference, ...] = (),
-        weights: tuple[LayerWeights, ...] | None = None,
-    ) -> NetworkState:
-        """Return the state that a batch of episodes starts from.
-
-        Raises ValueError: a plug-in that moves thresholds, which these neurons count by.
-        """
-        if plugin is not None and plugin.adapts_threshold:
+    def admit(self, plugin: Homeostasis, references: tuple[LayerReference, ...]) -> None:
+        """Refuse a plug-in that moves thresholds, which these neurons count by. Raises ValueError: it is one."""
+        if plugin.adapts_threshold:
             raise ValueError(f"plug-in {plugin.name}: the neurons of a converted network count by their thresholds")
-        return super().initial_state(batch, plugin=plugin, references=references, weights=weights)
+        super().admit(plugin, references)
 
     def run_layers(
         self, rows: Rows, state: NetworkState | None, adapt: bool = False, generator: Generator | None = None

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from homeo_rl.envs.guard import FiniteGuard
     from homeo_rl.envs.make import load_modules, make_env
 
-_HOME = {"FiniteGuard": "guard", "load_modules": "make", "make_env": "make"}
+_HOME = {"guard": "FiniteGuard", "make": "load_modules make_env"}
 
 __all__ = ["FiniteGuard", "load_modules", "make_env"]
 

@@ -142,7 +142,7 @@ class SupervisedVecEnv(VecEnv):
         workers = self._chosen(indices)
         self._ask(workers, "set", attr_name, value)
         for worker in workers:
-            worker.set(attr_name, value)
+            worker.attributes[attr_name] = value
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
@@ -179,7 +179,7 @@ class SupervisedVecEnv(VecEnv):
         """Let worker ``index`` write its episodes to the file ``path`` (see `Monitored`), also after a restart."""
         worker = self._workers[index]
         self._ask([worker], "method", "monitor_to", (path, header, append), {})
-        worker.write_to(path, header)
+        worker.file = path, header
 
     def _chosen(self, indices: VecEnvIndices) -> list[SupervisedWorker]:
         return [self._workers[index] for index in self._get_indices(indices)]

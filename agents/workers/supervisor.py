@@ -45,8 +45,8 @@ class SupervisedWorker:
         self.fresh: tuple[Any, dict[str, Any]] | None = None
         self._message: tuple[Any, ...] = ()
         self._waiting = True  # for an answer, at first that the environment is made
-        self._attributes: dict[str, Any] = {}
-        self._file: tuple[str, dict[str, float | str]] | None = None
+        self.attributes: dict[str, Any] = {}  # that a worker started again gets too
+        self.file: tuple[str, dict[str, float | str]] | None = None  # of episodes, which it goes on with
         settings.processes.append(self._start())
 
     def wait_ready(self, deadline: Deadline) -> None:
@@ -96,14 +96,6 @@ class SupervisedWorker:
         info = {"TimeLimit.truncated": True, "discarded": True, "terminal_observation": self.last}
         (self.last, first), self.fresh = self.fresh, None
         return self.last, 0.0, True, info, first
-
-    def set(self, name: str, value: Any) -> None:
-        """Set an attribute also in the workers to come, after this one has set it."""
-        self._attributes[name] = value
-
-    def write_to(self, path: str, header: dict[str, float | str]) -> None:
-        """Let also the workers to come append to this file of episodes."""
-        self._file = path, header
 
     def _receive_once(self, deadline: Deadline) -> Any:
         """Return the answer to the last command, or None if the worker was lost."""
@@ -178,11 +170,11 @@ class SupervisedWorker:
             deadline = Deadline(settings.start_timeout)
             try:
                 self.spaces = self._answer(deadline)
-                for name, value in self._attributes.items():
+                for name, value in self.attributes.items():
                     self._process.send("set", name, value)
                     self._answer(deadline)
-                if self._file is not None:
-                    self._process.send("method", "monitor_to", (*self._file, True), {})
+                if self.file is not None:
+                    self._process.send("method", "monitor_to", (*self.file, True), {})
                     self._answer(deadline)
                 self._process.send(
                     "reset", derive(settings.root_seed, "restart", self.index, self.generation) % 2**31, None

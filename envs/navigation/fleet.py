@@ -142,23 +142,19 @@ def _random_mover(ready: Site, start: np.ndarray, rng: np.random.Generator) -> n
     """
     radius = 0.25
     for _ in range(20):
-        x, y = ready.starts[int(rng.integers(len(ready.starts)))] if len(ready.starts) > 1 else _anywhere(ready, rng)
+        points = ready.starts if len(ready.starts) > 1 else ready.goals
+        x, y = points[int(rng.integers(len(points)))]
         angle = float(rng.uniform(0.0, 2.0 * math.pi))
         way = np.arange(0.0, 9.6 * MOVER_SPEED, 0.1)
-        points = np.array([x, y]) + way[:, None] * np.array([math.cos(angle), math.sin(angle)])
+        course = np.array([x, y]) + way[:, None] * np.array([math.cos(angle), math.sin(angle)])
         room = np.zeros(len(way))
-        rays.clearances(ready.scene, points, room)
+        rays.clearances(ready.scene, course, room)
         blocked = np.flatnonzero(room < radius)
         length = float(way[-1] if len(blocked) == 0 else way[max(blocked[0] - 1, 0)])
-        soon = points[: round(min(length, GRACE * MOVER_SPEED) / 0.1) + 1]
+        soon = course[: round(min(length, GRACE * MOVER_SPEED) / 0.1) + 1]
         if length >= 1.0 and np.hypot(soon[:, 0] - start[0], soon[:, 1] - start[1]).min() >= 1.0:
             out = length / MOVER_SPEED
             velocity = MOVER_SPEED * math.cos(angle), MOVER_SPEED * math.sin(angle)
             return np.array([x, y, *velocity, radius, out, 1.1, out])
     parked: np.ndarray = _park(1)[0]
     return parked
-
-
-def _anywhere(ready: Site, rng: np.random.Generator) -> np.ndarray:
-    chosen: np.ndarray = ready.goals[int(rng.integers(len(ready.goals)))]
-    return chosen

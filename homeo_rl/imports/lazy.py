@@ -11,15 +11,17 @@ from typing import Any
 
 
 def import_on_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a module's ``__getattr__`` that looks the names of ``homes`` up in the modules that they are from.
+    """Return a module's ``__getattr__`` that imports a name of ``homes``, {module: names}, when it is first used.
 
     Put it behind ``if not TYPE_CHECKING``: a type checker that sees it takes every name for right.
     """
 
+    home_of = {name: module for module, names in homes.items() for name in names.split()}
+
     def look_up(name: str) -> Any:
-        if name not in homes:
+        if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        return getattr(importlib.import_module(f"{package}.{home_of[name]}"), name)
 
     return look_up
 

@@ -119,7 +119,7 @@ class SpikingNetwork(nn.Module):
         """
         batch = whole_number(batch, what="batch", least=0)
         if plugin is not None:
-            require_references(plugin, references, self.spec.widths)
+            self.admit(plugin, references)
         if weights is not None:
             require_weights(weights, self.parameters_of_layers(), batch=batch)
         return NetworkState(
@@ -130,6 +130,10 @@ class SpikingNetwork(nn.Module):
             adaptation=[] if plugin is None else [plugin.init(layer, batch) for layer in references],
             membranes=[None] * len(self.layers),
         )
+
+    def admit(self, plugin: Homeostasis, references: tuple[LayerReference, ...]) -> None:
+        """Check a plug-in for `initial_state`. Raises InputError: it has not one reference a layer."""
+        require_references(plugin, references, self.spec.widths)
 
     def forget(self, state: NetworkState, ended: Tensor, scope: Scope) -> NetworkState:
         """Start again the rows where ``ended`` [B] is True, as far as what ends with ``scope`` is concerned.

@@ -68,7 +68,8 @@ def page(plan: TuningPlan, rows: Sequence[Row], shares: Mapping[str, float], fai
     ]
     best = best_of(rows)
     if best is not None:
-        parts += [_describe_best(plan, rows, best), _best_table(plan, best)]
+        lines = [[name, text_of(lookup(best.hyperparams, name)), entry.text] for name, entry in plan.space.items()]
+        parts += [_describe_best(plan, rows, best), markdown(["hyper-parameter", "best", "looked for"], lines)]
     if shares:
         header, lines = ["hyper-parameter", "importance"], [[name, fixed(share, 2)] for name, share in shares.items()]
         parts.append("What tells good trials from others (PED-ANOVA; shares of 1):\n\n" + markdown(header, lines))
@@ -91,11 +92,6 @@ def _describe_best(plan: TuningPlan, rows: Sequence[Row], best: Row) -> str:
         f"{text} It is the largest of {complete} noisy figures, so it flatters: train again with seeds that took no "
         f"part,\n\n    homeo-rl train --preset {plan.out / 'best.yml'} --seed {plan.seed_numbers[-1] + 1}"
     )
-
-
-def _best_table(plan: TuningPlan, best: Row) -> str:
-    lines = [[name, text_of(lookup(best.hyperparams, name)), entry.text] for name, entry in plan.space.items()]
-    return markdown(["hyper-parameter", "best", "looked for"], lines)
 
 
 def _trial_table(plan: TuningPlan, rows: Sequence[Row]) -> str:

@@ -99,7 +99,9 @@ def write_outcome(plan: TuningPlan, failed: dict[str, str] | None = None, ran: i
     _tidy(plan, rows)
     outcome = Outcome(rows, best, shares, ran, dict(failed or {}))
     if rows:
-        draw_history(rows, shares, plan.out / "history.png", title=_title(plan))
+        training = plan.training
+        title = f"{training.algo} {training.agent} on {training.env}, {training.steps:,} steps"
+        draw_history(rows, shares, plan.out / "history.png", title=title)
         bundle.replace(plan.out / "summary.md", page(plan, rows, shares, outcome.failed).encode())
     if best is not None:
         bundle.replace(plan.out / "best.yml", text_of(preset_of(plan, best), _comments(plan, best)).encode())
@@ -123,22 +125,14 @@ def preset_of(plan: TuningPlan, row: Row) -> Preset:
 
 
 def _comments(plan: TuningPlan, row: Row) -> list[str]:
-    seeds = plan.seed_numbers
+    seeds, means = plan.seed_numbers, ", ".join(f"{mean:,.4g}" for mean in row.means)
     return [
-        f"Trial {row.slot} of {plan.trials} of {plan.storage.name}: mean returns {_figures(row.means)} of seeds "
+        f"Trial {row.slot} of {plan.trials} of {plan.storage.name}: mean returns {means} of seeds "
         f"{seeds[0]} to {seeds[-1]}.",
         f"The trial was evaluated with --eval-freq {plan.training.eval_freq} --eval-episodes "
         f"{plan.training.eval_episodes}, for the pruner; give them to repeat it to the last bit.",
         "homeo-rl train --preset FILE --seed N; words on the command line win. -conf FILE reads the last section.",
     ]
-
-
-def _figures(means: Sequence[float]) -> str:
-    return ", ".join(f"{mean:,.4g}" for mean in means)
-
-
-def _title(plan: TuningPlan) -> str:
-    return f"{plan.training.algo} {plan.training.agent} on {plan.training.env}, {plan.training.steps:,} steps"
 
 
 def _tidy(plan: TuningPlan, rows: Sequence[Row]) -> None:

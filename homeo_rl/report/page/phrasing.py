@@ -1,6 +1,5 @@
 """Sentences on the result of a comparison, and numbers as texts."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from homeo_rl.report.decimals import fixed, significant
@@ -75,12 +74,6 @@ def sentence(difference: Difference, *, arms: int, episodes: int, runs: int) -> 
         return f"Over {under}, {arm} {_VERBS[difference.what]} {size} {what} more than none{tail}"
     best = f"the best of {arms}, {arm}," if arms > 1 else arm
     return f"No arm did better than none: over {under}, {best} fell {size} {what} below it{tail}"
-
-
-def count_verdicts(verdicts: Sequence[str]) -> str:
-    """Return in how many conditions an arm was better, worse, or neither could be shown."""
-    better, worse, undecided = (verdicts.count(name) for name in ("more", "less", "undecided"))
-    return f"By condition: better in {better}, worse in {worse}, undecided in {undecided}"
 
 
 def day(seconds: float) -> str:

@@ -54,7 +54,7 @@ def energy(context: PageContext) -> Section | None:
             _DASH if cost.joules is None else phrasing.joules(cost.joules),
             _DASH if cost.episode is None else phrasing.joules(cost.episode),
             phrasing.plain(cost.total),
-            _return_per_microjoule(cost),
+            significant(cost.total / (cost.episode * 1e6), 3) if cost.episode and cost.total > 0 else _DASH,
         ]
         for cost in costs
     ]
@@ -134,12 +134,6 @@ def _none_if_nan(value: float) -> float | None:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-def _return_per_microjoule(cost: Cost) -> str:
-    if not cost.episode or cost.total <= 0:
-        return _DASH
-    return significant(cost.total / (cost.episode * 1e6), 3)
 
 
 def _frontier(context: PageContext, env: str, costs: Sequence[Cost]) -> Chart:

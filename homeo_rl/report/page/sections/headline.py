@@ -41,7 +41,9 @@ def _result(context: PageContext, comparison: Comparison) -> dict[str, Any] | No
 
 def _notes(comparison: Comparison, best: Difference, compared: list[Difference], arms: int) -> list[str]:
     by_condition = [comparison.difference(label, best.what, best.arm) for label in comparison.damaged]
-    notes = [phrasing.count_verdicts([phrasing.verdict(d) for d in by_condition if d is not None])]
+    verdicts = [phrasing.verdict(d) for d in by_condition if d is not None]
+    better, worse, undecided = (verdicts.count(name) for name in ("more", "less", "undecided"))
+    notes = [f"By condition: better in {better}, worse in {worse}, undecided in {undecided}"]
     others = {difference.what: difference for difference in compared if difference.arm == best.arm}
     if "success" in others:
         notes.append(f"success {phrasing.format_difference(others['success'], ' points')}")
