@@ -87,8 +87,6 @@ class _Synthesis:
                 return ways
         raise AssertionError(f"no construction for {type(node).__name__}")
 
-    # Windows.
-
     def _from_parts(self, node: sf.Window) -> Way:
         def way(builder: Builder, made: dict[Node, Form]) -> Form:
             parts = [self.form(builder, part, made) for part in node.parts]
@@ -135,8 +133,6 @@ class _Synthesis:
         return [
             (ALWAYS if isinstance(leaf, sf.Constant) else self.form(builder, leaf, made)).delay(k) for leaf, k in leaves
         ]
-
-    # Signals with memory.
 
     def _latch(self, node: sf.Latch) -> list[Way]:
         def apart(builder: Builder, made: dict[Node, Form]) -> Form:

@@ -18,8 +18,8 @@ class Window(Node):
 
     @property
     def reach(self) -> int:
-        """How many steps matter, this one included."""
-        return 1
+        """How many steps matter, this one included: the ``window`` of a signal that has one."""
+        return int(getattr(self, "window", 1))
 
     def decide(self, past: Bools) -> Bools:
         """Return the signal [...] for ``past`` [..., parts, reach]; ``past[..., k]`` lies k steps back."""
@@ -139,11 +139,6 @@ class Count(_Unary):
         require(1 <= self.window <= MOST_REMEMBERED, "window", f"1 to {MOST_REMEMBERED} steps", self.window)
         require(1 <= self.least <= self.window, "count", f"1 to {self.window} spikes (its window)", self.least)
 
-    @property
-    def reach(self) -> int:
-        """The window."""
-        return self.window
-
     def decide(self, past: Bools) -> Bools:
         """Count the steps."""
         return np.asarray(past[..., 0, :].sum(-1) >= self.least)
@@ -162,11 +157,6 @@ class Winner(_Many):
     def __post_init__(self) -> None:
         require(1 <= self.window <= MOST_REMEMBERED, "window", f"1 to {MOST_REMEMBERED} steps", self.window)
         require(0 <= self.place < len(self.them), "winner", f"a place of 0 to {len(self.them) - 1}", self.place)
-
-    @property
-    def reach(self) -> int:
-        """The window."""
-        return self.window
 
     def decide(self, past: Bools) -> Bools:
         """Compare the counts."""
@@ -193,11 +183,6 @@ class Nearest(_Many):
             0 <= self.place < len(self.templates), "nearest", f"a place of 0 to {len(self.templates) - 1}", self.place
         )
 
-    @property
-    def reach(self) -> int:
-        """The window."""
-        return self.window
-
     def decide(self, past: Bools) -> Bools:
         """Compare the distances."""
         flat = past.reshape(*past.shape[:-2], -1)
@@ -219,11 +204,6 @@ class Table(_Many):
     def __post_init__(self) -> None:
         n = len(self.them) * self.window
         require(n <= 30 and len(self.bits) == 2**n, "table", f"2^{n} entries for {n} taps", len(self.bits))
-
-    @property
-    def reach(self) -> int:
-        """The window."""
-        return self.window
 
     @cached_property
     def _entries(self) -> Bools:

@@ -40,8 +40,12 @@ class Encoder(nn.Module):
     def forward(
         self, x: Tensor, steps: int, *, generator: Generator | None = None, noise: Tensor | None = None
     ) -> Tensor:
-        """Encode ``x`` [B, N_in] as [B, T, N_enc] with T = ``steps``."""
-        raise NotImplementedError
+        """Encode ``x`` [B, N_in] as [B, T, N_enc] with T = ``steps``: the activity itself, or spikes drawn from it."""
+        train = self.activity(x).unsqueeze(1).expand(-1, steps, -1)
+        if not self.stochastic:
+            return train
+        draws = uniform(train.shape, train, generator, noise)
+        return straight_through(train, (draws < train).to(x.dtype))
 
 
 class PopulationEncoder(Encoder):
@@ -74,11 +78,9 @@ class PopulationEncoder(Encoder):
         self, x: Tensor, steps: int, *, generator: Generator | None = None, noise: Tensor | None = None
     ) -> Tensor:
         """Encode ``x`` [B, N_in]."""
-        activity = self.activity(x)
         if self.stochastic:
-            trains = activity.unsqueeze(1).expand(-1, steps, -1)
-            draws = uniform(trains.shape, activity, generator, noise)
-            return straight_through(trains, (draws < trains).to(x.dtype))
+            return super().forward(x, steps, generator=generator, noise=noise)
+        activity = self.activity(x)
         potential, outputs = torch.zeros_like(activity), []
         for _ in range(steps):
             potential = potential + activity
@@ -95,12 +97,6 @@ class CurrentEncoder(Encoder):
         """Return the observation."""
         return x
 
-    def forward(
-        self, x: Tensor, steps: int, *, generator: Generator | None = None, noise: Tensor | None = None
-    ) -> Tensor:
-        """Encode ``x`` [B, N_in]."""
-        return x.unsqueeze(1).expand(-1, steps, -1)
-
 
 class BernoulliEncoder(Encoder):
     """A spike with probability clip(x / span, 0, 1); ``signed`` gives positive and negative parts a line each."""
@@ -115,14 +111,6 @@ class BernoulliEncoder(Encoder):
         """Return the rates [B, N_enc]."""
         rate = torch.cat([x, -x], 1) if self.signed else x
         return (rate / self.span).clamp(0.0, 1.0)
-
-    def forward(
-        self, x: Tensor, steps: int, *, generator: Generator | None = None, noise: Tensor | None = None
-    ) -> Tensor:
-        """Encode ``x`` [B, N_in]."""
-        rate = self.activity(x).unsqueeze(1).expand(-1, steps, -1)
-        draws = uniform(rate.shape, x, generator, noise)
-        return straight_through(rate, (draws < rate).to(x.dtype))
 
 
 def build_encoder(inputs: int, spec: EncoderSpec) -> Encoder:

@@ -122,14 +122,16 @@ class Replay:
 
         def bias_response(weight: Tensor) -> Callable[[Tensor], Tensor]:
             received = currents(train, weight, torch.zeros_like(layer_weights.bias))
-            return lambda bias: self._fire(index, received + bias, layer_weights).mean(1)
+            return lambda bias: run_layer(self.network, index, received + bias, layer_weights).mean(1)
 
         return LayerRepair(
             weight=layer_weights.weight,
             bias=layer_weights.bias,
             train=train,
             target=self.memory.trains[index + 1].mean(1),
-            answer=lambda weight, bias: self._fire(index, currents(train, weight, bias), layer_weights).mean(1),
+            answer=lambda weight, bias: run_layer(
+                self.network, index, currents(train, weight, bias), layer_weights
+            ).mean(1),
             bias_response=bias_response,
             alive=alive,
             intact=(before.weight != 0).to(layer_weights.weight),
@@ -137,11 +139,7 @@ class Replay:
         )
 
     def _run(self, index: int, train: Tensor, layer_weights: LayerWeights) -> Tensor:
-        return self._fire(index, currents(train, layer_weights.weight, layer_weights.bias), layer_weights)
-
-    def _fire(self, index: int, received: Tensor, layer_weights: LayerWeights) -> Tensor:
-        """Return the outputs [M, T, N] of a layer for its currents, which are used up."""
-        return run_layer(self.network, index, received, layer_weights)
+        return run_layer(self.network, index, currents(train, layer_weights.weight, layer_weights.bias), layer_weights)
 
 
 def is_replayable(network: SpikingNetwork) -> bool:
