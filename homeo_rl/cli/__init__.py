@@ -112,7 +112,6 @@ def _hyperparameters() -> Mapping[str, str]:
 
 
 def _silence(command: Any) -> Any:
-    """Switch notes off, and return the command without progress."""
     from dataclasses import fields, replace
 
     from homeo_rl.cli import console

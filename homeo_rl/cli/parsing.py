@@ -132,7 +132,6 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         return textwrap.wrap(text, width, break_on_hyphens=False)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        """Write the value once, after the last spelling."""
         if not action.option_strings:
             return super()._format_action_invocation(action)
         value = "" if action.nargs == 0 else f" {self._format_args(action, str(action.metavar))}"

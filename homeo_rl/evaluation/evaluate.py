@@ -166,7 +166,6 @@ Cells = list[tuple[Arm, Condition]]
 
 
 def _write_paths(folder: Path, plan: EvaluationPlan, cells: Cells, outcomes: list[dict[str, Any]]) -> Path | None:
-    """Write where the robots drove, for the picture; None where no environment says it."""
     entries = [
         {"arm": arm.text, "condition": condition.label, "world": outcome["world"], "episodes": outcome["paths"]}
         for (arm, condition), outcome in zip(cells, outcomes, strict=True)

@@ -148,7 +148,6 @@ def _describe_compiled(document: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _names(folder: Path, *, folders: bool = True) -> list[str]:
-    """Return the names of the folders (or of the files) in a folder, sorted; links are not among them."""
     try:
         with os.scandir(folder) as entries:
             listed = list(islice(entries, _MAX_LISTED))

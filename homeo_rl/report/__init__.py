@@ -5,13 +5,4 @@ from homeo_rl.report.episodes import read_scores
 from homeo_rl.report.evaluations import latest_evaluation
 from homeo_rl.report.statistics import Cell, Difference, cells, differences
 
-__all__ = [
-    "Cell",
-    "Difference",
-    "Report",
-    "build",
-    "cells",
-    "differences",
-    "latest_evaluation",
-    "read_scores",
-]
+__all__ = ["Cell", "Difference", "Report", "build", "cells", "differences", "latest_evaluation", "read_scores"]

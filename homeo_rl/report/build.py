@@ -106,7 +106,6 @@ def _differences_of_runs(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 def _scale_note(table: Sequence[Cell], baseline: Baseline | None) -> list[str]:
-    """Return a sentence on why retention is not reported, and on the scale of returns that replaces it."""
     untrained = next((cell for cell in table if cell.untrained), None)
     clean = min((cell for cell in table if cell.severity == 0.0), key=lambda cell: cell.arm != REFERENCE, default=None)
     if untrained is not None:

@@ -155,7 +155,6 @@ def _line(layout: Layout, edge: Edge, way: list[int], end: np.ndarray) -> Curve:
 
 
 def _draw_nodes(axes: Axes, layout: Layout, d: int, leaving: set[int]) -> None:
-    """Draw boxes for ``d`` lines and the clock, rounded ones for neurons, flags for outputs."""
     thick = 0.9 if layout.detailed else 0.4
     for node, name in layout.names.items():
         c, y, h = layout.rank[node], layout.y[node], layout.height[node]

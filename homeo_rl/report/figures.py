@@ -82,14 +82,8 @@ def draw_neurons(
         axes.plot([low, high], [low, high], color="0.75", linewidth=0.8, zorder=0)
         for index, (name, rates) in enumerate(now.items()):
             label = name if layer == 0 else None
-            alpha = styles[min(index, 1)][1]
-            look: dict[str, Any] = {
-                "color": styles[index % 2][0],
-                "alpha": alpha,
-                "markersize": 3.0,
-                "markeredgewidth": 0,
-            }
-            axes.plot(reference, rates[layer], "o", label=label, **look)
+            colour, alpha = styles[index % 2][0], styles[min(index, 1)][1]
+            axes.plot(reference, rates[layer], "o", label=label, color=colour, alpha=alpha, markersize=3.0, mew=0)
         errors = " to ".join(f"{layers[layer]:.4f}" for layers in distances)
         axes.set_title(f"layer {layer}: distance {errors}", loc="left", fontsize=8)
         axes.set_xlabel("remembered rate")
@@ -137,15 +131,14 @@ def draw_paths(document: dict[str, Any], path: Path, *, title: str) -> None:
     conditions = list(dict.fromkeys(condition for _, condition in cells))
     blocks = max(1, min(_PANELS // len(arms), len(conditions)))
     rows, columns = -(-len(conditions) // blocks), blocks * len(arms)
-    figure = Figure(figsize=(3.1 * columns, 3.5 * rows + 0.7), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for axes in panels.flat:
+    figure, panels = new_figure(3.1 * columns, 3.5 * rows + 0.7, rows, columns)
+    for axes in panels:
         axes.set_axis_off()
     for index, condition in enumerate(conditions):
         for column, arm in enumerate(arms):
             if (arm, condition) in cells:
-                _draw_panel(panels[index // blocks][index % blocks * len(arms) + column], cells[arm, condition])
+                place = index // blocks * columns + index % blocks * len(arms) + column
+                _draw_panel(panels[place], cells[arm, condition])
     keys = [
         Line2D([], [], color=colour, linewidth=2, label=outcome_name(outcome)) for outcome, colour in OUTCOMES.items()
     ]

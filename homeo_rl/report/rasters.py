@@ -138,7 +138,6 @@ def _draw_rows(plot: _Plot, groups: Sequence[_Rows]) -> np.ndarray:
 
 
 def _draw_latency(plot: _Plot, late: int, y: float) -> None:
-    """Draw an arrow from an input at step 0 to its output, and mark the steps after the train."""
     axes, bottom = plot.axes, plot.bottom
     begin, end = plot.first + plot.step / 2, plot.first + plot.step * (late + 0.5)
     write(axes, end + 0.06, y, f"latency {late}", fontsize=6.5, color="0.4")

@@ -74,7 +74,6 @@ def _figure_rows(cells: Sequence[Cell], table: str) -> tuple[list[str], list[lis
 
 
 def _text_of(cell: Cell, figure: Figure) -> str:
-    """Return a figure with its unit, and with its interval where there is one."""
     value = cell.figures[figure.name]
     if value is None:
         return ""

@@ -69,7 +69,6 @@ def _listing(text: str, names: Sequence[str]) -> list[str]:
 
 
 def _copies(results: Results) -> list[str]:
-    """Return the hosts of a group that are the same policy."""
     groups = results.document["study"]["groups"]
     hosts: dict[tuple[str, str], dict[str, None]] = {}
     for part in results.document.get("parts", ()):
@@ -231,7 +230,6 @@ def returns_of(raw: Results, group: str, host: str) -> tuple[list[str], list[lis
 
 
 def _format_return(estimate: Estimate, form: str = "") -> str:
-    """Return an estimate of a return as text, with digits that suit its size."""
     values = (estimate.mean, estimate.low, estimate.high)
     largest = max(abs(value) for value in values)
     return _format(estimate, 0 if largest >= 1000 else 1 if largest >= 10 else 2, f"{form},")

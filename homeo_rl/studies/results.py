@@ -303,7 +303,6 @@ def _p_of_harm(gap: np.ndarray, cell: Cell) -> float:
 
 
 def _cells(document: dict[str, Any], episodes: Sequence[dict[str, str]]) -> tuple[list[Cell], list[Cell]]:
-    """Return the cells with retention or success, and those of hosts without a positive clean return."""
     groups = [Group(**entry) for entry in document["study"]["groups"]]
     by_cell: dict[tuple[int, str, str, str], list[dict[str, str]]] = {}
     for episode in episodes:

@@ -177,7 +177,6 @@ def find_parts(out: Path, tasks: list[Task]) -> tuple[list[str], Parts]:
 
 
 def _assign(parts: Iterable[Part], tasks: list[Task]) -> Parts:
-    """Return the parts by the tasks that they match: several entries may ask for the same."""
     return {
         (number, part.arm): part
         for part in parts
@@ -235,12 +234,10 @@ def _parts_of(task: Task, arms: tuple[str, ...], folder: Path) -> tuple[list[str
 
 
 def _alone(plan: Plan, arm: str) -> Plan:
-    """Return the plan with one arm: other arms beside it do not change its scores."""
     return dataclasses.replace(plan, arms=(arm,))
 
 
 def _write(study: Study, tasks: list[Task], header: list[str], parts: Parts, out: Path, command: str) -> None:
-    """Write the scores of all hosts; equal content gives equal bytes."""
     present = [
         (task.entry, parts[number, arm])
         for number, task in enumerate(tasks)
@@ -271,7 +268,6 @@ def _names(tasks: Iterable[Task]) -> list[str]:
 
 
 def _kinds(suite: Suite) -> dict[str, Any]:
-    """Return what each condition damages: the network, or the environment, by its stored name."""
     damaged = {
         c.label: "network" if any(isinstance(d, NetworkDegradation) for d in c.degradations) else "surroundings"
         for c in suite.conditions

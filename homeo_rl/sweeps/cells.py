@@ -31,11 +31,7 @@ class Cell:
         return f"{self.label} seed={self.seed}".strip()
 
 
-def cells_of(
-    combinations: Sequence[Combination],
-    seeds: Sequence[int],
-    evaluation: Mapping[str, Any],
-) -> list[Cell]:
+def cells_of(combinations: Sequence[Combination], seeds: Sequence[int], evaluation: Mapping[str, Any]) -> list[Cell]:
     """Return all cells, in the order in which they are worked on: every combination with the first seed, and so on.
 
     Raises UsageError: a module is not there.

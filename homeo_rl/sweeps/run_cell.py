@@ -69,7 +69,6 @@ def _train(job: CellJob, store: Store, report: ProgressCallback) -> Run:
 
 
 def _evaluate(run: Run, job: CellJob, report: ProgressCallback) -> dict[str, Any]:
-    """Evaluate a finished run; return the entries of training and evaluation of its result."""
     plan = evaluation_plan(job.evaluation, job.suite, job.routes)
     if not isinstance(load_controller(run, which=plan.which).network, SpikingNetwork):
         arms = tuple(arm.text for arm in plan.parsed_arms if arm.reflex and arm.plugin is None)

@@ -15,7 +15,8 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -117,17 +118,13 @@ class Store:
             "from a generator of its own?"
         )
 
-    @contextlib.contextmanager
-    def claim(self, key: str) -> Iterator[bool]:
+    def claim(self, key: str) -> AbstractContextManager[bool]:
         """Lock a cell inside a with block; yields whether that succeeded, or another process works on it."""
-        with hold_lock(self.path / "claims" / f"{key}.lock", wait=False) as claimed:
-            yield claimed
+        return hold_lock(self.path / "claims" / f"{key}.lock", wait=False)
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[bool]:
         """Let one process at a time write summaries."""
-        with hold_lock(self.path / "claims" / "summary.lock", wait=True):
-            yield
+        return hold_lock(self.path / "claims" / "summary.lock", wait=True)
 
     def log(self, event: str, key: str, **fields: Any) -> None:
         """Append a line to this process's journal."""

@@ -91,7 +91,6 @@ def train(
 
 
 def _create_run(plan: TrainingPlan, spec: RunSpec, model: BaseAlgorithm, note: Callable[[str], None]) -> Run:
-    """Return a new run, after the environment was tried and the model got the weights that it begins with."""
     check_contract(plan, spec)
     if plan.trained is not None:
         begin_with(model.policy, plan.trained, note)
@@ -112,7 +111,6 @@ def _extend(run: Run, spec: RunSpec, note: Callable[[str], None]) -> Run:
 def _learn(
     plan: TrainingPlan, run: Run, model: BaseAlgorithm, report: Report | None, note: Callable[[str], None]
 ) -> Run:
-    """Learn until the planned steps are done, from the newest checkpoint if there is one."""
     model.tensorboard_log = str(plan.tensorboard if plan.tensorboard is not None else run.path / "tb")
     stopping = False
 

@@ -1,14 +1,13 @@
-"""The summary of a tuning in Markdown."""
+"""The summary of a tuning: Markdown, and a picture of the trials."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from homeo_rl.report.colours import COLOURS
 from homeo_rl.report.decimals import fixed
+from homeo_rl.report.figures import new_figure
 from homeo_rl.report.tables import markdown, number
 from homeo_rl.sweeps.cells import text as text_of
 from homeo_rl.tuning.plan import TuningPlan
@@ -18,9 +17,7 @@ from homeo_rl.tuning.trials import MIN_COMPLETED, Row, best_of
 
 def draw_history(rows: Sequence[Row], shares: Mapping[str, float], path: Path, *, title: str) -> None:
     """Draw the value of every trial with the best one so far, and any importances beside it; write a PNG."""
-    figure = Figure(figsize=(10.0 if shares else 6.5, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(1, 2 if shares else 1, 1)
+    figure, (axes, *beside) = new_figure(10.0 if shares else 6.5, 3.8, columns=2 if shares else 1)
     complete = [(row.slot, row.value) for row in rows if row.state == "complete" and row.value is not None]
     others = [(row.slot, row.value) for row in rows if row.state != "complete" and row.value is not None]
     axes.plot(*_columns(complete), "o", color=COLOURS[1], markersize=5, label="completed")
@@ -34,18 +31,12 @@ def draw_history(rows: Sequence[Row], shares: Mapping[str, float], path: Path, *
     axes.set_xlabel("trial")
     axes.set_ylabel("return: IQM over seeds")
     axes.set_title(title, loc="left", fontsize=9)
-    panels = [axes]
-    if shares:
-        bars = figure.add_subplot(1, 2, 2)
+    for bars in beside:
         names = list(shares)
         bars.barh(range(len(names)), [shares[name] for name in names], color=COLOURS[1], height=0.6)
         bars.set_yticks(range(len(names)), names, fontsize=8)
         bars.invert_yaxis()
         bars.set_xlabel("importance (PED-ANOVA, shares of 1)")
-        panels.append(bars)
-    for panel in panels:
-        for side in ("top", "right"):
-            panel.spines[side].set_visible(False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)
 

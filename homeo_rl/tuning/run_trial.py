@@ -87,7 +87,6 @@ class _Trial:
         return float(iqm(np.array([training["mean"] for training in trainings])))
 
     def _train(self, index: int, seed: int) -> dict[str, Any]:
-        """Train with one seed and evaluate, or take what an earlier process wrote."""
         folder, marker = self.folder / f"seed-{seed}", self.folder / f"seed-{seed}.json"
         steps = self.plan.training.steps or 0
         evaluations = _Evaluations(self.trial, folder / "evaluations.npz", index * (self.plan.looks + 2))
@@ -106,7 +105,6 @@ class _Trial:
         return bundle.read_json(marker)
 
     def _mean_return(self, run: Run) -> float:
-        """Return the mean return of a finished run; all runs meet the same episodes."""
         plan = Plan(
             suite=load_suite("clean"), arms=("none",), episodes=self.plan.episodes, seed=0, calibration_episodes=1
         )

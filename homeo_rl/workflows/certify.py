@@ -112,7 +112,6 @@ def _one_by_one(policy: Controller, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def _levels(network: MLPNetwork, z: Tensor) -> list[Tensor]:
-    """Return the levels of all hidden neurons for normalised observations ``z``, row by row as well."""
     levels: list[list[Tensor]] = [[] for _ in network.activations]
     hooks = [
         part.register_forward_pre_hook(

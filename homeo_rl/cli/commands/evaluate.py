@@ -100,7 +100,6 @@ def _plan(args: Evaluate) -> Any:
 
 
 def _show(plan: Any, folder: Path, reports: dict[int | None, Any], title: str, tensorboard: Path) -> dict[str, Any]:
-    """Print the tables and the paths of the files; return the results, with those of every truncation."""
     import shlex
 
     from homeo_rl.cli.console import print_hint

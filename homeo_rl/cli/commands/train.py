@@ -153,7 +153,6 @@ def _plan(args: Train, words: list[str]) -> tuple[Train, Any]:
 
 
 def _parse_again(args: Train, defaults: dict[str, Any], words: list[str]) -> Train:
-    """Parse the command line again, with ``defaults`` in place of the flags' own."""
     from homeo_rl.cli.parsing import parse
 
     return with_local_paths(replace(parse(Train, words[1:], defaults), progress=args.progress))

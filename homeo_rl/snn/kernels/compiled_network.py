@@ -190,7 +190,6 @@ class CompiledNetwork:
         return pack, counts
 
     def _set_transform(self, transform: IOTransform | None) -> None:
-        """Point to what surrounds the network; None is a network that stands alone."""
         inputs, outputs = self.spec.inputs, self.spec.outputs
         empty = np.zeros((2, 0), dtype=self._kind)
         t = IOTransform(empty[0], empty[0], decision.RAW, empty) if transform is None else transform
@@ -234,7 +233,6 @@ class CompiledNetwork:
     def _prepare(
         self, network: Network, state: NetworkState, changes: list[Modulation], adapt: bool, kind: np.dtype[Any]
     ) -> None:
-        """Write the table of addresses."""
         self._kind = kind
         self._dtype = dtype = torch.float32 if kind == np.float32 else torch.float64
         self._kept: list[Tensor] = []

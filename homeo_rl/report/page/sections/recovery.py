@@ -49,7 +49,6 @@ def recovery(context: PageContext) -> Section | None:
 
 
 def _episode_rewards(context: PageContext, comparison: Comparison, delayed: Mapping[str, Damage]) -> dict[str, Any]:
-    """Return the rewards of the single episodes that were played under these conditions."""
     charts = []
     for label, damage in delayed.items():
         episodes = [
