@@ -1,14 +1,17 @@
 """The cells of an evaluation, one arm under one condition each, in as many processes as there are cores."""
 
+import csv
+import io
 import itertools
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from homeo_rl.agents.controller import Controller
@@ -18,16 +21,50 @@ from homeo_rl.envs.protocol import is_driving
 from homeo_rl.errors import EnvironmentFault
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import Calibration, make_session
-from homeo_rl.evaluation.episode import episode_seed
+from homeo_rl.evaluation.episode import Episode, episode_seed
+from homeo_rl.evaluation.metrics import IDENTITY, METRICS, Measurement, Score, columns
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.reflex_violations import count_violations
 from homeo_rl.evaluation.rollout import rollout
-from homeo_rl.evaluation.scores import score
 from homeo_rl.processes.executor import JobFinished, JobResult, Progress, ProgressCallback, WorkerDied
 from homeo_rl.processes.local import LocalExecutor
 from homeo_rl.processes.signals import Stopped
 from homeo_rl.run import Run
 from homeo_rl.spec import dump
+from homeo_rl.storage import bundle
+
+
+def score(
+    episode: Episode,
+    run: str,
+    arm: str,
+    condition: Condition,
+    reference_rates: Sequence[np.ndarray],
+    layer_norms: Sequence[float],
+    judge: Callable[[Episode], int],
+) -> Score:
+    """Condense an episode of a run, with one arm under one condition; see `Measurement` for the other arguments."""
+    measurement = Measurement(episode, reference_rates, layer_norms, judge)
+    values = {metric.key: metric.of_episode(measurement) for metric in METRICS.values()}
+    return Score(run, arm, condition.name, condition.severity, episode.index, episode.seed, values)
+
+
+def write_scores(path: Path, scores: Sequence[Score]) -> None:
+    """Write the table; floats in full precision, None as an empty field."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns())
+    keys = (*IDENTITY, *(metric.key for metric in METRICS.values()))
+    writer.writerows([_text(getattr(row, key)) for key in keys] for row in scores)
+    bundle.replace(path, text.getvalue().encode())
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    return repr(value) if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,10 @@ from homeo_rl.envs.time_limit import tell as tell_limit
 from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import calibrate_for
-from homeo_rl.evaluation.cells import Job, run_cells
+from homeo_rl.evaluation.cells import Job, run_cells, write_scores
 from homeo_rl.evaluation.metrics import Score
 from homeo_rl.evaluation.plan import EvaluationPlan, check_sizes, require_width
 from homeo_rl.evaluation.recorders import TRACE_EVERY
-from homeo_rl.evaluation.scores import write_scores
 from homeo_rl.homeostasis import describe
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.run import Run, versions

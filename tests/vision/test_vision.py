@@ -22,8 +22,7 @@ from homeo_rl.snn import kernels
 from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.spec import NeuronSpec
 from homeo_rl.storage import bundle
-from homeo_rl.vision.digits import digits
-from homeo_rl.vision.fit import accuracy, fit
+from homeo_rl.vision.fit import accuracy, digits, fit
 from homeo_rl.vision.images import Cifar, ImageFolder
 from homeo_rl.vision.networks import NETWORKS, vgg16
 from homeo_rl.vision.recipes import digits_cnn, digits_mlp

@@ -17,7 +17,7 @@ from homeo_rl.storage.files import printable
 if TYPE_CHECKING:  # commands import what is heavy when they run
     from homeo_rl.degradations.suites import Suite
     from homeo_rl.report.page import Damage, EpisodeRequest, RecordedEpisode, ReportData
-    from homeo_rl.report.page.inputs import Suites
+    from homeo_rl.report.page.report_data import Suites
     from homeo_rl.run import Run
 
 COMMAND = Command(EVALUATE, 2, "join evaluations into a page")

@@ -6,8 +6,7 @@ from functools import cached_property
 
 from homeo_rl.report.colours import COLOURS, colour_indices
 from homeo_rl.report.page.blocks import Legend
-from homeo_rl.report.page.inputs import Damage, RecordedEpisode, Suites
-from homeo_rl.report.page.report_data import Comparison, ReportData
+from homeo_rl.report.page.report_data import Comparison, Damage, RecordedEpisode, ReportData, Suites
 from homeo_rl.report.page.traces import Traces
 
 

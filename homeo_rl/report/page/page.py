@@ -11,8 +11,7 @@ import jinja2
 
 from homeo_rl.report.page.blocks import Section
 from homeo_rl.report.page.context import PageContext
-from homeo_rl.report.page.inputs import RecordedEpisode, Suites
-from homeo_rl.report.page.report_data import ReportData
+from homeo_rl.report.page.report_data import RecordedEpisode, ReportData, Suites
 from homeo_rl.report.page.sections.certificates import conversions
 from homeo_rl.report.page.sections.curves import curves
 from homeo_rl.report.page.sections.energy import energy

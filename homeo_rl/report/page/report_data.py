@@ -9,14 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from homeo_rl.errors import UsageError
+from homeo_rl.evaluation.recording import RecordedEpisode as RecordedEpisode
 from homeo_rl.report.baselines import Baseline, baseline_of
 from homeo_rl.report.episodes import Row
 from homeo_rl.report.evaluations import Evaluation, latest_evaluation, policy_key, read_evaluation, without_copies
-from homeo_rl.report.page.inputs import Suites
 from homeo_rl.report.statistics import REFERENCE as REFERENCE
 from homeo_rl.report.statistics import Cell, Difference, cells, differences, measures_of
 from homeo_rl.run import Run
 from homeo_rl.spec import dump
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A condition of a suite: the step at which its damage begins, and a description."""
+
+    onset: int
+    text: str
+
+
+Suites = Mapping[str, Mapping[str, Damage]]  # conditions of suites: by content hash of the suite, then by label
 
 
 @dataclass(frozen=True)

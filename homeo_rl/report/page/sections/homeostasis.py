@@ -7,8 +7,7 @@ from homeo_rl.report.decimals import significant
 from homeo_rl.report.page.blocks import Section, block_section
 from homeo_rl.report.page.charts.svg import Chart, Line, Rule
 from homeo_rl.report.page.context import PageContext
-from homeo_rl.report.page.inputs import Damage
-from homeo_rl.report.page.report_data import Comparison
+from homeo_rl.report.page.report_data import Comparison, Damage
 from homeo_rl.report.page.traces import FIGURES
 
 _MAX_CONDITIONS = 6

@@ -8,8 +8,7 @@ import numpy as np
 from homeo_rl.report.page.blocks import Section, block_section
 from homeo_rl.report.page.charts.svg import Chart, Line, Rule, thin
 from homeo_rl.report.page.context import PageContext
-from homeo_rl.report.page.inputs import Damage
-from homeo_rl.report.page.report_data import Comparison
+from homeo_rl.report.page.report_data import Comparison, Damage
 from homeo_rl.report.page.sections.homeostasis import trace_charts
 from homeo_rl.report.page.traces import FIGURES
 

@@ -11,8 +11,7 @@ from homeo_rl.report.decimals import fixed
 from homeo_rl.report.page.blocks import Section, block_section, data_uri
 from homeo_rl.report.page.charts.svg import Chart, Line, steps_of
 from homeo_rl.report.page.context import PageContext
-from homeo_rl.report.page.inputs import RecordedEpisode
-from homeo_rl.report.page.report_data import ReportData
+from homeo_rl.report.page.report_data import RecordedEpisode, ReportData
 
 INK = (125, 103, 190)  # colour of spikes, visible on white and on black; its opacity grows with the rate of the neuron
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from homeo_rl.report.page.blocks import Section, block_section, data_uri
 from homeo_rl.report.page.context import PageContext
-from homeo_rl.report.page.inputs import RecordedEpisode
+from homeo_rl.report.page.report_data import RecordedEpisode
 
 MAX_BYTES = 1_500_000  # size of a video
 
