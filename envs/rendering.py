@@ -85,12 +85,12 @@ def camera(env: Env) -> dict[str, str]:
 
 
 class Filmed(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Hand a rendered frame [H, W, 3] to ``sink`` after every reset and step, and stop after ``steps`` steps."""
+    """Hand a rendered frame [H, W, 3] to ``sink`` once in ``every`` steps (0: never); end episodes after ``steps``."""
 
-    def __init__(self, env: Env, sink: Callable[[np.ndarray], None], steps: int) -> None:
-        RecordConstructorArgs.__init__(self, sink=sink, steps=steps)
+    def __init__(self, env: Env, sink: Callable[[np.ndarray], None], steps: int, every: int = 1) -> None:
+        RecordConstructorArgs.__init__(self, sink=sink, steps=steps, every=every)
         gym.Wrapper.__init__(self, env)
-        self._sink, self._limit, self._elapsed = sink, steps, 0
+        self._sink, self._limit, self._every, self._elapsed = sink, steps, every, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode and film its first frame."""
@@ -107,6 +107,8 @@ class Filmed(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return observation, reward, terminated, truncated or self._elapsed >= self._limit, info
 
     def _film(self) -> None:
+        if self._every == 0 or self._elapsed % self._every:
+            return
         try:
             frame = self.env.render()
         except gym.error.DependencyNotInstalled as error:

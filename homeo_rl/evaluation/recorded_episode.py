@@ -11,14 +11,13 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 import pydantic
-from gymnasium.utils import RecordConstructorArgs
 from PIL import Image
 
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import Suite
 from homeo_rl.envs.make import load_modules, make_env
-from homeo_rl.envs.rendering import camera, choose_backend, pace_of, picture_of
+from homeo_rl.envs.rendering import Filmed, camera, choose_backend, pace_of
 from homeo_rl.errors import HomeoError
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import calibrate_for, make_session
@@ -27,6 +26,7 @@ from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.recording import RecordedEpisode as RecordedEpisode
 from homeo_rl.evaluation.rollout import rollout
 from homeo_rl.evaluation.routes import Route
+from homeo_rl.numerics.typed_fields import make_plan
 from homeo_rl.run import Run
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import parse
@@ -37,36 +37,6 @@ LIMIT = 1000  # decisions after which an episode is cut off
 FRAMES, SIDE = 48, 288  # pictures of an episode at most, and the pixels of their longer side
 
 CLEAN = Condition(name="clean")
-
-
-class _Glimpses(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Hand a picture to ``sink`` once in ``every`` steps (0: never), and end episodes after `LIMIT` steps."""
-
-    def __init__(self, env: Env, sink: Callable[[np.ndarray], None], every: int) -> None:
-        RecordConstructorArgs.__init__(self, sink=sink, every=every)
-        gym.Wrapper.__init__(self, env)
-        self._sink, self._every, self._elapsed = sink, every, 0
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start an episode."""
-        result = self.env.reset(seed=seed, options=options)
-        self._elapsed = 0
-        self._look()
-        return result
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Take a step."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        self._elapsed += 1
-        self._look()
-        return observation, reward, terminated, truncated or self._elapsed >= LIMIT, info
-
-    def _look(self) -> None:
-        if self._every == 0 or self._elapsed % self._every:
-            return
-        picture = Image.fromarray(picture_of(self.env.render()))
-        picture.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
-        self._sink(np.asarray(picture))
 
 
 @pydantic.with_config(pydantic.ConfigDict(extra="ignore"))
@@ -97,18 +67,8 @@ def plan_of(document: Mapping[str, Any], suite: Suite | None) -> EvaluationPlan:
     UsageError: the document is not one of ours.
     """
     record = parse(_EvaluationRecord, dict(document), where="evaluation.json")
-    return EvaluationPlan(
-        suite=suite or Suite(name="clean", version=1, description="", conditions=(CLEAN,)),
-        arms=record.arms,
-        episodes=1,
-        seed=record.seed,
-        which=record.policy,
-        calibration_episodes=record.calibration_episodes,
-        env=record.env,
-        routes=record.routes,
-        time_steps=record.time_steps,
-        max_episode_steps=record.max_episode_steps,
-    )
+    clean = Suite(name="clean", version=1, description="", conditions=(CLEAN,))
+    return make_plan(EvaluationPlan, record, suite=suite or clean, episodes=1, which=record.policy)
 
 
 def play(
@@ -152,7 +112,7 @@ def play(
         )
         return done.total
 
-    total = episode(lambda: _Glimpses(make_env(env, kwargs), lambda _: None, 0), on_step)
+    total = episode(lambda: Filmed(make_env(env, kwargs), lambda _: None, LIMIT, every=0), on_step)
     recorded = RecordedEpisode(
         run=name,
         arm=arm,
@@ -170,6 +130,12 @@ def _film(
     recorded: RecordedEpisode, env: str, kwargs: dict[str, Any], replay: Callable[[Callable[[], Env]], float]
 ) -> RecordedEpisode:
     frames: list[np.ndarray] = []
+
+    def keep(frame: np.ndarray) -> None:
+        picture = Image.fromarray(frame)
+        picture.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
+        frames.append(np.asarray(picture))
+
     every = -(-(len(recorded.rewards) + 1) // FRAMES)
     try:
         probe = make_env(env, kwargs)
@@ -178,7 +144,7 @@ def _film(
         arguments = {**camera(probe), **kwargs}
         pace = pace_of(probe)
         probe.close()
-        replay(lambda: _Glimpses(make_env(env, arguments, render_mode="rgb_array"), frames.append, every))
+        replay(lambda: Filmed(make_env(env, arguments, render_mode="rgb_array"), keep, LIMIT, every))
     except (HomeoError, gym.error.Error, ImportError, RuntimeError, OSError) as error:
         return replace(recorded, missing=" ".join(str(error).split()) or type(error).__name__)
     return replace(recorded, frames=tuple(frames), pause=max(20, round(1000 * every / pace)))

@@ -15,6 +15,7 @@ from homeo_rl.errors import UsageError, unknown
 from homeo_rl.evaluation.evaluate import Progress, digest_of, evaluate, find_finished
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import read_routes
+from homeo_rl.numerics.typed_fields import make_plan
 from homeo_rl.run import Run, copy_run, versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.storage import bundle
@@ -83,15 +84,8 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[
                 run = copy_run(run, target) if copy else Run.open(target if target.exists() else run.path)
                 if not isinstance(load_controller(run).network, SpikingNetwork):
                     arms = ("none",)
-            plan = Plan(
-                suite=suite,
-                arms=arms,
-                episodes=group.episodes or study.episodes,
-                seed=study.seed,
-                calibration_episodes=study.calibration_episodes,
-                env=group.env,
-                routes=routes,
-            )
+            episodes = group.episodes or study.episodes
+            plan = make_plan(Plan, study, suite=suite, arms=arms, episodes=episodes, env=group.env, routes=routes)
             tasks.append(Task(entry, group, name, run, plan))
     return tasks
 

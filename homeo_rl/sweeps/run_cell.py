@@ -9,7 +9,7 @@ from typing import Any
 
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.errors import HomeoError, StorageFault, UsageError
-from homeo_rl.evaluation.evaluate import evaluate
+from homeo_rl.evaluation.evaluate import NullProgress, evaluate
 from homeo_rl.processes.executor import JobResult, ProgressCallback
 from homeo_rl.report.statistics import cells as condense
 from homeo_rl.report.statistics import read_scores
@@ -120,8 +120,8 @@ def _private_store(identity: str) -> Store:
     return store
 
 
-class _EpisodeProgress:
-    """Reports the episodes of an evaluation."""
+class _EpisodeProgress(NullProgress):
+    """Reports the episodes of an evaluation, without notes."""
 
     def __init__(self, report: ProgressCallback) -> None:
         self._report, self._what, self._total, self._done = report, "", 0, 0
@@ -135,6 +135,3 @@ class _EpisodeProgress:
         """Count episodes."""
         self._done += count
         self._report(self._what, self._done, self._total, "")
-
-    def note(self, text: str) -> None:
-        """Notes are left out."""

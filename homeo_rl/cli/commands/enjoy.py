@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from homeo_rl.cli.command import EVALUATE, Command
-from homeo_rl.cli.common import open_run, print_doubt
+from homeo_rl.cli.common import make_plan, open_run, print_doubt
 from homeo_rl.cli.flags import Short, WithPolicy, Words
 from homeo_rl.errors import UsageError, unknown
 
@@ -54,15 +54,11 @@ def run(args: Enjoy, words: list[str]) -> dict[str, Any]:
         if value is not None and value < 1:
             raise UsageError(f"{flag}: expected at least 1, got {value}")
 
-    plan = EvaluationPlan(
-        suite=suite,
-        arms=(args.homeostasis,),
-        episodes=args.episodes,
-        seed=args.seed,
-        which=args.which,
-        env=args.env,
-        routes=() if args.routes is None else read_routes(args.routes),
-    )
+    routes = () if args.routes is None else read_routes(args.routes)
+    plan = make_plan(
+        EvaluationPlan, args, suite=suite, arms=(args.homeostasis,), which=args.which, routes=routes,
+        max_episode_steps=None,
+    )  # fmt: skip
     if args.video is None:
         require_display()
     else:
