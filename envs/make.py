@@ -189,10 +189,8 @@ def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None
     except (Exception, SystemExit) as error:
         raise EnvironmentFault(f"environment {env_id!r}: cannot be made ({type(error).__name__}: {error})") from error
     space = envs.single_action_space
-    if isinstance(space, gym.spaces.Box) and not is_plain(space):
-        envs.close()
-        return None
-    if isinstance(space, gym.spaces.Discrete) and space.start != 0:
+    shifted = isinstance(space, gym.spaces.Discrete) and space.start != 0
+    if shifted or (isinstance(space, gym.spaces.Box) and not is_plain(space)):
         envs.close()
         return None
     return envs

@@ -15,7 +15,7 @@ from gymnasium.utils import RecordConstructorArgs
 def state_of(env: Any) -> Any:
     """Return the state of ``np_random`` as plain data; None where it is nothing that tells its state."""
     try:
-        return _plain(_state(env.unwrapped.np_random))
+        return plain(_state(env.unwrapped.np_random))
     except Exception:  # an environment's attribute may be anything
         return None
 
@@ -44,12 +44,13 @@ def _state(source: Any) -> Any:
     return source.state if isinstance(source, np.random.BitGenerator) else source.bit_generator.state
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return arrays, tuples and numbers of numpy as JSON has them, all the way down."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+    return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _like(model: Any, value: Any) -> Any:

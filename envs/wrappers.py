@@ -24,8 +24,9 @@ def wrappers_of(named: Any) -> list[tuple[str, dict[str, Any]]]:
     """Return names and arguments of wrappers, innermost first. Raises UsageError: it is not of the form above."""
     result = []
     for entry in named if isinstance(named, list | tuple) else [named] if named else []:
-        pair = (entry, {}) if isinstance(entry, str) else tuple(*entry.items()) if _is_single(entry) else ("", None)
-        name, arguments = pair[0], {} if pair[1] is None and pair[0] else pair[1]
+        single = isinstance(entry, dict) and len(entry) == 1
+        name, arguments = (entry, {}) if isinstance(entry, str) else tuple(*entry.items()) if single else ("", None)
+        arguments = {} if arguments is None and name else arguments
         if not isinstance(name, str) or "." not in name.strip(".") or not isinstance(arguments, dict):
             raise UsageError(
                 f"env wrapper: expected a dotted name such as {FLATTEN}, or {{name: {{argument: value}}}}, "
@@ -58,7 +59,3 @@ def wrap(env: Env, named: Any, import_modules: Callable[[Sequence[str]], None]) 
                 f"env wrapper {name}: {type(error).__name__}: {text[:300]}; check its arguments"
             ) from error
     return env
-
-
-def _is_single(entry: Any) -> bool:
-    return isinstance(entry, dict) and len(entry) == 1

@@ -248,13 +248,16 @@ def slug(name: str) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide numbers."""
-    result = {"python": platform.python_version()}
-    for package in ("homeo-rl", "gymnasium", "mujoco", "numpy", "stable-baselines3", "torch"):
-        try:
-            result[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            result[package] = "not installed"
-    return result
+    packages = ("homeo-rl", "gymnasium", "mujoco", "numpy", "stable-baselines3", "torch")
+    return {"python": platform.python_version(), **{package: version_of(package) for package in packages}}
+
+
+def version_of(package: str) -> str:
+    """Return the version of a package, or "not installed"."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def copy_run(source: Run, target: Path, *, which: str = "policy") -> Run:

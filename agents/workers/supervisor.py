@@ -46,7 +46,7 @@ class SupervisedWorker:
         self._message: tuple[Any, ...] = ()
         self._waiting = True  # for an answer, at first that the environment is made
         self.attributes: dict[str, Any] = {}  # that a worker started again gets too
-        self.file: tuple[str, dict[str, float | str]] | None = None  # of episodes, which it goes on with
+        self.file: tuple[str, dict[str, float | str]] | None = None  # of episodes, which it appends to
         settings.processes.append(self._start())
 
     def wait_ready(self, deadline: Deadline) -> None:

@@ -15,25 +15,25 @@ from homeo_rl.numerics.jit import jit
 
 
 class Rules(NamedTuple):
-    """Numbers of the task (`homeo_rl.envs.navigation.tasks` says where each comes from)."""
+    """Numbers of the task, by default those of an evaluation (`homeo_rl.envs.navigation.tasks` says where from)."""
 
-    substep: float
-    substeps: int
-    wheel_least: float
-    wheel_span: float
-    track: float
-    action_kept: float
-    action_noise: float
-    rays_per_beam: int
-    range_noise: float
-    range_least: float
-    range_most: float
-    goal_radius: float
-    collision_clearance: float
-    collision_mover: float
-    collision_beam: float
-    still: int
-    immune: int
+    substep: float = 0.01
+    substeps: int = 10
+    wheel_least: float = 0.05
+    wheel_span: float = 0.45
+    track: float = 0.25
+    action_kept: float = 0.99
+    action_noise: float = 0.01
+    rays_per_beam: int = 1
+    range_noise: float = 0.01
+    range_least: float = 0.15
+    range_most: float = 40.0
+    goal_radius: float = 0.5
+    collision_clearance: float = 0.18
+    collision_mover: float = 0.18
+    collision_beam: float = 0.0
+    still: int = 0
+    immune: int = 0
 
 
 BEAMS = 18

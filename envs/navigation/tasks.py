@@ -13,26 +13,8 @@ from homeo_rl.envs.navigation.kernels import Rules
 from homeo_rl.envs.navigation.world import World, load_world
 from homeo_rl.errors import UsageError, unknown
 
-EVALUATION = Rules(
-    substep=0.01,
-    substeps=10,
-    wheel_least=0.05,
-    wheel_span=0.45,
-    track=0.25,
-    action_kept=0.99,
-    action_noise=0.01,
-    rays_per_beam=1,
-    range_noise=0.01,
-    range_least=0.15,
-    range_most=40.0,
-    goal_radius=0.5,
-    collision_clearance=0.18,
-    collision_mover=0.18,
-    collision_beam=0.0,
-    still=0,
-    immune=0,
-)
-"""Collision by the true distance."""
+EVALUATION = Rules()
+"""Collision by the true distance; the numbers are the fields' defaults."""
 
 DYNAMIC = EVALUATION._replace(collision_clearance=0.0, collision_mover=0.0, collision_beam=0.18, still=20, immune=50)
 """Collision by the least beam; held still for 20 decisions, immune for 50."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.make import load_modules, make_env
-from homeo_rl.envs.rendering import Env, Film, Filmed, camera, choose_backend, pace_of, require_display
+from homeo_rl.envs.rendering import Film, Filmed, camera, choose_backend, pace_of, require_display
 from homeo_rl.evaluation.calibrate import calibrate_for, make_session
 from homeo_rl.evaluation.episode import Episode, episode_seed
 from homeo_rl.evaluation.plan import EvaluationPlan, require_width
@@ -52,10 +52,6 @@ def enjoy(
     most = steps or (300 if has_camera else 1000)
     film = Film(video, pace_of(probe))
     probe.close()
-
-    def new_env() -> Env:
-        return Filmed(make_env(name, kwargs, render_mode="rgb_array"), film.add, most)
-
-    episodes = play(new_env)
+    episodes = play(lambda: Filmed(make_env(name, kwargs, render_mode="rgb_array"), film.add, most))
     film.close()
     return episodes

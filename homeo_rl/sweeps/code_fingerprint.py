@@ -5,13 +5,13 @@ A result counts for the code that made it, so a changed source file makes every 
 
 import functools
 import hashlib
-import importlib.metadata
 import importlib.util
 import sys
 import sysconfig
 from pathlib import Path
 
 from homeo_rl.imports.user_modules import not_there, search_current_folder
+from homeo_rl.run import version_of
 from homeo_rl.sweeps.sweep_spec import Training
 
 PACKAGES = ("gymnasium", "mujoco", "numba", "numpy", "stable-baselines3", "torch")  # others that decide numbers
@@ -36,12 +36,7 @@ def code_version(modules: tuple[str, ...]) -> dict[str, str]:
     version = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "homeo_rl": _digest(_PACKAGE)}
     for name in modules:
         version[name] = _digest(home_of(name))
-    for package in PACKAGES:
-        try:
-            version[f"package {package}"] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            version[f"package {package}"] = "not installed"
-    return version
+    return version | {f"package {package}": version_of(package) for package in PACKAGES}
 
 
 def home_of(module: str) -> Path:

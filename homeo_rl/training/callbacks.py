@@ -86,9 +86,6 @@ class SpikeCallback(PeriodicCallback):
     Rates are those of the last observations, once every ``every`` environment steps.
     """
 
-    def __init__(self, every: int = 1000) -> None:
-        super().__init__(every)
-
     def _on_step(self) -> bool:
         online = policy_of(self.model).head().online
         if online is not None:

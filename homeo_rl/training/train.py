@@ -33,7 +33,7 @@ from homeo_rl.training.model import build_model, parameter_digest
 from homeo_rl.training.plan import Prepared, TrainingPlan, prepare, whole_steps
 from homeo_rl.training.resume.checkpointer import Checkpointer
 from homeo_rl.training.resume.find_unfinished import find_unfinished, is_longer, purge_events_after, rename_existing
-from homeo_rl.training.rl_zoo.run_files import write_run_files
+from homeo_rl.training.rl_zoo.writer import write_run_files
 from homeo_rl.training.starting import begin_with
 from homeo_rl.training.update_guard import UpdateGuard
 
@@ -163,7 +163,7 @@ def _make_callbacks(plan: TrainingPlan, run: Run, model: BaseAlgorithm, report: 
     # Their order is stored in checkpoints. The normaliser comes last: the others see the statistics that the rollout
     # was collected with.
     callbacks: list[BaseCallback] = [
-        LoggerCallback(run.spec.planned), UpdateGuard(), SpikeCallback(), IncidentCallback(),
+        LoggerCallback(run.spec.planned), UpdateGuard(), SpikeCallback(1000), IncidentCallback(),
     ]  # fmt: skip
     if plan.eval_freq > 0:
         callbacks.append(

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, Ve
 
 from homeo_rl.agents.sb3.policies import policy_of
 from homeo_rl.agents.sb3.vec_env import GymVecEnv
+from homeo_rl.envs.replayable import plain
 from homeo_rl.errors import StorageFault
 from homeo_rl.training.update_guard import optimisers
 
@@ -59,15 +60,15 @@ def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Snapshot:
     tensors["rng/numpy"] = np.asarray(keys)
     document["rng"] = {
         "numpy": [kind, int(position), int(has_gauss), float(cached)],
-        "python": _plain(random.getstate()),
+        "python": plain(random.getstate()),
         **{name: getattr(model, name).np_random.bit_generator.state for name in SPACES},
     }
     for name in ("_last_obs", "_last_original_obs", "_last_episode_starts"):
         value = getattr(model, name, None)
         if isinstance(value, np.ndarray):
             tensors[f"last/{name}"] = value
-    document["episodes"] = [_plain(info) for info in model.ep_info_buffer or ()]
-    document["successes"] = [_plain(value) for value in model.ep_success_buffer or ()]
+    document["episodes"] = [plain(info) for info in model.ep_info_buffer or ()]
+    document["successes"] = [plain(value) for value in model.ep_success_buffer or ()]
     noise = getattr(model, "action_noise", None)
     if noise is not None and hasattr(noise, "noise_prev"):
         tensors["noise"] = np.asarray(noise.noise_prev)
@@ -83,7 +84,7 @@ def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Snapshot:
     document["logger"] = {
         "values": {name: float(value) for name, value in pending.items() if isinstance(value, int | float | np.number)},
         "counts": {name: int(count) for name, count in model.logger.name_to_count.items()},
-        "excluded": {name: _plain(formats) for name, formats in model.logger.name_to_excluded.items()},
+        "excluded": {name: plain(formats) for name, formats in model.logger.name_to_excluded.items()},
     }
     online = policy_of(model).head().online  # a mechanism that adapts while rollouts are collected
     document["online"], arrays = (None, {}) if online is None else online.state_dict()
@@ -170,7 +171,7 @@ def _optimiser_state(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Any], 
             else:
                 scalars[f"{index}/{key}"] = value
     groups = [{key: value for key, value in group.items() if key != "params"} for group in state["param_groups"]]
-    return {"groups": [_plain(group) for group in groups], "scalars": scalars}, arrays
+    return {"groups": [plain(group) for group in groups], "scalars": scalars}, arrays
 
 
 def _load_optimiser(optimiser: torch.optim.Optimizer, document: dict[str, Any], arrays: Arrays) -> None:
@@ -214,7 +215,7 @@ def _env_state(env: VecEnv) -> tuple[dict[str, Any], Arrays]:
         return {"rows": [document]}, {f"0/{key}": value for key, value in arrays.items()}
     states = env.env_method("snapshot")
     arrays = {f"{i}/{key}": value for i, (_, parts) in enumerate(states) for key, value in parts.items()}
-    return {"rows": [_plain(document) for document, _ in states]}, arrays
+    return {"rows": [plain(document) for document, _ in states]}, arrays
 
 
 def _load_env(env: VecEnv, document: dict[str, Any], arrays: Arrays) -> bool:
@@ -257,18 +258,6 @@ def _array(value: torch.Tensor) -> np.ndarray:
 
 def _under(arrays: Arrays, prefix: str) -> Arrays:
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value
 
 
 def _tuples(value: Any) -> Any:

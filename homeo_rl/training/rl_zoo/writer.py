@@ -1,4 +1,4 @@
-"""What the presets and `tuned.yaml` say, as files that ``python -m rl_zoo3.train -conf`` reads: `zoo/<algo>.yml`."""
+"""Files of rl-zoo: those beside a run, and `zoo/<algo>.yml`, the presets as ``rl_zoo3.train -conf`` reads them."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,28 @@ from typing import Any
 import gymnasium as gym
 import yaml
 
+from homeo_rl.run import Run
+from homeo_rl.spec import dump
 from homeo_rl.training.algorithms import ALGORITHMS
 from homeo_rl.training.hyperparams import load_tuned, resolve
+from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.training.rl_zoo.reader import NORMALISING, SPIKE_CODED, policy_path
+
+_SAME = ("algo", "env", "agent", "seed", "env_kwargs", "eval_freq", "eval_episodes", "save_freq", "device",
+         "num_threads", "homeostasis_in_training")  # fmt: skip
+"""Arguments that have the plan's name."""
+
+
+def write_run_files(plan: TrainingPlan, run: Run) -> None:
+    """Write ``args.yml``, ``config.yml`` and ``command.txt`` of a run, as rl-zoo does."""
+    folder = run.export_folder
+    folder.mkdir(exist_ok=True)
+    arguments = {name: getattr(plan, name) for name in _SAME} | {"n_timesteps": run.spec.planned}
+    config = {**dump(run.spec)["hyperparams"], "policy": policy_path(plan.algo)}
+    (folder / "args.yml").write_text(yaml.safe_dump(arguments), encoding="utf-8")
+    (folder / "config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (folder / "command.txt").write_text(plan.command + "\n", encoding="utf-8")
+
 
 FOLDER = Path(__file__).parent.parent / "zoo"  # the files that come with the package
 
