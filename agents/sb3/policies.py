@@ -337,13 +337,11 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         return self._arguments(inherited, self.critic_arch)
 
     def head(self) -> Head:
-        """Return the actor's network."""
         head = self.actor.mu
         assert isinstance(head, Head)
         return head
 
     def actor_features_extractor(self) -> BaseFeaturesExtractor:
-        """Return the actor's features extractor."""
         extractor = self.actor.features_extractor
         assert isinstance(extractor, BaseFeaturesExtractor)
         return extractor
@@ -355,7 +353,6 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Return actions as SB3's own method does."""
         with self._adapting() if episode_start is None else contextlib.nullcontext():
             return super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc,no-any-return]  # as above
 

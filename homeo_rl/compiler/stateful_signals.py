@@ -42,12 +42,10 @@ class _OfOne(Node):
 
     @property
     def parts(self) -> tuple[Node, ...]:
-        """The one part."""
         return (self.of,)
 
     @property
     def start(self) -> tuple[int, ...]:
-        """Nothing has happened."""
         return (0,)
 
 

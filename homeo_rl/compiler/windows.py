@@ -57,7 +57,6 @@ class _Unary(Window):
 
     @property
     def parts(self) -> tuple[Node, ...]:
-        """The one part."""
         return (self.of,)
 
 
@@ -67,7 +66,6 @@ class _Many(Window):
 
     @property
     def parts(self) -> tuple[Node, ...]:
-        """All parts."""
         return self.them
 
 

@@ -159,7 +159,6 @@ class _Planner(Rules[tuple[Range, Tensor]]):
                 self.folded[node.name] = norm
 
     def read(self, x: Tensor) -> tuple[Range, Tensor]:
-        """The input."""
         return Range(INPUT_GRID, self.most, 1.0, True), x
 
     def layer(self, name: str, module: nn.Module, value: tuple[Range, Tensor]) -> tuple[Range, Tensor]:

@@ -33,7 +33,6 @@ class _Worker(Child):
             child_signals.close()
 
     def ends(self) -> tuple[Connection, ...]:
-        """Return the open connections of this side."""
         return (*super().ends(), self.signals)
 
     def has_signal(self) -> bool:

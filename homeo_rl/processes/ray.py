@@ -190,11 +190,9 @@ class _ProgressBoard:
         self._latest: dict[str, tuple[Any, ...]] = {}
 
     def post(self, key: str, *what: Any) -> None:
-        """Keep what a task reports."""
         self._latest[key] = what
 
     def latest(self) -> dict[str, tuple[Any, ...]]:
-        """Return the last report of each task."""
         return self._latest
 
 

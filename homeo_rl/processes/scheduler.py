@@ -67,7 +67,6 @@ class _Loop:
         self.reader_left = False
 
     def has_work(self) -> bool:
-        """Say whether there is something left to do."""
         return bool(self.waiting or self.later or self.state.running)
 
     def turn(self) -> None:

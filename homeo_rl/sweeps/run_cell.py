@@ -127,11 +127,9 @@ class _EpisodeProgress(NullProgress):
         self._report, self._what, self._total, self._done = report, "", 0, 0
 
     def start(self, what: str, total: int) -> None:
-        """Begin."""
         self._what, self._total, self._done = what, total, 0
         self.advance(0)
 
     def advance(self, count: int = 1) -> None:
-        """Count episodes."""
         self._done += count
         self._report(self._what, self._done, self._total, "")

@@ -67,7 +67,6 @@ class _Dumper(yaml.SafeDumper):
     """Names the section that is there twice."""
 
     def generate_anchor(self, node: yaml.Node) -> str:
-        """Return its name; there is no other."""
         return "hyperparams"
 
 

@@ -100,7 +100,6 @@ class _Dumper(yaml.SafeDumper):
     """Names the section that many environments share."""
 
     def generate_anchor(self, node: yaml.Node) -> str:
-        """Return its name; nothing else is there twice."""
         return "default"
 
     def ignore_aliases(self, data: Any) -> bool:
