@@ -61,7 +61,7 @@ def _read_statistics(path: Path) -> list[np.ndarray]:
 def import_popsan(path: Path, env: gym.Env[np.ndarray, np.ndarray]) -> Controller:
     """Read a PopSAN actor (Tang et al., CoRL 2020), as its authors' code stores it or exported as arrays.
 
-    ``path``: a ``.pt`` of theirs, with its ``_mean_var.p`` beside it (see `popsan_checkpoint`); or an ``.npz`` with
+    ``path``: a ``.pt`` of theirs, with its ``_mean_var.p`` beside it (see `read_checkpoint`); or an ``.npz`` with
     ``encoder.mean|std [1, D, 10]``, ``snn.hidden_layers.{0,1}.weight|bias``, ``snn.out_pop_layer.weight|bias``,
     ``decoder.decoder.weight [K, 1, 10]|bias`` and ``obs_mean``, ``obs_var`` [D] of the observation normaliser. Raises
     UsageError: the file is missing or malformed, or does not fit the environment.

@@ -131,7 +131,7 @@ def _learn(
     write_monitors(model.env, run, checkpointer.file_sizes if resumed else None)
     if resumed:
         purge_events_after(Path(model.tensorboard_log), model.num_timesteps)
-    model.at_boundary = checkpointer  # type: ignore[attr-defined]  # of `resume.resumable`
+    model.at_boundary = checkpointer  # type: ignore[attr-defined]  # of `model.resumable`
     try:
         with checkpointer.signals.listening(), quiet_writers(), contextlib.ExitStack() as stack:
             for callback in callbacks:
