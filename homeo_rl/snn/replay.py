@@ -86,7 +86,10 @@ class Replay:
 
     @torch.no_grad()
     def repair(self, plugin: SleepHomeostat, weights: Weights, intact: Weights | None = None) -> Weights:
-        """Return the weights after sleep, layer by layer from the input."""
+        """Return the weights after sleep, layer by layer from the input.
+
+        Weights that are exactly 0 in ``intact``, by default in ``weights``, are gone.
+        """
         train = self.memory.trains[0]
         layers = []
         for index, (layer_weights, before) in enumerate(

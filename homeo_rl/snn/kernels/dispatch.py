@@ -61,7 +61,7 @@ def route_scan(
     fires: bool = True,
     leaks: bool = False,
 ) -> Scan:
-    """Return who scans a layer."""
+    """Return who scans a layer; ``weights`` None: dead and stuck neurons are seen to afterwards."""
     kernel = kernels.serving(received, neuron)
     if plugin is not None and plugin.adapts_threshold:
         alone = plugin.compiled == ("energy",)
