@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from homeo_rl.errors import UsageError
-from homeo_rl.numerics.typed_fields import make_plan as make_plan
+from homeo_rl.numerics.same_fields import make_plan as make_plan
 from homeo_rl.storage.files import printable
 
 

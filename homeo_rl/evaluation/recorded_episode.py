@@ -26,7 +26,7 @@ from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.recording import RecordedEpisode as RecordedEpisode
 from homeo_rl.evaluation.rollout import rollout
 from homeo_rl.evaluation.routes import Route
-from homeo_rl.numerics.typed_fields import make_plan
+from homeo_rl.numerics.same_fields import make_plan
 from homeo_rl.run import Run
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import parse

@@ -4,20 +4,12 @@ import types
 from dataclasses import fields
 from functools import cache
 from numbers import Integral, Real
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from homeo_rl.errors import InputError
 from homeo_rl.numerics.arrays import describe_value
-
-P = TypeVar("P")
-
-
-def make_plan(kind: type[P], source: Any, /, **others: Any) -> P:
-    """Return a plan from the fields of ``source`` with its fields' names, and from ``others``, which come first."""
-    same = {field.name for field in fields(kind)} & {field.name for field in fields(source)}  # type: ignore[arg-type]
-    return kind(**{**{name: getattr(source, name) for name in same}, **others})
 
 
 def require_fields(data: Any, *, whole: bool = True) -> None:

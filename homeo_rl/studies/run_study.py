@@ -15,7 +15,7 @@ from homeo_rl.errors import UsageError, unknown
 from homeo_rl.evaluation.evaluate import Progress, digest_of, evaluate, find_finished
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import read_routes
-from homeo_rl.numerics.typed_fields import make_plan
+from homeo_rl.numerics.same_fields import make_plan
 from homeo_rl.run import Run, copy_run, versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.storage import bundle

@@ -8,7 +8,7 @@ from typing import Any
 from homeo_rl.degradations.suites import Suite
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.routes import Route
-from homeo_rl.numerics.typed_fields import make_plan
+from homeo_rl.numerics.same_fields import make_plan
 from homeo_rl.sweeps.cells import Cell
 from homeo_rl.sweeps.sweep_spec import Evaluation, Training
 from homeo_rl.training.hyperparams import change_network

@@ -14,7 +14,8 @@ from homeo_rl.envs.make import has_vector, load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.numerics.limits import LIMIT
-from homeo_rl.numerics.typed_fields import make_plan, require_fields
+from homeo_rl.numerics.same_fields import make_plan
+from homeo_rl.numerics.typed_fields import require_fields
 from homeo_rl.run import Run, versions
 from homeo_rl.spec import RunSpec
 from homeo_rl.storage.files import printable
