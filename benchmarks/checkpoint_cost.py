@@ -35,13 +35,13 @@ NEW = 10_000
 def main() -> None:
     """Fill a ring, save, save again."""
     args = arguments(__doc__)
-    size, stretch, rounds = (20_000, 120, 2) if args.tiny else (1_000_000, 600, 5)
+    size, start, stretch, rounds = (20_000, 20, 20, 2) if args.tiny else (1_000_000, 100, 600, 5)
     torch.set_num_threads(1)
     envs = DummyVecEnv([lambda: Recorded(Monitored(make_env("HalfCheetah-v5", {})))])
     model = SAC(
-        SpikingSACPolicy, envs, policy_kwargs={"agent": "popsan"}, buffer_size=size, learning_starts=100, seed=0
+        SpikingSACPolicy, envs, policy_kwargs={"agent": "popsan"}, buffer_size=size, learning_starts=start, seed=0
     )
-    model.learn(110)
+    model.learn(start + 10)
     begin = time.perf_counter()
     model.learn(stretch, reset_num_timesteps=False)
     training = (time.perf_counter() - begin) / stretch * NEW

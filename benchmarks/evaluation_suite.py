@@ -62,7 +62,7 @@ def main() -> None:
     told = arguments(__doc__)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    workers = os.cpu_count() or 1
+    workers = 1 if told.tiny else os.cpu_count() or 1
     conditions, episodes, rounds = (2, 1, 1) if told.tiny else (13, 10, 3)
     suite = load_suite("standard")
     full = [condition for condition in suite.conditions if condition.severity == 1.0]

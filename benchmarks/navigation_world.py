@@ -66,12 +66,12 @@ def crowded(obstacles: int, seed: int = 0) -> World:
 class Vector:
     """A vectorised environment that is timed."""
 
-    def __init__(self, policy: Policy, robots: int, world: str | World = "evaluation") -> None:
+    def __init__(self, policy: Policy, robots: int, warm_up: int, world: str | World = "evaluation") -> None:
         self.env = NavigationVectorEnv(robots, worlds=world, max_episode_steps=1000)
         self.policy, self.robots = policy, robots
         self.endings = self.steps = 0
         self.seen, _ = self.env.reset(seed=0)
-        self.round(300)  # compiles, and spreads the episodes' beginnings
+        self.round(warm_up)  # compiles, and spreads the episodes' beginnings
 
     def round(self, decisions: int = 60) -> float:
         """Return the seconds a step of one robot takes."""
@@ -145,7 +145,7 @@ class ShapelyRobot:
         return observation.astype(np.float32), reward, success or collision
 
 
-def shapely_round(robot: ShapelyRobot, env: NavigationEnv, steps: int = 300) -> float:
+def shapely_round(robot: ShapelyRobot, env: NavigationEnv, steps: int) -> float:
     """Return the seconds a step of `ShapelyRobot` takes; starts and goals are those of the environment."""
     policy = wander(1)
     done, seconds = True, 0.0
@@ -194,8 +194,9 @@ def main() -> None:
     """Measure and print."""
     told = arguments(__doc__)
     robots, rounds, worlds = (8, 1, 16) if told.tiny else (ROBOTS, ROUNDS, 4096)
-    random, seeking = Vector(wander(0), robots), Vector(seek, robots)
-    few, many = Vector(seek, robots, crowded(33)), Vector(seek, robots, crowded(330))
+    warm_up, shapely_steps, crowd = (30, 30, 40) if told.tiny else (300, 300, 330)
+    random, seeking = Vector(wander(0), robots, warm_up), Vector(seek, robots, warm_up)
+    few, many = (Vector(seek, robots, warm_up, crowded(obstacles)) for obstacles in (33, crowd))
     scalar = NavigationEnv()
     robot = ShapelyRobot(load_world("evaluation"))
     vectors = {"random actions": random, "seeking the goal": seeking, "33 small": few, "330 small": many}
@@ -204,7 +205,7 @@ def main() -> None:
     for _ in range(rounds):  # in turn, so that what runs beside us is the same for all
         for name, vector in vectors.items():
             times[name].append(vector.round())
-        times["Shapely"].append(shapely_round(robot, scalar))
+        times["Shapely"].append(shapely_round(robot, scalar, shapely_steps))
         times["rays"].append(seeking.casting())
         times["rays, 33 small"].append(few.casting())
         times["rays, 330 small"].append(many.casting())

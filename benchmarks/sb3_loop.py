@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from stable_baselines3 import PPO, SAC, TD3
@@ -19,12 +19,34 @@ from benchmarks.common import arguments, report
 from homeo_rl.agents import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
 from homeo_rl.envs.make import make_env
 
-ALGORITHMS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "ppo": (PPO, SpikingActorCriticPolicy, {"n_steps": 512}),
-    "sac": (SAC, SpikingSACPolicy, {"learning_starts": 100}),
-    "td3": (TD3, SpikingTD3Policy, {"learning_starts": 100}),
+ALGORITHMS: dict[str, tuple[Any, Any]] = {
+    "ppo": (PPO, SpikingActorCriticPolicy),
+    "sac": (SAC, SpikingSACPolicy),
+    "td3": (TD3, SpikingTD3Policy),
 }
 AGENTS = ("mlp", "san", "popsan")
+
+
+class Size(NamedTuple):
+    """How much is measured.
+
+    Attributes:
+        rounds: of every agent, in turn.
+        steps: of the environment in a round, by algorithm.
+        hidden: neurons of a hidden layer.
+        rollout: steps of PPO between its updates.
+        learning_starts: steps of SAC and TD3 before their first update.
+    """
+
+    rounds: int
+    steps: dict[str, int]
+    hidden: int
+    rollout: int
+    learning_starts: int
+
+
+FULL = Size(rounds=5, steps={"ppo": 1024, "sac": 200, "td3": 300}, hidden=256, rollout=512, learning_starts=100)
+TINY = Size(rounds=1, steps={"ppo": 64, "sac": 10, "td3": 10}, hidden=16, rollout=64, learning_starts=20)
 
 
 def main() -> None:
@@ -32,15 +54,16 @@ def main() -> None:
     told = arguments(__doc__)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    rounds, steps = (1, {"ppo": 512, "sac": 20, "td3": 20}) if told.tiny else (5, {"ppo": 1024, "sac": 200, "td3": 300})
+    size = TINY if told.tiny else FULL
+    steps = size.steps
     medians: dict[str, float] = {}
     ratios: dict[str, float | None] = {}
     for algo in ALGORITHMS:
-        models = {agent: _model(algo, agent) for agent in AGENTS}
+        models = {agent: _model(algo, agent, size) for agent in AGENTS}
         times: dict[str, list[float]] = {agent: [] for agent in AGENTS}
         for model in models.values():
-            model.learn(512 if algo == "ppo" else 120)
-        for _ in range(rounds):
+            model.learn(size.rollout if algo == "ppo" else size.learning_starts + 20)
+        for _ in range(size.rounds):
             for agent, model in models.items():
                 begin = time.perf_counter()
                 model.learn(steps[algo], reset_num_timesteps=False)
@@ -52,9 +75,10 @@ def main() -> None:
     report(medians, ratios, as_json=told.json, note="*_vs_mlp: share of the MLP actor's steps per second (goal >= 0.7)")
 
 
-def _model(algo: str, agent: str) -> BaseAlgorithm:
-    kind, policy, settings = ALGORITHMS[algo]
-    kwargs = {"agent": agent, "agent_kwargs": {"hidden": [256, 256]}}
+def _model(algo: str, agent: str, size: Size) -> BaseAlgorithm:
+    kind, policy = ALGORITHMS[algo]
+    settings = {"n_steps": size.rollout} if algo == "ppo" else {"learning_starts": size.learning_starts}
+    kwargs = {"agent": agent, "agent_kwargs": {"hidden": [size.hidden, size.hidden]}}
     model: BaseAlgorithm = kind(
         policy, make_env("HalfCheetah-v5", {}), policy_kwargs=kwargs, seed=0, device="cpu", **settings
     )

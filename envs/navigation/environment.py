@@ -10,7 +10,7 @@ from homeo_rl.envs.navigation.fleet import Fleet
 from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.envs.navigation.world import World
 from homeo_rl.errors import InputError
-from homeo_rl.numerics.arrays import floats_of
+from homeo_rl.numerics.arrays import FLOAT64, floats_of
 
 ACTIONS = gym.spaces.Box(np.zeros(2, dtype=np.float32), np.ones(2, dtype=np.float32))
 """Left and right wheel, from slowest (0.05 m/s) to fastest (0.5 m/s)."""
@@ -70,7 +70,7 @@ class NavigationEnv(gym.Env[np.ndarray, np.ndarray]):
             NonFiniteInput: a number is not finite; nothing has moved.
         """
         wheels = floats_of(
-            action, (2,), what="action", advice="give left and right wheel, 0 to 1", dtype=np.float64
+            action, (2,), what="action", advice="give left and right wheel, 0 to 1", dtype=FLOAT64
         )  # fmt: skip
         if self.fleet.episodes[0] == 0:
             raise InputError("step: expected an episode, none began; call reset() first")

@@ -16,7 +16,7 @@ from homeo_rl.envs.navigation.environment import ACTIONS, NavigationEnv
 from homeo_rl.envs.navigation.fleet import Fleet
 from homeo_rl.envs.navigation.tasks import Task
 from homeo_rl.errors import InputError, UsageError
-from homeo_rl.numerics.arrays import floats_of, whole_number
+from homeo_rl.numerics.arrays import FLOAT64, floats_of, whole_number
 
 _KEPT = ("where", "episodes", "state", "movers", "ranges", "observations", "rewards", "terminated")
 """The fleet's arrays."""
@@ -91,7 +91,7 @@ class NavigationVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarra
         fleet = self.fleet
         actions = floats_of(
             actions, (self.num_envs, 2), what="actions", advice="give left and right wheel of every robot, 0 to 1",
-            dtype=np.float64,
+            dtype=FLOAT64,
         )  # fmt: skip
         if not fleet.episodes.all():
             first = int(np.flatnonzero(fleet.episodes == 0)[0])

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from homeo_rl.compiler.gate_plan import Bits, Cell, Plan, Threshold, cost, rows
 
@@ -35,6 +34,8 @@ def single(bits: Bits, n: int) -> Iterator[Plan]:
 
     ``bits``: the table [2^n]; every variable matters. Where it is no threshold function, there is no plan.
     """
+    from scipy.optimize import Bounds, LinearConstraint, milp  # half a second that only a synthesis needs
+
     signs = _signs(bits, n)
     if signs is None:
         return

@@ -6,7 +6,6 @@ The gates are cubes (AND of variables and their negations) or threshold gates; n
 import itertools
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from homeo_rl.compiler.gate_plan import Bits, Cell, Plan, Threshold, rows
 
@@ -32,6 +31,8 @@ def cube_cover(bits: Bits, n: int) -> list[Threshold]:
     cubes, inside = cubes[prime], inside[prime]
     literals = np.abs(cubes).sum(1)
     if n <= 6:
+        from scipy.optimize import Bounds, LinearConstraint, milp  # half a second that only a synthesis needs
+
         result = milp(
             1.0 + literals / 1000.0, integrality=np.ones(len(cubes), dtype=np.int64), bounds=Bounds(0, 1),
             constraints=LinearConstraint(inside[:, bits].T.astype(float), 1, np.inf), options={"time_limit": 5.0},

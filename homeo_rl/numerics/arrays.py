@@ -14,9 +14,18 @@ from homeo_rl.numerics.limits import LIMIT, wrong_entry
 
 _SQUARE = LIMIT**2
 
+FLOAT32: np.dtype[Any] = np.dtype(np.float32)
+FLOAT64: np.dtype[Any] = np.dtype(np.float64)
+
 
 def floats_of(
-    value: Any, shape: tuple[int, ...], *, what: str, advice: str, dtype: Any = np.float32, finite: bool = True
+    value: Any,
+    shape: tuple[int, ...],
+    *,
+    what: str,
+    advice: str,
+    dtype: np.dtype[Any] = FLOAT32,
+    finite: bool = True,
 ) -> np.ndarray:
     """Return ``value`` as a C-contiguous array of numbers: itself where it is one already.
 
@@ -24,6 +33,7 @@ def floats_of(
         value: an array or a list of numbers.
         what: what it is, and how its shape is called, such as ``"observations [slots, D]"``.
         advice: what to do about a wrong shape.
+        dtype: of the result, `FLOAT32` or `FLOAT64`.
         finite: look at the numbers; False where whoever takes the result does.
 
     Raises:
@@ -31,7 +41,7 @@ def floats_of(
         NonFiniteInput: a number that is not finite, or beyond `homeo_rl.numerics.limits.LIMIT`.
     """
     array = value if type(value) is np.ndarray else _array(value, what)
-    if array.dtype != dtype:
+    if array.dtype is not dtype and array.dtype != dtype:  # identity first: comparing costs more
         require_numbers(array, what)
         require_finite(array, what)  # before the cast, which would overflow
         array = array.astype(dtype)
@@ -40,7 +50,8 @@ def floats_of(
     if array.shape != shape:
         raise InputError(f"{what}: expected shape {shape}, got {array.shape}; {advice}")
     # Aligned, writable and C-contiguous, also as torch counts, which minds the stride of a single row or column.
-    plain = array.flags.carray and array.strides[0] >= 0 <= array.strides[-1]
+    strides = array.strides
+    plain = array.flags.carray and strides[0] >= 0 <= strides[-1]
     return array if plain else np.array(array, order="C")
 
 

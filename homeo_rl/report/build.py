@@ -15,7 +15,6 @@ from homeo_rl.report.evaluations import (
     with_unique_names,
     without_copies,
 )
-from homeo_rl.report.figures import draw_paths, draw_returns
 from homeo_rl.report.statistics import REFERENCE, Cell, Difference, cells, differences, measures_of
 from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, legend_of, markdown, reflex_rows
 from homeo_rl.storage import bundle
@@ -50,6 +49,9 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
             results, or a condition is not among theirs.
         StorageFault: a file is damaged; the message names it and, of scores, the line.
     """
+    from homeo_rl.report.figures import draw_returns  # matplotlib, which those who only count need not load
+    from homeo_rl.report.trajectories import draw_paths
+
     every = [read_evaluation(folder) for folder in folders]
     require_comparable(every)
     single, notes = without_copies(every)

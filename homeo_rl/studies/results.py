@@ -294,12 +294,29 @@ def _rewards(course: dict[str, Any], length: int) -> np.ndarray:
 def _p_of_harm(gap: np.ndarray, cell: Cell) -> float:
     if not gap.any():
         return 1.0
-    rng = generator(0, "sign flips", cell.host, cell.arm, cell.condition)
-    tested = permutation_test(
-        (gap,), lambda x, axis: x.mean(axis), permutation_type="samples", alternative="less", n_resamples=FLIPS - 1,
-        vectorized=True, rng=rng,
-    )  # fmt: skip
-    return float(tested.pvalue)
+    return p_of_sign_flips(gap, generator(0, "sign flips", cell.host, cell.arm, cell.condition))
+
+
+def p_of_sign_flips(gap: np.ndarray, rng: np.random.Generator) -> float:
+    """Return the one-sided p-value of a mean below 0 under random signs.
+
+    The draws and the result are those of `scipy.stats.permutation_test`, in a sixth of its time; a test compares them.
+
+    Args:
+        gap: paired differences [episodes].
+        rng: randomness of the signs; not used for few episodes, of which all signs are tried.
+    """
+    if 2 ** len(gap) <= FLIPS - 1:
+        tested = permutation_test(
+            (gap,), lambda x, axis: x.mean(axis), permutation_type="samples", alternative="less",
+            n_resamples=FLIPS - 1, vectorized=True, rng=rng,
+        )  # fmt: skip
+        return float(tested.pvalue)
+    kept = rng.integers(0, 2**32, (FLIPS - 1, len(gap)), dtype=np.uint32) & 1
+    means = np.where(kept, gap, -gap).mean(1)
+    observed = gap.mean()
+    tolerance = abs(100 * np.finfo(gap.dtype).eps * observed)  # scipy's: sums of other orders are equal
+    return (int(np.count_nonzero(means <= observed + tolerance)) + 1) / FLIPS
 
 
 def _cells(document: dict[str, Any], episodes: Sequence[dict[str, str]]) -> tuple[list[Cell], list[Cell]]:

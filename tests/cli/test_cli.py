@@ -110,17 +110,19 @@ def test_returns_near_random_ones_are_remarked_on(
 
 def test_one_seed_is_one_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Training twice with one seed gives the same policy; evaluating twice the same bytes."""
-    runs = [
-        Path(train(tmp_path / name, capsys, "--algo", "td3", "-params", "learning_starts:50", "batch_size:16")["run"])
-        for name in "ab"
+    small = [
+        "-n",
+        "150",
+        "-params",
+        "learning_starts:50",
+        "batch_size:16",
+        "agent_kwargs:{hidden: [12, 10]}",
+        "net_arch:[8]",
     ]
+    runs = [Path(train(tmp_path / name, capsys, "--algo", "td3", *small)["run"]) for name in "ab"]
     policies = [(run / "policy" / "tensors.safetensors").read_bytes() for run in runs]
     assert policies[0] == policies[1]
-    other = Path(
-        train(tmp_path / "c", capsys, "--algo", "td3", "--seed", "1", "-params", "learning_starts:50", "batch_size:16")[
-            "run"
-        ]
-    )
+    other = Path(train(tmp_path / "c", capsys, "--algo", "td3", "--seed", "1", *small)["run"])
     assert (other / "policy" / "tensors.safetensors").read_bytes() != policies[0]
     words = ["evaluate", "--episodes", "2", "--workers", "1", "--json", "--no-progress"]
     texts = []

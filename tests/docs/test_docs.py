@@ -57,7 +57,9 @@ def test_site(tmp_path: Path) -> None:
     assert "Raises" in reference
     for field in ("eval_freq", "save_freq", "calibration_episodes"):  # of TrainingPlan and Plan
         assert f">{field}<" in reference, field
-    assert (tmp_path / "site" / "site.css").exists()
+    assert ".word {" in (tmp_path / "site" / "site.css").read_text(encoding="utf-8")
+    text = (tmp_path / "site" / "training" / "index.html").read_text(encoding="utf-8")
+    assert '<span class="word">--eval-freq</span>' in text, "lines do not break within a flag"
 
 
 def test_figures(tmp_path: Path) -> None:

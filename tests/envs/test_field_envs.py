@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from cli_calls import call, last
+from forked import call_forked
 from gymnasium import spaces
 from stable_baselines3 import PPO
 
@@ -429,7 +430,6 @@ def test_many_environments_of_chance(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("kind", [*field_envs.HANDLED, *field_envs.REFUSED, *field_envs.FAULTY])
 def test_every_case_with_every_command(kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing hangs, and nobody sees a traceback."""
-    script = str(Path(sys.executable).parent / "homeo-rl")
     run = str(tmp_path / "run")
     grid = {"train": {"env": id_of(kind), "agent": "mlp", "n_timesteps": 32, "params": SMALL, "eval_freq": -1,
                       "gym_packages": ["field_envs"]}, "seeds": 1, "evaluate": {"episodes": 1}}  # fmt: skip
@@ -445,9 +445,7 @@ def test_every_case_with_every_command(kind: type, tmp_path: Path, monkeypatch: 
          "-params", "n_envs:1", "n_steps:32", "batch_size:32"],
     ]  # fmt: skip
     for command in commands:
-        found = subprocess.run(
-            [script, *command], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
-        )
+        found = call_forked(*command, cwd=tmp_path, timeout=300)
         assert "Traceback" not in found.stdout + found.stderr, (command, found.stderr)
         assert found.returncode in (0, 1, 2, 3), (command, found.stderr)
 

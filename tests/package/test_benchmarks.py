@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import run_forked
 
 from benchmarks.imp_digits import ARMS, LOSSES, NETWORKS, draw
 
@@ -31,10 +33,15 @@ RATIOS = {
 }
 
 
+def benchmark(name: str) -> None:
+    """Run a benchmark as ``python -m`` does."""
+    sys.argv[1:] = ["--tiny", "--json"]
+    runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
+
+
 @pytest.mark.parametrize("name", sorted(RATIOS))
 def test_benchmark(name: str) -> None:
-    command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--tiny", "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_forked(benchmark, name, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert RATIOS[name] <= set(result["ratios"])

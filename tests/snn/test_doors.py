@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,8 @@ def test_a_session_takes_numbers_of_any_kind_and_memory() -> None:
     frozen.flags.writeable = False
     for given in (
         x, x.tolist(), x.astype(np.int8), x.astype(np.float64), x.astype(np.float16), x.astype(np.longdouble), turned,
-        wide[::2, ::2], frozen, x.astype(">f4"), torch.as_tensor(x), torch.as_tensor(x).double(),
+        wide[::2, ::2], frozen, x.astype(">f4"), x.astype(np.dtype(np.float32, metadata={"unit": "m"})),
+        torch.as_tensor(x), torch.as_tensor(x).double(),
     ):  # fmt: skip
         assert np.array_equal(begun(controller, 3).act(given), expected), type(given)
     assert begun(controller, 3).act(np.ones((3, 4), bool)).shape == (3, 2)
@@ -296,6 +298,15 @@ def test_a_state_is_used_once(kernel: str, arm: str) -> None:
         forgotten = net.forget(after, ended, "episode")
         refused(lambda: net(x[0], after), "already advanced")
         assert torch.equal(net(x[0], forgotten)[0][1], net(x[0], kept)[0][1])
+
+
+def test_a_successor_has_every_field_of_its_predecessor() -> None:
+    values: dict[str, Any] = {each.name: object() for each in dataclasses.fields(NetworkState) if each.name != "spent"}
+    state = NetworkState(**values)
+    after = state.successor()
+    assert vars(after) == {**values, "spent": False}
+    assert vars(state) == {**values, "spent": True}
+    refused(state.successor, "already advanced")
 
 
 def test_a_state_is_spent_by_every_body_and_by_policies() -> None:

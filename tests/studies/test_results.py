@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import permutation_test
 
 from homeo_rl.studies.page import PAGE, write_page
-from homeo_rl.studies.results import read_results
+from homeo_rl.studies.results import FLIPS, p_of_sign_flips, read_results
 
 DOCS = Path(__file__).parents[2] / "docs"
 STUDIES = sorted(path.parent for path in DOCS.glob("results/*/study.json"))
@@ -30,3 +32,15 @@ def test_words_follow_from_the_pages() -> None:
     pages = "\n".join((study / PAGE).read_text() for study in STUDIES)
     assert len(figures) > 10
     assert [figure for figure in figures if figure not in pages] == []
+
+
+@pytest.mark.parametrize("episodes", [5, 14, 15, 20, 60])
+def test_sign_flips_are_those_of_scipy(episodes: int) -> None:
+    """Bit for bit, with ties too; to 14 episodes all signs are tried."""
+    draws = np.random.default_rng(episodes)
+    for gap in (draws.normal(-0.1, 0.4, episodes), np.round(draws.normal(-0.1, 0.4, episodes) * 4) / 4):
+        expected = permutation_test(
+            (gap,), lambda x, axis: x.mean(axis), permutation_type="samples", alternative="less",
+            n_resamples=FLIPS - 1, vectorized=True, rng=np.random.default_rng(7),
+        )  # fmt: skip
+        assert p_of_sign_flips(gap, np.random.default_rng(7)) == expected.pvalue

@@ -93,6 +93,14 @@ class Endless(Point):
         return super().step(action)
 
 
+class Paced(Point):
+    """Its steps last STEP_SECONDS each, where that is set: a signal meets a training that needs no processor."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
+        return super().step(action)
+
+
 for name, kind in {
     "Point": Point,
     "Choice": Choice,
@@ -100,5 +108,6 @@ for name, kind in {
     "BadReward": BadReward,
     "Deadly": Deadly,
     "Endless": Endless,
+    "Paced": Paced,
 }.items():
     gym.register(f"{name}-v0", entry_point=kind)

@@ -38,7 +38,7 @@ CASES: dict[str, TrainingPlan] = {
     ),
     "ppo, navigation": plan("ppo", "homeo_rl/NavigationTrain-v0", "san", hyperparams={"normalize_reward": True}),
     "a2c": plan("a2c", "Pendulum-v1"),
-    "sac": plan("sac", "Pendulum-v1", steps=560),
+    "sac": plan("sac", "Pendulum-v1"),
     "sac, spiking, two environments": plan("sac", "Pendulum-v1", "san", hyperparams={"n_envs": 2}),
     "sac, navigation": plan("sac", "homeo_rl/NavigationTrain-v0", "san"),
     "td3, noise, MuJoCo": plan("td3", "HalfCheetah-v5", "popsan", hyperparams={"noise_std": 0.1}),

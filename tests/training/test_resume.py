@@ -35,10 +35,25 @@ from homeo_rl.training import logger
 from homeo_rl.training.resume import checkpointer, snapshot
 from homeo_rl.training.train import train
 
+Trained = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Return a maker of runs of a case, or of its plan with changes, that were never cut; each is trained once."""
+
+    @functools.cache
+    def of(name: str, **changes: Any) -> Run:
+        return train(replace(CASES[name], out=tmp_path_factory.mktemp("whole") / "run", **changes))
+
+    return of
+
 
 @pytest.mark.parametrize("name", CASES)
-def test_cut_and_gone_on_is_never_cut(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train(replace(CASES[name], out=tmp_path / "whole"))
+def test_cut_and_gone_on_is_never_cut(
+    name: str, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(name)
     mine = replace(CASES[name], out=tmp_path / "cut")
     total = mine.steps or 0
     for step in (total // 3, 2 * total // 3):
@@ -116,10 +131,10 @@ def test_what_lies_there_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("name", ["a2c", "sac"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = replace(CASES[name], out=tmp_path / "run")
-    whole = train(replace(mine, out=tmp_path / "whole"))
+    whole = trained(name)
     with monkeypatch.context() as patch:
         cut_at(patch, 250)
         with pytest.raises(Cut):
@@ -192,16 +207,16 @@ def _online(moment: snapshot.Snapshot) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def whole_and_cut(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str, Path]]:
+def whole_and_cut(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str, Path]]:
     """Return a maker of a case's digest and of the folder that it leaves when it is cut; both are trained once."""
 
     @functools.cache
     def of(name: str) -> tuple[str, Path]:
         folder = tmp_path_factory.mktemp("begun")
         mine = replace(CASES[name], out=folder / "cut", eval_freq=-1)
-        whole = train(replace(mine, out=folder / "whole"))
+        whole = trained(name, eval_freq=-1)
         with pytest.MonkeyPatch.context() as patch:
-            cut_at(patch, {560: 280, 320: 128, 1400: 1100}[mine.steps or 0])
+            cut_at(patch, {"sac": 256, "ppo, homeostasis in training": 1100}.get(name, 128))
             with pytest.raises(Cut):
                 train(mine)
         return whole.spec.digest, folder / "cut"
@@ -243,9 +258,9 @@ def test_nothing_forgotten_is_nothing_noticed(whole_and_cut: Callable[[str], tup
 
 
 def words(out: Path, *more: str) -> list[str]:
-    small = ["-params", "n_steps:64", "n_envs:1", "batch_size:64", "agent_kwargs:{hidden: [8, 8]}"]
+    small = ["-params", "n_steps:16", "n_envs:1", "batch_size:16", "agent_kwargs:{hidden: [8, 8]}"]
     return [
-        "train", "--algo", "ppo", "--env", "Pendulum-v1", "--agent", "mlp", "-n", "12000", "--eval-freq", "-1",
+        "train", "--algo", "ppo", "--env", "toy_envs:Paced-v0", "--agent", "mlp", "-n", "640", "--eval-freq", "-1",
         "--save-freq", "100000", "--out", str(out), "--json", *more, *small,
     ]  # fmt: skip
 
@@ -262,7 +277,8 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     number: signal.Signals, undisturbed: Path, tmp_path: Path, capsys: Any
 ) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "homeo_rl", *words(tmp_path / "cut")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "STEP_SECONDS": "0.02"}  # how slow the steps are changes nothing else
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     deadline = time.monotonic() + 120
     while not (tmp_path / "cut" / "0.monitor.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -279,10 +295,9 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert cut["digest"] == Run.open(undisturbed).spec.digest
 
 
-def test_a_signal_that_cannot_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_that_cannot_wait(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An iteration takes too long: its beginning is written, and gone on from."""
-    mine = replace(CASES["ppo"], out=tmp_path / "run", save_freq=10**6)
-    whole = train(replace(mine, out=tmp_path / "whole"))
+    mine, whole = replace(CASES["ppo"], out=tmp_path / "run", save_freq=10**6), trained("ppo")
 
     def impatient(self: checkpointer.Checkpointer, steps: list[int] = [0]) -> None:  # noqa: B006  # counts the calls
         before(self)
@@ -313,10 +328,10 @@ def test_one_of_two_commands_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     train(mine)
 
 
-def test_a_thousand_starts_share_no_folder(tmp_path: Path) -> None:
+def test_hundreds_of_starts_share_no_folder(tmp_path: Path) -> None:
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
-        made = [path for paths in pool.map(race.make_numbered, [tmp_path] * 20, [50] * 20) for path in paths]
-    assert len(set(made)) == 1000
+        made = [path for paths in pool.map(race.make_numbered, [tmp_path] * 20, [20] * 20) for path in paths]
+    assert len(set(made)) == 400
 
 
 def test_of_commands_started_together_one_has_the_folder(tmp_path: Path) -> None:
@@ -352,11 +367,13 @@ def test_too_much_is_refused_before_it_starts(tmp_path: Path, capsys: Any) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_last_checkpoint(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The third checkpoint meets a full disk: exit by StorageFault, the second is whole, and the same plan goes on."""
     for name in ("a2c", "sac"):
         mine = replace(CASES[name], out=tmp_path / name, eval_freq=-1)
-        whole = train(replace(mine, out=tmp_path / f"{name} whole"))
+        whole = trained(name, eval_freq=-1)
         with monkeypatch.context() as patch:
 
             def full(path: Path, blob: bytes, out: Path = mine.out, written: Any = bundle.write_synced) -> None:
@@ -414,10 +431,9 @@ def in_a_child(what: Any) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def crash_points(name: str, tmp_path: Path, points: list[int]) -> int:
+def crash_points(name: str, whole: Run, tmp_path: Path, points: list[int]) -> int:
     """Kill the training before each of these storage calls, go on, compare; return how many there were."""
     mine = replace(CASES[name], eval_freq=-1, tensorboard=tmp_path / "tb")
-    whole = train(replace(mine, out=tmp_path / "whole"))
     met = 0
     for point in points:
         out = tmp_path / f"run{point}"
@@ -437,15 +453,15 @@ def crash_points(name: str, tmp_path: Path, points: list[int]) -> int:
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
 @pytest.mark.parametrize(("name", "calls"), [("a2c", [1, 3, 12, 20, 31, 44]), ("sac", [3, 20, 44])])
-def test_killed_at_some_storage_calls(name: str, calls: list[int], tmp_path: Path) -> None:
+def test_killed_at_some_storage_calls(name: str, calls: list[int], trained: Trained, tmp_path: Path) -> None:
     """What the long test does at every call."""
-    assert crash_points(name, tmp_path, calls) >= len(calls) - 1
+    assert crash_points(name, trained(name, eval_freq=-1), tmp_path, calls) >= len(calls) - 1
 
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
 @pytest.mark.parametrize("name", ["ppo", "sac"])
-def test_killed_at_every_storage_call(name: str, tmp_path: Path) -> None:
-    met = crash_points(name, tmp_path, list(range(1, 2000)))
+def test_killed_at_every_storage_call(name: str, trained: Trained, tmp_path: Path) -> None:
+    met = crash_points(name, trained(name, eval_freq=-1), tmp_path, list(range(1, 2000)))
     print(f"{name}: killed at {met} storage calls, 0 mismatches")
     assert met > 50
