@@ -197,7 +197,13 @@ def play(
         seeds = [episode_seed(plan.seed, "evaluation", 0)]
         options = [route.options for route in plan.routes[:1]]
         (done,) = rollout(
-            new_session, new_env, seeds, condition=condition, num_envs=1, options=options, on_step=observer
+            new_session,
+            new_env,
+            seeds,
+            condition=parsed.add_layer(condition),
+            num_envs=1,
+            options=options,
+            on_step=observer,
         )
         return done.total
 
