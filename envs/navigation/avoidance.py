@@ -22,11 +22,8 @@ from homeo_rl.envs.navigation.kernels import BEAMS
 from homeo_rl.envs.navigation.rays import Floats
 from homeo_rl.envs.navigation.tracking import (
     ALIVE,
-    HITS,
     LANE,
     MOVING,
-    SCORE,
-    SEEN,
     TRACKS,
     Ints,
     Memory,
@@ -58,9 +55,6 @@ class Planning(NamedTuple):
         still_cost: weight of the danger from what stands still.
         change: weight of the difference to the policy's action; the way to the goal (m) has weight 1.
         paused: speed below which a mover is expected to turn back on its lane (m/s).
-        soft_hits: hits from which a track that is not certain to move counts for as long as it is seen.
-        soft_score: and its share of the time in free space.
-        soft_slowest: and its speed (m/s).
         window: size of the map that is looked at, to each side of the robot (cells).
         wheel_least: speed of a wheel at action 0 (m/s).
         wheel_span: and how much more at action 1 (m/s).
@@ -81,9 +75,6 @@ class Planning(NamedTuple):
     still_cost: float = 10.0
     change: float = 0.1
     paused: float = 0.3
-    soft_hits: float = 3.0
-    soft_score: float = 0.45
-    soft_slowest: float = 0.25
     window: int = 18
     wheel_least: float = 0.05
     wheel_span: float = 0.45
@@ -111,7 +102,7 @@ class Surroundings(NamedTuple):
 
 
 @jit
-def list_movers(p: Tracking, q: Planning, memory: Memory, out: Floats) -> int:
+def list_movers(q: Planning, memory: Memory, out: Floats) -> int:
     """Write x, y, vx, vy of all movers into out [2 * TRACKS, 4]; return how many.
 
     A mover that stands still for the moment is there twice: as it is, and on its way back.
@@ -120,12 +111,11 @@ def list_movers(p: Tracking, q: Planning, memory: Memory, out: Floats) -> int:
     for k in range(TRACKS):
         track = memory.tracks[k]
         speed = math.hypot(track[2], track[3])
-        seen = memory.clock[0] - track[SEEN] < 2 and track[HITS] >= q.soft_hits and track[SCORE] > q.soft_score
-        if track[ALIVE] == 0.0 or not (track[MOVING] > 0.0 or (seen and q.soft_slowest < speed < p.fastest)):
+        if track[ALIVE] == 0.0 or track[MOVING] == 0.0:
             continue
         out[count] = track[:4]
         count += 1
-        if track[MOVING] > 0.0 and speed < q.paused and math.hypot(track[LANE], track[LANE + 1]) > q.paused:
+        if speed < q.paused and math.hypot(track[LANE], track[LANE + 1]) > q.paused:
             out[count, 0], out[count, 1] = track[0], track[1]
             out[count, 2], out[count, 3] = -track[LANE], -track[LANE + 1]
             count += 1
@@ -241,7 +231,7 @@ def avoid(
     decode_scan(observation, scan)
     observe(p, memory, scan, owner)
     movers, points, goal = np.empty((2 * TRACKS, 4)), np.empty((_POINTS, 2)), np.empty(2)
-    count = list_movers(p, q, memory, movers)
+    count = list_movers(q, memory, movers)
     number = list_points(p, q, memory, scan, owner, points) if count > 0 else 0
     goal[0] = memory.pose[0] + scan[1] * math.cos(memory.pose[2] + scan[0])
     goal[1] = memory.pose[1] + scan[1] * math.sin(memory.pose[2] + scan[0])

@@ -38,7 +38,8 @@ class Tracking(NamedTuple):
         hit_std: of a hit's distance to the disc's edge (m).
         pass_std: of a passing ray's distance to the disc's edge (m).
         gate: standard deviations within which a hit belongs to a disc, and ``gate_most`` metres at most.
-        start_std: of the position of a new track (m).
+        start_std: of the position of a new track across the beam (m).
+        depth_std: and along it (m).
         speed_std: of its velocity (m/s).
         acceleration: change of the velocity that is expected in a second (m/s^2).
         score_rate: weight of the newest observation in the share of the time for which a disc was in free space.
@@ -50,6 +51,7 @@ class Tracking(NamedTuple):
         fastest: and at most (m/s).
         moved: distance from where its track began at least (m).
         misses: observations for which rays may pass through a disc.
+        double: distance to a new mover within which tracks that are out of view are dropped (m).
         unseen_most: observations for which a disc may be out of view.
     """
 
@@ -58,15 +60,16 @@ class Tracking(NamedTuple):
     radius: float = 0.25
     cell: float = 0.1
     reach: float = 5.0
-    free_margin: float = 0.15
+    free_margin: float = 0.2
     free_between: float = 3.5
     free_age: int = 150
     hit_std: float = 0.03
-    pass_std: float = 0.08
-    gate: float = 4.0
-    gate_most: float = 0.5
-    start_std: float = 0.12
-    speed_std: float = 0.8
+    pass_std: float = 0.03
+    gate: float = 2.5
+    gate_most: float = 0.25
+    start_std: float = 0.2
+    depth_std: float = 0.06
+    speed_std: float = 0.7
     acceleration: float = 1.0
     score_rate: float = 0.1
     score_least: float = 0.25
@@ -77,6 +80,7 @@ class Tracking(NamedTuple):
     fastest: float = 1.15
     moved: float = 0.12
     misses: float = 3.0
+    double: float = 1.0
     unseen_most: int = 40
 
 
@@ -296,6 +300,16 @@ def is_moving(p: Tracking, track: Floats) -> bool:
 
 
 @jit
+def drop_double(p: Tracking, memory: Memory, track: Floats) -> None:
+    """Drop tracks near a new mover that are out of view: it may be what they followed."""
+    for k in range(TRACKS):
+        other = memory.tracks[k]
+        unseen = other[SEEN] < memory.clock[0] - 1
+        if unseen and math.hypot(other[0] - track[0], other[1] - track[1]) < p.double:
+            other[ALIVE] = 0.0
+
+
+@jit
 def judge_track(p: Tracking, memory: Memory, track: Floats) -> None:
     """Decide whether a track is a mover, and whether it goes on."""
     c, speed = track[4:20].reshape(4, 4), math.hypot(track[2], track[3])
@@ -303,6 +317,8 @@ def judge_track(p: Tracking, memory: Memory, track: Floats) -> None:
         inside = 1.0 if is_free(p, memory, track[0], track[1]) else 0.0
         track[SCORE] += p.score_rate * (inside - track[SCORE])
         if is_moving(p, track):
+            if track[MOVING] == 0.0:
+                drop_double(p, memory, track)
             track[MOVING] = 1.0
         elif track[SCORE] < p.score_moving - 0.1:
             track[MOVING] = 0.0
@@ -343,7 +359,9 @@ def begin_tracks(p: Tracking, memory: Memory, beams: Floats, scan: Floats, owner
         track, c = memory.tracks[chosen], memory.tracks[chosen, 4:20].reshape(4, 4)
         track[:] = 0.0
         track[0], track[1], track[BORN], track[BORN + 1] = x, y, x, y
-        c[0, 0] = c[1, 1] = p.start_std * p.start_std
+        across, along = p.start_std * p.start_std, p.depth_std * p.depth_std - p.start_std * p.start_std
+        c[0, 0], c[1, 1] = across + along * ux * ux, across + along * uy * uy
+        c[0, 1] = c[1, 0] = along * ux * uy
         c[2, 2] = c[3, 3] = p.speed_std * p.speed_std
         track[ALIVE], track[SEEN], track[HITS], track[SCORE] = 1.0, memory.clock[0], 1.0, 0.6
         owner[beam] = chosen

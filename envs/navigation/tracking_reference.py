@@ -79,7 +79,8 @@ class Tracker:
         for k, disc in enumerate(self.discs):
             if disc is not None:
                 self._exclude(k, disc, beams, ranges, owner)
-        for k, disc in enumerate(self.discs):
+        for k in range(TRACKS):
+            disc = self.discs[k]
             if disc is not None and not self._judge(disc):
                 self.discs[k] = None
         for beam in range(BEAMS):
@@ -153,6 +154,8 @@ class Tracker:
             sure = speed > p.sure * math.sqrt(max(c[2, 2], c[3, 3])) and moved > p.moved
             trusted = disc.hits >= p.hits_moving and disc.score >= p.score_moving
             if sure and trusted and p.slowest < speed < p.fastest:
+                if not disc.moving:
+                    self._drop_double(disc)
                 disc.moving = True
             elif disc.score < p.score_moving - 0.1:
                 disc.moving = False
@@ -166,6 +169,12 @@ class Tracker:
             disc.lane = disc.lane + 0.3 * (disc.mean[2:] - disc.lane)
         return True
 
+    def _drop_double(self, new: Disc) -> None:
+        for k, disc in enumerate(self.discs):
+            unseen = disc is not None and disc.seen < self.clock - 1
+            if disc is not None and unseen and np.linalg.norm(disc.mean[:2] - new.mean[:2]) < self.p.double:
+                self.discs[k] = None
+
     def _begin(self, beam: Floats, reach: float) -> int:
         p, point = self.p, self.pose[:2] + reach * beam
         if reach > p.reach - 1.0 or not self.is_free(point) or not self.is_free(point + p.cell * beam):
@@ -176,6 +185,7 @@ class Tracker:
             return -1
         k = self.discs.index(None)
         covariance = np.diag([p.start_std**2] * 2 + [p.speed_std**2] * 2)
+        covariance[:2, :2] += (p.depth_std**2 - p.start_std**2) * np.outer(beam, beam)
         self.discs[k] = Disc(np.array([*center, 0.0, 0.0]), covariance, center, self.clock)
         return k
 

@@ -76,12 +76,12 @@ def test_both_codings_say_the_same() -> None:
 
 
 def test_a_mover_is_found_with_its_velocity() -> None:
-    env = square([crossing()])
-    memory, _ = track(scans(env, 35))
+    env = square([crossing(1.5)])
+    memory, _ = track(scans(env, 42))
     (disc,) = (row for row in memory.tracks if row[ALIVE] and row[MOVING])
     robot = env.unwrapped.fleet.state[0]  # type: ignore[attr-defined]
     np.testing.assert_allclose(memory.pose, [robot["x"], robot["y"], robot["heading"]], atol=1e-4)
-    np.testing.assert_allclose(disc[:2], [3.0, 3.5 - 0.7 * 3.5], atol=0.06)
+    np.testing.assert_allclose(disc[:2], [1.5, 3.5 - 0.7 * 4.2], atol=0.06)
     np.testing.assert_allclose(disc[2:4], [0.0, -0.7], atol=0.1)
 
 
