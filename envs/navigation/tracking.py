@@ -73,15 +73,15 @@ class Tracking(NamedTuple):
     acceleration: float = 1.0
     score_rate: float = 0.1
     score_least: float = 0.25
-    score_moving: float = 0.58
+    score_moving: float = 0.65
     hits_moving: float = 3.0
     sure: float = 1.5
-    slowest: float = 0.2
-    fastest: float = 1.15
+    slowest: float = 0.35
+    fastest: float = 0.95
     moved: float = 0.12
     misses: float = 3.0
     double: float = 1.0
-    unseen_most: int = 40
+    unseen_most: int = 30
 
 
 CELLS = 128
@@ -330,7 +330,7 @@ def judge_track(p: Tracking, memory: Memory, track: Floats) -> None:
     if speed > p.fastest:
         track[2] *= p.fastest / speed
         track[3] *= p.fastest / speed
-    if track[MOVING] > 0.0 and speed > 2.0 * p.slowest:
+    if track[MOVING] > 0.0 and speed > p.slowest:
         track[LANE] += 0.3 * (track[2] - track[LANE])
         track[LANE + 1] += 0.3 * (track[3] - track[LANE + 1])
 

@@ -76,12 +76,12 @@ class Tracker:
         for disc in self.alive():
             disc.mean, disc.covariance = step @ disc.mean, step @ disc.covariance @ step.T + np.diag(q)
         owner = [self._associate(beams[beam], ranges[beam]) for beam in range(BEAMS)]
-        for k, disc in enumerate(self.discs):
-            if disc is not None:
-                self._exclude(k, disc, beams, ranges, owner)
+        for k, passed_by in enumerate(self.discs):
+            if passed_by is not None:
+                self._exclude(k, passed_by, beams, ranges, owner)
         for k in range(TRACKS):
-            disc = self.discs[k]
-            if disc is not None and not self._judge(disc):
+            judged = self.discs[k]
+            if judged is not None and not self._judge(judged):
                 self.discs[k] = None
         for beam in range(BEAMS):
             if owner[beam] < 0:
@@ -165,7 +165,7 @@ class Tracker:
         if speed > 2.0 * p.fastest:
             return False
         disc.mean[2:] *= min(p.fastest / max(speed, 1e-9), 1.0)
-        if disc.moving and speed > 2.0 * p.slowest:
+        if disc.moving and speed > p.slowest:
             disc.lane = disc.lane + 0.3 * (disc.mean[2:] - disc.lane)
         return True
 
