@@ -67,3 +67,62 @@ class ActionGain(EnvDegradation):
     def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Refuse anything but a vector of actions."""
         return require_box(env.action_space, "action")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionBias(EnvDegradation):
+    """Every entry += s * severity * size half-ranges, clipped to the bounds; its sign s is drawn per episode."""
+
+    kind: ClassVar[str] = "action-bias"
+    size: float = 0.2
+
+    def on_reset(self, at: DegradationWrapper, observation: Any) -> np.ndarray:
+        """Draw the signs."""
+        return np.where(at.rng.random(at.action_space.shape) < 0.5, -1.0, 1.0)
+
+    def act(self, at: DegradationWrapper, action: Any) -> Any:
+        """Add the bias."""
+        space = at.action_space
+        assert isinstance(space, gym.spaces.Box)
+        half = 0.5 * (space.high - space.low)
+        return np.clip(action + at.memory * at.severity * self.size * half, space.low, space.high).astype(space.dtype)
+
+    def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
+        """Refuse anything but a vector of actions between bounds."""
+        space = env.action_space
+        reason = require_box(space, "action")
+        if reason is None and isinstance(space, gym.spaces.Box) and not space.is_bounded():
+            reason = f"needs actions between bounds, this environment has {space}"
+        return reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadActuator(EnvDegradation):
+    """``count`` entries, drawn per episode, are multiplied by 1 - severity, and clipped to the bounds.
+
+    At severity 1 a joint has no force, and a wheel of a driving robot is at its slowest. All entries are weakened where
+    there are not so many.
+    """
+
+    kind: ClassVar[str] = "action-dead"
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"count: expected at least 1, got {self.count}")
+
+    def on_reset(self, at: DegradationWrapper, observation: Any) -> np.ndarray:
+        """Draw the entries."""
+        size = int(np.prod(at.action_space.shape or ()))
+        return at.rng.choice(size, min(self.count, size), replace=False)
+
+    def act(self, at: DegradationWrapper, action: Any) -> Any:
+        """Weaken the entries."""
+        space, result = at.action_space, np.array(action)
+        assert isinstance(space, gym.spaces.Box)
+        result[at.memory] *= 1.0 - at.severity
+        return np.clip(result, space.low, space.high).astype(space.dtype)
+
+    def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
+        """Refuse anything but a vector of actions."""
+        return require_box(env.action_space, "action")

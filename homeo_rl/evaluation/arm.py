@@ -1,17 +1,36 @@
-"""An arm of an evaluation: a mechanism, or the frozen policy, with its reflex or without."""
+"""An arm of an evaluation: a mechanism or the frozen policy, its reflex, and a layer between policy and robot."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from homeo_rl.degradations.protocol import Condition, Env
 from homeo_rl.errors import UsageError
-from homeo_rl.homeostasis import Homeostasis, make
+from homeo_rl.homeostasis import Homeostasis, describe, make
 
 if TYPE_CHECKING:  # torch takes seconds to load, which somebody with a typing error should not wait for
     from homeo_rl.agents.controller import Controller
 
 _NO_REFLEX = "no-reflex"
+_AVOID = "avoid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvoidingCondition(Condition):
+    """A condition in which a navigation robot avoids what moves, by the damaged observations that its policy sees."""
+
+    def wrap(self, env: Env, observation_std: np.ndarray | None = None) -> Env:
+        """Return the damaged environment inside the layer.
+
+        Raises:
+            UsageError: it is no navigation environment.
+        """
+        from homeo_rl.envs.navigation.avoidance import AvoidMovers
+
+        return AvoidMovers(super().wrap(env, observation_std))
 
 
 @dataclass(frozen=True)
@@ -22,11 +41,14 @@ class Arm:
         text: as a user writes it, and as scores.csv has it.
         plugin: the mechanism; None is the frozen policy.
         reflex: whether a composed policy acts with its reflex; the arm ``no-reflex`` does without.
+        avoid: whether a navigation robot avoids what moves (`homeo_rl.envs.navigation.avoidance`): the arm ``avoid``,
+            or another one with ``+avoid`` behind it.
     """
 
     text: str
     plugin: Homeostasis | None = None
     reflex: bool = True
+    avoid: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Arm:
@@ -35,13 +57,31 @@ class Arm:
         Raises:
             UsageError: there is no such mechanism or parameter.
         """
-        return cls(text, reflex=False) if text == _NO_REFLEX else cls(text, make(text))
+        rest = "none" if text == _AVOID else text.removesuffix(f"+{_AVOID}")
+        if rest == _NO_REFLEX:
+            return cls(text, reflex=False, avoid=rest != text)
+        return cls(text, make(rest), avoid=rest != text)
+
+    def describe(self) -> str:
+        """Return the text by which stored results know this arm."""
+        if not self.avoid:
+            return describe(self.text)
+        from homeo_rl.envs.navigation.avoidance import Planning
+        from homeo_rl.envs.navigation.tracking import Tracking
+
+        mechanism = "None" if self.plugin is None else self.plugin.describe()
+        return f"{mechanism} + {Tracking()} + {Planning()}"
+
+    def add_layer(self, condition: Condition) -> Condition:
+        """Return a condition in which the robot has this arm's layer between policy and environment, if any."""
+        return AvoidingCondition(**vars(condition)) if self.avoid else condition
 
     def require_fitting(self, controller: Controller) -> None:
         """Check that a policy can be evaluated with this arm.
 
         Raises:
-            UsageError: a mechanism for a policy without spikes, or ``no-reflex`` for one without a reflex.
+            UsageError: a mechanism for a policy without spikes, ``no-reflex`` for one without a reflex, or ``avoid``
+                for one that does not drive a navigation robot.
         """
         from homeo_rl.agents.controller import require_spiking
 
@@ -50,4 +90,10 @@ class Arm:
         if not self.reflex and controller.reflex is None:
             raise UsageError(
                 f"arm {self.text!r}: expected a policy with a reflex (homeo-rl compose), this one has none"
+            )
+        spec = controller.spec
+        if self.avoid and (spec.network.inputs not in (22, 24) or (spec.low, spec.high) != ((0.0, 0.0), (1.0, 1.0))):
+            raise UsageError(
+                f"arm {self.text!r}: expected a policy of a navigation robot (22 or 24 inputs, wheels from 0 to 1), "
+                f"got {spec.network.inputs} inputs and actions from {spec.low} to {spec.high}"
             )

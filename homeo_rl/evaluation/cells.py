@@ -101,7 +101,7 @@ class _Worker:
             ),
             lambda: make_env(name, kwargs),
             [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],
-            condition=condition,
+            condition=arm.add_layer(condition),
             num_envs=self.job.num_envs,
             carry_over=arm.plugin is not None and arm.plugin.scope == "run",
             reference_rates=reference_rates,

@@ -37,7 +37,7 @@ def enjoy(
         rollout,
         partial(make_session, controller, plugin=arm.plugin, calibration=calibration, reflex=arm.reflex),
         seeds=[episode_seed(plan.seed, "evaluation", index) for index in range(plan.episodes)],
-        condition=condition,
+        condition=arm.add_layer(condition),
         num_envs=1,
         options=[route.options for route in plan.routes],
     )

@@ -27,7 +27,6 @@ from homeo_rl.evaluation.cells import Job, run_cells, write_scores
 from homeo_rl.evaluation.metrics import Score
 from homeo_rl.evaluation.plan import EvaluationPlan, check_sizes, require_width
 from homeo_rl.evaluation.recorders import TRACE_EVERY
-from homeo_rl.homeostasis import describe
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.network import SpikingNetwork
@@ -218,7 +217,7 @@ def _settings(plan: EvaluationPlan) -> dict[str, Any]:
         "suite_version": plan.suite.version,
         "suite_hash": plan.suite.hash,
         "arms": list(plan.arms),
-        "mechanisms": [describe(arm.text) for arm in plan.parsed_arms if arm.reflex],  # a default may change
+        "mechanisms": [arm.describe() for arm in plan.parsed_arms if arm.reflex or arm.avoid],  # a default may change
         "episodes": plan.episodes,
         "seed": plan.seed,
         "policy": plan.which,

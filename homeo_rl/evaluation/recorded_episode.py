@@ -86,6 +86,7 @@ def play(
     controller = plan.policy_of(run)
     network = controller.network
     parsed = Arm.parse(arm)
+    layered = parsed.add_layer(condition)
     calibration = None
     if parsed.plugin is not None and isinstance(network, SpikingNetwork):
         calibration = calibrate_for(plan, run, controller, num_envs=10)
@@ -107,9 +108,7 @@ def play(
     def episode(new_env: Callable[[], Env], observer: Callable[[Step], None] | None) -> float:
         seeds = [episode_seed(plan.seed, "evaluation", 0)]
         options = [route.options for route in plan.routes[:1]]
-        (done,) = rollout(
-            new_session, new_env, seeds, condition=condition, num_envs=1, options=options, on_step=observer
-        )
+        (done,) = rollout(new_session, new_env, seeds, condition=layered, num_envs=1, options=options, on_step=observer)
         return done.total
 
     total = episode(lambda: Filmed(make_env(env, kwargs), lambda _: None, LIMIT, every=0), on_step)

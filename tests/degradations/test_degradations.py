@@ -131,6 +131,143 @@ def test_noise_in_the_units_of_each_sensor() -> None:
     assert "17 entries, got 1" in str(short.incompatibility(cheetah(), spiking=True))
 
 
+def first_readings(fields: dict[str, Any], spread: np.ndarray, severity: float = 1.0) -> tuple[Any, Any]:
+    """Return what 200 episodes show at first, healthy and damaged, [200, 17] each."""
+    part = build(fields, where="test")
+    healthy, damaged = cheetah(), Condition(name="x", severity=severity, degradations=(part,)).wrap(cheetah(), spread)
+    return tuple(np.stack([env.reset(seed=seed)[0] for seed in range(200)]) for env in (healthy, damaged))
+
+
+def test_offsets_and_scale_errors_have_their_size_and_both_signs() -> None:
+    spread = np.linspace(0.1, 10.0, 17)
+    healthy, damaged = first_readings({"kind": "obs-offset", "size": 0.5}, spread, 0.4)
+    np.testing.assert_allclose(np.abs(damaged - healthy), np.broadcast_to(0.2 * spread, healthy.shape), rtol=1e-6)
+    np.testing.assert_allclose((damaged > healthy).mean(0), 0.5, atol=0.15)
+    healthy, damaged = first_readings({"kind": "obs-scale", "error": 0.5}, spread, 0.4)
+    np.testing.assert_allclose(np.abs(damaged / healthy - 1.0), np.full(healthy.shape, 0.2), atol=1e-5)
+    np.testing.assert_allclose((damaged / healthy > 1.0).mean(0), 0.5, atol=0.15)
+    robot = build({"kind": "obs-offset", "size": 9.0}, where="test")
+    assert isinstance(robot, EnvDegradation)
+    env = robot.wrap(navigation(), 1.0)
+    assert all(reading in env.observation_space for reading in episode(env, 0)[1::2]), "readings stay within bounds"
+
+
+def test_drift_of_sensors_begins_at_zero_and_grows_with_the_root_of_time() -> None:
+    part = build({"kind": "obs-drift", "std": 2.0}, where="test")
+    spread = np.linspace(0.1, 10.0, 17)
+    gaps = []
+    for seed in range(60):
+        env = Condition(name="x", severity=0.5, degradations=(part,), onset=50).wrap(cheetah(), spread)
+        healthy, drifting = episode(cheetah(), seed, 150)[1::2], episode(env, seed, 150)[1::2]
+        gaps.append([(a - b) / spread for a, b in zip(drifting, healthy, strict=True)])
+    deviation = np.array(gaps).std((0, 2))
+    assert not deviation[:49].any()
+    for steps in (1, 25, 100):  # of the walk, whose first one is seen at the onset
+        assert deviation[48 + steps] == pytest.approx((steps / 1000) ** 0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("severity", [1.0, 0.5])
+def test_markov_drop_out_has_its_availability_and_its_two_levels(severity: float) -> None:
+    """Entries of a group fail together; what fails returns with the recovery's probability; no reading is made up."""
+    part = build({"kind": "obs-markov"}, where="test")
+    assert isinstance(part, EnvDegradation)
+    healthy = np.array(episode(cheetah(), 0, 900)[1::2])
+    damaged = np.array(episode(part.wrap(cheetah(), severity), 0, 900)[1::2])
+    kept = damaged != 0.0
+    assert np.array_equal(damaged[kept], healthy[kept])
+    group_fail, fail = 0.55 * severity, 0.01 * severity
+    groups = [np.flatnonzero(np.arange(17) * 4 // 17 == group) for group in range(4)]
+    on = np.stack([kept[:, entries].any(1) for entries in groups], 1)  # [steps, groups]
+    assert kept.mean() == pytest.approx(0.9 / (0.9 + group_fail) * 0.9 / (0.9 + fail), abs=0.02)
+    assert on.mean() == pytest.approx(0.9 / (0.9 + group_fail), abs=0.02)
+    assert (~on[1:])[on[:-1]].mean() == pytest.approx(group_fail, abs=0.03)
+    assert on[1:][~on[:-1]].mean() == pytest.approx(0.9, abs=0.03)
+    single = ~kept[:, groups[0]] & on[:, [0]]
+    assert single[on[:, 0]].mean() == pytest.approx(fail / (fail + 0.9), abs=0.006)
+
+
+def test_jitter_shows_past_readings_of_every_age() -> None:
+    part = build({"kind": "obs-jitter", "steps": 3}, where="test")
+    assert isinstance(part, EnvDegradation)
+    healthy, late = episode(cheetah(), 0, 200), episode(part.wrap(cheetah(), 1.0), 0, 200)
+    true, seen = [healthy[0], *healthy[1::2]], [late[0], *late[1::2]]
+    ages = [next(a for a in range(4) if np.array_equal(seen[t], true[t - a])) for t in range(3, 200)]
+    assert all(count > 30 for count in np.bincount(ages, minlength=4))
+    assert np.array_equal(seen[0], true[0])
+
+
+def executed(fields: dict[str, Any], actions: np.ndarray, severity: float = 1.0, seed: int = 0) -> np.ndarray:
+    """Return the actions that the cheetah executes where ``actions`` [N, 6] are given."""
+    given: list[np.ndarray] = []
+
+    class Spy(gym.Wrapper[Any, Any, Any, Any]):
+        def step(self, action: Any) -> Any:
+            given.append(np.array(action))
+            return super().step(action)
+
+    part = build(fields, where="test")
+    assert isinstance(part, EnvDegradation)
+    env = part.wrap(Spy(cheetah()), severity)
+    env.reset(seed=seed)
+    for action in actions:
+        env.step(action)
+    return np.array(given)
+
+
+def test_actuators_have_biases_of_both_signs_and_dead_joints() -> None:
+    actions = np.random.default_rng(0).uniform(-1.0, 1.0, (20, 6)).astype(np.float32)
+    untouched = actions.copy()
+    ups = []
+    for seed in range(20):
+        moved = executed({"kind": "action-bias", "size": 0.4}, 0.7 * actions, 0.5, seed) - np.float32(0.7) * actions
+        np.testing.assert_allclose(np.abs(moved), np.full(moved.shape, 0.2), atol=1e-6)
+        assert np.ptp(np.sign(moved), axis=0).max() == 0.0, "the same bias for the whole episode"
+        ups.append(moved[0] > 0)
+    assert 0.3 < np.mean(ups) < 0.7
+    assert np.abs(executed({"kind": "action-bias", "size": 0.4}, actions)).max() == 1.0, "clipped"
+    chosen = set()
+    for seed in range(20):
+        result = executed({"kind": "action-dead", "count": 2}, actions, 0.75, seed)
+        (weak,) = np.nonzero((result != actions).any(0))
+        assert len(weak) == 2
+        np.testing.assert_allclose(result[:, weak], 0.25 * actions[:, weak], rtol=1e-6)
+        chosen.update(weak.tolist())
+    assert chosen == set(range(6))
+    assert not executed({"kind": "action-dead", "count": 9}, actions).any(), "all joints, where there are fewer"
+    assert np.array_equal(actions, untouched)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kind": "obs-markov", "groups": 0}, "groups: expected at least 1, got 0"),
+        ({"kind": "obs-markov", "recover": 1.5}, "recover: expected a probability, got 1.5"),
+        ({"kind": "action-dead", "count": 0}, "count: expected at least 1, got 0"),
+        ({"kind": "obs-jitter", "steps": -1}, "steps: expected 0 to 10000"),
+    ],
+)
+def test_bad_parameters_of_sensors_and_actuators_are_named(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        build(fields, where="test")
+
+
+def test_a_bias_needs_bounds() -> None:
+    part = build({"kind": "action-bias"}, where="test")
+    env = cheetah()
+    env.action_space = gym.spaces.Box(-np.inf, np.inf, (6,), np.float32)
+    assert "between bounds" in str(part.incompatibility(env, spiking=True))
+    assert "action space" in str(part.incompatibility(make_env("toy_envs:Choice-v0"), spiking=True))
+
+
+@pytest.mark.parametrize("name", ["senses", "actuators", "everything"])
+def test_new_suites_apply_to_a_walker_and_stay_affordable(name: str) -> None:
+    conditions = load_suite(name).conditions
+    assert len(conditions) <= {"senses": 16, "actuators": 8, "everything": 12}[name]
+    env = cheetah()
+    assert [c.label for c in conditions if c.incompatibility(env, spiking=True)] == []
+    assert len(load_suite(f"navigation-{name}").conditions) <= len(conditions)
+
+
 @pytest.mark.parametrize("kind", ["body-mass", "friction", "actuator-gain"])
 def test_the_model_is_restored_to_the_bit(kind: str) -> None:
     from homeo_rl.degradations.dynamics import _arrays
@@ -445,11 +582,15 @@ def test_suites_load_and_their_hash_holds(name: str) -> None:
     assert len(suite.hash) == 12
 
 
+NEWER = {"obs-offset", "obs-scale", "obs-drift", "obs-markov", "obs-jitter", "action-bias", "action-dead"}
+"""Kinds that came after the hash of the suite ``standard`` was published."""
+
+
 def test_standard_suites_try_everything() -> None:
-    suites = [load_suite(name) for name in ("standard", "navigation-standard", "homeostasis")]
-    kinds = [{part.kind for c in suite.conditions for part in c.degradations} for suite in suites]
+    names = ("standard", "navigation-standard", "homeostasis", "senses", "actuators")
+    kinds = [{part.kind for c in load_suite(name).conditions for part in c.degradations} for name in names]
     assert set().union(*kinds) == set(DEGRADATIONS)
-    assert set(DEGRADATIONS) - kinds[0] == {"lidar-stuck", "lidar-gaussian", "obs-gaussian-normalised"}
+    assert set(DEGRADATIONS) - kinds[0] == {"lidar-stuck", "lidar-gaussian", "obs-gaussian-normalised", *NEWER}
     severities: dict[str, set[float]] = {}
     for condition in load_suite("standard").conditions[1:]:
         severities.setdefault(condition.name, set()).add(condition.severity)
@@ -458,21 +599,30 @@ def test_standard_suites_try_everything() -> None:
 
 def test_published_suites_keep_their_hashes() -> None:
     """These stand in tables; a hash that changes means that the numbers beside it are another suite's."""
-    assert {name: load_suite(name).hash for name in ("clean", "quick", "paper-mujoco", "standard")} == {
+    published = {
         "clean": "bcdaa0057d16",
         "quick": "6cdb4fe037a3",
         "paper-mujoco": "a1ed4e139d0a",
         "standard": "a219d19b06db",
+        "homeostasis": "fb4712f534ec",
+        "wear": "d2c9e79e0166",
+        "navigation-paper": "e836c99cfc80",
+        "navigation-standard": "c80314b2c79a",
     }
+    assert {name: load_suite(name).hash for name in published} == published
 
 
 @pytest.mark.parametrize("name", [name for name in suite_names() if name.startswith("navigation-")])
 def test_navigation_suites(name: str) -> None:
     """Every condition applies where it takes place; the first is clean and stands still, another has moving things."""
     suite = load_suite(name)
-    first, moving = suite.conditions[0], next(c for c in suite.conditions if c.name == "moving-obstacles")
+    first = suite.conditions[0]
     assert (first.degradations, first.severity, first.env) == ((), 0.0, "homeo_rl/Navigation-v0")
-    assert (moving.degradations, moving.severity, moving.env) == ((), 1.0, "homeo_rl/NavigationDynamic-v0")
+    moving = [c for c in suite.conditions if c.name == "moving-obstacles"]
+    assert len(moving) == (name not in ("navigation-senses", "navigation-actuators"))
+    for condition in moving:
+        assert (condition.degradations, condition.severity) == ((), 1.0)
+        assert condition.env == "homeo_rl/NavigationDynamic-v0"
     assert len(suite.conditions) <= 30
     for condition in suite.conditions:
         env = make_env(condition.env)

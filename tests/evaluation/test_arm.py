@@ -11,11 +11,13 @@ from cli_calls import call
 import homeo_rl
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.degradations import load_suite
+from homeo_rl.envs import make_env
+from homeo_rl.envs.navigation.avoidance import AvoidMovers
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.enjoy import enjoy
 from homeo_rl.evaluation.plan import EvaluationPlan
-from homeo_rl.homeostasis import make
+from homeo_rl.homeostasis import describe, make
 from homeo_rl.run import Run
 
 
@@ -38,6 +40,21 @@ def test_an_arm_must_fit_the_policy(make_run: Callable[..., Run]) -> None:
     for run in (spiking, mlp):
         with pytest.raises(UsageError, match="expected a policy with a reflex"):
             Arm.parse("no-reflex").require_fitting(load_controller(run))
+
+
+def test_avoidance_is_a_layer_around_any_arm(make_run: Callable[..., Run]) -> None:
+    assert Arm.parse("avoid") == Arm("avoid", avoid=True)
+    assert Arm.parse("no-reflex+avoid") == Arm("no-reflex+avoid", reflex=False, avoid=True)
+    both = Arm.parse("dwam+avoid")
+    assert both.plugin == make("dwam")
+    assert both.describe().startswith(describe("dwam") + " + Tracking(")
+    assert Arm.parse("dwam").describe() == describe("dwam"), "other arms keep the text that results are known by"
+    condition = load_suite("navigation-paper").conditions[0]
+    assert Arm.parse("dwam").add_layer(condition) is condition
+    env = both.add_layer(condition).wrap(make_env("homeo_rl/Navigation-v0"))
+    assert isinstance(env, AvoidMovers)
+    with pytest.raises(UsageError, match="expected a policy of a navigation robot"):
+        Arm.parse("avoid").require_fitting(load_controller(make_run()))
 
 
 def test_what_can_be_evaluated_can_be_watched(
