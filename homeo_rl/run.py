@@ -300,6 +300,8 @@ def copy_run(source: Run, target: Path, *, which: str = "policy") -> Run:
             draft.mkdir()
             for name in wanted:
                 _copy_bundle(source.path / name, draft / name)
+            if (source.path / "observer").exists():
+                _copy_bundle(source.path / "observer", draft / "observer")
             shutil.copyfile(source.path / "run.json", draft / "run.json")
             draft.replace(target)
         elif not (target / which).exists():

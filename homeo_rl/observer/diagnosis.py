@@ -47,15 +47,15 @@ class Diagnosis:
     """The state of one episode's observer.
 
     Attributes:
-        open: whether the gate is open: measurements are not what the model expects.
-        since: decision of the episode at which it opened; None where it never did.
+        alarm: whether measurements are not what the model expects.
+        since: decision of the episode at which the alarm began; None where it never did.
         used: whether estimates take the place of measurements.
         latency: decisions between an action and the measurement that shows it, beyond the usual.
         sensors: sensors at fault, the worst first.
         gains: estimated gain of each actuator [K]; NaN where its actions do not show.
     """
 
-    open: bool
+    alarm: bool
     since: int | None
     used: bool
     latency: int

@@ -179,8 +179,8 @@ def advance(
     Args:
         w: the packed model.
         scales: mean and deviation of observations [D] each; middle and half-range of actions [K] each; moves [D]; limit
-            of the gate; mean and variance of an episode's first observation [D] each; limits of each sensor's error in one
-            decision and on average [D] each.
+            of the gate; mean and variance of an episode's first observation [D] each; limits of each sensor's error in
+            one decision and on average [D] each.
         dims: D, K, H.
         offsets: of the parts of a row (`homeo_rl.observer.layout`).
         rows: state of every slot [S, F], written in place.
@@ -503,7 +503,7 @@ def _learn_noise(
     variance: np.ndarray,
     entries: int,
 ) -> None:
-    """Estimate the sensors' noise: it makes consecutive residuals anticorrelated, model error does not (Mehra, 1970)."""
+    """Estimate the sensors' noise: consecutive residuals are anticorrelated by it, not by model error (Mehra, 1970)."""
     share = max(SLOW, 1.0 / (row[SINCE] + 1.0))
     for j in range(entries):
         if row[offsets[ACCEPTED] + j] == 0.0:

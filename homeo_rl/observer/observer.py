@@ -22,10 +22,10 @@ from homeo_rl.observer.rehearsal import Policy, Rehearsal
 GATE_LIMIT = 2.6
 """Least running error that opens the gate; its expected value is 1."""
 
-GATE_MARGIN = 1.25
+GATE_MARGIN = 1.4
 """Factor over the largest running error in clean sequences."""
 
-SINGLE_LIMIT, SINGLE_MARGIN = 50.0, 3.0
+SINGLE_LIMIT, SINGLE_MARGIN = 100.0, 4.0
 """The same for a single sensor in one decision."""
 
 SENSOR_LIMIT, SENSOR_MARGIN = 8.0, 1.5
@@ -67,8 +67,8 @@ class Observer:
         self._margin = margin
         self.openings = [0] * slots
         self.used = [0] * slots
-        self.opened_at: list[int | None] = [None] * slots
-        self._opened_at = np.zeros(slots)
+        self.alarmed_at: list[int | None] = [None] * slots
+        self._alarmed_since = np.zeros(slots)
 
     def _allocate(self, slots: int) -> None:
         self._last = np.zeros((slots, self.model.actions), np.float32)
@@ -79,7 +79,7 @@ class Observer:
         self.rows[slot] = 0.0
         self.rows[slot, GATE] = 1.0
         self.openings[slot] = self.used[slot] = 0
-        self.opened_at[slot] = None
+        self.alarmed_at[slot] = None
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Return what the policy gets for the measurements [S, D] float32; itself where every gate is shut."""
@@ -92,12 +92,13 @@ class Observer:
         for slot in np.nonzero(is_open)[0]:
             row, opens = self.rows[slot], not was_open[slot]
             if opens:
-                self.openings[slot] += 1
-                self.opened_at[slot] = int(row[DECISIONS]) - 1
-                self._opened_at[slot] = row[DECISIONS]
-            since = int(row[DECISIONS] - self._opened_at[slot])
+                self.alarmed_at[slot] = int(row[DECISIONS]) - 1
+                self._alarmed_since[slot] = row[DECISIONS]
+            since = int(row[DECISIONS] - self._alarmed_since[slot])
             if since in REHEARSED_AT or since % REHEARSED_EVERY == 0:
-                row[USED] = float(self._rehearse(row))
+                verdict = self._rehearse(row)
+                self.openings[slot] += int(verdict and row[USED] == 0.0)
+                row[USED] = float(verdict)
             if row[USED] > 0.0:
                 self.used[slot] += 1
                 result[slot] = self._out[slot]
@@ -107,6 +108,14 @@ class Observer:
         """See the actions [S, K] of the decision."""
         self._last[:] = actions
 
+    def estimates(self) -> np.ndarray:
+        """Return the estimates of the last decision [S, D]; of use where there was an alarm."""
+        return self._out.copy()
+
+    def is_used(self, slot: int) -> bool:
+        """Whether the estimate took the place of the measurement in the last decision of ``slot``."""
+        return bool(self.rows[slot, USED] > 0.0)
+
     def select(self, slots: Sequence[int]) -> None:
         """Drop all slots but these."""
         kept = list(slots)
@@ -115,12 +124,12 @@ class Observer:
         self._last[:] = last
         self.openings = [self.openings[slot] for slot in kept]
         self.used = [self.used[slot] for slot in kept]
-        self.opened_at = [self.opened_at[slot] for slot in kept]
-        self._opened_at = self._opened_at[kept]
+        self.alarmed_at = [self.alarmed_at[slot] for slot in kept]
+        self._alarmed_since = self._alarmed_since[kept]
 
     def diagnose(self, slot: int) -> Diagnosis:
         """Return what is found broken in ``slot``."""
-        return diagnose(self.model, self.rows[slot], self.offsets, self.opened_at[slot])
+        return diagnose(self.model, self.rows[slot], self.offsets, self.alarmed_at[slot])
 
     def _advance(self, rows: np.ndarray, observations: np.ndarray, last: np.ndarray, out: np.ndarray) -> None:
         kernels.advance(

@@ -69,11 +69,11 @@ class Recording:
 
     def windows(self, length: int, *, clean: bool = True) -> np.ndarray:
         """Return the first rows of all stretches of ``length`` rows of one sequence, without overlap."""
-        starts, begin = [], 0
+        starts: list[int] = []
+        begin = 0
         for last in [*np.nonzero(self.ends)[0], len(self.ends) - 1]:
-            for start in range(begin, int(last) + 2 - length, length):
-                if not clean or self.clean[start : start + length].all():
-                    starts.append(start)
+            within = range(begin, int(last) + 2 - length, length)
+            starts += [start for start in within if not clean or self.clean[start : start + length].all()]
             begin = int(last) + 1
         return np.array(starts, dtype=np.int64)
 

@@ -36,6 +36,12 @@ Advance = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 COMPARED = 8
 """Steps at the end of each sequence whose actions are compared."""
 
+LEAST_SHARE, LEAST_MEAN_SHARE = 0.15, 0.04
+"""Shares of disagreements of a sensor, and of all on average, from which on they are rehearsed."""
+
+FEW = 8.0
+"""Decisions at which an estimate of the noise counts by half."""
+
 LEAST_GAIN = 0.01
 """Least improvement of the mean distance of actions, in half-ranges."""
 
@@ -87,9 +93,11 @@ class Rehearsal:
         part = _Parts(row, self._offsets, model.entries)
         truth = self._truth.astype(np.float64)
         delayed = truth[:, np.maximum(np.arange(LENGTH) - lag, 0)]
-        noise = np.sqrt(part[NOISE])
+        noise = np.sqrt(part[NOISE] * row[SINCE] / (row[SINCE] + FEW))
         share, size = part[REJECTED], np.sqrt(part[SCATTER])
-        lost = self._uniform < np.where(share > 0.5, 1.0, np.where(share > 0.03, share, 0.0))
+        # A single disagreement is no fault: contacts cause some. Many sensors at once are.
+        counted = (share > LEAST_SHARE) | (share[model.moves].mean() > LEAST_MEAN_SHARE)
+        lost = self._uniform < np.where(counted, np.where(share > 0.5, 1.0, share), 0.0)
         other = np.where(self._constant, self._other[:, :1], self._other) * size
         scaled = model.scale(delayed) + np.where(lost, other, self._normal * noise)
         return model.unscale(scaled).astype(np.float32)
