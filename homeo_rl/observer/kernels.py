@@ -32,6 +32,7 @@ from homeo_rl.observer.layout import (
     INFLATION,
     LAG,
     LAGS,
+    LATE,
     LATENCY,
     LEAST_OPEN,
     LIMIT,
@@ -55,6 +56,8 @@ from homeo_rl.observer.layout import (
     STATE,
     SWITCH,
     USED,
+    WATCH,
+    WATCHED,
     ZERO,
 )
 
@@ -265,13 +268,41 @@ def _gate(
             broken = broken or running > scales[limits + entries + i]
             total += square
             count += 1.0
-    row[GATE] += RATE * (total / max(count, 1.0) - row[GATE])
-    if row[OPEN] == 0.0 and (broken or row[GATE] > limit):
+    error = total / max(count, 1.0)
+    row[GATE] += RATE * (error - row[GATE])
+    late = row[OPEN] == 0.0 and _watch_latency(net, scales, dims, offsets, row, z, error, full, work)
+    if row[OPEN] == 0.0 and (broken or late or row[GATE] > limit):
         row[OPEN], row[SINCE], row[LAG], row[INFLATION] = 1.0, 0.0, 0.0, 1.0
         for k in range(offsets[STATE], len(row)):
             row[k] = 0.0
     elif row[OPEN] > 0.0 and not broken and row[SINCE] > LEAST_OPEN and row[GATE] < CLOSE * limit:
         row[OPEN], row[USED] = 0.0, 0.0
+
+
+@jit
+def _watch_latency(
+    net: Net, scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray, error: float,
+    full: np.ndarray, work: np.ndarray,
+) -> bool:  # fmt: skip
+    """Compare one latency a decision, in turn, with none; return whether one explains the measurements better."""
+    entries, actions = dims[0], dims[1]
+    lag = 1 + int(row[DECISIONS]) % (LAGS - 1)
+    x, mean, variance = work[5], full[4, :entries], full[5, :entries]
+    before = row[offsets[MEASURED] : offsets[MEASURED] + entries]
+    _fill(x, before, row, offsets[ACTIONS] + lag * actions, entries, actions)
+    predict(net, x, mean, variance, work)
+    total, count = 0.0, 0.0
+    for i in range(entries):
+        if scales[2 * entries + 2 * actions + i] > 0.0:
+            other = z[i] - mean[i]
+            total += min(other * other / variance[i], CAP)
+            count += 1.0
+    place = offsets[WATCHED] + 2 * lag
+    if row[place] == 0.0:
+        row[place] = row[place + 1] = 1.0
+    row[place] += WATCH * (total / max(count, 1.0) - row[place])
+    row[place + 1] += WATCH * (error - row[place + 1])
+    return row[place + 1] > LATE and row[place] < SWITCH * row[place + 1]
 
 
 @jit

@@ -11,14 +11,15 @@ process noise, decisions since the gate opened, and whether the estimate takes t
 _SCALARS = 16
 
 (
-    ACTIONS, MEASURED, SENSOR, STATE, COVARIANCE, CLEANED, RESIDUAL, NOISE, NOISE_SUMS, LATENCY, ACCEPTED, REJECTED,
-    AGREED, REPEATED, ZERO, SHIFT, SCATTER, GAINS, GAIN_SUMS,
-) = range(19)  # fmt: skip
+    ACTIONS, MEASURED, SENSOR, WATCHED, STATE, COVARIANCE, CLEANED, RESIDUAL, NOISE, NOISE_SUMS, LATENCY, ACCEPTED,
+    REJECTED, AGREED, REPEATED, ZERO, SHIFT, SCATTER, GAINS, GAIN_SUMS,
+) = range(20)  # fmt: skip
 """Parts of a row, each an index into its offsets:
 
 ``ACTIONS``     [LAGS + PAST, K]  executed actions, newest first
 ``MEASURED``    [PAST, D]         measurements, newest first
 ``SENSOR``      [D]               running error of each sensor
+``WATCHED``     [LAGS, 2]         before an alarm: running errors at each latency, and at none in the same decisions
 ``STATE``       [D]               the estimate
 ``COVARIANCE``  [D, D]            of its error
 ``CLEANED``     [D]               last measurement, with estimates in place of rejected entries
@@ -61,6 +62,12 @@ CAP = 25.0
 LIMIT = 1000.0
 """Scaled observations are clipped to this."""
 
+WATCH = 0.3
+"""Weight of the newest comparison of a latency, one in LAGS - 1 decisions, before an alarm."""
+
+LATE = 1.3
+"""Least running error without a latency at which another one raises an alarm."""
+
 SWITCH = 0.6
 """Another latency is taken where its error is below this share of the present one's."""
 
@@ -84,8 +91,8 @@ CHI_MEDIAN = 0.455
 
 
 def offsets_of(entries: int, actions: int) -> tuple[np.ndarray, int]:
-    """Return the offsets of the parts of a row [19], and its length."""
+    """Return the offsets of the parts of a row [20], and its length."""
     d, k = entries, actions
-    sizes = [(LAGS + PAST) * k, PAST * d, d, d, d * d, d, d, d, 2 * d, LAGS, d, d, d, d, d, d, d, k * k, k]
+    sizes = [(LAGS + PAST) * k, PAST * d, d, 2 * LAGS, d, d * d, d, d, d, 2 * d, LAGS, d, d, d, d, d, d, d, k * k, k]
     starts = _SCALARS + np.concatenate([[0], np.cumsum(sizes)])
     return starts[:-1].astype(np.int64), int(starts[-1])

@@ -17,7 +17,7 @@ from homeo_rl.observer.diagnosis import Diagnosis, diagnose
 from homeo_rl.observer.forward_model import ForwardModel
 from homeo_rl.observer.layout import DECISIONS, GATE, OPEN, USED, offsets_of
 from homeo_rl.observer.memory import ObserverMemory
-from homeo_rl.observer.rehearsal import Policy, Rehearsal
+from homeo_rl.observer.rehearsal import Distance, Policy, Rehearsal
 
 GATE_LIMIT = 2.6
 """Least running error that opens the gate; its expected value is 1."""
@@ -84,7 +84,7 @@ class Observer:
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Return what the policy gets for the measurements [S, D] float32; itself where every gate is shut."""
         was_open = self.rows[:, OPEN] > 0.0
-        self._advance(self.rows, observations, self._last, self._out)
+        self.advance(observations)
         is_open = self.rows[:, OPEN] > 0.0
         if not is_open.any():
             return observations
@@ -96,13 +96,23 @@ class Observer:
                 self._alarmed_since[slot] = row[DECISIONS]
             since = int(row[DECISIONS] - self._alarmed_since[slot])
             if since in REHEARSED_AT or since % REHEARSED_EVERY == 0:
-                verdict = self._rehearse(row)
+                verdict = self.rehearse(slot).helps(self._margin)
                 self.openings[slot] += int(verdict and row[USED] == 0.0)
                 row[USED] = float(verdict)
             if row[USED] > 0.0:
                 self.used[slot] += 1
                 result[slot] = self._out[slot]
         return result
+
+    def advance(self, observations: np.ndarray) -> None:
+        """Advance gates and filters by the measurements [S, D] float32, without a rehearsal."""
+        self._advance(self.rows, observations, self._last, self._out)
+
+    def rehearse(self, slot: int) -> Distance:
+        """Return how far the policy's actions are from the remembered ones under the fault of ``slot``."""
+        if self._rehearsal is None:
+            self._rehearsal = Rehearsal(self.memory, self.offsets, self._policy, self._advance)
+        return self._rehearsal(self.rows[slot])
 
     def record(self, actions: np.ndarray) -> None:
         """See the actions [S, K] of the decision."""
@@ -136,12 +146,6 @@ class Observer:
             self.model.packed, self._scales, self._dims, self.offsets, rows, observations, last, out, self._work,
             self._full,
         )  # fmt: skip
-
-    def _rehearse(self, row: np.ndarray) -> bool:
-        if self._rehearsal is None:
-            self._rehearsal = Rehearsal(self.memory, self.offsets, self._policy, self._advance)
-        distance = self._rehearsal(row)
-        return distance.helps(self._margin)
 
 
 def scales_of(model: ForwardModel) -> np.ndarray:

@@ -17,6 +17,7 @@ from homeo_rl.observer.layout import (
     CLOSE,
     FAST,
     LAGS,
+    LATE,
     LEAST_OPEN,
     PAST,
     QUICK,
@@ -25,6 +26,7 @@ from homeo_rl.observer.layout import (
     SETTLED,
     SLOW,
     SWITCH,
+    WATCH,
 )
 
 
@@ -68,6 +70,7 @@ class ReferenceObserver:
         self.measured: list[np.ndarray] = []
         self.actions: list[np.ndarray] = []
         self.gate, self.sensor = 1.0, np.zeros(model.entries)
+        self.decisions, self.watched = 0, np.ones((LAGS, 2))
         self.filter: _Filter | None = None
 
     def __call__(self, observation: np.ndarray, last: np.ndarray | None) -> np.ndarray | None:
@@ -92,6 +95,7 @@ class ReferenceObserver:
             if self.filter is not None:
                 estimate = self._estimate(self.filter, z, self.measured[0], 0)
         self.measured = [z, *self.measured][:PAST]
+        self.decisions += 1
         self.actions = self.actions[: LAGS + PAST]
         return None if estimate is None else self._model.unscale(estimate).astype(np.float32)
 
@@ -126,12 +130,22 @@ class ReferenceObserver:
         capped = np.minimum(square, CAP)
         self.sensor = np.where(moves, self.sensor + QUICK * (capped - self.sensor), self.sensor)
         self.gate += RATE * (float(capped[moves].mean()) - self.gate)
+        late = self.filter is None and self._watch_latency(z, float(capped[moves].mean()))
         broken = bool(((square > limits.single) | (self.sensor > limits.sensor))[moves].any())
         if self.filter is None:
-            return broken or self.gate > limits.gate
+            return broken or late or self.gate > limits.gate
         if not broken and self.filter.since > LEAST_OPEN and self.gate < CLOSE * limits.gate:
             self.filter = None
         return False
+
+    def _watch_latency(self, z: np.ndarray, error: float) -> bool:
+        """Compare one latency a decision, in turn, with none; return whether one explains the measurements better."""
+        lag = 1 + self.decisions % (LAGS - 1)
+        mean, variance = self._predict(self.measured[0], self._action(lag))
+        other = float(np.minimum((z - mean) ** 2 / variance, CAP)[self._model.moves].mean())
+        watched = self.watched[lag]
+        watched += WATCH * (np.array([other, error]) - watched)
+        return bool(watched[1] > LATE and watched[0] < SWITCH * watched[1])
 
     def _start(self, z: np.ndarray) -> tuple[_Filter, bool]:
         """Return a filter that begins at the first observation and at how episodes begin; and whether they disagree."""
