@@ -13,12 +13,15 @@ from homeo_rl.agents.session import Session
 from homeo_rl.envs.make import make_env
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.plan import EvaluationPlan
-from homeo_rl.evaluation.practice import STEPS, practise
+from homeo_rl.evaluation.practice import practise
 from homeo_rl.evaluation.progress import NullProgress, Progress
 from homeo_rl.homeostasis import split_observer
-from homeo_rl.observer.memory import ObserverMemory
+from homeo_rl.observer.memory import LENGTH, ObserverMemory
 from homeo_rl.observer.recording import Recording
 from homeo_rl.run import Run
+
+STEPS = 60_000
+"""Steps of practice: 40 minutes of a robot that decides 25 times a second."""
 
 EPOCHS = 40
 """Passes over the recording; a minute on one core."""
@@ -59,7 +62,7 @@ def fit_observer(
     *,
     which: str = "policy",
     env: tuple[str, dict[str, Any]] | None = None,
-    steps: int = STEPS,
+    steps: int | None = None,
     recording: Recording | None = None,
     progress: Progress | None = None,
 ) -> ObserverMemory:
@@ -70,7 +73,7 @@ def fit_observer(
         controller: its policy.
         which: name of the policy bundle.
         env: environment and arguments where the robot is healthy; None is the run's own.
-        steps: steps of practice.
+        steps: steps of practice; None is `STEPS`.
         recording: the log of a robot, in place of practice.
         progress: where to report.
 
@@ -85,6 +88,7 @@ def fit_observer(
     document = _document(run, which, env)
     if recording is None:
         name, kwargs = env or (run.spec.env, run.spec.env_kwargs)
+        steps = STEPS if steps is None else steps
         progress.start("practice", steps)
         recording = practise(
             lambda slots: Session(controller, slots), lambda: make_env(name, kwargs), steps, on_step=progress.advance
@@ -95,6 +99,8 @@ def fit_observer(
         on_epoch=lambda _: progress.advance(),
     )  # fmt: skip
     memory = ObserverMemory.of(model, recording)
+    if not len(memory.observations):
+        progress.note(f"observer: no clean episode has {LENGTH} steps to rehearse on, so no estimate will be used")
     if os.access(run.path, os.W_OK):  # it is a cache: where it cannot be kept it is made anew
         tensors, fitted = memory.to_bundle()
         run.save_observer(tensors, {**fitted, **document})

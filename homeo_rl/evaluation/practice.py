@@ -21,9 +21,6 @@ from homeo_rl.numerics.arrays import whole_number
 from homeo_rl.observer.recording import Recording
 from homeo_rl.seeding import generator
 
-STEPS = 60_000
-"""Steps of a practice: 40 minutes of a robot that decides 25 times a second."""
-
 CHANGE_EVERY = 100
 """Steps between two faults."""
 
@@ -78,7 +75,7 @@ class _Fault:
 def practise(
     new_session: Callable[[int], Session],
     new_env: Callable[[], Env],
-    steps: int = STEPS,
+    steps: int,
     *,
     seed: int = 0,
     on_step: Callable[[int], None] | None = None,

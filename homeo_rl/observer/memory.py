@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.errors import StorageFault
 from homeo_rl.observer.forward_model import ForwardModel
 from homeo_rl.observer.layout import LAGS
 from homeo_rl.observer.recording import Recording
@@ -38,12 +38,9 @@ class ObserverMemory:
     def of(cls, model: ForwardModel, recording: Recording, *, seed: int = 0) -> ObserverMemory:
         """Draw the sequences from the clean part of a recording.
 
-        Raises:
-            UsageError: it has no clean sequence that is long enough.
+        Where its episodes are shorter than `LENGTH` there are none, so no estimate is ever used.
         """
         starts = recording.windows(LENGTH)
-        if not len(starts):
-            raise UsageError(f"recording: expected clean sequences of {LENGTH} steps, got none; record longer episodes")
         chosen = generator(seed, "observer", "windows").permutation(starts)[:WINDOWS]
         rows = chosen[:, None] + np.arange(LENGTH)
         return cls(model, recording.observations[rows], recording.actions[rows])

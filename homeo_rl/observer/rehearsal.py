@@ -68,10 +68,12 @@ class Rehearsal:
         self._normal, self._other = rng.normal(size=shape), rng.normal(size=shape)
         self._uniform, self._constant = rng.random(shape), rng.random((shape[0], 1, shape[2])) < 0.5
         last = self._truth[:, LENGTH - COMPARED :]
-        self._wanted = policy(last.reshape(-1, shape[2]))
+        self._wanted = policy(last.reshape(-1, shape[2])) if len(last) else last
 
     def __call__(self, row: np.ndarray) -> Distance:
-        """Return the distances of actions under the fault that the row of a slot identified."""
+        """Return the distances of actions under the fault that the row of a slot identified; 0 without sequences."""
+        if not len(self._truth):
+            return Distance(0.0, 0.0)
         measured = self.corrupt(row)
         estimates = np.empty_like(measured[:, LENGTH - COMPARED :])
         rows = self._rows(row, measured)

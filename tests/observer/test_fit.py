@@ -13,6 +13,7 @@ from homeo_rl.observer.fit_forward_model import fit_forward_model
 from homeo_rl.observer.forward_model import ForwardModel
 from homeo_rl.observer.health_card import health_card
 from homeo_rl.observer.memory import LENGTH, WINDOWS, ObserverMemory
+from homeo_rl.observer.observer import Observer
 from homeo_rl.observer.recording import LEAST_STEPS, Recording, read_log
 from tests.support.linear_robot import LinearRobot, recording_of
 
@@ -129,5 +130,12 @@ def test_a_log_that_fits_is_read(tmp_path: Path, recording: Recording) -> None:
 
 
 def test_short_sequences_cannot_be_rehearsed(model: ForwardModel) -> None:
-    with pytest.raises(UsageError, match="longer"):
-        ObserverMemory.of(model, recording_of(LinearRobot(0), LEAST_STEPS, length=LENGTH - 1))
+    memory = ObserverMemory.of(model, recording_of(LinearRobot(0), LEAST_STEPS, length=LENGTH - 1))
+    assert len(memory.observations) == 0
+    observer = Observer(memory, 1, lambda observations: observations[:, :2])
+    observer.begin(0)
+    for _ in range(30):
+        seen = np.full((1, 4), 9.0, np.float32)
+        assert np.array_equal(observer(seen), seen)
+        observer.record(np.zeros((1, 2), np.float32))
+    assert observer.alarmed_at[0] is not None

@@ -100,7 +100,7 @@ def _fit_observer(args: Calibrate, run: Run, controller: Controller, env: tuple[
     recording = None if args.log is None else read_log(args.log, spec.network.inputs, len(spec.low))
     with Bars(enabled=args.progress).show() as bars:
         memory = fit_observer(
-            run, controller, which=args.which, env=env, steps=args.practice, recording=recording, progress=bars
+            run, controller, which=args.which, env=env, steps=args.practice or None, recording=recording, progress=bars
         )
     card = health_card(memory.model)
     print_table("forward model", card.header, card.rows)
