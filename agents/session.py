@@ -17,11 +17,15 @@ from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.sleeper import Sleeper
 from homeo_rl.errors import InputError
 from homeo_rl.homeostasis.memory import Memory
+from homeo_rl.homeostasis.observer import ObserverMechanism, split_observer
 from homeo_rl.homeostasis.plasticity_guard import not_finite, out_of_bounds
 from homeo_rl.homeostasis.protocol import SCOPES, Homeostasis, LayerReference
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
 from homeo_rl.imports.aliases import accept_older_keywords
 from homeo_rl.numerics.arrays import floats_of, index_of, instance_of, whole_number
+from homeo_rl.observer.memory import ObserverMemory
+from homeo_rl.observer.observer import Observer
+from homeo_rl.seeding import generator
 from homeo_rl.snn.inputs import require_weights
 from homeo_rl.snn.network import Rows, SpikingNetwork
 from homeo_rl.snn.state import LayerWeights, Weights, map_weights
@@ -46,9 +50,12 @@ class Session:
         plugin: Homeostasis | None = None,
         references: tuple[LayerReference, ...] = (),
         memory: Memory | None = None,
+        observer_memory: ObserverMemory | None = None,
         reflex: bool = True,
     ) -> None:
         """Begin at rest; ``reflex`` False leaves the reflex of a composed policy out.
+
+        ``memory`` is what a mechanism that sleeps replays, ``observer_memory`` the forward model of one that observes.
 
         Raises:
             InputError: what is given is not of its type, or a mechanism adapts without one reference a layer, or sleeps
@@ -75,6 +82,8 @@ class Session:
         self._ages = [0] * slots  # decisions since each slot's adaptation began
         self.rolled_back = [0] * slots
         self._sleeper: Sleeper | None = None
+        observes, plugin = split_observer(plugin)
+        self.observer = None if observes is None else self._make_observer(observes, observer_memory, slots)
         if plugin is not None and needs_memory(plugin):
             if memory is None or not isinstance(self.network, SpikingNetwork):
                 raise InputError(
@@ -115,6 +124,8 @@ class Session:
         self._ages[slot] = self.rolled_back[slot] = 0
         if self._sleeper is not None:
             self._sleeper.begin(slot)
+        if self.observer is not None:
+            self.observer.begin(slot)
         if self._has_slot_weights:
             self._set_slot_weights(slot, self.trained)
         ended = torch.zeros(self.slots, dtype=torch.bool)
@@ -203,8 +214,10 @@ class Session:
         x = floats_of(
             observations, (self.state.batch, self._inputs), what="observations [slots, D]",
             advice="give one row a slot, of the entries that the policy was made for",
-            finite=self._sleeper is not None or self._drawn is not None,  # before a slot sleeps or draws
+            finite=bool(self._sleeper or self.observer or self._drawn),  # before a slot sleeps, observes or draws
         )  # fmt: skip
+        if self.observer is not None:
+            x = self.observer(x)
         if self._sleeper is not None:
             self._sleep(self._sleeper)
         rows = Rows(torch.from_numpy(x), x, self._draw() if self._drawn else None)
@@ -212,6 +225,28 @@ class Session:
         if self.state.plugin is not None:
             self._guard()
         result: np.ndarray = action.numpy()
+        if self.observer is not None:
+            self.observer.record(result)
+        return result
+
+    def _make_observer(self, mechanism: ObserverMechanism, memory: ObserverMemory | None, slots: int) -> Observer:
+        if memory is None or memory.model.entries != self._inputs:
+            raise InputError(
+                f"plug-in observer: expected a forward model of {self._inputs} entries, got "
+                f"{'none' if memory is None else memory.model.entries}; homeo_rl.fit_observer makes it"
+            )
+        return Observer(memory, slots, self._act_healthy, margin=mechanism.margin)
+
+    @torch.inference_mode()
+    def _act_healthy(self, observations: np.ndarray) -> np.ndarray:
+        """Return the trained policy's actions for first observations [N, D], -1 to 1 from bound to bound."""
+        x, noise = torch.from_numpy(observations), None
+        if self._drawn is not None:
+            drawn = torch.from_numpy(generator(0, "observer", "encoder").random(self._drawn, dtype=np.float32))
+            noise = drawn.expand(len(x), *self._drawn).contiguous()
+        alone = self.controller if self.reflex is None else self.controller.bare()
+        action, _ = alone.act_on(Rows(x, observations, noise), self.network.initial_state(len(x)))
+        result: np.ndarray = self.controller.squasher.unscale(action).numpy()
         return result
 
     def _sleep(self, sleeper: Sleeper) -> None:
@@ -278,6 +313,8 @@ class Session:
         state.batch = len(rows)
         if self._sleeper is not None:
             self._sleeper.select(kept)
+        if self.observer is not None:
+            self.observer.select(kept)
         self._noise = [self._noise[row] for row in kept]
         self._ages = [self._ages[row] for row in kept]
         self.rolled_back = [self.rolled_back[row] for row in kept]

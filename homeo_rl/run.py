@@ -177,6 +177,14 @@ class Run:
             return None
         return bundle.load(self.path / "calibration")
 
+    def save_observer(self, tensors: dict[str, np.ndarray], document: dict[str, Any]) -> None:
+        """Write the bundle of an observer: forward model and remembered sequences."""
+        bundle.save(self.path / "observer", tensors, document)
+
+    def load_observer(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """Read the bundle of an observer, or return None if there is none yet."""
+        return bundle.load(self.path / "observer") if (self.path / "observer").exists() else None
+
     def new_evaluation(self, suite: str) -> Path:
         """Make the folder of a new evaluation."""
         return make_numbered(self.path / "evaluations", slug(suite))
@@ -278,6 +286,8 @@ def copy_run(source: Run, target: Path, *, which: str = "policy") -> Run:
             draft.mkdir()
             for name in wanted:
                 _copy_bundle(source.path / name, draft / name)
+            if (source.path / "observer").exists():
+                _copy_bundle(source.path / "observer", draft / "observer")
             shutil.copyfile(source.path / "run.json", draft / "run.json")
             draft.replace(target)
         elif not (target / which).exists():

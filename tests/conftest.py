@@ -38,6 +38,13 @@ def popsan_file() -> Path:
 
 
 @pytest.fixture(autouse=True)
+def short_practice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations with an observer fit a small model; what the full one is worth, longer checks say."""
+    monkeypatch.setattr("homeo_rl.evaluation.observer_memory.STEPS", 1500)
+    monkeypatch.setattr("homeo_rl.evaluation.observer_memory.EPOCHS", 1)
+
+
+@pytest.fixture(autouse=True)
 def _test_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every process that a test starts import tests/support/toy_envs.py, as a user's own package would be."""
     path = os.environ.get("PYTHONPATH")

@@ -9,7 +9,7 @@ import numpy as np
 
 from homeo_rl.degradations.protocol import Condition, Env
 from homeo_rl.errors import UsageError
-from homeo_rl.homeostasis import Homeostasis, describe, make
+from homeo_rl.homeostasis import Homeostasis, describe, make, split_observer
 
 if TYPE_CHECKING:  # torch takes seconds to load, which somebody with a typing error should not wait for
     from homeo_rl.agents.controller import Controller
@@ -85,8 +85,11 @@ class Arm:
         """
         from homeo_rl.agents.controller import require_spiking
 
-        if self.plugin is not None:
+        observer, network = split_observer(self.plugin)
+        if network is not None:
             require_spiking(controller, "homeostasis")
+        if observer is not None and controller.spec.discrete:
+            raise UsageError(f"arm {self.text!r}: expected a policy with continuous actions, got one that chooses")
         if not self.reflex and controller.reflex is None:
             raise UsageError(
                 f"arm {self.text!r}: expected a policy with a reflex (homeo-rl compose), this one has none"

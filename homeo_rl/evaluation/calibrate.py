@@ -24,10 +24,12 @@ from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.rollout import rollout
 from homeo_rl.homeostasis import Both, make
 from homeo_rl.homeostasis.memory import Memory
+from homeo_rl.homeostasis.observer import split_observer
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
 from homeo_rl.homeostasis.sleep import needs_memory
 from homeo_rl.homeostasis.statistics import RateMoments
 from homeo_rl.numerics.arrays import instance_of, whole_number
+from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator
 from homeo_rl.snn.network import SpikingNetwork
@@ -75,6 +77,7 @@ def make_session(
     *,
     plugin: Homeostasis | None = None,
     calibration: Calibration | None = None,
+    observer_memory: ObserverMemory | None = None,
     reflex: bool = True,
 ) -> Session:
     """Return a session whose plug-in knows what is normal.
@@ -88,7 +91,10 @@ def make_session(
     if plugin is None:
         return Session(controller, slots, reflex=reflex)
     instance_of(plugin, Homeostasis, what="plugin", advice="homeo_rl.homeostasis.make makes one of an arm's name")
-    network = require_spiking(controller, f"plug-in {plugin.name}")
+    adapts = split_observer(plugin).network
+    if adapts is None:
+        return Session(controller, slots, plugin=plugin, observer_memory=observer_memory, reflex=reflex)
+    network = require_spiking(controller, f"plug-in {adapts.name}")
     advice = "homeo_rl.calibrate makes a calibration"
     instance_of(calibration, Calibration, what=f"plug-in {plugin.name}", advice=advice)
     assert calibration is not None
@@ -97,7 +103,8 @@ def make_session(
         slots,
         plugin=plugin,
         references=calibration.references(network),
-        memory=calibration.memory(network) if needs_memory(plugin) else None,
+        memory=calibration.memory(network) if needs_memory(adapts) else None,
+        observer_memory=observer_memory,
         reflex=reflex,
     )
 

@@ -26,6 +26,7 @@ from homeo_rl.evaluation.metrics import IDENTITY, METRICS, Measurement, Score, c
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.reflex_violations import count_violations
 from homeo_rl.evaluation.rollout import rollout
+from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.processes.executor import JobFinished, JobResult, Progress, ProgressCallback, WorkerDied
 from homeo_rl.processes.local import LocalExecutor
 from homeo_rl.processes.signals import Stopped
@@ -77,6 +78,7 @@ class Job:
     cells: list[tuple[Arm, Condition]]
     num_envs: int
     calibration: Calibration | None
+    observer_memory: ObserverMemory | None = None
 
 
 class _Worker:
@@ -97,7 +99,12 @@ class _Worker:
         before = [tensor.clone() for tensor in controller.state_dict().values()]
         episodes = rollout(
             lambda slots: make_session(
-                controller, slots, plugin=arm.plugin, calibration=calibration, reflex=arm.reflex
+                controller,
+                slots,
+                plugin=arm.plugin,
+                calibration=calibration,
+                observer_memory=self.job.observer_memory,
+                reflex=arm.reflex,
             ),
             lambda: make_env(name, kwargs),
             [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],

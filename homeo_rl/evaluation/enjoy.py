@@ -9,8 +9,10 @@ from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.envs.rendering import Film, Filmed, camera, choose_backend, pace_of, require_display
 from homeo_rl.evaluation.calibrate import calibrate_for, make_session
 from homeo_rl.evaluation.episode import Episode, episode_seed
+from homeo_rl.evaluation.observer_memory import observer_memory_for
 from homeo_rl.evaluation.plan import EvaluationPlan, require_width
 from homeo_rl.evaluation.rollout import rollout
+from homeo_rl.homeostasis import split_observer
 from homeo_rl.run import Run
 
 
@@ -29,13 +31,22 @@ def enjoy(
     load_modules(run.spec.modules)
     controller, arm = plan.policy_of(run), plan.parsed_arms[0]
     arm.require_fitting(controller)
-    calibration = None if arm.plugin is None else calibrate_for(plan, run, controller)
+    adapts = split_observer(arm.plugin).network
+    calibration = None if adapts is None else calibrate_for(plan, run, controller)
+    observer = observer_memory_for(plan, run, controller)
     name, kwargs = plan.env_of(condition, run)
     with closing(make_env(name, kwargs)) as probe:
         require_width(probe, name, controller, run)
     play = partial(
         rollout,
-        partial(make_session, controller, plugin=arm.plugin, calibration=calibration, reflex=arm.reflex),
+        partial(
+            make_session,
+            controller,
+            plugin=arm.plugin,
+            calibration=calibration,
+            observer_memory=observer,
+            reflex=arm.reflex,
+        ),
         seeds=[episode_seed(plan.seed, "evaluation", index) for index in range(plan.episodes)],
         condition=arm.add_layer(condition),
         num_envs=1,

@@ -18,9 +18,9 @@ class Episode:
     `homeo_rl.evaluation.recorders.PATH_EVERY` decisions and at the end. Where a reflex acts: ``reflex``, the events
     [lines], its spikes [outputs] and the action of every decision. Where there is a MuJoCo simulation: ``unstable``,
     whether MuJoCo gave it up, which ended the episode. Where a plug-in adapts: ``rolled_back``, how often its
-    adaptation went wrong and was started again; where it sleeps: ``sleeps``, how often. ``operations``: spikes,
-    additions at synapses and products [3] of all decisions. ``limited``: whether the limit of environments that have
-    none ended it.
+    adaptation went wrong and was started again; where it sleeps: ``sleeps``, how often; where it observes: ``openings``
+    of its gate, and ``estimated``, decisions in which its estimate was used. ``operations``: spikes, additions at
+    synapses and products [3] of all decisions. ``limited``: whether the limit of environments that have none ended it.
     """
 
     index: int
@@ -41,6 +41,8 @@ class Episode:
     unstable: bool | None = None
     rolled_back: int | None = None
     sleeps: int | None = None
+    openings: int | None = None
+    estimated: int | None = None
     limited: bool = False
 
 

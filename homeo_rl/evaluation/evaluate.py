@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from homeo_rl.agents.controller import Controller
 from homeo_rl.degradations.protocol import Condition
@@ -25,7 +25,9 @@ from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import calibrate_for
 from homeo_rl.evaluation.cells import Job, run_cells, write_scores
 from homeo_rl.evaluation.metrics import Score
+from homeo_rl.evaluation.observer_memory import observer_memory_for
 from homeo_rl.evaluation.plan import EvaluationPlan, check_sizes, require_width
+from homeo_rl.evaluation.progress import NullProgress, Progress
 from homeo_rl.evaluation.recorders import TRACE_EVERY
 from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.run import Run, versions
@@ -47,32 +49,6 @@ class Result:
     # for each (arm, condition label), homeostasis over time, mean over episodes
     traces: dict[tuple[str, str], list[dict[str, Any]]]
     paths: Path | None  # paths.json, where the environment's infos have poses, else None
-
-
-class Progress(Protocol):
-    """What an evaluation reports to while it runs."""
-
-    def start(self, what: str, total: int) -> None:
-        """Begin ``total`` episodes of ``what``."""
-
-    def advance(self, count: int = 1) -> None:
-        """Count finished episodes."""
-
-    def note(self, text: str) -> None:
-        """Say something worth a line."""
-
-
-class NullProgress:
-    """Progress that is not shown."""
-
-    def start(self, what: str, total: int) -> None:
-        """Do nothing."""
-
-    def advance(self, count: int = 1) -> None:
-        """Do nothing."""
-
-    def note(self, text: str) -> None:
-        """Do nothing."""
 
 
 def evaluate(
@@ -112,7 +88,8 @@ def evaluate(
     if isinstance(controller.network, SpikingNetwork):
         progress.start("calibration", plan.calibration_episodes)
         calibration = calibrate_for(plan, run, controller, num_envs=num_envs, on_episode=lambda _: progress.advance())
-    job = Job(run.path, run.spec.modules, plan, cells, num_envs, calibration)
+    observer = observer_memory_for(plan, run, controller, progress)
+    job = Job(run.path, run.spec.modules, plan, cells, num_envs, calibration, observer)
     with _folder_of(run, plan, command) as folder:
         outcomes = _run_missing(job, run, folder, workers or os.cpu_count() or 1, progress)
         scores = tuple(Score.from_dict(row) for outcome in outcomes for row in outcome["scores"])

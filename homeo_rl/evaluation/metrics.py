@@ -206,6 +206,11 @@ METRICS: dict[str, Metric] = {
         Metric(name="sleeps", of_episode=lambda m: m.episode.sleeps, tag="sleeps", since=5),
         # Standard deviation over neurons of their mean rates.
         Metric(name="rate_spread", since=6, of_episode=lambda m: None if m.rates is None else float(m.rates.std())),
+        # How often the observer's gate opened, and the share of decisions in which its estimate was used.
+        Metric(name="openings", of_episode=lambda m: m.episode.openings, tag="observer/openings", since=7,
+               figures=(Figure("openings", total, "count"),)),
+        Metric(name="estimated", tag="observer/estimated", since=7,
+               of_episode=lambda m: None if m.episode.estimated is None else m.episode.estimated / m.episode.length),
     )
 }  # fmt: skip
 """All metrics, in the order of their columns. A new one is a row at the end, with the next version in ``since``."""

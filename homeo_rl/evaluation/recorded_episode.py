@@ -22,10 +22,12 @@ from homeo_rl.errors import HomeoError
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import calibrate_for, make_session
 from homeo_rl.evaluation.episode import Step, episode_seed
+from homeo_rl.evaluation.observer_memory import observer_memory_for
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.recording import RecordedEpisode as RecordedEpisode
 from homeo_rl.evaluation.rollout import rollout
 from homeo_rl.evaluation.routes import Route
+from homeo_rl.homeostasis import split_observer
 from homeo_rl.numerics.same_fields import make_plan
 from homeo_rl.run import Run
 from homeo_rl.snn.network import SpikingNetwork
@@ -88,7 +90,8 @@ def play(
     parsed = Arm.parse(arm)
     layered = parsed.add_layer(condition)
     calibration = None
-    if parsed.plugin is not None and isinstance(network, SpikingNetwork):
+    observer = observer_memory_for(plan, run, controller)
+    if split_observer(parsed.plugin).network is not None and isinstance(network, SpikingNetwork):
         calibration = calibrate_for(plan, run, controller, num_envs=10)
     env, kwargs = plan.env_of(condition, run)
     sessions: list[Session] = []
@@ -97,7 +100,14 @@ def play(
 
     def new_session(slots: int) -> Session:
         sessions.append(
-            make_session(controller, slots, plugin=parsed.plugin, calibration=calibration, reflex=parsed.reflex)
+            make_session(
+                controller,
+                slots,
+                plugin=parsed.plugin,
+                calibration=calibration,
+                observer_memory=observer,
+                reflex=parsed.reflex,
+            )
         )
         return sessions[-1]
 

@@ -76,6 +76,8 @@ class _Activity(Recorder):
             episode.rolled_back = session.rolled_back[slot]
         if session.sleeps is not None:
             episode.sleeps = session.sleeps[slot]
+        if session.observer is not None:
+            episode.openings, episode.estimated = session.observer.openings[slot], session.observer.used[slot]
 
 
 class _Trace(Recorder):

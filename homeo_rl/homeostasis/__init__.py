@@ -13,6 +13,7 @@ from homeo_rl.homeostasis.dwam_controls import ControlDWAM
 from homeo_rl.homeostasis.dynamic_threshold import BDETT
 from homeo_rl.homeostasis.linear import LinearHomeostat
 from homeo_rl.homeostasis.memory import Memory
+from homeo_rl.homeostasis.observer import ObserverMechanism, join_observer, split_observer
 from homeo_rl.homeostasis.protocol import DecisionRates, Homeostasis, LayerReference, Modulation, Scope, State, Tick
 from homeo_rl.homeostasis.rate_search import DWAM, RehearsedDWAM, RehearsedLinear, Rehearsing
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
@@ -30,6 +31,7 @@ __all__ = [
     "LinearHomeostat",
     "Memory",
     "Modulation",
+    "ObserverMechanism",
     "PaperDWAM",
     "RehearsedDWAM",
     "RehearsedLinear",
@@ -42,10 +44,21 @@ __all__ = [
     "make",
     "make_homeostasis",
     "needs_memory",
+    "split_observer",
 ]
 
 MECHANISMS: dict[str, type[Homeostasis]] = {
-    kind.name: kind for kind in (DWAM, PaperDWAM, ControlDWAM, BDETT, LinearHomeostat, RehearsedLinear, SleepHomeostat)
+    kind.name: kind
+    for kind in (
+        DWAM,
+        PaperDWAM,
+        ControlDWAM,
+        BDETT,
+        LinearHomeostat,
+        RehearsedLinear,
+        SleepHomeostat,
+        ObserverMechanism,
+    )
 }
 """All mechanisms by name; a new one is offered by the command line and walked by the tests once it is here."""
 
@@ -70,7 +83,18 @@ def make_homeostasis(arm: str) -> Homeostasis | None:
     Raises:
         UsageError: a name or a parameter is not known, a value does not fit, or mechanisms do not go together.
     """
-    parts = [_make_part(arm, part) for part in re.split(r"\+(?=[a-z])", arm)]
+    texts = re.split(r"\+(?=[a-z])", arm)
+    observers = [text for text in texts if text.split(":")[0] == ObserverMechanism.name]
+    if observers:
+        rest = [text for text in texts if text not in observers]
+        if len(observers) > 1:
+            raise UsageError(f"arm {arm!r}: expected one observer, got {len(observers)}")
+        if "none" in rest:
+            raise UsageError(f"arm {arm!r}: none does nothing beside others; leave it out")
+        observer = _make_part(arm, observers[0])
+        assert isinstance(observer, ObserverMechanism)
+        return join_observer(observer, make_homeostasis("+".join(rest)) if rest else None)
+    parts = [_make_part(arm, part) for part in texts]
     if len(parts) == 1:
         return parts[0]
     asleep = [part for part in parts if isinstance(part, SleepHomeostat)]

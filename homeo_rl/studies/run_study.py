@@ -12,8 +12,9 @@ from homeo_rl.agents.controller import load_controller
 from homeo_rl.degradations.protocol import NetworkDegradation
 from homeo_rl.degradations.suites import Suite, load_suite
 from homeo_rl.errors import UsageError, unknown
-from homeo_rl.evaluation.evaluate import Progress, digest_of, evaluate, find_finished
+from homeo_rl.evaluation.evaluate import digest_of, evaluate, find_finished
 from homeo_rl.evaluation.plan import Plan
+from homeo_rl.evaluation.progress import Progress
 from homeo_rl.evaluation.routes import read_routes
 from homeo_rl.numerics.same_fields import make_plan
 from homeo_rl.run import Run, copy_run, versions

@@ -111,7 +111,9 @@ def prepare(plan: TrainingPlan) -> Prepared:
     plan = _with_tuned(plan)
     hyperparams = resolve(plan.algo, plan.hyperparams)
     mechanism = homeostasis.make(plan.homeostasis_in_training)
-    if mechanism is not None and homeostasis.needs_memory(mechanism):
+    if mechanism is not None and (
+        homeostasis.needs_memory(mechanism) or homeostasis.split_observer(mechanism).observer is not None
+    ):
         raise UsageError(
             f"--homeostasis-in-training {plan.homeostasis_in_training}: expected a mechanism that needs no memory of a "
             "trained network, such as dwam-paper; use sleep and dwam in evaluate"

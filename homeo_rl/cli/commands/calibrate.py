@@ -1,14 +1,21 @@
 """The command ``homeo-rl calibrate``."""
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from homeo_rl.cli.command import EVALUATE, Command
 from homeo_rl.cli.common import open_run
-from homeo_rl.cli.flags import WithPolicy, WithProgress, Words
+from homeo_rl.cli.flags import Short, WithPolicy, WithProgress, Words
 from homeo_rl.errors import UsageError
+from homeo_rl.observer.recording import LEAST_STEPS
 
 COMMAND = Command(EVALUATE, 4, "record the firing rates of a healthy network")
+
+
+if TYPE_CHECKING:  # torch takes seconds to load, which somebody with a typing error should not wait for
+    from homeo_rl.agents.controller import Controller
+    from homeo_rl.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +26,10 @@ class Calibrate(WithPolicy, WithProgress):
     """Number of clean episodes."""
     env: str = ""
     """Gymnasium id that replaces the run's own."""
+    practice: int = 0
+    """Steps of practice under faults of its own making, to fit the observer's forward model; 0 fits none."""
+    log: Annotated[Path | None, Short(("--from",))] = None
+    """Log of a robot, .npz with observations, actions and ends, to fit the model to instead of practice."""
     gym_packages: Words = ()
     """Packages that register environments, besides those of the training."""
 
@@ -26,6 +37,10 @@ class Calibrate(WithPolicy, WithProgress):
 def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
     """Calibrate a run."""
     run = open_run(args.run, args.gym_packages)
+    if args.practice < 0 or 0 < args.practice < LEAST_STEPS:
+        raise UsageError(
+            f"--practice: expected 0 or at least {LEAST_STEPS} steps to fit a model to, got {args.practice}"
+        )
     if args.episodes < 1:
         raise UsageError(f"--episodes: expected at least 1, got {args.episodes}")
 
@@ -61,10 +76,31 @@ def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
     else:
         print("memory: none, a converted network cannot be replayed")
     print(f"calibration: {run.path / 'calibration'} ({calibration.decisions} decisions)")
+    observer = _fit_observer(args, run, controller, healthy) if args.practice or args.log else None
     return {
         "run": str(run.path),
         "decisions": calibration.decisions,
         "observations": len(calibration.inputs),
         "memory_bytes": size,
         "rates": [float(rate.mean()) for rate in calibration.rates],
+        **({} if observer is None else {"observer": observer}),
     }
+
+
+def _fit_observer(args: Calibrate, run: Run, controller: Controller, env: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """Fit the forward model, print its health card, and return it."""
+    from homeo_rl.cli.console import Bars, print_table
+    from homeo_rl.evaluation.observer_memory import fit_observer
+    from homeo_rl.observer.health_card import health_card
+    from homeo_rl.observer.recording import read_log
+
+    spec = controller.spec
+    recording = None if args.log is None else read_log(args.log, spec.network.inputs, len(spec.low))
+    with Bars(enabled=args.progress).show() as bars:
+        memory = fit_observer(
+            run, controller, which=args.which, env=env, steps=args.practice or None, recording=recording, progress=bars
+        )
+    card = health_card(memory.model)
+    print_table("forward model", card.header, card.rows)
+    print(f"observer: {run.path / 'observer'} ({memory.size / 1e3:.0f} kB)")
+    return {"bytes": memory.size, "r2": card.r2, "unmodelled": card.unmodelled}

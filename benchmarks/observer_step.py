@@ -1,0 +1,77 @@
+"""What an observer adds to a decision: with its gate shut, in an alarm, and for one rehearsal.
+
+``python -m benchmarks.observer_step [--json]``; 17 sensors and 6 actuators, a model of two hidden layers of 128 units.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.common import Arm, alternate, arguments, report
+from homeo_rl.observer.forward_model import MEASURED, ForwardModel
+from homeo_rl.observer.layout import GATE, OPEN, SINCE
+from homeo_rl.observer.memory import LENGTH, WINDOWS, ObserverMemory
+from homeo_rl.observer.observer import Observer
+
+SENSORS, ACTUATORS = 17, 6
+
+
+def main() -> None:
+    """Measure and print."""
+    args = arguments(__doc__)
+    memory = _memory(16 if args.tiny else 128)
+    rng = np.random.default_rng(0)
+    observation = rng.normal(size=(1, SENSORS)).astype(np.float32)
+    action = rng.uniform(-1.0, 1.0, (1, ACTUATORS)).astype(np.float32)
+    shut, alarmed = (Observer(memory, 1, _policy) for _ in range(2))
+    for observer in (shut, alarmed):
+        observer.begin(0)
+        observer(observation)
+        observer.record(action)
+
+    def decide_shut() -> None:
+        shut.rows[0, GATE], shut.rows[0, OPEN] = 0.0, 0.0
+        shut(observation)
+        shut.record(action)
+
+    def decide_alarmed() -> None:
+        # The decisions of an alarm are counted from its beginning, so none of these is one that rehearses.
+        alarmed.rows[0, GATE], alarmed.rows[0, OPEN], alarmed.rows[0, SINCE] = 1e6, 1.0, 100.0
+        alarmed.advance(observation)
+        alarmed.record(action)
+
+    arms: dict[str, Arm] = {"shut": decide_shut, "alarm": decide_alarmed, "rehearsal": lambda: alarmed.rehearse(0)}
+    times = alternate({name: arms[name] for name in ("shut", "alarm")}, rounds=3 if args.tiny else 60, inner=20)
+    times |= alternate({"rehearsal": arms["rehearsal"]}, rounds=2 if args.tiny else 10)
+    ratios = {
+        "shut_us": times["shut"], "alarm_us": times["alarm"], "rehearsal_ms": times["rehearsal"] / 1e3,
+    }  # fmt: skip
+    note = "shut_us: goal <= 3; alarm_us: goal <= 40; rehearsal_ms: a rehearsal of 24 sequences, policy not counted"
+    report(times, ratios, as_json=args.json, note=note)
+
+
+def _policy(observations: np.ndarray) -> np.ndarray:
+    return observations[:, :ACTUATORS]
+
+
+def _memory(hidden: int) -> ObserverMemory:
+    """Return a model of random weights that predicts small changes, and random sequences."""
+    rng = np.random.default_rng(1)
+    size, ones = SENSORS + ACTUATORS, np.ones(SENSORS, np.float32)
+
+    def weights(*shape: int) -> np.ndarray:
+        return (rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+
+    model = ForwardModel(
+        center=0.0 * ones, spread=ones, action_center=np.zeros(ACTUATORS, np.float32),
+        action_spread=np.ones(ACTUATORS, np.float32), w1=weights(size, hidden), b1=weights(hidden),
+        w2=weights(hidden, hidden), b2=weights(hidden), w3=weights(hidden, 2 * SENSORS), b3=weights(2 * SENSORS),
+        change=0.1 * ones, calibration=ones, moves=np.ones(SENSORS, bool), **dict.fromkeys(MEASURED, ones), gate=1.0,
+    )  # fmt: skip
+    observations = rng.normal(size=(WINDOWS, LENGTH, SENSORS)).astype(np.float32)
+    actions = rng.uniform(-1.0, 1.0, (WINDOWS, LENGTH, ACTUATORS)).astype(np.float32)
+    return ObserverMemory(model, observations, actions)
+
+
+if __name__ == "__main__":
+    main()

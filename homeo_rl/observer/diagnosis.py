@@ -1,0 +1,111 @@
+"""What is found broken: which sensors and how, what latency, which actuators; in the units of the robot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from homeo_rl.observer.forward_model import ForwardModel
+from homeo_rl.observer.layout import (
+    GAIN_SUMS,
+    GAINS,
+    LAG,
+    NOISE,
+    OPEN,
+    REJECTED,
+    REPEATED,
+    SCATTER,
+    SHIFT,
+    SINCE,
+    USED,
+    ZERO,
+)
+
+KINDS = ("noise", "stuck", "dropped", "offset", "unreliable")
+
+
+@dataclass(frozen=True)
+class SensorFault:
+    """One sensor that does not measure what the model expects.
+
+    Attributes:
+        entry: of the observation.
+        kind: one of `KINDS`.
+        size: standard deviation or offset in the sensor's own unit; the share of lost readings where it drops out.
+        confidence: share of the last decisions in which it disagreed, or the noise's share of what is left unexplained.
+    """
+
+    entry: int
+    kind: str
+    size: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The state of one episode's observer.
+
+    Attributes:
+        alarm: whether measurements are not what the model expects.
+        since: decision of the episode at which the alarm began; None where it never did.
+        used: whether estimates take the place of measurements.
+        latency: decisions between an action and the measurement that shows it, beyond the usual.
+        sensors: sensors at fault, the worst first.
+        gains: estimated gain of each actuator [K]; NaN where its actions do not show.
+    """
+
+    alarm: bool
+    since: int | None
+    used: bool
+    latency: int
+    sensors: tuple[SensorFault, ...]
+    gains: np.ndarray
+
+
+def diagnose(model: ForwardModel, row: np.ndarray, offsets: np.ndarray, since: int | None) -> Diagnosis:
+    """Read a diagnosis from the row of a slot."""
+    is_open = bool(row[OPEN])
+    sensors = _sensors(model, row, offsets) if is_open and row[SINCE] >= 2 else ()
+    gains = _gains(model, row, offsets) if is_open and row[SINCE] >= 20 else np.ones(model.actions)
+    return Diagnosis(is_open, since, bool(row[USED]), int(row[LAG]) if is_open else 0, sensors, gains)
+
+
+def _sensors(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> tuple[SensorFault, ...]:
+    def part(name: int) -> np.ndarray:
+        values: np.ndarray = row[offsets[name] : offsets[name] + model.entries]
+        return values
+
+    faults = []
+    rejected, repeated, zero = part(REJECTED), part(REPEATED), part(ZERO)
+    noise, shift, scatter = np.sqrt(part(NOISE)), part(SHIFT), part(SCATTER)
+    for i in np.nonzero(model.moves)[0]:
+        unit = float(model.spread[i])
+        if repeated[i] > 0.5:
+            faults.append(SensorFault(int(i), "stuck", float(np.sqrt(scatter[i])) * unit, float(repeated[i])))
+        elif zero[i] > 0.03:
+            faults.append(SensorFault(int(i), "dropped", float(zero[i]), float(zero[i])))
+        elif rejected[i] > 0.5:
+            steady = shift[i] ** 2 > 0.7 * scatter[i]
+            size = float(shift[i]) if steady else float(np.sqrt(scatter[i]))
+            faults.append(SensorFault(int(i), "offset" if steady else "noise", size * unit, float(rejected[i])))
+        elif noise[i] > 0.05:
+            share = float(np.clip(noise[i] ** 2 / max(scatter[i], 1e-12), 0.0, 1.0))
+            faults.append(SensorFault(int(i), "noise", float(noise[i]) * unit, share))
+        elif rejected[i] > 0.2:
+            faults.append(SensorFault(int(i), "unreliable", float(np.sqrt(scatter[i])) * unit, float(rejected[i])))
+    return tuple(sorted(faults, key=lambda fault: -fault.confidence))
+
+
+def _gains(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    k = model.actions
+    matrix = row[offsets[GAINS] : offsets[GAINS] + k * k].reshape(k, k)
+    sums = row[offsets[GAIN_SUMS] : offsets[GAIN_SUMS] + k]
+    diagonal = np.diag(matrix)
+    shows = diagonal > 1e-3 * max(float(diagonal.max(initial=0.0)), 1e-12)
+    gains = np.full(k, np.nan)
+    if shows.any():
+        kept = np.ix_(shows, shows)
+        ridge = 0.01 * np.diag(diagonal[shows])
+        gains[shows] = 1.0 + np.linalg.solve(matrix[kept] + ridge, sums[shows])
+    return gains

@@ -1,0 +1,98 @@
+"""What is known of a slot, one row of numbers, and the constants of the observer: one setting for all hosts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+DECISIONS, GATE, OPEN, LAG, INFLATION, SINCE, USED = range(7)
+"""Scalars of a row: decisions so far, running error, whether the gate is open, latency in decisions, factor of the
+process noise, decisions since the gate opened, and whether the estimate takes the place of the measurement."""
+
+_SCALARS = 16
+
+(
+    ACTIONS, MEASURED, SENSOR, WATCHED, STATE, COVARIANCE, CLEANED, RESIDUAL, NOISE, NOISE_SUMS, LATENCY, ACCEPTED,
+    REJECTED, AGREED, REPEATED, ZERO, SHIFT, SCATTER, GAINS, GAIN_SUMS,
+) = range(20)  # fmt: skip
+"""Parts of a row, each an index into its offsets:
+
+``ACTIONS``     [LAGS + PAST, K]  executed actions, newest first
+``MEASURED``    [PAST, D]         measurements, newest first
+``SENSOR``      [D]               running error of each sensor
+``WATCHED``     [LAGS, 2]         before an alarm: running errors at each latency, and at none in the same decisions
+``STATE``       [D]               the estimate
+``COVARIANCE``  [D, D]            of its error
+``CLEANED``     [D]               last measurement, with estimates in place of rejected entries
+``RESIDUAL``    [D]               last residual
+``NOISE``       [D]               variance of each sensor's noise
+``NOISE_SUMS``  [D, 2]            the running sums that it is the quotient of
+``LATENCY``     [LAGS]            running error of each latency
+``ACCEPTED``    [D]               whether the last measurement was used
+``REJECTED``    [D]               running share of disagreements
+``AGREED``      [D]               decisions since the last one
+``REPEATED``    [D]               running share of readings that are equal to the one before
+``ZERO``        [D]               running share of readings of exactly 0
+``SHIFT``       [D]               running mean of measurement minus estimate
+``SCATTER``     [D]               running mean of its square
+``GAINS``       [K, K]            normal equations of the actuators' gains
+``GAIN_SUMS``   [K]               their right-hand side
+"""
+
+LAGS = 6
+"""Latencies that are compared, 0 to 5 decisions."""
+
+PAST = 8
+"""Measurements that are kept: when the gate opens, the estimate begins before the fault did."""
+
+RATE = 1.0 / 20.0
+"""Weight of the newest decision in running means of errors."""
+
+QUICK = 1.0 / 5.0
+"""Weight of the newest decision in the running error of a single sensor."""
+
+FAST = 1.0 / 10.0
+"""Weight of the newest decision in the share of disagreements, and rate of the process noise."""
+
+SLOW = 1.0 / 100.0
+"""Least weight of the newest decision in the estimates of noise and gains, which are means at first."""
+
+CAP = 25.0
+"""Largest normalised squared error that counts in a running mean."""
+
+LIMIT = 1000.0
+"""Scaled observations are clipped to this."""
+
+WATCH = 0.3
+"""Weight of the newest comparison of a latency, one in LAGS - 1 decisions, before an alarm."""
+
+LATE = 1.3
+"""Least running error without a latency at which another one raises an alarm."""
+
+SWITCH = 0.6
+"""Another latency is taken where its error is below this share of the present one's."""
+
+SETTLED = 5.0
+"""Decisions after which latencies are compared."""
+
+REJECT = 16.0
+"""Squared innovations over their variance from which on a sensor is left out of the update."""
+
+AGREE = 3.0
+"""Decisions in a row in which a sensor that was mostly wrong must agree before it is used again."""
+
+CLOSE = 0.6
+"""The gate shuts where its running error falls below this share of its limit."""
+
+LEAST_OPEN = 50.0
+"""Decisions for which it stays open."""
+
+CHI_MEDIAN = 0.455
+"""Median of the square of a standard normal variable."""
+
+
+def offsets_of(entries: int, actions: int) -> tuple[np.ndarray, int]:
+    """Return the offsets of the parts of a row [20], and its length."""
+    d, k = entries, actions
+    sizes = [(LAGS + PAST) * k, PAST * d, d, 2 * LAGS, d, d * d, d, d, d, 2 * d, LAGS, d, d, d, d, d, d, d, k * k, k]
+    starts = _SCALARS + np.concatenate([[0], np.cumsum(sizes)])
+    return starts[:-1].astype(np.int64), int(starts[-1])

@@ -1,0 +1,158 @@
+"""The observer: estimates in the place of measurements, where a rehearsal shows that they help the policy.
+
+A gate compares each measurement with what the forward model expects. Where it opens, a Kalman filter estimates the
+state (`homeo_rl.observer.kernels`), and the fault that it identified is put on remembered sequences: the estimate is
+used if the policy's actions come closer to the remembered ones with it than without it. Otherwise observations pass
+untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from homeo_rl.observer import kernels
+from homeo_rl.observer.diagnosis import Diagnosis, diagnose
+from homeo_rl.observer.forward_model import ForwardModel
+from homeo_rl.observer.layout import DECISIONS, GATE, OPEN, USED, offsets_of
+from homeo_rl.observer.memory import ObserverMemory
+from homeo_rl.observer.rehearsal import Distance, Policy, Rehearsal
+
+GATE_LIMIT = 2.6
+"""Least running error that opens the gate; its expected value is 1."""
+
+GATE_MARGIN = 1.4
+"""Factor over the largest running error in clean sequences."""
+
+SINGLE_LIMIT, SINGLE_MARGIN = 100.0, 4.0
+"""The same for a single sensor in one decision."""
+
+SENSOR_LIMIT, SENSOR_MARGIN = 8.0, 1.5
+"""The same for the running error of a single sensor."""
+
+REHEARSED_AT = (0, 10, 20, 40, 70)
+"""Decisions after an opening at which the use of the estimate is rehearsed, and then every `REHEARSED_EVERY`."""
+
+REHEARSED_EVERY = 100
+
+
+class Observer:
+    """Estimate the observations of ``slots`` episodes, each on its own.
+
+    Owns its state: one row of numbers a slot. `__call__` takes the measurements before a decision, `record` the actions
+    after it.
+    """
+
+    def __init__(self, memory: ObserverMemory, slots: int, policy: Policy, *, margin: float = 0.8) -> None:
+        """Begin at rest.
+
+        Args:
+            memory: model and remembered sequences.
+            slots: episodes side by side.
+            policy: maps observations [N, D] to actions [N, K] of one scale, without memory of earlier ones.
+            margin: the estimate is used where it brings actions closer than this share of their distance without it.
+        """
+        model = memory.model
+        self.memory, self.model, self._policy = memory, model, policy
+        self._dims = np.array([model.entries, model.actions, len(model.b1)])
+        self.offsets, self._size = offsets_of(model.entries, model.actions)
+        self._scales = scales_of(model)
+        width = max(len(model.b1), 2 * model.entries, model.entries + model.actions)
+        self._work = np.zeros((9, width), np.float32)
+        self._full = np.zeros((10 + 2 * model.entries, max(model.entries + model.actions, 2)))
+        self.rows = np.zeros((slots, self._size))
+        self._allocate(slots)
+        self._rehearsal: Rehearsal | None = None
+        self._margin = margin
+        self.openings = [0] * slots
+        self.used = [0] * slots
+        self.alarmed_at: list[int | None] = [None] * slots
+        self._alarmed_since = np.zeros(slots)
+
+    def _allocate(self, slots: int) -> None:
+        self._last = np.zeros((slots, self.model.actions), np.float32)
+        self._out = np.zeros((slots, self.model.entries), np.float32)
+
+    def begin(self, slot: int) -> None:
+        """Forget everything about ``slot``: an episode begins."""
+        self.rows[slot] = 0.0
+        self.rows[slot, GATE] = 1.0
+        self.openings[slot] = self.used[slot] = 0
+        self.alarmed_at[slot] = None
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """Return what the policy gets for the measurements [S, D] float32; itself where every gate is shut."""
+        was_open = self.rows[:, OPEN] > 0.0
+        self.advance(observations)
+        is_open = self.rows[:, OPEN] > 0.0
+        if not is_open.any():
+            return observations
+        result = observations.copy()
+        for slot in np.nonzero(is_open)[0]:
+            row, opens = self.rows[slot], not was_open[slot]
+            if opens:
+                self.alarmed_at[slot] = int(row[DECISIONS]) - 1
+                self._alarmed_since[slot] = row[DECISIONS]
+            since = int(row[DECISIONS] - self._alarmed_since[slot])
+            if since in REHEARSED_AT or since % REHEARSED_EVERY == 0:
+                verdict = self.rehearse(slot).helps(self._margin)
+                self.openings[slot] += int(verdict and row[USED] == 0.0)
+                row[USED] = float(verdict)
+            if row[USED] > 0.0:
+                self.used[slot] += 1
+                result[slot] = self._out[slot]
+        return result
+
+    def advance(self, observations: np.ndarray) -> None:
+        """Advance gates and filters by the measurements [S, D] float32, without a rehearsal."""
+        self._advance(self.rows, observations, self._last, self._out)
+
+    def rehearse(self, slot: int) -> Distance:
+        """Return how far the policy's actions are from the remembered ones under the fault of ``slot``."""
+        if self._rehearsal is None:
+            self._rehearsal = Rehearsal(self.memory, self.offsets, self._policy, self._advance)
+        return self._rehearsal(self.rows[slot])
+
+    def record(self, actions: np.ndarray) -> None:
+        """See the actions [S, K] of the decision."""
+        self._last[:] = actions
+
+    def estimates(self) -> np.ndarray:
+        """Return the estimates of the last decision [S, D]; of use where there was an alarm."""
+        return self._out.copy()
+
+    def is_used(self, slot: int) -> bool:
+        """Whether the estimate took the place of the measurement in the last decision of ``slot``."""
+        return bool(self.rows[slot, USED] > 0.0)
+
+    def select(self, slots: Sequence[int]) -> None:
+        """Drop all slots but these."""
+        kept = list(slots)
+        self.rows, last = np.ascontiguousarray(self.rows[kept]), self._last[kept]
+        self._allocate(len(kept))
+        self._last[:] = last
+        self.openings = [self.openings[slot] for slot in kept]
+        self.used = [self.used[slot] for slot in kept]
+        self.alarmed_at = [self.alarmed_at[slot] for slot in kept]
+        self._alarmed_since = self._alarmed_since[kept]
+
+    def diagnose(self, slot: int) -> Diagnosis:
+        """Return what is found broken in ``slot``."""
+        return diagnose(self.model, self.rows[slot], self.offsets, self.alarmed_at[slot])
+
+    def _advance(self, rows: np.ndarray, observations: np.ndarray, last: np.ndarray, out: np.ndarray) -> None:
+        kernels.advance(
+            self.model.packed, self._scales, self._dims, self.offsets, rows, observations, last, out, self._work,
+            self._full,
+        )  # fmt: skip
+
+
+def scales_of(model: ForwardModel) -> np.ndarray:
+    """Return what the kernels know of a model beside its weights, in the order of `kernels.advance`."""
+    gate = max(GATE_LIMIT, GATE_MARGIN * model.gate)
+    single = np.maximum(SINGLE_LIMIT, SINGLE_MARGIN * model.largest)
+    sensor = np.maximum(SENSOR_LIMIT, SENSOR_MARGIN * model.largest_running)
+    units = (model.center, model.spread, model.action_center, model.action_spread, model.moves)
+    limits = (np.array([gate]), model.start_mean, model.start_variance, single, sensor)
+    return np.concatenate([np.asarray(part, np.float64) for part in (*units, *limits)])

@@ -1,0 +1,230 @@
+"""The observer in plain numpy: what `homeo_rl.observer.kernels` must compute, one slot and one equation at a time.
+
+Shapes: D observation entries, K action entries. Every quantity has the name that `homeo_rl.observer.layout` explains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from homeo_rl.observer.forward_model import ForwardModel, Prediction
+from homeo_rl.observer.layout import (
+    AGREE,
+    CAP,
+    CHI_MEDIAN,
+    CLOSE,
+    FAST,
+    LAGS,
+    LATE,
+    LEAST_OPEN,
+    PAST,
+    QUICK,
+    RATE,
+    REJECT,
+    SETTLED,
+    SLOW,
+    SWITCH,
+    WATCH,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of the running error of all sensors, and of the errors of each, in one decision and on average [D]."""
+
+    gate: float
+    single: np.ndarray
+    sensor: np.ndarray
+
+
+@dataclass
+class _Filter:
+    """What is known since the gate opened."""
+
+    state: np.ndarray
+    covariance: np.ndarray
+    cleaned: np.ndarray
+    lag: int = 0
+    inflation: float = 1.0
+    since: int = 0
+    latency: np.ndarray = field(default_factory=lambda: np.zeros(LAGS))
+
+    def __post_init__(self) -> None:
+        size = len(self.state)
+        self.rejected, self.agreed = np.zeros(size), np.zeros(size)
+        self.forget_noise()
+
+    def forget_noise(self) -> None:
+        size = len(self.state)
+        self.residual, self.noise, self.sums = np.zeros(size), np.zeros(size), np.zeros((size, 2))
+        self.accepted = getattr(self, "accepted", np.zeros(size))
+
+
+class ReferenceObserver:
+    """Estimate the observations of one episode."""
+
+    def __init__(self, model: ForwardModel, limits: Limits) -> None:
+        self._model, self._limits = model, limits
+        self.measured: list[np.ndarray] = []
+        self.actions: list[np.ndarray] = []
+        self.gate, self.sensor = 1.0, np.zeros(model.entries)
+        self.decisions, self.watched = 0, np.ones((LAGS, 2))
+        self.filter: _Filter | None = None
+
+    def __call__(self, observation: np.ndarray, last: np.ndarray | None) -> np.ndarray | None:
+        """Return the estimate of the present observation [D] where the gate is open, else None.
+
+        Args:
+            observation: measured [D].
+            last: action of the last decision [K]; None at the first.
+        """
+        z = self._model.scale(observation.astype(np.float64))
+        estimate = None
+        if last is None:
+            state, wrong = self._start(z)
+            if wrong:
+                self.filter, estimate = state, state.state
+                state.since = 1
+        else:
+            self.actions.insert(0, np.clip(self._model.scale_action(last.astype(np.float64)), -1.0, 1.0))
+            opened = self._compare(z)
+            if opened:
+                self._begin()
+            if self.filter is not None:
+                estimate = self._estimate(self.filter, z, self.measured[0], 0)
+        self.measured = [z, *self.measured][:PAST]
+        self.decisions += 1
+        self.actions = self.actions[: LAGS + PAST]
+        return None if estimate is None else self._model.unscale(estimate).astype(np.float32)
+
+    def _predict(self, x: np.ndarray, action: np.ndarray) -> Prediction:
+        mean, variance = self._model.predict(x[None].astype(np.float32), action[None].astype(np.float32))
+        return Prediction(mean[0].astype(np.float64), variance[0].astype(np.float64))
+
+    def _jacobian(self, x: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """Return d mean / d x [D, D], by the chain rule over the layers."""
+        model, size = self._model, len(x)
+
+        def slope(u: np.ndarray) -> np.ndarray:
+            s = 1.0 / np.sqrt(1.0 + u * u)
+            result: np.ndarray = 0.5 * (1.0 + u * s) + 0.5 * u * s**3
+            return result
+
+        u1 = np.concatenate([x, action]) @ model.w1 + model.b1
+        h1 = 0.5 * u1 * (1.0 + u1 / np.sqrt(1.0 + u1 * u1))
+        u2 = h1 @ model.w2 + model.b2
+        inner = ((model.w1[:size] * slope(u1)) @ model.w2) * slope(u2)
+        result: np.ndarray = np.eye(size) + (inner @ model.w3[:, :size] * model.change).T
+        return result
+
+    def _action(self, back: int) -> np.ndarray:
+        return self.actions[min(back, len(self.actions) - 1)]
+
+    def _compare(self, z: np.ndarray) -> bool:
+        """Advance the running errors; return whether the gate opens."""
+        mean, variance = self._predict(self.measured[0], self._action(0))
+        moves, limits = self._model.moves, self._limits
+        square = (z - mean) ** 2 / variance
+        capped = np.minimum(square, CAP)
+        self.sensor = np.where(moves, self.sensor + QUICK * (capped - self.sensor), self.sensor)
+        self.gate += RATE * (float(capped[moves].mean()) - self.gate)
+        late = self.filter is None and self._watch_latency(z, float(capped[moves].mean()))
+        broken = bool(((square > limits.single) | (self.sensor > limits.sensor))[moves].any())
+        if self.filter is None:
+            return broken or late or self.gate > limits.gate
+        if not broken and self.filter.since > LEAST_OPEN and self.gate < CLOSE * limits.gate:
+            self.filter = None
+        return False
+
+    def _watch_latency(self, z: np.ndarray, error: float) -> bool:
+        """Compare one latency a decision, in turn, with none; return whether one explains the measurements better."""
+        lag = 1 + self.decisions % (LAGS - 1)
+        mean, variance = self._predict(self.measured[0], self._action(lag))
+        other = float(np.minimum((z - mean) ** 2 / variance, CAP)[self._model.moves].mean())
+        watched = self.watched[lag]
+        watched += WATCH * (np.array([other, error]) - watched)
+        return bool(watched[1] > LATE and watched[0] < SWITCH * watched[1])
+
+    def _start(self, z: np.ndarray) -> tuple[_Filter, bool]:
+        """Return a filter that begins at the first observation and at how episodes begin; and whether they disagree."""
+        model = self._model
+        wrong = model.moves & ((z - model.start_mean) ** 2 > 4.0 * REJECT * model.start_variance)
+        state = np.where(wrong, model.start_mean, z).astype(np.float64)
+        spread = np.where(wrong, model.start_variance, 0.01 * model.start_variance)
+        return _Filter(state, np.diag(spread).astype(np.float64), state.copy()), bool(wrong.any())
+
+    def _begin(self) -> None:
+        oldest = self.measured[-1]
+        if len(self.measured) == PAST and len(self.actions) > PAST:
+            _, variance = self._predict(self.measured[0], self._action(0))
+            self.filter = _Filter(oldest.copy(), np.diag(variance), oldest.copy())
+        else:
+            self.filter, _ = self._start(oldest)
+        for back in range(len(self.measured) - 2, -1, -1):
+            self._estimate(self.filter, self.measured[back], self.measured[back + 1], back + 1)
+
+    def _estimate(self, f: _Filter, z: np.ndarray, before: np.ndarray, back: int) -> np.ndarray:
+        """Update by the measurement z of ``back`` decisions ago, and predict over the latency."""
+        residual = z - self._at_latency(f, z, back)
+        action = self._action(back + f.lag)
+        mean, variance = self._predict(f.state, action)
+        jacobian = self._jacobian(f.state, action)
+        p = jacobian @ f.covariance @ jacobian.T + f.inflation * np.diag(variance)
+        estimate, p, accepted = self._update(f, z, before, mean, variance, p)
+        share = max(SLOW, 1.0 / (f.since + 1.0))
+        for j in np.nonzero(f.accepted > 0)[0]:
+            used = accepted > 0
+            column = jacobian[used, j]
+            above = -(column * residual[used] * f.residual[j] / variance[used]).sum()
+            below = (column**2 / variance[used]).sum()
+            f.sums[j] += share * (np.array([above, below]) - f.sums[j])
+            if f.sums[j, 1] > 0:
+                f.noise[j] = max(0.0, f.sums[j, 0] / f.sums[j, 1])
+        f.state, f.covariance, f.residual, f.accepted = estimate, p, residual, accepted
+        f.cleaned = np.where(accepted > 0, z, estimate)
+        f.since += 1
+        for lag in range(f.lag - 1, -1, -1):
+            estimate = self._predict(estimate, self._action(back + lag)).mean
+        return estimate
+
+    def _at_latency(self, f: _Filter, z: np.ndarray, back: int) -> np.ndarray:
+        weight = max(RATE, 1.0 / (f.since + 1.0))
+        for lag in range(LAGS):
+            mean, variance = self._predict(f.cleaned, self._action(back + lag))
+            error = np.minimum((z - mean) ** 2 / variance, CAP).sum() / len(z)
+            f.latency[lag] += weight * (error - f.latency[lag])
+        best = int(np.argmin(f.latency))
+        if f.since >= SETTLED and f.latency[best] < SWITCH * f.latency[f.lag]:
+            f.lag, f.inflation = best, 1.0
+            f.forget_noise()
+        return self._predict(f.cleaned, self._action(back + f.lag)).mean
+
+    def _update(
+        self, f: _Filter, z: np.ndarray, before: np.ndarray, mean: np.ndarray, variance: np.ndarray, p: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return estimate, covariance, and which sensors were used."""
+        moves = self._model.moves
+        innovation = z - mean
+        ratio = innovation**2 / (np.diag(p) + f.noise)
+        agrees = (ratio <= REJECT) & ~((z == before) & (innovation**2 > variance))
+        f.agreed = np.where(moves, np.where(agrees, f.agreed + 1, 0.0), f.agreed)
+        f.rejected = np.where(moves, f.rejected + FAST * (~agrees - f.rejected), f.rejected)
+        used = ~moves | (agrees & ((f.rejected < 0.5) | (f.agreed > AGREE)))
+        count = int((used & moves).sum())
+        if 2 * count < int(moves.sum()):
+            lost = f.rejected > 0.5
+            f.inflation = 1.0
+            spread = np.where(lost, 1.0, variance + f.noise)
+            return np.where(lost, mean, z), np.diag(spread), (~lost).astype(np.float64)
+        middle = min(float(np.median(ratio[used & moves])) / CHI_MEDIAN, 4.0)
+        f.inflation = min(max(f.inflation * (1.0 + FAST * (middle - 1.0)), 1.0), 100.0)
+        estimate = mean.copy()
+        for i in np.nonzero(used)[0]:
+            spread = p[i, i] + f.noise[i]
+            if spread > 0.0:
+                gain = p[:, i] / spread
+                estimate = estimate + gain * (z[i] - estimate[i])
+                p = p - np.outer(gain, p[i])
+        return estimate, p, used.astype(np.float64)

@@ -1,0 +1,137 @@
+"""Rehearsal: the fault that was identified is put on remembered sequences, and the policy's actions are compared.
+
+Sensors that were mostly rejected read something else there, one that is noisy or drops out does so, latency is latency,
+and the estimator runs as it does now, with the noise and the process noise that it learned. No reward is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from homeo_rl.observer.layout import (
+    ACTIONS,
+    CLEANED,
+    DECISIONS,
+    GATE,
+    LAG,
+    LAGS,
+    MEASURED,
+    NOISE,
+    PAST,
+    REJECTED,
+    SCATTER,
+    SINCE,
+    STATE,
+    USED,
+)
+from homeo_rl.observer.memory import LENGTH, ObserverMemory
+from homeo_rl.seeding import generator
+
+Policy = Callable[[np.ndarray], np.ndarray]
+Advance = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+
+COMPARED = 8
+"""Steps at the end of each sequence whose actions are compared."""
+
+LEAST_SHARE, LEAST_MEAN_SHARE = 0.15, 0.04
+"""Shares of disagreements of a sensor, and of all on average, from which on they are rehearsed."""
+
+FEW = 8.0
+"""Decisions at which an estimate of the noise counts by half."""
+
+LEAST_GAIN = 0.01
+"""Least improvement of the mean distance of actions, in half-ranges."""
+
+
+class Distance(NamedTuple):
+    """Mean distance of the policy's actions from the remembered ones, with the estimate and with the measurement."""
+
+    estimated: float
+    measured: float
+
+    def helps(self, margin: float) -> bool:
+        """Whether the estimate brings actions closer by a margin."""
+        return self.estimated < margin * self.measured and self.measured - self.estimated > LEAST_GAIN
+
+
+class Rehearsal:
+    """Rehearse the use of an estimate on remembered sequences."""
+
+    def __init__(self, memory: ObserverMemory, offsets: np.ndarray, policy: Policy, advance: Advance) -> None:
+        self._model, self._offsets, self._policy, self._advance = memory.model, offsets, policy, advance
+        self._truth, self._actions = memory.observations, memory.actions
+        rng = generator(0, "observer", "rehearsal")
+        shape = self._truth.shape
+        self._normal, self._other = rng.normal(size=shape), rng.normal(size=shape)
+        self._uniform, self._constant = rng.random(shape), rng.random((shape[0], 1, shape[2])) < 0.5
+        last = self._truth[:, LENGTH - COMPARED :]
+        self._wanted = policy(last.reshape(-1, shape[2])) if len(last) else last
+
+    def __call__(self, row: np.ndarray) -> Distance:
+        """Return the distances of actions under the fault that the row of a slot identified; 0 without sequences."""
+        if not len(self._truth):
+            return Distance(0.0, 0.0)
+        measured = self.corrupt(row)
+        estimates = np.empty_like(measured[:, LENGTH - COMPARED :])
+        rows = self._rows(row, measured)
+        out = np.empty_like(measured[:, 0])
+        for step in range(LAGS + 1, LENGTH):
+            seen = np.ascontiguousarray(measured[:, step])
+            self._advance(rows, seen, np.ascontiguousarray(self._actions[:, step - 1]), out)
+            if step >= LENGTH - COMPARED:
+                estimates[:, step - LENGTH + COMPARED] = out
+        size = measured.shape[2]
+        return Distance(
+            self._distance(estimates.reshape(-1, size)),
+            self._distance(measured[:, LENGTH - COMPARED :].reshape(-1, size)),
+        )
+
+    def corrupt(self, row: np.ndarray) -> np.ndarray:
+        """Return the remembered observations [W, LENGTH, D] as the fault would let them be measured."""
+        model, lag = self._model, int(row[LAG])
+        part = _Parts(row, self._offsets, model.entries)
+        truth = self._truth.astype(np.float64)
+        delayed = truth[:, np.maximum(np.arange(LENGTH) - lag, 0)]
+        noise = np.sqrt(part[NOISE] * row[SINCE] / (row[SINCE] + FEW))
+        share, size = part[REJECTED], np.sqrt(part[SCATTER])
+        # A single disagreement is no fault: contacts cause some. Many sensors at once are.
+        counted = (share > LEAST_SHARE) | (share[model.moves].mean() > LEAST_MEAN_SHARE)
+        lost = self._uniform < np.where(counted, np.where(share > 0.5, 1.0, share), 0.0)
+        other = np.where(self._constant, self._other[:, :1], self._other) * size
+        scaled = model.scale(delayed) + np.where(lost, other, self._normal * noise)
+        return model.unscale(scaled).astype(np.float32)
+
+    def _rows(self, row: np.ndarray, measured: np.ndarray) -> np.ndarray:
+        """Return a row for each sequence: settled on its truth, with what was learned of the fault."""
+        model, count = self._model, len(measured)
+        rows = np.repeat(row[None], count, 0)
+        rows[:, GATE], rows[:, USED], rows[:, SINCE], rows[:, DECISIONS] = 1e6, 1.0, 1e3, 1e3
+        lag = int(row[LAG])
+        start = model.scale(self._truth[:, LAGS - lag].astype(np.float64))
+        for name in (STATE, CLEANED):
+            first = self._offsets[name]
+            rows[:, first : first + model.entries] = start
+        first = self._offsets[MEASURED]
+        seen = model.scale(measured[:, LAGS].astype(np.float64))
+        rows[:, first : first + PAST * model.entries] = np.tile(seen, (1, PAST))
+        first, width = self._offsets[ACTIONS], model.actions
+        for back in range(LAGS):
+            action = model.scale_action(self._actions[:, LAGS - 1 - back])
+            rows[:, first + back * width : first + (back + 1) * width] = action
+        return rows
+
+    def _distance(self, observations: np.ndarray) -> float:
+        return float(np.abs(self._policy(observations) - self._wanted).mean())
+
+
+class _Parts:
+    def __init__(self, row: np.ndarray, offsets: np.ndarray, entries: int) -> None:
+        self._row, self._offsets, self._entries = row, offsets, entries
+
+    def __getitem__(self, part: int) -> np.ndarray:
+        first = self._offsets[part]
+        result: np.ndarray = self._row[first : first + self._entries]
+        return result
