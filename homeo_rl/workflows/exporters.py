@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from homeo_rl.errors import UsageError
 from homeo_rl.exchange.dialects import resolve_dialect
-from homeo_rl.exchange.exported_file import ExportedFile
+from homeo_rl.exchange.exported_file import ExportedFile, ExportedFolder
 
 if TYPE_CHECKING:
     from homeo_rl.agents.controller import Controller
@@ -26,6 +26,8 @@ class ExportOptions:
     dt: float | None = None
     decay: str = "euler"
     spikes: bool = False
+    homeostasis: str = "none"
+    which: str = "policy"
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,15 @@ class Exporter:
         write: takes the policy, its run and the options.
         options: names of the options that it takes.
         compiled: takes the run of a compiled network and the options; None where the format has no such networks.
+        folder: whether it is a folder of files.
         check: raises a `UsageError` for options that do not go together, before anything heavy is loaded.
     """
 
-    write: Callable[[Controller, Run, ExportOptions], ExportedFile]
+    write: Callable[[Controller, Run, ExportOptions], ExportedFile | ExportedFolder]
     options: tuple[str, ...] = ()
     compiled: Callable[[Run, ExportOptions], ExportedFile] | None = None
     check: Callable[[ExportOptions], Any] = lambda options: None
+    folder: bool = False
 
 
 def _dialect(options: ExportOptions) -> Any:
@@ -82,11 +86,25 @@ def _sb3_zip(controller: Controller, run: Run, options: ExportOptions) -> Export
     return ExportedFile(blob, (f"open it with {opens}.load; critics and optimisers in it are fresh",))
 
 
+def _c(controller: Controller, run: Run, options: ExportOptions) -> ExportedFolder:
+    from homeo_rl.workflows.deploy import export_controller
+
+    return export_controller(controller, run, arm=options.homeostasis, which=options.which)
+
+
+def _check_c(options: ExportOptions) -> None:
+    from homeo_rl.exchange.c.mechanism import split
+    from homeo_rl.homeostasis import make_homeostasis
+
+    split(make_homeostasis(options.homeostasis))
+
+
 EXPORTERS: dict[str, Exporter] = {
     "nir": Exporter(_nir, ("dialect", "dt", "decay"), _nir_compiled, _dialect),
     "onnx": Exporter(_onnx, ("spikes",)),
     "safetensors": Exporter(_safetensors),
     "sb3-zip": Exporter(_sb3_zip),
+    "c": Exporter(_c, ("homeostasis",), check=_check_c, folder=True),
 }
 """Formats that `homeo-rl export` knows."""
 
@@ -97,7 +115,7 @@ def check_options(target: str, options: ExportOptions) -> None:
     Raises:
         UsageError: it does not, or they do not.
     """
-    for names in (("dialect", "dt", "decay"), ("spikes",)):
+    for names in (("dialect", "dt", "decay"), ("spikes",), ("homeostasis",)):
         foreign = [name for name in names if name not in EXPORTERS[target].options]
         if any(getattr(options, name) != getattr(ExportOptions(), name) for name in foreign):
             flags = " and ".join(", ".join(f"--{name}" for name in names).rsplit(", ", 1))

@@ -21,7 +21,7 @@ def memory_bytes(made: Description, *, writable: bool) -> int:
     sizes += 2 * [2 * spec.steps * widest, 4 * spec.steps]
     if made.mechanism.sleep is not None:
         sizes += _sleep(made, widest)
-    return sum(_aligned(size) for size in sizes)
+    return sum(_align(size) for size in sizes)
 
 
 def _net(made: Description) -> list[int]:
@@ -58,5 +58,5 @@ def _row(steps: int, width: int) -> int:
     return (steps * width + 7) // 8
 
 
-def _aligned(size: int) -> int:
+def _align(size: int) -> int:
     return (size + _WORD - 1) // _WORD * _WORD

@@ -18,7 +18,7 @@ from homeo_rl.exchange.c.description import (
     readout_of,
 )
 from homeo_rl.exchange.c.memory_size import memory_bytes
-from homeo_rl.exchange.c.tables import Tables, indented, initialiser, real
+from homeo_rl.exchange.c.tables import Tables, indent, initialiser, real
 
 
 def actions_of(controller: Controller) -> int:
@@ -40,7 +40,7 @@ def write_policy(made: Description, name: str) -> tuple[str, str, int]:
     fields = {**_network(made), **_surroundings(tables, made), **_mechanism(made), **_memory(tables, made)}
     source = (
         f'#include "{name}.h"\n\n' + "\n".join(tables.text) + "\n"
-        f"static const homeo_layer layers[{len(made.layers)}] = {{\n{indented(layers)}\n}};\n\n"
+        f"static const homeo_layer layers[{len(made.layers)}] = {{\n{indent(layers)}\n}};\n\n"
         f"const homeo_policy {name} = {initialiser(fields)};\n"
     )
     guard, upper = f"{name.upper()}_H", name.upper()
@@ -50,7 +50,7 @@ def write_policy(made: Description, name: str) -> tuple[str, str, int]:
         f"#define {upper}_INPUTS {made.network.spec.inputs}\n#define {upper}_ACTIONS {actions_of(made.controller)}\n"
         f"/* Bytes of memory for homeo_init, without flags and with HOMEO_WRITABLE. */\n"
         f"#define {upper}_BYTES {plain}\n#define {upper}_WRITABLE_BYTES {writable}\n\n"
-        f"#ifdef __cplusplus\nextern \"C\" {{\n#endif\nextern const homeo_policy {name};\n"
+        f'#ifdef __cplusplus\nextern "C" {{\n#endif\nextern const homeo_policy {name};\n'
         f"#ifdef __cplusplus\n}}\n#endif\n\n#endif\n"
     )
     return header, source, tables.bytes
@@ -96,11 +96,11 @@ def _surroundings(tables: Tables, made: Description) -> dict[str, str]:
     controller = made.controller
     normaliser, squasher = controller.normaliser, controller.squasher
     shift, scale = normalisation(controller)
-    low = high = middle = half = None
+    bounds: dict[str, np.ndarray] = {}
     if not controller.spec.discrete:
         low, high = squasher.low.float(), squasher.high.float()
-        middle, half = (0.5 * (high + low)).numpy(), (0.5 * (high - low)).numpy()
-        low, high = low.numpy(), high.numpy()
+        parts = {"low": low, "high": high, "middle": 0.5 * (high + low), "half": 0.5 * (high - low)}
+        bounds = {name: part.numpy() for name, part in parts.items()}
     means, widths = population_of(made.network)
     weights, biases = readout_of(made.network)
     return {
@@ -109,8 +109,7 @@ def _surroundings(tables: Tables, made: Description) -> dict[str, str]:
         "mean": tables.reals("population_mean", means), "std": tables.reals("population_std", widths),
         "readout_weight": tables.reals("readout_weight", weights),
         "readout_bias": tables.reals("readout_bias", biases),
-        "low": tables.reals("low", low), "high": tables.reals("high", high),
-        "middle": tables.reals("middle", middle), "half": tables.reals("half", half),
+        **{name: tables.reals(name, bounds.get(name)) for name in ("low", "high", "middle", "half")},
         "values": tables.reals("values", None if controller.bins is None else controller.bins.values.numpy()),
         "layer": "layers",
     }  # fmt: skip

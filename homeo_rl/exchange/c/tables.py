@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Tables:
             return "NULL"
         flat = np.ascontiguousarray(values, dtype=np.float32).ravel()
         self.bytes += 4 * flat.size
-        return self._add("homeo_real", name, (real(value) for value in flat), flat.size)
+        return self._add("homeo_real", name, map(real, flat.tolist()), flat.size)
 
     def bits(self, name: str, rows: np.ndarray | None) -> str:
         """Add rows [M, ...] of zeros and ones, eight a byte, the first in the lowest bit; each row begins a byte."""
@@ -50,11 +50,6 @@ def initialiser(fields: Mapping[str, str]) -> str:
     return "{\n" + "".join(f"    .{name} = {value},\n" for name, value in fields.items()) + "}"
 
 
-def indented(text: str, by: int = 4) -> str:
+def indent(text: str, by: int = 4) -> str:
     """Return ``text`` with its lines moved to the right."""
     return "\n".join(" " * by + line for line in text.splitlines())
-
-
-def lines_of(values: Iterable[str]) -> Iterator[str]:
-    """Yield lines with a line end."""
-    yield from (f"{value}\n" for value in values)

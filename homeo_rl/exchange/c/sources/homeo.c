@@ -92,7 +92,7 @@ static void lay_out_memory_of_sleep(arena *a, const homeo_policy *p, homeo *h, s
     }
     if (p->form != HOMEO_FORM_NONE) {
         for (i = 0; i < 2; i++) {
-            h->heard[i] = (uint8_t *)take(a, (size_t)p->observations, homeo_row_bytes(p, h->widest));
+            h->received[i] = (uint8_t *)take(a, (size_t)p->observations, homeo_row_bytes(p, h->widest));
         }
     }
     if (p->rates > 0) {
@@ -132,7 +132,7 @@ static size_t lay_out(homeo *h, const homeo_policy *p, homeo_word *memory, int f
         h->events[i].count = (int32_t *)take(&a, (size_t)p->steps, sizeof(int32_t));
     }
     h->push = h->sums = NULL;
-    h->heard[0] = h->heard[1] = NULL;
+    h->received[0] = h->received[1] = NULL;
     if (p->sleeps) {
         lay_out_memory_of_sleep(&a, p, h, most);
     }

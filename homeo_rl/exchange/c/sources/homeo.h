@@ -134,7 +134,7 @@ typedef struct {
     uint8_t *answer[HOMEO_MAX_LAYERS]; /* how layers answered after the last sleep, as homeo_layer.answer */
     homeo_real *target[HOMEO_MAX_LAYERS];
     homeo_real *push, *sums; /* [widest layer], and eight rows of the widest vector */
-    uint8_t *heard[2];
+    uint8_t *received[2];
     homeo_real *rate, *output, *scratch; /* mean rates [width + all N], outputs, nine rows of the widest vector */
     homeo_events events[2];
     int32_t widest;
@@ -189,7 +189,7 @@ int homeo_sleep(homeo *h);
 
 /* What the Python session does before a decision: test if it is due, and sleep if the test fails.
  * Returns 1 if it slept, else 0, or an error. */
-int homeo_tend(homeo *h);
+int homeo_maybe_sleep(homeo *h);
 
 /* Damage, for tests; each needs HOMEO_WRITABLE, which policies that sleep imply. A next self-test becomes due. */
 int homeo_damage_weight(homeo *h, int layer, int neuron, int input, homeo_real value);

@@ -9,7 +9,7 @@ enum { JOB_NONE, JOB_TEST, JOB_SLEEP };
 
 enum {
     PHASE_TEST, PHASE_BASE, PHASE_SCALE, PHASE_BIAS, PHASE_INPUTS, PHASE_DIRECTION, PHASE_POWER, PHASE_DELTA,
-    PHASE_SPREAD, PHASE_CHECK, PHASE_HEAR, PHASE_ANSWER, PHASE_REHEARSE, PHASE_COMMIT
+    PHASE_SPREAD, PHASE_CHECK, PHASE_SEND, PHASE_ANSWER, PHASE_REHEARSE, PHASE_COMMIT
 };
 
 enum { POWERS = 13, REFINEMENTS = 8, POWER_ITERATIONS = 30, FIRST_BIAS = 25, LAST_BIAS = 10 };
@@ -74,9 +74,9 @@ static void rates_of(const homeo *h, const homeo_events *events, int32_t width, 
     }
 }
 
-/* What a layer hears in observation m: `repaired` from the layers before as they are repaired, else as remembered.
+/* What a layer receives in observation m: `repaired` from the layers before as they are repaired, else as remembered.
  * Events go to events[0]; graded inputs are returned. */
-static const homeo_real *hear(homeo *h, int layer, int32_t m, int repaired)
+static const homeo_real *receive(homeo *h, int layer, int32_t m, int repaired)
 {
     const homeo_policy *p = h->policy;
     const int32_t width = p->layer[layer].inputs;
@@ -88,7 +88,7 @@ static const homeo_real *hear(homeo *h, int layer, int32_t m, int repaired)
     if (layer == 0) {
         bits = p->train;
     } else {
-        bits = repaired ? h->heard[(layer - 1) % 2] : p->layer[layer - 1].answer;
+        bits = repaired ? h->received[(layer - 1) % 2] : p->layer[layer - 1].answer;
     }
     unpack(h, bits + (size_t)m * homeo_row_bytes(p, width), width, &h->events[0]);
     return NULL;
@@ -202,7 +202,7 @@ int homeo_selftest_step(homeo *h)
     l = &p->layer[job->layer];
     out = row(h, SUM_OUT);
     answer(h, job->layer, h->live.weight[job->layer], h->live.bias[job->layer], R(1),
-           hear(h, job->layer, job->observation, 0), out);
+           receive(h, job->layer, job->observation, 0), out);
     for (n = 0; n < l->size; n++) {
         job->total += ABS(out[n] - remembered(h, job->layer, job->observation, n, 1));
     }
@@ -317,7 +317,7 @@ static void sweep_answers(homeo *h, homeo_real scale)
     homeo_job *job = &h->job;
     const int32_t m = job->observation;
     const homeo_layer *l = &h->policy->layer[job->layer];
-    const homeo_real *graded = hear(h, job->layer, m, 1);
+    const homeo_real *graded = receive(h, job->layer, m, 1);
     homeo_real *out = row(h, SUM_OUT), *varied = row(h, SUM_IMAGE);
     int32_t n, k;
 
@@ -356,7 +356,7 @@ static void sweep_inputs(homeo *h)
 {
     homeo_job *job = &h->job;
     const homeo_layer *l = &h->policy->layer[job->layer];
-    const homeo_real *graded = hear(h, job->layer, job->observation, 1);
+    const homeo_real *graded = receive(h, job->layer, job->observation, 1);
     homeo_real *varied = h->scratch + ROW_ACTIVITY * h->widest, *direction = row(h, SUM_DIRECTION);
     homeo_real along = R(0);
     int32_t k;
@@ -382,16 +382,16 @@ static void sweep_inputs(homeo *h)
     }
 }
 
-static void hear_repaired(homeo *h)
+static void send_repaired(homeo *h)
 {
     const homeo_policy *p = h->policy;
     const int layer = h->job.layer;
     const int32_t size = p->layer[layer].size;
 
-    answer(h, layer, h->next_weight[layer], h->next_bias[layer], R(1), hear(h, layer, h->job.observation, 1),
+    answer(h, layer, h->next_weight[layer], h->next_bias[layer], R(1), receive(h, layer, h->job.observation, 1),
            row(h, SUM_OUT));
     pack(h, &h->events[1], size,
-         h->heard[layer % 2] + (size_t)h->job.observation * homeo_row_bytes(p, size));
+         h->received[layer % 2] + (size_t)h->job.observation * homeo_row_bytes(p, size));
 }
 
 static const homeo_real *weight_of(const homeo *h, int layer)
@@ -413,7 +413,7 @@ static void note_answer(homeo *h)
     homeo_real *out = row(h, SUM_OUT);
     int32_t n;
 
-    answer(h, layer, weight_of(h, layer), bias_of(h, layer), R(1), hear(h, layer, m, 0), out);
+    answer(h, layer, weight_of(h, layer), bias_of(h, layer), R(1), receive(h, layer, m, 0), out);
     if (h->answer[layer] != NULL) {
         pack(h, &h->events[1], size, h->answer[layer] + (size_t)m * homeo_row_bytes(p, size));
         return;
@@ -643,7 +643,7 @@ static void after_check(homeo *h)
         bias[n] = h->live.bias[job->layer][n];
     }
     if (job->layer + 1 < p->layers) {
-        enter(h, PHASE_HEAR, 1);
+        enter(h, PHASE_SEND, 1);
     } else {
         after_layer(h);
     }
@@ -686,7 +686,7 @@ static void rehearse(homeo *h)
     const homeo_policy *p = h->policy;
     homeo_job *job = &h->job;
     const int32_t entries = p->squash == HOMEO_CHOICE ? p->outputs : p->actions, m = job->observation;
-    const homeo_real *graded = hear(h, 0, m, 0);
+    const homeo_real *graded = receive(h, 0, m, 0);
     homeo_real *action = row(h, SUM_OUT);
     int32_t k;
 
@@ -822,7 +822,7 @@ static void after_sweep(homeo *h)
     case PHASE_DELTA: after_delta(h); break;
     case PHASE_SPREAD: after_spread(h); break;
     case PHASE_CHECK: after_check(h); break;
-    case PHASE_HEAR: after_layer(h); break;
+    case PHASE_SEND: after_layer(h); break;
     case PHASE_REHEARSE: after_rehearsed(h); break;
     default:
         if (++h->job.layer < p->layers) {
@@ -848,7 +848,7 @@ int homeo_sleep_step(homeo *h)
     case PHASE_INPUTS:
     case PHASE_DIRECTION:
     case PHASE_POWER: sweep_inputs(h); break;
-    case PHASE_HEAR: hear_repaired(h); break;
+    case PHASE_SEND: send_repaired(h); break;
     case PHASE_ANSWER: note_answer(h); break;
     case PHASE_REHEARSE: rehearse(h); break;
     default: sweep_answers(h, job->phase == PHASE_SCALE ? job->factor : R(1));
@@ -873,7 +873,7 @@ int homeo_sleep(homeo *h)
     return result;
 }
 
-int homeo_tend(homeo *h)
+int homeo_maybe_sleep(homeo *h)
 {
     int result;
 
