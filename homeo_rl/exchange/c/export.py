@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import keyword
 import re
 from dataclasses import dataclass
 from importlib.resources import files
@@ -36,6 +35,16 @@ LIBRARY = ("homeo.h", "homeo_internal.h", "homeo.c", "homeo_random.c", "homeo_re
 
 DECISIONS = 200
 """Decisions that are recorded for the test program."""
+
+
+_KEYWORDS = frozenset(
+    "alignas alignof and asm assert auto bool break case catch char class const constexpr continue default delete do "
+    "double else enum explicit export extern false float for friend goto if inline int isfinite long main mutable "
+    "namespace new not null operator or private protected public register requires restrict return short signed sizeof "
+    "static struct switch template this throw true try typedef typename union unsigned using virtual void volatile "
+    "while xor".split()
+)
+"""Words of C and C++ that no policy can be called by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +113,8 @@ def name_of(text: str) -> str:
     name = re.sub(r"[^0-9a-z]+", "_", text.lower()).strip("_")
     if not name:
         raise UsageError(f"--to c: expected a run with letters in its name, got {text!r}; rename its folder")
-    return f"policy_{name}" if name[0].isdigit() or keyword.iskeyword(name) or name.startswith("homeo") else name
+    taken = name in _KEYWORDS or name.startswith(("homeo", "table_")) or name.endswith("_t")
+    return f"policy_{name}" if taken or name[0].isdigit() else name
 
 
 def write_recorded(made: Description, recording: Recording, name: str) -> str:

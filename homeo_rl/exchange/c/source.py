@@ -40,7 +40,7 @@ def write_policy(made: Description, name: str) -> tuple[str, str, int]:
     fields = {**_network(made), **_surroundings(tables, made), **_mechanism(made), **_memory(tables, made)}
     source = (
         f'#include "{name}.h"\n\n' + "\n".join(tables.text) + "\n"
-        f"static const homeo_layer layers[{len(made.layers)}] = {{\n{indent(layers)}\n}};\n\n"
+        f"static const homeo_layer table_layers[{len(made.layers)}] = {{\n{indent(layers)}\n}};\n\n"
         f"const homeo_policy {name} = {initialiser(fields)};\n"
     )
     guard, upper = f"{name.upper()}_H", name.upper()
@@ -111,7 +111,7 @@ def _surroundings(tables: Tables, made: Description) -> dict[str, str]:
         "readout_bias": tables.reals("readout_bias", biases),
         **{name: tables.reals(name, bounds.get(name)) for name in ("low", "high", "middle", "half")},
         "values": tables.reals("values", None if controller.bins is None else controller.bins.values.numpy()),
-        "layer": "layers",
+        "layer": "table_layers",
     }  # fmt: skip
 
 

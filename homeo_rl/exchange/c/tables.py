@@ -39,7 +39,7 @@ class Tables:
         return self._add("uint8_t", name, map(str, packed.tolist()), packed.size)
 
     def _add(self, kind: str, name: str, values: Iterable[str], count: int) -> str:
-        listed = list(values)
+        name, listed = f"table_{name}", list(values)
         lines = (", ".join(listed[k : k + _PER_LINE]) for k in range(0, count, _PER_LINE))
         self.text.append(f"static const {kind} {name}[{count}] = {{\n    " + ",\n    ".join(lines) + "\n};\n")
         return name
