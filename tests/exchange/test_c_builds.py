@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from c_controller import STRICT, needs_gcc
-from cli_calls import call
+from c_controller import STRICT, make_small_run, needs_gcc
 from project_files import ROOT
 
+from homeo_rl.agents.controller import load_controller
 from homeo_rl.exchange.c.export import LIBRARY
-from homeo_rl.run import Run
+from homeo_rl.workflows.deploy import export_controller
 
 pytestmark = needs_gcc
 SUPPORT = ROOT / "tests" / "support"
@@ -29,12 +28,10 @@ def needs(*programs: str, package: str) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="module", params=["dwam+sleep", "bdett+dwam-paper"])
-def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, run_for_c: Run) -> Path:
-    from homeo_rl.agents.controller import load_controller
-    from homeo_rl.workflows.deploy import export_controller
-
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
-    made = export_controller(load_controller(run_for_c), run_for_c, arm=request.param)
+    run = make_small_run(tmp_path_factory.mktemp("run") / "small")
+    made = export_controller(load_controller(run), run, arm=request.param)
     for name, blob in made.files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(blob)
@@ -164,13 +161,3 @@ def test_webassembly_decides_adapts_and_sleeps_alike(exported: Path, tmp_path: P
     options = ["--no-experimental-fetch"] if "--no-experimental-fetch" in run_program("node", "--help") else []
     printed = run_program("node", *options, script)
     assert "0 of 200 actions and 0 spike trains differ" in printed
-
-
-def test_the_command_writes_a_folder_once(
-    make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run, out = make_run(), tmp_path / "controller"
-    call("export", run.path, "--to", "c", "--out", out, capsys=capsys)
-    assert (out / "contract.json").is_file()
-    _, message = call("export", run.path, "--to", "c", "--out", out, code=2, capsys=capsys)
-    assert "expected a new or empty folder" in message

@@ -12,10 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from homeo_rl.agents.controller import Controller, save_controller
+from homeo_rl.agents.presets import controller_spec
+from homeo_rl.envs.make import make_env
 from homeo_rl.exchange.c.description import Description
 from homeo_rl.exchange.c.export import LIBRARY
 from homeo_rl.exchange.c.source import write_policy
+from homeo_rl.run import Run, versions
+from homeo_rl.spec import RunSpec
 
 SOURCES = Path(str(files("homeo_rl.exchange.c") / "sources"))
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off")
@@ -140,3 +146,24 @@ class CController:
 def same_bits(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> bool:
     """Whether arrays are equal in every bit, but for the sign of zeros."""
     return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def make_small_run(folder: Path) -> Run:
+    """Return a run of a small spiking policy of InvertedPendulum, which moves and has two layers that fire."""
+    env = make_env("InvertedPendulum-v5")
+    spec = controller_spec(
+        "popsan", env.observation_space, env.action_space, algo="td3", overrides={"hidden": [24, 20]}
+    )
+    env.close()
+    torch.manual_seed(0)
+    controller = Controller(spec)
+    controller.normaliser.update(torch.as_tensor(np.random.default_rng(0).normal(size=(64, spec.network.inputs))))
+    with torch.no_grad():
+        for layer in controller.network.layers:  # type: ignore[union-attr]  # it is spiking
+            layer.weight.mul_(2.0)
+    run = Run.create(
+        folder,
+        RunSpec(origin="import", env="InvertedPendulum-v5", agent="popsan", controller=spec, versions=versions()),
+    )
+    save_controller(run, controller)
+    return run
