@@ -56,14 +56,14 @@ def run_program(*words: object) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("level", ["-O2", "-O3"])
+@pytest.mark.parametrize("level", ["-O2", "-O3 -march=native"])
 def test_gcc_without_a_warning_and_equal(exported: Path, tmp_path: Path, level: str) -> None:
     flags = ("-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Wdouble-promotion") if level == "-O2" else ()
     for source in sources_of(exported) if flags else []:
         subprocess.run(
             ["gcc", *STRICT, *flags, "-c", source, f"-I{exported / 'src'}", "-o", tmp_path / "o"], check=True
         )
-    printed = run_program(build(exported, tmp_path / "test", level))
+    printed = run_program(build(exported, tmp_path / "test", *level.split()))
     assert "equal" in printed
     assert "0 of 200 actions and 0 spike trains differ" in printed
 

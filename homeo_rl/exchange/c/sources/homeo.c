@@ -51,8 +51,6 @@ static void lay_out_net(arena *a, const homeo_policy *p, homeo_net *net)
     for (i = 0; i < p->layers; i++) {
         size_t size = (size_t)p->layer[i].size;
 
-        net->delta[i] = net->mean[i] = net->square[i] = net->energy[i] = NULL;
-        net->current[i] = net->potential[i] = net->spikes[i] = NULL;
         if ((p->rules & HOMEO_BCM) && homeo_fires(p, i)) {
             net->delta[i] = reals(a, size * (size_t)p->layer[i].inputs);
             net->mean[i] = reals(a, size);
@@ -100,12 +98,16 @@ static void lay_out_memory_of_sleep(arena *a, const homeo_policy *p, homeo *h, s
     }
 }
 
+static const homeo nothing = {0};
+
 static size_t lay_out(homeo *h, const homeo_policy *p, homeo_word *memory, int flags)
 {
     arena a = {NULL, 0};
     size_t all = (size_t)p->width, most = 0;
     int i;
 
+    /* Cleared as a whole: GCC 12 (-O3, tuned for AMD) moves single NULLs of the loops below behind their pointers. */
+    *h = nothing;
     a.next = (unsigned char *)memory;
     h->policy = p;
     h->flags = flags;
@@ -116,8 +118,6 @@ static size_t lay_out(homeo *h, const homeo_policy *p, homeo_word *memory, int f
 
         all += size;
         most = MAX(most, weights);
-        h->weight[i] = h->bias[i] = h->next_weight[i] = h->next_bias[i] = h->target[i] = NULL;
-        h->flag[i] = h->answer[i] = NULL;
         if ((flags & HOMEO_WRITABLE) || (p->sleeps && p->form != HOMEO_FORM_NONE)) {
             h->weight[i] = reals(&a, weights);
             h->bias[i] = reals(&a, size);
@@ -131,8 +131,6 @@ static size_t lay_out(homeo *h, const homeo_policy *p, homeo_word *memory, int f
         h->events[i].place = (uint16_t *)take(&a, (size_t)p->steps * (size_t)h->widest, sizeof(uint16_t));
         h->events[i].count = (int32_t *)take(&a, (size_t)p->steps, sizeof(int32_t));
     }
-    h->push = h->sums = NULL;
-    h->received[0] = h->received[1] = NULL;
     if (p->sleeps) {
         lay_out_memory_of_sleep(&a, p, h, most);
     }
@@ -148,8 +146,7 @@ size_t homeo_memory(const homeo_policy *policy, int flags)
 
 int homeo_init(homeo *h, const homeo_policy *policy, homeo_word *memory, size_t bytes, int flags)
 {
-    h->ready = 0;
-    h->policy = NULL;
+    *h = nothing;
     if (policy->layers > HOMEO_MAX_LAYERS || homeo_memory(policy, flags) > bytes || memory == NULL) {
         return HOMEO_NO_MEMORY;
     }
@@ -213,6 +210,7 @@ static void begin_all(homeo *h)
     int i;
 
     h->live.eta = R(0);
+    h->live.grown = 0;
     for (i = 0; i < h->policy->layers; i++) {
         homeo_begin_adaptation(h, &h->live, i);
         if (h->policy->episode_membranes) {
@@ -568,7 +566,7 @@ void homeo_run_layer(const homeo_run *run, homeo_real *scratch)
 
 /* Adaptation --------------------------------------------------------------------------------------------------- */
 
-static void adapt(const homeo *h, const homeo_net *net, int i, const homeo_real *pre, const homeo_real *post)
+static void adapt(const homeo *h, homeo_net *net, int i, const homeo_real *pre, const homeo_real *post)
 {
     const homeo_policy *p = h->policy;
     const homeo_layer *l = &p->layer[i];
@@ -592,7 +590,7 @@ static void adapt(const homeo *h, const homeo_net *net, int i, const homeo_real 
         phi = eta * phi;
         factor[n] = isfinite(phi) ? phi : R(0);
     }
-    for (k = 0; k < l->inputs; k++) {
+    for (k = 0; eta != R(0) && k < l->inputs; k++) { /* shut, nothing would change */
         const homeo_real x = pre[k];
         homeo_real *restrict row = net->delta[i] + (size_t)k * (size_t)l->size;
 
@@ -721,7 +719,7 @@ void homeo_decide(homeo *h, homeo_net *net, homeo_real *output)
     const homeo_real *pre = h->rate;
     homeo_real *rate = h->rate + p->width;
     int32_t n;
-    int i;
+    int i, grown = net->grown;
 
     for (i = 0; i < p->layers; i++) {
         const homeo_layer *l = &p->layer[i];
@@ -737,7 +735,7 @@ void homeo_decide(homeo *h, homeo_net *net, homeo_real *output)
         run.layer = l;
         run.weight = net->weight[i];
         run.bias = net->bias[i];
-        run.delta = net->delta[i];
+        run.delta = net->grown ? net->delta[i] : NULL; /* without it sums are the same to the last bit */
         run.flag = h->flag[i];
         run.u = net->current[i];
         run.v = net->potential[i];
@@ -759,10 +757,12 @@ void homeo_decide(homeo *h, homeo_net *net, homeo_real *output)
         }
         if (net->delta[i] != NULL) {
             adapt(h, net, i, pre, rate);
+            grown |= p->rates == 0 || net->eta != R(0);
         }
         pre = rate;
         rate += l->size;
     }
+    net->grown = grown;
 }
 
 int homeo_act(homeo *h, const homeo_real *observation, homeo_real *action)

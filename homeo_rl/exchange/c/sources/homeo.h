@@ -110,6 +110,7 @@ typedef struct {
     homeo_real *energy[HOMEO_MAX_LAYERS];
     homeo_real *current[HOMEO_MAX_LAYERS], *potential[HOMEO_MAX_LAYERS], *spikes[HOMEO_MAX_LAYERS];
     homeo_real eta; /* of rehearsing BCM; 0 is shut */
+    int32_t grown;  /* whether a delta may differ from 0 */
 } homeo_net;
 
 typedef struct {

@@ -99,7 +99,7 @@ static void answer(homeo *h, int layer, const homeo_real *weight, const homeo_re
                    const homeo_real *graded, homeo_real *out)
 {
     const homeo_policy *p = h->policy;
-    homeo_net resting = {{0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, R(0)};
+    homeo_net resting = {{0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, R(0), 0};
     homeo_run run = {0};
     int32_t n;
 
@@ -656,6 +656,7 @@ static void begin_trial(homeo *h)
     const homeo_policy *p = h->policy;
     int i;
 
+    h->trial.grown = 0;
     h->trial.eta = h->job.rate == 0 ? R(0) : p->rate[h->job.rate - 1];
     for (i = 0; i < p->layers; i++) {
         h->trial.weight[i] = weight_of(h, i);
@@ -802,6 +803,7 @@ static void commit(homeo *h)
         }
     }
     h->live.eta = learned ? p->eta_awake : R(0);
+    h->live.grown = learned && h->trial.grown;
     h->sleep_count += 1;
     h->awake = 0;
     h->tested = 1;
