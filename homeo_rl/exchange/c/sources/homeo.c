@@ -608,13 +608,21 @@ static void adapt(const homeo *h, homeo_net *net, int i, const homeo_real *pre, 
 
 static homeo_real norm(const homeo_real *values, size_t count)
 {
-    homeo_real total = R(0);
-    size_t k;
+    homeo_real part[8] = {R(0), R(0), R(0), R(0), R(0), R(0), R(0), R(0)};
+    size_t k, lane;
 
-    for (k = 0; k < count; k++) {
-        total += values[k] * values[k];
+    for (k = 0; k + 8 <= count; k += 8) { /* eight sums side by side do not wait for each other */
+        for (lane = 0; lane < 8; lane++) {
+            part[lane] += values[k + lane] * values[k + lane];
+        }
     }
-    return SQRT(total);
+    for (; k < count; k++) {
+        part[0] += values[k] * values[k];
+    }
+    for (lane = 1; lane < 8; lane++) {
+        part[0] += part[lane];
+    }
+    return SQRT(part[0]);
 }
 
 /* Roll back an adaptation that went wrong: moments that are not finite at every decision, and at the first of an
