@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -13,8 +13,9 @@ from homeo_rl.envs.make import make_env
 from homeo_rl.envs.navigation.kernels import BEAMS
 from homeo_rl.evaluation.calibrate import calibrate
 from homeo_rl.exchange.c.contract import Plant
-from homeo_rl.exchange.c.description import require_expressible
+from homeo_rl.exchange.c.description import describe, require_expressible
 from homeo_rl.exchange.c.export import DECISIONS, Deployment, export_c, name_of
+from homeo_rl.exchange.c.integer import IntegerPolicy
 from homeo_rl.exchange.c.mechanism import split
 from homeo_rl.exchange.exported_file import ExportedFolder
 from homeo_rl.homeostasis import make_homeostasis
@@ -32,7 +33,14 @@ _NAVIGATION = {
 """Entries of the navigation task before its beams, spike-coded or not."""
 
 
-def export_controller(controller: Controller, run: Run, *, arm: str, which: str = "policy") -> ExportedFolder:
+def export_controller(
+    controller: Controller,
+    run: Run,
+    *,
+    arm: str,
+    which: str = "policy",
+    number: Literal["float32", "int"] = "float32",
+) -> ExportedFolder:
     """Return a run's policy with the mechanism ``arm`` as a folder of C sources.
 
     The run is calibrated where the mechanism needs it, and acts in its environment for the recorded decisions.
@@ -43,6 +51,8 @@ def export_controller(controller: Controller, run: Run, *, arm: str, which: str 
     require_expressible(controller)
     plugin = make_homeostasis(arm)
     split(plugin)
+    if number == "int":
+        IntegerPolicy(describe(controller))  # what integers have not is reported before anything runs
     if plugin is not None:
         calibration = calibrate(run, controller, which=which, episodes=CALIBRATION_EPISODES)
         references = calibration.references(controller.network)  # type: ignore[arg-type]  # it is spiking
@@ -61,6 +71,7 @@ def export_controller(controller: Controller, run: Run, *, arm: str, which: str 
         memory=None if plugin is None else memory,
         observations=observations,
         run=run.path.name,
+        number=number,
     )
     return export_c(controller, deployment)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from homeo_rl.errors import UsageError
 from homeo_rl.exchange.dialects import resolve_dialect
@@ -27,6 +27,7 @@ class ExportOptions:
     decay: str = "euler"
     spikes: bool = False
     homeostasis: str = "none"
+    number: Literal["float32", "int"] = "float32"
     which: str = "policy"
 
 
@@ -89,14 +90,19 @@ def _sb3_zip(controller: Controller, run: Run, options: ExportOptions) -> Export
 def _c(controller: Controller, run: Run, options: ExportOptions) -> ExportedFolder:
     from homeo_rl.workflows.deploy import export_controller
 
-    return export_controller(controller, run, arm=options.homeostasis, which=options.which)
+    return export_controller(controller, run, arm=options.homeostasis, which=options.which, number=options.number)
 
 
 def _check_c(options: ExportOptions) -> None:
-    from homeo_rl.exchange.c.mechanism import split
+    from homeo_rl.exchange.c.mechanism import Mechanism, split
     from homeo_rl.homeostasis import make_homeostasis
 
-    split(make_homeostasis(options.homeostasis))
+    mechanism = split(make_homeostasis(options.homeostasis))
+    if options.number == "int" and mechanism != Mechanism():
+        raise UsageError(
+            f"--number int: expected --homeostasis none, integers do not adapt, got {options.homeostasis}; leave one "
+            "of them out"
+        )
 
 
 EXPORTERS: dict[str, Exporter] = {
@@ -104,7 +110,7 @@ EXPORTERS: dict[str, Exporter] = {
     "onnx": Exporter(_onnx, ("spikes",)),
     "safetensors": Exporter(_safetensors),
     "sb3-zip": Exporter(_sb3_zip),
-    "c": Exporter(_c, ("homeostasis",), check=_check_c, folder=True),
+    "c": Exporter(_c, ("homeostasis", "number"), check=_check_c, folder=True),
 }
 """Formats that `homeo-rl export` knows."""
 
@@ -115,7 +121,7 @@ def check_options(target: str, options: ExportOptions) -> None:
     Raises:
         UsageError: it does not, or they do not.
     """
-    for names in (("dialect", "dt", "decay"), ("spikes",), ("homeostasis",)):
+    for names in (("dialect", "dt", "decay"), ("spikes",), ("homeostasis", "number")):
         foreign = [name for name in names if name not in EXPORTERS[target].options]
         if any(getattr(options, name) != getattr(ExportOptions(), name) for name in foreign):
             flags = " and ".join(", ".join(f"--{name}" for name in names).rsplit(", ", 1))

@@ -89,7 +89,7 @@ def test_it_writes_a_folder_once_and_nothing_where_it_fails(
     _, message = call("export", mlp.path, *words[2:], code=2, capsys=capsys)
     assert "got one of body 'mlp'; take --to onnx" in message
     _, message = call("export", run.path, "--to", "nir", "--out", out, "--homeostasis", "dwam", code=2, capsys=capsys)
-    assert "--homeostasis: expected --to c, got --to nir; leave it out" in message
+    assert "--homeostasis and --number: expected --to c, got --to nir; leave them out" in message
     assert not out.exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     call(*words, capsys=capsys)

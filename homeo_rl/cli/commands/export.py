@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from homeo_rl.cli.command import MAKE, Command
 from homeo_rl.cli.common import open_run
@@ -42,6 +42,8 @@ class Export(Common):
     """Give an ONNX model the spikes of every layer as outputs."""
     homeostasis: str = "none"
     """Mechanism of a C controller: none, dwam, dwam-paper, bdett, sleep, dwam+sleep, ..."""
+    number: Literal["float32", "int"] = "float32"
+    """Numbers of a C controller; int uses no floating point, is equal on every compiler, and does not adapt."""
 
 
 def run(args: Export, words: list[str]) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def run(args: Export, words: list[str]) -> dict[str, Any]:
     _check_target(args.out, folder=exporter.folder)
     options = ExportOptions(
         dialect=args.dialect, dt=args.dt, decay=args.decay, spikes=args.spikes, homeostasis=args.homeostasis,
-        which="best" if args.best else "policy",
+        number=args.number, which="best" if args.best else "policy",
     )  # fmt: skip
     check_options(args.to, options)
     run = open_run(args.run)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Literal
 
 import numpy as np
 
@@ -14,6 +16,14 @@ from homeo_rl.agents.session import Session
 from homeo_rl.errors import UsageError
 from homeo_rl.exchange.c.contract import Plant, count_operations, write_contract
 from homeo_rl.exchange.c.description import Description, describe
+from homeo_rl.exchange.c.integer import IntegerPolicy
+from homeo_rl.exchange.c.integer_source import LIBRARY as INTEGER_LIBRARY
+from homeo_rl.exchange.c.integer_source import (
+    integer_contract,
+    integer_memory_bytes,
+    write_integer_policy,
+    write_integer_recorded,
+)
 from homeo_rl.exchange.c.memory_size import memory_bytes
 from homeo_rl.exchange.c.recording import (
     DAMAGE_SEED,
@@ -38,11 +48,14 @@ DECISIONS = 200
 
 
 _KEYWORDS = frozenset(
-    "alignas alignof and asm assert auto bool break case catch char class const constexpr continue default delete do "
-    "double else enum explicit export extern false float for friend goto if inline int isfinite long main mutable "
-    "namespace new not null operator or private protected public register requires restrict return short signed sizeof "
-    "static struct switch template this throw true try typedef typename union unsigned using virtual void volatile "
-    "while xor".split()
+    re.findall(
+        r"\w+",
+        "alignas alignof and asm assert auto bool break case catch char class const constexpr continue default delete "
+        "do double else enum explicit export extern false float for friend goto if inline int isfinite long main "
+        "mutable namespace new not null operator or private protected public register requires restrict return short "
+        "signed sizeof static struct switch template this throw true try typedef typename union unsigned using virtual "
+        "void volatile while xor",
+    )
 )
 """Words of C and C++ that no policy can be called by."""
 
@@ -60,6 +73,7 @@ class Deployment:
         memory: for a mechanism that sleeps or rehearses.
         observations: [n, D] that are recorded; None draws `DECISIONS` of them.
         run: where the policy comes from, for the README.
+        number: "float32", or "int" for a controller without floating point, which does not adapt.
     """
 
     name: str
@@ -70,6 +84,7 @@ class Deployment:
     memory: Memory | None = None
     observations: np.ndarray | None = None
     run: str = ""
+    number: Literal["float32", "int"] = "float32"
 
 
 def export_c(controller: Controller, deployment: Deployment) -> ExportedFolder:
@@ -82,6 +97,8 @@ def export_c(controller: Controller, deployment: Deployment) -> ExportedFolder:
     observations = deployment.observations
     if observations is None:
         observations = draw_observations(controller, DECISIONS)
+    if deployment.number == "int":
+        return _export_integer(made, deployment, observations)
     recording = record(made, observations, deployment.plugin, deployment.references, deployment.memory)
     header, source, table_bytes = write_policy(made, deployment.name)
     sizes = {
@@ -98,10 +115,50 @@ def export_c(controller: Controller, deployment: Deployment) -> ExportedFolder:
         "test/recorded.h": write_recorded(made, recording, deployment.name),
         "contract.json": json.dumps(write_contract(made, deployment.plant, deployment.arm, sizes), indent=1) + "\n",
         "README.md": _readme(made, deployment, sizes, (len(observations), most, measured)),
-        "CMakeLists.txt": _source("CMakeLists.txt").replace("@NAME@", deployment.name),
+        "CMakeLists.txt": _cmake(deployment.name, LIBRARY, "test_controller", "m"),
         **_library_files(deployment),
     }
     return ExportedFolder({name: text.encode() for name, text in texts.items()}, _notes(made, recording, sizes))
+
+
+def _export_integer(made: Description, deployment: Deployment, observations: np.ndarray) -> ExportedFolder:
+    """Return the folder of a controller in integers."""
+    policy, name = IntegerPolicy(made), deployment.name
+    header, source, table_bytes = write_integer_policy(policy, name)
+    sizes = {"tables": table_bytes, "memory": integer_memory_bytes(policy)}
+    contract = {**write_contract(made, deployment.plant, deployment.arm, sizes), **integer_contract(policy)}
+    contract["not_finite"] = "integers are always finite"
+    values = {
+        "NAME": name, "UPPER": name.upper(), "RUN": deployment.run or name, "ENV": deployment.plant.env,
+        "DECISIONS": len(observations), "TABLES": f"{table_bytes:,}", "BYTES": f"{sizes['memory']:,}",
+    }  # fmt: skip
+    texts = {f"src/{part}": _source(part) for part in INTEGER_LIBRARY}
+    texts |= {
+        f"src/{name}.h": header,
+        f"src/{name}.c": source,
+        "test/test_integer.c": _source("test_integer.c"),
+        "test/recorded.h": write_integer_recorded(policy, name, observations, SEED),
+        "contract.json": json.dumps(contract, indent=1) + "\n",
+        "README.md": _fill(_source("README-int.md"), values),
+        "CMakeLists.txt": _cmake(name, INTEGER_LIBRARY, "test_integer", ""),
+        **_library_files(deployment),
+    }
+    notes = (f"tables {table_bytes:,} bytes, memory {sizes['memory']:,} bytes, all numbers are integers",)
+    return ExportedFolder({path: text.encode() for path, text in texts.items()}, notes)
+
+
+def _cmake(name: str, library: tuple[str, ...], test: str, libraries: str) -> str:
+    sources = " ".join(f"src/{part}" for part in (*library, f"{name}.c") if part.endswith(".c"))
+    defines = "" if libraries else " -DHOMEO_NO_FLOAT"
+    values = {"NAME": name, "SOURCES": sources, "TEST": test, "LIBRARIES": libraries, "DEFINES": defines}
+    return _fill(_source("CMakeLists.txt"), values)
+
+
+def _fill(text: str, values: Mapping[str, object]) -> str:
+    """Return a template with its words between at signs replaced."""
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", str(value))
+    return text
 
 
 def name_of(text: str) -> str:
@@ -177,10 +234,7 @@ def _readme(made: Description, deployment: Deployment, sizes: dict[str, int], co
         "MEASURED": f"{measured:,}", "TABLES": f"{sizes['tables']:,}", "BYTES": f"{sizes['memory']:,}",
         "WRITABLE": f"{sizes['memory_writable']:,}",
     }  # fmt: skip
-    text = _source("README.md")
-    for key, value in values.items():
-        text = text.replace(f"@{key}@", str(value))
-    return text
+    return _fill(_source("README.md"), values)
 
 
 def _mechanism_text(made: Description) -> str:

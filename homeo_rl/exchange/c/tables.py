@@ -30,6 +30,14 @@ class Tables:
         self.bytes += 4 * flat.size
         return self._add("homeo_real", name, map(real, flat.tolist()), flat.size)
 
+    def integers(self, name: str, values: np.ndarray | None, kind: str = "int32_t") -> str:
+        """Add an array of integers of a C type and return what a structure refers to it by."""
+        if values is None:
+            return "NULL"
+        flat = np.ascontiguousarray(values).ravel().tolist()
+        self.bytes += len(flat) * (2 if kind == "int16_t" else 4)
+        return self._add(kind, name, map(str, flat), len(flat))
+
     def bits(self, name: str, rows: np.ndarray | None) -> str:
         """Add rows [M, ...] of zeros and ones, eight a byte, the first in the lowest bit; each row begins a byte."""
         if rows is None:

@@ -106,7 +106,9 @@ uint32_t homeo_random_bits(homeo_random *r)
     return (uint32_t)(value & 0xffffffffu);
 }
 
+#ifndef HOMEO_NO_FLOAT
 float homeo_random_float(homeo_random *r)
 {
     return (float)(homeo_random_bits(r) >> 8) * (1.0f / 16777216.0f);
 }
+#endif
