@@ -34,6 +34,7 @@ from homeo_rl.exchange.c.recording import (
     draw_observations,
     record,
 )
+from homeo_rl.exchange.c.ros2 import write_ros2_package
 from homeo_rl.exchange.c.source import actions_of, write_policy
 from homeo_rl.exchange.c.tables import Tables, real
 from homeo_rl.exchange.exported_file import ExportedFolder
@@ -107,13 +108,15 @@ def export_c(controller: Controller, deployment: Deployment) -> ExportedFolder:
         "memory_writable": memory_bytes(made, writable=True),
     }
     most, measured = count_operations(made, recording, _additions(controller, observations))
+    contract = write_contract(made, deployment.plant, deployment.arm, sizes)
     texts = {f"src/{name}": _source(name) for name in LIBRARY}
     texts |= {
         f"src/{deployment.name}.h": header,
         f"src/{deployment.name}.c": source,
         "test/test_controller.c": _source("test_controller.c"),
         "test/recorded.h": write_recorded(made, recording, deployment.name),
-        "contract.json": json.dumps(write_contract(made, deployment.plant, deployment.arm, sizes), indent=1) + "\n",
+        "contract.json": json.dumps(contract, indent=1) + "\n",
+        **write_ros2_package(deployment.name, contract),
         "README.md": _readme(made, deployment, sizes, (len(observations), most, measured)),
         "CMakeLists.txt": _cmake(deployment.name, LIBRARY, "test_controller", "m"),
         **_library_files(deployment),

@@ -19,6 +19,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #ifdef HOMEO_DOUBLE /* for tests of the algorithm: differences of rounding vanish */
 typedef double homeo_real;
 #else
@@ -204,5 +208,9 @@ int homeo_damage_synapses(homeo *h, int layer, homeo_real probability, uint64_t 
 void homeo_random_seed(homeo_random *random, uint64_t seed);
 uint32_t homeo_random_bits(homeo_random *random);  /* 32 bits */
 float homeo_random_float(homeo_random *random);    /* in [0, 1), a multiple of 2^-24 */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
