@@ -35,6 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
     "population": {"network": {"hidden": (20, 16)}},
     "graded": {"encoder": "current", "readout": "membrane", "neuron": {"kind": "lif", "threshold": 0.5, "tau": 2.0}},
     "random": {"encoder": "bernoulli", "readout": "mean", "neuron": {"kind": "if", "reset": "hard"}},
+    "episode": {"network": {"membrane": "episode"}, "neuron": {"kind": "lif", "threshold": 0.5}},
     "initial": {"network": {"hidden": (12,), "initial": "neuron"}, "readout": "last"},
 }
 
