@@ -130,11 +130,6 @@ def require_expressible(controller: Controller) -> SpikingNetwork:
             f"--to c: expected a policy of spiking neurons over time, got one of body {spec.network.body!r}; take "
             "--to onnx"
         )
-    if spec.reflex is not None:
-        raise UsageError(
-            "--to c: expected a policy without a reflex, this one was composed with one; export the run that it was "
-            "composed from"
-        )
     kind = spec.network.neuron.kind
     if kind not in NEURONS or MODELS[kind].kernel is None:
         raise UsageError(f"--to c: expected neurons of {', '.join(NEURONS)}, got {kind}; train one of these")

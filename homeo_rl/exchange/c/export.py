@@ -41,7 +41,15 @@ from homeo_rl.exchange.exported_file import ExportedFolder
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
 
-LIBRARY = ("homeo.h", "homeo_internal.h", "homeo.c", "homeo_random.c", "homeo_replay.c", "homeo_damage.c")
+LIBRARY = (
+    "homeo.h",
+    "homeo_internal.h",
+    "homeo.c",
+    "homeo_random.c",
+    "homeo_replay.c",
+    "homeo_damage.c",
+    "homeo_reflex.c",
+)
 """Sources that are the same for every policy."""
 
 DECISIONS = 200

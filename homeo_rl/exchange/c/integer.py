@@ -51,7 +51,7 @@ class IntegerPolicy:
     """The numbers of a policy, and its decisions.
 
     Raises:
-        UsageError: the policy adapts, or its membranes outlive a decision.
+        UsageError: the policy adapts, has a reflex, or its membranes outlive a decision.
     """
 
     def __init__(self, made: Description) -> None:
@@ -62,6 +62,8 @@ class IntegerPolicy:
             raise UsageError(
                 "--number int: expected membranes that begin anew with every decision; take --number float32"
             )
+        if made.controller.reflex is not None:
+            raise UsageError("--number int: expected a policy without a reflex; take --number float32")
         self.made, self.spec = made, spec
         self.layers = tuple(_quantise(made, index) for index in range(len(made.layers)))
         shift, scale = normalisation(made.controller)

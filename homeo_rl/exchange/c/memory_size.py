@@ -19,6 +19,9 @@ def memory_bytes(made: Description, *, writable: bool) -> int:
             sizes += [4 * inputs * size, 4 * size, size]
     sizes += [4 * sum(widths), 4 * spec.outputs, 4 * _SCRATCH_ROWS * widest]
     sizes += 2 * [2 * spec.steps * widest, 4 * spec.steps]
+    reflex = made.controller.reflex
+    if reflex is not None:
+        sizes += [4 * reflex.spec.network.neurons, 4 * (1 + reflex.network.reach) * reflex.network.sources]
     if made.mechanism.sleep is not None:
         sizes += _sleep(made, widest)
     return sum(_align(size) for size in sizes)

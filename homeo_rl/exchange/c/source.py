@@ -18,6 +18,7 @@ from homeo_rl.exchange.c.description import (
     readout_of,
 )
 from homeo_rl.exchange.c.memory_size import memory_bytes
+from homeo_rl.exchange.c.reflex_source import write_reflex
 from homeo_rl.exchange.c.tables import Tables, indent, initialiser, real
 
 
@@ -142,7 +143,9 @@ def _mechanism(made: Description) -> dict[str, str]:
 
 def _memory(tables: Tables, made: Description) -> dict[str, str]:
     part = made.mechanism.rehearsal
+    inputs, actions = made.network.spec.inputs, actions_of(made.controller)
     fields = {
+        "reflex": write_reflex(tables, made.controller.reflex, inputs, actions),
         "train": tables.bits("train", made.train),
         "inputs_remembered": tables.reals("inputs_remembered", made.inputs_remembered),
     }

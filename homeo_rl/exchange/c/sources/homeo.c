@@ -131,6 +131,10 @@ static size_t lay_out(homeo *h, const homeo_policy *p, homeo_word *memory, int f
         h->events[i].place = (uint16_t *)take(&a, (size_t)p->steps * (size_t)h->widest, sizeof(uint16_t));
         h->events[i].count = (int32_t *)take(&a, (size_t)p->steps, sizeof(int32_t));
     }
+    if (p->reflex != NULL) {
+        h->reflex_potential = reals(&a, (size_t)p->reflex->neurons);
+        h->reflex_past = reals(&a, (size_t)(1 + p->reflex->reach) * (size_t)(1 + p->reflex->lines + p->reflex->neurons));
+    }
     if (p->sleeps) {
         lay_out_memory_of_sleep(&a, p, h, most);
     }
@@ -228,6 +232,9 @@ int homeo_restart(homeo *h, uint64_t seed)
     h->decisions = h->age = 0;
     h->rolled_back = 0;
     begin_all(h);
+    if (h->policy->reflex != NULL) {
+        homeo_rest_reflex(h);
+    }
     homeo_random_seed(&h->random, seed);
     homeo_clear_rates(h);
     return HOMEO_OK;
@@ -791,6 +798,9 @@ int homeo_act(homeo *h, const homeo_real *observation, homeo_real *action)
     encode(h, z);
     homeo_decide(h, &h->live, h->output);
     homeo_squash(p, h->output, action);
+    if (p->reflex != NULL) {
+        homeo_act_reflex(h, observation, action);
+    }
     guard(h);
     h->decisions += 1;
     h->awake += 1;

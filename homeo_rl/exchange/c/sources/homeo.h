@@ -78,6 +78,36 @@ typedef struct {
     const homeo_real *target;     /* [M][size] remembered mean potentials; null where it fires */
 } homeo_layer;
 
+/* A sensor event: at least `least` of the entries lie above (or below) a level. */
+typedef struct {
+    const int32_t *entry;
+    int32_t entries, least, above;
+    homeo_real level;
+} homeo_event;
+
+enum { HOMEO_INHIBIT, HOMEO_CLAMP, HOMEO_OVERRIDE };
+
+/* What becomes of the action while an output of the reflex spikes. */
+typedef struct {
+    int32_t output, kind, keep_difference, entries;
+    const int32_t *entry;
+    homeo_real low, high;     /* of a clamp */
+    const homeo_real *values; /* [entries] of an override */
+} homeo_gate;
+
+enum { HOMEO_SOFT, HOMEO_HARD, HOMEO_SOFT_NEXT };
+
+/* A compiled network beside the policy, one spike step a decision; it has the last word on the action. */
+typedef struct {
+    int32_t lines, neurons, taps, stages, gates, reach, reset;
+    homeo_real beta;
+    const homeo_real *weight; /* [neurons][taps] */
+    const int32_t *place;     /* [taps] of [this step, one step back, ...], each of clock, lines and neurons */
+    const int32_t *stage;     /* [neurons] order within a step */
+    const homeo_event *event; /* [lines] */
+    const homeo_gate *gate;   /* [gates] in their order; `output` is a neuron */
+} homeo_reflex;
+
 typedef struct {
     int32_t inputs, outputs, actions, layers, steps, width; /* D, outputs of the network, K, layers, T, lines */
     int32_t encoder, neuron, hard, readout, squash, bins, episode_membranes;
@@ -98,6 +128,7 @@ typedef struct {
     int32_t rates, rehearsals; /* learning rates that a rehearsal tries, and passes of each; 0: BCM is always open */
     const homeo_real *rate;    /* [rates] */
     homeo_real least, eta_awake;
+    const homeo_reflex *reflex; /* or null */
     const homeo_real *healthy; /* [M][outputs or K] actions of the healthy network, in [-1, 1] */
 } homeo_policy;
 
@@ -138,6 +169,7 @@ typedef struct {
     uint8_t *flag[HOMEO_MAX_LAYERS]; /* [size] HOMEO_ALIVE, HOMEO_DEAD or HOMEO_STUCK, or null */
     uint8_t *answer[HOMEO_MAX_LAYERS]; /* how layers answered after the last sleep, as homeo_layer.answer */
     homeo_real *target[HOMEO_MAX_LAYERS];
+    homeo_real *reflex_potential, *reflex_past; /* [neurons], [1 + reach][clock, lines, neurons] */
     homeo_real *push, *sums; /* [widest layer], and eight rows of the widest vector */
     uint8_t *received[2];
     homeo_real *rate, *output, *scratch; /* mean rates [width + all N], outputs, nine rows of the widest vector */

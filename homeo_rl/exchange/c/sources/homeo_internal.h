@@ -56,6 +56,8 @@ void homeo_decide(homeo *h, homeo_net *net, homeo_real *output);
 void homeo_begin_adaptation(const homeo *h, homeo_net *net, int layer);
 void homeo_squash(const homeo_policy *p, const homeo_real *y, homeo_real *action);
 void homeo_clear_rates(homeo *h);
+void homeo_act_reflex(homeo *h, const homeo_real *observation, homeo_real *action);
+void homeo_rest_reflex(homeo *h);
 int homeo_finite(const homeo_real *values, size_t count);
 
 static inline size_t homeo_row_bytes(const homeo_policy *p, int32_t width)
