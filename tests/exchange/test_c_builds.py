@@ -33,7 +33,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     run = make_small_run(tmp_path_factory.mktemp("run") / "small")
     made = export_controller(load_controller(run), run, arm=request.param)
     for name, blob in made.files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(blob)
     return folder
 

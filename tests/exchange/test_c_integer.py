@@ -135,7 +135,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = make_small_run(tmp_path_factory.mktemp("run") / "small")
     folder = tmp_path_factory.mktemp("exported")
     for name, blob in export_controller(load_controller(run), run, arm="none", number="int").files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(blob)
     return folder
 
