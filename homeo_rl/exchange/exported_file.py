@@ -21,3 +21,11 @@ def fingerprint(spec: ControllerSpec) -> str:
     """Return the SHA-256 of a policy's specification, as JSON with sorted keys and no spaces."""
     text = json.dumps(dump(spec), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ExportedFolder:
+    """Files for another tool by their names in a folder, and lines on what a user has to know."""
+
+    files: dict[str, bytes]
+    notes: tuple[str, ...]

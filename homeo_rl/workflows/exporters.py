@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from homeo_rl.errors import UsageError
 from homeo_rl.exchange.dialects import resolve_dialect
-from homeo_rl.exchange.exported_file import ExportedFile
+from homeo_rl.exchange.exported_file import ExportedFile, ExportedFolder
 
 if TYPE_CHECKING:
     from homeo_rl.agents.controller import Controller
@@ -26,18 +26,23 @@ class ExportOptions:
     dt: float | None = None
     decay: str = "euler"
     spikes: bool = False
+    homeostasis: str = "none"
+    number: Literal["float32", "int"] = "float32"
+    which: str = "policy"
 
 
 @dataclass(frozen=True)
 class Exporter:
     """How a format is written."""
 
-    write: Callable[[Controller, Run, ExportOptions], ExportedFile]  # takes the policy, its run and the options
+    # takes the policy, its run and the options
+    write: Callable[[Controller, Run, ExportOptions], ExportedFile | ExportedFolder]
     options: tuple[str, ...] = ()
     # takes the run of a compiled network and the options; None where the format has no such networks
     compiled: Callable[[Run, ExportOptions], ExportedFile] | None = None
     # raises a `UsageError` for options that do not go together, before anything heavy is loaded
     check: Callable[[ExportOptions], Any] = lambda options: None
+    folder: bool = False  # whether it is a folder of files
 
 
 def _dialect(options: ExportOptions) -> Any:
@@ -77,11 +82,30 @@ def _sb3_zip(controller: Controller, run: Run, options: ExportOptions) -> Export
     return ExportedFile(blob, (f"open it with {opens}.load; critics and optimisers in it are fresh",))
 
 
+def _c(controller: Controller, run: Run, options: ExportOptions) -> ExportedFolder:
+    from homeo_rl.workflows.deploy import export_controller
+
+    return export_controller(controller, run, arm=options.homeostasis, which=options.which, number=options.number)
+
+
+def _check_c(options: ExportOptions) -> None:
+    from homeo_rl.exchange.c.mechanism import Mechanism, split
+    from homeo_rl.homeostasis import make_homeostasis
+
+    mechanism = split(make_homeostasis(options.homeostasis))
+    if options.number == "int" and mechanism != Mechanism():
+        raise UsageError(
+            f"--number int: expected --homeostasis none, integers do not adapt, got {options.homeostasis}; leave one "
+            "of them out"
+        )
+
+
 EXPORTERS: dict[str, Exporter] = {
     "nir": Exporter(_nir, ("dialect", "dt", "decay"), _nir_compiled, _dialect),
     "onnx": Exporter(_onnx, ("spikes",)),
     "safetensors": Exporter(_safetensors),
     "sb3-zip": Exporter(_sb3_zip),
+    "c": Exporter(_c, ("homeostasis", "number"), check=_check_c, folder=True),
 }
 """Formats that `homeo-rl export` knows."""
 
@@ -91,7 +115,7 @@ def check_options(target: str, options: ExportOptions) -> None:
 
     Raises UsageError: it does not, or they do not.
     """
-    for names in (("dialect", "dt", "decay"), ("spikes",)):
+    for names in (("dialect", "dt", "decay"), ("spikes",), ("homeostasis", "number")):
         foreign = [name for name in names if name not in EXPORTERS[target].options]
         if any(getattr(options, name) != getattr(ExportOptions(), name) for name in foreign):
             flags = " and ".join(", ".join(f"--{name}" for name in names).rsplit(", ", 1))

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from homeo_rl.cli.command import MAKE, Command
 from homeo_rl.cli.common import open_run
 from homeo_rl.cli.flags import Common, Flag, Positional, Short
 from homeo_rl.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from homeo_rl.exchange.exported_file import ExportedFile, ExportedFolder
 
 COMMAND = Command(MAKE, 2, "write a policy for other tools")
 
@@ -19,10 +23,11 @@ class Export(Common):
     run: Positional[Path]
     """Run folder, or the name of an agent that comes with the package (homeo-rl agents)."""
     to: str
-    """nir (spiking networks, also compiled ones), onnx (the whole decision), sb3-zip (as train leaves beside a run) or
-    safetensors (everything in one file)."""
+    """nir (spiking networks, also compiled ones), onnx (the whole decision), c (a folder with a controller in C99 that
+    adapts and repairs itself, docs/export-c.md), sb3-zip (as train leaves beside a run) or safetensors (everything in
+    one file)."""
     out: Path
-    """The file; an earlier one is replaced."""
+    """The file; an earlier one is replaced. For c, a new or empty folder."""
     best: Flag = False
     """Export the best policy seen in training instead of the last one."""
     dialect: Annotated[str, Short(("--flavour",))] = "standard"
@@ -33,6 +38,10 @@ class Export(Common):
     """How a reader of NIR gets from time constants to decays: euler (1 - dt / tau) or exponential."""
     spikes: Flag = False
     """Give an ONNX model the spikes of every layer as outputs."""
+    homeostasis: str = "none"
+    """Mechanism of a C controller: none, dwam, dwam-paper, bdett, sleep, dwam+sleep, ..."""
+    number: Literal["float32", "int"] = "float32"
+    """Numbers of a C controller; int uses no floating point, is equal on every compiler, and does not adapt."""
 
 
 def run(args: Export, words: list[str]) -> dict[str, Any]:
@@ -44,15 +53,16 @@ def run(args: Export, words: list[str]) -> dict[str, Any]:
 
     if args.to not in EXPORTERS:
         raise unknown("--to", args.to, EXPORTERS)
-    if args.out.is_dir():
-        raise UsageError(f"{args.out}: expected a file to write, found a folder; choose another --out")
     exporter = EXPORTERS[args.to]
-    options = ExportOptions(dialect=args.dialect, dt=args.dt, decay=args.decay, spikes=args.spikes)
+    _check_target(args.out, folder=exporter.folder)
+    options = ExportOptions(
+        dialect=args.dialect, dt=args.dt, decay=args.decay, spikes=args.spikes, homeostasis=args.homeostasis,
+        number=args.number, which="best" if args.best else "policy",
+    )  # fmt: skip
     check_options(args.to, options)
     run = open_run(args.run)
 
-    from homeo_rl.storage import bundle
-
+    file: ExportedFile | ExportedFolder
     if run.spec.origin == "compile":
         if exporter.compiled is None or args.best:
             takers = " or ".join(f"--to {name}" for name, entry in EXPORTERS.items() if entry.compiled)
@@ -61,14 +71,44 @@ def run(args: Export, words: list[str]) -> dict[str, Any]:
     else:
         from homeo_rl.agents.controller import load_controller
 
-        file = exporter.write(load_controller(run, which="best" if args.best else "policy"), run, options)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    bundle.replace(args.out, file.blob)
+        file = exporter.write(load_controller(run, which=options.which), run, options)
+    size = _write(args.out, file)
     for line in file.notes:
         print(line)
-    print(f"file: {args.out} ({len(file.blob):,} bytes)")
+    print(f"{'folder' if exporter.folder else 'file'}: {args.out} ({size:,} bytes)")
     notes = list(file.notes)
     return {
-        "run": str(run.path), "to": args.to, "file": str(args.out), "bytes": len(file.blob), "notes": notes,
-        "told": notes,
+        "run": str(run.path), "to": args.to, "file": str(args.out), "bytes": size, "notes": notes, "told": notes,
     }  # fmt: skip
+
+
+def _check_target(out: Path, *, folder: bool) -> None:
+    """Check that something can be written to ``out``.
+
+    Raises:
+        UsageError: it is a folder where a file is wanted, or holds something where a new folder is.
+    """
+    if not folder and out.is_dir():
+        raise UsageError(f"{out}: expected a file to write, found a folder; choose another --out")
+    if folder and ((out.is_dir() and any(out.iterdir())) or out.is_file()):
+        raise UsageError(f"{out}: expected a new or empty folder, found something there; choose another --out")
+
+
+def _write(out: Path, exported: ExportedFile | ExportedFolder) -> int:
+    """Write what was exported, all of it or nothing, and return its bytes."""
+    from homeo_rl.exchange.exported_file import ExportedFile
+    from homeo_rl.storage import bundle
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(exported, ExportedFile):
+        bundle.replace(out, exported.blob)
+        return len(exported.blob)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
+        for name, blob in exported.files.items():
+            path = Path(scratch) / "new" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(blob)
+        if out.is_dir():
+            out.rmdir()
+        (Path(scratch) / "new").rename(out)
+    return sum(map(len, exported.files.values()))

@@ -1,0 +1,74 @@
+"""Which mechanisms the C controller has, and their numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from homeo_rl.errors import UsageError
+from homeo_rl.homeostasis.combined import CombinedMechanism
+from homeo_rl.homeostasis.dwam import PaperDWAM
+from homeo_rl.homeostasis.dynamic_threshold import BDETT
+from homeo_rl.homeostasis.protocol import Homeostasis
+from homeo_rl.homeostasis.rate_search import Rehearsing
+from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
+
+SUPPORTED = "none, dwam, dwam-paper, bdett, sleep, or some of them joined by a plus (dwam+sleep, bdett+dwam-paper)"
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """The parts of a mechanism that the controller runs; None for a part that is not there.
+
+    Attributes:
+        bcm: the rule that changes weights.
+        energy: the rule that moves thresholds.
+        sleep: how a damaged network is repaired; a mechanism that only rehearses has one of form "none".
+    """
+
+    bcm: PaperDWAM | None = None
+    energy: BDETT | None = None
+    sleep: SleepHomeostat | None = None
+
+    @property
+    def rehearsal(self) -> Rehearsing | None:
+        """The rule that changes weights, where it finds its learning rate by rehearsal."""
+        return self.bcm if isinstance(self.bcm, Rehearsing) else None
+
+    @property
+    def awake(self) -> Homeostasis | None:
+        """What adapts between sleeps."""
+        return self.bcm if self.energy is None else self.energy
+
+
+def split(plugin: Homeostasis | None) -> Mechanism:
+    """Return the parts of a mechanism.
+
+    Raises:
+        UsageError: it has a part that the controller does not have.
+    """
+    if plugin is None:
+        return Mechanism()
+    sleep = plugin if isinstance(plugin, SleepHomeostat) else None
+    awake = sleep.awake if sleep is not None else plugin
+    if sleep is None and needs_memory(plugin):
+        sleep = SleepHomeostat(form="none", awake=plugin)
+    parts = [awake.thresholds, awake.weights] if isinstance(awake, CombinedMechanism) else [awake]
+    bcm, energy = None, None
+    for part in parts:
+        if isinstance(part, PaperDWAM) and part.compiled == ("bcm",):
+            bcm = part
+        elif isinstance(part, BDETT) and part.compiled == ("energy",):
+            energy = part
+        elif part is not None:
+            raise UsageError(f"--homeostasis: expected for --to c {SUPPORTED}, got {part.name}; take one of these")
+        if part is not None and part.scope != "episode":
+            raise UsageError(
+                f"--homeostasis: expected for --to c scope=episode, got {part.name} with scope={part.scope}; "
+                "homeo_reset begins everything again"
+            )
+    if energy is not None and isinstance(bcm, Rehearsing):
+        raise UsageError(
+            "--homeostasis: expected for --to c dwam without bdett, whose thresholds change what rehearsal calls "
+            "normal; take dwam, or bdett+dwam-paper"
+        )
+    return Mechanism(bcm, energy, sleep)

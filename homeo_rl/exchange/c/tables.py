@@ -1,0 +1,63 @@
+"""Numbers as C text: constant arrays and the initialisers of structures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+_PER_LINE = 8
+
+
+def real(value: float) -> str:
+    """Return a float32 as a C literal that reads back to the same bits."""
+    text = f"{np.float32(value):.9g}"
+    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
+
+
+class Tables:
+    """Constant arrays of one C file; names of what is not there become null."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.bytes = 0
+
+    def reals(self, name: str, values: np.ndarray | None) -> str:
+        """Add an array of ``homeo_real`` and return what a structure refers to it by."""
+        if values is None:
+            return "NULL"
+        flat = np.ascontiguousarray(values, dtype=np.float32).ravel()
+        self.bytes += 4 * flat.size
+        return self._add("homeo_real", name, map(real, flat.tolist()), flat.size)
+
+    def integers(self, name: str, values: np.ndarray | None, kind: str = "int32_t") -> str:
+        """Add an array of integers of a C type and return what a structure refers to it by."""
+        if values is None:
+            return "NULL"
+        flat = np.ascontiguousarray(values).ravel().tolist()
+        self.bytes += len(flat) * (2 if kind == "int16_t" else 4)
+        return self._add(kind, name, map(str, flat), len(flat))
+
+    def bits(self, name: str, rows: np.ndarray | None) -> str:
+        """Add rows [M, ...] of zeros and ones, eight a byte, the first in the lowest bit; each row begins a byte."""
+        if rows is None:
+            return "NULL"
+        packed = np.packbits(rows.reshape(len(rows), -1).astype(bool), axis=1, bitorder="little").ravel()
+        self.bytes += packed.size
+        return self._add("uint8_t", name, map(str, packed.tolist()), packed.size)
+
+    def _add(self, kind: str, name: str, values: Iterable[str], count: int) -> str:
+        name, listed = f"table_{name}", list(values)
+        lines = (", ".join(listed[k : k + _PER_LINE]) for k in range(0, count, _PER_LINE))
+        self.text.append(f"static const {kind} {name}[{count}] = {{\n    " + ",\n    ".join(lines) + "\n};\n")
+        return name
+
+
+def initialiser(fields: Mapping[str, str]) -> str:
+    """Return a C99 initialiser with named fields."""
+    return "{\n" + "".join(f"    .{name} = {value},\n" for name, value in fields.items()) + "}"
+
+
+def indent(text: str, by: int = 4) -> str:
+    """Return ``text`` with its lines moved to the right."""
+    return "\n".join(" " * by + line for line in text.splitlines())
