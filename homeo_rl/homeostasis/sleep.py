@@ -18,7 +18,7 @@ from homeo_rl.homeostasis.rate_search import rehearsing
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
     from torch import Tensor
 
-Form = Literal["delta", "bias", "gain", "none"]
+Form = Literal["best", "delta", "bias", "gain", "none"]
 
 
 @dataclass(frozen=True)
@@ -88,22 +88,24 @@ class SleepHomeostat(Homeostasis):
     name: ClassVar[str] = "sleep"
     described_as: ClassVar[str] = "SleepHomeostat"
 
-    form: Form = "delta"
+    form: Form = "best"
     observations: int = 200
     passes: int = 20
     every: int = 10
     rest: int = 50
     tolerance: float = 0.0005
     awake: Homeostasis | None = field(default=None, metadata={"words": False})
+    bits: int = 4
+    dreams: int = 400
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.form not in get_args(Form):
             raise ValueError(f"form: expected one of {', '.join(get_args(Form))}, got {self.form!r}")
-        for name in ("observations", "passes", "every", "rest"):
+        for name, least in (("observations", 1), ("passes", 1), ("every", 1), ("rest", 1), ("bits", 0), ("dreams", 0)):
             value = getattr(self, name)
-            if value != int(value) or value < 1:
-                raise ValueError(f"{name}: expected a whole number from 1 on, got {value!r}")
+            if value != int(value) or value < least:
+                raise ValueError(f"{name}: expected a whole number from {least} on, got {value!r}")
             object.__setattr__(self, name, int(value))  # words of an arm are read as floats
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance: expected 0 to 1, got {self.tolerance!r}")
@@ -112,10 +114,10 @@ class SleepHomeostat(Homeostasis):
 
     def repair_layer(self, layer: LayerRepair) -> tuple[Tensor, Tensor]:
         """Return weights and biases after sleep; those of before where it did not help."""
-        weight, bias = _RULES[self.form](layer, self.passes)
+        weight, bias = _RULES.get(self.form, _delta)(layer, self.passes)
         if not bool(weight.isfinite().all() and bias.isfinite().all()):
             return layer.weight, layer.bias
-        distance = layer.error if self.form == "delta" else layer.offset  # what the form remembers
+        distance = layer.offset if self.form in ("bias", "gain") else layer.error  # what the form remembers
         helped = distance(weight, bias) < distance(layer.weight, layer.bias)
         return (weight, bias) if helped else (layer.weight, layer.bias)
 

@@ -1,0 +1,52 @@
+"""Membrane potentials of a layer whose spikes are given: an affine function of its input currents.
+
+All neuron models integrate by an affine step, and a reset is one too where the spikes are known. Shapes: M
+observations, T spike steps, N neurons.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from homeo_rl.homeostasis.sleep_candidates.spike_fit import ForcedPotentials
+from homeo_rl.snn import neurons
+from homeo_rl.snn.network import SpikingNetwork
+
+MAX_STEPS = 16
+"""Spike steps up to which responses are computed: they need T^2 / 2 times the memory of a spike train."""
+
+
+def run_forced(network: SpikingNetwork, index: int, received: Tensor, spikes: Tensor) -> Tensor:
+    """Return the potentials before firing [M, T, N] of layer ``index`` for currents and spikes [M, T, N]."""
+    neuron, leak = network.spec.neuron, network.leak_of(index)
+    state, potentials = network.rest_of(index, received[:, 0]), []
+    for x, fired in zip(received.unbind(1), spikes.unbind(1), strict=True):
+        current, potential = neurons.integrate(neuron, x, state, leak)
+        potentials.append(potential)
+        after = neurons.reset(neuron, potential, fired, neuron.threshold) if network.fires(index) else potential
+        state = neurons.Membrane(current, after, fired)
+    return torch.stack(potentials, 1)
+
+
+def force_potentials(network: SpikingNetwork, index: int, outputs: Tensor) -> ForcedPotentials | None:
+    """Return the potentials of layer ``index`` for the outputs [M, T, N] that it is to give.
+
+    None where T is above `MAX_STEPS`.
+    """
+    steps = outputs.shape[1]
+    if steps > MAX_STEPS:
+        return None
+    fires = network.fires(index)
+    spikes = outputs if fires else torch.zeros_like(outputs)
+    base = run_forced(network, index, torch.zeros_like(outputs), spikes)
+    columns = []
+    for k in range(steps):
+        received = torch.zeros_like(outputs)
+        received[:, k] = 1.0
+        columns.append(run_forced(network, index, received, spikes) - base)
+    response = tuple(tuple(columns[k][:, t].contiguous() for k in range(t + 1)) for t in range(steps))
+    threshold = network.spec.neuron.threshold if fires else None
+    return ForcedPotentials(
+        base.transpose(0, 1).contiguous(), response, outputs.transpose(0, 1).contiguous(), threshold
+    )

@@ -1,0 +1,113 @@
+"""What the healthy layers were like: weights that explain every remembered spike, and imagined observations for them.
+
+Each layer is driven by what it remembers to have received, so damage elsewhere does not matter. The model of a layer is
+allowed what the layer itself is not: synapses that are gone, neurons that are dead. It is never written to the
+network as it is; it says what the network would have done at observations that nobody stored ("dreams"): remembered
+ones with noise. Shapes: M remembered observations, D imagined ones, T spike steps, N neurons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from homeo_rl.homeostasis.sleep_candidates.spike_fit import Problem, fit_spikes
+from homeo_rl.seeding import generator
+from homeo_rl.snn.forced_potentials import force_potentials
+from homeo_rl.snn.layers import currents
+from homeo_rl.snn.offline_repair.request import RepairRequest, join, split, time_major
+from homeo_rl.snn.replay_layers import run_layer
+from homeo_rl.snn.state import LayerWeights, Weights
+
+PENALTY = 0.02
+"""Of a squared change of a weight that is there; chosen on the published policy, development seeds."""
+
+PENALTY_LOST = 0.005
+"""Of one that is gone: it may be anything."""
+
+PASSES = 5
+DREAM_NOISE = 0.3
+"""Noise of imagined observations, in standard deviations of each entry over the memory."""
+
+_PROBES = 40
+"""Observations on which a factor of scale is looked for."""
+
+
+def model_layers(request: RepairRequest) -> Weights:
+    """Return weights with which every layer, all of its neurons alive, answers as it is remembered to have done."""
+    return tuple(_model_layer(request, index) for index in range(len(request.weights)))
+
+
+def _model_layer(request: RepairRequest, index: int) -> LayerWeights:
+    layer, memory = request.weights[index], request.memory
+    train, wanted = memory.trains[index], memory.trains[index + 1].mean(1)
+    whole = LayerWeights(layer.weight, layer.bias)
+
+    def distance(joined: Tensor) -> float:
+        return float((request.run(index, train, split(whole, joined)).mean(1) - wanted).abs().mean())
+
+    starts = [join(whole)]
+    if distance(starts[0]) <= request.plugin.tolerance:
+        return whole
+    starts.append(_scaled(request, index, whole))
+    if memory.copies:
+        starts += [memory.copies[index].clip(starts[0]), memory.copies[index].centre]
+    start = min(starts, key=distance)
+    potentials = force_potentials(request.network, index, memory.trains[index + 1])
+    if potentials is None or distance(start) <= request.plugin.tolerance:
+        return split(whole, start)
+    lost = torch.cat([request.intact[index].weight == 0, torch.zeros_like(layer.bias, dtype=torch.bool)[:, None]], 1)
+    penalty = torch.full_like(start, PENALTY).masked_fill(lost, PENALTY_LOST)
+    problem = Problem(potentials, time_major(train), start, torch.ones_like(start), penalty)
+    fitted = fit_spikes(problem, PASSES)
+    return split(whole, min([start, fitted], key=distance) if bool(fitted.isfinite().all()) else start)
+
+
+def _scaled(request: RepairRequest, index: int, layer: LayerWeights) -> Tensor:
+    """Return the layer times the power of 2, from 1/1024 to 4, after which its outputs are closest."""
+    train, wanted = request.memory.trains[index][:_PROBES], request.memory.trains[index + 1][:_PROBES].mean(1)
+    received = currents(train, layer.weight, layer.bias)
+
+    def distance(factor: float) -> float:
+        outputs = run_layer(request.network, index, received * factor, layer)
+        return float((outputs.mean(1) - wanted).abs().mean())
+
+    best = min((2.0**power for power in range(-10, 3)), key=distance)
+    for step in (0.5, 0.25, 0.125, 0.0625, 0.03125) if best != 1.0 else ():
+        best = min((best, best * 2.0**step, best * 2.0**-step), key=distance)
+    return join(layer) * best
+
+
+@dataclass(frozen=True)
+class Dreams:
+    """Remembered and imagined observations, as the healthy layers would answer them.
+
+    Attributes:
+        trains: what the encoder and every layer sends, [M + D, T, N] each; the first M are remembered.
+        actions: what the healthy network would do [M + D, K].
+    """
+
+    trains: tuple[Tensor, ...]
+    actions: Tensor
+
+
+def dream(request: RepairRequest, model: Weights, count: int) -> Dreams:
+    """Return the memory with ``count`` imagined observations; their stream of random numbers is always the same."""
+    network, memory = request.network, request.memory
+    draws = generator(0, "dreams")
+    inputs = memory.inputs[torch.arange(count) % len(memory.inputs)]
+    spread = memory.inputs.std(0, correction=0)
+    noise = torch.as_tensor(draws.standard_normal(tuple(inputs.shape), dtype=np.float32))
+    uniform = None
+    if network.encoder.stochastic:
+        shape = (count, network.spec.steps, network.spec.widths[0])
+        uniform = torch.as_tensor(draws.random(shape, dtype=np.float32))
+    train = network.encoder(inputs + DREAM_NOISE * spread * noise, network.spec.steps, noise=uniform)
+    trains = [torch.cat([memory.trains[0], train])]
+    for index, layer in enumerate(model):
+        train = request.run(index, train, layer)
+        trains.append(torch.cat([memory.trains[index + 1], train]))
+    return Dreams(tuple(trains), request.actions(trains[-1]))
