@@ -114,7 +114,7 @@ class Session:
         self._waiting.discard(slot)
         self._ages[slot] = self.rolled_back[slot] = 0
         if self._sleeper is not None:
-            self._sleeper.begin(slot)
+            self._sleeper.begin(slot, noise)
         if self._has_slot_weights:
             self._set_slot_weights(slot, self.trained)
         ended = torch.zeros(self.slots, dtype=torch.bool)
@@ -212,6 +212,8 @@ class Session:
         if self.state.plugin is not None:
             self._guard()
         result: np.ndarray = action.numpy()
+        if self._sleeper is not None and self._sleeper.plugin.asleep == "hold":
+            return np.stack([self._sleeper.hold(slot, row) for slot, row in enumerate(result)])
         return result
 
     def _sleep(self, sleeper: Sleeper) -> None:

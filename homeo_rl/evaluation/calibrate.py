@@ -31,7 +31,8 @@ from homeo_rl.numerics.arrays import instance_of, whole_number
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator
 from homeo_rl.snn.network import SpikingNetwork
-from homeo_rl.snn.replay import is_replayable, pack_responses, recall, remember, require_replayable
+from homeo_rl.snn.replay import pack_responses, recall, remember
+from homeo_rl.snn.replay_layers import is_replayable, require_replayable
 
 OBSERVATIONS = 200
 """Clean observations that are remembered; `homeo_rl.homeostasis.sleep` replays them."""

@@ -16,6 +16,7 @@ from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import DecisionRates, Homeostasis, LayerReference, Modulation, Scope, State, Tick
 from homeo_rl.homeostasis.rate_search import DWAM, RehearsedDWAM, RehearsedLinear, Rehearsing
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
+from homeo_rl.homeostasis.sleep_rivals import FinetuneRepair, RidgeRepair, WeightCopyRepair
 
 __all__ = [
     "BDETT",
@@ -25,6 +26,7 @@ __all__ = [
     "CombinedMechanism",
     "ControlDWAM",
     "DecisionRates",
+    "FinetuneRepair",
     "Homeostasis",
     "LayerReference",
     "LinearHomeostat",
@@ -34,10 +36,12 @@ __all__ = [
     "RehearsedDWAM",
     "RehearsedLinear",
     "Rehearsing",
+    "RidgeRepair",
     "Scope",
     "SleepHomeostat",
     "State",
     "Tick",
+    "WeightCopyRepair",
     "describe",
     "make",
     "make_homeostasis",
@@ -45,7 +49,19 @@ __all__ = [
 ]
 
 MECHANISMS: dict[str, type[Homeostasis]] = {
-    kind.name: kind for kind in (DWAM, PaperDWAM, ControlDWAM, BDETT, LinearHomeostat, RehearsedLinear, SleepHomeostat)
+    kind.name: kind
+    for kind in (
+        DWAM,
+        PaperDWAM,
+        ControlDWAM,
+        BDETT,
+        LinearHomeostat,
+        RehearsedLinear,
+        SleepHomeostat,
+        WeightCopyRepair,
+        RidgeRepair,
+        FinetuneRepair,
+    )
 }
 """All mechanisms by name; a new one is offered by the command line and walked by the tests once it is here."""
 

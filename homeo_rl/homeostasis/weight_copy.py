@@ -37,15 +37,18 @@ class WeightCopy:
     @property
     def centre(self) -> Tensor:
         """The middle of each cell [N, N_in + 1]: the copy itself."""
-        return (self.cells + 0.5) * (2.0 * self._half) - self.scale
+        centre: Tensor = (self.cells + 0.5) * (2.0 * self._half) - self.scale
+        return centre
 
     def clip(self, weights: Tensor) -> Tensor:
         """Return ``weights`` [N, N_in + 1], those outside of their cell moved to its nearest edge."""
-        return weights.clamp(self.centre - self._half, self.centre + self._half)
+        clipped: Tensor = weights.clamp(self.centre - self._half, self.centre + self._half)
+        return clipped
 
     @property
     def _half(self) -> Tensor:
-        return self.scale / 2**self.bits
+        half: Tensor = self.scale / 2**self.bits
+        return half
 
 
 def copy_weights(weights: Tensor, bits: int) -> WeightCopy:

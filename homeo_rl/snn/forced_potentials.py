@@ -9,12 +9,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from homeo_rl.homeostasis.sleep_candidates.spike_fit import ForcedPotentials
-from homeo_rl.snn import neurons
+from homeo_rl.homeostasis.sleep_candidates.spike_fit import ForcedPotentials, LineSearch, search
+from homeo_rl.snn import kernels, neurons
+from homeo_rl.snn.kernels import line_search
 from homeo_rl.snn.network import SpikingNetwork
 
 MAX_STEPS = 16
 """Spike steps up to which responses are computed: they need T^2 / 2 times the memory of a spike train."""
+
+
+def line_search_for(potentials: ForcedPotentials, network: SpikingNetwork) -> LineSearch:
+    """Return the compiled line search where kernels are on, else the plain one."""
+    base = potentials.base
+    compiled = kernels.serving(base, network.spec.neuron) == "numba" and base.dtype == torch.float32
+    return line_search.search if compiled else search
 
 
 def run_forced(network: SpikingNetwork, index: int, received: Tensor, spikes: Tensor) -> Tensor:

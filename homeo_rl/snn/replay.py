@@ -20,9 +20,8 @@ from homeo_rl.snn.inputs import rows_of
 from homeo_rl.snn.layers import currents
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.offline_repair import REPAIRS
-from homeo_rl.snn.offline_repair.request import Repair, RepairRequest
-from homeo_rl.snn.replay_layers import is_replayable as is_replayable
-from homeo_rl.snn.replay_layers import replay_noise, require_replayable, run_layer
+from homeo_rl.snn.offline_repair.request import Repair, RepairRequest, join
+from homeo_rl.snn.replay_layers import require_replayable, replay_noise, run_layer
 from homeo_rl.snn.state import LayerWeights, Weights
 
 
@@ -57,9 +56,7 @@ class Replay:
         UsageError: networks whose neurons are not run here (converted ones), or a memory of another network.
     """
 
-    def __init__(
-        self, network: SpikingNetwork, memory: Memory, act: Callable[[Tensor], Tensor] | None = None
-    ) -> None:
+    def __init__(self, network: SpikingNetwork, memory: Memory, act: Callable[[Tensor], Tensor] | None = None) -> None:
         require_replayable(network)
         instance_of(memory, Memory, what="memory", advice="Calibration.memory makes one")
         count, steps = len(memory.inputs), network.spec.steps
@@ -130,6 +127,14 @@ class Replay:
     def _run(self, index: int, train: Tensor, layer_weights: LayerWeights) -> Tensor:
         received = currents(train, layer_weights.weight, layer_weights.bias)
         return run_layer(self.network, index, received, layer_weights)
+
+
+def memory_for(plugin: SleepHomeostat, memory: Memory, healthy: Weights) -> Memory:
+    """Return what a mechanism remembers: its number of observations, and what it stores of the healthy weights."""
+    memory, joined = memory.first(plugin.observations), [join(layer) for layer in healthy]
+    if plugin.form in ("best", "copy"):
+        return memory.with_copies(joined, plugin.bits)
+    return memory.with_currents(joined) if plugin.form == "ridge" else memory
 
 
 @torch.inference_mode(False)  # what is remembered may meet autograd

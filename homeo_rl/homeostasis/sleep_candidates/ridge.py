@@ -47,9 +47,7 @@ def fit_currents(
     return centre + change
 
 
-def fit_currents_exactly(
-    inputs: Tensor, received: Tensor, centre: Tensor, free: Tensor, penalty: float
-) -> Tensor:
+def fit_currents_exactly(inputs: Tensor, received: Tensor, centre: Tensor, free: Tensor, penalty: float) -> Tensor:
     """Return what `fit_currents` approaches, neuron by neuron: the plain form."""
     result = centre.clone()
     for neuron, mask in enumerate(free > 0):

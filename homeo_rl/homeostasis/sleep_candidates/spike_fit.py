@@ -15,6 +15,7 @@ Shapes: M observations, T spike steps, N neurons with N_in inputs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -94,7 +95,39 @@ def loss_of(problem: Problem, weights: Tensor) -> Tensor:
     return result
 
 
-def fit_spikes(problem: Problem, passes: int) -> Tensor:
+LineSearch = Callable[
+    [ForcedPotentials, "Tensor", "Tensor", "Tensor", "Tensor", "Tensor"], "tuple[Tensor, Tensor, Tensor]"
+]
+"""`search`, or a compiled version of it."""
+
+
+def search(
+    potentials: ForcedPotentials, potential: Tensor, missing: Tensor, added: Tensor, pull: Tensor, stiff: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Go along a direction, each neuron as far as two Newton steps on its piecewise quadratic loss say.
+
+    Args:
+        potentials: of the layer.
+        potential: as they are [T, M, N]; used up, as ``missing`` is.
+        missing: what is missing there [T, M, N].
+        added: what the direction adds to them [T, M, N].
+        pull: slope of the penalty along the direction [N].
+        stiff: its curvature [N].
+
+    Returns:
+        lengths [N], the potentials there and what is missing there.
+    """
+    length, moved = added.new_zeros(added.shape[2]), potential
+    for _ in range(2):
+        active = added if potentials.threshold is None else added * (missing != 0)
+        slope = (missing * added).sum((0, 1)) - pull - length * stiff
+        length = length + slope / ((active * added).sum((0, 1)) + stiff).clamp_min(1e-30)
+        moved = potential + added * length
+        missing = potentials.missing(moved)
+    return length, moved, missing
+
+
+def fit_spikes(problem: Problem, passes: int, line_search: LineSearch = search) -> Tensor:
     """Return weights and biases [N, N_in + 1] after ``passes`` steps of conjugate gradients from the centre."""
     potentials, inputs, centre, free, penalty = problem
     shape = potentials.base.shape
@@ -113,15 +146,8 @@ def fit_spikes(problem: Problem, passes: int) -> Tensor:
         before, scale = gradient, product
         added = potentials.linear((inputs @ direction.T).reshape(shape))
         pull, stiff = (weight * (current - centre) * direction).sum(1), (weight * direction.square()).sum(1)
-        length = current.new_zeros(len(current))
-        moved = potential
-        for _ in range(2):  # Newton's method for the length: the loss is piecewise quadratic
-            active = added if potentials.threshold is None else added * (missing != 0)
-            slope = (missing * added).sum((0, 1)) - pull - length * stiff
-            length = length + slope / ((active * added).sum((0, 1)) + stiff).clamp_min(1e-30)
-            moved = potential + added * length
-            missing = potentials.missing(moved)
-        current, potential = current + length.unsqueeze(1) * direction, moved
+        length, potential, missing = line_search(potentials, potential, missing, added, pull, stiff)
+        current = current + length.unsqueeze(1) * direction
     return current
 
 

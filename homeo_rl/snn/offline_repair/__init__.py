@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from homeo_rl.snn.offline_repair.competition import compete
 from homeo_rl.snn.offline_repair.layerwise import repair_layerwise
+from homeo_rl.snn.offline_repair.plain import finetune, refit_currents, write_copy
 from homeo_rl.snn.offline_repair.request import Repair, RepairRequest
 
 REPAIRS: dict[str, Callable[[RepairRequest], Repair]] = {
@@ -14,5 +15,8 @@ REPAIRS: dict[str, Callable[[RepairRequest], Repair]] = {
     "bias": repair_layerwise,
     "gain": repair_layerwise,
     "none": repair_layerwise,
+    "copy": write_copy,
+    "ridge": refit_currents,
+    "finetune": finetune,
 }
 """A new repair is a file here and a row."""

@@ -2,31 +2,32 @@
 
 A candidate is judged by rehearsal: the repaired layers before it, the candidate, and after it the healthy model of the
 layers that are still to come act on remembered and imagined observations. Candidates are tried in the order of
-`CANDIDATES` until one leaves little of the error.
+`CANDIDATES`, each where those before it leave much of the error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from homeo_rl.homeostasis.sleep_candidates.ridge import fit_currents
 from homeo_rl.homeostasis.sleep_candidates.spike_fit import Problem, fit_spikes
-from homeo_rl.snn.forced_potentials import force_potentials
-from homeo_rl.snn.offline_repair.healthy_model import PENALTY, Dreams, dream, model_layers
+from homeo_rl.snn.forced_potentials import force_potentials, line_search_for
+from homeo_rl.snn.offline_repair.healthy_model import Dreams, dream, model_layers
 from homeo_rl.snn.offline_repair.layerwise import make_layer_repair
 from homeo_rl.snn.offline_repair.request import Repair, RepairRequest, free_synapses, join, split, time_major
 from homeo_rl.snn.state import LayerWeights, Weights
 
-ENOUGH = 0.33
-"""Share of a layer's error that is little: no further candidate is tried below it."""
+PENALTY = 0.01
+"""Of a squared change in the candidate ``spikes``; chosen on the published policy, development seeds."""
 
 RIDGE_PENALTY = 1e-3
-PASSES = 5
-JUDGED = 300
+PASSES = 6
+JUDGED = 200
 """Remembered and imagined observations that candidates are judged on."""
 
 
@@ -72,7 +73,8 @@ def refit_spikes(task: LayerTask) -> Tensor | None:
     if potentials is None:
         return None
     penalty = torch.full_like(task.free, PENALTY)
-    return fit_spikes(Problem(potentials, time_major(task.train), task.centre, task.free, penalty), PASSES)
+    problem = Problem(potentials, time_major(task.train), task.centre, task.free, penalty)
+    return fit_spikes(problem, PASSES, line_search_for(potentials, task.request.network))
 
 
 def refit_currents(task: LayerTask) -> Tensor | None:
@@ -89,13 +91,26 @@ def apply_delta(task: LayerTask) -> Tensor | None:
     return torch.cat([weight, bias.unsqueeze(1)], 1)
 
 
-CANDIDATES: dict[str, Callable[[LayerTask], Tensor | None]] = {
-    "model": write_model,
-    "spikes": refit_spikes,
-    "ridge": refit_currents,
-    "delta": apply_delta,
+class Candidate(NamedTuple):
+    """A repair of one layer.
+
+    Attributes:
+        propose: returns weights and biases [N, N_in + 1]; None where it does not apply.
+        above: it is tried where the best candidate before it leaves more than this share of the layer's error. Dead
+            neurons leave much of it to later layers, whatever is done.
+    """
+
+    propose: Callable[[LayerTask], Tensor | None]
+    above: float
+
+
+CANDIDATES: dict[str, Candidate] = {
+    "model": Candidate(write_model, 0.0),
+    "spikes": Candidate(refit_spikes, 0.25),
+    "ridge": Candidate(refit_currents, 0.75),
+    "delta": Candidate(apply_delta, 0.75),
 }
-"""All candidates, in the order in which they are tried: a function that returns weights and biases [N, N_in + 1]."""
+"""All candidates, in the order in which they are tried."""
 
 
 def compete(request: RepairRequest) -> Repair:
@@ -113,12 +128,11 @@ def compete(request: RepairRequest) -> Repair:
 
 
 def _choose(task: LayerTask) -> tuple[str, Tensor]:
-    now = task.now
-    name, best = "keep", now
-    first = least = distance(task, now)
-    for candidate, propose in CANDIDATES.items():
-        if least <= ENOUGH * first and least < first or first == 0.0:
-            break
+    name, best = "keep", task.now
+    first = least = distance(task, best)
+    for candidate, (propose, above) in CANDIDATES.items():
+        if least <= above * first:
+            continue
         joined = propose(task)
         if joined is None or not bool(joined.isfinite().all()):
             continue
@@ -130,7 +144,8 @@ def _choose(task: LayerTask) -> tuple[str, Tensor]:
 def distance(task: LayerTask, joined: Tensor) -> float:
     """Return the mean absolute error of the actions with this candidate, the layers after it being healthy."""
     request = task.request
-    train = request.run(task.index, task.train[:JUDGED], split(request.weights[task.index], joined))
+    rows = slice(len(request.memory.inputs) // 2, len(request.memory.inputs) // 2 + JUDGED)
+    train = request.run(task.index, task.train[rows], split(request.weights[task.index], joined))
     for index in range(task.index + 1, len(task.model)):
         train = request.run(index, train, task.model[index])
-    return float((request.actions(train) - task.healthy.actions[: len(train)]).abs().mean())
+    return float((request.actions(train) - task.healthy.actions[rows]).abs().mean())

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from homeo_rl.homeostasis.sleep_candidates.spike_fit import Problem, fit_spikes
+from homeo_rl.homeostasis.sleep_candidates.spike_fit import ForcedPotentials, Problem, fit_spikes
 from homeo_rl.seeding import generator
-from homeo_rl.snn.forced_potentials import force_potentials
+from homeo_rl.snn.forced_potentials import force_potentials, line_search_for
 from homeo_rl.snn.layers import currents
 from homeo_rl.snn.offline_repair.request import RepairRequest, join, split, time_major
 from homeo_rl.snn.replay_layers import run_layer
@@ -25,15 +25,21 @@ from homeo_rl.snn.state import LayerWeights, Weights
 PENALTY = 0.02
 """Of a squared change of a weight that is there; chosen on the published policy, development seeds."""
 
-PENALTY_LOST = 0.005
+PENALTY_LOST = 0.001
 """Of one that is gone: it may be anything."""
 
-PASSES = 5
+DELETED = 40.0
+"""Tolerances of the self-test within which lost synapses explain the damage, and what is left counts as exact."""
+
+PASSES = 4
 DREAM_NOISE = 0.3
 """Noise of imagined observations, in standard deviations of each entry over the memory."""
 
+EXPLAINED = 10.0
+"""Tolerances of the self-test within which a simple explanation (one factor, the copy) needs no fit."""
+
 _PROBES = 40
-"""Observations on which a factor of scale is looked for."""
+"""Observations on which explanations are compared."""
 
 
 def model_layers(request: RepairRequest) -> Weights:
@@ -46,39 +52,60 @@ def _model_layer(request: RepairRequest, index: int) -> LayerWeights:
     train, wanted = memory.trains[index], memory.trains[index + 1].mean(1)
     whole = LayerWeights(layer.weight, layer.bias)
 
-    def distance(joined: Tensor) -> float:
-        return float((request.run(index, train, split(whole, joined)).mean(1) - wanted).abs().mean())
+    def distance(joined: Tensor, count: int | None = None) -> float:
+        outputs = request.run(index, train[:count], split(whole, joined)).mean(1)
+        return float((outputs - wanted[:count]).abs().mean())
 
     starts = [join(whole)]
     if distance(starts[0]) <= request.plugin.tolerance:
         return whole
-    starts.append(_scaled(request, index, whole))
+    starts += _scale(request, index, whole)
     if memory.copies:
         starts += [memory.copies[index].clip(starts[0]), memory.copies[index].centre]
-    start = min(starts, key=distance)
+    start = min(starts, key=lambda joined: distance(joined, _PROBES))
     potentials = force_potentials(request.network, index, memory.trains[index + 1])
-    if potentials is None or distance(start) <= request.plugin.tolerance:
+    if potentials is None or distance(start) <= EXPLAINED * request.plugin.tolerance:
         return split(whole, start)
     lost = torch.cat([request.intact[index].weight == 0, torch.zeros_like(layer.bias, dtype=torch.bool)[:, None]], 1)
-    penalty = torch.full_like(start, PENALTY).masked_fill(lost, PENALTY_LOST)
-    problem = Problem(potentials, time_major(train), start, torch.ones_like(start), penalty)
-    fitted = fit_spikes(problem, PASSES)
-    return split(whole, min([start, fitted], key=distance) if bool(fitted.isfinite().all()) else start)
+    if bool(lost.any()):  # where what is left is as it was, only what is gone has to be explained
+        start = _fit(request, potentials, train, start, lost.to(start), PENALTY_LOST)
+        if distance(start) <= DELETED * request.plugin.tolerance:
+            return split(whole, start)
+    return split(whole, _fit(request, potentials, train, start, torch.ones_like(start), PENALTY))
 
 
-def _scaled(request: RepairRequest, index: int, layer: LayerWeights) -> Tensor:
-    """Return the layer times the power of 2, from 1/1024 to 4, after which its outputs are closest."""
+def _fit(
+    request: RepairRequest, potentials: ForcedPotentials, train: Tensor, start: Tensor, free: Tensor, penalty: float
+) -> Tensor:
+    problem = Problem(potentials, time_major(train), start, free, torch.full_like(start, penalty))
+    fitted = fit_spikes(problem, PASSES, line_search_for(potentials, request.network))
+    return fitted if bool(fitted.isfinite().all()) else start
+
+
+def _scale(request: RepairRequest, index: int, layer: LayerWeights) -> list[Tensor]:
+    """Return the layer times the factor, from 1/1024 to 4, after which its outputs are closest, if there is one.
+
+    Once with biases that have that factor too, and once with biases as they are.
+    """
     train, wanted = request.memory.trains[index][:_PROBES], request.memory.trains[index + 1][:_PROBES].mean(1)
-    received = currents(train, layer.weight, layer.bias)
+    received = currents(train, layer.weight, torch.zeros_like(layer.bias))
 
-    def distance(factor: float) -> float:
-        outputs = run_layer(request.network, index, received * factor, layer)
+    def distance(factor: float, share: float) -> float:
+        outputs = run_layer(request.network, index, received * factor + layer.bias * share, layer)
         return float((outputs.mean(1) - wanted).abs().mean())
 
-    best = min((2.0**power for power in range(-10, 3)), key=distance)
-    for step in (0.5, 0.25, 0.125, 0.0625, 0.03125) if best != 1.0 else ():
-        best = min((best, best * 2.0**step, best * 2.0**-step), key=distance)
-    return join(layer) * best
+    best = min((2.0**power for power in range(-10, 3)), key=lambda factor: distance(factor, factor))
+    result = []
+    for scales_bias in (True, False):
+        factor = best
+        for step in (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015, 0.007, 0.003):
+            if factor == 1.0 and step < 0.25:
+                break  # noise, not scale
+            tried = (factor, factor * 2.0**step, factor * 2.0**-step)
+            factor = min(tried, key=lambda value: distance(value, value if scales_bias else 1.0))
+        bias = layer.bias * factor if scales_bias else layer.bias
+        result.append(torch.cat([layer.weight * factor, bias.unsqueeze(1)], 1))
+    return result
 
 
 @dataclass(frozen=True)
