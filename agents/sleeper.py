@@ -155,12 +155,12 @@ class Sleeper:
             return repaired
         draws = generator(state.stream, str(state.sleeps))
 
-        def written(before: Tensor, after: Tensor) -> Tensor:
+        def write(before: Tensor, after: Tensor) -> Tensor:
             noise = torch.as_tensor(draws.standard_normal(tuple(after.shape), dtype=np.float32)).to(after)
             return torch.where(after != before, after * (1.0 + size * noise), after)
 
         return tuple(
-            new._replace(weight=written(old.weight, new.weight), bias=written(old.bias, new.bias))
+            new._replace(weight=write(old.weight, new.weight), bias=write(old.bias, new.bias))
             for old, new in zip(state.effective, repaired, strict=True)
         )
 

@@ -136,11 +136,11 @@ class Homeostasis:
         name = vars(type(self)).get("described_as")  # a class that inherits from a renamed one has its own name
         if name is None:
             return repr(self)
-        values = ((field, getattr(self, field)) for field in self.described_fields())
+        values = ((field, getattr(self, field)) for field in self.fields_to_describe())
         texts = (f"{n}={v.describe() if isinstance(v, Homeostasis) else repr(v)}" for n, v in values)
         return f"{name}({', '.join(texts)})"
 
-    def described_fields(self) -> tuple[str, ...]:
+    def fields_to_describe(self) -> tuple[str, ...]:
         """Return the fields that `describe` names; a later version may leave new ones out where they change nothing."""
         return tuple(field.name for field in fields(self))
 

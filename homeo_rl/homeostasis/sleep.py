@@ -147,12 +147,12 @@ class SleepHomeostat(Homeostasis):
         if self.scope != "episode" or (self.awake is not None and self.awake.scope == "run"):
             raise ValueError("scope: sleep repairs what is broken in an episode, and begins anew with the next")
 
-    def described_fields(self) -> tuple[str, ...]:
+    def fields_to_describe(self) -> tuple[str, ...]:
         """Leave out settings that version 0.1 lacked, where they change nothing: stored results keep their text."""
         neutral = {"write_noise": 0.0, "pause": 0, "asleep": "act", "ramp": 0}
         omitted = {name for name, value in neutral.items() if getattr(self, name) == value}
         omitted |= {"bits", "dreams"} if self.form in LOCAL_FORMS else set()
-        return tuple(name for name in super().described_fields() if name not in omitted)
+        return tuple(name for name in super().fields_to_describe() if name not in omitted)
 
     def repair_layer(self, layer: LayerRepair) -> tuple[Tensor, Tensor]:
         """Return weights and biases after the form's local rule, or the delta rule; as before where it did not help."""

@@ -60,6 +60,7 @@ def copy_weights(weights: Tensor, bits: int) -> WeightCopy:
     if bits != int(bits) or not 1 <= bits <= MAX_BITS:
         raise ValueError(f"bits: expected a whole number from 1 to {MAX_BITS}, got {bits!r}; give one")
     count = 2 ** int(bits)
-    scale = weights.abs().amax(1, keepdim=True).half().to(weights)  # stored in 16 bits
+    largest = weights.abs().amax(1, keepdim=True)
+    scale = (largest * (1.0 + 2.0**-10)).half().to(weights)  # stored in 16 bits, and no weight is beyond it
     cells = ((weights / scale.clamp_min(1e-12) + 1.0) * (count / 2)).floor().clamp(0, count - 1)
     return WeightCopy(cells, scale, int(bits))

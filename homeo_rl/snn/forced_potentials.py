@@ -25,6 +25,7 @@ def line_search_for(potentials: ForcedPotentials, network: SpikingNetwork) -> Li
     return line_search.search if compiled else search
 
 
+@torch.no_grad()
 def run_forced(network: SpikingNetwork, index: int, received: Tensor, spikes: Tensor) -> Tensor:
     """Return the potentials before firing [M, T, N] of layer ``index`` for currents and spikes [M, T, N]."""
     neuron, leak = network.spec.neuron, network.leak_of(index)
@@ -37,6 +38,7 @@ def run_forced(network: SpikingNetwork, index: int, received: Tensor, spikes: Te
     return torch.stack(potentials, 1)
 
 
+@torch.no_grad()
 def force_potentials(network: SpikingNetwork, index: int, outputs: Tensor) -> ForcedPotentials | None:
     """Return the potentials of layer ``index`` for the outputs [M, T, N] that it is to give.
 

@@ -21,7 +21,7 @@ from homeo_rl.snn.layers import currents
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.offline_repair import REPAIRS
 from homeo_rl.snn.offline_repair.request import Repair, RepairRequest, join
-from homeo_rl.snn.replay_layers import require_replayable, replay_noise, run_layer
+from homeo_rl.snn.replay_layers import replay_noise, require_replayable, run_layer
 from homeo_rl.snn.state import LayerWeights, Weights
 
 

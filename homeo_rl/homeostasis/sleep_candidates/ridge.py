@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch.linalg import cholesky
+
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
     from torch import Tensor
 
@@ -55,5 +57,5 @@ def fit_currents_exactly(inputs: Tensor, received: Tensor, centre: Tensor, free:
         missing = received[:, neuron].double() - inputs.double() @ centre[neuron].double()
         gram = part.T @ part
         gram.diagonal().add_(penalty * len(inputs))
-        result[neuron, mask] += gram.cholesky().cholesky_inverse().matmul(part.T @ missing).to(result)
+        result[neuron, mask] += cholesky(gram).cholesky_inverse().matmul(part.T @ missing).to(result)
     return result

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from torch.linalg import cholesky
+
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
     from torch import Tensor
 
@@ -156,4 +158,5 @@ def _preconditioner(inputs: Tensor, weight: Tensor) -> Tensor:
     gram = 0.25 * (inputs.T @ inputs)
     ridge = float(weight.mean()) + 1e-5 * float(gram.diagonal().mean()) + 1e-12
     gram.diagonal().add_(ridge)
-    return gram.cholesky().cholesky_inverse()
+    inverse: Tensor = cholesky(gram).cholesky_inverse()
+    return inverse

@@ -22,7 +22,7 @@ from homeo_rl.snn.offline_repair.layerwise import make_layer_repair
 from homeo_rl.snn.offline_repair.request import Repair, RepairRequest, free_synapses, join, split, time_major
 from homeo_rl.snn.state import LayerWeights, Weights
 
-PENALTY = 0.01
+PENALTY = 0.02
 """Of a squared change in the candidate ``spikes``; chosen on the published policy, development seeds."""
 
 RIDGE_PENALTY = 1e-3
