@@ -26,7 +26,7 @@ PENALTY = 0.02
 """Of a squared change in the candidate ``spikes``; chosen on the published policy, development seeds."""
 
 RIDGE_PENALTY = 1e-3
-PASSES = 6
+PASSES = 7
 JUDGED = 200
 """Remembered and imagined observations that candidates are judged on."""
 

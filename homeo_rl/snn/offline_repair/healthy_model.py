@@ -32,7 +32,7 @@ DELETED = 40.0
 """Tolerances of the self-test within which lost synapses explain the damage, and what is left counts as exact."""
 
 PASSES = 4
-DREAM_NOISE = 0.6
+DREAM_NOISE = 0.8
 """Noise of imagined observations, in standard deviations of each entry over the memory."""
 
 EXPLAINED = 10.0
