@@ -15,6 +15,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,38 +72,39 @@ def main() -> None:
         source = FOLDER / args.run if args.run in list_pretrained() else Path(args.run)
         run = copy_run(Run.open(source), Path(folder) / source.name)
         rows = compare(run, suite, wanted, arms, args)
-    if args.json:
-        print(json.dumps([vars(row) for row in rows]))
-        return
-    print("| condition | arm | retention | harmed | worst | stored kB | repair s |\n|---|---|---|---|---|---|---|")
-    for row in rows:
-        print(
-            f"| {row.condition} | {row.arm} | {row.retention:.3f} +- {row.error:.3f} | {_share(row.harmed)} | "
-            f"{row.worst:.2f} | {'' if row.stored is None else f'{row.stored / 1000:.0f}'} | "
-            f"{'' if row.seconds is None else f'{row.seconds:.2f}'} |",
-            flush=True,
-        )
+        if args.json:
+            print(json.dumps([vars(row) for row in rows]))
+            return
+        print("| condition | arm | retention | harmed | worst | stored kB | repair s |\n|---|---|---|---|---|---|---|")
+        for row in rows:
+            _show(row)
 
 
-def compare(run: Run, suite: Suite, wanted: list[str], arms: list[str], args: argparse.Namespace) -> list[Row]:
-    """Return a row for the frozen policy and for every arm under each wanted condition."""
+def _show(row: Row) -> None:
+    print(
+        f"| {row.condition} | {row.arm} | {row.retention:.3f} +- {row.error:.3f} | {_share(row.harmed)} | "
+        f"{row.worst:.2f} | {'' if row.stored is None else f'{row.stored / 1000:.0f}'} | "
+        f"{'' if row.seconds is None else f'{row.seconds:.2f}'} |",
+        flush=True,
+    )
+
+
+def compare(run: Run, suite: Suite, wanted: list[str], arms: list[str], args: argparse.Namespace) -> Iterator[Row]:
+    """Yield a row for the frozen policy and for every arm under each wanted condition."""
     controller = load_controller(run)
     counts = [OBSERVATIONS, *(int(count) for count in args.observations.split(",") if count)]
     calibration = calibrate(run, controller, which="policy", episodes=5, observations=max(counts))
-    returns = {"clean": _returns(run, controller, calibration, "none", Condition(name="clean"), args)}
-    clean = float(returns["clean"].mean())
-    rows = []
+    clean = float(_returns(run, controller, calibration, "none", Condition(name="clean"), args).mean())
     for condition in (condition for condition in suite.conditions if condition.label in wanted):
         frozen = _returns(run, controller, calibration, "none", condition, args)
         for arm in ("none", *arms):
             total = frozen if arm == "none" else _returns(run, controller, calibration, arm, condition, args)
             shares = total / clean
             stored, seconds = (None, None) if arm == "none" else _cost(controller, calibration, arm, condition)
-            rows.append(
-                Row(condition.label, arm, float(shares.mean()), float(shares.std() / len(shares) ** 0.5),
-                    None if arm == "none" else float((total < frozen).mean()), float(shares.min()), stored, seconds)
+            yield Row(
+                condition.label, arm, float(shares.mean()), float(shares.std() / len(shares) ** 0.5),
+                None if arm == "none" else float((total < frozen).mean()), float(shares.min()), stored, seconds,
             )  # fmt: skip
-    return rows
 
 
 def _returns(

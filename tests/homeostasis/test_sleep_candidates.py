@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,13 @@ from torch import Tensor
 
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.agents.session import Session
+from homeo_rl.cli import main
 from homeo_rl.degradations.protocol import Condition
-from homeo_rl.degradations.suites import build
+from homeo_rl.degradations.suites import build, load_suite
 from homeo_rl.errors import InputError, UsageError
 from homeo_rl.evaluation.calibrate import calibration_of, session_of
+from homeo_rl.evaluation.evaluate import evaluate
+from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.homeostasis import MECHANISMS, SleepHomeostat, make_homeostasis
 from homeo_rl.homeostasis.sleep_candidates.ridge import fit_currents, fit_currents_exactly
 from homeo_rl.homeostasis.sleep_candidates.spike_fit import Problem, fit_spikes, loss_of, search
@@ -466,3 +471,25 @@ def test_the_command_names_what_each_layer_kept(
     assert all(repair in table for repair in repairs)
     out, _ = call(*words, "--homeostasis", "weight-copy", capsys=capsys)
     assert last(out)["repairs"] == ["copy"] * 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("label", "least"), [("noise-0.05", 0.97), ("dead-20", 0.94), ("zero-30", 0.88)], ids=["noise", "death", "deletion"]
+)
+def test_what_sleep_retains_of_the_published_policy(
+    label: str, least: float, tmp_path: Path, popsan_file: Path
+) -> None:
+    """Twenty paired episodes with 200 observations, and a clean policy that acts as without sleep, bit for bit."""
+    main(["import", "popsan", str(popsan_file), "--env", "HalfCheetah-v5", "--out", str(tmp_path / "popsan")])
+    suite = load_suite("repair")
+    chosen = replace(suite, conditions=tuple(c for c in suite.conditions if c.label in ("clean", label)))
+    plan = EvaluationPlan(suite=chosen, arms=("none", "sleep"), episodes=20, seed=0)
+    scores = evaluate(Run.open(tmp_path / "popsan"), plan, workers=1).scores
+    totals = {
+        (arm, c): [s.total for s in scores if (s.arm, s.condition) == (arm, c)]
+        for arm in plan.arms
+        for c in ("clean", label)
+    }
+    assert totals["none", "clean"] == totals["sleep", "clean"]
+    assert np.mean(totals["sleep", label]) / np.mean(totals["none", "clean"]) >= least
