@@ -104,10 +104,7 @@ class SleepHomeostat(Homeostasis):
 
     name: ClassVar[str] = "sleep"
     described_as: ClassVar[str] = "SleepHomeostat"
-    needs: ClassVar[str] = (
-        "memory: a float32 an input and a bit a spike and observation, bits a weight (PopSAN: 85 + 62 kB of 500 kB); "
-        "0.5 s a sleep"
-    )
+    needs: ClassVar[str] = "memory and copy (PopSAN: 85 + 64 kB); 0.5 s a sleep"
     forms: ClassVar[tuple[str, ...]] = ("best", *LOCAL_FORMS)
 
     form: Form = "best"

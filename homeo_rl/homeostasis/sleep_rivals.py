@@ -23,9 +23,7 @@ class WeightCopyRepair(SleepHomeostat):
     """
 
     name: ClassVar[str] = "weight-copy"
-    needs: ClassVar[str] = (
-        "bits a weight (PopSAN: 78 kB at 5), and the memory of sleep for the self-test; 0.01 s a repair"
-    )
+    needs: ClassVar[str] = "copy (PopSAN: 79 kB), and memory for the self-test; 0.01 s a repair"
     forms: ClassVar[tuple[str, ...]] = ("copy",)
 
     form: Form = field(default="copy", metadata=_FIXED)
@@ -51,7 +49,7 @@ class RidgeRepair(SleepHomeostat):
     """
 
     name: ClassVar[str] = "ridge"
-    needs: ClassVar[str] = "memory of sleep, a float32 a neuron and observation (PopSAN: 85 + 458 kB); 0.1 s a repair"
+    needs: ClassVar[str] = "memory and currents (PopSAN: 85 + 458 kB); 0.1 s a repair"
     forms: ClassVar[tuple[str, ...]] = ("ridge",)
 
     form: Form = field(default="ridge", metadata=_FIXED)
@@ -78,7 +76,7 @@ class FinetuneRepair(SleepHomeostat):
     """
 
     name: ClassVar[str] = "finetune"
-    needs: ClassVar[str] = "memory of sleep, and gradients through the network (PopSAN: 85 kB and 1.5 MB); 4 s a repair"
+    needs: ClassVar[str] = "memory (PopSAN: 85 kB), gradients (1.5 MB); 4 s a repair"
     forms: ClassVar[tuple[str, ...]] = ("finetune",)
 
     form: Form = field(default="finetune", metadata=_FIXED)
