@@ -50,12 +50,15 @@ def force_potentials(network: SpikingNetwork, index: int, outputs: Tensor) -> Fo
     fires = network.fires(index)
     spikes = outputs if fires else torch.zeros_like(outputs)
     base = run_forced(network, index, torch.zeros_like(outputs), spikes)
+    is_linear = not bool(base.any())  # then a layer at rest stays there until a current comes
     columns = []
     for k in range(steps):
-        received = torch.zeros_like(outputs)
-        received[:, k] = 1.0
-        columns.append(run_forced(network, index, received, spikes) - base)
-    response = tuple(tuple(columns[k][:, t].contiguous() for k in range(t + 1)) for t in range(steps))
+        first = k if is_linear else 0
+        received = torch.zeros_like(outputs[:, first:])
+        received[:, k - first] = 1.0
+        potentials = run_forced(network, index, received, spikes[:, first:])
+        columns.append(potentials[:, k - first :] if is_linear else (potentials - base)[:, k:])
+    response = tuple(tuple(columns[k][:, t - k].contiguous() for k in range(t + 1)) for t in range(steps))
     threshold = network.spec.neuron.threshold if fires else None
     return ForcedPotentials(
         base.transpose(0, 1).contiguous(), response, outputs.transpose(0, 1).contiguous(), threshold

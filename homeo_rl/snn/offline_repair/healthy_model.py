@@ -9,6 +9,7 @@ ones with noise. Shapes: M remembered observations, D imagined ones, T spike ste
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -90,21 +91,23 @@ def _scale(request: RepairRequest, index: int, layer: LayerWeights) -> list[Tens
     train, wanted = request.memory.trains[index][:_PROBES], request.memory.trains[index + 1][:_PROBES].mean(1)
     received = currents(train, layer.weight, torch.zeros_like(layer.bias))
 
+    @cache
     def distance(factor: float, share: float) -> float:
         outputs = run_layer(request.network, index, received * factor + layer.bias * share, layer)
         return float((outputs.mean(1) - wanted).abs().mean())
 
-    best = min((2.0**power for power in range(-10, 3)), key=lambda factor: distance(factor, factor))
+    best = min((2.0**power for power in (0, *range(-10, 3, 2), -1, 1)), key=lambda factor: distance(factor, factor))
     result = []
     for scales_bias in (True, False):
         factor = best
         for step in (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015, 0.007, 0.003):
-            if factor == 1.0 and step < 0.25:
-                break  # noise, not scale
             tried = (factor, factor * 2.0**step, factor * 2.0**-step)
             factor = min(tried, key=lambda value: distance(value, value if scales_bias else 1.0))
+            if factor == 1.0 and step < 0.5:
+                break  # noise, not scale
         bias = layer.bias * factor if scales_bias else layer.bias
-        result.append(torch.cat([layer.weight * factor, bias.unsqueeze(1)], 1))
+        if factor != 1.0:
+            result.append(torch.cat([layer.weight * factor, bias.unsqueeze(1)], 1))
     return result
 
 
@@ -121,11 +124,24 @@ class Dreams:
     actions: Tensor
 
 
+def _choose_bases(inputs: Tensor, count: int) -> Tensor:
+    """Return the indices [D] of the observations that are varied: all of them in turn, and every second time rare ones.
+
+    Situations that are rare in the memory, such as starting to walk, are few, and errors there end an episode. Rare is
+    the quarter that is farthest from its nearest neighbour.
+    """
+    total = len(inputs)
+    gaps = torch.cdist(inputs, inputs).fill_diagonal_(torch.inf).amin(1)
+    rare = gaps.argsort(descending=True, stable=True)[: max(1, total // 4)]
+    index = torch.arange(count)
+    return torch.where(index < total, index % total, rare[index % len(rare)])
+
+
 def dream(request: RepairRequest, model: Weights, count: int) -> Dreams:
     """Return the memory with ``count`` imagined observations; their stream of random numbers is always the same."""
     network, memory = request.network, request.memory
     draws = generator(0, "dreams")
-    inputs = memory.inputs[torch.arange(count) % len(memory.inputs)]
+    inputs = memory.inputs[_choose_bases(memory.inputs, count)]
     spread = memory.inputs.std(0, correction=0)
     noise = torch.as_tensor(draws.standard_normal(tuple(inputs.shape), dtype=np.float32))
     uniform = None
