@@ -104,7 +104,7 @@ class SleepHomeostat(Homeostasis):
 
     name: ClassVar[str] = "sleep"
     described_as: ClassVar[str] = "SleepHomeostat"
-    needs: ClassVar[str] = "memory and copy (PopSAN: 85 + 64 kB); 0.5 s a sleep"
+    needs: ClassVar[str] = "memory and copy (PopSAN: 85 + 79 kB); 0.5 s a sleep"
     forms: ClassVar[tuple[str, ...]] = ("best", *LOCAL_FORMS)
 
     form: Form = "best"
@@ -114,7 +114,7 @@ class SleepHomeostat(Homeostasis):
     rest: int = 50
     tolerance: float = 0.0005
     awake: Homeostasis | None = field(default=None, metadata={"words": False})
-    bits: int = 4
+    bits: int = 5
     dreams: int = 400
     write_noise: float = 0.0
     pause: int = 0
