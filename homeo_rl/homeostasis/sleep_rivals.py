@@ -56,7 +56,7 @@ class RidgeRepair(SleepHomeostat):
     passes: int = field(default=1, metadata=_FIXED)
     dreams: int = field(default=0, metadata=_FIXED)
     bits: int = field(default=0, metadata=_FIXED)
-    penalty: float = 1e-3
+    penalty: float = 1e-2
 
     def __post_init__(self) -> None:
         super().__post_init__()
