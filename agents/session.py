@@ -123,7 +123,7 @@ class Session:
         self._waiting.discard(slot)
         self._ages[slot] = self.rolled_back[slot] = 0
         if self._sleeper is not None:
-            self._sleeper.begin(slot)
+            self._sleeper.begin(slot, noise)
         if self.observer is not None:
             self.observer.begin(slot)
         if self._has_slot_weights:
@@ -225,6 +225,8 @@ class Session:
         if self.state.plugin is not None:
             self._guard()
         result: np.ndarray = action.numpy()
+        if self._sleeper is not None and self._sleeper.plugin.asleep == "hold":
+            result = np.stack([self._sleeper.hold(slot, row) for slot, row in enumerate(result)])
         if self.observer is not None:
             self.observer.record(result)
         return result

@@ -33,7 +33,8 @@ from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator
 from homeo_rl.snn.network import SpikingNetwork
-from homeo_rl.snn.replay import is_replayable, pack_responses, recall, remember, require_replayable
+from homeo_rl.snn.replay import pack_responses, recall, remember
+from homeo_rl.snn.replay_layers import is_replayable, require_replayable
 
 OBSERVATIONS = 200
 """Clean observations that are remembered; `homeo_rl.homeostasis.sleep` replays them."""
@@ -117,6 +118,7 @@ def calibrate(
     episodes: int,
     env: tuple[str, dict[str, Any]] | None = None,
     num_envs: int = 8,
+    observations: int = OBSERVATIONS,
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Calibration:
     """Return the stored calibration of a run, or make and store it.
@@ -132,6 +134,7 @@ def calibrate(
         episodes: how many clean episodes.
         env: environment and arguments where the robot is healthy; None is the run's own.
         num_envs: episodes side by side.
+        observations: how many are remembered.
         on_episode: called with each episode that ended.
 
     Raises:
@@ -142,25 +145,27 @@ def calibrate(
     require_spiking(controller, "calibration")
     episodes = whole_number(episodes, what="episodes", least=1)
     num_envs = whole_number(num_envs, what="num_envs", least=1)
+    observations = whole_number(observations, what="observations", least=1)
     name, kwargs = env or (run.spec.env, run.spec.env_kwargs)
     document: dict[str, Any] = {"policy": run.policy_digest(which=which), "episodes": episodes, "env": name}
-    document |= {"steps": controller.spec.network.steps, "observations": OBSERVATIONS}  # steps: it may be cut
+    document |= {"steps": controller.spec.network.steps, "observations": observations}  # steps: it may be cut
     limits = [part.get("max_episode_steps") for part in (kwargs, run.spec.env_kwargs)]
     document |= {} if limits[0] == limits[1] else {"max_episode_steps": limits[0]}
     stored = run.load_calibration()
     if stored is not None and {**stored[1], "decisions": None} == {**document, "decisions": None}:
         return _read(*stored)
-    observations: dict[int, list[np.ndarray]] = {}
+    seen: dict[int, list[np.ndarray]] = {}
     done = rollout(
         lambda slots: _healthy(run, controller, slots),
         lambda: make_env(name, kwargs),
         [episode_seed(0, "calibration", index) for index in range(episodes)],
         condition=Condition(name="clean"),
         num_envs=num_envs,
-        on_step=lambda step: observations.setdefault(step.episode, []).append(np.array(step.observation, np.float32)),
+        on_step=lambda step: seen.setdefault(step.episode, []).append(np.array(step.observation, np.float32)),
         on_episode=on_episode,
     )
-    calibration = _condense(controller, done, [each for index in sorted(observations) for each in observations[index]])
+    every = [each for index in sorted(seen) for each in seen[index]]
+    calibration = _condense(controller, done, every, observations)
     if os.access(run.path, os.W_OK):  # it is a cache: where it cannot be kept it is made anew
         run.save_calibration(_tensors(calibration), {**document, "decisions": calibration.decisions})
     return calibration
@@ -175,14 +180,16 @@ def calibrate_for(plan: EvaluationPlan, run: Run, controller: Controller, **opti
 session_of, calibration_of = make_session, calibrate  # the older names
 
 
-def _condense(controller: Controller, episodes: Sequence[Episode], observations: Sequence[np.ndarray]) -> Calibration:
+def _condense(
+    controller: Controller, episodes: Sequence[Episode], observations: Sequence[np.ndarray], count: int
+) -> Calibration:
     """Return the moments of the rates, and some of the observations with the network's responses."""
     network = require_spiking(controller, "calibration")
     moments = RateMoments()
     for episode in episodes:
         moments.merge(episode.rates)
     rates, squares = moments.means()
-    inputs = _sample(controller, observations)
+    inputs = _sample(controller, observations, count)
     answers: tuple[np.ndarray, ...] = ()
     if is_replayable(network):
         answers = pack_responses(network, remember(network, torch.as_tensor(inputs)))
@@ -205,9 +212,9 @@ def _healthy(run: Run, controller: Controller, slots: int) -> Session:
 
 
 @torch.inference_mode()
-def _sample(controller: Controller, observations: Sequence[np.ndarray]) -> np.ndarray:
-    """Return `OBSERVATIONS` of all observations, drawn without replacement, as the network sees them."""
-    draws = generator(0, "reservoir").permutation(len(observations))[:OBSERVATIONS]
+def _sample(controller: Controller, observations: Sequence[np.ndarray], count: int) -> np.ndarray:
+    """Return ``count`` of all observations, drawn without replacement, as the network sees them."""
+    draws = generator(0, "reservoir").permutation(len(observations))[:count]
     chosen: np.ndarray = controller.normaliser(torch.as_tensor(np.stack([observations[i] for i in draws]))).numpy()
     return chosen
 

@@ -17,6 +17,7 @@ from homeo_rl.homeostasis.observer import ObserverMechanism, join_observer, spli
 from homeo_rl.homeostasis.protocol import DecisionRates, Homeostasis, LayerReference, Modulation, Scope, State, Tick
 from homeo_rl.homeostasis.rate_search import DWAM, RehearsedDWAM, RehearsedLinear, Rehearsing
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
+from homeo_rl.homeostasis.sleep_rivals import FinetuneRepair, RidgeRepair, WeightCopyRepair
 
 __all__ = [
     "BDETT",
@@ -26,6 +27,7 @@ __all__ = [
     "CombinedMechanism",
     "ControlDWAM",
     "DecisionRates",
+    "FinetuneRepair",
     "Homeostasis",
     "LayerReference",
     "LinearHomeostat",
@@ -36,10 +38,12 @@ __all__ = [
     "RehearsedDWAM",
     "RehearsedLinear",
     "Rehearsing",
+    "RidgeRepair",
     "Scope",
     "SleepHomeostat",
     "State",
     "Tick",
+    "WeightCopyRepair",
     "describe",
     "make",
     "make_homeostasis",
@@ -57,6 +61,9 @@ MECHANISMS: dict[str, type[Homeostasis]] = {
         LinearHomeostat,
         RehearsedLinear,
         SleepHomeostat,
+        WeightCopyRepair,
+        RidgeRepair,
+        FinetuneRepair,
         ObserverMechanism,
     )
 }

@@ -122,6 +122,7 @@ class Homeostasis:
     name: ClassVar[str] = ""
     described_as: ClassVar[str]  # the class's name in stored results, where it has changed since
     adapts_threshold: ClassVar[bool] = False
+    needs: ClassVar[str] = ""  # what it stores and how long it computes, beside the policy
 
     scope: Scope = "episode"
 
@@ -135,9 +136,13 @@ class Homeostasis:
         name = vars(type(self)).get("described_as")  # a class that inherits from a renamed one has its own name
         if name is None:
             return repr(self)
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        values = ((field, getattr(self, field)) for field in self.fields_to_describe())
         texts = (f"{n}={v.describe() if isinstance(v, Homeostasis) else repr(v)}" for n, v in values)
         return f"{name}({', '.join(texts)})"
+
+    def fields_to_describe(self) -> tuple[str, ...]:
+        """Return the fields that `describe` names; a later version may leave new ones out where they change nothing."""
+        return tuple(field.name for field in fields(self))
 
     @property
     def compiled(self) -> tuple[str, ...]:

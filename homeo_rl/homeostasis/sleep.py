@@ -1,24 +1,29 @@
 """Sleep, or rehearsal homeostasis: a damaged network replays what it remembers until its neurons answer as they did.
 
 Online, a rate that differs from the reference rate may be damage, or just another situation. Asleep there is no such
-doubt: the observations are the remembered ones, so whatever differs is damage. Nothing else is used: no return, no
-gradient through the network, no copy of the weights. Layers are repaired one after the other from the input, each by a
-rule that is local to a neuron and its synapses. Shapes: M remembered observations, T spike steps, N neurons.
+doubt: the observations are the remembered ones, so whatever differs is damage. No return is used, and no gradient
+through the network. Layers are repaired one after the other from the input. This file has the mechanism with its
+settings, and the local rules of version 0.1; `homeo_rl.snn.offline_repair` has the repairs of whole networks. Shapes: M
+remembered observations, T spike steps, N neurons.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from homeo_rl.homeostasis.protocol import Homeostasis
 from homeo_rl.homeostasis.rate_search import rehearsing
+from homeo_rl.homeostasis.weight_copy import MAX_BITS
 
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
     from torch import Tensor
 
-Form = Literal["delta", "bias", "gain", "none"]
+Form = Literal["best", "delta", "bias", "gain", "none", "copy", "ridge", "finetune"]
+
+LOCAL_FORMS = ("delta", "bias", "gain", "none")
+"""Forms that are one rule a layer, with nothing but the memory of version 0.1."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,12 @@ class LayerRepair:
 class SleepHomeostat(Homeostasis):
     """Sleep at the start of an episode, and within it whenever a self-test on the memory says that something changed.
 
-    Forms, applied ``passes`` times to each layer, with c the mean outputs on the replay, r the remembered ones and x
-    the inputs, all per observation::
+    Form ``best``: candidates compete layer by layer, and the one whose actions come closest is kept
+    (`homeo_rl.snn.offline_repair.competition`). Beside observations and spikes, the memory has a copy of the weights
+    in ``bits`` bits each; 0 keeps none.
+
+    The other forms are local rules, applied ``passes`` times to each layer, with c the mean outputs on the replay, r
+    the remembered ones and x the inputs, all per observation::
 
         bias     b_i += (mean r_i - mean c_i) / (2 + k/4)           k = 0, 1, ...
         gain     bias, and every other pass W_i *= clip(s.d. r_i / s.d. c_i, 0.8, 1.25)^0.3
@@ -69,53 +78,85 @@ class SleepHomeostat(Homeostasis):
                                                                     L: largest eigenvalue of the inputs' covariance
         none     leaves everything to what adapts awake, which may rehearse (`homeo_rl.homeostasis.rate_search`)
 
-    ``delta`` is the Widrow-Hoff rule on covariances: it needs the remembered spikes, the others their means only. It
-    multiplies a layer by one factor first where that alone halves the distance, as after an error of scale. Dead and
-    stuck neurons and deleted synapses stay so; others make up for them. A layer is left as it was where the rule did
-    not bring its outputs closer. Where the self-test passes nothing is touched: a healthy network is bit-identical.
+    ``delta`` is the sleep of version 0.1, the Widrow-Hoff rule on covariances: it needs the remembered spikes, the two
+    before it their means only. It multiplies a layer by one factor first where that alone halves the distance, as
+    after an error of scale.
+
+    Dead and stuck neurons and deleted synapses stay so; others make up for them. A layer is left as it was where
+    nothing brought it closer. Where the self-test passes nothing is touched: a healthy network is bit-identical.
 
     Attributes:
-        form: the rule.
+        form: what repairs.
         observations: how many remembered observations are replayed.
-        passes: times that a layer is gone through.
+        passes: times that the local rules go through a layer.
         every: decisions between two self-tests in an episode.
         rest: least decisions between two sleeps: a damage that goes on growing is not slept on all the time.
         tolerance: mean absolute change of a layer's rates, driven by what it remembers to have heard, from which on the
             self-test fails. Sums in another order move rates by some 0.000004.
         awake: the mechanism that adapts between sleeps, of an arm such as ``dwam+sleep``; it starts again after each.
+        bits: of every copied weight (form ``best``).
+        dreams: imagined observations beside the remembered ones (form ``best``).
+        write_noise: relative standard deviation of every weight that is written, drawn once a sleep.
+        pause: decisions that a sleep takes.
+        asleep: what the policy does in these decisions: ``act`` with the damaged weights, or ``hold`` its action.
+        ramp: decisions over which weights change from the damaged to the repaired ones; 0 lets them jump.
     """
 
     name: ClassVar[str] = "sleep"
     described_as: ClassVar[str] = "SleepHomeostat"
+    needs: ClassVar[str] = "memory and copy (PopSAN: 85 + 79 kB); 0.5 s a sleep"
+    forms: ClassVar[tuple[str, ...]] = ("best", *LOCAL_FORMS)
 
-    form: Form = "delta"
+    form: Form = "best"
     observations: int = 200
     passes: int = 20
     every: int = 10
     rest: int = 50
     tolerance: float = 0.0005
     awake: Homeostasis | None = field(default=None, metadata={"words": False})
+    bits: int = 5
+    dreams: int = 400
+    write_noise: float = 0.0
+    pause: int = 0
+    asleep: Literal["act", "hold"] = "act"
+    ramp: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.form not in get_args(Form):
-            raise ValueError(f"form: expected one of {', '.join(get_args(Form))}, got {self.form!r}")
-        for name in ("observations", "passes", "every", "rest"):
+        if self.form not in self.forms:
+            raise ValueError(f"form: expected one of {', '.join(self.forms)}, got {self.form!r}")
+        if self.asleep not in ("act", "hold"):
+            raise ValueError(f"asleep: expected act or hold, got {self.asleep!r}")
+        least = {"observations": 1, "passes": 1, "every": 1, "rest": 1, "bits": 0, "dreams": 0, "pause": 0, "ramp": 0}
+        for name, lowest in least.items():
             value = getattr(self, name)
-            if value != int(value) or value < 1:
-                raise ValueError(f"{name}: expected a whole number from 1 on, got {value!r}")
+            if value != int(value) or value < lowest:
+                raise ValueError(f"{name}: expected a whole number from {lowest} on, got {value!r}")
             object.__setattr__(self, name, int(value))  # words of an arm are read as floats
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance: expected 0 to 1, got {self.tolerance!r}")
+        if not 0 <= self.write_noise < 1:
+            raise ValueError(f"write_noise: expected 0 to 1, a share of each weight, got {self.write_noise!r}")
+        if self.bits > MAX_BITS:
+            raise ValueError(f"bits: expected 0 to {MAX_BITS}, got {self.bits!r}")
+        if self.form in LOCAL_FORMS and (self.bits, self.dreams) != (SleepHomeostat.bits, SleepHomeostat.dreams):
+            raise ValueError(f"bits, dreams: expected with form=best only, got form={self.form}")
         if self.scope != "episode" or (self.awake is not None and self.awake.scope == "run"):
             raise ValueError("scope: sleep repairs what is broken in an episode, and begins anew with the next")
 
+    def fields_to_describe(self) -> tuple[str, ...]:
+        """Leave out settings that version 0.1 lacked, where they change nothing: stored results keep their text."""
+        neutral = {"write_noise": 0.0, "pause": 0, "asleep": "act", "ramp": 0}
+        omitted = {name for name, value in neutral.items() if getattr(self, name) == value}
+        omitted |= {"bits", "dreams"} if self.form in LOCAL_FORMS else set()
+        return tuple(name for name in super().fields_to_describe() if name not in omitted)
+
     def repair_layer(self, layer: LayerRepair) -> tuple[Tensor, Tensor]:
-        """Return weights and biases after sleep; those of before where it did not help."""
-        weight, bias = _RULES[self.form](layer, self.passes)
+        """Return weights and biases after the form's local rule, or the delta rule; as before where it did not help."""
+        weight, bias = _RULES.get(self.form, _delta)(layer, self.passes)
         if not bool(weight.isfinite().all() and bias.isfinite().all()):
             return layer.weight, layer.bias
-        distance = layer.error if self.form == "delta" else layer.offset  # what the form remembers
+        distance = layer.offset if self.form in ("bias", "gain") else layer.error  # what the form remembers
         helped = distance(weight, bias) < distance(layer.weight, layer.bias)
         return (weight, bias) if helped else (layer.weight, layer.bias)
 

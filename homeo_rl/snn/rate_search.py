@@ -14,7 +14,7 @@ from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference, State
 from homeo_rl.homeostasis.rate_search import open_at, rehearsing
 from homeo_rl.homeostasis.statistics import RateMoments
 from homeo_rl.snn.network import SpikingNetwork
-from homeo_rl.snn.replay import replay_noise
+from homeo_rl.snn.replay_layers import replay_noise
 from homeo_rl.snn.state import Weights, input_major, map_weights
 
 

@@ -10,17 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from homeo_rl.errors import InputError, UsageError
+from homeo_rl.errors import InputError
 from homeo_rl.homeostasis.memory import Memory
-from homeo_rl.homeostasis.sleep import LayerRepair, SleepHomeostat
-from homeo_rl.numerics.arrays import index_of, instance_of
-from homeo_rl.seeding import generator
-from homeo_rl.snn import neurons
+from homeo_rl.homeostasis.sleep import SleepHomeostat
+from homeo_rl.numerics.arrays import instance_of
 from homeo_rl.snn.inputs import rows_of
-from homeo_rl.snn.kernels import dispatch
-from homeo_rl.snn.kernels import layer as compiled
 from homeo_rl.snn.layers import currents
 from homeo_rl.snn.network import SpikingNetwork
+from homeo_rl.snn.offline_repair import REPAIRS
+from homeo_rl.snn.offline_repair.request import Repair, RepairRequest, join
+from homeo_rl.snn.replay_layers import replay_noise, require_replayable, run_layer
 from homeo_rl.snn.state import LayerWeights, Weights
 
 
@@ -48,11 +47,14 @@ class SelfTest:
 class Replay:
     """A network and its memory.
 
+    ``act`` maps the network's outputs [M, K] to actions of one scale, by which repairs are judged; by default the
+    outputs themselves are compared.
+
     Raises:
         UsageError: networks whose neurons are not run here (converted ones), or a memory of another network.
     """
 
-    def __init__(self, network: SpikingNetwork, memory: Memory) -> None:
+    def __init__(self, network: SpikingNetwork, memory: Memory, act: Callable[[Tensor], Tensor] | None = None) -> None:
         require_replayable(network)
         instance_of(memory, Memory, what="memory", advice="Calibration.memory makes one")
         count, steps = len(memory.inputs), network.spec.steps
@@ -64,6 +66,7 @@ class Replay:
                 f"{got}; calibrate the policy that is used"
             )
         self.network, self.memory = network, memory
+        self.act = act or (lambda outputs: outputs)
 
     @torch.no_grad()
     def layer_responses(self, weights: Weights) -> tuple[Tensor, ...]:
@@ -90,15 +93,13 @@ class Replay:
 
         Weights that are exactly 0 in ``intact``, by default in ``weights``, are gone.
         """
-        train = self.memory.trains[0]
-        layers = []
-        for index, (layer_weights, before) in enumerate(
-            zip(weights, weights if intact is None else intact, strict=True)
-        ):
-            weight, bias = plugin.repair_layer(self._make_repair(index, train, layer_weights, before))
-            layers.append(layer_weights._replace(weight=weight, bias=bias))
-            train = self._run(index, train, layers[-1])
-        return tuple(layers)
+        return self.rehearse(plugin, weights, intact).weights
+
+    @torch.no_grad()
+    def rehearse(self, plugin: SleepHomeostat, weights: Weights, intact: Weights | None = None) -> Repair:
+        """Return what `repair` does, with the name of the candidate that each layer kept."""
+        intact = weights if intact is None else intact
+        return REPAIRS[plugin.form](RepairRequest(self.network, self.memory, plugin, weights, intact, self.act))
 
     @torch.no_grad()
     def network_responses(self, weights: Weights) -> tuple[Tensor, ...]:
@@ -118,45 +119,17 @@ class Replay:
         pairs = zip(self.network_responses(weights), self.memory.trains[1:], strict=True)
         return [float((now.mean(1) - before.mean(1)).abs().mean()) for now, before in pairs]
 
-    def _make_repair(self, index: int, train: Tensor, layer_weights: LayerWeights, before: LayerWeights) -> LayerRepair:
-        alive = torch.ones_like(layer_weights.bias) if layer_weights.alive is None else layer_weights.alive
-        if layer_weights.stuck is not None:
-            alive = alive * (1.0 - layer_weights.stuck)
-
-        def bias_response(weight: Tensor) -> Callable[[Tensor], Tensor]:
-            received = currents(train, weight, torch.zeros_like(layer_weights.bias))
-            return lambda bias: run_layer(self.network, index, received + bias, layer_weights).mean(1)
-
-        return LayerRepair(
-            weight=layer_weights.weight,
-            bias=layer_weights.bias,
-            train=train,
-            target=self.memory.trains[index + 1].mean(1),
-            answer=lambda weight, bias: run_layer(
-                self.network, index, currents(train, weight, bias), layer_weights
-            ).mean(1),
-            bias_response=bias_response,
-            alive=alive,
-            intact=(before.weight != 0).to(layer_weights.weight),
-            slope=1.0 if self.network.fires(index) else float(train.shape[1]),
-        )
-
     def _run(self, index: int, train: Tensor, layer_weights: LayerWeights) -> Tensor:
-        return run_layer(self.network, index, currents(train, layer_weights.weight, layer_weights.bias), layer_weights)
+        received = currents(train, layer_weights.weight, layer_weights.bias)
+        return run_layer(self.network, index, received, layer_weights)
 
 
-def is_replayable(network: SpikingNetwork) -> bool:
-    """Whether a network's layers can be replayed."""
-    return type(network) is SpikingNetwork
-
-
-def require_replayable(network: SpikingNetwork) -> None:
-    """Check that a network's layers can be replayed. Raises UsageError: it was converted."""
-    if not is_replayable(network):
-        raise UsageError(
-            "sleep and dwam: expected a network of spiking layers, this one was converted and cannot be replayed; use "
-            "dwam-paper"
-        )
+def memory_for(plugin: SleepHomeostat, memory: Memory, healthy: Weights) -> Memory:
+    """Return what a mechanism remembers: its number of observations, and what it stores of the healthy weights."""
+    memory, joined = memory.first(plugin.observations), [join(layer) for layer in healthy]
+    if plugin.form in ("best", "copy"):
+        return memory.with_copies(joined, plugin.bits)
+    return memory.with_currents(joined) if plugin.form == "ridge" else memory
 
 
 @torch.inference_mode(False)  # what is remembered may meet autograd
@@ -216,37 +189,3 @@ def recall(network: SpikingNetwork, inputs: np.ndarray, answers: Sequence[np.nda
         else:
             trains.append(torch.tensor(answer))
     return Memory(x, tuple(trains))
-
-
-def replay_noise(network: SpikingNetwork, count: int) -> Tensor | None:
-    """Return the uniform numbers [M, T, N] of a stochastic encoder in every replay; None for others."""
-    if not network.encoder.stochastic:
-        return None
-    shape = (count, network.spec.steps, network.spec.widths[0])
-    return torch.as_tensor(generator(0, "replay").random(shape, dtype=np.float32))
-
-
-def run_layer(network: SpikingNetwork, index: int, received: Tensor, layer_weights: LayerWeights) -> Tensor:
-    """Return the outputs [M, T, N] of layer ``index`` for its input currents [M, T, N], from rest; they are used up.
-
-    Raises:
-        InputError: no such layer, or currents of another size.
-    """
-    index = index_of(index, len(network.layers), what="layer", advice="give one of the network's")
-    if received.dim() != 3 or received.shape[2] != network.spec.widths[index + 1]:
-        raise InputError(
-            f"currents of layer {index}: expected shape [M, T, {network.spec.widths[index + 1]}], got "
-            f"{list(received.shape)}; give one current a neuron"
-        )
-    neuron, fires = network.spec.neuron, network.fires(index)
-    start = network.rest_of(index, received[:, 0])
-    leak = network.leak_of(index)
-    if dispatch.route_scan(received, neuron, leaks=leak is not None) == "compiled":
-        out, _ = compiled.scan(neuron, received, start, fires=fires)
-    else:
-        out, _ = neurons.scan(neuron, received, start, fires=fires, tau=leak)
-    if fires and layer_weights.alive is not None:  # neurons of a layer do not hear each other: the rest is as it was
-        out = out * layer_weights.alive
-    if fires and layer_weights.stuck is not None:
-        out = torch.maximum(out, layer_weights.stuck.expand_as(out))
-    return out

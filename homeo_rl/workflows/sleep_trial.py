@@ -13,7 +13,8 @@ from homeo_rl.evaluation.calibrate import calibration_of
 from homeo_rl.evaluation.rollout import one_thread
 from homeo_rl.homeostasis import SleepHomeostat
 from homeo_rl.run import Run
-from homeo_rl.snn.replay import Replay, SelfTest
+from homeo_rl.snn.offline_repair.request import Repair
+from homeo_rl.snn.replay import Replay, SelfTest, memory_for
 
 CALIBRATION_EPISODES = 5
 
@@ -28,6 +29,7 @@ class SleepTrial(NamedTuple):
     after: list[float]
     seconds: float
     rates: dict[str, list[np.ndarray]]  # mean rates [N] of each layer: "remembered", "damaged" and "after sleep"
+    chosen: tuple[str, ...]  # the candidate that each layer kept
 
 
 def try_sleep(
@@ -47,19 +49,21 @@ def try_sleep(
     calibration = calibration_of(
         run, controller, which=which, episodes=CALIBRATION_EPISODES, env=clean, on_episode=lambda _: on_episode()
     )
-    replay = Replay(network, calibration.memory(network).first(plugin.observations))
     trained = network.parameters_of_layers()
+    replay = Replay(network, memory_for(plugin, calibration.memory(network), trained), controller.unit_action)
     damaged = next(weights for step in range(onset + 1) if (weights := damage.at(step, trained)) is not None)
     test = replay.test(damaged)
     passed = test.passed(plugin.tolerance)
     start = time.perf_counter()
     with one_thread():
-        repaired = damaged if passed else replay.repair(plugin, damaged)
+        repair = Repair(damaged, ("keep",) * len(damaged)) if passed else replay.rehearse(plugin, damaged)
     seconds = time.perf_counter() - start
     outputs = {
         "remembered": replay.memory.trains[1:],
         "damaged": replay.network_responses(damaged),
-        "after sleep": replay.network_responses(repaired),
+        "after sleep": replay.network_responses(repair.weights),
     }
     rates = {state: [layer.mean((0, 1)).numpy() for layer in layers] for state, layers in outputs.items()}
-    return SleepTrial(test, passed, replay.errors(damaged), replay.errors(repaired), seconds, rates)
+    return SleepTrial(
+        test, passed, replay.errors(damaged), replay.errors(repair.weights), seconds, rates, repair.chosen
+    )

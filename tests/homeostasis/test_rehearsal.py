@@ -39,7 +39,8 @@ from homeo_rl.homeostasis.rate_search import open_at
 from homeo_rl.run import Run
 from homeo_rl.snn import SpikingNetwork
 from homeo_rl.snn.rate_search import Rehearsal, Rehearsed
-from homeo_rl.snn.replay import remember, replay_noise
+from homeo_rl.snn.replay import remember
+from homeo_rl.snn.replay_layers import replay_noise
 from homeo_rl.snn.state import Weights
 
 FAST = DWAM(rates=(1e-3, 1e-2, 3e-2), passes=3)

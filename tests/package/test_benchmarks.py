@@ -82,6 +82,23 @@ def test_imp_digits_draws(tmp_path: Path) -> None:
     assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
+def test_sleep_repairs() -> None:
+    """A row for each arm, the frozen policy first; bytes grow with the memory."""
+    command = [
+        sys.executable, "-W", "ignore", "-m", "benchmarks.sleep_repairs", "popsan-hopper-0", "--tiny", "--json",
+        "--conditions", "zero-30", "--arms", "weight-copy", "--observations", "20,250",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    frozen, small, large = json.loads(done.stdout.splitlines()[-1])
+    assert (frozen["arm"], frozen["harmed"], frozen["stored"]) == ("none", None, None)
+    assert small["arm"] == "weight-copy:observations=20"
+    assert large["stored"] > small["stored"] > 0
+    assert large["seconds"] > 0
+    assert 0 <= small["harmed"] <= 1
+    assert small["worst"] <= small["retention"]
+
+
 def test_all_benchmarks_are_tested() -> None:
     """A new benchmark is run here the day it is written."""
     names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
@@ -92,4 +109,5 @@ def test_all_benchmarks_are_tested() -> None:
         "navigation_rendering",
         "imp_digits",
         "random_returns",
+        "sleep_repairs",
     }

@@ -37,7 +37,8 @@ from homeo_rl.snn import LayerWeights, SpikingNetwork, forward_stepwise, kernels
 from homeo_rl.snn.kernels import encoding, integer, layer, scans, stack
 from homeo_rl.snn.kernels.compiled_network import compile_network
 from homeo_rl.snn.neurons import Membrane
-from homeo_rl.snn.replay import Replay, pack_responses, recall, remember, run_layer
+from homeo_rl.snn.replay import Replay, pack_responses, recall, remember
+from homeo_rl.snn.replay_layers import run_layer
 from homeo_rl.snn.state import NetworkState
 from homeo_rl.spec import ControllerSpec, EncoderSpec, NetworkSpec, NeuronSpec, ReadoutSpec
 

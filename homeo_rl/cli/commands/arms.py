@@ -25,16 +25,24 @@ def run(args: Arms, words: list[str]) -> dict[str, Any]:
     from homeo_rl.homeostasis import MECHANISMS
 
     load_modules(args.gym_packages)
-    arms: list[dict[str, Any]] = [{"name": "none", "what": "no adaptation: the baseline", "parameters": {}}]
+    arms: list[dict[str, Any]] = [
+        {"name": "none", "what": "no adaptation: the baseline", "needs": "", "parameters": {}}
+    ]
     for name, kind in MECHANISMS.items():
         fields = [field for field in dataclasses.fields(kind) if field.metadata.get("words", True)]
         what = " ".join((kind.__doc__ or "").split("\n\n")[0].split()).replace("::", ".")
-        arms.append({"name": name, "what": what, "parameters": {field.name: _default(field) for field in fields}})
+        parameters = {field.name: _default(field) for field in fields}
+        arms.append({"name": name, "what": what, "needs": kind.needs, "parameters": parameters})
     rows = [
-        [arm["name"], arm["what"], " ".join(f"{name}={value}" for name, value in arm["parameters"].items())]
+        [
+            arm["name"],
+            arm["what"],
+            arm["needs"],
+            " ".join(f"{name}={value}" for name, value in arm["parameters"].items()),
+        ]
         for arm in arms
     ]
-    print_table("mechanisms", ["arm", "effect", "parameters"], rows)
+    print_table("mechanisms", ["arm", "effect", "needs", "parameters"], rows)
     print("examples: dwam-paper:eta=5e-5, dwam+sleep; no-reflex disables a reflex")
     print("navigation robots: avoid, dwam+avoid override actions that would collide with something that moves")
     return {"arms": arms}

@@ -48,7 +48,7 @@ def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
     from homeo_rl.cli.console import Bars, print_table
     from homeo_rl.envs.make import arguments_for
     from homeo_rl.evaluation.calibrate import calibration_of
-    from homeo_rl.snn.replay import is_replayable
+    from homeo_rl.snn.replay_layers import is_replayable
 
     env = args.env or run.spec.env
     controller = load_controller(run, which=args.which)

@@ -64,10 +64,10 @@ def run(args: Sleep, words: list[str]) -> dict[str, Any]:
     test = trial.test
     rows = [
         [str(index), f"{test.change[index]:.4f}", str(int((test.neurons[index] > plugin.tolerance).sum())),
-         str(test.silent[index]), str(test.stuck[index]), f"{before:.4f}", f"{after:.4f}"]
+         str(test.silent[index]), str(test.stuck[index]), f"{before:.4f}", f"{after:.4f}", trial.chosen[index]]
         for index, (before, after) in enumerate(zip(trial.before, trial.after, strict=True))
     ]  # fmt: skip
-    header = ["layer", "change", "neurons changed", "silent", "stuck", "distance before", "after sleep"]
+    header = ["layer", "change", "neurons changed", "silent", "stuck", "distance before", "after sleep", "repair"]
     print_table(f"{args.damage}; {DISTANCE}", header, rows)
     print("the self-test passes: nothing to repair" if trial.passed else f"slept {trial.seconds:.2f} s")
     if args.picture is not None:
@@ -82,4 +82,5 @@ def run(args: Sleep, words: list[str]) -> dict[str, Any]:
         "before": trial.before,
         "after": trial.after,
         "seconds": trial.seconds,
+        "repairs": list(trial.chosen),
     }
