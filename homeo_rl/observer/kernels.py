@@ -302,7 +302,8 @@ def _watch_latency(
         row[place] = row[place + 1] = 1.0
     row[place] += WATCH * (total / max(count, 1.0) - row[place])
     row[place + 1] += WATCH * (error - row[place + 1])
-    return row[place + 1] > LATE and row[place] < SWITCH * row[place + 1]
+    late: bool = row[place + 1] > LATE and row[place] < SWITCH * row[place + 1]
+    return late
 
 
 @jit

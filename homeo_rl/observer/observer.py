@@ -89,7 +89,7 @@ class Observer:
         if not is_open.any():
             return observations
         result = observations.copy()
-        for slot in np.nonzero(is_open)[0]:
+        for slot in map(int, np.nonzero(is_open)[0]):
             row, opens = self.rows[slot], not was_open[slot]
             if opens:
                 self.alarmed_at[slot] = int(row[DECISIONS]) - 1

@@ -49,8 +49,7 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
             results, or a condition is not among theirs.
         StorageFault: a file is damaged; the message names it and, of scores, the line.
     """
-    from homeo_rl.report.figures import draw_returns  # matplotlib, which those who only count need not load
-    from homeo_rl.report.trajectories import draw_paths
+    from homeo_rl.report.figures import draw_paths, draw_returns  # Matplotlib, which those who only count need not load
 
     every = [read_evaluation(folder) for folder in folders]
     require_comparable(every)

@@ -9,7 +9,8 @@ from typing import Any
 
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.errors import HomeoError, StorageFault, UsageError
-from homeo_rl.evaluation.evaluate import NullProgress, evaluate
+from homeo_rl.evaluation.evaluate import evaluate
+from homeo_rl.evaluation.progress import NullProgress
 from homeo_rl.processes.executor import JobResult, ProgressCallback
 from homeo_rl.report.statistics import cells as condense
 from homeo_rl.report.statistics import read_scores

@@ -27,7 +27,7 @@ def needs(*programs: str, package: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(absent), reason=f"{', '.join(absent)} not installed: apt-get install {package}")
 
 
-@pytest.fixture(scope="module", params=["dwam+sleep", "bdett+dwam-paper"])
+@pytest.fixture(scope="module", params=["dwam+sleep:form=delta", "bdett+dwam-paper"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     run = make_small_run(tmp_path_factory.mktemp("run") / "small")

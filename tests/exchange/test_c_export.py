@@ -37,7 +37,9 @@ def test_navigation_which_onnx_refuses_is_exported_built_and_equal(
 ) -> None:
     out = tmp_path / "controller"
     call("export", "navigation-san", "--to", "onnx", "--out", tmp_path / "x", code=2, capsys=capsys)
-    printed, _ = call("export", "navigation-san", "--to", "c", "--out", out, "--homeostasis", "sleep", capsys=capsys)
+    printed, _ = call(
+        "export", "navigation-san", "--to", "c", "--out", out, "--homeostasis", "sleep:form=delta", capsys=capsys
+    )
     assert "after a sleep" in printed
     sources = [str(path) for path in (out / "src").glob("*.c")]
     program = out / "test_controller"
@@ -74,7 +76,7 @@ def test_the_contract_says_what_the_policy_needs(tmp_path: Path, capsys: pytest.
 
 def test_an_export_is_repeated_byte_for_byte(tmp_path: Path) -> None:
     run = make_small_run(tmp_path / "run")
-    first, second = (deploy.export_controller(load_controller(run), run, arm="dwam+sleep") for _ in range(2))
+    first, second = (deploy.export_controller(load_controller(run), run, arm="dwam+sleep:form=delta") for _ in range(2))
     assert first.files == second.files
 
 
@@ -107,6 +109,11 @@ def test_it_writes_a_folder_once_and_nothing_where_it_fails(
         ("bdett+dwam", "take dwam, or bdett\\+dwam-paper"),
         ("dwam-paper:scope=run", "scope=episode, got dwam-paper with scope=run"),
         ("bdett:scope=decision", "scope=episode, got bdett"),
+        ("sleep", "sleep:form=delta"),
+        ("ridge", "sleep:form=delta"),
+        ("sleep:form=delta:pause=3", "without pause"),
+        ("observer", "take one of these"),
+        ("sleep:form=delta+observer", "take one of these"),
     ],
 )
 def test_mechanisms_that_it_has_not_are_refused(arm: str, message: str) -> None:
@@ -118,7 +125,7 @@ def test_policies_that_it_cannot_hold_are_refused() -> None:
     with pytest.raises(UsageError, match="at most 8 layers"):
         require_expressible(make_controller(network={"hidden": (3,) * 8}))
     with pytest.raises(UsageError, match="expected a memory"):
-        describe(make_controller(), make_homeostasis("sleep"))
+        describe(make_controller(), make_homeostasis("sleep:form=delta"))
     with pytest.raises(UsageError, match="expected a calibration"):
         describe(make_controller(), make_homeostasis("dwam-paper"))
 

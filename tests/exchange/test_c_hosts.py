@@ -95,7 +95,7 @@ def test_decisions_and_adapted_weights_are_equal_bit_for_bit(host: Host, tmp_pat
 
 
 def test_a_healthy_host_never_sleeps_and_a_damaged_one_sleeps_once(host: Host, tmp_path: Path) -> None:
-    c, session = start(host, "sleep:passes=6", tmp_path)
+    c, session = start(host, "sleep:form=delta:passes=6", tmp_path)
     compare(c, session, host.observations[:HEALTHY])
     assert c.sleeps == 0
     damage(c, session)

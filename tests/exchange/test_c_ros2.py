@@ -23,7 +23,7 @@ pytestmark = [needs_gcc, pytest.mark.skipif(shutil.which("g++") is None, reason=
 SUPPORT = ROOT / "tests" / "support"
 
 
-@pytest.fixture(scope="module", params=["dwam+sleep", "none"])
+@pytest.fixture(scope="module", params=["dwam+sleep:form=delta", "none"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = make_small_run(tmp_path_factory.mktemp("run") / "small")
     folder = tmp_path_factory.mktemp("exported")

@@ -145,7 +145,10 @@ def test_rehearsal_chooses_and_learns_the_same_bit_for_bit(case: str, tmp_path: 
     assert float(c.c.shim_eta(c.state)) == pytest.approx(float(session.state.adaptation[0]["eta"][0, 0]))
 
 
-@pytest.mark.parametrize("arm", ["sleep", "dwam+sleep", "dwam-paper:eta=0.001+sleep", "bdett+sleep"])
+@pytest.mark.parametrize(
+    "arm",
+    ["sleep:form=delta", "dwam+sleep:form=delta", "dwam-paper:eta=0.001+sleep:form=delta", "bdett+sleep:form=delta"],
+)
 def test_after_sleep_python_acts_equally_with_the_repaired_weights(arm: str, tmp_path: Path) -> None:
     controller, memory, made, references = made_of("population", f"{arm}:passes=5:every=3:rest=4")
     plugin = make_homeostasis(f"{arm}:passes=5:every=3:rest=4")
@@ -181,7 +184,7 @@ def test_after_sleep_python_acts_equally_with_the_repaired_weights(arm: str, tmp
 
 
 def test_slices_do_what_one_call_does_and_the_old_weights_act_meanwhile(tmp_path: Path) -> None:
-    arm = "dwam:rates=0.01:passes=2:least=0.0+sleep:passes=3"
+    arm = "dwam:rates=0.01:passes=2:least=0.0+sleep:form=delta:passes=3"
     controller, memory, made, _ = made_of("population", arm)
     library = compile_library(tmp_path, {"tested": made})
     whole, sliced, still = (CController(library, "tested", made) for _ in range(3))
@@ -206,7 +209,7 @@ def test_slices_do_what_one_call_does_and_the_old_weights_act_meanwhile(tmp_path
 
 
 def test_a_damage_ends_a_sleep_without_effect(tmp_path: Path) -> None:
-    controller, _, made, _ = made_of("population", "sleep:passes=3")
+    controller, _, made, _ = made_of("population", "sleep:form=delta:passes=3")
     c = CController(compile_library(tmp_path, {"tested": made}), "tested", made)
     c.reset(3)
     write_damage(c, damage(controller.network.parameters_of_layers()))
@@ -232,7 +235,9 @@ def test_what_was_not_exported_is_absent(tmp_path: Path) -> None:
     assert c.call("damage_neuron", 9, 0, 1) == c.call("damage_neuron", 0, 99, 1) == -5
 
 
-@pytest.mark.parametrize("arm", ["sleep", "sleep:form=bias", "dwam", "dwam+sleep", "bdett+sleep:form=gain"])
+@pytest.mark.parametrize(
+    "arm", ["sleep:form=delta", "sleep:form=bias", "dwam", "dwam+sleep:form=delta", "bdett+sleep:form=gain"]
+)
 def test_memory_of_sleep_is_what_python_says(arm: str, tmp_path: Path) -> None:
     made = {f"{case}_net": made_of(case, arm)[2] for case in CASES}
     library = compile_library(tmp_path, made)

@@ -25,7 +25,7 @@ from homeo_rl.snn.kernels.decision_kernel import INITIAL_BOUND
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.neurons import MODELS
 from homeo_rl.snn.readouts import PopulationReadout
-from homeo_rl.snn.replay import replay_noise, require_replayable
+from homeo_rl.snn.replay_layers import replay_noise, require_replayable
 
 MAX_LAYERS = 8
 MAX_WIDTH = 65_000
@@ -42,7 +42,6 @@ READOUTS = {
     "population": "HOMEO_POPULATION", "mean": "HOMEO_MEAN", "last": "HOMEO_LAST", "membrane": "HOMEO_MEMBRANE",
 }  # fmt: skip
 SQUASHES = {"none": "HOMEO_CLIP", "tanh": "HOMEO_TANH", "identity": "HOMEO_IDENTITY"}
-FORMS = {form: f"HOMEO_FORM_{form.upper()}" for form in ("none", "bias", "gain", "delta")}
 
 
 @dataclass(frozen=True, kw_only=True)

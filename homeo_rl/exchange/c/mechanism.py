@@ -12,7 +12,9 @@ from homeo_rl.homeostasis.protocol import Homeostasis
 from homeo_rl.homeostasis.rate_search import Rehearsing
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
 
-SUPPORTED = "none, dwam, dwam-paper, bdett, sleep, or some of them joined by a plus (dwam+sleep, bdett+dwam-paper)"
+SUPPORTED = "none, dwam, dwam-paper, bdett, sleep:form=delta, or some of them joined by a plus (bdett+dwam-paper)"
+
+FORMS = {form: f"HOMEO_FORM_{form.upper()}" for form in ("none", "bias", "gain", "delta")}
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ def split(plugin: Homeostasis | None) -> Mechanism:
         return Mechanism()
     sleep = plugin if isinstance(plugin, SleepHomeostat) else None
     awake = sleep.awake if sleep is not None else plugin
+    if sleep is not None:
+        _require_exported(sleep)
     if sleep is None and needs_memory(plugin):
         sleep = SleepHomeostat(form="none", awake=plugin)
     parts = [awake.thresholds, awake.weights] if isinstance(awake, CombinedMechanism) else [awake]
@@ -72,3 +76,18 @@ def split(plugin: Homeostasis | None) -> Mechanism:
             "normal; take dwam, or bdett+dwam-paper"
         )
     return Mechanism(bcm, energy, sleep)
+
+
+def _require_exported(sleep: SleepHomeostat) -> None:
+    """Check that a sleep is one that the controller has. Raises UsageError: another form, or a price of waking."""
+    if sleep.form not in FORMS:
+        raise UsageError(
+            f"--homeostasis: expected for --to c a sleep of form {', '.join(FORMS)}, got {sleep.form}; take "
+            "sleep:form=delta"
+        )
+    plain = SleepHomeostat(form=sleep.form)
+    for name in ("write_noise", "pause", "asleep", "ramp"):
+        if getattr(sleep, name) != getattr(plain, name):
+            raise UsageError(
+                f"--homeostasis: expected for --to c a sleep without {name}, which simulates; leave it out"
+            )

@@ -8,7 +8,6 @@ import torch
 from homeo_rl.agents.controller import Controller
 from homeo_rl.exchange.c.description import (
     ENCODERS,
-    FORMS,
     NEURONS,
     READOUTS,
     SQUASHES,
@@ -17,6 +16,7 @@ from homeo_rl.exchange.c.description import (
     population_of,
     readout_of,
 )
+from homeo_rl.exchange.c.mechanism import FORMS
 from homeo_rl.exchange.c.memory_size import memory_bytes
 from homeo_rl.exchange.c.reflex_source import write_reflex
 from homeo_rl.exchange.c.tables import Tables, indent, initialiser, real
