@@ -1,5 +1,7 @@
 """The command ``homeo-rl calibrate``."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

@@ -1,5 +1,7 @@
 """``homeo-rl export``."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
