@@ -25,6 +25,7 @@ class ObserverMechanism(Homeostasis):
     """
 
     name: ClassVar[str] = "observer"
+    needs: ClassVar[str] = "160 kB; a minute of practice and fit"
 
     margin: float = 0.8
     awake: Homeostasis | None = field(default=None, metadata={"words": False})
