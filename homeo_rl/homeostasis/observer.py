@@ -25,7 +25,7 @@ class ObserverMechanism(Homeostasis):
     """
 
     name: ClassVar[str] = "observer"
-    needs: ClassVar[str] = "160 kB; a minute of practice and fit"
+    needs: ClassVar[str] = "forward model (160 kB); 1 min to fit"
 
     margin: float = 0.8
     awake: Homeostasis | None = field(default=None, metadata={"words": False})
