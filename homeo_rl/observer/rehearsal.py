@@ -39,10 +39,10 @@ COMPARED = 8
 LEAST_SHARE, LEAST_MEAN_SHARE = 0.15, 0.04
 """Shares of disagreements of a sensor, and of all on average, from which on they are rehearsed."""
 
-FEW = 8.0
+FEW = 30.0
 """Decisions at which an estimate of the noise counts by half."""
 
-LEAST_GAIN = 0.01
+LEAST_GAIN = 0.02
 """Least improvement of the mean distance of actions, in half-ranges."""
 
 

@@ -109,6 +109,7 @@ class _Recorder:
     estimated: list[np.ndarray] = field(default_factory=list)
     used: list[bool] = field(default_factory=list)
     alarm: int | None = None
+    diagnosis: Diagnosis | None = None
 
     def add(self, step: Step) -> None:
         assert self.session is not None
@@ -117,19 +118,18 @@ class _Recorder:
         self.measured.append(np.array(step.observation))
         self.estimated.append(observer.estimates()[0])
         self.used.append(observer.is_used(0))
+        self.diagnosis = observer.diagnose(0)  # the slot is gone once its episode ended
         if self.alarm is None:
             self.alarm = observer.alarmed_at[0]
 
     def explain(self, total: float, plain: float, onset: int) -> Explained:
-        assert self.session is not None
-        assert self.session.observer is not None
+        assert self.diagnosis is not None
         steps = len(self.measured)
         course = Course(
             np.array(self.true[:steps]), np.array(self.measured), np.array(self.estimated), np.array(self.used)
         )
         detected = None if self.alarm is None or self.alarm < onset else self.alarm - onset
-        diagnosis = self.session.observer.diagnose(0)
-        return Explained(total, plain, diagnosis, detected, int(course.used.sum()), course)
+        return Explained(total, plain, self.diagnosis, detected, int(course.used.sum()), course)
 
 
 class _Truth(gym.Wrapper[Any, Any, Any, Any]):

@@ -1,0 +1,103 @@
+"""``homeo-rl diagnose`` and the arm ``observer`` on an agent of the package, whose forward model comes with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from homeo_rl.agents.controller import load_controller
+from homeo_rl.degradations import load_suite
+from homeo_rl.errors import UsageError
+from homeo_rl.evaluation.evaluate import evaluate
+from homeo_rl.evaluation.observer_memory import fit_observer, load_observer
+from homeo_rl.evaluation.plan import EvaluationPlan
+from homeo_rl.observer.memory import ObserverMemory
+from homeo_rl.run import Run, copy_run
+from homeo_rl.storage.pretrained import FOLDER
+from tests.support.cli_calls import call
+
+HOST = "popsan-halfcheetah-0"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return copy_run(Run.open(FOLDER / HOST), tmp_path_factory.mktemp("hosts") / HOST)
+
+
+@pytest.mark.parametrize("agent", sorted(path.parent.name for path in FOLDER.glob("*/observer")))
+def test_every_shipped_model_belongs_to_its_policy(agent: str) -> None:
+    memory = load_observer(Run.open(FOLDER / agent))
+    assert isinstance(memory, ObserverMemory)
+    assert memory.size < 4_000_000
+    assert np.median(memory.model.r2[memory.model.moves]) > 0.4
+
+
+def test_a_broken_sensor_is_explained(host: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "sensor.png"
+    words = ("diagnose", host.path, "--condition", "velocity", "--episodes", "1", "--picture", picture)
+    printed, _ = call(*words, capsys=capsys)
+    assert "velocity, seen by observer" in printed
+    assert picture.stat().st_size > 10_000
+
+
+def test_the_diagnosis_is_right_and_helps(host: Run, capsys: pytest.CaptureFixture[str]) -> None:
+
+    printed, _ = call("diagnose", host.path, "--condition", "delay-1", "--episodes", "2", "--json", capsys=capsys)
+    for episode in json.loads(printed)["episodes"]:
+        assert episode["latency"] == 1
+        assert episode["detected"] <= 30
+        assert episode["return"] > episode["without"] + 1000
+        assert episode["estimated"] > 0.9 * episode["steps"]
+
+
+def test_healthy_and_damaged_networks_are_left_alone(host: Run) -> None:
+    suite = load_suite("homeostasis")
+    kept = tuple(c for c in suite.conditions if c.label in ("clean", "zero-30", "gaussian-0.05"))
+    assert len(kept) >= 2, [c.label for c in suite.conditions]
+    plan = EvaluationPlan(
+        suite=type(suite)(name="few", version=1, description="", conditions=kept), arms=("none", "observer"),
+        episodes=1, seed=5, max_episode_steps=300,
+    )  # fmt: skip
+    scores = evaluate(host, plan, workers=1).scores
+    for condition in {score.label for score in scores}:
+        plain, observed = (next(s for s in scores if (s.label, s.arm) == (condition, arm)) for arm in plan.arms)
+        assert plain.total == observed.total, condition
+        assert observed.openings == 0
+        assert plain.openings is None
+
+
+def test_what_it_cannot_do_is_said(host: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    _, message = call("diagnose", host.path, "--condition", "nothing", code=2, capsys=capsys)
+    assert "delay-1" in message
+    words = ("diagnose", host.path, "--condition", "velocity", "--homeostasis", "sleep")
+    assert "write observer" in call(*words, code=2, capsys=capsys)[1]
+
+
+def test_a_log_takes_the_place_of_practice(host: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    x = np.cumsum(0.1 * rng.normal(size=(1500, 17)), 0).astype(np.float32)
+    ends = np.arange(1500) % 100 == 99
+    np.savez(tmp_path / "log.npz", observations=x, actions=rng.uniform(-1, 1, (1500, 6)), ends=ends)
+    copy = copy_run(host, tmp_path / "copy")
+    before = load_observer(copy)
+    printed, _ = call("calibrate", copy.path, "--from", tmp_path / "log.npz", "--episodes", "1", capsys=capsys)
+    assert "forward model" in printed
+    after = load_observer(copy)
+    assert before is not None
+    assert after is not None
+    assert not np.array_equal(before.model.packed, after.model.packed)
+    np.savez(tmp_path / "log.npz", observations=x[:, :5], actions=x[:, :6], ends=ends)
+    _, message = call("calibrate", copy.path, "--from", tmp_path / "log.npz", "--episodes", "1", code=2, capsys=capsys)
+    assert "shape [steps, 17]" in message
+    again = load_observer(copy)
+    assert again is not None
+    assert np.array_equal(again.model.packed, after.model.packed)
+
+
+def test_a_policy_of_choices_has_no_observer(make_run: object, tmp_path: Path) -> None:
+    run = make_run("CartPole-v1")  # type: ignore[operator]
+    with pytest.raises(UsageError, match="continuous"):
+        fit_observer(run, load_controller(run))
