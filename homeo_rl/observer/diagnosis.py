@@ -51,7 +51,7 @@ class Diagnosis:
         since: decision of the episode at which the alarm began; None where it never did.
         used: whether estimates take the place of measurements.
         latency: decisions between an action and the measurement that shows it, beyond the usual.
-        sensors: sensors at fault, the worst first.
+        sensors: sensors at fault, the one with the largest errors in its own deviations first.
         gains: estimated gain of each actuator [K]; NaN where its actions do not show.
     """
 
@@ -94,7 +94,7 @@ def _sensors(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> tuple
             faults.append(SensorFault(int(i), "noise", float(noise[i]) * unit, share))
         elif rejected[i] > 0.2:
             faults.append(SensorFault(int(i), "unreliable", float(np.sqrt(scatter[i])) * unit, float(rejected[i])))
-    return tuple(sorted(faults, key=lambda fault: -fault.confidence))
+    return tuple(sorted(faults, key=lambda fault: -scatter[fault.entry]))
 
 
 def _gains(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> np.ndarray:

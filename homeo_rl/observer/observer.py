@@ -31,7 +31,7 @@ SINGLE_LIMIT, SINGLE_MARGIN = 100.0, 4.0
 SENSOR_LIMIT, SENSOR_MARGIN = 8.0, 1.5
 """The same for the running error of a single sensor."""
 
-REHEARSED_AT = (0, 10, 20, 40, 70)
+REHEARSED_AT = (0, 4, 10, 20, 40, 70)
 """Decisions after an opening at which the use of the estimate is rehearsed, and then every `REHEARSED_EVERY`."""
 
 REHEARSED_EVERY = 100
