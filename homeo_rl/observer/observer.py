@@ -96,7 +96,9 @@ class Observer:
                 self._alarmed_since[slot] = row[DECISIONS]
             since = int(row[DECISIONS] - self._alarmed_since[slot])
             if since in REHEARSED_AT or since % REHEARSED_EVERY == 0:
-                verdict = self.rehearse(slot).helps(self._margin)
+                # What is used goes on being used by half of the margin, so that a verdict does not alternate.
+                margin = 0.5 * (1.0 + self._margin) if row[USED] > 0.0 else self._margin
+                verdict = self.rehearse(slot).helps(margin)
                 self.openings[slot] += int(verdict and row[USED] == 0.0)
                 row[USED] = float(verdict)
             if row[USED] > 0.0:
