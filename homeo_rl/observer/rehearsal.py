@@ -39,7 +39,7 @@ COMPARED = 8
 LEAST_SHARE, LEAST_MEAN_SHARE = 0.15, 0.04
 """Shares of disagreements of a sensor, and of all on average, from which on they are rehearsed."""
 
-FEW = 30.0
+FEW = 15.0
 """Decisions at which an estimate of the noise counts by half."""
 
 LEAST_GAIN = 0.02
