@@ -54,6 +54,7 @@ from homeo_rl.observer.layout import (
     SINCE,
     SLOW,
     STATE,
+    STILL,
     SWITCH,
     USED,
     WATCH,
@@ -183,7 +184,7 @@ def advance(
         w: the packed model.
         scales: mean and deviation of observations [D] each; middle and half-range of actions [K] each; moves [D]; limit
             of the gate; mean and variance of an episode's first observation [D] each; limits of each sensor's error in
-            one decision and on average [D] each.
+            one decision and on average [D] each, and of the decisions for which it reads the same [D].
         dims: D, K, H.
         offsets: of the parts of a row (`homeo_rl.observer.layout`).
         rows: state of every slot [S, F], written in place.
@@ -257,7 +258,10 @@ def _gate(
     limit = scales[moves + entries]
     total, count, broken = 0.0, 0.0, False
     for i in range(entries):
+        same = z[i] == row[offsets[MEASURED] + i]
+        row[offsets[STILL] + i] = row[offsets[STILL] + i] + 1.0 if same else 0.0
         if scales[moves + i] > 0.0:
+            broken = broken or row[offsets[STILL] + i] > scales[limits + 2 * entries + i]
             error = z[i] - mean[i]
             square = error * error / variance[i]
             broken = broken or square > scales[limits + i]

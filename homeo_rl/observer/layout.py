@@ -11,15 +11,16 @@ process noise, decisions since the gate opened, and whether the estimate takes t
 _SCALARS = 16
 
 (
-    ACTIONS, MEASURED, SENSOR, WATCHED, STATE, COVARIANCE, CLEANED, RESIDUAL, NOISE, NOISE_SUMS, LATENCY, ACCEPTED,
-    REJECTED, AGREED, REPEATED, ZERO, SHIFT, SCATTER, GAINS, GAIN_SUMS,
-) = range(20)  # fmt: skip
+    ACTIONS, MEASURED, SENSOR, WATCHED, STILL, STATE, COVARIANCE, CLEANED, RESIDUAL, NOISE, NOISE_SUMS, LATENCY,
+    ACCEPTED, REJECTED, AGREED, REPEATED, ZERO, SHIFT, SCATTER, GAINS, GAIN_SUMS,
+) = range(21)  # fmt: skip
 """Parts of a row, each an index into its offsets:
 
 ``ACTIONS``     [LAGS + PAST, K]  executed actions, newest first
 ``MEASURED``    [PAST, D]         measurements, newest first
 ``SENSOR``      [D]               running error of each sensor
 ``WATCHED``     [LAGS, 2]         before an alarm: running errors at each latency, and at none in the same decisions
+``STILL``       [D]               decisions for which each reading has been the same
 ``STATE``       [D]               the estimate
 ``COVARIANCE``  [D, D]            of its error
 ``CLEANED``     [D]               last measurement, with estimates in place of rejected entries
@@ -91,8 +92,8 @@ CHI_MEDIAN = 0.455
 
 
 def offsets_of(entries: int, actions: int) -> tuple[np.ndarray, int]:
-    """Return the offsets of the parts of a row [20], and its length."""
+    """Return the offsets of the parts of a row [21], and its length."""
     d, k = entries, actions
-    sizes = [(LAGS + PAST) * k, PAST * d, d, 2 * LAGS, d, d * d, d, d, d, 2 * d, LAGS, d, d, d, d, d, d, d, k * k, k]
+    sizes = [(LAGS + PAST) * k, PAST * d, d, 2 * LAGS, d, d, d * d, d, d, d, 2 * d, LAGS, d, d, d, d, d, d, d, k * k, k]
     starts = _SCALARS + np.concatenate([[0], np.cumsum(sizes)])
     return starts[:-1].astype(np.int64), int(starts[-1])

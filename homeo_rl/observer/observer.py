@@ -14,7 +14,6 @@ import numpy as np
 
 from homeo_rl.observer import kernels
 from homeo_rl.observer.diagnosis import Diagnosis, diagnose
-from homeo_rl.observer.forward_model import ForwardModel
 from homeo_rl.observer.layout import DECISIONS, GATE, OPEN, USED, offsets_of
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.observer.rehearsal import Distance, Policy, Rehearsal
@@ -30,6 +29,9 @@ SINGLE_LIMIT, SINGLE_MARGIN = 100.0, 4.0
 
 SENSOR_LIMIT, SENSOR_MARGIN = 8.0, 1.5
 """The same for the running error of a single sensor."""
+
+STILL_LIMIT = 4.0
+"""Decisions for which a sensor may read the same that never does so in remembered sequences."""
 
 REHEARSED_AT = (0, 4, 10, 20, 40, 70)
 """Decisions after an opening at which the use of the estimate is rehearsed, and then every `REHEARSED_EVERY`."""
@@ -57,7 +59,7 @@ class Observer:
         self.memory, self.model, self._policy = memory, model, policy
         self._dims = np.array([model.entries, model.actions, len(model.b1)])
         self.offsets, self._size = offsets_of(model.entries, model.actions)
-        self._scales = scales_of(model)
+        self._scales = scales_of(memory)
         width = max(len(model.b1), 2 * model.entries, model.entries + model.actions)
         self._work = np.zeros((9, width), np.float32)
         self._full = np.zeros((10 + 2 * model.entries, max(model.entries + model.actions, 2)))
@@ -150,11 +152,21 @@ class Observer:
         )  # fmt: skip
 
 
-def scales_of(model: ForwardModel) -> np.ndarray:
+def scales_of(memory: ObserverMemory) -> np.ndarray:
     """Return what the kernels know of a model beside its weights, in the order of `kernels.advance`."""
+    model = memory.model
     gate = max(GATE_LIMIT, GATE_MARGIN * model.gate)
     single = np.maximum(SINGLE_LIMIT, SINGLE_MARGIN * model.largest)
     sensor = np.maximum(SENSOR_LIMIT, SENSOR_MARGIN * model.largest_running)
     units = (model.center, model.spread, model.action_center, model.action_spread, model.moves)
-    limits = (np.array([gate]), model.start_mean, model.start_variance, single, sensor)
+    limits = (np.array([gate]), model.start_mean, model.start_variance, single, sensor, _still(memory.observations))
     return np.concatenate([np.asarray(part, np.float64) for part in (*units, *limits)])
+
+
+def _still(observations: np.ndarray) -> np.ndarray:
+    """Return the limit [D] of decisions for which a sensor reads the same: twice as many as in remembered sequences."""
+    longest, run = np.zeros(observations.shape[2]), np.zeros((len(observations), observations.shape[2]))
+    for step in range(1, observations.shape[1]):
+        run = np.where(observations[:, step] == observations[:, step - 1], run + 1.0, 0.0)
+        longest = np.maximum(longest, run.max(0, initial=0.0))
+    return STILL_LIMIT + 2.0 * longest

@@ -32,11 +32,13 @@ from homeo_rl.observer.layout import (
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of the running error of all sensors, and of the errors of each, in one decision and on average [D]."""
+    """Limits of the running error of all sensors; of the errors of each [D], in one decision and on average; and of the
+    decisions for which it reads the same [D]."""
 
     gate: float
     single: np.ndarray
     sensor: np.ndarray
+    still: np.ndarray
 
 
 @dataclass
@@ -70,7 +72,7 @@ class ReferenceObserver:
         self.measured: list[np.ndarray] = []
         self.actions: list[np.ndarray] = []
         self.gate, self.sensor = 1.0, np.zeros(model.entries)
-        self.decisions, self.watched = 0, np.ones((LAGS, 2))
+        self.decisions, self.watched, self.still = 0, np.ones((LAGS, 2)), np.zeros(model.entries)
         self.filter: _Filter | None = None
 
     def __call__(self, observation: np.ndarray, last: np.ndarray | None) -> np.ndarray | None:
@@ -131,7 +133,9 @@ class ReferenceObserver:
         self.sensor = np.where(moves, self.sensor + QUICK * (capped - self.sensor), self.sensor)
         self.gate += RATE * (float(capped[moves].mean()) - self.gate)
         late = self.filter is None and self._watch_latency(z, float(capped[moves].mean()))
-        broken = bool(((square > limits.single) | (self.sensor > limits.sensor))[moves].any())
+        self.still = np.where(z == self.measured[0], self.still + 1, 0.0)
+        wrong = (square > limits.single) | (self.sensor > limits.sensor) | (self.still > limits.still)
+        broken = bool(wrong[moves].any())
         if self.filter is None:
             return broken or late or self.gate > limits.gate
         if not broken and self.filter.since > LEAST_OPEN and self.gate < CLOSE * limits.gate:

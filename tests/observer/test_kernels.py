@@ -30,7 +30,7 @@ class Compiled:
         self.row = np.zeros((1, size))
         self.row[0, GATE] = 1.0
         parts = (model.center, model.spread, model.action_center, model.action_spread, model.moves, [limits.gate])
-        parts += (model.start_mean, model.start_variance, limits.single, limits.sensor)
+        parts += (model.start_mean, model.start_variance, limits.single, limits.sensor, limits.still)
         self.scales = np.concatenate([np.asarray(part, np.float64) for part in parts])
         self.dims = np.array([model.entries, model.actions, len(model.b1)])
         width = max(len(model.b1), 2 * model.entries, model.entries + model.actions)
@@ -48,7 +48,7 @@ class Compiled:
 
 
 def limits_of(model: ForwardModel) -> Limits:
-    return Limits(2.6, np.full(model.entries, 60.0), np.full(model.entries, 9.0))
+    return Limits(2.6, np.full(model.entries, 60.0), np.full(model.entries, 9.0), np.full(model.entries, 4.0))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
