@@ -502,15 +502,8 @@ def _update(
         if accepted[i] > 0.0:
             ratios[count] = ratio
             count += 1
-    if 2 * count < modelled:  # the estimate is lost: it begins again at the measurement of the sensors that were right
-        for i in range(entries):
-            for j in range(entries):
-                p[i, j] = 0.0
-            unreliable = row[offsets[REJECTED] + i] > 0.5
-            p[i, i] = 1.0 if unreliable else variance[i] + row[offsets[NOISE] + i]
-            estimate[i] = estimate[i] if unreliable else z[i]
-            accepted[i] = 0.0 if unreliable else 1.0
-        row[INFLATION] = 1.0
+    if 2 * count < modelled:
+        _begin_again(offsets, row, z, p, full)
         return
     middle = np.median(ratios[:count]) / CHI_MEDIAN
     row[INFLATION] = min(max(row[INFLATION] * (1.0 + FAST * (min(middle, 4.0) - 1.0)), 1.0), 100.0)
@@ -527,6 +520,21 @@ def _update(
             value = gain[j] / spread
             for k in range(entries):
                 p[j, k] -= value * gain[k]
+
+
+@jit
+def _begin_again(offsets: np.ndarray, row: np.ndarray, z: np.ndarray, p: np.ndarray, full: np.ndarray) -> None:
+    """Begin a lost estimate again, at the measurement of the sensors that were mostly right."""
+    entries = len(z)
+    estimate, variance, accepted = full[1, :entries], full[2, :entries], full[3, :entries]
+    for i in range(entries):
+        for j in range(entries):
+            p[i, j] = 0.0
+        unreliable = row[offsets[REJECTED] + i] > 0.5
+        p[i, i] = 1.0 if unreliable else variance[i] + row[offsets[NOISE] + i]
+        estimate[i] = estimate[i] if unreliable else z[i]
+        accepted[i] = 0.0 if unreliable else 1.0
+    row[INFLATION] = 1.0
 
 
 @jit

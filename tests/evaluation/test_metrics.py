@@ -34,7 +34,7 @@ def test_the_columns_are_the_published_ones() -> None:
     assert COLUMNS == columns() == (
         "run", "arm", "condition", "severity", "episode", "seed", "return", "length", "success", "firing_rate",
         "rate_deviation", "weight_drift", "synops", "outcome", "path_length", "time", "reflex", "violations",
-        "unstable", "rolled_back", "spikes", "energy", "sleeps", "rate_spread",
+        "unstable", "rolled_back", "spikes", "energy", "sleeps", "rate_spread", "openings", "estimated",
     )  # fmt: skip
     assert [len(columns(version)) for version in range(1, 7)] == [16, 18, 20, 22, 23, 24]
 

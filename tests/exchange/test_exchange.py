@@ -537,7 +537,10 @@ def test_export_of_compiled_networks(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--to", "onx"], "unknown --to 'onx'; expected one of nir, onnx, safetensors, sb3-zip; did you mean 'onnx'?"),
+        (
+            ["--to", "onx"],
+            "unknown --to 'onx'; expected one of c, nir, onnx, safetensors, sb3-zip; did you mean 'onnx'?",
+        ),
         (["--to", "onnx", "--flavour", "norse"], "expected --to nir, got --to onnx"),
         (["--to", "nir", "--spikes"], "--spikes: expected --to onnx"),
         (["--to", "nir", "--flavour", "snntorh"], "did you mean 'snntorch'?"),

@@ -96,7 +96,7 @@ def test_pictures_are_taken_and_their_lack_is_told(
     blind = Run(blind.path, replace(blind.spec, env="test_report_episodes:Blind-v0"))
     unseen = play(blind, plan, "none", recorded_episode.CLEAN, name="x", film=True)
     assert unseen.frames == ()
-    assert unseen.missing == "pygame is not installed"
+    assert unseen.missing == "rendering: pygame is not installed"
     assert unseen.total == seen.total
 
 

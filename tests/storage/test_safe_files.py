@@ -317,7 +317,7 @@ def test_inspect_tells_of_a_run_and_of_what_is_damaged_in_it(
     for step in ("000000000064", "000000000128"):
         shutil.copytree(run / "policy", run / "checkpoints" / step)
     told = last(call("inspect", run, "--json", capsys=capsys)[0])
-    assert set(told["bundles"]) == {"policy", "best"}
+    assert set(told["bundles"]) == {"policy", "best", "observer"}
     assert all(bundle["sound"] for bundle in [*told["bundles"].values(), *told["checkpoints"].values()])
     assert told["evaluations"][0]["suite"] == "quick"
     assert told["policy"]["hidden"] == [128, 128]

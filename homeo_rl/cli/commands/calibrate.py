@@ -10,7 +10,6 @@ from homeo_rl.cli.command import EVALUATE, Command
 from homeo_rl.cli.common import open_run
 from homeo_rl.cli.flags import Short, WithPolicy, WithProgress, Words
 from homeo_rl.errors import UsageError
-from homeo_rl.observer.recording import LEAST_STEPS
 
 COMMAND = Command(EVALUATE, 4, "record the firing rates of a healthy network")
 
@@ -38,6 +37,8 @@ class Calibrate(WithPolicy, WithProgress):
 
 def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
     """Calibrate a run."""
+    from homeo_rl.observer.recording import LEAST_STEPS
+
     run = open_run(args.run, args.gym_packages)
     if args.practice < 0 or 0 < args.practice < LEAST_STEPS:
         raise UsageError(
