@@ -24,7 +24,8 @@ def test_stored_results_know_mechanisms_by_the_texts_of_version_0_1(arm: str) ->
 
 
 def test_every_mechanism_has_its_text() -> None:
-    assert set(MECHANISMS) <= set(STORED)
+    ours = {name for name, kind in MECHANISMS.items() if kind.__module__.startswith("homeo_rl.")}  # tests add others
+    assert ours <= set(STORED)
     assert describe("none") == "None"
 
 
