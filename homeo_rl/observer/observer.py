@@ -33,6 +33,9 @@ SENSOR_LIMIT, SENSOR_MARGIN = 8.0, 1.5
 STILL_LIMIT = 4.0
 """Decisions for which a sensor may read the same that never does so in remembered sequences."""
 
+LEAST_R2 = 0.8
+"""Median share of the change of a sensor that a model must explain; below it, faults are diagnosed, not replaced."""
+
 REHEARSED_AT = (0, 4, 10, 20, 40, 70)
 """Decisions after an opening at which the use of the estimate is rehearsed, and then every `REHEARSED_EVERY`."""
 
@@ -67,6 +70,8 @@ class Observer:
         self._allocate(slots)
         self._rehearsal: Rehearsal | None = None
         self._margin = margin
+        # A lidar is hardly predictable: there, estimates were seen to lead robots into walls.
+        self.explains = bool(model.moves.any() and np.median(model.r2[model.moves]) >= LEAST_R2)
         self.openings = [0] * slots
         self.used = [0] * slots
         self.alarmed_at: list[int | None] = [None] * slots
@@ -100,7 +105,7 @@ class Observer:
             if since in REHEARSED_AT or since % REHEARSED_EVERY == 0:
                 # What is used goes on being used by half of the margin, so that a verdict does not alternate.
                 margin = 0.5 * (1.0 + self._margin) if row[USED] > 0.0 else self._margin
-                verdict = self.rehearse(slot).helps(margin)
+                verdict = self.explains and self.rehearse(slot).helps(margin)
                 self.openings[slot] += int(verdict and row[USED] == 0.0)
                 row[USED] = float(verdict)
             if row[USED] > 0.0:

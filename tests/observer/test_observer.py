@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,13 @@ def test_where_the_policy_does_not_look_nothing_is_replaced(memory: ObserverMemo
     assert not any(run(observer, 200, broken))
     assert observer.alarmed_at[0] is not None  # it was seen all the same
     assert observer.openings == [0]
+
+
+def test_a_model_that_explains_little_only_diagnoses(memory: ObserverMemory) -> None:
+    poor = dataclasses.replace(memory.model, r2=np.full(4, 0.79, np.float32))
+    observer = Observer(dataclasses.replace(memory, model=poor), 1, policy)
+    assert not any(run(observer, 200, broken))
+    assert observer.diagnose(0).sensors[0].entry == 2
 
 
 def test_slots_keep_their_state_when_others_end(memory: ObserverMemory) -> None:
