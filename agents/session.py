@@ -235,7 +235,7 @@ class Session:
         if memory is None or memory.model.entries != self._inputs:
             raise InputError(
                 f"plug-in observer: expected a forward model of {self._inputs} entries, got "
-                f"{'none' if memory is None else memory.model.entries}; homeo_rl.fit_observer makes it"
+                f"{'none' if memory is None else memory.model.entries}; homeo-rl calibrate --practice makes it"
             )
         return Observer(memory, slots, self._act_healthy, margin=mechanism.margin)
 

@@ -89,6 +89,8 @@ def read_log(path: Path, observations: int, actions: int) -> Recording:
     Raises:
         UsageError: no such file, an array is missing, or has another shape or numbers that are not finite.
     """
+    if not path.is_file():
+        raise UsageError(f"{path}: expected an .npz file, found none")
     try:
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in ("observations", "actions", "ends") if name not in file]

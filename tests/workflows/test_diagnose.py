@@ -89,6 +89,10 @@ def test_a_log_takes_the_place_of_practice(host: Run, tmp_path: Path, capsys: py
     assert before is not None
     assert after is not None
     assert not np.array_equal(before.model.packed, after.model.packed)
+    untouched = copy_run(host, tmp_path / "untouched")
+    _, message = call("calibrate", untouched.path, "--from", tmp_path / "none.npz", code=2, capsys=capsys)
+    assert "none.npz: expected an .npz file, found none" in message
+    assert untouched.load_calibration() is None
     np.savez(tmp_path / "log.npz", observations=x[:, :5], actions=x[:, :6], ends=ends)
     _, message = call("calibrate", copy.path, "--from", tmp_path / "log.npz", "--episodes", "1", code=2, capsys=capsys)
     assert "shape [steps, 17]" in message

@@ -16,6 +16,7 @@ COMMAND = Command(EVALUATE, 4, "record the firing rates of a healthy network")
 
 if TYPE_CHECKING:  # torch takes seconds to load, which somebody with a typing error should not wait for
     from homeo_rl.agents.controller import Controller
+    from homeo_rl.observer.recording import Recording
     from homeo_rl.run import Run
 
 
@@ -37,7 +38,7 @@ class Calibrate(WithPolicy, WithProgress):
 
 def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
     """Calibrate a run."""
-    from homeo_rl.observer.recording import LEAST_STEPS
+    from homeo_rl.observer.recording import LEAST_STEPS, read_log
 
     run = open_run(args.run, args.gym_packages)
     if args.practice < 0 or 0 < args.practice < LEAST_STEPS:
@@ -56,6 +57,8 @@ def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
     env = args.env or run.spec.env
     controller = load_controller(run, which=args.which)
     network = require_spiking(controller, "calibrate")
+    # A log that does not fit is refused before anything is played or written.
+    recording = None if args.log is None else read_log(args.log, network.spec.inputs, len(controller.spec.low))
     healthy = env, arguments_for(env, run.spec.env, run.spec.env_kwargs)
     with Bars(enabled=args.progress).show() as bars:
         bars.start("calibration", args.episodes)
@@ -79,7 +82,7 @@ def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
     else:
         print("memory: none, a converted network cannot be replayed")
     print(f"calibration: {run.path / 'calibration'} ({calibration.decisions} decisions)")
-    observer = _fit_observer(args, run, controller, healthy) if args.practice or args.log else None
+    observer = _fit_observer(args, run, controller, healthy, recording) if args.practice or args.log else None
     return {
         "run": str(run.path),
         "decisions": calibration.decisions,
@@ -90,15 +93,14 @@ def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
     }
 
 
-def _fit_observer(args: Calibrate, run: Run, controller: Controller, env: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+def _fit_observer(
+    args: Calibrate, run: Run, controller: Controller, env: tuple[str, dict[str, Any]], recording: Recording | None
+) -> dict[str, Any]:
     """Fit the forward model, print its health card, and return it."""
     from homeo_rl.cli.console import Bars, print_table
     from homeo_rl.evaluation.observer_memory import fit_observer
     from homeo_rl.observer.health_card import health_card
-    from homeo_rl.observer.recording import read_log
 
-    spec = controller.spec
-    recording = None if args.log is None else read_log(args.log, spec.network.inputs, len(spec.low))
     with Bars(enabled=args.progress).show() as bars:
         memory = fit_observer(
             run, controller, which=args.which, env=env, steps=args.practice or None, recording=recording, progress=bars
