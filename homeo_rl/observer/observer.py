@@ -63,8 +63,8 @@ class Observer:
         self._dims = np.array([model.entries, model.actions, len(model.b1)])
         self.offsets, self._size = offsets_of(model.entries, model.actions)
         self._scales = scales_of(memory)
-        width = max(len(model.b1), 2 * model.entries, model.entries + model.actions)
-        self._work = np.zeros((9, width), np.float32)
+        width = max(len(model.b1), 2 * model.entries, model.entries + max(7, model.actions))
+        self._work = np.zeros((6 + 3 * (model.entries + model.actions), width), np.float32)
         self._full = np.zeros((10 + 2 * model.entries, max(model.entries + model.actions, 2)))
         self.rows = np.zeros((slots, self._size))
         self._allocate(slots)
@@ -76,6 +76,7 @@ class Observer:
         self.used = [0] * slots
         self.alarmed_at: list[int | None] = [None] * slots
         self._alarmed_since = np.zeros(slots)
+        self._alarmed, self._any_alarmed = np.zeros(slots, bool), False  # after the last decision
 
     def _allocate(self, slots: int) -> None:
         self._last = np.zeros((slots, self.model.actions), np.float32)
@@ -87,14 +88,15 @@ class Observer:
         self.rows[slot, GATE] = 1.0
         self.openings[slot] = self.used[slot] = 0
         self.alarmed_at[slot] = None
+        self._alarmed[slot] = False
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Return what the policy gets for the measurements [S, D] float32; itself where every gate is shut."""
-        was_open = self.rows[:, OPEN] > 0.0
-        self.advance(observations)
-        is_open = self.rows[:, OPEN] > 0.0
-        if not is_open.any():
+        count = self.advance(observations)
+        if not (count or self._any_alarmed):  # as always in health: nothing more is computed
             return observations
+        was_open, is_open = self._alarmed, self.rows[:, OPEN] > 0.0
+        self._alarmed, self._any_alarmed = is_open, count > 0
         result = observations.copy()
         for slot in map(int, np.nonzero(is_open)[0]):
             row, opens = self.rows[slot], not was_open[slot]
@@ -113,9 +115,9 @@ class Observer:
                 result[slot] = self._out[slot]
         return result
 
-    def advance(self, observations: np.ndarray) -> None:
-        """Advance gates and filters by the measurements [S, D] float32, without a rehearsal."""
-        self._advance(self.rows, observations, self._last, self._out)
+    def advance(self, observations: np.ndarray) -> int:
+        """Advance gates and filters by the measurements [S, D] float32, without a rehearsal; return the open gates."""
+        return self._advance(self.rows, observations, self._last, self._out)
 
     def rehearse(self, slot: int) -> Distance:
         """Return how far the policy's actions are from the remembered ones under the fault of ``slot``."""
@@ -144,14 +146,14 @@ class Observer:
         self.openings = [self.openings[slot] for slot in kept]
         self.used = [self.used[slot] for slot in kept]
         self.alarmed_at = [self.alarmed_at[slot] for slot in kept]
-        self._alarmed_since = self._alarmed_since[kept]
+        self._alarmed_since, self._alarmed = self._alarmed_since[kept], self._alarmed[kept]
 
     def diagnose(self, slot: int) -> Diagnosis:
         """Return what is found broken in ``slot``."""
         return diagnose(self.model, self.rows[slot], self.offsets, self.alarmed_at[slot])
 
-    def _advance(self, rows: np.ndarray, observations: np.ndarray, last: np.ndarray, out: np.ndarray) -> None:
-        kernels.advance(
+    def _advance(self, rows: np.ndarray, observations: np.ndarray, last: np.ndarray, out: np.ndarray) -> int:
+        return kernels.advance(
             self.model.packed, self._scales, self._dims, self.offsets, rows, observations, last, out, self._work,
             self._full,
         )  # fmt: skip

@@ -33,8 +33,8 @@ class Compiled:
         parts += (model.start_mean, model.start_variance, limits.single, limits.sensor, limits.still)
         self.scales = np.concatenate([np.asarray(part, np.float64) for part in parts])
         self.dims = np.array([model.entries, model.actions, len(model.b1)])
-        width = max(len(model.b1), 2 * model.entries, model.entries + model.actions)
-        self.work = np.zeros((9, width), np.float32)
+        width = max(len(model.b1), 2 * model.entries, model.entries + max(7, model.actions))
+        self.work = np.zeros((6 + 3 * (model.entries + model.actions), width), np.float32)
         self.full = np.zeros((10 + 2 * model.entries, model.entries + model.actions))
 
     def __call__(self, observation: np.ndarray, last: np.ndarray | None) -> np.ndarray | None:
