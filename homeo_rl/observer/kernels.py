@@ -28,6 +28,8 @@ from homeo_rl.observer.layout import (
     FAST,
     GAIN_SUMS,
     GAINS,
+    FROM_ESTIMATE,
+    FROM_MEASURED,
     GATE,
     INFLATION,
     LAG,
@@ -63,8 +65,8 @@ from homeo_rl.observer.layout import (
 )
 
 Net: TypeAlias = tuple[np.ndarray, ...]
-"""Weights and biases of three layers, the unit of change, the calibration of the deviations, and the weights of the means
-again, padded to a multiple of eight."""
+"""Weights and biases of three layers, the unit of change, the calibration of the deviations, and the weights of the
+means again, padded to a multiple of eight."""
 
 
 @jit
@@ -216,7 +218,8 @@ def advance(
         w: the packed model.
         scales: mean and deviation of observations [D] each; middle and half-range of actions [K] each; moves [D]; limit
             of the gate; mean and variance of an episode's first observation [D] each; limits of each sensor's error in
-            one decision and on average [D] each, and of the decisions for which it reads the same [D].
+            one decision and on average [D] each, and of the decisions for which it reads the same [D]; whether it may
+            read exactly 0 [D].
         dims: D, K, H.
         offsets: of the parts of a row (`homeo_rl.observer.layout`).
         rows: state of every slot [S, F], written in place.
@@ -311,6 +314,7 @@ def _gate(
     late = row[OPEN] == 0.0 and _watch_latency(net, scales, dims, offsets, row, z, error, full, work)
     if row[OPEN] == 0.0 and (broken or late or row[GATE] > limit):
         row[OPEN], row[SINCE], row[LAG], row[INFLATION] = 1.0, 0.0, 0.0, 1.0
+        row[FROM_MEASURED] = row[FROM_ESTIMATE] = 0.0
         for k in range(offsets[STATE], len(row)):
             row[k] = 0.0
     elif row[OPEN] > 0.0 and not broken and row[SINCE] > LEAST_OPEN and row[GATE] < CLOSE * limit:
@@ -397,14 +401,18 @@ def _latency(
     offsets: np.ndarray,
     row: np.ndarray,
     z: np.ndarray,
+    before: np.ndarray,
     back: int,
     full: np.ndarray,
     work: np.ndarray,
 ) -> None:
-    """Ask which latency explains the measurement best; write the prediction at the present one to full[4]."""
+    """Ask which latency explains a measurement best by the one before.
+
+    Writes to full[4] what is expected at the latency that is taken, with estimates in the place of rejected entries,
+    and to full[9] what the measurement before lets expect without a latency.
+    """
     entries, actions = dims[0], dims[1]
     x, mean, variance = work[5], full[4, :entries], full[5, :entries]
-    before = row[offsets[CLEANED] : offsets[CLEANED] + entries]
     weight = max(RATE, 1.0 / (row[SINCE] + 1.0))
     stats, first = offsets[LATENCY], offsets[ACTIONS] + back * actions
     best = 0
@@ -415,15 +423,31 @@ def _latency(
         for i in range(entries):
             error = z[i] - mean[i]
             total += min(error * error / variance[i], CAP)
+            if lag == 0:
+                full[9, i] = mean[i]
         row[stats + lag] += weight * (total / entries - row[stats + lag])
         if row[stats + lag] < row[stats + best]:
             best = lag
     if row[SINCE] >= SETTLED and row[stats + best] < SWITCH * row[stats + int(row[LAG])]:
-        row[LAG], row[INFLATION] = best, 1.0
-        for k in range(offsets[RESIDUAL], offsets[LATENCY]):
-            row[k] = 0.0  # what was learned of the noise was learned at a wrong latency
-    _fill(x, before, row, first + int(row[LAG]) * actions, entries, actions)
+        _begin_at_latency(offsets, row, before, best, full)
+    cleaned = row[offsets[CLEANED] : offsets[CLEANED] + entries]
+    _fill(x, cleaned, row, first + int(row[LAG]) * actions, entries, actions)
     predict(net, x, mean, variance, work)
+
+
+@jit
+def _begin_at_latency(offsets: np.ndarray, row: np.ndarray, before: np.ndarray, best: int, full: np.ndarray) -> None:
+    """Begin the estimate again at the measurement before: what was learned was learned at a wrong latency."""
+    entries, latency = len(before), offsets[LATENCY]
+    row[LAG], row[INFLATION] = best, 1.0
+    row[FROM_MEASURED], row[FROM_ESTIMATE] = row[latency], row[latency + best]
+    for k in range(offsets[COVARIANCE], latency):
+        row[k] = 0.0
+    for k in range(offsets[REJECTED], offsets[GAINS]):
+        row[k] = 0.0
+    for i in range(entries):
+        row[offsets[STATE] + i] = row[offsets[CLEANED] + i] = before[i]
+        row[offsets[COVARIANCE] + i * entries + i] = full[5, i]
 
 
 @jit
@@ -444,7 +468,7 @@ def _estimate(
     ``back`` is how many decisions ago z was measured. The result is written to full[1].
     """
     entries, actions = dims[0], dims[1]
-    _latency(net, dims, offsets, row, z, back, full, work)
+    _latency(net, dims, offsets, row, z, before, back, full, work)
     residual = full[6, :entries]
     for i in range(entries):
         residual[i] = z[i] - full[4, i]
@@ -454,6 +478,7 @@ def _estimate(
     predict(net, x, estimate, variance, work)
     jac = full[10 : 10 + entries]
     jacobian(net, work, work[6:].ravel(), jac)
+    _compare(scales, dims, offsets, row, z, full)
     covariance = offsets[COVARIANCE]
     p = row[covariance : covariance + entries * entries].reshape((entries, entries))
     _propagate(jac, p, full[10 + entries : 10 + 2 * entries], variance, row[INFLATION], entries)
@@ -473,6 +498,24 @@ def _estimate(
         predict(net, x, mean, full[5, :entries], work)
         for i in range(entries):
             estimate[i] = mean[i]
+
+
+@jit
+def _compare(
+    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray, full: np.ndarray
+) -> None:
+    """Compare how well the measurement before (full[9]) and the estimate before (full[1]) predict trusted sensors."""
+    entries, moves = dims[0], 2 * dims[0] + 2 * dims[1]
+    measured, estimated, count = 0.0, 0.0, 0.0
+    for i in range(entries):
+        if scales[moves + i] > 0.0 and row[offsets[REJECTED] + i] < 0.5:
+            raw, other = z[i] - full[9, i], z[i] - full[1, i]
+            measured += min(raw * raw / full[2, i], CAP)
+            estimated += min(other * other / full[2, i], CAP)
+            count += 1.0
+    weight = max(RATE, 1.0 / (row[SINCE] + 1.0))
+    row[FROM_MEASURED] += weight * (measured / max(count, 1.0) - row[FROM_MEASURED])
+    row[FROM_ESTIMATE] += weight * (estimated / max(count, 1.0) - row[FROM_ESTIMATE])
 
 
 @jit
@@ -512,35 +555,40 @@ def _update(
     entries, actions = dims[0], dims[1]
     moves = 2 * entries + 2 * actions
     estimate, variance, accepted, ratios = full[1, :entries], full[2, :entries], full[3, :entries], full[7, :entries]
+    missing, zeros = full[5, :entries], moves + 6 * entries + 1
     count, modelled = 0, 0
     for i in range(entries):
+        missing[i] = 0.0
         innovation = z[i] - estimate[i]
         ratio = innovation * innovation / (p[i, i] + row[offsets[NOISE] + i])
         repeats = z[i] == before[i]
         accepted[i] = 1.0
         if scales[moves + i] == 0.0:
             continue
-        agrees = ratio <= REJECT and not (repeats and innovation * innovation > variance[i])
+        zero = abs(z[i] * scales[entries + i] + scales[i]) < 1e-6 * scales[entries + i]
+        missing[i] = 1.0 if zero and scales[zeros + i] == 0.0 else 0.0
+        wrong = missing[i] > 0.0 or (repeats and innovation * innovation > variance[i])
+        agrees = ratio <= REJECT and not wrong
         row[offsets[AGREED] + i] = row[offsets[AGREED] + i] + 1.0 if agrees else 0.0
         share = row[offsets[REJECTED] + i]
         share += FAST * ((0.0 if agrees else 1.0) - share)
         row[offsets[REJECTED] + i] = share
         row[offsets[REPEATED] + i] += RATE * ((1.0 if repeats else 0.0) - row[offsets[REPEATED] + i])
-        zero = abs(z[i] * scales[entries + i] + scales[i]) < 1e-6 * scales[entries + i]
         row[offsets[ZERO] + i] += RATE * ((1.0 if zero else 0.0) - row[offsets[ZERO] + i])
         row[offsets[SHIFT] + i] += RATE * (innovation - row[offsets[SHIFT] + i])
         row[offsets[SCATTER] + i] += RATE * (innovation * innovation - row[offsets[SCATTER] + i])
         # A sensor that is wrong most of the time agrees now and then by chance.
         accepted[i] = 1.0 if agrees and (share < 0.5 or row[offsets[AGREED] + i] > AGREE) else 0.0
-        modelled += 1
+        modelled += 0 if missing[i] > 0.0 else 1
         if accepted[i] > 0.0:
             ratios[count] = ratio
             count += 1
     if 2 * count < modelled:
         _begin_again(offsets, row, z, p, full)
         return
-    middle = np.median(ratios[:count]) / CHI_MEDIAN
-    row[INFLATION] = min(max(row[INFLATION] * (1.0 + FAST * (min(middle, 4.0) - 1.0)), 1.0), 100.0)
+    if count > 0:
+        middle = np.median(ratios[:count]) / CHI_MEDIAN
+        row[INFLATION] = min(max(row[INFLATION] * (1.0 + FAST * (min(middle, 4.0) - 1.0)), 1.0), 100.0)
     gain = full[8, :entries]
     for i in range(entries):
         spread = p[i, i] + row[offsets[NOISE] + i]
@@ -558,13 +606,13 @@ def _update(
 
 @jit
 def _begin_again(offsets: np.ndarray, row: np.ndarray, z: np.ndarray, p: np.ndarray, full: np.ndarray) -> None:
-    """Begin a lost estimate again, at the measurement of the sensors that were mostly right."""
+    """Begin a lost estimate again, at the measurement of the sensors that were mostly right and are not missing (full[5])."""
     entries = len(z)
     estimate, variance, accepted = full[1, :entries], full[2, :entries], full[3, :entries]
     for i in range(entries):
         for j in range(entries):
             p[i, j] = 0.0
-        unreliable = row[offsets[REJECTED] + i] > 0.5
+        unreliable = row[offsets[REJECTED] + i] > 0.5 or full[5, i] > 0.0
         p[i, i] = 1.0 if unreliable else variance[i] + row[offsets[NOISE] + i]
         estimate[i] = estimate[i] if unreliable else z[i]
         accepted[i] = 0.0 if unreliable else 1.0

@@ -14,7 +14,7 @@ import numpy as np
 
 from homeo_rl.observer import kernels
 from homeo_rl.observer.diagnosis import Diagnosis, diagnose
-from homeo_rl.observer.layout import DECISIONS, GATE, OPEN, USED, offsets_of
+from homeo_rl.observer.layout import DECISIONS, FROM_ESTIMATE, FROM_MEASURED, GATE, OPEN, USED, offsets_of
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.observer.rehearsal import Distance, Policy, Rehearsal
 
@@ -36,10 +36,22 @@ STILL_LIMIT = 4.0
 LEAST_R2 = 0.8
 """Median share of the change of a sensor that a model must explain; below it, faults are diagnosed, not replaced."""
 
-REHEARSED_AT = (0, 4, 10, 20, 40, 70)
+REHEARSED_AT = (0, 4, 7, 10, 14, 20, 28, 40, 55, 70)
 """Decisions after an opening at which the use of the estimate is rehearsed, and then every `REHEARSED_EVERY`."""
 
 REHEARSED_EVERY = 100
+
+
+EARLY = 30
+"""Decisions of an episode in which an alarm means sensors: robots begin where the model knows them."""
+
+LEAST_ERROR, LARGE_ERROR = 2.0, 9.0
+"""Errors of what the last measurement predicts, 1 in health, below which no estimate is used, and above which one may
+be used though what the last estimate predicts is as wrong: noise hides the difference."""
+
+BETTER, AS_GOOD, NOT_WORSE = 0.95, 1.05, 1.5
+"""Largest errors of what the last estimate predicts, as shares of those, at which its use begins, begins where errors
+are large, and begins early in an episode or goes on."""
 
 
 class Observer:
@@ -107,7 +119,9 @@ class Observer:
             if since in REHEARSED_AT or since % REHEARSED_EVERY == 0:
                 # What is used goes on being used by half of the margin, so that a verdict does not alternate.
                 margin = 0.5 * (1.0 + self._margin) if row[USED] > 0.0 else self._margin
-                verdict = self.explains and self.rehearse(slot).helps(margin)
+                verdict = (
+                    self.explains and is_supported(row, self._alarmed_since[slot]) and self.rehearse(slot).helps(margin)
+                )
                 self.openings[slot] += int(verdict and row[USED] == 0.0)
                 row[USED] = float(verdict)
             if row[USED] > 0.0:
@@ -159,6 +173,18 @@ class Observer:
         )  # fmt: skip
 
 
+def is_supported(row: np.ndarray, since: float) -> bool:
+    """Whether the sensors that are trusted are predicted better from the estimate than from the measurement.
+
+    They are where a sensor is broken. Where the robot does what the model has not seen, because its network is damaged
+    or because it stumbled, measurements are right and the estimate predicts them worse.
+    """
+    measured, estimated = row[FROM_MEASURED], row[FROM_ESTIMATE]
+    if row[USED] > 0.0 or since <= EARLY:
+        return bool(estimated < NOT_WORSE * measured)
+    return bool(measured > LEAST_ERROR and estimated < (AS_GOOD if measured > LARGE_ERROR else BETTER) * measured)
+
+
 def scales_of(memory: ObserverMemory) -> np.ndarray:
     """Return what the kernels know of a model beside its weights, in the order of `kernels.advance`."""
     model = memory.model
@@ -167,7 +193,8 @@ def scales_of(memory: ObserverMemory) -> np.ndarray:
     sensor = np.maximum(SENSOR_LIMIT, SENSOR_MARGIN * model.largest_running)
     units = (model.center, model.spread, model.action_center, model.action_spread, model.moves)
     limits = (np.array([gate]), model.start_mean, model.start_variance, single, sensor, _still(memory.observations))
-    return np.concatenate([np.asarray(part, np.float64) for part in (*units, *limits)])
+    zeros = (memory.observations == 0.0).any((0, 1))
+    return np.concatenate([np.asarray(part, np.float64) for part in (*units, *limits, zeros)])
 
 
 def _still(observations: np.ndarray) -> np.ndarray:
