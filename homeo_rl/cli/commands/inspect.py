@@ -86,11 +86,11 @@ def _run_lines(content: dict[str, Any]) -> Iterator[str]:
 
 def _faults(randomise: dict[str, Any]) -> str:
     """Return the conditions of a randomised training, with the largest severities that are not 1."""
-    names = [
-        f"{entry.get('name')}{'' if entry.get('severity') == 1 else f' up to {entry.get("severity")}'}"
-        for entry in randomise.get("conditions") or ()
-        if isinstance(entry, dict)
-    ]
+    names = []
+    for entry in randomise.get("conditions") or ():
+        if isinstance(entry, dict):
+            largest = "" if entry.get("severity") == 1 else f" up to {entry.get('severity')}"
+            names.append(f"{entry.get('name')}{largest}")
     share = randomise.get("clean_share")
     return printable(f"{randomise.get('name')}, one of {', '.join(names)} an episode, none in {share}", 600)
 
