@@ -60,7 +60,7 @@ class WithEnvironment(Common):
     """Flatten observations that are matrices, discrete or dictionaries into vectors."""
     frame_stack: int | None = None
     """Number of observations, the newest last, that the policy sees side by side; every later command stacks them
-    too, and damages them before."""
+    too, after any damage."""
     max_episode_steps: int | None = None
     """Steps after which an episode is truncated, instead of the environment's own limit."""
     gym_packages: Words = ()

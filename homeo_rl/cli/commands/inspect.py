@@ -92,7 +92,9 @@ def _faults(randomise: dict[str, Any]) -> str:
             largest = "" if entry.get("severity") == 1 else f" up to {entry.get('severity')}"
             names.append(f"{entry.get('name')}{largest}")
     share = randomise.get("clean_share")
-    return printable(f"{randomise.get('name')}, one of {', '.join(names)} an episode, none in {share}", 600)
+    return printable(
+        f"{randomise.get('name')}, one of {', '.join(names)} in each episode, none in {share} of them", 600
+    )
 
 
 def _bundle_lines(content: dict[str, Any]) -> Iterator[str]:
