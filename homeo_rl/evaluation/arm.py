@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from homeo_rl.degradations.protocol import Condition, Env
+from homeo_rl.degradations.protocol import Condition, Env, wrap_sensors
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis import Homeostasis, describe, make, split_observer
 
@@ -30,7 +30,7 @@ class AvoidingCondition(Condition):
         """
         from homeo_rl.envs.navigation.avoidance import AvoidMovers
 
-        return AvoidMovers(super().wrap(env, observation_std))
+        return wrap_sensors(super().wrap(env, observation_std), AvoidMovers)
 
 
 @dataclass(frozen=True)
