@@ -606,7 +606,7 @@ def _update(
 
 @jit
 def _begin_again(offsets: np.ndarray, row: np.ndarray, z: np.ndarray, p: np.ndarray, full: np.ndarray) -> None:
-    """Begin a lost estimate again, at the measurement of the sensors that were mostly right and are not missing (full[5])."""
+    """Begin a lost estimate again, at the measurement of sensors that were mostly right and are not missing (full[5])."""
     entries = len(z)
     estimate, variance, accepted = full[1, :entries], full[2, :entries], full[3, :entries]
     for i in range(entries):

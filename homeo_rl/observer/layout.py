@@ -6,8 +6,8 @@ import numpy as np
 
 DECISIONS, GATE, OPEN, LAG, INFLATION, SINCE, USED, FROM_MEASURED, FROM_ESTIMATE = range(9)
 """Scalars of a row: decisions so far, running error, whether the gate is open, latency in decisions, factor of the
-process noise, decisions since the gate opened, whether the estimate takes the place of the measurement, and how well the
-sensors that are trusted are predicted from the last measurement and from the last estimate (running errors)."""
+process noise, decisions since the gate opened, whether the estimate takes the place of the measurement, and the running
+errors of what the last measurement and the last estimate predict of the sensors that are trusted."""
 
 _SCALARS = 16
 
