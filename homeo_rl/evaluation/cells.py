@@ -108,7 +108,7 @@ class _Worker:
             ),
             lambda: make_env(name, kwargs),
             [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],
-            condition=arm.add_layer(condition),
+            condition=arm.add_layer(condition, self.job.observer_memory),
             num_envs=self.job.num_envs,
             carry_over=arm.plugin is not None and arm.plugin.scope == "run",
             reference_rates=reference_rates,
