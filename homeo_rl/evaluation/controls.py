@@ -6,7 +6,7 @@
   mean. Noise, offsets and latency stay.
 - ``kalman``: the forward model and a Kalman filter that is given which readings are lost, the noise of the others,
   offsets and scales exactly, the age of readings, and the actions that are executed. It estimates in every decision
-  under a fault, without a rehearsal. Drift is not revealed: its walk is no noise that a filter of the state could model.
+  under a fault, without a rehearsal. Drift is not revealed: a walk is no noise that a filter of the state models.
 
 Where nothing is revealed, observations pass to the bit, so under clean conditions and damage of the network or the body
 an episode is that of the arm without a control.
