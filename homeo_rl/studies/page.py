@@ -27,6 +27,7 @@ from homeo_rl.studies.results import (
     chance_of,
     difference_of,
     find_untrained,
+    harmed_share,
     harms_of,
     mean_of,
     possible_gain,
@@ -141,7 +142,8 @@ def _arms(results: Results, out: Path) -> list[str]:
     parts = [
         "Over all damaged cells of a group: the mean (of the cells' means), the interquartile mean over episodes, the "
         "difference to the reference, the first arm, paired by episode, apart for damage of the network and of its "
-        "surroundings, the chance that an episode goes better than the reference's (ties count half), and what a "
+        "surroundings, the share of episodes that end worse than the reference's by 0.1 or more with the worst of "
+        "them, the chance that an episode goes better than the reference's (ties count half), and what a "
         "healthy policy loses. An arm with fewer cells was tried on fewer hosts: compare it with the reference only.",
     ]
     for group in results.groups:
@@ -179,15 +181,17 @@ def table_of(results: Results, group: str, *, among: Sequence[str] = ()) -> tupl
             continue
         row = [arm, str(len(cells)), format_estimate(mean_of(cells)), fixed(mean_of(cells, middle=True).mean, 3)]
         if arm == reference:
-            rows.append(row + [""] * 5)
+            rows.append(row + [""] * 6)
             continue
         by_kind = (results.of(group, arm, kinds=kinds, among=among) for kinds in (DAMAGED, NETWORK, ENVIRONMENT))
         row += [_format_pairs(results, each) for each in by_kind]
         chance, clean = chance_of(results.pairs(cells)), results.of(group, arm, kinds=CLEAN)
-        rows.append([*row, fixed(chance, 2), _format_pairs(results, clean)])
+        harmed, worst = harmed_share(results.pairs(cells))
+        harm = f"{fixed(100 * harmed, 0)} %, {fixed(worst, 2, '+')}"
+        rows.append([*row, harm, fixed(chance, 2), _format_pairs(results, clean)])
     measure = pictures.measure_of(results, group)
-    header = ["arm", "cells", measure, "IQM", f"minus {reference}", "network damage", "surroundings", "chance", "clean"]
-    return header, rows
+    header = ["arm", "cells", measure, "IQM", f"minus {reference}", "network damage", "surroundings"]
+    return [*header, "harmed, worst", "chance", "clean"], rows
 
 
 def _format_pairs(results: Results, cells: Sequence[Cell]) -> str:

@@ -18,7 +18,7 @@ from scipy.stats import permutation_test
 from homeo_rl.errors import StorageFault
 from homeo_rl.evaluation.metrics import label_of, numbers
 from homeo_rl.report.baselines import baseline_of, doubt
-from homeo_rl.report.statistics import bootstrap, interval, iqm
+from homeo_rl.report.statistics import HARM, bootstrap, interval, iqm
 from homeo_rl.seeding import generator
 from homeo_rl.storage.files import printable
 from homeo_rl.studies.study import Group
@@ -236,6 +236,12 @@ def possible_gain(results: Results, group: str) -> float:
     clean = {cell.host: cell.value.mean() for cell in results.of(group, reference, kinds=CLEAN)}
     lost = [clean.get(cell.host, math.nan) - cell.value.mean() for cell in damaged if cell.kind in NETWORK]
     return float(sum(lost) / len(damaged)) if damaged else math.nan
+
+
+def harmed_share(pairs: Sequence[tuple[Cell, np.ndarray]]) -> tuple[float, float]:
+    """Return the share of paired episodes that are worse by `HARM` or more, and the difference of the worst."""
+    gaps = np.concatenate([gap for _, gap in pairs])
+    return float((gaps <= -HARM).mean()), float(gaps.min())
 
 
 def chance_of(pairs: Sequence[tuple[Cell, np.ndarray]]) -> float:
