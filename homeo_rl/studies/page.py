@@ -26,8 +26,8 @@ from homeo_rl.studies.results import (
     beside_retention,
     chance_of,
     difference_of,
+    find_harmed,
     find_untrained,
-    harmed_share,
     harms_of,
     mean_of,
     possible_gain,
@@ -186,7 +186,7 @@ def table_of(results: Results, group: str, *, among: Sequence[str] = ()) -> tupl
         by_kind = (results.of(group, arm, kinds=kinds, among=among) for kinds in (DAMAGED, NETWORK, ENVIRONMENT))
         row += [_format_pairs(results, each) for each in by_kind]
         chance, clean = chance_of(results.pairs(cells)), results.of(group, arm, kinds=CLEAN)
-        harmed, worst = harmed_share(results.pairs(cells))
+        harmed, worst = find_harmed(results.pairs(cells))
         harm = f"{fixed(100 * harmed, 0)} %, {fixed(worst, 2, '+')}"
         rows.append([*row, harm, fixed(chance, 2), _format_pairs(results, clean)])
     measure = pictures.measure_of(results, group)

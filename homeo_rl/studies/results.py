@@ -238,7 +238,7 @@ def possible_gain(results: Results, group: str) -> float:
     return float(sum(lost) / len(damaged)) if damaged else math.nan
 
 
-def harmed_share(pairs: Sequence[tuple[Cell, np.ndarray]]) -> tuple[float, float]:
+def find_harmed(pairs: Sequence[tuple[Cell, np.ndarray]]) -> tuple[float, float]:
     """Return the share of paired episodes that are worse by `HARM` or more, and the difference of the worst."""
     gaps = np.concatenate([gap for _, gap in pairs])
     return float((gaps <= -HARM).mean()), float(gaps.min())
