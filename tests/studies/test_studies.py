@@ -34,6 +34,7 @@ from homeo_rl.studies.results import (
     Results,
     chance_of,
     difference_of,
+    find_harmed,
     find_untrained,
     harms_of,
     holm,
@@ -309,6 +310,8 @@ def test_differences_are_paired() -> None:
     assert (result.mean, result.low, result.high) == (1.0, 1.0, 1.0)
     assert chance_of(good) == 1.0
     assert chance_of(results.pairs(results.of("g", "even", kinds=NETWORK))) == 0.5
+    assert find_harmed(good) == (0.0, 1.0)
+    assert find_harmed(results.pairs(results.of("g", "even"))) == (0.25, -1.0)
 
 
 def test_what_there_was_to_gain() -> None:
