@@ -147,6 +147,8 @@ def _arms(results: Results, out: Path) -> list[str]:
         "healthy policy loses. An arm with fewer cells was tried on fewer hosts: compare it with the reference only.",
     ]
     for group in results.groups:
+        if not results.of(group, kinds=DAMAGED):
+            continue  # evaluated without damage only: the section on harm has it
         hosts = len({cell.host for cell in results.of(group)})
         about = f"{pictures.measure_of(results, group)}, {hosts} host{'s' * (hosts != 1)}"
         parts += [f"### {group}", about + _possible_gain(results, group), markdown(*table_of(results, group))]
