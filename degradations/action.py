@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
-from homeo_rl.degradations.protocol import DegradationWrapper, Env, EnvDegradation, KnownFault, require_box
+from homeo_rl.degradations.protocol import DegradationWrapper, Env, EnvDegradation, require_box
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +48,6 @@ class ActionDelay(EnvDegradation):
         """Return the oldest action of the queue."""
         at.memory.append(np.copy(action) if isinstance(action, np.ndarray) else action)
         return at.memory[0]
-
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Reveal the actions that are still to be executed; before the first one there are none."""
-        queue = list(at.memory)
-        if queue:
-            fault.pending = [queue[0]] * (at.memory.maxlen - len(queue)) + queue[1:]
-
-    def latency(self, severity: float) -> int:
-        """Return the delay in decisions."""
-        return round(severity * self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)

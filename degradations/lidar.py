@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
-from homeo_rl.degradations.protocol import DegradationWrapper, Env, EnvDegradation, KnownFault, require_box
+from homeo_rl.degradations.protocol import DegradationWrapper, Env, EnvDegradation, require_box
 from homeo_rl.errors import UsageError
 
 BEAMS = 18
@@ -92,15 +92,8 @@ class LidarStuck(LidarDegradation):
     def misread(self, at: DegradationWrapper, ranges: np.ndarray) -> np.ndarray:
         """Fix the first beams of the list."""
         result = np.array(ranges)
-        result[self._stuck(at)] = self.range
+        result[list(self.beams[: round(at.severity * len(self.beams))])] = self.range
         return result
-
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Reveal the beams."""
-        fault.lost[-BEAMS:][self._stuck(at)] = True
-
-    def _stuck(self, at: DegradationWrapper) -> list[int]:
-        return list(self.beams[: round(at.severity * len(self.beams))])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +114,3 @@ class LidarGaussian(LidarDegradation):
     def misread(self, at: DegradationWrapper, ranges: np.ndarray) -> np.ndarray:
         """Add the noise."""
         return np.clip(ranges + at.rng.normal(0.0, at.severity * self.std, BEAMS), self.low, self.high)
-
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Reveal the variance of the beams, whose entry is NEAR / range, to first order at the reading."""
-        slope = fault.readings[-BEAMS:] ** 2 / NEAR
-        fault.variance[-BEAMS:] += (at.severity * self.std * slope) ** 2

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
-from homeo_rl.degradations.protocol import DegradationWrapper, Env, EnvDegradation, KnownFault, require_box
+from homeo_rl.degradations.protocol import DegradationWrapper, Env, EnvDegradation, require_box
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,6 @@ class GaussianObservation(SensorDegradation):
     def observe(self, at: DegradationWrapper, observation: Any) -> Any:
         """Add the noise."""
         return _add_noise(at, observation, self.std)
-
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Reveal the variance."""
-        fault.variance += (at.severity * self.std) ** 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +77,6 @@ class NormalisedGaussianObservation(SpreadDegradation):
         """Add the noise."""
         return _add_noise(at, observation, self.std, self.unit)
 
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Reveal the variance."""
-        fault.variance += (at.severity * self.std * self.unit) ** 2
-
 
 @dataclass(frozen=True, kw_only=True)
 class OffsetSensors(SpreadDegradation):
@@ -102,14 +94,7 @@ class OffsetSensors(SpreadDegradation):
 
     def observe(self, at: DegradationWrapper, observation: Any) -> Any:
         """Add the offsets."""
-        return _within_bounds(at, observation + self._offset(at))
-
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Take the offsets away."""
-        fault.readings = fault.readings - self._offset(at)
-
-    def _offset(self, at: DegradationWrapper) -> Any:
-        return at.memory * at.severity * self.size * self.unit
+        return _within_bounds(at, observation + at.memory * at.severity * self.size * self.unit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,16 +113,7 @@ class MisscaledSensors(SensorDegradation):
 
     def observe(self, at: DegradationWrapper, observation: Any) -> Any:
         """Scale the entries."""
-        return _within_bounds(at, observation * self._factor(at))
-
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Take the factors away; a sensor with factor 0 is lost."""
-        factor = self._factor(at)
-        fault.lost |= factor == 0.0
-        fault.readings = fault.readings / np.where(factor == 0.0, 1.0, factor)
-
-    def _factor(self, at: DegradationWrapper) -> Any:
-        return 1.0 + at.memory * at.severity * self.error
+        return _within_bounds(at, observation * (1.0 + at.memory * at.severity * self.error))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,10 +155,6 @@ class StuckSensors(SensorDegradation):
         result[entries] = at.memory.setdefault("readings", observation[entries])
         return result
 
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Reveal the entries."""
-        fault.lost[at.memory["entries"]] = True
-
 
 @dataclass(frozen=True, kw_only=True)
 class DroppedSensors(SensorDegradation):
@@ -193,12 +165,8 @@ class DroppedSensors(SensorDegradation):
 
     def observe(self, at: DegradationWrapper, observation: Any) -> Any:
         """Draw the entries and set them to 0."""
-        at.drawn = lost = at.rng.random(observation.shape) < at.severity * self.probability
+        lost = at.rng.random(observation.shape) < at.severity * self.probability
         return np.where(lost, np.zeros((), observation.dtype), observation)
-
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Reveal the entries of this decision."""
-        fault.lost |= at.drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,16 +203,12 @@ class MarkovSensors(SensorDegradation):
         """Set what is lost to 0, and let the chains go on."""
         groups, entries = at.memory
         block = np.arange(observation.size) * self.groups // observation.size
-        at.drawn = lost = groups[block] | entries
+        lost = groups[block] | entries
         at.memory = (
             _next_state(at.rng, groups, at.severity * self.group_fail, self.group_recover),
             _next_state(at.rng, entries, at.severity * self.fail, self.recover),
         )
         return np.where(lost, np.zeros((), observation.dtype), observation)
-
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Reveal the entries of this decision."""
-        fault.lost |= at.drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,14 +230,6 @@ class DelayedSensors(SensorDegradation):
         """Return the oldest observation of the queue."""
         return at.memory[0].copy()
 
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Reveal the age."""
-        fault.age += len(at.memory) - 1
-
-    def latency(self, severity: float) -> int:
-        """Return the delay in decisions."""
-        return round(severity * self.steps)
-
 
 @dataclass(frozen=True, kw_only=True)
 class JitteringSensors(DelayedSensors):
@@ -285,16 +241,7 @@ class JitteringSensors(DelayedSensors):
     def observe(self, at: DegradationWrapper, observation: Any) -> Any:
         """Draw the age, and return the observation that is so old."""
         age = int(at.rng.random() * (round(at.severity * self.steps) + 1))
-        at.drawn = min(age, len(at.memory) - 1)
-        return at.memory[len(at.memory) - 1 - at.drawn].copy()
-
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Reveal the age of this decision's readings."""
-        fault.age += at.drawn
-
-    def latency(self, severity: float) -> int:
-        """Return 0: the delay changes."""
-        return 0
+        return at.memory[max(len(at.memory) - 1 - age, 0)].copy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,10 +260,6 @@ class JointFault(SensorDegradation):
         entry, result = at.memory, observation.copy()
         result[entry] = (1.0 - at.severity) * observation[entry] + at.severity * at.rng.normal(0.0, self.std)
         return result
-
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Reveal the entry."""
-        fault.lost[at.memory] = True
 
     def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Refuse environments that do not say where the entries of the group are."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
@@ -29,25 +29,6 @@ Env = gym.Env[Any, Any]
 
 _RENAMED = (("incompatibility", "reason_against"), ("with_observation_std", "knowing"))
 """Methods that had another name; a subclass that defines the older one is understood for one more version."""
-
-
-@dataclass
-class KnownFault:
-    """What a simulator knows of a decision: control arms are given it (`homeo_rl.evaluation.controls`).
-
-    Attributes:
-        readings: as the policy gets them, less the errors that are known exactly [D].
-        lost: readings that say nothing of the truth [D] bool.
-        variance: of the other readings' noise [D], in the square of their units.
-        age: decisions since the readings were measured.
-        pending: actions that are executed next, whatever the policy does.
-    """
-
-    readings: np.ndarray
-    lost: np.ndarray
-    variance: np.ndarray
-    age: int = 0
-    pending: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +60,7 @@ class DegradationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
 
     ``reset(seed=s)`` seeds the generator from s and the degradation's name; a reset without a seed draws the next
     numbers of the same generator. Each hook is the degradation's, which finds here ``severity``, ``rng`` and
-    ``memory``, what its `EnvDegradation.on_reset` returned for this episode; ``drawn`` is what a hook drew for this
-    decision, where others ask for it.
+    ``memory``, what its `EnvDegradation.on_reset` returned for this episode.
     """
 
     def __init__(self, env: Env, degradation: EnvDegradation, severity: float, onset: int = 0) -> None:
@@ -90,7 +70,6 @@ class DegradationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
         self.elapsed = 0
         self.rng = np.random.default_rng()
         self.memory: Any = None
-        self.drawn: Any = None
 
     @property
     def active(self) -> bool:
@@ -171,13 +150,6 @@ class EnvDegradation(Degradation):
     def observe(self, at: DegradationWrapper, observation: Any) -> Any:
         """Return the observation that the policy sees."""
         return observation
-
-    def reveal(self, at: DegradationWrapper, fault: KnownFault) -> None:
-        """Write to ``fault`` what this degradation did to the last decision; by default nothing is known."""
-
-    def latency(self, severity: float) -> int:
-        """Return by how many decisions it delays readings or actions, always; 0 if it does not."""
-        return 0
 
     def with_observation_std(self, std: np.ndarray) -> EnvDegradation:
         """Return this degradation for a policy whose sensors usually deviate by ``std`` [D] from their means."""

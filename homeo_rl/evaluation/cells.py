@@ -23,6 +23,7 @@ from homeo_rl.envs.protocol import is_driving
 from homeo_rl.errors import EnvironmentFault
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import Calibration, make_session
+from homeo_rl.evaluation.controls import latency_of
 from homeo_rl.evaluation.episode import Episode, episode_seed
 from homeo_rl.evaluation.metrics import IDENTITY, METRICS, Measurement, Score, TrueFault, columns
 from homeo_rl.evaluation.plan import EvaluationPlan
@@ -57,8 +58,7 @@ def _true_fault(condition: Condition) -> TrueFault | None:
     if not faults or condition.severity == 0:
         return None
     gains = [1.0 + condition.severity * (part.factor - 1.0) for part in faults if isinstance(part, ActionGain)]
-    latency = sum(part.latency(condition.severity) for part in faults)
-    return TrueFault(condition.onset, latency, math.prod(gains) if gains else None)
+    return TrueFault(condition.onset, latency_of(condition), math.prod(gains) if gains else None)
 
 
 def write_scores(path: Path, scores: Sequence[Score]) -> None:

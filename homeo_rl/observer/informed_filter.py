@@ -19,7 +19,7 @@ from homeo_rl.observer.layout import CHI_MEDIAN, FAST
 
 
 class InformedFilter:
-    """Estimate the state of one episode from the readings of `homeo_rl.degradations.protocol.KnownFault`.
+    """Estimate the state of one episode from the readings of `homeo_rl.evaluation.controls.KnownFault`.
 
     Owns the state and its covariance, in scaled units (`ForwardModel.scale`).
     """

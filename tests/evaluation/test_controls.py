@@ -15,7 +15,7 @@ from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import DEGRADATIONS, Suite, build
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.arm import Arm
-from homeo_rl.evaluation.controls import ControlledCondition
+from homeo_rl.evaluation.controls import REVEALED, ControlledCondition, latency_of
 from homeo_rl.evaluation.evaluate import evaluate
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.observer.forward_model import ForwardModel
@@ -127,16 +127,21 @@ def test_what_restores_no_observation_passes_to_the_bit(control: str, memory: Ob
         assert Arm.parse(control).add_layer(condition, memory).wrap(env) is env
 
 
-def test_every_degradation_reveals_what_a_control_can_use(memory: ObserverMemory) -> None:
-    """Those that are revealed add up where there are several; a control leaves alone what is not."""
-    revealed = {kind for kind, cls in DEGRADATIONS.items() if "reveal" in vars(cls)}
-    assert revealed >= {"obs-gaussian", "obs-offset", "obs-scale", "obs-stuck", "obs-dropped", "obs-markov", 
-                        "obs-delayed", "obs-jitter", "action-delay", "lidar-stuck", "lidar-gaussian"}  # fmt: skip
+def test_faults_that_are_revealed_add_up(memory: ObserverMemory) -> None:
+    """A control leaves alone what is not revealed; a new degradation needs a row to be."""
+    assert set(REVEALED) < set(DEGRADATIONS)
     both = play("kalman", memory, FAULTS["delay"], FAULTS["stuck"], FAULTS["plain noise"])
     clean, seen = (play("none", memory, *faults) for faults in ((), tuple(FAULTS[f] for f in ("delay", "plain noise"))))
     assert np.abs(both - clean).mean() < np.abs(seen - clean).mean()
     drift = {"kind": "obs-drift", "std": 0.5}
     assert np.array_equal(play("kalman", memory, drift), play("none", memory, drift))
+
+
+def test_latencies_of_sensors_and_actuators_add_up() -> None:
+    kinds = ({"kind": "obs-delayed", "steps": 4}, {"kind": "action-delay", "steps": 2}, {"kind": "obs-jitter"})
+    parts = tuple(build(fault, where="test") for fault in kinds)
+    assert latency_of(Condition(name="x", severity=0.5, degradations=parts)) == 3
+    assert latency_of(Condition(name="x", severity=1.0, degradations=parts[2:])) == 0
 
 
 def test_arms_of_controls() -> None:
