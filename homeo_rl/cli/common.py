@@ -52,7 +52,7 @@ def print_next(*words: object) -> None:
 def print_report(report: Any, title: str) -> None:
     """Print the tables of an evaluation."""
     from homeo_rl.cli.console import print_table
-    from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, legend_of, reflex_rows
+    from homeo_rl.report.tables import HARMED, cell_rows, difference_rows, drive_rows, legend_of, reflex_rows
 
     print_table(f"{title}; return: IQM [95 % interval]", *cell_rows(report.cells))
     print(f"{legend_of(report.cells)}.")
@@ -66,6 +66,7 @@ def print_report(report: Any, title: str) -> None:
         print_table("activity of the reflex", header, reflexes)
     if report.differences:
         print_table("against none, paired by episode, all damaged conditions", *difference_rows(report.differences))
+        print(f"{HARMED}.")
 
 
 def print_doubt(env: str, returns: Sequence[float]) -> None:

@@ -16,7 +16,6 @@ from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.practice import practise
 from homeo_rl.evaluation.progress import NullProgress, Progress
-from homeo_rl.homeostasis import split_observer
 from homeo_rl.observer.memory import LENGTH, ObserverMemory
 from homeo_rl.observer.recording import Recording
 from homeo_rl.run import Run
@@ -31,8 +30,8 @@ EPOCHS = 40
 def observer_memory_for(
     plan: EvaluationPlan, run: Run, controller: Controller, progress: Progress | None = None
 ) -> ObserverMemory | None:
-    """Return what the observers among the arms of a plan need; None where no arm observes."""
-    if not any(split_observer(arm.plugin).observer is not None for arm in plan.parsed_arms):
+    """Return what the observers among the arms of a plan need; None where no arm needs a forward model."""
+    if not any(arm.needs_observer_memory for arm in plan.parsed_arms):
         return None
     env = plan.env_of(plan.suite.conditions[0], run)
     return load_observer(run, which=plan.which, env=env) or fit_observer(

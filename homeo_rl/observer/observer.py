@@ -151,6 +151,11 @@ class Observer:
         """Whether the estimate took the place of the measurement in the last decision of ``slot``."""
         return bool(self.rows[slot, USED] > 0.0)
 
+    def alarms(self) -> np.ndarray:
+        """Return whether there is an alarm in each slot [S] bool."""
+        result: np.ndarray = self.rows[:, OPEN] > 0.0
+        return result
+
     def select(self, slots: Sequence[int]) -> None:
         """Drop all slots but these."""
         kept = list(slots)

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from homeo_rl.agents.controller import load_controller
+from homeo_rl.agents.controller import Controller, load_controller
 from homeo_rl.degradations.protocol import NetworkDegradation
 from homeo_rl.degradations.suites import Suite, load_suite
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.evaluate import digest_of, evaluate, find_finished
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.progress import Progress
 from homeo_rl.evaluation.routes import read_routes
+from homeo_rl.homeostasis import split_observer
 from homeo_rl.numerics.same_fields import make_plan
 from homeo_rl.run import Run, copy_run, versions
 from homeo_rl.snn.network import SpikingNetwork
@@ -83,12 +85,25 @@ def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[
                     raise UsageError(f"hosts: {sources[name]} and {run.path} are both called {name!r}; rename one")
                 target = out / "hosts" / name
                 run = copy_run(run, target) if copy else Run.open(target if target.exists() else run.path)
-                if not isinstance(load_controller(run).network, SpikingNetwork):
-                    arms = ("none",)
+                controller = load_controller(run)
+                if not isinstance(controller.network, SpikingNetwork):
+                    arms = tuple(arm for arm in arms if _needs_no_spikes(Arm.parse(arm), controller))
             episodes = group.episodes or study.episodes
             plan = make_plan(Plan, study, suite=suite, arms=arms, episodes=episodes, env=group.env, routes=routes)
             tasks.append(Task(entry, group, name, run, plan))
     return tasks
+
+
+def _needs_no_spikes(arm: Arm, controller: Controller) -> bool:
+    """Return whether an arm fits a policy without spikes.
+
+    Raises:
+        UsageError: it does not fit for another reason.
+    """
+    if split_observer(arm.plugin).network is not None:
+        return False
+    arm.require_fitting(controller)
+    return True
 
 
 def _check_conditions(study: Study, group: Group, suite: Suite) -> None:
@@ -143,7 +158,8 @@ def carry_out(
             if folder is None:
                 folder = evaluate(task.run, plan, workers=workers, progress=progress, command=command).folder
                 done += 1
-            header, new = _parts_of(task, arms, folder)
+            columns, new = _parts_of(task, arms, folder)
+            header = max(header, columns, key=len)  # later versions have more columns at the end
             parts |= _assign(new, tasks)
             _write(study, tasks, header, parts, out, command)
         if header:
@@ -239,7 +255,9 @@ def _write(study: Study, tasks: list[Task], header: list[str], parts: Parts, out
         for arm in task.plan.arms
         if (number, arm) in parts
     ]
-    rows = ([str(entry), part.host, *row] for entry, part in present for row in part.rows)
+    rows = (
+        [str(entry), part.host, *row, *[""] * (len(header) - len(row))] for entry, part in present for row in part.rows
+    )
     courses = [{"entry": entry, "host": part.host, **course} for entry, part in present for course in part.courses]
     absent = [task for number, task in enumerate(tasks) if missing_arms(number, task, parts)]
     document: dict[str, Any] = {
