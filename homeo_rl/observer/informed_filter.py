@@ -14,8 +14,8 @@ import numpy as np
 
 from homeo_rl.numerics.jit import jit
 from homeo_rl.observer.forward_model import FLOOR, ForwardModel
-from homeo_rl.observer.kernels import jacobian, predict, unpack
-from homeo_rl.observer.layout import CHI_MEDIAN, FAST
+from homeo_rl.observer.kernels import jacobian, predict, propagate, unpack
+from homeo_rl.observer.layout import CHI_MEDIAN, FAST, work_space
 
 
 class InformedFilter:
@@ -28,7 +28,7 @@ class InformedFilter:
         self._model = model
         entries, width = model.entries, model.entries + model.actions
         self._dims = np.array([entries, model.actions, len(model.b1)])
-        self._work = np.zeros((9, max(len(model.b1), 2 * entries, width)), np.float32)
+        self._work = work_space(model.entries, model.actions, len(model.b1))
         self._full = np.zeros((2 * entries + 2, width))
         self.state, self.covariance, self.inflation = np.zeros(entries), np.zeros((entries, entries)), 1.0
         self.begin()
@@ -84,21 +84,8 @@ def _advance(
     entries, net = dims[0], unpack(w, dims)
     variance, jac, half = full[2 * entries, :entries], full[:entries], full[entries : 2 * entries]
     predict(net, x, state, variance, work)
-    jacobian(net, work, work[6:9], jac)
-    for i in range(entries):
-        for j in range(entries):
-            half[i, j] = 0.0
-        for k in range(entries):
-            for j in range(entries):
-                half[i, j] += jac[i, k] * p[k, j]
-    for i in range(entries):
-        for j in range(i + 1):
-            total = 0.0
-            for k in range(entries):
-                total += half[i, k] * jac[j, k]
-            p[i, j] = total
-            p[j, i] = total
-        p[i, i] += inflation * variance[i]
+    jacobian(net, work, work[6:].ravel(), jac)
+    propagate(jac, p, half, variance, inflation, entries)
 
 
 @jit

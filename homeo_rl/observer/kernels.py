@@ -226,7 +226,7 @@ def advance(
         observations: measured [S, D] float32.
         last: actions of the last decision [S, K] float32.
         out: estimates of the present observation [S, D] float32; untouched where the gate is shut.
-        work: [6 + 3 (D + K), max(H, 2 D, D + 7, D + K)] float32.
+        work: scratch (`homeo_rl.observer.layout.work_space`).
         full: [8 + 2 D, D + K] float64.
     """
     entries, net = dims[0], unpack(w, dims)
@@ -481,7 +481,7 @@ def _estimate(
     _compare(scales, dims, offsets, row, z, full)
     covariance = offsets[COVARIANCE]
     p = row[covariance : covariance + entries * entries].reshape((entries, entries))
-    _propagate(jac, p, full[10 + entries : 10 + 2 * entries], variance, row[INFLATION], entries)
+    propagate(jac, p, full[10 + entries : 10 + 2 * entries], variance, row[INFLATION], entries)
     accepted = full[3, :entries]
     _update(scales, dims, offsets, row, z, before, p, full)
     _learn_noise(offsets, row, jac, residual, accepted, variance, entries)
@@ -519,7 +519,7 @@ def _compare(
 
 
 @jit
-def _propagate(
+def propagate(
     jac: np.ndarray, p: np.ndarray, half: np.ndarray, variance: np.ndarray, inflation: float, entries: int
 ) -> None:
     """Write J P J^T + inflation diag(variance) over P."""
@@ -606,7 +606,7 @@ def _update(
 
 @jit
 def _begin_again(offsets: np.ndarray, row: np.ndarray, z: np.ndarray, p: np.ndarray, full: np.ndarray) -> None:
-    """Begin a lost estimate again, at the measurement of sensors that were mostly right and are not missing (full[5])."""
+    """Begin a lost estimate again, at the measurement of sensors that were mostly right and not missing (full[5])."""
     entries = len(z)
     estimate, variance, accepted = full[1, :entries], full[2, :entries], full[3, :entries]
     for i in range(entries):

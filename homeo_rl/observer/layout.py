@@ -98,3 +98,9 @@ def offsets_of(entries: int, actions: int) -> tuple[np.ndarray, int]:
     sizes = [(LAGS + PAST) * k, PAST * d, d, 2 * LAGS, d, d, d * d, d, d, d, 2 * d, LAGS, d, d, d, d, d, d, d, k * k, k]
     starts = _SCALARS + np.concatenate([[0], np.cumsum(sizes)])
     return starts[:-1].astype(np.int64), int(starts[-1])
+
+
+def work_space(entries: int, actions: int, hidden: int) -> np.ndarray:
+    """Return the float32 scratch space of the kernels: six rows of a prediction, and three for each input."""
+    width = max(hidden, 2 * entries, entries + max(7, actions))
+    return np.zeros((6 + 3 * (entries + actions), width), np.float32)

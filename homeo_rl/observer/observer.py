@@ -14,7 +14,7 @@ import numpy as np
 
 from homeo_rl.observer import kernels
 from homeo_rl.observer.diagnosis import Diagnosis, diagnose
-from homeo_rl.observer.layout import DECISIONS, FROM_ESTIMATE, FROM_MEASURED, GATE, OPEN, USED, offsets_of
+from homeo_rl.observer.layout import DECISIONS, FROM_ESTIMATE, FROM_MEASURED, GATE, OPEN, USED, offsets_of, work_space
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.observer.rehearsal import Distance, Policy, Rehearsal
 
@@ -75,8 +75,7 @@ class Observer:
         self._dims = np.array([model.entries, model.actions, len(model.b1)])
         self.offsets, self._size = offsets_of(model.entries, model.actions)
         self._scales = scales_of(memory)
-        width = max(len(model.b1), 2 * model.entries, model.entries + max(7, model.actions))
-        self._work = np.zeros((6 + 3 * (model.entries + model.actions), width), np.float32)
+        self._work = work_space(model.entries, model.actions, len(model.b1))
         self._full = np.zeros((10 + 2 * model.entries, max(model.entries + model.actions, 2)))
         self.rows = np.zeros((slots, self._size))
         self._allocate(slots)

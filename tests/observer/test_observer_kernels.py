@@ -7,7 +7,7 @@ import pytest
 
 from homeo_rl.observer import kernels
 from homeo_rl.observer.forward_model import ForwardModel
-from homeo_rl.observer.layout import FROM_ESTIMATE, FROM_MEASURED, GATE, LAG, OPEN, offsets_of
+from homeo_rl.observer.layout import FROM_ESTIMATE, FROM_MEASURED, GATE, LAG, OPEN, offsets_of, work_space
 from homeo_rl.observer.reference import Limits, ReferenceObserver
 from tests.support.linear_robot import LinearRobot, model_of
 
@@ -33,8 +33,7 @@ class Compiled:
         parts += (model.start_mean, model.start_variance, limits.single, limits.sensor, limits.still, limits.zeros)
         self.scales = np.concatenate([np.asarray(part, np.float64) for part in parts])
         self.dims = np.array([model.entries, model.actions, len(model.b1)])
-        width = max(len(model.b1), 2 * model.entries, model.entries + max(7, model.actions))
-        self.work = np.zeros((6 + 3 * (model.entries + model.actions), width), np.float32)
+        self.work = work_space(model.entries, model.actions, len(model.b1))
         self.full = np.zeros((10 + 2 * model.entries, model.entries + model.actions))
 
     def __call__(self, observation: np.ndarray, last: np.ndarray | None) -> np.ndarray | None:
