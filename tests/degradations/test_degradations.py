@@ -582,12 +582,15 @@ def test_suites_load_and_their_hash_holds(name: str) -> None:
     assert len(suite.hash) == 12
 
 
-NEWER = {"obs-offset", "obs-scale", "obs-drift", "obs-markov", "obs-jitter", "action-bias", "action-dead"}
+NEWER = {
+    "obs-offset", "obs-scale", "obs-drift", "obs-markov", "obs-jitter", "obs-spikes",
+    "action-bias", "action-dead", "action-hold", "action-stuck", "weights-bitflips",
+}  # fmt: skip
 """Kinds that came after the hash of the suite ``standard`` was published."""
 
 
 def test_standard_suites_try_everything() -> None:
-    names = ("standard", "navigation-standard", "homeostasis", "senses", "actuators")
+    names = ("standard", "navigation-standard", "homeostasis", "senses", "actuators", "faults")
     kinds = [{part.kind for c in load_suite(name).conditions for part in c.degradations} for name in names]
     assert set().union(*kinds) == set(DEGRADATIONS)
     assert set(DEGRADATIONS) - kinds[0] == {"lidar-stuck", "lidar-gaussian", "obs-gaussian-normalised", *NEWER}
