@@ -287,6 +287,7 @@ class _Side:
         for part in self.parts:
             part.rows.draws.begin_episode(episode)
             if self._like is not None:
+                part.rows.severity = self.times[0]
                 part.begin(self._like, mask)
 
     def apply(self, x: Array, mask: Array | None, control: bool) -> Array:
