@@ -52,6 +52,7 @@ class Rows:
         self.xp = self.backend.xp
         self._index = self.backend.arange(len(self.severity))
         self._units: dict[tuple[float, ...], Array] = {}
+        self._bounded = bool(self.xp.isfinite(self.low).any() | self.xp.isfinite(self.high).any())
 
     @property
     def half(self) -> Array:
@@ -67,7 +68,9 @@ class Rows:
 
     def clip_to_bounds(self, x: Array) -> Array:
         """Return ``x`` [N, D] between the bounds, in the type of their space."""
-        return cast(self.xp.clip(cast(x, self.xp.float64), self.low, self.high), self.dtype)
+        if self._bounded:
+            x = self.xp.minimum(self.xp.maximum(cast(x, self.xp.float64), self.low), self.high)
+        return cast(x, self.dtype)
 
     def age(self, steps: float) -> Array:
         """Return severity * steps, rounded to int64, halves to even."""

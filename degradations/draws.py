@@ -72,7 +72,7 @@ class CounterDraws:
         if self._kernels is None:
             return uniform(self.xp, self._words(columns))
         result = np.empty((len(self._keys), columns))
-        self._kernels.fill_uniform(*self._view_unsigned(columns), result)
+        self._kernels.fill_uniform(self._keys, self._step, self._next_lanes(columns), result)
         return result
 
     def normal(self, columns: int) -> Array:
@@ -80,7 +80,7 @@ class CounterDraws:
         if self._kernels is None:
             return normal(self.xp, self._words(columns), self._table)
         result = np.empty((len(self._keys), columns))
-        self._kernels.fill_normal(*self._view_unsigned(columns), self._table, result)
+        self._kernels.fill_normal(self._keys, self._step, self._next_lanes(columns), self._table, result)
         return result
 
     def ranks(self, columns: int, counts: Array) -> Array:
@@ -96,10 +96,6 @@ class CounterDraws:
         if self._state is None:
             self._state = row_states(self._keys, self._step)
         return mix(self._state + self._next_lanes(columns))
-
-    def _view_unsigned(self, columns: int) -> tuple[np.ndarray, ...]:
-        words = self._keys, self._step, self._next_lanes(columns)
-        return tuple(each.ravel().view(np.uint64) for each in words)
 
     def _next_lanes(self, columns: int) -> Array:
         """Return what tells the columns of the next draw apart from each other and from other draws, [columns]."""

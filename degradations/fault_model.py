@@ -6,9 +6,8 @@ recovery and seed. It knows no simulator: `homeo_rl.degradations.adapters` conne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from homeo_rl.degradations.array_fault import ArrayDegradation, FaultRows, Rows
 from homeo_rl.degradations.draws import CounterDraws, Draws, GeneratorDraws
 from homeo_rl.degradations.protocol import Degradation
+from homeo_rl.degradations.schedule import Clock, Schedule
 from homeo_rl.degradations.suites import DEGRADATIONS, build
 from homeo_rl.errors import InputError, UsageError
 from homeo_rl.numerics.arrays import whole_number
@@ -24,44 +24,6 @@ from homeo_rl.seeding import derive, generator
 
 Bounds = tuple[Any, Any]
 """Least and largest reading or action of each entry: numbers or arrays [D]."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """When each row is damaged and how severely. Each field is a number, or one for each row [N].
-
-    Attributes:
-        severity: in [0, 1]; 0 changes no bit.
-        onset: first step of an episode with the fault; step 0 is that of the first observation.
-        duration: steps of full severity; None for the rest of the episode.
-        recovery: steps after them in which the severity falls linearly to 0, which it reaches thereafter.
-    """
-
-    severity: Any = 1.0
-    onset: Any = 0
-    duration: Any = None
-    recovery: Any = 0
-
-    def rows(self, num_envs: int) -> np.ndarray:
-        """Return severity, onset, end of the full severity and recovery of each row, float64 [4, N, 1].
-
-        Raises:
-            UsageError: a field has another shape, or a number out of its range.
-        """
-        duration = np.inf if self.duration is None else self.duration
-        result = []
-        for name, value, high in (
-            ("severity", self.severity, 1.0), ("onset", self.onset, np.inf), ("duration", duration, np.inf),
-            ("recovery", self.recovery, np.inf),
-        ):  # fmt: skip
-            numbers = np.asarray(value, np.float64)
-            if numbers.shape not in ((), (num_envs,)):
-                raise UsageError(f"{name}: expected a number or {num_envs} of them, got shape {numbers.shape}")
-            if not ((numbers >= 0.0) & (numbers <= high)).all():
-                raise UsageError(f"{name}: expected numbers from 0 to {high:g}, got {numbers.tolist()}")
-            result.append(np.broadcast_to(numbers, num_envs))
-        result[2] = result[1] + result[2]
-        return np.stack(result)[:, :, None]
 
 
 class FaultModel:
@@ -112,8 +74,9 @@ class FaultModel:
         self.schedule, self.streams, self.control = schedule, streams, control
         self.faults = tuple(_take_fault(fault, joints or {}) for fault in faults)
         self.backend = _choose_backend(device, streams)
+        self._outside_autograd = _choose_context(self.backend)
         self._episode = self.backend.zeros((num_envs, 1), self.backend.xp.int64)
-        self._times = self.backend.array(schedule.rows(num_envs))
+        times = schedule.rows(num_envs)
         self._joints = {k: self.backend.array(v, self.backend.xp.int64) for k, v in (joints or {}).items()}
         self.seeds = self._read_seeds(seed)
         self._bounds = {
@@ -126,7 +89,7 @@ class FaultModel:
             for position, fault in enumerate(self.faults)
         ]
         self._observations, self._actions = (
-            _Side(self.backend, [part for part in self._parts if part.fault.on_actions == on_actions], self._times)
+            _Side([part for part in self._parts if part.fault.on_actions == on_actions], Clock(self.backend, times))
             for on_actions in (False, True)
         )
         self._actions.parts.reverse()
@@ -160,8 +123,8 @@ class FaultModel:
         if seed is not None and env_ids is not None:
             raise UsageError("reset: expected a seed for all rows, got env_ids too; leave one of them out")
         sides = (self._observations, self._actions)
-        with _outside_autograd(self.backend):
-            mask = (sides[0].steps > 0) | (sides[1].steps > 0)
+        with self._outside_autograd():
+            mask = (sides[0].clock.steps > 0) | (sides[1].clock.steps > 0)
             if env_ids is not None:
                 mask = mask & self._mask(env_ids)
             self._episode = self._episode + cast(mask, self.backend.xp.int64)
@@ -192,13 +155,14 @@ class FaultModel:
             return seen, seen
         last = self.observe(xp.where(over, final, observations))
         self.reset(done)
-        with _outside_autograd(self.backend):
+        with self._outside_autograd():
             first = self._observations.apply(observations, over, self.control)
         return xp.where(over, first, last), last
 
     def severity(self) -> Array:
         """Return the severity [N] of the last observation; in a control arm, what it would have been."""
-        return self._observations.severity(self._observations.steps - 1)[:, 0]
+        clock = self._observations.clock
+        return clock.severity(clock.steps - 1)[:, 0]
 
     def twin(self) -> FaultModel:
         """Return the matched control arm: the same rows, seeds and schedule, at their beginning, and no fault."""
@@ -234,8 +198,9 @@ class FaultModel:
         return tuple(self.backend.array(np.atleast_1d(np.asarray(each, np.float64))) for each in (low, high))
 
     def _make_rows(self, position: int, limits: tuple[Array, Array]) -> Rows:
-        times = (self._times[0], self._episode, self._episode)
-        return Rows(self.backend, self._make_draws(position), *limits, *times, joints=self._joints)
+        full = self.backend.array(self.schedule.rows(self.num_envs)[0])
+        rows = full, self._episode, self._episode
+        return Rows(self.backend, self._make_draws(position), *limits, *rows, joints=self._joints)
 
     def _mask(self, env_ids: Any) -> Array:
         """Return the rows of ``env_ids``, indices [K] or a mask [N], as a mask [N, 1]."""
@@ -256,7 +221,7 @@ class FaultModel:
     def _call(self, side: _Side, x: Array, env_ids: Any) -> Array:
         rows = self.num_envs if env_ids is None else len(env_ids)
         side.check(x, rows, "actions" if side is self._actions else "observations")
-        with _outside_autograd(self.backend):
+        with self._outside_autograd():
             if env_ids is None:
                 return side.apply(x, None, self.control)
             mask = self._mask(env_ids)
@@ -269,52 +234,41 @@ class FaultModel:
 class _Side:
     """The faults of the observations, or of the actions, and the steps of each row."""
 
-    def __init__(self, backend: Backend, parts: list[FaultRows], times: Array) -> None:
-        self.backend, self.parts, self.times = backend, parts, times
-        self.steps = backend.zeros((times.shape[1], 1), backend.xp.int64)
+    def __init__(self, parts: list[FaultRows], clock: Clock) -> None:
+        self.parts, self.clock = parts, clock
         self.takes_integers = all(part.fault.takes_integers for part in parts)
         self._like: Array | None = None
 
-    def severity(self, steps: Array) -> Array:
-        """Return the severity of each row at its step, [N, 1]; 0 out of the time of the fault."""
-        full, onset, end, recovery = self.times
-        left = (end + recovery - steps) / (recovery + 1.0)
-        return full * self.backend.xp.clip(left, 0.0, 1.0) * (steps >= onset)
-
     def begin(self, episode: Array, mask: Array) -> None:
         """Begin an episode of the rows of ``mask`` [N, 1]."""
-        self.steps = self.backend.xp.where(mask, 0 * self.steps, self.steps)
+        self.clock.begin(mask)
         for part in self.parts:
             part.rows.draws.begin_episode(episode)
             if self._like is not None:
-                part.rows.severity = self.times[0]
+                part.rows.severity = self.clock.full
                 part.begin(self._like, mask)
 
     def apply(self, x: Array, mask: Array | None, control: bool) -> Array:
         """Take a step of the rows of ``mask`` [N, 1], None for all, and return ``x`` [N, D] as it leaves."""
-        xp, steps = self.backend.xp, self.steps
-        self.steps = steps + (1 if mask is None else cast(mask, xp.int64))
         if control or not self.parts:
+            self.clock.advance(mask)
             return x
+        now = self.clock.tick(mask)
         if self._like is None:
-            self._like = xp.zeros_like(x)
+            self._like = self.clock.backend.xp.zeros_like(x)
             for part in self.parts:
                 part.begin(self._like)
-        severity = self.severity(steps)
-        active = severity > 0 if mask is None else (severity > 0) & mask
-        idle = xp is np and not active.any()  # a device is not asked: that would wait for it
-        since = steps - cast(self.times[1], xp.int64)
         for part in self.parts:
             rows = part.rows
-            rows.severity, rows.step, rows.since, rows.dtype = severity, steps, since, x.dtype
+            rows.step, rows.since, rows.severity, rows.dtype = now.step, now.since, now.severity, x.dtype
             part.record(x)
-            if not idle:
-                x = part.change(x, active)
+            if not now.idle:
+                x = part.change(x, now.active)
         return x
 
     def check(self, x: Array, rows: int, what: str) -> None:
         """Check what a caller gives."""
-        xp = self.backend.xp
+        xp = self.clock.backend.xp
         kind = np.ndarray if xp is np else xp.Tensor
         if not isinstance(x, kind):
             raise InputError(
@@ -354,11 +308,14 @@ def _choose_backend(device: Any, streams: str) -> Backend:
     return Backend(torch, torch.device(device))
 
 
-@contextmanager
-def _outside_autograd(backend: Backend) -> Iterator[None]:
-    """Keep tensors that outlive a call free of graphs, and writable whatever mode the next caller is in."""
+def _choose_context(backend: Backend) -> Callable[[], AbstractContextManager[Any]]:
+    """Return what keeps tensors that outlive a call free of graphs, and writable whatever mode the next call is in."""
     if backend.xp is np:
-        yield
-        return
-    with backend.xp.inference_mode(False), backend.xp.no_grad():
-        yield
+        return nullcontext
+
+    @contextmanager
+    def outside_autograd() -> Iterator[None]:
+        with backend.xp.inference_mode(False), backend.xp.no_grad():
+            yield
+
+    return outside_autograd

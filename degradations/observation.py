@@ -184,7 +184,7 @@ class DroppedSensors(SensorDegradation):
     def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Draw the entries and set them to 0."""
         lost = rows.draws.uniform(x.shape[1]) < rows.severity * self.probability
-        return rows.xp.where(lost, rows.xp.zeros_like(x), x), memory
+        return rows.xp.where(lost, 0.0, x), memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +226,7 @@ class MarkovSensors(SensorDegradation):
             "groups": _next_state(rows, groups, rows.severity * self.group_fail, self.group_recover),
             "entries": _next_state(rows, entries, rows.severity * self.fail, self.recover),
         }
-        return rows.xp.where(lost, rows.xp.zeros_like(x), x), following
+        return rows.xp.where(lost, 0.0, x), following
 
 
 @dataclass(frozen=True, kw_only=True)

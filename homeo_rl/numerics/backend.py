@@ -47,5 +47,7 @@ def backend_of(array: Array) -> Backend:
 
 
 def cast(value: Array, dtype: Any) -> Array:
-    """Return ``value`` as an array of another type of numbers."""
+    """Return ``value`` as an array of another type of numbers; itself where it has this type."""
+    if value.dtype == dtype:
+        return value
     return value.astype(dtype) if isinstance(value, np.ndarray) else value.to(dtype)

@@ -1,7 +1,7 @@
 """Compiled versions of `homeo_rl.numerics.counter_random` for NumPy arrays; its functions define every bit.
 
 ``states`` [N] and ``lanes`` [C] are uint64, views of the signed words; the word of row n and column c is
-``mix(state + lanes[c])``. The compiler may assume that signed numbers do not overflow, so there are none here.
+``mix(state + lanes[c])``. The compiler may assume that signed numbers do not overflow, so they are cast first.
 """
 
 import numpy as np
@@ -25,17 +25,17 @@ def _mix(word: np.uint64) -> np.uint64:
 
 
 @jit
-def _state(key: np.uint64, step: np.uint64) -> np.uint64:
-    return _mix(key + (step + _TWO) * _GOLDEN)
+def _state(key: int, step: int) -> np.uint64:
+    return _mix(np.uint64(key) + (np.uint64(step) + _TWO) * _GOLDEN)
 
 
 @jit
 def fill_uniform(keys: np.ndarray, steps: np.ndarray, lanes: np.ndarray, result: np.ndarray) -> None:
     """Write numbers in [0, 1) to ``result`` [N, C], float64."""
     for n in range(result.shape[0]):
-        state = _state(keys[n], steps[n])
+        state = _state(keys[n, 0], steps[n, 0])
         for c in range(result.shape[1]):
-            result[n, c] = float(np.int64(_mix(state + lanes[c]) >> _11)) * 2.0**-53
+            result[n, c] = float(np.int64(_mix(state + np.uint64(lanes[c])) >> _11)) * 2.0**-53
 
 
 @jit
@@ -43,9 +43,9 @@ def fill_normal(keys: np.ndarray, steps: np.ndarray, lanes: np.ndarray, table: n
     """Write standard normal numbers to ``result`` [N, C], float64; ``table`` is `normal_table`'s."""
     bits_of = result.view(np.uint64)
     for n in range(result.shape[0]):
-        state = _state(keys[n], steps[n])
+        state = _state(keys[n, 0], steps[n, 0])
         for c in range(result.shape[1]):
-            word = _mix(state + lanes[c])
+            word = _mix(state + np.uint64(lanes[c]))
             result[n, c] = float(np.int64((((word >> _11) & _MASK) << _ODD) | _ODD))
             bits = bits_of[n, c]  # the exponent, the part in 4 bits, and how far along it in 48
             row = np.int64((bits >> _48) & _PART) + (_UNIT - np.int64(bits >> _52)) * PARTS

@@ -16,7 +16,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from homeo_rl.agents.sb3.faulty_vec_env import FaultyVecEnv
 from homeo_rl.degradations import EnvDegradation, build
 from homeo_rl.degradations.adapters import FaultyTensorEnv, FaultyVectorEnv, make_fault_model
-from homeo_rl.degradations.fault_model import FaultModel, Schedule
+from homeo_rl.degradations.fault_model import FaultModel
+from homeo_rl.degradations.schedule import Schedule
 from homeo_rl.errors import UsageError
 
 FAULTS: list[dict[str, Any]] = [

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from homeo_rl.degradations import DEGRADATIONS, EnvDegradation, build
 from homeo_rl.degradations.array_fault import ArrayDegradation
 from homeo_rl.degradations.draws import CounterDraws
-from homeo_rl.degradations.fault_model import FaultModel, Schedule
+from homeo_rl.degradations.fault_model import FaultModel
+from homeo_rl.degradations.schedule import Schedule
 from homeo_rl.errors import InputError, UsageError
 
 KINDS = sorted(kind for kind, cls in DEGRADATIONS.items() if issubclass(cls, ArrayDegradation))
@@ -317,7 +318,7 @@ def test_tensors_carry_no_graph_and_survive_inference_mode() -> None:
         (lambda: FaultModel([], 2, seed=[1, 2, 3]), "seed: expected a number or 2 of them"),
         (lambda: FaultModel([], 2, schedule=Schedule(severity=[0.5])), "severity: expected a number or 2"),
         (lambda: FaultModel([], 2, schedule=Schedule(severity=1.5)), "severity: expected numbers from 0 to 1"),
-        (lambda: FaultModel([], 2, schedule=Schedule(onset=-1)), "onset: expected numbers from 0"),
+        (lambda: FaultModel([], 2, schedule=Schedule(onset=-1)), "onset: expected whole numbers >= 0"),
         (lambda: FaultModel([], 2, streams="suite", device="cpu"), "streams: expected counter for tensors"),
         (lambda: FaultModel([], 2).reset([0], seed=3), "expected a seed for all rows"),
     ],
