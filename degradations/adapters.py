@@ -1,6 +1,6 @@
 """Fault models between a policy and batches of environments: Gymnasium's, and those of tensors (rsl-rl, mjlab).
 
-That of Stable-Baselines3 is `homeo_rl.agents.sb3.faulty_vec_env`. Any other loop calls `FaultModel.observe`, `act` and
+That of Stable-Baselines3 is `homeo_rl.training.faulty_vec_env`. Any other loop calls `FaultModel.observe`, `act` and
 `reset` itself.
 """
 
@@ -43,7 +43,7 @@ def make_fault_model(
     return FaultModel(faults, envs.num_envs, **{**places, **options})
 
 
-class FaultyVectorEnv(VectorWrapper):  # type: ignore[misc]  # gymnasium leaves its parameters open
+class FaultyVectorEnv(VectorWrapper):
     """Gymnasium's batch of environments with faults, in each of its three modes of autoreset.
 
     ``reset(seed=s)`` seeds the faults of environment i with s + i, or with entry i of a list, as the environments.

@@ -15,7 +15,7 @@ import numpy as np
 from homeo_rl.degradations.array_fault import ArrayDegradation, FaultRows, Rows
 from homeo_rl.degradations.draws import CounterDraws, Draws, GeneratorDraws
 from homeo_rl.degradations.protocol import Degradation
-from homeo_rl.degradations.schedule import Clock, Schedule
+from homeo_rl.degradations.schedule import ALWAYS, Clock, Schedule
 from homeo_rl.degradations.suites import DEGRADATIONS, build
 from homeo_rl.errors import InputError, UsageError
 from homeo_rl.numerics.arrays import whole_number
@@ -57,7 +57,7 @@ class FaultModel:
         num_envs: int,
         *,
         seed: int | Sequence[int] = 0,
-        schedule: Schedule = Schedule(),
+        schedule: Schedule = ALWAYS,
         observation_bounds: Bounds | None = None,
         action_bounds: Bounds | None = None,
         joints: Mapping[str, Sequence[int]] | None = None,

@@ -51,6 +51,10 @@ class Schedule:
         return np.stack(result)[:, :, None]
 
 
+ALWAYS = Schedule()
+"""Full severity from the first step of each episode on."""
+
+
 class Now(NamedTuple):
     """A step of each row, arrays [N, 1]."""
 

@@ -6,9 +6,7 @@ from homeo_rl.numerics.jit import jit
 
 
 @jit
-def read_clock(
-    steps: np.ndarray, rows: np.ndarray, severity: np.ndarray, since: np.ndarray, active: np.ndarray
-) -> int:
+def read_clock(steps: np.ndarray, rows: np.ndarray, severity: np.ndarray, since: np.ndarray, active: np.ndarray) -> int:
     """Write severity, steps since the onset and activity of each row, [N, 1], and return how many are active.
 
     ``rows`` [4, N]: severity, onset, end of the full severity, recovery.

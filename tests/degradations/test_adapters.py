@@ -13,12 +13,12 @@ import toy_envs  # noqa: F401  # registers the small environments
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from homeo_rl.agents.sb3.faulty_vec_env import FaultyVecEnv
 from homeo_rl.degradations import EnvDegradation, build
 from homeo_rl.degradations.adapters import FaultyTensorEnv, FaultyVectorEnv, make_fault_model
 from homeo_rl.degradations.fault_model import FaultModel
 from homeo_rl.degradations.schedule import Schedule
 from homeo_rl.errors import UsageError
+from homeo_rl.training.faulty_vec_env import FaultyVecEnv
 
 FAULTS: list[dict[str, Any]] = [
     {"kind": "obs-gaussian"}, {"kind": "obs-delayed", "steps": 3}, {"kind": "obs-markov"}, {"kind": "obs-spikes"},

@@ -22,12 +22,13 @@ from homeo_rl.degradations import (
     suites,
 )
 from homeo_rl.degradations.lidar import LidarGaussian, LidarStuck
-from homeo_rl.degradations.network import DeadNeurons, EightBitWeights, StuckNeurons, ZeroWeights
+from homeo_rl.degradations.network import DeadNeurons, EightBitWeights, FlippedBits, StuckNeurons, ZeroWeights
 from homeo_rl.degradations.observation import joint_entries
 from homeo_rl.degradations.protocol import DegradationWrapper
 from homeo_rl.degradations.suites import suite_from_dicts
 from homeo_rl.envs import make_env
 from homeo_rl.errors import NumericalFault, UsageError
+from homeo_rl.numerics.limits import LIMIT
 from homeo_rl.snn import LayerWeights, SpikingNetwork, Weights
 from homeo_rl.spec import NetworkSpec
 
@@ -560,6 +561,38 @@ def test_eight_bits() -> None:
     fine = EightBitWeights().damage(trained, 1.0, rng)
     step = largest / 255
     assert all(float((a.weight - b.weight).abs().max()) <= 0.5001 * step for a, b in zip(fine, trained, strict=True))
+
+
+@pytest.mark.parametrize("word", ["int8", "float32"])
+def test_bit_flips_change_one_bit_of_their_share(word: Any) -> None:
+    """Weights without a flip keep every bit; the others are the words with one bit changed, and finite."""
+    trained = weights()
+    damaged = FlippedBits(fraction=0.2, word=word).damage(trained, 0.5, np.random.default_rng(0))
+    for before, after in zip(trained, damaged, strict=True):
+        w, v = before.weight.detach().numpy().ravel(), after.weight.numpy().ravel()
+        changed = np.flatnonzero(w.view(np.uint32) != v.view(np.uint32))
+        assert len(changed) == int(0.1 * w.size)
+        if word == "float32":
+            flips = w[changed].view(np.uint32) ^ v[changed].view(np.uint32)
+            single = (flips & (flips - np.uint32(1))) == 0
+            assert (single | (np.abs(v[changed]) >= LIMIT * 0.999) | (v[changed] == 0.0)).all()
+        else:
+            scale = np.abs(w).max() / 127.0
+            moves = np.rint((v[changed] - w[changed]) / scale).astype(int)
+            assert {abs(move) for move in moves.tolist()} <= {1, 2, 4, 8, 16, 32, 64, 128}
+            np.testing.assert_allclose(v[changed] - w[changed], moves * scale, atol=1e-3 * scale)
+        assert np.isfinite(v).all()
+        assert torch.equal(before.bias, after.bias)
+    assert equal(trained, FlippedBits(word=word).damage(trained, 0.0, np.random.default_rng(0)))
+
+
+def test_every_bit_of_a_float_is_flipped_at_times() -> None:
+    layer = LayerWeights(torch.full((200, 100), 0.7), torch.zeros(200))
+    (damaged,) = FlippedBits(fraction=1.0, word="float32").damage((layer,), 1.0, np.random.default_rng(0))
+    values, counts = np.unique(damaged.weight.numpy(), return_counts=True)
+    assert len(values) == 32, "each bit gives another number; the highest bit of the exponent gives the limit"
+    assert values.max() == np.float32(LIMIT)
+    assert counts.min() > 400
 
 
 def test_drift_reaches_its_size() -> None:
