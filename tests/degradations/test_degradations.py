@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -838,5 +839,11 @@ def test_a_new_degradation_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_degradation_of_the_room_is_offered() -> None:
-    files = {path.stem for path in Path(suites.__file__).parent.glob("*.py")} - {"__init__", "protocol", "suites"}
-    assert files == set(suites.MODULES)
+    """A file with a kind is one of those that are searched for kinds."""
+    names = [path.stem for path in Path(suites.__file__).parent.glob("*.py") if path.stem != "__init__"]
+    modules = {name: import_module(f"homeo_rl.degradations.{name}") for name in names}
+    with_kinds = {
+        name for name, module in modules.items() for cls in vars(module).values()
+        if isinstance(cls, type) and cls.__module__ == module.__name__ and getattr(cls, "kind", "")
+    }  # fmt: skip
+    assert with_kinds == set(suites.MODULES)
