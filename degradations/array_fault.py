@@ -14,6 +14,7 @@ import numpy as np
 
 from homeo_rl.degradations.draws import Draws, GeneratorDraws
 from homeo_rl.degradations.protocol import DegradationWrapper, Env, EnvDegradation, require_box
+from homeo_rl.errors import UsageError
 from homeo_rl.numerics.backend import Array, Backend, cast
 
 Memory = dict[str, Array]
@@ -49,10 +50,14 @@ class Rows:
     past: Array | None = None
 
     def __post_init__(self) -> None:
-        self.xp = self.backend.xp
         self._index = self.backend.arange(len(self.severity))
         self._units: dict[tuple[float, ...], Array] = {}
         self._bounded = bool(self.xp.isfinite(self.low).any() | self.xp.isfinite(self.high).any())
+
+    @property
+    def xp(self) -> Any:
+        """The module ``numpy`` or ``torch``."""
+        return self.backend.xp
 
     @property
     def half(self) -> Array:
@@ -186,6 +191,16 @@ class FaultRows:
         rows.draws.move_to(rows.step, mask)
         self._keep(self.fault.start(rows, like), mask)
         rows.step = step
+
+    def check_width(self, width: int, what: str) -> None:
+        """Check that bounds, units and joints fit inputs of ``width`` entries. Raises UsageError: one does not."""
+        counts = {"bounds": len(self.rows.low), f"{self.fault.kind}: spread": len(getattr(self.fault, "spread", ()))}
+        for name, count in counts.items():
+            if count > 1 and count != width:
+                raise UsageError(f"{name}: expected {width} numbers, as {what} have entries, got {count}")
+        entries = self.rows.joints.get(getattr(self.fault, "group", ""), ())
+        if len(entries) and int(entries.max()) >= width:
+            raise UsageError(f"{self.fault.kind}: expected joints from 0 to {width - 1}, got {entries.tolist()}")
 
     def record(self, x: Array) -> None:
         """See the true input of a step."""

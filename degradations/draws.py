@@ -6,8 +6,8 @@ never on the other rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -50,14 +50,11 @@ class CounterDraws:
 
     def __init__(self, seeds: Array, *, compiled: bool = True) -> None:
         """Take the seed of each row, int64 [N, 1]; ``compiled`` uses the kernels where there are any."""
-        from homeo_rl.numerics import counter_kernels as kernels  # here: numba takes a second to load
-
         self._seeds, self._backend = seeds, backend_of(seeds)
-        self.xp = self._backend.xp
         self.begin_episode(0 * seeds)
         self._table = self._backend.array(normal_table())
         self._lanes: dict[tuple[int, int], Array] = {}
-        self._kernels = kernels if self.xp is np and compiled else None
+        self._kernels = _load_kernels() if self._backend.xp is np and compiled else None
 
     def begin_episode(self, episode: Array) -> None:
         """Take other keys."""
@@ -70,27 +67,27 @@ class CounterDraws:
     def uniform(self, columns: int) -> Array:
         """Return numbers in [0, 1)."""
         if self._kernels is None:
-            return uniform(self.xp, self._words(columns))
+            return uniform(self._backend.xp, self._words(columns))
         result = np.empty((len(self._keys), columns))
-        self._kernels.fill_uniform(self._keys, self._step, self._next_lanes(columns), result)
+        self._kernels.uniform(self._keys, self._step, self._next_lanes(columns), result)
         return result
 
     def normal(self, columns: int) -> Array:
         """Return standard normal numbers."""
         if self._kernels is None:
-            return normal(self.xp, self._words(columns), self._table)
+            return normal(self._backend.xp, self._words(columns), self._table)
         result = np.empty((len(self._keys), columns))
-        self._kernels.fill_normal(self._keys, self._step, self._next_lanes(columns), self._table, result)
+        self._kernels.normal(self._keys, self._step, self._next_lanes(columns), self._table, result)
         return result
 
     def ranks(self, columns: int, counts: Array) -> Array:
         """Return the ranks of hashed words."""
-        order = self.xp.argsort(self._words(columns), 1)
-        return self.xp.argsort(order, 1)
+        order = self._backend.xp.argsort(self._words(columns), 1)
+        return self._backend.xp.argsort(order, 1)
 
     def pick(self, entries: Array) -> Array:
         """Return one entry a row, all with the same probability."""
-        return entries[cast(self.uniform(1) * len(entries), self.xp.int64)]
+        return entries[cast(self.uniform(1) * len(entries), self._backend.xp.int64)]
 
     def _words(self, columns: int) -> Array:
         if self._state is None:
@@ -105,6 +102,17 @@ class CounterDraws:
             self._lanes[self._calls, columns] = lanes
         self._calls += 1
         return lanes
+
+
+class _Kernels(NamedTuple):
+    uniform: Callable[..., None]
+    normal: Callable[..., None]
+
+
+def _load_kernels() -> _Kernels:
+    from homeo_rl.numerics.counter_kernels import fill_normal, fill_uniform  # here: numba takes a second to load
+
+    return _Kernels(fill_uniform, fill_normal)
 
 
 class GeneratorDraws:

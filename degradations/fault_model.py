@@ -6,7 +6,7 @@ recovery and seed. It knows no simulator: `homeo_rl.degradations.adapters` conne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
@@ -66,15 +66,13 @@ class FaultModel:
         control: bool = False,
     ) -> None:
         self._arguments = {
-            "faults": faults, "num_envs": num_envs, "seed": seed, "schedule": schedule, "joints": joints,
-            "observation_bounds": observation_bounds, "action_bounds": action_bounds, "device": device,
-            "streams": streams,
+            "faults": faults, "num_envs": num_envs, "schedule": schedule, "joints": joints, "device": device,
+            "observation_bounds": observation_bounds, "action_bounds": action_bounds, "streams": streams,
         }  # fmt: skip
         self.num_envs = whole_number(num_envs, what="num_envs", least=1)
         self.schedule, self.streams, self.control = schedule, streams, control
         self.faults = tuple(_take_fault(fault, joints or {}) for fault in faults)
         self.backend = _choose_backend(device, streams)
-        self._outside_autograd = _choose_context(self.backend)
         self._episode = self.backend.zeros((num_envs, 1), self.backend.xp.int64)
         times = schedule.rows(num_envs)
         self._joints = {k: self.backend.array(v, self.backend.xp.int64) for k, v in (joints or {}).items()}
@@ -166,7 +164,7 @@ class FaultModel:
 
     def twin(self) -> FaultModel:
         """Return the matched control arm: the same rows, seeds and schedule, at their beginning, and no fault."""
-        return FaultModel(**{**self._arguments, "control": True})
+        return FaultModel(**{**self._arguments, "seed": self.seeds, "control": True})
 
     def describe(self) -> dict[str, Any]:
         """Return all that the numbers depend on, as plain data."""
@@ -179,6 +177,9 @@ class FaultModel:
             "observation_bounds": self._bounds[False], "action_bounds": self._bounds[True],
             "joints": {name: entries.tolist() for name, entries in self._joints.items()},
         }  # fmt: skip
+
+    def _outside_autograd(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.backend.xp is np else _outside_autograd(self.backend.xp)
 
     def _read_seeds(self, seed: int | Sequence[int]) -> list[int]:
         seeds = int(seed) + np.arange(self.num_envs) if np.ndim(seed) == 0 else np.asarray(seed)  # type: ignore[arg-type]
@@ -205,11 +206,12 @@ class FaultModel:
     def _mask(self, env_ids: Any) -> Array:
         """Return the rows of ``env_ids``, indices [K] or a mask [N], as a mask [N, 1]."""
         xp, size = self.backend.xp, self.num_envs
-        if not isinstance(env_ids, np.ndarray if xp is np else xp.Tensor):
+        if xp is np or not isinstance(env_ids, xp.Tensor):  # tensors are not looked at: that would wait for a device
             env_ids = np.asarray(env_ids)
-            if env_ids.dtype != np.bool_ and env_ids.size and not 0 <= env_ids.min() <= env_ids.max() < size:
+            is_mask = env_ids.dtype == np.bool_
+            if not is_mask and env_ids.size and not 0 <= env_ids.min() <= env_ids.max() < size:
                 raise InputError(f"env_ids: expected rows from 0 to {size - 1}, got {env_ids.tolist()}")
-            env_ids = self.backend.array(env_ids, None if env_ids.dtype == np.bool_ else xp.int64)
+            env_ids = self.backend.array(env_ids, None if is_mask else xp.int64)
         if env_ids.dtype != xp.bool:
             mask = self.backend.zeros((size, 1), xp.bool)
             mask[env_ids] = True
@@ -225,6 +227,8 @@ class FaultModel:
             if env_ids is None:
                 return side.apply(x, None, self.control)
             mask = self._mask(env_ids)
+            if rows == self.num_envs and len(mask) == rows and getattr(env_ids, "dtype", None) == self.backend.xp.bool:
+                raise InputError("env_ids: expected indices of rows, got a mask; give the indices that it holds")
             whole = self.backend.zeros((self.num_envs, x.shape[1]), x.dtype)
             whole[env_ids] = x
             changed: Array = side.apply(whole, mask, self.control)[env_ids]
@@ -276,7 +280,13 @@ class _Side:
             )
         if x.ndim != 2 or x.shape[0] != rows:
             raise InputError(f"{what}: expected shape [{rows}, D], got {list(x.shape)}; give one row an environment")
-        if self._like is not None and (x.shape[1] != self._like.shape[1] or x.dtype != self._like.dtype):
+        home, device = self.clock.backend.device, getattr(x, "device", None)
+        if xp is not np and getattr(device, "type", None) != home.type:
+            raise InputError(f"{what}: expected tensors on {home}, got {device}; move them")
+        if self._like is None:
+            for part in self.parts:
+                part.check_width(x.shape[1], what)
+        elif x.shape[1] != self._like.shape[1] or x.dtype != self._like.dtype:
             expected = f"{self._like.shape[1]} columns of {self._like.dtype}"
             raise InputError(f"{what}: expected {expected} as before, got {x.shape[1]} of {x.dtype}; convert them")
         dtype: Any = x.dtype
@@ -308,14 +318,8 @@ def _choose_backend(device: Any, streams: str) -> Backend:
     return Backend(torch, torch.device(device))
 
 
-def _choose_context(backend: Backend) -> Callable[[], AbstractContextManager[Any]]:
-    """Return what keeps tensors that outlive a call free of graphs, and writable whatever mode the next call is in."""
-    if backend.xp is np:
-        return nullcontext
-
-    @contextmanager
-    def outside_autograd() -> Iterator[None]:
-        with backend.xp.inference_mode(False), backend.xp.no_grad():
-            yield
-
-    return outside_autograd
+@contextmanager
+def _outside_autograd(torch: Any) -> Iterator[None]:
+    """Keep tensors that outlive a call free of graphs, and writable whatever mode the next call is in."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield

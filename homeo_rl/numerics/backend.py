@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ class Backend:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_on", {} if self.xp is np else {"device": self.device})
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.xp.__name__, self.device)  # a module cannot be pickled
+
     def array(self, values: Any, dtype: Any = None) -> Array:
         """Return ``values`` as an array of its own memory."""
         if self.xp is np:
@@ -35,6 +39,10 @@ class Backend:
     def arange(self, size: int) -> Array:
         """Return 0 to ``size`` - 1, int64."""
         return self.xp.arange(size, **self._on)
+
+
+def _restore(module: str, device: Any) -> Backend:
+    return Backend(import_module(module), device)
 
 
 def backend_of(array: Array) -> Backend:

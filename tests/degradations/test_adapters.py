@@ -84,6 +84,19 @@ def test_environments_that_are_reset_by_mask() -> None:
     assert (seen[~mask] != true[~mask]).all()
 
 
+def test_both_arms_are_the_same_episode_up_to_the_onset() -> None:
+    """The matched control: seeds of environments and rows are the same, and the fault is the only difference."""
+    arms = []
+    for control in (False, True):
+        inner = healthy()
+        model = make_fault_model(inner, [{"kind": "action-gain", "factor": -1.0}], schedule=Schedule(onset=6))
+        env = FaultyVectorEnv(inner, model.twin() if control else model)
+        env.reset(seed=2)
+        arms.append([env.step(np.full((N, 2), 0.5, np.float32))[:2] for _ in range(10)])
+    equal = [all(np.array_equal(a, b) for a, b in zip(x, y, strict=True)) for x, y in zip(*arms, strict=True)]
+    assert equal == [True] * 6 + [False] * 4
+
+
 def test_discrete_actions_pass_a_delay_alone() -> None:
     inner = healthy(name="Choice")
     env = FaultyVectorEnv(inner, make_fault_model(inner, [{"kind": "action-delay", "steps": 1}]))

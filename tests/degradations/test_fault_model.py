@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +243,9 @@ def test_the_control_arm_is_healthy_and_keeps_the_clock() -> None:
     twin = model.twin()
     assert twin.describe() == {**model.describe(), "control": True}
     json.dumps(model.describe())
+    model.reset(seed=4)
+    twin = model.twin()
+    assert twin.seeds == model.seeds == [4, 5, 6, 7]
     for _ in range(8):
         x = np.random.default_rng(0).normal(size=(4, WIDTH))
         assert np.array_equal(twin.observe(x), x)
@@ -299,6 +304,24 @@ def test_episodes_differ_and_an_unused_reset_changes_nothing() -> None:
     assert twice.std() == pytest.approx(2.0**0.5, rel=0.05), "two faults of a kind are independent"
 
 
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_model_that_was_stored_continues(device: Any) -> None:
+    model = FaultModel([{"kind": kind} for kind in KINDS], 5, device=device, **BOUNDS)
+    play(model, [*range(5)])
+    again = pickle.loads(pickle.dumps(model))
+    assert same(play(model, [*range(5)]), play(again, [*range(5)]))
+
+
+def test_a_wrapped_environment_can_be_copied() -> None:
+    part = build({"kind": "obs-stuck"}, where="test")
+    assert isinstance(part, EnvDegradation)
+    env = part.wrap(Replay(np.float32, gym.spaces.Box(-1, 1, (3,))), 1.0)
+    env.reset(seed=0)
+    env.step(np.zeros(3))
+    again = copy.deepcopy(env)
+    assert np.array_equal(env.step(np.zeros(3))[0], again.step(np.zeros(3))[0])
+
+
 def test_tensors_carry_no_graph_and_survive_inference_mode() -> None:
     model = FaultModel([{"kind": "obs-delayed"}, {"kind": "obs-drift"}], 2, device="cpu")
     with torch.inference_mode():
@@ -342,5 +365,17 @@ def test_wrong_arrays_are_named() -> None:
         model.act(np.zeros((3, 1), np.int64))
     with pytest.raises(InputError, match="expected rows from 0 to 2"):
         model.reset([3])
+    with pytest.raises(InputError, match="expected rows from 0 to 2"):
+        model.observe(np.zeros((1, 4)), np.array([-1]))
+    with pytest.raises(InputError, match="expected indices of rows, got a mask"):
+        model.observe(np.zeros((3, 4)), np.array([True, False, True]))
+    for options, message in (
+        ({"observation_bounds": ([0.0] * 3, [1.0] * 3)}, "bounds: expected 4 numbers"),
+        ({"joints": {"qpos": [1, 4]}}, "pose: expected joints from 0 to 3, got"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            FaultModel([{"kind": "pose"}], 3, **{"joints": JOINTS, **options}).observe(np.zeros((3, 4)))
+    with pytest.raises(UsageError, match="obs-offset: spread: expected 4 numbers"):
+        FaultModel([{"kind": "obs-offset", "spread": [1.0, 2.0]}], 3).observe(np.zeros((3, 4)))
     with pytest.raises(InputError, match="expected a mask of 3 rows"):
         model.reset(np.array([True]))
