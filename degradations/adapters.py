@@ -113,6 +113,8 @@ class FaultyTensorEnv:
         vars(self).update(env=env, model=model, group=group, _seen=None)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "env":  # of a copy that is being made
+            raise AttributeError(name)
         return getattr(self.env, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
