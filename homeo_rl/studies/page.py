@@ -361,7 +361,7 @@ def _homeostasis(results: Results) -> list[str]:
     ]
     for group in results.groups:
         clean = results.of(group, results.reference(group), kinds=CLEAN)
-        if not clean or np.isnan(_mean(clean, "firing_rate")):
+        if not clean or not results.of(group, kinds=DAMAGED) or np.isnan(_mean(clean, "firing_rate")):
             continue
         rows = [[f"{results.reference(group)}, clean", *_metrics(clean)]]
         rows += [[arm, *_metrics(results.of(group, arm, kinds=DAMAGED))] for arm in results.arms(group)]

@@ -14,11 +14,21 @@ from homeo_rl.report.figures import new_figure
 from homeo_rl.studies.results import DAMAGED, Recovery, Results, difference_of, mean_of, profile_of
 
 MAIN = ARMS[:6]  # arms that have the same colour in every picture
+OBSERVING = {
+    "observer": "#56b4e9",
+    "dwam+sleep+observer": "#332288",
+    "kalman": "#882255",
+    "oracle": "#999933",
+    "mask": "0.6",
+}
+"""Colours of the arms that restore observations, where they are drawn."""
 MARKERS = "osD^v"  # markers by arm, which distinguish arms that share the grey
 
 
 def colour_of(arm: str) -> str:
     """Return the colour of an arm; ``bdett+dwam`` has that of the mechanism added to the one of the training."""
+    if arm in OBSERVING:
+        return OBSERVING[arm]
     added = next((name for name in sorted(MAIN, key=len, reverse=True) if f"+{arm}".endswith(f"+{name}")), None)
     return "0.6" if added is None else COLOURS[MAIN.index(added)]
 
@@ -29,8 +39,8 @@ def dashes_of(arm: str) -> Any:
 
 
 def choose_arms(arms: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Return the arms of a group to draw: those wanted, or the first ones if the group has none of them."""
-    return [arm for arm in wanted if arm in arms] or list(arms[: len(wanted)])
+    """Return the arms of a group to draw: those wanted and that observe, or the first ones if it has none of them."""
+    return [arm for arm in (*wanted, *OBSERVING) if arm in arms] or list(arms[: len(wanted)])
 
 
 def draw_arms(results: Results, path: Path) -> Path:
@@ -119,8 +129,9 @@ def draw_recovery(recoveries: Sequence[Recovery], path: Path, arms: Sequence[str
 
 
 def groups_to_compare(results: Results) -> list[str]:
-    """Return the groups in which arms are compared, or all where none are."""
-    return [group for group in results.groups if len(results.arms(group)) > 1] or results.groups
+    """Return the groups in which arms are compared under damage, or all where none are."""
+    compared = [group for group in results.groups if len(results.arms(group)) > 1 and results.of(group, kinds=DAMAGED)]
+    return compared or results.groups
 
 
 def measure_of(results: Results, group: str) -> str:

@@ -340,6 +340,10 @@ def test_arms_that_are_drawn() -> None:
     assert colour_of("bdett") == colour_of("linear-rehearsed") == "0.6"
     assert choose_arms(["none", "bdett", "dwam"], ["dwam", "none"]) == ["dwam", "none"]
     assert choose_arms(["bdett", "bdett+dwam", "more"], ["dwam", "none"]) == ["bdett", "bdett+dwam"]
+    arms = ["none", "oracle", "more", "observer", "dwam+sleep+observer"]
+    assert choose_arms(arms, ["dwam", "none"]) == ["none", "observer", "dwam+sleep+observer", "oracle"]
+    colours = [colour_of(arm) for arm in (*arms, "dwam", "sleep", "dwam+sleep", "kalman")]
+    assert len(set(colours)) == len(colours)
 
 
 def judge_claims(table: tuple[Cell, ...], **asked: Any) -> list[tuple[Any, str, bool]]:
