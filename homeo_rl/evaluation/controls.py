@@ -22,7 +22,7 @@ import gymnasium as gym
 import numpy as np
 
 from homeo_rl.degradations.lidar import BEAMS, NEAR
-from homeo_rl.degradations.protocol import Condition, Env, EnvDegradation
+from homeo_rl.degradations.protocol import Condition, Env, EnvDegradation, wrap_sensors
 from homeo_rl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _schedule(stage: Stage, fault: KnownFault) -> None:
 
 
 REVEALED: dict[str, Callable[[Stage, KnownFault], None]] = {
-    **dict.fromkeys(("obs-stuck", "obs-dropped", "obs-markov", "pose", "velocity", "lidar-stuck"), _lose),
+    **dict.fromkeys(("obs-stuck", "obs-dropped", "obs-markov", "obs-spikes", "pose", "velocity", "lidar-stuck"), _lose),
     **dict.fromkeys(("obs-offset", "obs-scale"), _correct),
     **dict.fromkeys(("obs-gaussian", "obs-gaussian-normalised"), _scatter),
     "lidar-gaussian": _scatter_beams,
@@ -252,19 +252,23 @@ class ControlledCondition(Condition):
         Raises:
             UsageError: the forward model is missing, or its entries are not those of the observation.
         """
-        parts = [part for part in self.degradations if isinstance(part, EnvDegradation)]
-        if self.severity == 0 or not parts:
+        if self.severity == 0 or not any(isinstance(part, EnvDegradation) for part in self.degradations):
             return env
-        kind, memory = CONTROLS[self.control], self.memory
-        if kind.needs_memory and (memory is None or env.observation_space.shape != (memory.model.entries,)):
-            entries = "none" if memory is None else f"one of {memory.model.entries} entries"
-            raise UsageError(
-                f"arm {self.control}: expected a forward model of observations {env.observation_space.shape}, got "
-                f"{entries}; homeo-rl calibrate --practice makes it"
-            )
-        stage = Stage(env)
-        for part in parts:
-            degradation = part if observation_std is None else part.with_observation_std(observation_std)
-            wrapped = Condition(name=self.name, severity=self.severity, degradations=(degradation,), onset=self.onset)
-            stage = Stage(wrapped.wrap(stage), degradation, stage, self)
-        return kind(stage, memory)
+
+        def inform(env: Env) -> Env:
+            kind, entries = CONTROLS[self.control], 0 if self.memory is None else self.memory.model.entries
+            if kind.needs_memory and env.observation_space.shape != (entries,):
+                raise UsageError(
+                    f"arm {self.control}: expected a forward model of observations {env.observation_space.shape}, got "
+                    f"{f'one of {entries} entries' if entries else 'none'}; homeo-rl calibrate --practice makes it, "
+                    "but not for a policy that sees a stack of observations"
+                )
+            stage = Stage(env)
+            for part in self.degradations:
+                if isinstance(part, EnvDegradation):
+                    one = Condition(name=self.name, severity=self.severity, degradations=(part,), onset=self.onset)
+                    damaged = one.wrap(stage, observation_std)
+                    stage = Stage(damaged, getattr(damaged, "degradation", part), stage, self)
+            return kind(stage, self.memory)
+
+        return wrap_sensors(env, inform)

@@ -13,6 +13,7 @@ from toy_envs import Point
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import DEGRADATIONS, Suite, build
+from homeo_rl.envs.frame_stack import FrameStack
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.controls import REVEALED, ControlledCondition, latency_of
@@ -73,6 +74,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "stuck": {"kind": "obs-stuck", "fraction": 0.5},
     "dropped": {"kind": "obs-dropped", "probability": 0.4},
     "markov": {"kind": "obs-markov"},
+    "spikes": {"kind": "obs-spikes", "probability": 0.2, "size": 1.0},
     "offset": {"kind": "obs-offset", "size": 0.5},
     "scale": {"kind": "obs-scale", "error": 0.5},
     "delay": {"kind": "obs-delayed", "steps": 2},
@@ -135,6 +137,18 @@ def test_faults_that_are_revealed_add_up(memory: ObserverMemory) -> None:
     assert np.abs(both - clean).mean() < np.abs(seen - clean).mean()
     drift = {"kind": "obs-drift", "std": 0.5}
     assert np.array_equal(play("kalman", memory, drift), play("none", memory, drift))
+
+
+def test_a_control_stands_beneath_a_stack_of_observations(memory: ObserverMemory) -> None:
+    condition = Condition(name="x", severity=1.0, degradations=(build(FAULTS["noise"], where="test"),))
+    stacks = []
+    for arm, fault in (("oracle", condition), ("none", Condition(name="clean"))):
+        env = Arm.parse(arm).add_layer(fault).wrap(FrameStack(Linear(), 2), np.ones(8))
+        stacks.append([env.reset(seed=3)[0], *(env.step(np.full(2, 0.5, np.float32))[0] for _ in range(3))])
+    assert np.array_equal(*stacks)
+    assert not np.array_equal(stacks[0][2][:4], stacks[0][2][4:])
+    with pytest.raises(UsageError, match="not for a policy that sees a stack of observations"):
+        Arm.parse("kalman").add_layer(condition).wrap(FrameStack(Linear(), 2), np.ones(8))
 
 
 def test_latencies_of_sensors_and_actuators_add_up() -> None:
