@@ -1,7 +1,8 @@
 """Functions that several commands share."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,40 @@ def open_run(path: Path, modules: tuple[str, ...] = (), *, out: Path | None = No
     run = Run(run.path, replace(run.spec, modules=tuple(dict.fromkeys((*run.spec.modules, *modules)))))
     load_modules(run.spec.modules)
     return run
+
+
+@contextmanager
+def open_policy(args: Any, words: Sequence[str]) -> Iterator[Any]:
+    """Yield the run that a command names, or one that is made of the policy it names (`homeo_rl.workflows.hosts`).
+
+    Such a run is made in ``--out``, else in ``runs``; if the command fails before an evaluation, nothing is left of it.
+    """
+    from homeo_rl.workflows.hosts import HostRequest, kind_of, name_of, using_host
+
+    host = str(args.run)
+    if kind_of(host) is None:
+        for flag in ("env_kwargs", "agent", "agent_kwargs", "normalize_from"):
+            if getattr(args, flag):
+                name = f"--{flag.replace('_', '-')}"
+                raise UsageError(
+                    f"{name}: expected with the file of a policy, got a run, which knows its own; leave it out"
+                )
+        yield open_run(args.run, args.gym_packages, out=args.out, which=args.which)
+        return
+
+    from homeo_rl.training.params import parse_params
+
+    request = HostRequest(
+        env=args.env,
+        env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
+        agent=args.agent,
+        agent_kwargs=parse_params(args.agent_kwargs, "--agent-kwargs"),
+        normalize_from=args.normalize_from,
+        modules=args.gym_packages,
+        command=command_line(words),
+    )
+    with using_host(host, args.out or Path("runs") / name_of(host), request) as run:
+        yield run
 
 
 def next_flags(env: str, suite: str) -> list[str]:

@@ -28,7 +28,7 @@ class Report(Common):
     """Join runs into a page: a folder with report.md and pictures, or one HTML file that needs nothing else."""
 
     runs: Positional[tuple[Path, ...]]
-    """Run folders; several training seeds become strata of one table."""
+    """Run folders, or policies that evaluate was given; several training seeds become strata of one table."""
     suite: str | None = None
     """Suite to report, for HTML also its YAML file; by default that of the latest evaluation."""
     conditions: str | None = None
@@ -51,10 +51,11 @@ def run(args: Report, words: list[str]) -> dict[str, Any]:
     """Join evaluations into a folder with a Markdown page, or into one HTML file."""
     from homeo_rl.report import build, latest_evaluation
     from homeo_rl.run import Run
+    from homeo_rl.workflows.hosts import find_host, kind_of
 
     if not args.runs:
         raise UsageError("report: expected at least one run folder, got none; give the runs to report")
-    runs = [Run.open(path) for path in args.runs]
+    runs = [Run.open(path) if kind_of(str(path)) is None else find_host(str(path), Path("runs")) for path in args.runs]
     conditions = [part.strip() for part in args.conditions.split(",")] if args.conditions else None
     if args.out is not None and args.out.suffix.lower() == ".html":
         return _write_html(args, runs, args.out, conditions)
