@@ -6,16 +6,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from homeo_rl.agents.controller import load_controller
+from homeo_rl.agents.controller import Controller, load_controller
 from homeo_rl.degradations.protocol import NetworkDegradation
 from homeo_rl.degradations.suites import Suite, load_suite
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.evaluate import digest_of, evaluate, find_finished
 from homeo_rl.evaluation.plan import Plan
 from homeo_rl.evaluation.progress import Progress
 from homeo_rl.evaluation.routes import read_routes
+from homeo_rl.homeostasis import split_observer
 from homeo_rl.numerics.same_fields import make_plan
 from homeo_rl.run import Run, copy_run, versions
 from homeo_rl.snn.network import SpikingNetwork
@@ -24,6 +27,7 @@ from homeo_rl.storage.locks import hold_lock
 from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 from homeo_rl.studies.study import Group, Study, study_document
 from homeo_rl.studies.tables import DOCUMENT, read_tables, unreadable, write_tables
+from homeo_rl.workflows.hosts import FUNCTION, HostRequest, kind_of, make_host
 
 
 @dataclass(frozen=True)
@@ -62,33 +66,61 @@ class Part:
 Parts = dict[tuple[int, str], Part]  # known scores, by index of the task and arm
 
 
-def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[Task]:
+def tasks_of(study: Study, base: Path, out: Path, *, scratch: Path | None = None) -> list[Task]:
     """Return every host with its plan, in the order of the file.
 
-    Hosts are copy_run to ``out/hosts``, so that a study does not change the runs; without ``copy`` nothing is written,
-    and the originals stand for hosts that were not copy_run yet.
+    Hosts are copied to ``out/hosts``, so that a study does not change the runs, and runs are made there of policies of
+    other tools. With ``scratch`` nothing is written into ``out``: the originals stand for hosts that were not copied
+    yet, and runs are made in that folder.
 
     Raises UsageError: a host is missing, two have the same name, or a group does not fit its hosts.
     """
-    tasks, sources = [], dict[str, Path]()
+    tasks, sources = [], dict[str, str]()
     for entry, group in enumerate(study.groups):
         suite = load_suite(group.suite if not (base / group.suite).is_file() else str(base / group.suite))
         routes = read_routes(base / group.routes) if group.routes else ()
         _check_conditions(study, group, suite)
         for host in group.hosts:
-            name, arms = Path(host).name, group.arms
-            run = _find_host(host, group, base)
+            name = Path(host).name
+            source = host if kind_of(host) == FUNCTION else str(base / host)
+            run = _open_host(host, group, base, out / "hosts" / name, scratch)
+            arms = group.arms
             if run is not None:
-                if sources.setdefault(name, run.path) != run.path:
-                    raise UsageError(f"hosts: {sources[name]} and {run.path} are both called {name!r}; rename one")
-                target = out / "hosts" / name
-                run = copy_run(run, target) if copy else Run.open(target if target.exists() else run.path)
-                if not isinstance(load_controller(run).network, SpikingNetwork):
-                    arms = ("none",)
+                if (first := sources.setdefault(name, source)) != source:
+                    raise UsageError(f"hosts: {first} and {source} are both called {name!r}; rename one")
+                arms = _arms_for(load_controller(run), arms)
             episodes = group.episodes or study.episodes
             plan = make_plan(Plan, study, suite=suite, arms=arms, episodes=episodes, env=group.env, routes=routes)
             tasks.append(Task(entry, group, name, run, plan))
     return tasks
+
+
+def _arms_for(controller: Controller, arms: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the arms that a host gets: of a policy without spikes, ``none`` and those that observe alone."""
+    if isinstance(controller.network, SpikingNetwork):
+        return arms
+    plugins = {arm: split_observer(Arm.parse(arm).plugin) for arm in arms}
+    observing = [arm for arm, parts in plugins.items() if parts.observer is not None and parts.network is None]
+    return ("none", *([] if controller.spec.discrete else observing))
+
+
+def _open_host(host: str, group: Group, base: Path, target: Path, scratch: Path | None) -> Run | None:
+    """Return the run of a host, at ``target`` unless nothing is to be written there; None where it is missing."""
+    if kind_of(str(base / host)) is None and kind_of(host) is None:
+        run = _find_host(host, group, base)
+        if run is None:
+            return None
+        return copy_run(run, target) if scratch is None else Run.open(target if target.exists() else run.path)
+    is_function = kind_of(host) == FUNCTION
+    if group.optional and not is_function and not (base / host).exists():
+        return None
+    place = target if scratch is None or target.exists() else scratch / target.name
+    request = HostRequest(env=group.env, env_kwargs=group.env_kwargs)
+    try:
+        return make_host(host if is_function else str(base / host), place, request)[0]
+    except UsageError as error:
+        advice = "" if group.env else "; give the group its env"
+        raise UsageError(f"host {host!r} of group {group.name!r}: {error}{advice}") from None
 
 
 def _check_conditions(study: Study, group: Group, suite: Suite) -> None:
@@ -125,7 +157,8 @@ def carry_out(
     ``base``: folder that its paths are relative to. Returns how many hosts were evaluated now, and of how many. Raises
     UsageError: the study does not fit its hosts, the tables cannot be read, or another process carries it out.
     """
-    tasks_of(study, base, out, copy=False)  # mistakes are reported before anything is written
+    with TemporaryDirectory() as scratch:
+        tasks_of(study, base, out, scratch=Path(scratch))  # mistakes are reported before anything is written
     with _lock(out):
         tasks = tasks_of(study, base, out)
         header, parts = find_parts(out, tasks)
