@@ -92,6 +92,9 @@ def import_safetensors(path: Path, env: Env) -> Controller:
             spec = parse(ControllerSpec, document, where=f"{path}: controller")
             if spec.network.external is not None:
                 raise UsageError(f"{path}: expected the weights of a network, found a {spec.network.external.kind}")
+            count = tensors.get("normaliser.running_count")
+            if count is not None and count.size == 1:
+                tensors["normaliser.running_count"] = count.reshape(())  # the export writes a row of one
         else:
             spec, tensors = _read_mlp(path, tensors, env)
         _require_fit(spec, env, path)

@@ -132,10 +132,10 @@ class Session:
         ended = torch.zeros(self.slots, dtype=torch.bool)
         ended[slot] = True
         self.state = self.network.forget(self.state, ended, "episode")
-        if isinstance(self.network, ExternalNetwork):
-            self.state.remembered[slot] = self.network.begin(noise)
         if reset_run_state:
             self.state = self.network.forget(self.state, ended, "run")
+        if isinstance(self.network, ExternalNetwork):
+            self.state.remembered[slot] = self.network.begin(noise)
         if self.reflex is not None and self.state.reflex is not None:
             self.state.reflex = self.reflex.network.forget(self.state.reflex, ended)
             if self.state.reflex.weights is not None:

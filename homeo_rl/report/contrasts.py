@@ -70,11 +70,7 @@ class Contrast:
     def reading(self) -> str:
         """What the figures say, in words; what an interval leaves open is said to be open."""
         ahead = {1: f"{self.first} does better", -1: f"{self.second} does better", 0: "it is open who does better"}
-        loses = {
-            1: f"{self.second} loses more to it",
-            -1: f"{self.first} loses more to it",
-            0: "who loses more is open",
-        }
+        loses = {1: f"{self.second} loses more", -1: f"{self.first} loses more", 0: "it is open who loses more"}
         text = f"under damage {ahead[self.damaged.sign]}, {'but' if self.turns else 'and'} {loses[self.net.sign]}"
         return f"{text}: the sign turns" if self.turns else text
 
