@@ -70,7 +70,8 @@ class Contrast:
     def reading(self) -> str:
         """What the figures say, in words; what an interval leaves open is said to be open."""
         ahead = {1: f"{self.first} does better", -1: f"{self.second} does better", 0: "it is open who does better"}
-        loses = {1: f"{self.second} loses more", -1: f"{self.first} loses more", 0: "it is open who loses more"}
+        unclear = "it is open who loses more" if self.damaged.sign else "who loses more"
+        loses = {1: f"{self.second} loses more", -1: f"{self.first} loses more", 0: unclear}
         text = f"under damage {ahead[self.damaged.sign]}, {'but' if self.turns else 'and'} {loses[self.net.sign]}"
         return f"{text}: the sign turns" if self.turns else text
 
@@ -138,5 +139,6 @@ def format_share(share: float | None) -> str:
 def _format(estimate: Estimate, what: str) -> str:
     largest = max(map(abs, (estimate.mean, estimate.low, estimate.high)))
     decimals = 3 if what == "success" else 0 if largest >= 1000 else 1 if largest >= 10 else 2
-    mean, low, high = (fixed(value, decimals, "+,") for value in (estimate.mean, estimate.low, estimate.high))
+    values = (v if abs(v) >= 0.5 * 10.0**-decimals else 0.0 for v in (estimate.mean, estimate.low, estimate.high))
+    mean, low, high = (fixed(value, decimals, "+,") for value in values)
     return f"{mean} [{low}, {high}]"

@@ -120,6 +120,8 @@ def _open_host(host: str, group: Group, base: Path, target: Path, scratch: Path 
         return make_host(host if is_function else str(base / host), place, request)[0]
     except UsageError as error:
         advice = "" if group.env else "; give the group its env"
+        if "; give --" in str(error) or "give these words" in str(error):
+            advice = " to homeo-rl import, and name its run here"
         raise UsageError(f"host {host!r} of group {group.name!r}: {error}{advice}") from None
 
 

@@ -63,6 +63,7 @@ def test_the_control_turns_the_sign() -> None:
     [
         ((1.0, 0.5, 2.0), (1.0, 0.5, 2.0), "under damage a does better, and b loses more"),
         ((1.0, -0.5, 2.0), (-1.0, -2.0, -0.5), "under damage it is open who does better, and a loses more"),
+        ((0.0, -1.0, 1.0), (0.0, -1.0, 1.0), "under damage it is open who does better, and who loses more"),
         ((-1.0, -2.0, -0.5), (1.0, -0.5, 2.0), "under damage b does better, and it is open who loses more"),
         ((-1.0, -2.0, -0.5), (1.0, 0.5, 2.0), "under damage b does better, but b loses more: the sign turns"),
     ],

@@ -118,6 +118,11 @@ def test_mistakes_in_hosts_are_found_before_anything_is_written(
         with pytest.raises(UsageError, match=message):
             run_study(folder, folder / "out")
         assert not (folder / "out").exists(), before
+    (folder / "zoo" / "vecnormalize.pkl").write_bytes(b"")
+    (folder / "study.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"give --normalize-from .* to homeo-rl import, and name its run here"):
+        run_study(folder, folder / "out")
+    (folder / "zoo" / "vecnormalize.pkl").unlink()
     (folder / "study.yaml").write_text(text.replace("own_policies:home", "own_policies:nan"))
     with pytest.raises(NumericalFault, match="expected finite actions"):
         run_study(folder, folder / "out")
