@@ -236,7 +236,7 @@ def _find_layers(graph: Any, shapes: dict[str, tuple[int, ...]]) -> list[_Layer]
         bias = bias if np.prod(shapes.get(bias, (0,))) == size else ""
         layers.append(_Layer(weight, bias, transposed, node.input[0], output))
     counts = Counter(name for layer in layers for name in (layer.weight, layer.bias))
-    return [layer for layer in layers if counts[layer.weight] == 1]
+    return [layer for layer in layers if counts[layer.weight] == 1 and (not layer.bias or counts[layer.bias] == 1)]
 
 
 def _trace_needed(graph: Any) -> set[str]:

@@ -50,9 +50,7 @@ def open_policy(args: Any, words: Sequence[str]) -> Iterator[Any]:
         for flag in ("env_kwargs", "agent", "agent_kwargs", "normalize_from"):
             if getattr(args, flag):
                 name = f"--{flag.replace('_', '-')}"
-                raise UsageError(
-                    f"{name}: expected with the file of a policy, got a run, which knows its own; leave it out"
-                )
+                raise UsageError(f"{name}: expected the file of a policy, got a run, which knows its own; leave it out")
         yield open_run(args.run, args.gym_packages, out=args.out, which=args.which)
         return
 

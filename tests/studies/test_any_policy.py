@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from stable_baselines3 import PPO
 from homeo_rl.envs.make import make_env
 from homeo_rl.errors import NumericalFault, UsageError
 from homeo_rl.evaluation.progress import NullProgress
+from homeo_rl.run import Run
 from homeo_rl.studies.page import write_page
 from homeo_rl.studies.results import contrast_hosts, read_results
 from homeo_rl.studies.run_study import carry_out
@@ -148,3 +150,27 @@ def test_an_observer_is_an_arm_of_any_continuous_policy(folder: Path, capsys: py
     results = read_results(folder / "out")
     assert results.arms("points") == ["none", "observer"]
     assert {group for group, _ in contrast_hosts(results, ("ppo.zip", "twin.onnx"))} == {"points"}
+
+
+def test_a_zip_is_evaluated_with_what_it_does_not_say(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    small = ("--episodes", 2, "--workers", 1, "--suite", "suite.yaml")
+    options = ("--agent", "mlp", "--agent-kwargs", "activation:tanh", "--normalize-from", "none")
+    words = ("evaluate", "zoo/ppo.zip", "--env", "toy_envs:Point-v0", "--env-kwargs", "steps:10", *options)
+    out, _ = call(*words, *small, "--json", capsys=capsys)
+    assert {cell["label"] for cell in last(out)["cells"]} == {"clean", "noise", "zeros"}
+    spec = Run.open("runs/ppo").spec
+    assert (spec.env_kwargs, spec.source, spec.agent) == ({"steps": 10}, "ppo.zip", "mlp")
+    assert spec.digest == hashlib.sha256((folder / "zoo" / "ppo.zip").read_bytes()).hexdigest()
+    before = sorted(folder.rglob("*"))
+    for env, message in (("InvertedPendulum-v5", "check --env"), ("toy_envs:Choice-v0", "expected actions that are")):
+        wrong = ("evaluate", "zoo/ppo.zip", "--env", env, "--out", "other")
+        _, err = call(*wrong, *small, code=2, capsys=capsys)
+        assert message in err
+    _, err = call("evaluate", "zoo/ppo.zip", "--env", "toy_envs:Point-v0", *small, code=2, capsys=capsys)
+    assert "found another policy, environment or options" in err
+    _, err = call("evaluate", "runs/ppo", "--normalize-from", "none", code=2, capsys=capsys)
+    assert "--normalize-from: expected the file of a policy, got a run" in err
+    assert sorted(folder.rglob("*")) == before
