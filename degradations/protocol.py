@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -202,17 +203,27 @@ class Condition:
     def wrap(self, env: Env, observation_std: np.ndarray | None = None) -> Env:
         """Return ``env`` with all environment degradations around it, the first one innermost.
 
+        They stand beneath a stack of observations, where ``env`` has one (`wrap_sensors`).
+
         Args:
             env: the healthy environment.
             observation_std: standard deviation of each entry of the observation [D], as the policy knows it; None
                 where it does not.
         """
-        for degradation in self.degradations:
-            if isinstance(degradation, EnvDegradation) and self.severity > 0:
-                if observation_std is not None:
-                    degradation = degradation.with_observation_std(observation_std)
-                env = degradation.wrap(env, self.severity, self.onset)
-        return env
+        degradations = [part for part in self.degradations if isinstance(part, EnvDegradation)]
+        if self.severity == 0 or not degradations:
+            return env
+
+        def damage(env: Env) -> Env:
+            std = observation_std
+            if std is not None and env.observation_space.shape:
+                std = std[-env.observation_space.shape[0] :]  # of a stack, the newest observation's
+            for part in degradations:
+                known = part if std is None else part.with_observation_std(std)
+                env = known.wrap(env, self.severity, self.onset)
+            return env
+
+        return wrap_sensors(env, damage)
 
     def network_damage(self, seed: int) -> NetworkDamage | None:
         """Return the damage that an episode of seed ``seed`` does to the network, or None if there is none."""
@@ -221,6 +232,8 @@ class Condition:
 
     def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Return why this condition does not apply, or None if it does."""
+        stack = _find_stack(env)
+        env = env if stack is None else stack.env
         reasons = (d.incompatibility(env, spiking=spiking) for d in self.degradations)
         return next((reason for reason in reasons if reason), None)
 
@@ -262,6 +275,27 @@ class NetworkDamage:
                 self._weights = part.advance(self._weights, severity, rng)
                 changed = True
         return self._weights if changed else None
+
+
+def wrap_sensors(env: Env, wrap: Callable[[Env], Env]) -> Env:
+    """Return ``env`` with ``wrap`` around what a policy senses and does.
+
+    Where a wrapper inside stacks observations (a class with ``stacks_observations = True``), ``wrap`` goes beneath it,
+    into ``env`` itself: the stack holds damaged observations, each damaged once.
+    """
+    stack = _find_stack(env)
+    if stack is None:
+        return wrap(env)
+    stack.env = wrap(stack.env)
+    return env
+
+
+def _find_stack(env: Env) -> gym.Wrapper[Any, Any, Any, Any] | None:
+    while isinstance(env, gym.Wrapper):
+        if getattr(type(env), "stacks_observations", False) is True:
+            return env
+        env = env.env
+    return None
 
 
 def require_box(space: gym.Space[Any], what: str) -> str | None:

@@ -130,6 +130,22 @@ def load_suite(name: str | Path) -> Suite:
             raise unknown("suite", name, suite_names())
         if not path.is_file():
             raise UsageError(f"{path}: expected a suite file, found none; suites by name: {', '.join(suite_names())}")
+    return _read_suite(path)
+
+
+def read_suite(path: Path, flag: str) -> Suite:
+    """Read a suite from a YAML file that ``flag`` names.
+
+    Raises:
+        UsageError: the file is missing, or does not hold one; the message names the field.
+    """
+    path = local_path(path, flag)
+    if not path.is_file():
+        raise UsageError(f"{flag} {path}: expected a suite file, found none; check the path")
+    return _read_suite(path)
+
+
+def _read_suite(path: Path) -> Suite:
     text = parse(_SuiteText, read_yaml(path).data, where=str(path))
     conditions = tuple(c for entry in text.conditions for c in _conditions(entry, str(path)))
     if not conditions or conditions[0].severity > 0:

@@ -1,7 +1,8 @@
 """Make environments by id: brought to Gymnasium's contract, with errors a user can act on and a guard against NaN.
 
-Two names among the arguments of an environment are not given to it: ``max_episode_steps``, which is Gymnasium's, and
-``env_wrapper`` (`homeo_rl.envs.wrappers`). With the others they are stored in a run.
+Three names among the arguments of an environment are not given to it: ``max_episode_steps``, which is Gymnasium's,
+``env_wrapper`` (`homeo_rl.envs.wrappers`) and ``frame_stack`` (`homeo_rl.envs.frame_stack`). With the others they are
+stored in a run.
 """
 
 import copy
@@ -16,6 +17,8 @@ from gymnasium.vector import AutoresetMode
 
 from homeo_rl.envs.actions import is_plain, with_plain_actions
 from homeo_rl.envs.contract import Checked
+from homeo_rl.envs.frame_stack import KEY as FRAMES
+from homeo_rl.envs.frame_stack import with_frames
 from homeo_rl.envs.guard import FiniteGuard
 from homeo_rl.envs.registration import register_environments
 from homeo_rl.envs.stability import StabilityGuard, has_simulation
@@ -64,6 +67,7 @@ def make_env(
     _quiet_compiler()
     spec = copy.copy(gym.spec(name))
     arguments = dict(kwargs or {})
+    frames = arguments.pop(FRAMES, 1)
     wrappers, limit = arguments.pop(WRAPPERS, None), arguments.pop("max_episode_steps", spec.max_episode_steps)
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise UsageError(f"--max-episode-steps: expected at least 1, got {limit!r}")
@@ -78,7 +82,7 @@ def make_env(
     if limit is None and not endless:
         env = DefaultLimit(env)
     env = with_plain_actions(env)
-    return FiniteGuard(StabilityGuard(env) if has_simulation(env) else env)
+    return with_frames(FiniteGuard(StabilityGuard(env) if has_simulation(env) else env), frames)
 
 
 def _construct(
@@ -170,18 +174,19 @@ def width_advice(env: Env) -> str:
 def make_vector(env_id: str, count: int, kwargs: Mapping[str, Any] | None = None) -> VectorEnv | None:
     """Make ``count`` environments that share one process and start anew at the step that ends an episode.
 
-    Returns None for an environment that has no vectorised form with same-step autoreset, or one whose actions or
-    wrappers need what `make_env` puts around single environments.
+    Returns None for an environment that has no vectorised form with same-step autoreset, or one whose actions,
+    wrappers or frames need what `make_env` puts around single environments.
 
     Raises:
         UsageError: unknown id or arguments.
         EnvironmentFault: the environment's own constructor failed.
     """
-    if (kwargs or {}).get(WRAPPERS) or not has_vector(env_id):
+    arguments = dict(kwargs or {})
+    if arguments.get(WRAPPERS) or arguments.pop(FRAMES, 1) != 1 or not has_vector(env_id):
         return None
     name = _find_id(env_id)
     try:
-        envs = gym.make_vec(name, count, autoreset_mode=AutoresetMode.SAME_STEP.value, **dict(kwargs or {}))
+        envs = gym.make_vec(name, count, autoreset_mode=AutoresetMode.SAME_STEP.value, **arguments)
     except HomeoError:
         raise
     except TypeError as error:

@@ -79,6 +79,9 @@ class Recorded(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode, and a new record."""
         self._began = {"generator": state_of(self), "seed": seed, "options": options}
+        drawing = self._find("episode_state")
+        if drawing is not None:
+            self._began["drawn"] = drawing.episode_state()
         self._actions = []
         observation, info = self.env.reset(seed=seed, options=options)
         self._seen = np.array(observation)
@@ -113,6 +116,9 @@ class Recorded(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if not set_state(self, before):  # some environments make their generator in their first reset
             self.reset(seed=0)
             set_state(self, before)
+        drawing = self._find("episode_state")
+        if drawing is not None:
+            drawing.set_episode_state(document["began"].get("drawn"))
         self.reset(seed=document["began"]["seed"], options=document["began"]["options"])
         for action in arrays.get("actions", ()):
             self.step(action)
@@ -124,9 +130,16 @@ class Recorded(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def _counter(self) -> Any:
         """Return the wrapper inside that counts all steps ever taken (SB3's Monitor), if there is one."""
+        return self._find("total_steps")
+
+    def _find(self, name: str) -> Any:
+        """Return the outermost wrapper inside that has an attribute ``name``, if there is one.
+
+        A wrapper that draws something for each episode has ``episode_state`` and ``set_episode_state``.
+        """
         env: Any = self.env
         while isinstance(env, gym.Wrapper):
-            if "total_steps" in vars(env):
+            if name in vars(env) or name in vars(type(env)):
                 return env
             env = env.env
         return None

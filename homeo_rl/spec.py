@@ -391,7 +391,7 @@ class RunSpec:
     """What a run is: where it came from and what it needs to act again.
 
     ``steps`` environment steps were trained of ``planned``; ``digest`` is that of the parameters at the end of a
-    training.
+    training. ``randomise`` says which faults its episodes drew (`homeo_rl.degradations.randomise`); {} is none.
     """
 
     origin: Literal["train", "import", "convert", "distill", "compile", "compose"]
@@ -405,6 +405,7 @@ class RunSpec:
     digest: str = ""
     hyperparams: dict[str, Any] = field(default_factory=dict)
     homeostasis_in_training: str = ""
+    randomise: dict[str, Any] = field(default_factory=dict)
     controller: ControllerSpec | None = None
     source: str = ""
     command: str = ""

@@ -86,7 +86,7 @@ def print_report(report: Any, title: str) -> None:
     """Print the tables of an evaluation."""
     from homeo_rl.cli.console import print_table
     from homeo_rl.report.contrasts import contrast_rows
-    from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, legend_of, reflex_rows
+    from homeo_rl.report.tables import HARMED, cell_rows, difference_rows, drive_rows, legend_of, reflex_rows
 
     print_table(f"{title}; return: IQM [95 % interval]", *cell_rows(report.cells))
     print(f"{legend_of(report.cells)}.")
@@ -100,6 +100,7 @@ def print_report(report: Any, title: str) -> None:
         print_table("activity of the reflex", header, reflexes)
     if report.differences:
         print_table("against none, paired by episode, all damaged conditions", *difference_rows(report.differences))
+        print(f"{HARMED}.")
     for arm in dict.fromkeys(contrast.arm for contrast in report.contrasts):
         chosen = [contrast for contrast in report.contrasts if contrast.arm == arm]
         title = f"{chosen[0].first} minus {chosen[0].second}, each with its control: {chosen[0].what}, {arm}"

@@ -58,6 +58,9 @@ class WithEnvironment(Common):
     'gymnasium.wrappers.RescaleAction:{min_action: -1, max_action: 1}'; every later command uses them too."""
     flatten_observations: Flag = False
     """Flatten observations that are matrices, discrete or dictionaries into vectors."""
+    frame_stack: int | None = None
+    """Number of observations, the newest last, that the policy sees side by side; every later command stacks them
+    too, after any damage."""
     max_episode_steps: int | None = None
     """Steps after which an episode is truncated, instead of the environment's own limit."""
     gym_packages: Words = ()

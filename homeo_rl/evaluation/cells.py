@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import math
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,14 +16,16 @@ import numpy as np
 import torch
 
 from homeo_rl.agents.controller import Controller
-from homeo_rl.degradations.protocol import Condition
+from homeo_rl.degradations.action import ActionGain
+from homeo_rl.degradations.protocol import Condition, EnvDegradation
 from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.envs.protocol import is_driving
 from homeo_rl.errors import EnvironmentFault
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import Calibration, make_session
+from homeo_rl.evaluation.controls import latency_of
 from homeo_rl.evaluation.episode import Episode, episode_seed
-from homeo_rl.evaluation.metrics import IDENTITY, METRICS, Measurement, Score, columns
+from homeo_rl.evaluation.metrics import IDENTITY, METRICS, Measurement, Score, TrueFault, columns
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.reflex_violations import count_violations
 from homeo_rl.evaluation.rollout import rollout
@@ -45,9 +48,17 @@ def score(
     judge: Callable[[Episode], int],
 ) -> Score:
     """Condense an episode of a run, with one arm under one condition; see `Measurement` for the other arguments."""
-    measurement = Measurement(episode, reference_rates, layer_norms, judge)
+    measurement = Measurement(episode, reference_rates, layer_norms, judge, _true_fault(condition))
     values = {metric.key: metric.of_episode(measurement) for metric in METRICS.values()}
     return Score(run, arm, condition.name, condition.severity, episode.index, episode.seed, values)
+
+
+def _true_fault(condition: Condition) -> TrueFault | None:
+    faults = [part for part in condition.degradations if isinstance(part, EnvDegradation)]
+    if not faults or condition.severity == 0:
+        return None
+    gains = [1.0 + condition.severity * (part.factor - 1.0) for part in faults if isinstance(part, ActionGain)]
+    return TrueFault(condition.onset, latency_of(condition), math.prod(gains) if gains else None)
 
 
 def write_scores(path: Path, scores: Sequence[Score]) -> None:
@@ -108,7 +119,7 @@ class _Worker:
             ),
             lambda: make_env(name, kwargs),
             [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],
-            condition=arm.add_layer(condition),
+            condition=arm.add_layer(condition, self.job.observer_memory),
             num_envs=self.job.num_envs,
             carry_over=arm.plugin is not None and arm.plugin.scope == "run",
             reference_rates=reference_rates,

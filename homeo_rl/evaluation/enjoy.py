@@ -48,7 +48,7 @@ def enjoy(
             reflex=arm.reflex,
         ),
         seeds=[episode_seed(plan.seed, "evaluation", index) for index in range(plan.episodes)],
-        condition=arm.add_layer(condition),
+        condition=arm.add_layer(condition, observer),
         num_envs=1,
         options=[route.options for route in plan.routes],
     )

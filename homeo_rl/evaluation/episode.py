@@ -19,8 +19,10 @@ class Episode:
     [lines], its spikes [outputs] and the action of every decision. Where there is a MuJoCo simulation: ``unstable``,
     whether MuJoCo gave it up, which ended the episode. Where a plug-in adapts: ``rolled_back``, how often its
     adaptation went wrong and was started again; where it sleeps: ``sleeps``, how often; where it observes: ``openings``
-    of its gate, and ``estimated``, decisions in which its estimate was used. ``operations``: spikes, additions at
-    synapses and products [3] of all decisions. ``limited``: whether the limit of environments that have none ended it.
+    of its gate, ``estimated``, decisions in which its estimate was used, ``alarms``, first and last decision of each,
+    and the ``latency`` and the ``gains`` of the actuators [K] that it identified at the end. ``operations``: spikes,
+    additions at synapses and products [3] of all decisions. ``limited``: whether the limit of environments that have
+    none ended it.
     """
 
     index: int
@@ -43,6 +45,9 @@ class Episode:
     sleeps: int | None = None
     openings: int | None = None
     estimated: int | None = None
+    alarms: list[tuple[int, int]] = field(default_factory=list)
+    latency: int | None = None
+    gains: np.ndarray | None = None
     limited: bool = False
 
 

@@ -61,6 +61,19 @@ class Score:
         return cls(**{name: data[name] for name in IDENTITY}, values=values)
 
 
+DETECTED_WITHIN = 30
+"""Decisions after the onset of a fault within which an alarm counts as its detection."""
+
+
+@dataclass(frozen=True)
+class TrueFault:
+    """What an observer is to find: the onset, the latency in decisions, and the gain of the actuators if it changed."""
+
+    onset: int
+    latency: int
+    gain: float | None
+
+
 @dataclass(frozen=True)
 class Measurement:
     """What metrics are computed from."""
@@ -69,6 +82,7 @@ class Measurement:
     reference_rates: Sequence[np.ndarray]  # calibrated mean rates [N] of each spiking layer; empty for an MLP
     layer_norms: Sequence[float]  # Frobenius norms of the trained weights [layers]
     judge: Callable[[Any], int]  # returns how many of an episode's decisions break its reflex's specification
+    fault: TrueFault | None = None  # of sensors, actuators or body; None where they are healthy
 
     @cached_property
     def rates(self) -> np.ndarray | None:
@@ -85,6 +99,39 @@ class Measurement:
         if self.rates is None:
             return None
         return float(np.abs(self.rates - np.concatenate(list(self.reference_rates))).mean())
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether an observer acted under a fault that came before the episode ended."""
+        return self.fault is not None and self.episode.openings is not None and self.episode.length > self.fault.onset
+
+    @property
+    def detected_after(self) -> int | None:
+        """Decisions from the onset to the alarm, 0 where there was one already; None where there was none."""
+        if self.fault is None or not self.is_observed:
+            return None
+        begun = [first for first, last in self.episode.alarms if last >= self.fault.onset]
+        return max(begun[0] - self.fault.onset, 0) if begun else None
+
+    @property
+    def detected(self) -> bool | None:
+        """Whether the alarm came within `DETECTED_WITHIN` decisions."""
+        return self.detected_after is not None and self.detected_after <= DETECTED_WITHIN if self.is_observed else None
+
+    @property
+    def latency_right(self) -> bool | None:
+        """Whether the latency was identified exactly, where there is one."""
+        if self.fault is None or not self.fault.latency or not self.is_observed:
+            return None
+        return bool(self.episode.latency == self.fault.latency)
+
+    @property
+    def gain_error(self) -> float | None:
+        """Largest error of the identified gains of the actuators, where these changed."""
+        if self.fault is None or self.fault.gain is None or not self.is_observed:
+            return None
+        errors = np.abs(self.episode.gains - self.fault.gain)
+        return None if np.isnan(errors).all() else round(float(np.nanmax(errors)), 6)
 
     @property
     def weight_drift(self) -> float | None:
@@ -217,6 +264,11 @@ METRICS: dict[str, Metric] = {
                figures=(Figure("openings", total, "count"),)),
         Metric(name="estimated", tag="observer/estimated", since=7,
                of_episode=lambda m: None if m.episode.estimated is None else m.episode.estimated / m.episode.length),
+        # What an observer found out about a fault of sensors, actuators or body.
+        Metric(name="detected", of_episode=lambda m: m.detected, since=8),
+        Metric(name="detected_after", of_episode=lambda m: m.detected_after, since=8),
+        Metric(name="latency_right", of_episode=lambda m: m.latency_right, since=8),
+        Metric(name="gain_error", of_episode=lambda m: m.gain_error, since=8),
     )
 }  # fmt: skip
 """All metrics, in the order of their columns. A new one is a row at the end, with the next version in ``since``."""

@@ -10,12 +10,12 @@ import numpy as np
 
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.session import Session
+from homeo_rl.envs.frame_stack import KEY as FRAMES
 from homeo_rl.envs.make import make_env
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.practice import practise
 from homeo_rl.evaluation.progress import NullProgress, Progress
-from homeo_rl.homeostasis import split_observer
 from homeo_rl.observer.memory import LENGTH, ObserverMemory
 from homeo_rl.observer.recording import Recording
 from homeo_rl.run import Run
@@ -30,8 +30,8 @@ EPOCHS = 40
 def observer_memory_for(
     plan: EvaluationPlan, run: Run, controller: Controller, progress: Progress | None = None
 ) -> ObserverMemory | None:
-    """Return what the observers among the arms of a plan need; None where no arm observes."""
-    if not any(split_observer(arm.plugin).observer is not None for arm in plan.parsed_arms):
+    """Return what the observers among the arms of a plan need; None where no arm needs a forward model."""
+    if not any(arm.needs_observer_memory for arm in plan.parsed_arms):
         return None
     env = plan.env_of(plan.suite.conditions[0], run)
     return load_observer(run, which=plan.which, env=env) or fit_observer(
@@ -78,7 +78,8 @@ def fit_observer(
         progress: where to report.
 
     Raises:
-        UsageError: the policy's actions are choices, or the recording is too short to fit.
+        UsageError: the policy's actions are choices, it sees a stack of observations, or the recording is too short to
+            fit.
     """
     from homeo_rl.observer.fit_forward_model import fit_forward_model
 
@@ -86,8 +87,13 @@ def fit_observer(
     if controller.spec.discrete:
         raise UsageError("observer: expected a policy with continuous actions, got one that chooses")
     document = _document(run, which, env)
+    name, kwargs = env or (run.spec.env, run.spec.env_kwargs)
+    if kwargs.get(FRAMES, 1) != 1:
+        raise UsageError(
+            f"observer: expected a policy that sees one observation, got one that sees {kwargs[FRAMES]} side by side; "
+            "use a mechanism without +observer"
+        )
     if recording is None:
-        name, kwargs = env or (run.spec.env, run.spec.env_kwargs)
         steps = STEPS if steps is None else steps
         progress.start("practice", steps)
         recording = practise(

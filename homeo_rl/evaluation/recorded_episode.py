@@ -88,9 +88,9 @@ def play(
     controller = plan.policy_of(run)
     network = controller.network
     parsed = Arm.parse(arm)
-    layered = parsed.add_layer(condition)
     calibration = None
     observer = observer_memory_for(plan, run, controller)
+    layered = parsed.add_layer(condition, observer)
     if split_observer(parsed.plugin).network is not None and isinstance(network, SpikingNetwork):
         calibration = calibrate_for(plan, run, controller, num_envs=10)
     env, kwargs = plan.env_of(condition, run)

@@ -26,6 +26,7 @@ class Decision(NamedTuple):
     reflexes: tuple[np.ndarray, np.ndarray] | None
     drift: np.ndarray | None
     thetas: np.ndarray | None
+    alarms: np.ndarray | None
 
 
 class Transition(NamedTuple):
@@ -42,7 +43,8 @@ def decide(session: Session, observations: np.ndarray, *, traced: bool) -> Decis
     """Make one decision in every slot; drift and thresholds are measured where an episode is ``traced``."""
     actions = session.act(observations)
     drift, thetas = (session.drift(), session.sliding_thresholds()) if traced else (None, None)
-    return Decision(actions, session.rates(), session.operations(), session.reflexes(), drift, thetas)
+    alarms = None if session.observer is None else session.observer.alarms()
+    return Decision(actions, session.rates(), session.operations(), session.reflexes(), drift, thetas, alarms)
 
 
 class Recorder:
@@ -69,6 +71,12 @@ class _Activity(Recorder):
         if decision.rates:
             episode.rates.add([layer[slot] for layer in decision.rates])
         episode.operations += decision.operations[slot]
+        if decision.alarms is not None and decision.alarms[slot]:
+            now = episode.length
+            if episode.alarms and episode.alarms[-1][1] == now - 1:
+                episode.alarms[-1] = episode.alarms[-1][0], now
+            else:
+                episode.alarms.append((now, now))
 
     def end(self, transition: Transition, session: Session) -> None:
         slot, episode = transition.slot, transition.episode
@@ -78,6 +86,8 @@ class _Activity(Recorder):
             episode.sleeps = session.sleeps[slot]
         if session.observer is not None:
             episode.openings, episode.estimated = session.observer.openings[slot], session.observer.used[slot]
+            diagnosis = session.observer.diagnose(slot)
+            episode.latency, episode.gains = diagnosis.latency, diagnosis.gains
 
 
 class _Trace(Recorder):

@@ -79,6 +79,7 @@ def config(plan: TrainingPlan, spec: RunSpec) -> dict[str, Any]:
         "env_kwargs": resolved["env_kwargs"],
         "gym_packages": list(plan.modules),
         "homeostasis_in_training": plan.homeostasis_in_training,
+        **({"randomise": plan.randomise} if spec.randomise else {}),
         "eval_freq": plan.eval_freq,
         "eval_episodes": plan.eval_episodes,
     }

@@ -26,6 +26,8 @@ from homeo_rl.observer.layout import (
     COVARIANCE,
     DECISIONS,
     FAST,
+    FROM_ESTIMATE,
+    FROM_MEASURED,
     GAIN_SUMS,
     GAINS,
     GATE,
@@ -63,14 +65,15 @@ from homeo_rl.observer.layout import (
 )
 
 Net: TypeAlias = tuple[np.ndarray, ...]
-"""Weights and biases of three layers, the unit of change and the calibration of the deviations."""
+"""Weights and biases of three layers, the unit of change, the calibration of the deviations, and the weights of the
+means again, padded to a multiple of eight."""
 
 
 @jit
 def unpack(w: np.ndarray, dims: np.ndarray) -> Net:
     """Return the parts of a packed model (`homeo_rl.observer.forward_model.ForwardModel.packed`), as views."""
     entries, size, hidden = dims[0], dims[0] + dims[1], dims[2]
-    outputs = 2 * entries
+    outputs, width = 2 * entries, (entries + 7) // 8 * 8
     o1 = size * hidden
     o2 = o1 + hidden + hidden * hidden
     o3 = o2 + hidden + hidden * outputs
@@ -83,6 +86,7 @@ def unpack(w: np.ndarray, dims: np.ndarray) -> Net:
         w[o3 : o3 + outputs],
         w[o3 + outputs : o3 + outputs + entries],
         w[o3 + outputs + entries : o3 + outputs + 2 * entries],
+        w[o3 + outputs + 2 * entries : o3 + outputs + 2 * entries + hidden * width].reshape((hidden, width)),
     )
 
 
@@ -91,7 +95,19 @@ def _layer(x: np.ndarray, w: np.ndarray, b: np.ndarray, y: np.ndarray) -> None:
     """Write x w + b; the inner loop runs over outputs, so that it can be vectorised without another order of sums."""
     for j in range(len(y)):
         y[j] = b[j]
-    for k in range(w.shape[0]):
+    _accumulate(x, w, y)
+
+
+@jit
+def _accumulate(x: np.ndarray, w: np.ndarray, y: np.ndarray) -> None:
+    """Add x w to y, one input after the other; four in a pass, because reading and writing y takes the time."""
+    fours = w.shape[0] // 4 * 4
+    for k in range(0, fours, 4):
+        a, b, c, d = x[k], x[k + 1], x[k + 2], x[k + 3]
+        wa, wb, wc, wd = w[k], w[k + 1], w[k + 2], w[k + 3]
+        for j in range(len(y)):
+            y[j] = (((y[j] + a * wa[j]) + b * wb[j]) + c * wc[j]) + d * wd[j]
+    for k in range(fours, w.shape[0]):
         value, row = x[k], w[k]
         for j in range(len(y)):
             y[j] += value * row[j]
@@ -112,7 +128,7 @@ def _activate(h: np.ndarray, d: np.ndarray) -> None:
 @jit
 def predict(net: Net, x: np.ndarray, mean: np.ndarray, variance: np.ndarray, work: np.ndarray) -> None:
     """Write mean [D] and variance [D] of the next scaled observation for x = (observation, action) [D + K]."""
-    w1, b1, w2, b2, w3, b3, change, calibration = net
+    w1, b1, w2, b2, w3, b3, change, calibration, _ = net
     hidden, entries = len(b1), len(change)
     h1, d1, h2, d2, out = work[0, :hidden], work[1, :hidden], work[2, :hidden], work[3, :hidden], work[4, : 2 * entries]
     _layer(x, w1, b1, h1)
@@ -129,32 +145,50 @@ def predict(net: Net, x: np.ndarray, mean: np.ndarray, variance: np.ndarray, wor
 
 @jit
 def jacobian(net: Net, work: np.ndarray, columns: np.ndarray, jac: np.ndarray) -> None:
-    """Write d mean / d x [D, D + K] at the point of the last `predict`, whose ``work`` is given."""
-    w1, b1, w2, _, w3, _, change, _ = net
-    hidden, entries = len(b1), len(change)
-    d1, d2 = work[1, :hidden], work[3, :hidden]
-    t1, t2, row = columns[0, :hidden], columns[1, :hidden], columns[2, :entries]
-    for c in range(w1.shape[0]):
-        first = w1[c]
+    """Write d mean / d x [D, D + K] at the point of the last `predict`, whose ``work`` is given.
+
+    ``columns`` [3 (D + K) max(H, D + 7)] is scratch space.
+    """
+    w1, b1, w2, _, _, _, change, _, means = net
+    hidden, entries, size, width = len(b1), len(change), w1.shape[0], means.shape[1]
+    d1, d2, two = work[1, :hidden], work[3, :hidden], 2 * size * hidden
+    t1, t2 = columns[: size * hidden].reshape((size, hidden)), columns[size * hidden : two].reshape((size, hidden))
+    rows = columns[two : two + size * width].reshape((size, width))
+    for c in range(size):
         for j in range(hidden):
-            t1[j] = first[j] * d1[j]
-            t2[j] = 0.0
-        for k in range(hidden):
-            value, weights = t1[k], w2[k]
-            for j in range(hidden):
-                t2[j] += value * weights[j]
+            t1[c, j] = w1[c, j] * d1[j]
+    _multiply(t1, w2, t2)
+    for c in range(size):
         for j in range(hidden):
-            t2[j] *= d2[j]
+            t2[c, j] *= d2[j]
+    _multiply(t2, means, rows)
+    for c in range(size):
         for i in range(entries):
-            row[i] = 0.0
-        for k in range(hidden):
-            value, outputs = t2[k], w3[k]
-            for i in range(entries):
-                row[i] += value * outputs[i]
-        for i in range(entries):
-            jac[i, c] = change[i] * row[i]
+            jac[i, c] = change[i] * rows[c, i]
     for i in range(entries):
         jac[i, i] += 1.0
+
+
+@jit
+def _multiply(x: np.ndarray, w: np.ndarray, y: np.ndarray) -> None:
+    """Write x w for rows x [C, H]; eight rows of w at a time stay in the first-level cache for all rows of x."""
+    for c in range(len(y)):
+        for j in range(y.shape[1]):
+            y[c, j] = 0.0
+    eights = w.shape[0] // 8 * 8
+    for k in range(0, eights, 8):
+        w0, w1, w2, w3, w4, w5, w6, w7 = w[k], w[k + 1], w[k + 2], w[k + 3], w[k + 4], w[k + 5], w[k + 6], w[k + 7]
+        for c in range(len(y)):
+            to, of = y[c], x[c]
+            x0, x1, x2, x3 = of[k], of[k + 1], of[k + 2], of[k + 3]
+            x4, x5, x6, x7 = of[k + 4], of[k + 5], of[k + 6], of[k + 7]
+            for j in range(len(to)):
+                first = (((to[j] + x0 * w0[j]) + x1 * w1[j]) + x2 * w2[j]) + x3 * w3[j]
+                to[j] = (((first + x4 * w4[j]) + x5 * w5[j]) + x6 * w6[j]) + x7 * w7[j]
+    for c in range(len(y)):
+        for k in range(eights, w.shape[0]):
+            for j in range(y.shape[1]):
+                y[c, j] += x[c, k] * w[k, j]
 
 
 @jit
@@ -177,25 +211,26 @@ def advance(
     out: np.ndarray,
     work: np.ndarray,
     full: np.ndarray,
-) -> None:
-    """Advance every slot by one decision and write the estimates where a gate is open.
+) -> int:
+    """Advance every slot by one decision, write the estimates where a gate is open, and return how many are.
 
     Args:
         w: the packed model.
         scales: mean and deviation of observations [D] each; middle and half-range of actions [K] each; moves [D]; limit
             of the gate; mean and variance of an episode's first observation [D] each; limits of each sensor's error in
-            one decision and on average [D] each, and of the decisions for which it reads the same [D].
+            one decision and on average [D] each, and of the decisions for which it reads the same [D]; whether it may
+            read exactly 0 [D].
         dims: D, K, H.
         offsets: of the parts of a row (`homeo_rl.observer.layout`).
         rows: state of every slot [S, F], written in place.
         observations: measured [S, D] float32.
         last: actions of the last decision [S, K] float32.
         out: estimates of the present observation [S, D] float32; untouched where the gate is shut.
-        work: [9, max(H, 2 D, D + K)] float32.
+        work: scratch (`homeo_rl.observer.layout.work_space`).
         full: [8 + 2 D, D + K] float64.
     """
     entries, net = dims[0], unpack(w, dims)
-    z, estimate = full[0, :entries], full[1, :entries]
+    z, estimate, count = full[0, :entries], full[1, :entries], 0
     for s in range(rows.shape[0]):
         row = rows[s]
         past = offsets[MEASURED]
@@ -210,6 +245,7 @@ def advance(
             for i in range(entries):
                 estimate[i] = row[offsets[STATE] + i]
         if row[OPEN] > 0.0:
+            count += 1
             if row[DECISIONS] > 0.0:
                 if row[SINCE] == 0.0:
                     _begin(net, scales, dims, offsets, row, full, work)
@@ -222,6 +258,7 @@ def advance(
         for i in range(entries):
             row[past + i] = z[i]
         row[DECISIONS] += 1.0
+    return count
 
 
 @jit
@@ -277,6 +314,7 @@ def _gate(
     late = row[OPEN] == 0.0 and _watch_latency(net, scales, dims, offsets, row, z, error, full, work)
     if row[OPEN] == 0.0 and (broken or late or row[GATE] > limit):
         row[OPEN], row[SINCE], row[LAG], row[INFLATION] = 1.0, 0.0, 0.0, 1.0
+        row[FROM_MEASURED] = row[FROM_ESTIMATE] = 0.0
         for k in range(offsets[STATE], len(row)):
             row[k] = 0.0
     elif row[OPEN] > 0.0 and not broken and row[SINCE] > LEAST_OPEN and row[GATE] < CLOSE * limit:
@@ -363,14 +401,18 @@ def _latency(
     offsets: np.ndarray,
     row: np.ndarray,
     z: np.ndarray,
+    before: np.ndarray,
     back: int,
     full: np.ndarray,
     work: np.ndarray,
 ) -> None:
-    """Ask which latency explains the measurement best; write the prediction at the present one to full[4]."""
+    """Ask which latency explains a measurement best by the one before.
+
+    Writes to full[4] what is expected at the latency that is taken, with estimates in the place of rejected entries,
+    and to full[9] what the measurement before lets expect without a latency.
+    """
     entries, actions = dims[0], dims[1]
     x, mean, variance = work[5], full[4, :entries], full[5, :entries]
-    before = row[offsets[CLEANED] : offsets[CLEANED] + entries]
     weight = max(RATE, 1.0 / (row[SINCE] + 1.0))
     stats, first = offsets[LATENCY], offsets[ACTIONS] + back * actions
     best = 0
@@ -381,15 +423,31 @@ def _latency(
         for i in range(entries):
             error = z[i] - mean[i]
             total += min(error * error / variance[i], CAP)
+            if lag == 0:
+                full[9, i] = mean[i]
         row[stats + lag] += weight * (total / entries - row[stats + lag])
         if row[stats + lag] < row[stats + best]:
             best = lag
     if row[SINCE] >= SETTLED and row[stats + best] < SWITCH * row[stats + int(row[LAG])]:
-        row[LAG], row[INFLATION] = best, 1.0
-        for k in range(offsets[RESIDUAL], offsets[LATENCY]):
-            row[k] = 0.0  # what was learned of the noise was learned at a wrong latency
-    _fill(x, before, row, first + int(row[LAG]) * actions, entries, actions)
+        _begin_at_latency(offsets, row, before, best, full)
+    cleaned = row[offsets[CLEANED] : offsets[CLEANED] + entries]
+    _fill(x, cleaned, row, first + int(row[LAG]) * actions, entries, actions)
     predict(net, x, mean, variance, work)
+
+
+@jit
+def _begin_at_latency(offsets: np.ndarray, row: np.ndarray, before: np.ndarray, best: int, full: np.ndarray) -> None:
+    """Begin the estimate again at the measurement before: what was learned was learned at a wrong latency."""
+    entries, latency = len(before), offsets[LATENCY]
+    row[LAG], row[INFLATION] = best, 1.0
+    row[FROM_MEASURED], row[FROM_ESTIMATE] = row[latency], row[latency + best]
+    for k in range(offsets[COVARIANCE], latency):
+        row[k] = 0.0
+    for k in range(offsets[REJECTED], offsets[GAINS]):
+        row[k] = 0.0
+    for i in range(entries):
+        row[offsets[STATE] + i] = row[offsets[CLEANED] + i] = before[i]
+        row[offsets[COVARIANCE] + i * entries + i] = full[5, i]
 
 
 @jit
@@ -410,7 +468,7 @@ def _estimate(
     ``back`` is how many decisions ago z was measured. The result is written to full[1].
     """
     entries, actions = dims[0], dims[1]
-    _latency(net, dims, offsets, row, z, back, full, work)
+    _latency(net, dims, offsets, row, z, before, back, full, work)
     residual = full[6, :entries]
     for i in range(entries):
         residual[i] = z[i] - full[4, i]
@@ -419,10 +477,11 @@ def _estimate(
     _fill(x, row[offsets[STATE] : offsets[STATE] + entries], row, first + int(row[LAG]) * actions, entries, actions)
     predict(net, x, estimate, variance, work)
     jac = full[10 : 10 + entries]
-    jacobian(net, work, work[6:9], jac)
+    jacobian(net, work, work[6:].ravel(), jac)
+    _compare(scales, dims, offsets, row, z, full)
     covariance = offsets[COVARIANCE]
     p = row[covariance : covariance + entries * entries].reshape((entries, entries))
-    _propagate(jac, p, full[10 + entries : 10 + 2 * entries], variance, row[INFLATION], entries)
+    propagate(jac, p, full[10 + entries : 10 + 2 * entries], variance, row[INFLATION], entries)
     accepted = full[3, :entries]
     _update(scales, dims, offsets, row, z, before, p, full)
     _learn_noise(offsets, row, jac, residual, accepted, variance, entries)
@@ -442,7 +501,25 @@ def _estimate(
 
 
 @jit
-def _propagate(
+def _compare(
+    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray, full: np.ndarray
+) -> None:
+    """Compare how well the measurement before (full[9]) and the estimate before (full[1]) predict trusted sensors."""
+    entries, moves = dims[0], 2 * dims[0] + 2 * dims[1]
+    measured, estimated, count = 0.0, 0.0, 0.0
+    for i in range(entries):
+        if scales[moves + i] > 0.0 and row[offsets[REJECTED] + i] < 0.5:
+            raw, other = z[i] - full[9, i], z[i] - full[1, i]
+            measured += min(raw * raw / full[2, i], CAP)
+            estimated += min(other * other / full[2, i], CAP)
+            count += 1.0
+    weight = max(RATE, 1.0 / (row[SINCE] + 1.0))
+    row[FROM_MEASURED] += weight * (measured / max(count, 1.0) - row[FROM_MEASURED])
+    row[FROM_ESTIMATE] += weight * (estimated / max(count, 1.0) - row[FROM_ESTIMATE])
+
+
+@jit
+def propagate(
     jac: np.ndarray, p: np.ndarray, half: np.ndarray, variance: np.ndarray, inflation: float, entries: int
 ) -> None:
     """Write J P J^T + inflation diag(variance) over P."""
@@ -478,35 +555,40 @@ def _update(
     entries, actions = dims[0], dims[1]
     moves = 2 * entries + 2 * actions
     estimate, variance, accepted, ratios = full[1, :entries], full[2, :entries], full[3, :entries], full[7, :entries]
+    missing, zeros = full[5, :entries], moves + 6 * entries + 1
     count, modelled = 0, 0
     for i in range(entries):
+        missing[i] = 0.0
         innovation = z[i] - estimate[i]
         ratio = innovation * innovation / (p[i, i] + row[offsets[NOISE] + i])
         repeats = z[i] == before[i]
         accepted[i] = 1.0
         if scales[moves + i] == 0.0:
             continue
-        agrees = ratio <= REJECT and not (repeats and innovation * innovation > variance[i])
+        zero = abs(z[i] * scales[entries + i] + scales[i]) < 1e-6 * scales[entries + i]
+        missing[i] = 1.0 if zero and scales[zeros + i] == 0.0 else 0.0
+        wrong = missing[i] > 0.0 or (repeats and innovation * innovation > variance[i])
+        agrees = ratio <= REJECT and not wrong
         row[offsets[AGREED] + i] = row[offsets[AGREED] + i] + 1.0 if agrees else 0.0
         share = row[offsets[REJECTED] + i]
         share += FAST * ((0.0 if agrees else 1.0) - share)
         row[offsets[REJECTED] + i] = share
         row[offsets[REPEATED] + i] += RATE * ((1.0 if repeats else 0.0) - row[offsets[REPEATED] + i])
-        zero = abs(z[i] * scales[entries + i] + scales[i]) < 1e-6 * scales[entries + i]
         row[offsets[ZERO] + i] += RATE * ((1.0 if zero else 0.0) - row[offsets[ZERO] + i])
         row[offsets[SHIFT] + i] += RATE * (innovation - row[offsets[SHIFT] + i])
         row[offsets[SCATTER] + i] += RATE * (innovation * innovation - row[offsets[SCATTER] + i])
         # A sensor that is wrong most of the time agrees now and then by chance.
         accepted[i] = 1.0 if agrees and (share < 0.5 or row[offsets[AGREED] + i] > AGREE) else 0.0
-        modelled += 1
+        modelled += 0 if missing[i] > 0.0 else 1
         if accepted[i] > 0.0:
             ratios[count] = ratio
             count += 1
     if 2 * count < modelled:
         _begin_again(offsets, row, z, p, full)
         return
-    middle = np.median(ratios[:count]) / CHI_MEDIAN
-    row[INFLATION] = min(max(row[INFLATION] * (1.0 + FAST * (min(middle, 4.0) - 1.0)), 1.0), 100.0)
+    if count > 0:
+        middle = np.median(ratios[:count]) / CHI_MEDIAN
+        row[INFLATION] = min(max(row[INFLATION] * (1.0 + FAST * (min(middle, 4.0) - 1.0)), 1.0), 100.0)
     gain = full[8, :entries]
     for i in range(entries):
         spread = p[i, i] + row[offsets[NOISE] + i]
@@ -524,13 +606,13 @@ def _update(
 
 @jit
 def _begin_again(offsets: np.ndarray, row: np.ndarray, z: np.ndarray, p: np.ndarray, full: np.ndarray) -> None:
-    """Begin a lost estimate again, at the measurement of the sensors that were mostly right."""
+    """Begin a lost estimate again, at the measurement of sensors that were mostly right and not missing (full[5])."""
     entries = len(z)
     estimate, variance, accepted = full[1, :entries], full[2, :entries], full[3, :entries]
     for i in range(entries):
         for j in range(entries):
             p[i, j] = 0.0
-        unreliable = row[offsets[REJECTED] + i] > 0.5
+        unreliable = row[offsets[REJECTED] + i] > 0.5 or full[5, i] > 0.0
         p[i, i] = 1.0 if unreliable else variance[i] + row[offsets[NOISE] + i]
         estimate[i] = estimate[i] if unreliable else z[i]
         accepted[i] = 0.0 if unreliable else 1.0

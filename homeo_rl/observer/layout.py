@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-DECISIONS, GATE, OPEN, LAG, INFLATION, SINCE, USED = range(7)
+DECISIONS, GATE, OPEN, LAG, INFLATION, SINCE, USED, FROM_MEASURED, FROM_ESTIMATE = range(9)
 """Scalars of a row: decisions so far, running error, whether the gate is open, latency in decisions, factor of the
-process noise, decisions since the gate opened, and whether the estimate takes the place of the measurement."""
+process noise, decisions since the gate opened, whether the estimate takes the place of the measurement, and the running
+errors of what the last measurement and the last estimate predict of the sensors that are trusted."""
 
 _SCALARS = 16
 
@@ -97,3 +98,9 @@ def offsets_of(entries: int, actions: int) -> tuple[np.ndarray, int]:
     sizes = [(LAGS + PAST) * k, PAST * d, d, 2 * LAGS, d, d, d * d, d, d, d, 2 * d, LAGS, d, d, d, d, d, d, d, k * k, k]
     starts = _SCALARS + np.concatenate([[0], np.cumsum(sizes)])
     return starts[:-1].astype(np.int64), int(starts[-1])
+
+
+def work_space(entries: int, actions: int, hidden: int) -> np.ndarray:
+    """Return the float32 scratch space of the kernels: six rows of a prediction, and three for each input."""
+    width = max(hidden, 2 * entries, entries + max(7, actions))
+    return np.zeros((6 + 3 * (entries + actions), width), np.float32)

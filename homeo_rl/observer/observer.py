@@ -14,7 +14,7 @@ import numpy as np
 
 from homeo_rl.observer import kernels
 from homeo_rl.observer.diagnosis import Diagnosis, diagnose
-from homeo_rl.observer.layout import DECISIONS, GATE, OPEN, USED, offsets_of
+from homeo_rl.observer.layout import DECISIONS, FROM_ESTIMATE, FROM_MEASURED, GATE, OPEN, USED, offsets_of, work_space
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.observer.rehearsal import Distance, Policy, Rehearsal
 
@@ -36,10 +36,22 @@ STILL_LIMIT = 4.0
 LEAST_R2 = 0.8
 """Median share of the change of a sensor that a model must explain; below it, faults are diagnosed, not replaced."""
 
-REHEARSED_AT = (0, 4, 10, 20, 40, 70)
+REHEARSED_AT = (0, 4, 7, 10, 14, 20, 28, 40, 55, 70)
 """Decisions after an opening at which the use of the estimate is rehearsed, and then every `REHEARSED_EVERY`."""
 
 REHEARSED_EVERY = 100
+
+
+EARLY = 30
+"""Decisions of an episode in which an alarm means sensors: robots begin where the model knows them."""
+
+LEAST_ERROR, LARGE_ERROR = 2.0, 9.0
+"""Errors of what the last measurement predicts, 1 in health, below which no estimate is used, and above which one may
+be used though what the last estimate predicts is as wrong: noise hides the difference."""
+
+BETTER, AS_GOOD, NOT_WORSE = 0.95, 1.05, 1.5
+"""Largest errors of what the last estimate predicts, as shares of those, at which its use begins, begins where errors
+are large, and begins early in an episode or goes on."""
 
 
 class Observer:
@@ -63,8 +75,7 @@ class Observer:
         self._dims = np.array([model.entries, model.actions, len(model.b1)])
         self.offsets, self._size = offsets_of(model.entries, model.actions)
         self._scales = scales_of(memory)
-        width = max(len(model.b1), 2 * model.entries, model.entries + model.actions)
-        self._work = np.zeros((9, width), np.float32)
+        self._work = work_space(model.entries, model.actions, len(model.b1))
         self._full = np.zeros((10 + 2 * model.entries, max(model.entries + model.actions, 2)))
         self.rows = np.zeros((slots, self._size))
         self._allocate(slots)
@@ -76,6 +87,7 @@ class Observer:
         self.used = [0] * slots
         self.alarmed_at: list[int | None] = [None] * slots
         self._alarmed_since = np.zeros(slots)
+        self._alarmed, self._any_alarmed = np.zeros(slots, bool), False  # after the last decision
 
     def _allocate(self, slots: int) -> None:
         self._last = np.zeros((slots, self.model.actions), np.float32)
@@ -87,14 +99,15 @@ class Observer:
         self.rows[slot, GATE] = 1.0
         self.openings[slot] = self.used[slot] = 0
         self.alarmed_at[slot] = None
+        self._alarmed[slot] = False
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Return what the policy gets for the measurements [S, D] float32; itself where every gate is shut."""
-        was_open = self.rows[:, OPEN] > 0.0
-        self.advance(observations)
-        is_open = self.rows[:, OPEN] > 0.0
-        if not is_open.any():
+        count = self.advance(observations)
+        if not (count or self._any_alarmed):  # as always in health: nothing more is computed
             return observations
+        was_open, is_open = self._alarmed, self.rows[:, OPEN] > 0.0
+        self._alarmed, self._any_alarmed = is_open, count > 0
         result = observations.copy()
         for slot in map(int, np.nonzero(is_open)[0]):
             row, opens = self.rows[slot], not was_open[slot]
@@ -105,7 +118,9 @@ class Observer:
             if since in REHEARSED_AT or since % REHEARSED_EVERY == 0:
                 # What is used goes on being used by half of the margin, so that a verdict does not alternate.
                 margin = 0.5 * (1.0 + self._margin) if row[USED] > 0.0 else self._margin
-                verdict = self.explains and self.rehearse(slot).helps(margin)
+                verdict = (
+                    self.explains and is_supported(row, self._alarmed_since[slot]) and self.rehearse(slot).helps(margin)
+                )
                 self.openings[slot] += int(verdict and row[USED] == 0.0)
                 row[USED] = float(verdict)
             if row[USED] > 0.0:
@@ -113,9 +128,9 @@ class Observer:
                 result[slot] = self._out[slot]
         return result
 
-    def advance(self, observations: np.ndarray) -> None:
-        """Advance gates and filters by the measurements [S, D] float32, without a rehearsal."""
-        self._advance(self.rows, observations, self._last, self._out)
+    def advance(self, observations: np.ndarray) -> int:
+        """Advance gates and filters by the measurements [S, D] float32, without a rehearsal; return the open gates."""
+        return self._advance(self.rows, observations, self._last, self._out)
 
     def rehearse(self, slot: int) -> Distance:
         """Return how far the policy's actions are from the remembered ones under the fault of ``slot``."""
@@ -135,6 +150,11 @@ class Observer:
         """Whether the estimate took the place of the measurement in the last decision of ``slot``."""
         return bool(self.rows[slot, USED] > 0.0)
 
+    def alarms(self) -> np.ndarray:
+        """Return whether there is an alarm in each slot [S] bool."""
+        result: np.ndarray = self.rows[:, OPEN] > 0.0
+        return result
+
     def select(self, slots: Sequence[int]) -> None:
         """Drop all slots but these."""
         kept = list(slots)
@@ -144,17 +164,29 @@ class Observer:
         self.openings = [self.openings[slot] for slot in kept]
         self.used = [self.used[slot] for slot in kept]
         self.alarmed_at = [self.alarmed_at[slot] for slot in kept]
-        self._alarmed_since = self._alarmed_since[kept]
+        self._alarmed_since, self._alarmed = self._alarmed_since[kept], self._alarmed[kept]
 
     def diagnose(self, slot: int) -> Diagnosis:
         """Return what is found broken in ``slot``."""
         return diagnose(self.model, self.rows[slot], self.offsets, self.alarmed_at[slot])
 
-    def _advance(self, rows: np.ndarray, observations: np.ndarray, last: np.ndarray, out: np.ndarray) -> None:
-        kernels.advance(
+    def _advance(self, rows: np.ndarray, observations: np.ndarray, last: np.ndarray, out: np.ndarray) -> int:
+        return kernels.advance(
             self.model.packed, self._scales, self._dims, self.offsets, rows, observations, last, out, self._work,
             self._full,
         )  # fmt: skip
+
+
+def is_supported(row: np.ndarray, since: float) -> bool:
+    """Whether the sensors that are trusted are predicted better from the estimate than from the measurement.
+
+    They are where a sensor is broken. Where the robot does what the model has not seen, because its network is damaged
+    or because it stumbled, measurements are right and the estimate predicts them worse.
+    """
+    measured, estimated = row[FROM_MEASURED], row[FROM_ESTIMATE]
+    if row[USED] > 0.0 or since <= EARLY:
+        return bool(estimated < NOT_WORSE * measured)
+    return bool(measured > LEAST_ERROR and estimated < (AS_GOOD if measured > LARGE_ERROR else BETTER) * measured)
 
 
 def scales_of(memory: ObserverMemory) -> np.ndarray:
@@ -165,7 +197,8 @@ def scales_of(memory: ObserverMemory) -> np.ndarray:
     sensor = np.maximum(SENSOR_LIMIT, SENSOR_MARGIN * model.largest_running)
     units = (model.center, model.spread, model.action_center, model.action_spread, model.moves)
     limits = (np.array([gate]), model.start_mean, model.start_variance, single, sensor, _still(memory.observations))
-    return np.concatenate([np.asarray(part, np.float64) for part in (*units, *limits)])
+    zeros = (memory.observations == 0.0).any((0, 1))
+    return np.concatenate([np.asarray(part, np.float64) for part in (*units, *limits, zeros)])
 
 
 def _still(observations: np.ndarray) -> np.ndarray:

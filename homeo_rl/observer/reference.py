@@ -33,12 +33,13 @@ from homeo_rl.observer.layout import (
 @dataclass(frozen=True)
 class Limits:
     """Limits of the running error of all sensors; of the errors of each [D], in one decision and on average; and of the
-    decisions for which it reads the same [D]."""
+    decisions for which it reads the same [D]; and whether it may read exactly 0 [D]."""
 
     gate: float
     single: np.ndarray
     sensor: np.ndarray
     still: np.ndarray
+    zeros: np.ndarray
 
 
 @dataclass
@@ -56,12 +57,18 @@ class _Filter:
     def __post_init__(self) -> None:
         size = len(self.state)
         self.rejected, self.agreed = np.zeros(size), np.zeros(size)
-        self.forget_noise()
-
-    def forget_noise(self) -> None:
-        size = len(self.state)
         self.residual, self.noise, self.sums = np.zeros(size), np.zeros(size), np.zeros((size, 2))
-        self.accepted = getattr(self, "accepted", np.zeros(size))
+        self.accepted = np.zeros(size)
+        self.sources = np.zeros(2)
+
+    def begin_again(self, measured: np.ndarray, variance: np.ndarray, lag: int) -> None:
+        """Begin at a measurement: what was learned was learned at a wrong latency."""
+        accepted = self.accepted
+        self.state, self.cleaned, self.covariance = measured.copy(), measured.copy(), np.diag(variance)
+        self.lag, self.inflation = lag, 1.0
+        self.__post_init__()
+        self.accepted = accepted
+        self.sources = self.latency[[0, lag]]
 
 
 class ReferenceObserver:
@@ -171,10 +178,11 @@ class ReferenceObserver:
 
     def _estimate(self, f: _Filter, z: np.ndarray, before: np.ndarray, back: int) -> np.ndarray:
         """Update by the measurement z of ``back`` decisions ago, and predict over the latency."""
-        residual = z - self._at_latency(f, z, back)
+        residual = z - self._at_latency(f, z, before, back)
         action = self._action(back + f.lag)
         mean, variance = self._predict(f.state, action)
         jacobian = self._jacobian(f.state, action)
+        self._compare_sources(f, z, before, back, mean, variance)
         p = jacobian @ f.covariance @ jacobian.T + f.inflation * np.diag(variance)
         estimate, p, accepted = self._update(f, z, before, mean, variance, p)
         share = max(SLOW, 1.0 / (f.since + 1.0))
@@ -193,17 +201,26 @@ class ReferenceObserver:
             estimate = self._predict(estimate, self._action(back + lag)).mean
         return estimate
 
-    def _at_latency(self, f: _Filter, z: np.ndarray, back: int) -> np.ndarray:
+    def _at_latency(self, f: _Filter, z: np.ndarray, before: np.ndarray, back: int) -> np.ndarray:
         weight = max(RATE, 1.0 / (f.since + 1.0))
         for lag in range(LAGS):
-            mean, variance = self._predict(f.cleaned, self._action(back + lag))
+            mean, variance = self._predict(before, self._action(back + lag))
             error = np.minimum((z - mean) ** 2 / variance, CAP).sum() / len(z)
             f.latency[lag] += weight * (error - f.latency[lag])
         best = int(np.argmin(f.latency))
         if f.since >= SETTLED and f.latency[best] < SWITCH * f.latency[f.lag]:
-            f.lag, f.inflation = best, 1.0
-            f.forget_noise()
+            f.begin_again(before, variance, best)
         return self._predict(f.cleaned, self._action(back + f.lag)).mean
+
+    def _compare_sources(
+        self, f: _Filter, z: np.ndarray, before: np.ndarray, back: int, mean: np.ndarray, variance: np.ndarray
+    ) -> None:
+        """Advance the errors of what the last measurement and the last estimate predict, of trusted sensors."""
+        trusted = self._model.moves & (f.rejected < 0.5)
+        weight = max(RATE, 1.0 / (f.since + 1.0))
+        for source, expected in enumerate((self._predict(before, self._action(back)).mean, mean)):
+            square = np.minimum((z - expected) ** 2 / variance, CAP)[trusted]
+            f.sources[source] += weight * (square.sum() / max(len(square), 1) - f.sources[source])
 
     def _update(
         self, f: _Filter, z: np.ndarray, before: np.ndarray, mean: np.ndarray, variance: np.ndarray, p: np.ndarray
@@ -212,18 +229,21 @@ class ReferenceObserver:
         moves = self._model.moves
         innovation = z - mean
         ratio = innovation**2 / (np.diag(p) + f.noise)
-        agrees = (ratio <= REJECT) & ~((z == before) & (innovation**2 > variance))
+        zero = np.abs(z * self._model.spread + self._model.center) < 1e-6 * self._model.spread
+        missing = moves & zero & ~self._limits.zeros
+        agrees = (ratio <= REJECT) & ~missing & ~((z == before) & (innovation**2 > variance))
         f.agreed = np.where(moves, np.where(agrees, f.agreed + 1, 0.0), f.agreed)
         f.rejected = np.where(moves, f.rejected + FAST * (~agrees - f.rejected), f.rejected)
         used = ~moves | (agrees & ((f.rejected < 0.5) | (f.agreed > AGREE)))
         count = int((used & moves).sum())
-        if 2 * count < int(moves.sum()):
-            lost = f.rejected > 0.5
+        if 2 * count < int((moves & ~missing).sum()):
+            lost = (f.rejected > 0.5) | missing
             f.inflation = 1.0
             spread = np.where(lost, 1.0, variance + f.noise)
             return np.where(lost, mean, z), np.diag(spread), (~lost).astype(np.float64)
-        middle = min(float(np.median(ratio[used & moves])) / CHI_MEDIAN, 4.0)
-        f.inflation = min(max(f.inflation * (1.0 + FAST * (middle - 1.0)), 1.0), 100.0)
+        if count:
+            middle = min(float(np.median(ratio[used & moves])) / CHI_MEDIAN, 4.0)
+            f.inflation = min(max(f.inflation * (1.0 + FAST * (middle - 1.0)), 1.0), 100.0)
         estimate = mean.copy()
         for i in np.nonzero(used)[0]:
             spread = p[i, i] + f.noise[i]

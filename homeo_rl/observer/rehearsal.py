@@ -31,7 +31,7 @@ from homeo_rl.observer.memory import LENGTH, ObserverMemory
 from homeo_rl.seeding import generator
 
 Policy = Callable[[np.ndarray], np.ndarray]
-Advance = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+Advance = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], int]
 
 COMPARED = 8
 """Steps at the end of each sequence whose actions are compared."""

@@ -20,7 +20,7 @@ from homeo_rl.report.evaluations import (
     without_copies,
 )
 from homeo_rl.report.statistics import REFERENCE, Cell, Difference, cells, differences, measures_of
-from homeo_rl.report.tables import cell_rows, difference_rows, drive_rows, legend_of, markdown, reflex_rows
+from homeo_rl.report.tables import HARMED, cell_rows, difference_rows, drive_rows, legend_of, markdown, reflex_rows
 from homeo_rl.storage import bundle
 
 
@@ -193,7 +193,7 @@ def _sections(report: Report) -> list[str]:
     compared = report.differences
     against = (
         f"Mean difference over the damaged conditions, paired by episode. {_MEASURES.get(compared[0].what, '')}"
-        f"Conditions: {', '.join(compared[0].conditions)}."
+        f"{HARMED.capitalize()}. Conditions: {', '.join(compared[0].conditions)}."
         if compared
         else ""
     )

@@ -77,6 +77,9 @@ class Difference:
     ``what`` is "retention" (both returns are divided by the reference arm's own clean mean return, so harm done to the
     healthy policy counts), "success" or "collision" (share of episodes), "return" as it is, or "normalised" (return
     divided by what lies between acting at random and the best known return).
+
+    ``harmed`` is the share of episodes that are worse than the reference's by `HARM` or more (of its clean return, for
+    returns), ``worst`` the difference of the worst one.
     """
 
     what: str
@@ -85,6 +88,12 @@ class Difference:
     mean: float
     ci_low: float
     ci_high: float
+    harmed: float = 0.0
+    worst: float = 0.0
+
+
+HARM = 0.1
+"""Difference from which on an episode counts as harmed: a tenth of the clean return, or any lost success."""
 
 
 def iqm(values: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -206,7 +215,8 @@ def differences(
             scale = baseline.best - baseline.random
         value = {(r.run, r.arm, r.label, r.episode): _value(r, what) / scale for r in rows}
         for arm in unique(row.arm for row in rows if row.arm != reference):
-            difference = _difference(what, rows, value, arm, reference, chosen)
+            limit = HARM * abs(clean or 0.0) if what == "return" else HARM
+            difference = _difference(what, rows, value, arm, reference, chosen, limit)
             if difference is not None:
                 result.append(difference)
     return result
@@ -225,8 +235,9 @@ def _difference(
     arm: str,
     reference: str,
     chosen: Sequence[str],
+    limit: float,
 ) -> Difference | None:
-    samples, means = np.zeros(RESAMPLES), []
+    samples, means, gaps = np.zeros(RESAMPLES), [], []
     for label in chosen:
         episodes = [
             r for r in rows if r.arm == arm and r.label == label and (r.run, reference, label, r.episode) in value
@@ -240,10 +251,13 @@ def _difference(
             return None
         samples += bootstrap(strata, f"paired {label}").mean(axis=1) / len(chosen)
         means.append(float(np.concatenate(strata).mean()))
+        gaps += pairs
     if not chosen:
         return None
     low, high = interval(samples)
-    return Difference(what, arm, tuple(chosen), float(np.mean(means)), low, high)
+    losses = np.array(gaps) * (1.0 if what == "collision" else -1.0)
+    harmed, worst = float((losses >= limit).mean()), float(gaps[int(losses.argmax())])
+    return Difference(what, arm, tuple(chosen), float(np.mean(means)), low, high, harmed, worst)
 
 
 def _share_interval(rows: Sequence[Row], outcome: str) -> tuple[float, float] | None:

@@ -16,13 +16,24 @@ def cell_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     return ["condition", *arms], rows
 
 
+HARMED = "harmed episodes end worse than those of none by a tenth of the clean return or more"
+"""What a column of `difference_rows` means."""
+
+
 def difference_rows(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the paired comparison."""
     rows = [
-        [each.arm, each.what, format_difference(each, each.mean), _interval(each), str(len(each.conditions))]
+        [
+            each.arm,
+            each.what,
+            format_difference(each, each.mean),
+            _interval(each),
+            f"{fixed(100 * each.harmed, 0)} %, {format_difference(each, each.worst)}",
+            str(len(each.conditions)),
+        ]
         for each in differences
     ]
-    return ["arm", "what", "minus none's", "95 % interval", "conditions"], rows
+    return ["arm", "what", "minus none's", "95 % interval", "harmed, worst", "conditions"], rows
 
 
 def _interval(difference: Difference) -> str:

@@ -28,6 +28,7 @@ from homeo_rl.studies.results import (
     chance_of,
     contrast_hosts,
     difference_of,
+    find_harmed,
     find_untrained,
     harms_of,
     mean_of,
@@ -35,6 +36,7 @@ from homeo_rl.studies.results import (
     recoveries_of,
 )
 from homeo_rl.studies.study import Claim
+from homeo_rl.studies.twins import compare_twins
 
 PAGE = "results.md"
 
@@ -96,6 +98,15 @@ def _claims(results: Results) -> list[str]:
 def _criterion(claim: Claim) -> str:
     if claim.max_harmed_cells is not None:
         return f"at most {claim.max_harmed_cells} cells worse"
+    if claim.max_changed_episodes is not None:
+        return f"at most {claim.max_changed_episodes} episodes changed"
+    if claim.max_total is not None:
+        return f"{claim.figure}: at most {claim.max_total} in all"
+    if claim.figure:
+        side, limit = ("most", claim.max_mean) if claim.min_mean is None else ("least", claim.min_mean)
+        return f"{claim.figure}: at {side} {limit:g} on average"
+    if claim.min_share_of_gain is not None:
+        return f"at least {claim.min_share_of_gain:g} of the gain of {claim.versus}"
     if claim.min_retention is not None:
         return f"at least {claim.min_retention:g}"
     if claim.equivalence_margin is not None:
@@ -107,7 +118,8 @@ def _outcome(verdict: Verdict) -> str:
     where = f" ({verdict.where})" if verdict.where else ""
     if isinstance(verdict.value, int):
         return f"{verdict.value}{where}"
-    is_mean = verdict.claim.min_retention is not None
+    claim = verdict.claim
+    is_mean = claim.min_retention is not None or claim.min_share_of_gain is not None or claim.figure != ""
     return (format_estimate(verdict.value) if is_mean else format_difference(verdict.value)) + where
 
 
@@ -132,10 +144,13 @@ def _arms(results: Results, out: Path) -> list[str]:
     parts = [
         "Over all damaged cells of a group: the mean (of the cells' means), the interquartile mean over episodes, the "
         "difference to the reference, the first arm, paired by episode, apart for damage of the network and of its "
-        "surroundings, the chance that an episode goes better than the reference's (ties count half), and what a "
+        "surroundings, the share of episodes that end worse than the reference's by 0.1 or more with the worst of "
+        "them, the chance that an episode goes better than the reference's (ties count half), and what a "
         "healthy policy loses. An arm with fewer cells was tried on fewer hosts: compare it with the reference only.",
     ]
     for group in results.groups:
+        if not results.of(group, kinds=DAMAGED):
+            continue  # evaluated without damage only: the section on harm has it
         hosts = len({cell.host for cell in results.of(group)})
         about = f"{pictures.measure_of(results, group)}, {hosts} host{'s' * (hosts != 1)}"
         parts += [f"### {group}", about + _possible_gain(results, group), markdown(*table_of(results, group))]
@@ -144,7 +159,7 @@ def _arms(results: Results, out: Path) -> list[str]:
         if group in results.groups:
             about = f"{pictures.measure_of(results, group)}, group {group}, conditions {', '.join(among)}"
             parts += [f"### {subset['name']}", about, markdown(*table_of(results, group, among=among))]
-    parts += _contrasts(results)
+    parts += [*_contrasts(results), *_twins(results)]
     pictures.draw_arms(results, out / "arms.png")
     parts.append("![What the arms keep](arms.png)")
     if any(pictures.measure_of(results, group) == "retention" for group in pictures.groups_to_compare(results)):
@@ -170,15 +185,17 @@ def table_of(results: Results, group: str, *, among: Sequence[str] = ()) -> tupl
             continue
         row = [arm, str(len(cells)), format_estimate(mean_of(cells)), fixed(mean_of(cells, middle=True).mean, 3)]
         if arm == reference:
-            rows.append(row + [""] * 5)
+            rows.append(row + [""] * 6)
             continue
         by_kind = (results.of(group, arm, kinds=kinds, among=among) for kinds in (DAMAGED, NETWORK, ENVIRONMENT))
         row += [_format_pairs(results, each) for each in by_kind]
         chance, clean = chance_of(results.pairs(cells)), results.of(group, arm, kinds=CLEAN)
-        rows.append([*row, fixed(chance, 2), _format_pairs(results, clean)])
+        harmed, worst = find_harmed(results.pairs(cells))
+        harm = f"{fixed(100 * harmed, 0)} %, {fixed(worst, 2, '+')}"
+        rows.append([*row, harm, fixed(chance, 2), _format_pairs(results, clean)])
     measure = pictures.measure_of(results, group)
-    header = ["arm", "cells", measure, "IQM", f"minus {reference}", "network damage", "surroundings", "chance", "clean"]
-    return header, rows
+    header = ["arm", "cells", measure, "IQM", f"minus {reference}", "network damage", "surroundings"]
+    return [*header, "harmed, worst", "chance", "clean"], rows
 
 
 def _format_pairs(results: Results, cells: Sequence[Cell]) -> str:
@@ -263,6 +280,23 @@ def _contrasts(results: Results) -> list[str]:
         return []
     about = "Over all damaged cells of a host, paired by episode:"
     return ["### One arm against another", about, markdown(["arms", "group", "host", "difference"], rows)]
+
+
+def _twins(results: Results) -> list[str]:
+    rows = [
+        [t.host, t.twin, f"{t.conditions}", fixed(t.clean, 2), fixed(t.frozen, 3), format_estimate(t.repaired),
+         format_estimate(t.trained), format_difference(t.difference)]
+        for t in compare_twins(results)
+    ]  # fmt: skip
+    if not rows:
+        return []
+    about = (
+        "A policy repaired by an arm, and a twin for the same robot that was trained under faults and runs frozen. All "
+        "figures are returns, as shares of the first policy's clean return, over the damaged conditions that both met; "
+        "episodes are paired by their seed and damage."
+    )
+    header = ["policy", "twin", "cells", "twin clean", "policy frozen", "repaired", "twin", "repaired minus twin"]
+    return ["### Repair against training under faults", about, markdown(header, rows)]
 
 
 def _conditions(results: Results, out: Path) -> list[str]:

@@ -19,7 +19,7 @@ from homeo_rl.errors import StorageFault
 from homeo_rl.evaluation.metrics import label_of, numbers
 from homeo_rl.report.baselines import baseline_of, doubt
 from homeo_rl.report.contrasts import Contrast, contrast_policies
-from homeo_rl.report.statistics import bootstrap, interval, iqm
+from homeo_rl.report.statistics import HARM, bootstrap, interval, iqm
 from homeo_rl.seeding import generator
 from homeo_rl.storage.files import printable
 from homeo_rl.studies.study import Group
@@ -220,6 +220,34 @@ def contrast_hosts(results: Results, pair: tuple[str, str]) -> list[tuple[str, l
     return contrasts
 
 
+def mean_of_figure(cells: Sequence[Cell], figure: str) -> Estimate:
+    """Return the mean of a column over all episodes of the cells that have a value."""
+    values = [(cell, cell.figures[figure][np.isfinite(cell.figures[figure])]) for cell in cells]
+    samples = bootstrap([value for _, value in values if len(value)], f"study {figure}").mean(1)
+    return Estimate(float(np.concatenate([value for _, value in values]).mean()), *interval(samples))
+
+
+def share_of_gain(pairs: Sequence[tuple[Cell, np.ndarray]], results: Results, other: str) -> Estimate | None:
+    """Return the gain of an arm over the reference as a share of another arm's, over all cells that both have.
+
+    ``pairs`` has the arm's paired differences to the reference. Both arms are resampled together. None where the other
+    arm has no gain.
+    """
+    others = results.pairs(results.of(pairs[0][0].group, other)) if pairs else []
+    gaps = {(cell.host, cell.condition): gap for cell, gap in others}
+    both = [(cell, gap, gaps[cell.host, cell.condition]) for cell, gap in pairs if (cell.host, cell.condition) in gaps]
+    whole = float(sum(gap.mean() for *_, gap in both))
+    if whole <= 0:
+        return None
+    parts, wholes = [], []
+    for cell, gap, other_gap in both:
+        rows = bootstrap([np.arange(len(gap))], f"{cell.host} {cell.condition}")
+        parts.append(gap[rows].mean(1))
+        wholes.append(other_gap[rows].mean(1))
+    samples = np.sum(parts, axis=0) / np.sum(wholes, axis=0)
+    return Estimate(float(sum(gap.mean() for _, gap, _ in both)) / whole, *interval(samples))
+
+
 def possible_gain(results: Results, group: str) -> float:
     """Return the gain of the mean over a group's damaged cells if no damage of a network cost anything.
 
@@ -230,6 +258,12 @@ def possible_gain(results: Results, group: str) -> float:
     clean = {cell.host: cell.value.mean() for cell in results.of(group, reference, kinds=CLEAN)}
     lost = [clean.get(cell.host, math.nan) - cell.value.mean() for cell in damaged if cell.kind in NETWORK]
     return float(sum(lost) / len(damaged)) if damaged else math.nan
+
+
+def find_harmed(pairs: Sequence[tuple[Cell, np.ndarray]]) -> tuple[float, float]:
+    """Return the share of paired episodes that are worse by `HARM` or more, and the difference of the worst."""
+    gaps = np.concatenate([gap for _, gap in pairs])
+    return float((gaps <= -HARM).mean()), float(gaps.min())
 
 
 def chance_of(pairs: Sequence[tuple[Cell, np.ndarray]]) -> float:

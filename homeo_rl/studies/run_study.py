@@ -88,20 +88,25 @@ def tasks_of(study: Study, base: Path, out: Path, *, scratch: Path | None = None
             if run is not None:
                 if (first := sources.setdefault(name, source)) != source:
                     raise UsageError(f"hosts: {first} and {source} are both called {name!r}; rename one")
-                arms = _arms_for(load_controller(run), arms)
+                controller = load_controller(run)
+                if not isinstance(controller.network, SpikingNetwork):
+                    arms = tuple(arm for arm in arms if _needs_no_spikes(Arm.parse(arm), controller))
             episodes = group.episodes or study.episodes
             plan = make_plan(Plan, study, suite=suite, arms=arms, episodes=episodes, env=group.env, routes=routes)
             tasks.append(Task(entry, group, name, run, plan))
     return tasks
 
 
-def _arms_for(controller: Controller, arms: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the arms that a host gets: of a policy without spikes, ``none`` and those that observe alone."""
-    if isinstance(controller.network, SpikingNetwork):
-        return arms
-    plugins = {arm: split_observer(Arm.parse(arm).plugin) for arm in arms}
-    observing = [arm for arm, parts in plugins.items() if parts.observer is not None and parts.network is None]
-    return ("none", *([] if controller.spec.discrete else observing))
+def _needs_no_spikes(arm: Arm, controller: Controller) -> bool:
+    """Return whether an arm fits a policy without spikes.
+
+    Raises:
+        UsageError: it does not fit for another reason.
+    """
+    if split_observer(arm.plugin).network is not None:
+        return False
+    arm.require_fitting(controller)
+    return True
 
 
 def _open_host(host: str, group: Group, base: Path, target: Path, scratch: Path | None) -> Run | None:
@@ -178,7 +183,8 @@ def carry_out(
             if folder is None:
                 folder = evaluate(task.run, plan, workers=workers, progress=progress, command=command).folder
                 done += 1
-            header, new = _parts_of(task, arms, folder)
+            columns, new = _parts_of(task, arms, folder)
+            header = max(header, columns, key=len)  # later versions have more columns at the end
             parts |= _assign(new, tasks)
             _write(study, tasks, header, parts, out, command)
         if header:
@@ -274,7 +280,9 @@ def _write(study: Study, tasks: list[Task], header: list[str], parts: Parts, out
         for arm in task.plan.arms
         if (number, arm) in parts
     ]
-    rows = ([str(entry), part.host, *row] for entry, part in present for row in part.rows)
+    rows = (
+        [str(entry), part.host, *row, *[""] * (len(header) - len(row))] for entry, part in present for row in part.rows
+    )
     courses = [{"entry": entry, "host": part.host, **course} for entry, part in present for course in part.courses]
     absent = [task for number, task in enumerate(tasks) if missing_arms(number, task, parts)]
     document: dict[str, Any] = {

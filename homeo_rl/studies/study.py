@@ -16,6 +16,7 @@ from typing import Any, Literal
 import pydantic
 
 from homeo_rl.errors import UsageError, find_repeated
+from homeo_rl.evaluation.metrics import numbers
 from homeo_rl.storage.files import printable
 from homeo_rl.storage.user_paths import local_path
 from homeo_rl.storage.yaml_fields import parse
@@ -65,13 +66,27 @@ class Subset:
     conditions: tuple[str, ...]
 
 
-_CRITERIA = ("min_retention", "min_gain", "equivalence_margin", "max_harmed_cells")
+@pydantic.with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
+class Twin:
+    """A policy that is repaired by an arm, and one for the same robot that was trained to do without a repair."""
+
+    host: str
+    arm: str
+    twin: str
+
+
+_CRITERIA = (
+    "min_retention", "min_gain", "equivalence_margin", "max_harmed_cells", "max_changed_episodes", "min_share_of_gain",
+    "min_mean", "max_mean", "max_total",
+)  # fmt: skip
+_OF_FIGURES = _CRITERIA[-3:]
 
 
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A pre-registered criterion of one arm. Exactly one of the last four attributes is given."""
+    """A pre-registered criterion of one arm. Exactly one of ``min_retention`` and what follows it is given."""
 
     statement: str
     group: str
@@ -81,11 +96,19 @@ class Claim:
     conditions: tuple[str, ...] = ()  # some of them only
     versus: str = ""  # other arm of the differences; by default the group's reference
     require_significance: bool = False  # the lower end of the interval has to reach ``min_gain``, not only the mean
+    figure: str = ""  # column of scores.csv that min_mean, max_mean or max_total is about
+    min_loss: float | None = None  # only cells in which the reference loses so much of what it has without damage
+    min_other_gain: float | None = None  # only cells in which ``versus`` gains so much over the reference
     min_retention: float | None = None  # of the mean over the cells
     min_gain: float | None = None  # of the mean difference to the other arm
     equivalence_margin: float | None = None  # the same for every host separately, whose interval has to reach it
     # cells of any kind in which the arm is worse at the 5 % level, after correction
     max_harmed_cells: int | None = None
+    max_changed_episodes: int | None = None  # episodes whose value is not that of the other arm, to the bit
+    min_share_of_gain: float | None = None  # of the gain of ``versus`` over the reference, over all cells together
+    min_mean: float | None = None  # of ``figure`` over the episodes that have it
+    max_mean: float | None = None
+    max_total: int | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in _CRITERIA if getattr(self, name) is not None]  # words: keep
@@ -93,6 +116,12 @@ class Claim:
             raise ValueError(f"expected one of {', '.join(_CRITERIA)}; got {', '.join(given) or 'none'}")
         if self.require_significance and self.min_gain is None:
             raise ValueError("require_significance: expected with min_gain only")
+        if bool(self.figure) != (given[0] in _OF_FIGURES):
+            raise ValueError(f"figure: expected with one of {', '.join(_OF_FIGURES)}, and with these only")
+        if self.figure and self.figure not in numbers():
+            raise ValueError(f"figure: expected a column of scores.csv, {', '.join(numbers())}; got {self.figure!r}")
+        if (self.min_share_of_gain is not None or self.min_other_gain is not None) and not self.versus:
+            raise ValueError("min_share_of_gain, min_other_gain: expected versus, the arm whose gain is meant")
 
 
 EARLIER_KEYS = {
@@ -107,6 +136,7 @@ EARLIER_KEYS = {
 """Keys of claims in files of earlier versions, which are still accepted, and in study.json, where they stay."""
 
 _STORED_KEYS = {name: key for key, name in EARLIER_KEYS.items()}
+_LATER = ("figure", "min_loss", "min_other_gain", "max_changed_episodes", "min_share_of_gain", *_OF_FIGURES)
 
 
 def claim_fields(entry: dict[str, Any]) -> dict[str, Any]:
@@ -123,10 +153,17 @@ def study_document(study: Study) -> dict[str, Any]:
             del group["env_kwargs"]
     if not document["host_contrasts"]:
         del document["host_contrasts"]
+    if not study.twins:
+        del document["twins"]  # as in documents of earlier versions
     for claim in document["claims"]:
         claim["under"] = "surroundings" if claim["under"] == "environment" else claim["under"]
     document["claims"] = tuple(
-        {_STORED_KEYS.get(name, name): value for name, value in claim.items()} for claim in document["claims"]
+        {
+            _STORED_KEYS.get(name, name): value
+            for name, value in claim.items()
+            if value not in (None, "") or name not in _LATER
+        }
+        for claim in document["claims"]
     )
     return document
 
@@ -137,7 +174,8 @@ class Study:
     """A study.
 
     ``contrasts`` are pairs of arms that are compared with one another, host by host; ``host_contrasts`` are pairs of
-    hosts of a group, by their names in the tables, each with its own control.
+    hosts of a group, by their names in the tables, each with its own control. ``twins`` are
+    compared where both hosts were evaluated under one suite.
     """
 
     name: str
@@ -145,6 +183,7 @@ class Study:
     subsets: tuple[Subset, ...] = ()
     contrasts: tuple[tuple[str, str], ...] = ()
     host_contrasts: tuple[tuple[str, str], ...] = ()
+    twins: tuple[Twin, ...] = ()
     claims: tuple[Claim, ...] = ()
     description: str = ""
     episodes: int = 20
@@ -171,6 +210,10 @@ class Study:
             of_groups = [{Path(host).name for host in group.hosts} for group in self.groups]
             if pair[0] == pair[1] or not any(names.issuperset(pair) for names in of_groups):
                 raise ValueError(f"host_contrasts: expected two hosts of one entry of groups, got {' and '.join(pair)}")
+        hosts = {Path(host).name for group in self.groups for host in group.hosts}
+        unknown = [name for twin in self.twins for name in (twin.host, twin.twin) if name not in hosts]
+        if unknown:
+            raise ValueError(f"twins: expected hosts of the groups, {', '.join(sorted(hosts))}; got {unknown[0]!r}")
         for subset in self.subsets:
             self._check_group(f"subset {subset.name!r}", subset.group)
         for claim in self.claims:
@@ -210,7 +253,7 @@ def read_study(name: str) -> tuple[Study, Path]:
             f"{path}: expected name, groups, ...; got {printable(repr(document.data), 60)}; see docs/studies.md"
         )
     sections: dict[Place, type[Any]] = {(): Study}
-    for key, kind in (("groups", Group), ("subsets", Subset), ("claims", Claim)):
+    for key, kind in (("groups", Group), ("subsets", Subset), ("twins", Twin), ("claims", Claim)):
         entries: Any = document.data.get(key)
         sections |= {(key, index): kind for index in range(len(entries) if isinstance(entries, list) else 0)}
     data, origins = _rename_claims(document)

@@ -80,6 +80,19 @@ class NormaliserCallback(BaseCallback):
             self._seen = []
 
 
+class RandomiseCallback(BaseCallback):
+    """Tell randomised environments before each rollout how much the normaliser has seen each sensor deviate."""
+
+    def _on_rollout_start(self) -> None:
+        normaliser = policy_of(self.model).normaliser()
+        if normaliser.active:
+            std = torch.sqrt(normaliser.running_var).cpu().numpy()
+            self.training_env.env_method("set_observation_std", std)
+
+    def _on_step(self) -> bool:
+        return True
+
+
 class SpikeCallback(PeriodicCallback):
     """Log ``snn/*``, and ``homeo/*`` where a plug-in adapts in training.
 

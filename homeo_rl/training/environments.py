@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from typing import Any
 
 from stable_baselines3.common.monitor import ResultsWriter
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
@@ -10,11 +9,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, Ve
 from homeo_rl.agents.sb3.bounded_monitor import Monitored
 from homeo_rl.agents.sb3.vec_env import GymVecEnv
 from homeo_rl.agents.workers.supervised import SupervisedVecEnv
+from homeo_rl.degradations.randomise import randomisation_from
 from homeo_rl.envs.contract import try_out
 from homeo_rl.envs.env_factory import Recipe
 from homeo_rl.envs.make import make_env, make_vector
 from homeo_rl.envs.protocol import is_driving
-from homeo_rl.envs.replayable import Recorded
 from homeo_rl.run import Run
 from homeo_rl.seeding import derive
 from homeo_rl.spec import RunSpec
@@ -25,7 +24,9 @@ def make_training_envs(plan: TrainingPlan, spec: RunSpec) -> VecEnv:
     """Return the seeded environments that a policy learns in; rewards are normalised where the run says so."""
     count = int(spec.hyperparams.get("n_envs", 1))
     kwargs = {**plan.env_kwargs, **spec.hyperparams.get("train_env_kwargs", {})}
-    envs = _make_envs(plan, kwargs, count, count, endless=True)
+    damage = randomisation_from(spec.randomise).wrap if spec.randomise else None
+    recipe = Recipe(plan.env, kwargs, plan.modules, endless=True, damage=damage)
+    envs = _make_envs(plan, recipe, count, count)
     if spec.hyperparams.get("normalize_reward"):
         envs = VecNormalize(envs, norm_obs=False, gamma=float(spec.hyperparams.get("gamma", 0.99)))
     envs.seed(derive(plan.seed, "training") % 2**31)
@@ -35,29 +36,26 @@ def make_training_envs(plan: TrainingPlan, spec: RunSpec) -> VecEnv:
 def make_evaluation_envs(plan: TrainingPlan, training: VecEnv | None) -> VecEnv:
     """Return the environments of the evaluations during a training, wrapped as those of the ``training`` are."""
     # Side by side where that is cheap; SB3 takes care that environments with short episodes do not count more.
-    envs = _make_envs(plan, plan.env_kwargs, plan.eval_episodes, 1)
+    envs = _make_envs(plan, Recipe(plan.env, plan.env_kwargs, plan.modules), plan.eval_episodes, 1)
     if isinstance(training, VecNormalize):  # SB3 wants both wrapped alike; evaluations see plain rewards
         envs = VecNormalize(envs, norm_obs=False, norm_reward=False, training=False)
     return envs
 
 
-def _make_envs(
-    plan: TrainingPlan, kwargs: dict[str, Any], together: int, apart: int, *, endless: bool = False
-) -> VecEnv:
+def _make_envs(plan: TrainingPlan, recipe: Recipe, together: int, apart: int) -> VecEnv:
     """Make environments for SB3: ``together`` of them in compiled loops where there are any, else ``apart``.
 
-    Those apart take turns in this process or, as the plan says, have one each; the numbers are the same.
-    ``endless``: their episodes may have no end.
+    Those apart take turns in this process or, as the plan says, have one each; the numbers are the same. Damaged ones
+    are apart.
     """
-    vector = make_vector(plan.env, together, kwargs)
+    vector = None if recipe.damage is not None else make_vector(recipe.env_id, together, recipe.kwargs)
     if vector is not None:
         _, infos = vector.reset(seed=0)  # SB3 seeds and resets it again before the first step
         has_success = is_driving(vector) and "is_success" in infos
         return VecMonitor(GymVecEnv(vector), info_keywords=("is_success",) if has_success else ())
     if plan.vec_env == "workers":
-        recipe = Recipe(plan.env, kwargs, plan.modules, endless=endless)
         return SupervisedVecEnv(recipe, apart, timeout=plan.worker_timeout)
-    return DummyVecEnv([lambda: Recorded(Monitored(make_env(plan.env, kwargs, endless=endless)))] * apart)
+    return DummyVecEnv([lambda: recipe.make(Monitored)] * apart)
 
 
 def check_contract(plan: TrainingPlan, spec: RunSpec) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from homeo_rl.envs.frame_stack import KEY as FRAMES
 from homeo_rl.envs.wrappers import FLATTEN, wrappers_of
 from homeo_rl.envs.wrappers import KEY as WRAPPERS
 from homeo_rl.errors import UsageError
@@ -44,6 +45,8 @@ def environment_arguments(flags: Any, under: Mapping[str, Any] | None = None) ->
         wrappers.append((FLATTEN, {}))
     if wrappers:
         result[WRAPPERS] = [{name: arguments} if arguments else name for name, arguments in wrappers]
+    if flags.frame_stack is not None:
+        result[FRAMES] = flags.frame_stack
     if flags.max_episode_steps is not None:
         result["max_episode_steps"] = flags.max_episode_steps
     return result

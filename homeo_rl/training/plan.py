@@ -10,6 +10,7 @@ import gymnasium as gym
 from homeo_rl import homeostasis
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.sb3.net_arch import resolve_widths
+from homeo_rl.degradations.randomise import load_randomisation, randomisation_from
 from homeo_rl.envs.make import has_vector, load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.numerics.arrays import instance_of
@@ -43,6 +44,7 @@ class TrainingPlan:
         env_kwargs: arguments of the environment.
         hyperparams: what ``-params`` says: arguments of the algorithm, ``n_envs``, ``agent_kwargs`` and so on.
         homeostasis_in_training: the arm that adapts while rollouts are collected.
+        randomise: faults that the training's episodes draw: a preset, a suite file, or what a run says of them.
         modules: modules that register environments or agents (``--gym-packages``).
         log_folder: the folder of runs, if ``out`` is None.
         tensorboard: the folder of TensorBoard's files; None is ``tb`` in the run.
@@ -68,6 +70,7 @@ class TrainingPlan:
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     hyperparams: dict[str, Any] = field(default_factory=dict)
     homeostasis_in_training: str = "none"
+    randomise: str | dict[str, Any] = "none"
     modules: tuple[str, ...] = ()
     log_folder: Path = Path("runs")
     out: Path | None = None
@@ -120,7 +123,10 @@ def prepare(plan: TrainingPlan) -> Prepared:
         )
     probe = make_env(plan.env, plan.env_kwargs)
     spaces = probe.observation_space, probe.action_space
-    probe.close()
+    try:
+        randomise = _randomise(plan, probe)
+    finally:
+        probe.close()
     agent_kwargs, _ = resolve_widths(hyperparams.get("agent_kwargs"), hyperparams.get("net_arch"))
     controller = controller_spec(plan.agent, *spaces, algo=plan.algo, overrides=agent_kwargs)
     if mechanism is not None and controller.network.body == "mlp":
@@ -142,11 +148,21 @@ def prepare(plan: TrainingPlan) -> Prepared:
         planned=plan.steps or 0,
         hyperparams=hyperparams,
         homeostasis_in_training="" if plan.homeostasis_in_training == "none" else plan.homeostasis_in_training,
+        randomise=randomise,
         controller=controller,
         source="" if plan.trained is None else source_of(plan.trained),
         versions=versions(),
     )
     return Prepared(plan, spec)
+
+
+def _randomise(plan: TrainingPlan, env: gym.Env[Any, Any]) -> dict[str, Any]:
+    """Return the faults that apply to an environment as plain data, {} for none."""
+    if plan.randomise in ("none", "", {}):
+        return {}
+    if isinstance(plan.randomise, dict):
+        return randomisation_from(plan.randomise).to_dict()
+    return load_randomisation(plan.randomise).for_env(env).to_dict()
 
 
 def plan_of_run(run: Run) -> TrainingPlan:

@@ -23,6 +23,7 @@ from homeo_rl.training.callbacks import (
     EvaluationCallback,
     IncidentCallback,
     NormaliserCallback,
+    RandomiseCallback,
     ReportCallback,
     SpikeCallback,
 )
@@ -67,6 +68,8 @@ def train(
     if earlier is not None and earlier.spec.digest and not longer:
         note(f"{earlier.path}: finished before, nothing is left to do; --fresh begins anew")
         return earlier
+    for name, reason in spec.randomise.get("skipped", {}).items():
+        note(f"randomise: {name} skipped: {reason}")
     if whole_steps(spec) > spec.planned:
         note(f"{spec.planned:,} steps become {whole_steps(spec):,}: rollouts (n_steps x n_envs steps) are not cut")
     model = build_model(plan, spec)
@@ -179,4 +182,5 @@ def _make_callbacks(plan: TrainingPlan, run: Run, model: BaseAlgorithm, report: 
                 verbose=0,
             )
         )
-    return [*callbacks, ReportCallback(report), NormaliserCallback()]
+    randomise = [RandomiseCallback()] if run.spec.randomise else []
+    return [*callbacks, *randomise, ReportCallback(report), NormaliserCallback()]

@@ -40,6 +40,7 @@ class Preset:
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     gym_packages: tuple[str, ...] = ()
     homeostasis_in_training: str = "none"
+    randomise: str = "none"
     eval_freq: int = 10_000
     eval_episodes: int = 5
 
@@ -75,7 +76,7 @@ def text_of(preset: Preset, comments: Sequence[str]) -> str:
     data: dict[str, Any] = {
         entry.name: getattr(preset, entry.name)
         for entry in dataclasses.fields(preset)
-        if entry.name not in ("eval_freq", "eval_episodes") or getattr(preset, entry.name) != entry.default
+        if entry.name not in ("randomise", "eval_freq", "eval_episodes") or getattr(preset, entry.name) != entry.default
     }
     data["gym_packages"] = list(preset.gym_packages)
     data[preset.env] = data["hyperparams"] = _plain(preset.hyperparams)

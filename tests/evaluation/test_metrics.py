@@ -12,8 +12,21 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from homeo_rl.degradations import load_suite
 from homeo_rl.errors import StorageFault
+from homeo_rl.evaluation.episode import Episode
 from homeo_rl.evaluation.evaluate import evaluate
-from homeo_rl.evaluation.metrics import COLUMNS, IDENTITY, METRICS, Figure, Metric, Score, columns, mean, numbers
+from homeo_rl.evaluation.metrics import (
+    COLUMNS,
+    IDENTITY,
+    METRICS,
+    Figure,
+    Measurement,
+    Metric,
+    Score,
+    TrueFault,
+    columns,
+    mean,
+    numbers,
+)
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.tensorboard import log_evaluation
 from homeo_rl.report import cells, read_scores
@@ -35,8 +48,9 @@ def test_the_columns_are_the_published_ones() -> None:
         "run", "arm", "condition", "severity", "episode", "seed", "return", "length", "success", "firing_rate",
         "rate_deviation", "weight_drift", "synops", "outcome", "path_length", "time", "reflex", "violations",
         "unstable", "rolled_back", "spikes", "energy", "sleeps", "rate_spread", "openings", "estimated",
+        "detected", "detected_after", "latency_right", "gain_error",
     )  # fmt: skip
-    assert [len(columns(version)) for version in range(1, 7)] == [16, 18, 20, 22, 23, 24]
+    assert [len(columns(version)) for version in range(1, 8)] == [16, 18, 20, 22, 23, 24, 26]
 
 
 @pytest.mark.usefixtures("toy")
@@ -73,7 +87,7 @@ def test_tables_of_earlier_versions_stay_readable(tmp_path: Path) -> None:
         (row,) = read_scores(path)
         assert (row.total, row.length, row.synops) == (2.5, 3, 7.0)
         assert np.isnan(row.rate_spread)
-    path.write_text(f"{','.join(COLUMNS[:-2])}\n{row_of(COLUMNS[:-2])}\n")
+    path.write_text(f"{','.join(COLUMNS[:-4])}\n{row_of(COLUMNS[:-4])}\n")
     assert np.isnan(read_scores(path)[0].sleeps)
     for names in (COLUMNS[:17], COLUMNS[::-1], IDENTITY):
         path.write_text(f"{','.join(names)}\n{row_of(names)}\n")
@@ -87,3 +101,29 @@ def test_a_score_is_plain_data_and_back() -> None:
     assert score.label == "clean@0.5"
     with pytest.raises(AttributeError, match="expected a metric of scores"):
         _ = score.flarn
+
+
+@pytest.mark.parametrize(
+    ("alarms", "length", "found"),
+    [
+        ([(0, 3), (112, 400)], 500, (True, 12)),
+        ([(90, 105), (112, 400)], 500, (True, 0)),
+        ([(90, 99)], 500, (False, None)),
+        ([(131, 131)], 500, (False, 31)),
+        ([], 500, (False, None)),
+        ([(5, 90)], 100, (None, None)),
+    ],
+)
+def test_what_an_observer_finds_is_compared_with_the_truth(
+    alarms: list[tuple[int, int]], length: int, found: tuple[bool | None, int | None]
+) -> None:
+    episode = Episode(0, 0, length=length, openings=1, alarms=alarms, latency=2, gains=np.array([0.5, np.nan, 0.75]))
+    measurement = Measurement(episode, (), (), lambda _: 0, TrueFault(100, 2, 0.6))
+    assert (measurement.detected, measurement.detected_after) == found
+    over = found[0] is None
+    assert measurement.latency_right is (None if over else True)
+    assert measurement.gain_error == (None if over else pytest.approx(0.15))
+    healthy = Measurement(episode, (), (), lambda _: 0)
+    frozen = Measurement(Episode(0, 0, length=length), (), (), lambda _: 0, TrueFault(100, 2, 0.6))
+    for other in (healthy, frozen):
+        assert (other.detected, other.detected_after, other.latency_right, other.gain_error) == (None,) * 4

@@ -7,7 +7,7 @@ import pytest
 
 from homeo_rl.observer import kernels
 from homeo_rl.observer.forward_model import ForwardModel
-from homeo_rl.observer.layout import GATE, LAG, OPEN, offsets_of
+from homeo_rl.observer.layout import FROM_ESTIMATE, FROM_MEASURED, GATE, LAG, OPEN, offsets_of, work_space
 from homeo_rl.observer.reference import Limits, ReferenceObserver
 from tests.support.linear_robot import LinearRobot, model_of
 
@@ -30,11 +30,10 @@ class Compiled:
         self.row = np.zeros((1, size))
         self.row[0, GATE] = 1.0
         parts = (model.center, model.spread, model.action_center, model.action_spread, model.moves, [limits.gate])
-        parts += (model.start_mean, model.start_variance, limits.single, limits.sensor, limits.still)
+        parts += (model.start_mean, model.start_variance, limits.single, limits.sensor, limits.still, limits.zeros)
         self.scales = np.concatenate([np.asarray(part, np.float64) for part in parts])
         self.dims = np.array([model.entries, model.actions, len(model.b1)])
-        width = max(len(model.b1), 2 * model.entries, model.entries + model.actions)
-        self.work = np.zeros((9, width), np.float32)
+        self.work = work_space(model.entries, model.actions, len(model.b1))
         self.full = np.zeros((10 + 2 * model.entries, model.entries + model.actions))
 
     def __call__(self, observation: np.ndarray, last: np.ndarray | None) -> np.ndarray | None:
@@ -48,7 +47,13 @@ class Compiled:
 
 
 def limits_of(model: ForwardModel) -> Limits:
-    return Limits(2.6, np.full(model.entries, 60.0), np.full(model.entries, 9.0), np.full(model.entries, 4.0))
+    return Limits(
+        2.6,
+        np.full(model.entries, 60.0),
+        np.full(model.entries, 9.0),
+        np.full(model.entries, 4.0),
+        np.zeros(model.entries, bool),
+    )
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -64,7 +69,10 @@ def test_compiled_equals_reference(fault: str, seed: int) -> None:
         assert (ours is None) == (theirs is None), step
         if ours is not None:
             opened += 1
+            assert reference.filter is not None
             np.testing.assert_allclose(ours, theirs, atol=2e-3, rtol=2e-3, err_msg=f"step {step}")
+            sources = compiled.row[0, [FROM_MEASURED, FROM_ESTIMATE]]
+            np.testing.assert_allclose(sources, reference.filter.sources, rtol=0.02, atol=1e-3, err_msg=f"step {step}")
         last = rng.uniform(-1.0, 1.0, 2).astype(np.float32)
         robot.step(last)
     assert (opened > 0) == (fault != "none")

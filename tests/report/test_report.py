@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.evaluation.metrics import COLUMNS
+from homeo_rl.evaluation.metrics import COLUMNS, Score
 from homeo_rl.report import build, cells, differences, read_scores
 from homeo_rl.report.statistics import bootstrap, interval, iqm
 from homeo_rl.report.tables import number
@@ -43,6 +44,27 @@ def test_intervals_cover_the_truth() -> None:
         low, high = interval(bootstrap([rng.normal(5, 2, 25)], "x").mean(axis=1))
         hits += low <= 5 <= high
     assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_harmed_episodes_and_the_worst_one(tmp_path: Path) -> None:
+    """Clean returns are 1,000 on the mean: an episode is harmed where it loses some 100."""
+    path = table(tmp_path / "e", gain=-60.0) / "scores.csv"
+    (slight,) = differences(read_scores(path))
+    assert slight.harmed == 0.0
+    rows = read_scores(table(tmp_path / "f", gain=-60.0) / "scores.csv")
+    worse = [
+        dataclasses.replace(row, values={**row.values, "total": row.total - 300.0}) if _is_hit(row) else row
+        for row in rows
+    ]
+    (paired,) = differences(worse)
+    assert paired.harmed == pytest.approx(2 / 80)
+    clean = np.mean([row.total for row in rows if row.arm == "none" and row.severity == 0.0])
+    assert paired.worst == pytest.approx(-360.0 / clean, abs=0.04)
+    assert paired.mean > 10 * paired.worst
+
+
+def _is_hit(row: Score) -> bool:
+    return row.arm == "dwam" and row.condition == "dead" and row.episode < 2
 
 
 def test_bootstrap_is_stratified_and_repeatable() -> None:

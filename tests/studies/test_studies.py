@@ -18,6 +18,7 @@ from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.evaluation import evaluate as evaluation
 from homeo_rl.evaluation import recorders, rollout
 from homeo_rl.evaluation.evaluate import NullProgress
+from homeo_rl.evaluation.metrics import numbers
 from homeo_rl.run import Run
 from homeo_rl.storage import bundle
 from homeo_rl.storage.pretrained import FOLDER, list_pretrained
@@ -33,6 +34,7 @@ from homeo_rl.studies.results import (
     Results,
     chance_of,
     difference_of,
+    find_harmed,
     find_untrained,
     harms_of,
     holm,
@@ -41,9 +43,11 @@ from homeo_rl.studies.results import (
     profile_of,
     read_results,
     recoveries_of,
+    share_of_gain,
 )
 from homeo_rl.studies.run_study import carry_out
 from homeo_rl.studies.study import Claim, claim_fields, read_study, study_document, study_names
+from homeo_rl.studies.twins import compare_twins
 from homeo_rl.sweeps.read_sweep import read_sweep
 
 SUITE = """
@@ -207,6 +211,10 @@ def test_the_page(
         ("gained: 5.0", "gained: 5.0, kept: 0.2", "expected one of min_retention, .*; got min_retention, min_gain"),
         (", gained: 5.0", "", "line 8: .*expected one of min_retention, .*; got none"),
         ("gained: 5.0", "kept: 0.5, surely: true", "require_significance: expected with min_gain only"),
+        ("gained: 5.0", "max_total: 0", "figure: expected with one of min_mean, max_mean, max_total"),
+        ("gained: 5.0", "max_total: 0, figure: opening", "expected a column of scores.csv, .*; got 'opening'"),
+        ("gained: 5.0", "min_share_of_gain: 0.5", "expected versus, the arm whose gain is meant"),
+        ("claims:", "twins: [{host: a, arm: sleep, twin: d}]\nclaims:", "expected hosts of the groups, a, b, nowhere"),
         ("arm: sleep, cond", "arm: dwam, cond", "expected arms of its group, none, sleep, linear; got 'dwam'"),
     ],
 )
@@ -276,9 +284,11 @@ def test_tables_that_unpack_to_too_much_are_refused(tmp_path: Path, monkeypatch:
 
 
 def cell(
-    value: list[float], *, host: str = "h", arm: str = "none", condition: str = "x", kind: str = "network"
-) -> Cell:
-    return Cell("g", "test", host, arm, condition, kind, np.array(value), {"success": np.full(len(value), np.nan)})
+    value: list[float], *, group: str = "g", host: str = "h", arm: str = "none", condition: str = "x",
+    kind: str = "network", figures: dict[str, np.ndarray] | None = None,
+) -> Cell:  # fmt: skip
+    columns = {name: np.full(len(value), np.nan) for name in numbers()} | (figures or {})
+    return Cell(group, "test", host, arm, condition, kind, np.array(value), columns)
 
 
 def test_means_by_hand() -> None:
@@ -300,6 +310,8 @@ def test_differences_are_paired() -> None:
     assert (result.mean, result.low, result.high) == (1.0, 1.0, 1.0)
     assert chance_of(good) == 1.0
     assert chance_of(results.pairs(results.of("g", "even", kinds=NETWORK))) == 0.5
+    assert find_harmed(good) == (0.0, 1.0)
+    assert find_harmed(results.pairs(results.of("g", "even"))) == (0.25, -1.0)
 
 
 def test_what_there_was_to_gain() -> None:
@@ -359,6 +371,95 @@ def test_claims_are_judged() -> None:
     assert judge_claims(table, harmed=1) == [(1, "i clean", True)]
     assert judge_claims(table, arm="bad", harmed=0) == [(1, "i x", False)]
     assert judge_claims(table, conditions=("y",), gained=0.0) == [], "nothing was evaluated yet"
+
+
+def test_claims_on_shares_changes_and_columns() -> None:
+    """The oracle gains .4 and .2 where damage costs .6 and .3, and .01 in z; the arm gains .3 and .1."""
+    found, late = {"detected": np.array([1.0, 1.0, 1.0, np.nan])}, {"detected": np.array([0.0, 1.0, 0.0, 0.0])}
+    clean = {"condition": "clean", "kind": ""}
+
+    def row(condition: str, none: float, oracle: float, good: float, **figures: Any) -> tuple[Cell, ...]:
+        values = (none, {}), (oracle, {"arm": "oracle"}), (good, {"arm": "good", "figures": figures})
+        return tuple(cell([value] * 4, condition=condition, **fields) for value, fields in values)
+
+    table = (
+        cell([1.0] * 4, **clean), cell([1.0, 1.0, 1.0, 0.9], arm="good", **clean),
+        *row("x", 0.4, 0.8, 0.7, **found), *row("y", 0.7, 0.9, 0.8, **late), *row("z", 0.95, 0.96, 0.95, **late),
+    )  # fmt: skip
+    share = {"versus": "oracle", "min_other_gain": 0.05}
+    assert judge_claims(table, min_share_of_gain=0.6, **share) == [(round(0.4 / 0.6, 9), "", True)]
+    assert judge_claims(table, min_share_of_gain=0.7, **share) == [(round(0.4 / 0.6, 9), "", False)]
+    assert judge_claims(table, min_share_of_gain=0.6, versus="oracle") == [(round(0.4 / 0.61, 9), "", True)]
+    assert judge_claims(table, min_gain=-0.2, **share) == [(-0.1, "", True)], "what it lacks of the oracle"
+    assert judge_claims(table, max_changed_episodes=0, under="clean") == [(1, "h clean", False)]
+    assert judge_claims(table, max_changed_episodes=1, under="clean") == [(1, "h clean", True)]
+    assert judge_claims(table, max_changed_episodes=0, conditions=("z",)) == [(0, "", True)]
+    assert judge_claims(table, figure="detected", min_mean=0.9) == [(round(5 / 11, 9), "", False)]
+    assert judge_claims(table, figure="detected", min_mean=0.5, min_loss=0.1) == [(round(4 / 7, 9), "", True)]
+    assert judge_claims(table, figure="detected", max_mean=0.5, min_loss=0.1) == [(round(4 / 7, 9), "", False)]
+    assert judge_claims(table, figure="detected", max_total=3, conditions=("x",)) == [(3, "h x", True)]
+    assert judge_claims(table, arm="oracle", figure="detected", min_mean=0.5) == [], "nothing was recorded"
+
+
+def test_shares_of_gain_are_resampled_together() -> None:
+    """Where an arm gains half of the oracle's gain in every episode, the interval is a point."""
+    gains = np.array([0.1, 0.9, 0.4, 0.6])
+    table = (cell([0.0] * 4), cell(list(gains), arm="oracle"), cell(list(gains / 2), arm="good"))
+    results = Results({}, table, ())
+    share = share_of_gain(results.pairs(results.of("g", "good")), results, "oracle")
+    assert share is not None
+    assert (share.mean, share.low, share.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert share_of_gain([], results, "oracle") is None
+    assert share_of_gain(results.pairs(results.of("g", "good")), results, "none") is None, "it gains nothing"
+
+
+def test_twins_by_hand(tmp_path: Path) -> None:
+    """Returns are shares of the first policy's clean return of 200, whatever the twin's own is."""
+
+    def episodes(group: str, host: str, arm: str, condition: str, *returns: float) -> Cell:
+        kind = "" if condition == "clean" else "surroundings"
+        figures = {"return": np.array(returns)}
+        return cell(list(returns), group=group, host=host, arm=arm, condition=condition, kind=kind, figures=figures)
+
+    table = (
+        episodes("g", "h", "none", "clean", 200.0, 200.0), episodes("g", "h", "none", "x", 40.0, 60.0),
+        episodes("g", "h", "observer", "clean", 200.0, 200.0), episodes("g", "h", "observer", "x", 150.0, 170.0),
+        episodes("g", "h", "observer", "y", 0.0, 0.0),
+        episodes("t", "twin", "none", "clean", 150.0, 150.0), episodes("t", "twin", "none", "x", 120.0, 140.0),
+    )  # fmt: skip
+    groups = [{"name": name, "suite": "s", "arms": ["none"], "hosts": ["h"]} for name in ("g", "t", "u")]
+    pairs = [{"host": "h", "arm": "observer", "twin": name} for name in ("twin", "missing")]
+    (comparison,) = compare_twins(Results({"study": {"groups": groups, "twins": pairs}}, table, ()))
+    assert (comparison.conditions, comparison.clean, comparison.frozen) == (1, 0.75, 0.25)
+    assert (comparison.repaired.mean, comparison.trained.mean) == pytest.approx((0.8, 0.65))
+    difference = comparison.difference
+    assert (difference.mean, difference.low, difference.high) == pytest.approx((0.15, 0.15, 0.15))
+
+
+def test_policies_without_spikes_get_the_arms_that_fit(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    make_run("InvertedPendulum-v5", agent="mlp", name="plain")
+    (tmp_path / "suite.yaml").write_text(SUITE)
+    group = "{name: g, suite: suite.yaml, arms: [none, dwam, observer, oracle, dwam+oracle], hosts: [plain]}"
+    (tmp_path / "study.yaml").write_text(f"name: s\ngroups:\n  - {group}\n")
+    study, base = read_study(str(tmp_path / "study.yaml"))
+    (task,) = carrying.tasks_of(study, base, tmp_path / "out", copy=False)
+    assert task.plan.arms == ("none", "observer", "oracle")
+
+
+def test_tables_of_earlier_versions_can_grow(folder: Path, tmp_path: Path) -> None:
+    """Scores that lack the newest columns stay, with empty fields, when others are added."""
+    out = tmp_path / "out"
+    assert run_small(folder, out) == (3, 4)
+    document, rows, courses = tables.read_tables(out)
+    tables.write_tables(out, document, [row[:-1] for row in rows], courses)
+    shutil.rmtree(out / "hosts")
+    more = "  - {name: new, suite: suite.yaml, arms: [none, bdett], hosts: [b]}\n"
+    (folder / "study.yaml").write_text(STUDY.replace("groups:\n", "groups:\n" + more))
+    assert run_small(folder, out) == (1, 5)
+    _, grown, _ = tables.read_tables(out)
+    assert grown[0] == rows[0]
+    assert {len(row) for row in grown} == {len(rows[0])}
+    assert read_results(out).of("new", "bdett")
 
 
 def test_holm_by_hand() -> None:

@@ -37,6 +37,11 @@ CASES: dict[str, TrainingPlan] = {
         "ppo", "Pendulum-v1", "popsan", homeostasis_in_training="dwam-paper", steps=1400, hyperparams={"n_steps": 64}
     ),
     "ppo, navigation": plan("ppo", "homeo_rl/NavigationTrain-v0", "san", hyperparams={"normalize_reward": True}),
+    "ppo, randomised faults, stacked observations": plan(
+        "ppo", "toy_envs:Point-v0", randomise="senses", env_kwargs={"frame_stack": 3}
+    ),
+    "ppo, randomised body, spiking": plan("ppo", "InvertedPendulum-v5", "popsan", randomise="all"),
+    "sac, randomised faults": plan("sac", "toy_envs:Point-v0", randomise="senses"),
     "a2c": plan("a2c", "Pendulum-v1"),
     "sac": plan("sac", "Pendulum-v1"),
     "sac, spiking, two environments": plan("sac", "Pendulum-v1", "san", hyperparams={"n_envs": 2}),

@@ -45,6 +45,7 @@ def run(args: Arms, words: list[str]) -> dict[str, Any]:
     print_table("mechanisms", ["arm", "effect", "needs", "parameters"], rows)
     print("examples: dwam-paper:eta=5e-5, dwam+sleep; no-reflex disables a reflex")
     print("navigation robots: avoid, dwam+avoid evade what moves")
+    print("controls that are given the fault (evaluate only): oracle, mask, kalman")
     return {"arms": arms}
 
 

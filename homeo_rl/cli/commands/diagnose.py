@@ -42,8 +42,9 @@ class Diagnose(WithPolicy, WithProgress):
 def run(args: Diagnose, words: list[str]) -> dict[str, Any]:
     """Diagnose a run under a condition."""
     from homeo_rl.degradations import load_suite
+    from homeo_rl.evaluation.arm import Arm
     from homeo_rl.evaluation.plan import EvaluationPlan
-    from homeo_rl.homeostasis import make, split_observer
+    from homeo_rl.homeostasis import split_observer
     from homeo_rl.report.graph_style import check_suffix
 
     run = open_run(args.run, args.gym_packages)
@@ -51,7 +52,7 @@ def run(args: Diagnose, words: list[str]) -> dict[str, Any]:
     conditions = {condition.label: condition for condition in suite.conditions}
     if args.condition not in conditions:
         raise unknown(f"condition of suite {args.suite}", args.condition, conditions)
-    if split_observer(make(args.homeostasis)).observer is None:
+    if split_observer(Arm.parse(args.homeostasis).plugin).observer is None:
         raise UsageError(f"--homeostasis: expected an arm with an observer, got {args.homeostasis!r}; write observer")
     if args.picture is not None:
         check_suffix(args.picture)

@@ -57,6 +57,10 @@ def _run_lines(content: dict[str, Any]) -> Iterator[str]:
     yield f"origin: {spec['origin']}, {_words(spec, 'env', 'agent', 'algo', 'source', 'homeostasis_in_training')}"
     of = f" of {spec['planned']}" if spec["planned"] else ""
     yield f"trained: {spec['steps']}{of} steps, seed {spec['seed']}"
+    if spec["env_kwargs"]:
+        yield "environment: " + printable(", ".join(f"{name} {word}" for name, word in spec["env_kwargs"].items()), 400)
+    if spec["randomise"]:
+        yield f"randomised: {_faults(spec['randomise'])}"
     if spec["command"]:
         yield f"command: {printable(spec['command'], 400)}"
     if spec["versions"]:
@@ -78,6 +82,19 @@ def _run_lines(content: dict[str, Any]) -> Iterator[str]:
         yield "archives, not opened: " + printable(", ".join(content["archives"]), 400)
     for fault in content["faults"]:
         yield f"DAMAGED: {printable(fault, 400)}"
+
+
+def _faults(randomise: dict[str, Any]) -> str:
+    """Return the conditions of a randomised training, with the largest severities that are not 1."""
+    names = []
+    for entry in randomise.get("conditions") or ():
+        if isinstance(entry, dict):
+            largest = "" if entry.get("severity") == 1 else f" up to {entry.get('severity')}"
+            names.append(f"{entry.get('name')}{largest}")
+    share = randomise.get("clean_share")
+    return printable(
+        f"{randomise.get('name')}, one of {', '.join(names)} in each episode, none in {share} of them", 600
+    )
 
 
 def _bundle_lines(content: dict[str, Any]) -> Iterator[str]:

@@ -16,8 +16,8 @@ class Study(Common):
     """Evaluate many policies under many kinds of damage, each cell once, and write a page; the command resumes."""
 
     study: Positional[str]
-    """YAML file (docs/studies.md), the name of a study that comes with the package (robustness, quick), or a folder of
-    results, of which only page and pictures are made anew."""
+    """YAML file (docs/studies.md), the name of a study that comes with the package (robustness, senses, quick), or a
+    folder of results, of which only page and pictures are made anew."""
     out: Path
     """Folder of the results."""
     workers: int | None = None

@@ -47,6 +47,9 @@ class Train(WithEnvironment, WithProgress):
     """YAML file of a training, such as best.yml of homeo-rl tune; the command line takes precedence."""
     homeostasis_in_training: str = "none"
     """Mechanism that adapts the policy during rollouts, e.g. dwam-paper."""
+    randomise: str = "none"
+    """Faults that the episodes of a training draw: senses, all, or a suite file; one in four has none. Evaluations
+    during the training have none."""
     eval_freq: int = 10_000
     """Environment steps between evaluations; -1 for none."""
     eval_episodes: int = 5

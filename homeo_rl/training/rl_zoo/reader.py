@@ -31,7 +31,7 @@ NORMALISING = "homeo_rl.training.callbacks.NormaliserCallback"
 
 _REFUSED = {
     "callback": "callbacks are code; homeo-rl train logs, evaluates and saves by its own",
-    "frame_stack": "a policy sees one observation; membranes remember (agent_kwargs: {membrane: episode})",
+    "frame_stack": "--frame-stack N stacks observations, and the first of an episode stands for those before it",
     "monitor_kwargs": "monitors of homeo-rl train write what they write",
     "replay_buffer_class": "a training is resumed from SB3's own replay buffer alone",
     "replay_buffer_kwargs": "a training is resumed from SB3's own replay buffer alone",
