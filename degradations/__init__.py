@@ -1,5 +1,6 @@
 """Degradations: ways a robot's sensors, actuators, body and chip fail, and the suites that try them."""
 
+from homeo_rl.degradations.fault_model import FaultModel
 from homeo_rl.degradations.protocol import (
     Condition,
     Degradation,
@@ -7,6 +8,7 @@ from homeo_rl.degradations.protocol import (
     NetworkDamage,
     NetworkDegradation,
 )
+from homeo_rl.degradations.schedule import Schedule
 from homeo_rl.degradations.suites import DEGRADATIONS, Suite, build, load_suite, suite_names
 
 __all__ = [
@@ -14,8 +16,10 @@ __all__ = [
     "Condition",
     "Degradation",
     "EnvDegradation",
+    "FaultModel",
     "NetworkDamage",
     "NetworkDegradation",
+    "Schedule",
     "Suite",
     "build",
     "load_suite",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from homeo_rl.degradations.protocol import NetworkDegradation
+from homeo_rl.numerics.limits import LIMIT
 
 if TYPE_CHECKING:  # torch takes seconds to load, which a wrong suite should not wait for
     from torch import Tensor
@@ -105,6 +106,43 @@ class DriftingWeights(NetworkDegradation):
         kept = (1.0 - severity * self.decay) ** share
         size = severity * self.std * share**0.5
         return tuple(w._replace(weight=w.weight * kept + _normal(rng, w.weight, size)) for w in weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlippedBits(NetworkDegradation):
+    """Single-event upsets: one bit flips in int(severity * fraction * n) of the n weights of each layer.
+
+    Weights and bits are drawn once. The memory has words of ``word``, "int8" (two's complement, the largest weight of a
+    layer is 127) or "float32". Weights without a flip keep every bit, also where their words have 8. A float32 word
+    that holds no finite number afterwards reads 0, and one that is beyond `LIMIT` reads the limit.
+    """
+
+    kind: ClassVar[str] = "weights-bitflips"
+    fraction: float = 0.01
+    word: Literal["int8", "float32"] = "int8"
+
+    def damage(self, weights: Weights, severity: float, rng: np.random.Generator) -> Weights:
+        """Flip the bits."""
+        layers = []
+        for layer in weights:
+            values = layer.weight.detach().cpu().numpy().ravel().copy()
+            places = rng.choice(values.size, int(severity * self.fraction * values.size), replace=False)
+            values[places] = self._flip(values, places, rng)
+            layers.append(layer._replace(weight=layer.weight.new_tensor(values).reshape(layer.weight.shape)))
+        return tuple(layers)
+
+    def _flip(self, values: np.ndarray, places: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the weights of ``places`` with a flipped bit each."""
+        if self.word == "float32":
+            bits = np.uint32(1) << rng.integers(32, size=places.size, dtype=np.uint32)
+            flipped = (values[places].view(np.uint32) ^ bits).view(np.float32)
+            return np.where(np.isfinite(flipped), np.clip(flipped, -LIMIT, LIMIT), np.float32(0.0))
+        scale = float(np.abs(values).max(initial=0.0)) / 127.0 or 1.0
+        levels = np.rint(values[places] / scale).astype(np.int8)
+        flipped = levels ^ (np.uint8(1) << rng.integers(8, size=places.size, dtype=np.uint8)).view(np.int8)
+        errors = scale * (flipped.astype(np.float32) - levels.astype(np.float32))
+        changed: np.ndarray = values[places] + errors.astype(values.dtype)
+        return changed
 
 
 @dataclass(frozen=True, kw_only=True)

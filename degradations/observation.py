@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import gymnasium as gym
 import numpy as np
 
-from homeo_rl.degradations.protocol import DegradationWrapper, Env, EnvDegradation, require_box
+from homeo_rl.degradations.array_fault import Memory, Rows, SensorDegradation, joint_entries
+from homeo_rl.degradations.protocol import Env, EnvDegradation
+from homeo_rl.numerics.backend import Array, cast
+
+__all__ = ["SensorDegradation", "joint_entries"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SensorDegradation(EnvDegradation):
-    """Base: needs a vector of sensor readings."""
-
-    def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
-        """Refuse anything but a vector."""
-        return require_box(env.observation_space, "observation")
-
-
-def _add_noise(at: DegradationWrapper, observation: Any, std: float, unit: Any = 1.0) -> Any:
-    noise = at.rng.normal(0.0, at.severity * std, observation.shape) * unit
-    return (observation + noise).astype(observation.dtype)
+def _add_noise(rows: Rows, x: Array, std: float, unit: Any = 1.0) -> Array:
+    return cast(x + rows.draws.normal(x.shape[1]) * (rows.severity * std) * unit, x.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +25,9 @@ class GaussianObservation(SensorDegradation):
     kind: ClassVar[str] = "obs-gaussian"
     std: float = 0.1
 
-    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+    def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Add the noise."""
-        return _add_noise(at, observation, self.std)
+        return _add_noise(rows, x, self.std), memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +64,9 @@ class NormalisedGaussianObservation(SpreadDegradation):
     kind: ClassVar[str] = "obs-gaussian-normalised"
     std: float = 0.2
 
-    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+    def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Add the noise."""
-        return _add_noise(at, observation, self.std, self.unit)
+        return _add_noise(rows, x, self.std, rows.unit(self.spread)), memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +79,13 @@ class OffsetSensors(SpreadDegradation):
     kind: ClassVar[str] = "obs-offset"
     size: float = 0.3
 
-    def on_reset(self, at: DegradationWrapper, observation: Any) -> np.ndarray:
+    def start(self, rows: Rows, like: Array) -> Memory:
         """Draw the signs."""
-        return _signs(at.rng, observation.shape)
+        return {"signs": draw_signs(rows, like.shape[1])}
 
-    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+    def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Add the offsets."""
-        return _within_bounds(at, observation + at.memory * at.severity * self.size * self.unit)
+        return rows.clip_to_bounds(x + memory["signs"] * rows.severity * self.size * rows.unit(self.spread)), memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +98,13 @@ class MisscaledSensors(SensorDegradation):
     kind: ClassVar[str] = "obs-scale"
     error: float = 0.3
 
-    def on_reset(self, at: DegradationWrapper, observation: Any) -> np.ndarray:
+    def start(self, rows: Rows, like: Array) -> Memory:
         """Draw the signs."""
-        return _signs(at.rng, observation.shape)
+        return {"signs": draw_signs(rows, like.shape[1])}
 
-    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+    def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Scale the entries."""
-        return _within_bounds(at, observation * (1.0 + at.memory * at.severity * self.error))
+        return rows.clip_to_bounds(x * (1.0 + memory["signs"] * rows.severity * self.error)), memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,14 +118,33 @@ class DriftingSensors(SpreadDegradation):
     kind: ClassVar[str] = "obs-drift"
     std: float = 0.5
 
-    def on_reset(self, at: DegradationWrapper, observation: Any) -> np.ndarray:
+    def start(self, rows: Rows, like: Array) -> Memory:
         """Return the walk at its beginning, in standard deviations at severity 1."""
-        return np.zeros(observation.shape)
+        return {"walk": rows.backend.zeros(like.shape, rows.xp.float64)}
 
-    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+    def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Take a step of the walk and add it."""
-        at.memory = at.memory + at.rng.normal(0.0, self.std / 1000.0**0.5, observation.shape)
-        return _within_bounds(at, observation + at.severity * at.memory * self.unit)
+        walk = memory["walk"] + rows.draws.normal(x.shape[1]) * (self.std / 1000.0**0.5)
+        return rows.clip_to_bounds(x + rows.severity * walk * rows.unit(self.spread)), {"walk": walk}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikingSensors(SpreadDegradation):
+    """Outliers: with probability severity * probability an entry is wrong by ``size`` of its standard deviations.
+
+    Entry, sign and step are drawn anew at every step. Readings stay within the bounds of the observation space.
+    """
+
+    kind: ClassVar[str] = "obs-spikes"
+    probability: float = 0.05
+    size: float = 5.0
+
+    def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
+        """Draw the entries and add the errors."""
+        draws, limit = rows.draws.uniform(x.shape[1]), rows.severity * self.probability
+        signs = 1.0 - 2.0 * cast(draws < 0.5 * limit, rows.xp.float64)
+        wrong = rows.clip_to_bounds(x + signs * self.size * rows.unit(self.spread))
+        return rows.xp.where(draws < limit, wrong, cast(x, wrong.dtype)), memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,16 +154,24 @@ class StuckSensors(SensorDegradation):
     kind: ClassVar[str] = "obs-stuck"
     fraction: float = 0.5
 
-    def on_reset(self, at: DegradationWrapper, observation: Any) -> dict[str, np.ndarray]:
+    def start(self, rows: Rows, like: Array) -> Memory:
         """Draw the entries."""
-        count = _share(at.severity * self.fraction, observation.size)
-        return {"entries": at.rng.choice(observation.size, count, replace=False)}
+        return {
+            "ranks": rows.draws.ranks(like.shape[1], self._count(rows, like)),
+            "readings": rows.xp.zeros_like(like),
+        }
 
-    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
-        """Keep the readings of the first call."""
-        entries, result = at.memory["entries"], observation.copy()
-        result[entries] = at.memory.setdefault("readings", observation[entries])
-        return result
+    def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
+        """Keep the readings of the onset."""
+        readings = rows.xp.where(rows.since == 0, x, memory["readings"])
+        stuck = memory["ranks"] < self._count(rows, x)
+        return rows.xp.where(stuck, readings, x), {**memory, "readings": readings}
+
+    def _count(self, rows: Rows, x: Array) -> Array:
+        """Return how many entries of each row are stuck, [N, 1]; at least one for any severity above 0."""
+        share = rows.severity * self.fraction
+        count = cast(share * x.shape[1] + 0.5, rows.xp.int64)
+        return rows.xp.where((share > 0) & (count < 1), rows.xp.ones_like(count), count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,10 +181,10 @@ class DroppedSensors(SensorDegradation):
     kind: ClassVar[str] = "obs-dropped"
     probability: float = 0.5
 
-    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+    def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Draw the entries and set them to 0."""
-        lost = at.rng.random(observation.shape) < at.severity * self.probability
-        return np.where(lost, np.zeros((), observation.dtype), observation)
+        lost = rows.draws.uniform(x.shape[1]) < rows.severity * self.probability
+        return rows.xp.where(lost, 0.0, x), memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,22 +211,22 @@ class MarkovSensors(SensorDegradation):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name}: expected a probability, got {getattr(self, name)}")
 
-    def on_reset(self, at: DegradationWrapper, observation: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Draw which groups [G] and entries [D] are lost at the onset."""
-        groups = at.rng.random(self.groups) < _lost_share(at.severity * self.group_fail, self.group_recover)
-        entries = at.rng.random(observation.size) < _lost_share(at.severity * self.fail, self.recover)
-        return groups, entries
+    def start(self, rows: Rows, like: Array) -> Memory:
+        """Draw which groups [N, G] and entries [N, D] are lost at the onset."""
+        groups = rows.draws.uniform(self.groups) < _lost_share(rows.severity * self.group_fail, self.group_recover)
+        entries = rows.draws.uniform(like.shape[1]) < _lost_share(rows.severity * self.fail, self.recover)
+        return {"groups": groups, "entries": entries}
 
-    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+    def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Set what is lost to 0, and let the chains go on."""
-        groups, entries = at.memory
-        block = np.arange(observation.size) * self.groups // observation.size
-        lost = groups[block] | entries
-        at.memory = (
-            _next_state(at.rng, groups, at.severity * self.group_fail, self.group_recover),
-            _next_state(at.rng, entries, at.severity * self.fail, self.recover),
-        )
-        return np.where(lost, np.zeros((), observation.dtype), observation)
+        groups, entries = memory["groups"], memory["entries"]
+        block = rows.backend.arange(x.shape[1]) * self.groups // x.shape[1]
+        lost = groups[:, block] | entries
+        following = {
+            "groups": _next_state(rows, groups, rows.severity * self.group_fail, self.group_recover),
+            "entries": _next_state(rows, entries, rows.severity * self.fail, self.recover),
+        }
+        return rows.xp.where(lost, 0.0, x), following
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,17 +236,14 @@ class DelayedSensors(SensorDegradation):
     kind: ClassVar[str] = "obs-delayed"
     steps: int = 4
 
-    def on_reset(self, at: DegradationWrapper, observation: Any) -> deque[Any]:
-        """Return the queue of past observations."""
-        return deque([observation.copy()], maxlen=round(at.severity * self.steps) + 1)
+    @property
+    def length(self) -> int:
+        """The oldest observation that is seen, and all after it."""
+        return self.steps + 1
 
-    def record(self, at: DegradationWrapper, observation: Any) -> None:
-        """Append an observation to the queue."""
-        at.memory.append(observation.copy())
-
-    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
-        """Return the oldest observation of the queue."""
-        return at.memory[0].copy()
+    def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
+        """Return the observation that is so old."""
+        return rows.input_of(rows.xp.minimum(rows.age(self.steps), rows.step)), memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,10 +253,10 @@ class JitteringSensors(DelayedSensors):
     kind: ClassVar[str] = "obs-jitter"
     steps: int = 4
 
-    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+    def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Draw the age, and return the observation that is so old."""
-        age = int(at.rng.random() * (round(at.severity * self.steps) + 1))
-        return at.memory[max(len(at.memory) - 1 - age, 0)].copy()
+        age = cast(rows.draws.uniform(1) * (rows.age(self.steps) + 1), rows.xp.int64)
+        return rows.input_of(rows.xp.minimum(age, rows.step)), memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,15 +266,15 @@ class JointFault(SensorDegradation):
     group: ClassVar[str] = ""
     std: float = 1.0
 
-    def on_reset(self, at: DegradationWrapper, observation: Any) -> int:
+    def start(self, rows: Rows, like: Array) -> Memory:
         """Draw the entry."""
-        return int(at.rng.choice(joint_entries(at.env, self.group)))
+        return {"entry": rows.draws.pick(rows.joints[self.group])}
 
-    def observe(self, at: DegradationWrapper, observation: Any) -> Any:
+    def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Mix the entry with noise."""
-        entry, result = at.memory, observation.copy()
-        result[entry] = (1.0 - at.severity) * observation[entry] + at.severity * at.rng.normal(0.0, self.std)
-        return result
+        noise = rows.severity * (self.std * rows.draws.normal(1))
+        mixed = cast(1.0 - rows.severity, x.dtype) * x + cast(noise, x.dtype)
+        return rows.xp.where(rows.backend.arange(x.shape[1]) == memory["entry"], mixed, x), memory
 
     def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Refuse environments that do not say where the entries of the group are."""
@@ -287,43 +302,18 @@ class VelocityFault(JointFault):
     std: float = 10.0
 
 
-def joint_entries(env: Env, group: str) -> np.ndarray:
-    """Return the observation entries that hold joint positions ("qpos") or velocities ("qvel").
-
-    MuJoCo environments of Gymnasium list them first, in this order (HalfCheetah: 0-7 and 8-16, Ant: 0-12 and 13-26).
-    """
-    structure = getattr(env.unwrapped, "observation_structure", {})
-    if not isinstance(structure, Mapping):
-        return np.arange(0)
-    positions, velocities = int(structure.get("qpos", 0)), int(structure.get("qvel", 0))
-    return np.arange(positions) if group == "qpos" else np.arange(positions, positions + velocities)
+def draw_signs(rows: Rows, columns: int) -> Array:
+    """Return -1 or 1 for each entry of each row, float64 [N, columns]."""
+    signs = cast(rows.draws.uniform(columns) >= 0.5, rows.xp.float64)
+    return 2.0 * signs - 1.0
 
 
-def _share(fraction: float, size: int) -> int:
-    """Return the entries that a fraction of ``size`` stands for; at least one for any fraction above 0."""
-    return max(1, int(fraction * size + 0.5)) if fraction > 0 else 0
+def _lost_share(fail: Array, recover: float) -> Array:
+    """Return the share of the time for which a chain of each row is lost in the long run, [N, 1]."""
+    return fail / (fail + recover) if recover > 0 else cast(fail > 0, fail.dtype)
 
 
-def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Return -1 or 1 for each entry."""
-    return np.where(rng.random(shape) < 0.5, -1.0, 1.0)
-
-
-def _within_bounds(at: DegradationWrapper, readings: np.ndarray) -> np.ndarray:
-    """Return readings clipped to the bounds of the observation space, in its type."""
-    space = at.observation_space
-    assert isinstance(space, gym.spaces.Box)
-    bounded: np.ndarray = np.clip(readings, space.low, space.high).astype(space.dtype)
-    return bounded
-
-
-def _lost_share(fail: float, recover: float) -> float:
-    """Return the share of the time for which a chain is lost in the long run."""
-    return fail / (fail + recover) if fail > 0 else 0.0
-
-
-def _next_state(rng: np.random.Generator, lost: np.ndarray, fail: float, recover: float) -> np.ndarray:
+def _next_state(rows: Rows, lost: Array, fail: Array, recover: float) -> Array:
     """Return which chains are lost at the next step."""
-    draws = rng.random(lost.shape)
-    following: np.ndarray = np.where(lost, draws >= recover, draws < fail)
-    return following
+    draws = rows.draws.uniform(lost.shape[1])
+    return rows.xp.where(lost, draws >= recover, draws < fail)

@@ -569,14 +569,7 @@ def _update(
         missing[i] = 1.0 if zero and scales[zeros + i] == 0.0 else 0.0
         wrong = missing[i] > 0.0 or (repeats and innovation * innovation > variance[i])
         agrees = ratio <= REJECT and not wrong
-        row[offsets[AGREED] + i] = row[offsets[AGREED] + i] + 1.0 if agrees else 0.0
-        share = row[offsets[REJECTED] + i]
-        share += FAST * ((0.0 if agrees else 1.0) - share)
-        row[offsets[REJECTED] + i] = share
-        row[offsets[REPEATED] + i] += RATE * ((1.0 if repeats else 0.0) - row[offsets[REPEATED] + i])
-        row[offsets[ZERO] + i] += RATE * ((1.0 if zero else 0.0) - row[offsets[ZERO] + i])
-        row[offsets[SHIFT] + i] += RATE * (innovation - row[offsets[SHIFT] + i])
-        row[offsets[SCATTER] + i] += RATE * (innovation * innovation - row[offsets[SCATTER] + i])
+        share = _record_sensor(offsets, row, i, agrees, repeats, zero, innovation)
         # A sensor that is wrong most of the time agrees now and then by chance.
         accepted[i] = 1.0 if agrees and (share < 0.5 or row[offsets[AGREED] + i] > AGREE) else 0.0
         modelled += 0 if missing[i] > 0.0 else 1
@@ -602,6 +595,22 @@ def _update(
             value = gain[j] / spread
             for k in range(entries):
                 p[j, k] -= value * gain[k]
+
+
+@jit
+def _record_sensor(
+    offsets: np.ndarray, row: np.ndarray, i: int, agrees: bool, repeats: bool, zero: bool, innovation: float
+) -> float:
+    """Advance what is known of how sensor i is wrong; return its share of disagreements."""
+    row[offsets[AGREED] + i] = row[offsets[AGREED] + i] + 1.0 if agrees else 0.0
+    share = row[offsets[REJECTED] + i]
+    share += FAST * ((0.0 if agrees else 1.0) - share)
+    row[offsets[REJECTED] + i] = share
+    row[offsets[REPEATED] + i] += RATE * ((1.0 if repeats else 0.0) - row[offsets[REPEATED] + i])
+    row[offsets[ZERO] + i] += RATE * ((1.0 if zero else 0.0) - row[offsets[ZERO] + i])
+    row[offsets[SHIFT] + i] += RATE * (innovation - row[offsets[SHIFT] + i])
+    row[offsets[SCATTER] + i] += RATE * (innovation * innovation - row[offsets[SCATTER] + i])
+    return float(share)
 
 
 @jit

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,12 +23,13 @@ from homeo_rl.degradations import (
     suites,
 )
 from homeo_rl.degradations.lidar import LidarGaussian, LidarStuck
-from homeo_rl.degradations.network import DeadNeurons, EightBitWeights, StuckNeurons, ZeroWeights
+from homeo_rl.degradations.network import DeadNeurons, EightBitWeights, FlippedBits, StuckNeurons, ZeroWeights
 from homeo_rl.degradations.observation import joint_entries
 from homeo_rl.degradations.protocol import DegradationWrapper
 from homeo_rl.degradations.suites import suite_from_dicts
 from homeo_rl.envs import make_env
 from homeo_rl.errors import NumericalFault, UsageError
+from homeo_rl.numerics.limits import LIMIT
 from homeo_rl.snn import LayerWeights, SpikingNetwork, Weights
 from homeo_rl.spec import NetworkSpec
 
@@ -562,6 +564,38 @@ def test_eight_bits() -> None:
     assert all(float((a.weight - b.weight).abs().max()) <= 0.5001 * step for a, b in zip(fine, trained, strict=True))
 
 
+@pytest.mark.parametrize("word", ["int8", "float32"])
+def test_bit_flips_change_one_bit_of_their_share(word: Any) -> None:
+    """Weights without a flip keep every bit; the others are the words with one bit changed, and finite."""
+    trained = weights()
+    damaged = FlippedBits(fraction=0.2, word=word).damage(trained, 0.5, np.random.default_rng(0))
+    for before, after in zip(trained, damaged, strict=True):
+        w, v = before.weight.detach().numpy().ravel(), after.weight.numpy().ravel()
+        changed = np.flatnonzero(w.view(np.uint32) != v.view(np.uint32))
+        assert len(changed) == int(0.1 * w.size)
+        if word == "float32":
+            flips = w[changed].view(np.uint32) ^ v[changed].view(np.uint32)
+            single = (flips & (flips - np.uint32(1))) == 0
+            assert (single | (np.abs(v[changed]) >= LIMIT * 0.999) | (v[changed] == 0.0)).all()
+        else:
+            scale = np.abs(w).max() / 127.0
+            moves = np.rint((v[changed] - w[changed]) / scale).astype(int)
+            assert {abs(move) for move in moves.tolist()} <= {1, 2, 4, 8, 16, 32, 64, 128}
+            np.testing.assert_allclose(v[changed] - w[changed], moves * scale, atol=1e-3 * scale)
+        assert np.isfinite(v).all()
+        assert torch.equal(before.bias, after.bias)
+    assert equal(trained, FlippedBits(word=word).damage(trained, 0.0, np.random.default_rng(0)))
+
+
+def test_every_bit_of_a_float_is_flipped_at_times() -> None:
+    layer = LayerWeights(torch.full((200, 100), 0.7), torch.zeros(200))
+    (damaged,) = FlippedBits(fraction=1.0, word="float32").damage((layer,), 1.0, np.random.default_rng(0))
+    values, counts = np.unique(damaged.weight.numpy(), return_counts=True)
+    assert len(values) == 32, "each bit gives another number; the highest bit of the exponent gives the limit"
+    assert values.max() == np.float32(LIMIT)
+    assert counts.min() > 400
+
+
 def test_drift_reaches_its_size() -> None:
     part = build({"kind": "weights-drift", "std": 0.1}, where="test")
     course = Condition(name="x", severity=1.0, degradations=(part,)).network_damage(0)
@@ -582,12 +616,15 @@ def test_suites_load_and_their_hash_holds(name: str) -> None:
     assert len(suite.hash) == 12
 
 
-NEWER = {"obs-offset", "obs-scale", "obs-drift", "obs-markov", "obs-jitter", "action-bias", "action-dead"}
+NEWER = {
+    "obs-offset", "obs-scale", "obs-drift", "obs-markov", "obs-jitter", "obs-spikes",
+    "action-bias", "action-dead", "action-hold", "action-stuck", "weights-bitflips",
+}  # fmt: skip
 """Kinds that came after the hash of the suite ``standard`` was published."""
 
 
 def test_standard_suites_try_everything() -> None:
-    names = ("standard", "navigation-standard", "homeostasis", "senses", "actuators")
+    names = ("standard", "navigation-standard", "homeostasis", "senses", "actuators", "faults")
     kinds = [{part.kind for c in load_suite(name).conditions for part in c.degradations} for name in names]
     assert set().union(*kinds) == set(DEGRADATIONS)
     assert set(DEGRADATIONS) - kinds[0] == {"lidar-stuck", "lidar-gaussian", "obs-gaussian-normalised", *NEWER}
@@ -802,5 +839,11 @@ def test_a_new_degradation_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_degradation_of_the_room_is_offered() -> None:
-    files = {path.stem for path in Path(suites.__file__).parent.glob("*.py")} - {"__init__", "protocol", "suites"}
-    assert files == set(suites.MODULES)
+    """A file with a kind is one of those that are searched for kinds."""
+    names = [path.stem for path in Path(suites.__file__).parent.glob("*.py") if path.stem != "__init__"]
+    modules = {name: import_module(f"homeo_rl.degradations.{name}") for name in names}
+    with_kinds = {
+        name for name, module in modules.items() for cls in vars(module).values()
+        if isinstance(cls, type) and cls.__module__ == module.__name__ and getattr(cls, "kind", "")
+    }  # fmt: skip
+    assert with_kinds == set(suites.MODULES)

@@ -8,6 +8,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,20 @@ def test_page(page: str, tmp_path: Path) -> None:
                 assert "--against" not in words or "the sign turns" in done.stdout  # as the page explains
                 commands += 1
     assert commands >= 3
+
+
+def test_programs_of_the_faults_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is all that a reader has; one that needs an optional package is left out where there is none."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    programs = re.findall(r"(?:^<!-- needs: (\w+) -->\n)?^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    missing = sorted({package for package, _ in programs if package and find_spec(package) is None})
+    for package, program in programs:
+        if package not in missing:
+            exec(compile(program, "docs/faults.md", "exec"), {})
+    assert len(programs) == 5
+    if missing:
+        pytest.skip(f"all programs but those that need {', '.join(missing)} ran")
 
 
 def test_site(tmp_path: Path) -> None:
