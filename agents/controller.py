@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from homeo_rl.agents.external import ExternalNetwork, FunctionPolicy
 from homeo_rl.agents.mlp import MLPNetwork
+from homeo_rl.agents.onnx_graph import OnnxPolicy
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.agents.reflex import Reflex
 from homeo_rl.errors import InputError, StorageFault, UsageError
@@ -27,7 +30,7 @@ from homeo_rl.spec import EPSILON, ControllerSpec, NetworkSpec, dump, parse
 
 _SQUASHES = {"tanh": decision_kernel.TANH, "identity": decision_kernel.IDENTITY, "none": decision_kernel.CLIP}
 
-PolicyNetwork = SpikingNetwork | MLPNetwork
+PolicyNetwork = SpikingNetwork | MLPNetwork | ExternalNetwork
 
 _UNCHECKED_WEIGHTS = 10_000_000  # weights that are built without asking whether they are there: they take no time
 
@@ -218,6 +221,14 @@ class Controller(nn.Module):
         return action, state
 
     @property
+    def kind(self) -> str:
+        """What it is, with its article: "an MLP", "a spiking network", "an ONNX graph" or "a function"."""
+        external = self.spec.network.external
+        if external is not None:
+            return "an ONNX graph" if external.kind == "onnx" else "a function"
+        return "a spiking network" if self.spec.network.is_spiking else "an MLP"
+
+    @property
     def observation_std(self) -> np.ndarray | None:
         """Standard deviation of each entry of the observation [D], as training saw it; None where it did not look."""
         return torch.sqrt(self.normaliser.running_var).numpy() if self.normaliser.active else None
@@ -294,10 +305,15 @@ class Controller(nn.Module):
 
 def build_network(spec: NetworkSpec) -> PolicyNetwork:
     """Build the network that ``spec`` describes."""
-    bodies: dict[str, type[SpikingNetwork | MLPNetwork]] = {
-        "spiking": SpikingNetwork, "mlp": MLPNetwork, "pascal": PascalNetwork,
+    bodies: dict[str, Callable[[NetworkSpec], PolicyNetwork]] = {
+        "spiking": SpikingNetwork, "mlp": MLPNetwork, "pascal": PascalNetwork, "external": _build_external,
     }  # fmt: skip
     return bodies[spec.body](spec)
+
+
+def _build_external(spec: NetworkSpec) -> ExternalNetwork:
+    assert spec.external is not None
+    return OnnxPolicy(spec) if spec.external.kind == "onnx" else FunctionPolicy(spec)
 
 
 def save_controller(run: Run | Path | str, controller: Controller, *, which: str = "policy") -> None:
@@ -334,7 +350,8 @@ def controller_from(spec: ControllerSpec, tensors: dict[str, np.ndarray], *, whe
         StorageFault: naming the first tensor that does not fit.
     """
     # Compared before anything is built: a few bytes of specification can ask for more memory than there is.
-    needed = sum(i * o for i, o in pairwise(spec.network.widths))
+    external = spec.network.external
+    needed = sum(i * o for i, o in pairwise(spec.network.widths)) if external is None else external.size
     if spec.reflex is not None:
         needed += spec.reflex.network.neurons * len(spec.reflex.network.taps)
     stored = sum(array.size for array in tensors.values())
@@ -349,7 +366,8 @@ def controller_from(spec: ControllerSpec, tensors: dict[str, np.ndarray], *, whe
         raise StorageFault(f"{where}: tensor {first!r} is missing or not part of this policy; the bundle was changed")
     for name, value in expected.items():
         array = tensors[name]
-        if tuple(array.shape) != tuple(value.shape) or array.dtype.kind != "f":
+        kind = "f" if value.is_floating_point() else "u"  # a graph is stored as bytes
+        if tuple(array.shape) != tuple(value.shape) or array.dtype.kind != kind:
             raise StorageFault(
                 f"{where}: tensor {name!r}: expected floats {tuple(value.shape)}, found {array.dtype} {array.shape}"
             )
@@ -369,6 +387,6 @@ def require_spiking(controller: Controller, what: str) -> SpikingNetwork:
     """Return the spiking network of ``controller``. Raises UsageError: it is an MLP."""
     if not isinstance(controller.network, SpikingNetwork):
         raise UsageError(
-            f"{what} needs spiking neurons, this run's policy is an MLP; use the arm none or a spiking run"
+            f"{what} needs spiking neurons, this run's policy is {controller.kind}; use the arm none or a spiking run"
         )
     return controller.network

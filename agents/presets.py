@@ -9,6 +9,7 @@ import numpy as np
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.numerics.limits import LIMIT
 from homeo_rl.spec import ControllerSpec, Squash, dump, parse
+from homeo_rl.storage.files import printable
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Tang et al., CoRL 2020: population coding in and out.
@@ -139,6 +140,9 @@ def describe(spec: ControllerSpec) -> str:
     """Return one line about a controller, for progress output."""
     network = spec.network
     shape = "-".join(str(width) for width in network.widths)
+    if network.external is not None:
+        kind = {"onnx": "ONNX graph", "function": "function"}[network.external.kind]
+        return f"{kind} {printable(network.external.name)}, {network.inputs} observations to {network.outputs} outputs"
     if network.body == "mlp":
         activation = {"relu": "", "tanh": ", tanh", "qcfs": f", QCFS {network.levels_of_layers}"}[network.activation]
         return f"MLP {shape}{activation}"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from homeo_rl.agents.controller import Controller
+from homeo_rl.agents.external import ExternalNetwork
 from homeo_rl.agents.sleeper import Sleeper
 from homeo_rl.errors import InputError
 from homeo_rl.homeostasis.memory import Memory
@@ -133,6 +134,8 @@ class Session:
         self.state = self.network.forget(self.state, ended, "episode")
         if reset_run_state:
             self.state = self.network.forget(self.state, ended, "run")
+        if isinstance(self.network, ExternalNetwork):
+            self.state.remembered[slot] = self.network.begin(noise)
         if self.reflex is not None and self.state.reflex is not None:
             self.state.reflex = self.reflex.network.forget(self.state.reflex, ended)
             if self.state.reflex.weights is not None:
@@ -312,6 +315,7 @@ class Session:
         state.measured = tuple(rate[rows] for rate in state.rates)
         if self.reflex is not None and state.reflex is not None:
             state.reflex = self.reflex.network.keep(state.reflex, rows)
+        state.remembered = [state.remembered[row] for row in kept] if state.remembered else []
         state.batch = len(rows)
         if self._sleeper is not None:
             self._sleeper.select(kept)

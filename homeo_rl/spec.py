@@ -113,6 +113,26 @@ class ReadoutSpec:
 
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
+class ExternalSpec:
+    """A policy that is no network of this package: an ONNX graph, or a function of Python.
+
+    ``name`` is that of the file, or ``module:function``. ``sha256`` is the digest of the file; of a function that of
+    its source file and its name. ``size`` is the graph's size in bytes. ``choice`` says that its action is an index.
+    """
+
+    kind: Literal["onnx", "function"]
+    name: str
+    sha256: str
+    size: int = 0
+    choice: bool = False
+
+    def __post_init__(self) -> None:
+        require_fields(self)
+        _require(0 <= self.size <= 1 << 28, "graph size", "0 to 2^28 bytes", self.size)
+
+
+@pydantic.with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
     """A feed-forward network from ``inputs`` numbers to ``outputs`` numbers.
 
@@ -123,12 +143,12 @@ class NetworkSpec:
     says what they begin with: 0 ("rest"), or a learnable potential of each "neuron" or "layer"
     (`homeo_rl.snn.initial_potentials`); "constant" is the control, 0 and a learnable constant current into each neuron.
     ``body`` "pascal" is a network converted from one with QCFS: ``form`` and ``accumulator`` say how its neurons count
-    (`homeo_rl.agents.pascal`).
+    (`homeo_rl.agents.pascal`). ``body`` "external" is what ``external`` names (`homeo_rl.agents.external`).
     """
 
     inputs: int
     outputs: int
-    body: Literal["spiking", "mlp", "pascal"] = "spiking"
+    body: Literal["spiking", "mlp", "pascal", "external"] = "spiking"
     hidden: tuple[int, ...] = (256, 256)
     steps: int = 5
     encoder: EncoderSpec = EncoderSpec()
@@ -140,6 +160,7 @@ class NetworkSpec:
     levels: tuple[int, ...] = (8,)
     form: Literal["counts", "dyadic", "stepwise", "rate"] = "counts"
     accumulator: Literal["pascal", "gated"] = "pascal"
+    external: ExternalSpec | None = None
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -156,6 +177,8 @@ class NetworkSpec:
         _require(mlp, "activation tanh", "body mlp: spiking neurons have none", self.body)
         plain = self.encoder.kind == "current" and self.readout.kind == "membrane"
         _require(self.body != "pascal" or plain, "body pascal", "encoder current and read-out membrane", self.encoder)
+        named = (self.external is not None) == (self.body == "external")
+        _require(named, "network external", "with body external, and with no other", self.body)
         _require(self.inputs >= 1, "network inputs", ">= 1", self.inputs)
         _require(self.outputs >= 1, "network outputs", ">= 1", self.outputs)
         _require(1 <= self.steps <= 1024, "spike steps", "1 to 1024", self.steps)
@@ -163,6 +186,17 @@ class NetworkSpec:
             all(1 <= n <= 65536 for n in self.hidden) and len(self.hidden) <= 64,
             "hidden widths", "at most 64 layers of 1 to 65536", self.hidden,
         )  # fmt: skip
+
+    @pydantic.model_serializer(mode="wrap")
+    def _serialise(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``external`` out where it is None: specifications of networks of this package are as before it."""
+        document: dict[str, Any] = write(self)
+        return {name: value for name, value in document.items() if name != "external" or value is not None}
+
+    @property
+    def is_spiking(self) -> bool:
+        """Whether its neurons spike, over time or as counts."""
+        return self.body in ("spiking", "pascal")
 
     @property
     def levels_of_layers(self) -> tuple[int, ...]:
@@ -172,7 +206,7 @@ class NetworkSpec:
     @property
     def widths(self) -> tuple[int, ...]:
         """Widths of all layers, inputs of the first weighted layer first."""
-        if self.body == "mlp":
+        if not self.is_spiking:
             return (self.inputs, *self.hidden, self.outputs)
         return (self.encoder.width(self.inputs), *self.hidden, self.readout.width(self.outputs))
 

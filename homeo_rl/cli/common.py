@@ -1,7 +1,8 @@
 """Functions that several commands share."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,38 @@ def open_run(path: Path, modules: tuple[str, ...] = (), *, out: Path | None = No
     return run
 
 
+@contextmanager
+def open_policy(args: Any, words: Sequence[str]) -> Iterator[Any]:
+    """Yield the run that a command names, or one that is made of the policy it names (`homeo_rl.workflows.hosts`).
+
+    Such a run is made in ``--out``, else in ``runs``; if the command fails before an evaluation, nothing is left of it.
+    """
+    from homeo_rl.workflows.hosts import HostRequest, kind_of, name_of, using_host
+
+    host = str(args.run)
+    if kind_of(host) is None:
+        for flag in ("env_kwargs", "agent", "agent_kwargs", "normalize_from"):
+            if getattr(args, flag):
+                name = f"--{flag.replace('_', '-')}"
+                raise UsageError(f"{name}: expected the file of a policy, got a run, which knows its own; leave it out")
+        yield open_run(args.run, args.gym_packages, out=args.out, which=args.which)
+        return
+
+    from homeo_rl.training.params import parse_params
+
+    request = HostRequest(
+        env=args.env,
+        env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
+        agent=args.agent,
+        agent_kwargs=parse_params(args.agent_kwargs, "--agent-kwargs"),
+        normalize_from=args.normalize_from,
+        modules=args.gym_packages,
+        command=command_line(words),
+    )
+    with using_host(host, args.out or Path("runs") / name_of(host), request) as run:
+        yield run
+
+
 def next_flags(env: str, suite: str) -> list[str]:
     """Return the flags of an evaluation that fit an environment."""
     suite = "navigation-paper" if env.startswith("homeo_rl/Navigation") else suite
@@ -52,6 +85,7 @@ def print_next(*words: object) -> None:
 def print_report(report: Any, title: str) -> None:
     """Print the tables of an evaluation."""
     from homeo_rl.cli.console import print_table
+    from homeo_rl.report.contrasts import contrast_rows
     from homeo_rl.report.tables import HARMED, cell_rows, difference_rows, drive_rows, legend_of, reflex_rows
 
     print_table(f"{title}; return: IQM [95 % interval]", *cell_rows(report.cells))
@@ -67,6 +101,12 @@ def print_report(report: Any, title: str) -> None:
     if report.differences:
         print_table("against none, paired by episode, all damaged conditions", *difference_rows(report.differences))
         print(f"{HARMED}.")
+    for arm in dict.fromkeys(contrast.arm for contrast in report.contrasts):
+        chosen = [contrast for contrast in report.contrasts if contrast.arm == arm]
+        title = f"{chosen[0].first} minus {chosen[0].second}, each with its control: {chosen[0].what}, {arm}"
+        print_table(title, *contrast_rows(chosen))
+        for contrast in chosen:
+            print(f"{contrast.label}: {contrast.reading}.")
 
 
 def print_doubt(env: str, returns: Sequence[float]) -> None:

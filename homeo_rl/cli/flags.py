@@ -68,6 +68,20 @@ class WithEnvironment(Common):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WithHost(Common):
+    """Flags of a command that takes a policy which is no run yet; `homeo-rl import` has the same."""
+
+    env_kwargs: Words = ()
+    """Of a policy's file or function: arguments of the environment, name:value."""
+    agent: str = ""
+    """Of a zip: the architecture of its weights, mlp (the default) or the --agent that train was given."""
+    agent_kwargs: Words = ()
+    """Of a zip: fields of its network, name:value."""
+    normalize_from: Path | None = None
+    """Of a zip: statistics of the VecNormalize that it was trained behind, vecnormalize.pkl, or none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WithPolicy(Common):
     """Flags of a command that reads the policy of a run."""
 

@@ -126,7 +126,7 @@ class Arm:
 
         observer, network = split_observer(self.plugin)
         if network is not None:
-            require_spiking(controller, "homeostasis")
+            require_spiking(controller, f"arm {self.text!r}")
         if (observer is not None or self.needs_observer_memory) and controller.spec.discrete:
             raise UsageError(f"arm {self.text!r}: expected a policy with continuous actions, got one that chooses")
         if not self.reflex and controller.reflex is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from homeo_rl.agents.controller import Controller
+from homeo_rl.agents.external import ExternalNetwork
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.degradations.suites import suite_to_dicts
 from homeo_rl.envs.make import load_modules, make_env
@@ -132,9 +133,24 @@ def _incompatibility(condition: Condition, plan: EvaluationPlan, run: Run, contr
                 env.reset(seed=0, options=route.options)
             except UsageError as error:
                 raise UsageError(f"--routes: route {number}: {error}") from None
-        return condition.incompatibility(env, spiking=isinstance(controller.network, SpikingNetwork))
+        reason = condition.incompatibility(env, spiking=isinstance(controller.network, SpikingNetwork))
+        return reason or _network_incompatibility(condition, controller)
     finally:
         env.close()
+
+
+def _network_incompatibility(condition: Condition, controller: Controller) -> str | None:
+    """Return why damage of the network does not apply to a policy of another tool, or None if it does."""
+    network, damage = controller.network, condition.network_damage(0)
+    if damage is None or not isinstance(network, ExternalNetwork):
+        return None
+    trained = network.parameters_of_layers()
+    if not trained:
+        return f"damages weights, and those of {network.where}, {controller.kind}, are not known"
+    damaged = damage.at(condition.onset, trained) or trained
+    if not network.has_neurons and any(w.alive is not None or w.stuck is not None for w in damaged):
+        return f"damages neurons, and the layers of {network.where} are no plain chain"
+    return None
 
 
 Cells = list[tuple[Arm, Condition]]

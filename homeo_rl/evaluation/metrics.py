@@ -89,6 +89,10 @@ class Measurement:
         """Mean rate of every neuron [N]; None without spikes."""
         return np.concatenate(self.episode.rates.means()[0]) if self.reference_rates else None
 
+    def per_decision(self, total: float) -> float | None:
+        """Return a sum over the episode as a mean over its decisions; None where it is not known."""
+        return None if math.isnan(total) else total / float(self.episode.length)
+
     @property
     def rate_deviation(self) -> float | None:
         """Mean over neurons of abs(rate - calibrated rate)."""
@@ -130,9 +134,11 @@ class Measurement:
         return None if np.isnan(errors).all() else round(float(np.nanmax(errors)), 6)
 
     @property
-    def weight_drift(self) -> float:
-        """norm(delta) / norm(trained) over all layers."""
+    def weight_drift(self) -> float | None:
+        """norm(delta) / norm(trained) over all layers; None of a policy whose weights are not known."""
         norms = np.asarray(self.layer_norms)
+        if not len(norms):
+            return None
         return float(np.sqrt(((np.asarray(self.episode.drift) * norms) ** 2).sum() / (norms**2).sum()))
 
 
@@ -219,7 +225,7 @@ METRICS: dict[str, Metric] = {
         Metric(name="weight_drift", of_episode=lambda m: m.weight_drift, tag="weight_drift",
                figures=(Figure("weight_drift", mean),)),
         # Synaptic operations a decision; multiply-accumulates for an MLP.
-        Metric(name="synops", of_episode=lambda m: float(m.episode.operations[1:].sum()) / m.episode.length,
+        Metric(name="synops", of_episode=lambda m: m.per_decision(float(m.episode.operations[1:].sum())),
                tag="synops"),
         # "success", "collision" or "overtime" (navigation).
         Metric(name="outcome", of_episode=lambda m: m.episode.outcome, kind="text",
@@ -248,7 +254,7 @@ METRICS: dict[str, Metric] = {
                of_episode=lambda m: float(m.episode.operations[0]) / m.episode.length if m.reference_rates else None),
         # Joules a decision, of its arithmetic.
         Metric(name="energy", tag="energy_nJ", scale=1e9, since=4,
-               of_episode=lambda m: joules(*map(float, m.episode.operations[1:])) / m.episode.length),
+               of_episode=lambda m: m.per_decision(joules(*map(float, m.episode.operations[1:])))),
         # How often it slept or rehearsed.
         Metric(name="sleeps", of_episode=lambda m: m.episode.sleeps, tag="sleeps", since=5),
         # Standard deviation over neurons of their mean rates.

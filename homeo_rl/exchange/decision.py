@@ -52,6 +52,7 @@ class Decision(nn.Module):
         if isinstance(network, MLPNetwork | PascalNetwork):
             y, _ = network(z)
         else:
+            assert isinstance(network, SpikingNetwork)  # `homeo_rl export` refuses policies of other kinds
             count = len(_membranes_held(controller))
             y, trains, after = _unroll(network, z, start, held[:count])
             held = held[count:]

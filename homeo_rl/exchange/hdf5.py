@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from homeo_rl.errors import StorageFault
-from homeo_rl.exchange.optional_import import require
+from homeo_rl.imports.optional_import import require
 from homeo_rl.storage import files, safetensors_file, strict_json
 
 MAX_FILE = 256 << 20

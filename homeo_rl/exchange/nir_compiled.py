@@ -23,7 +23,7 @@ from homeo_rl.exchange.exported_file import ExportedFile
 from homeo_rl.exchange.nir_graph import FORMAT, KEY, write_file
 from homeo_rl.exchange.nir_import import clock_of, read_graph, read_metadata, same
 from homeo_rl.exchange.nir_nodes import Dynamics, Part, population
-from homeo_rl.exchange.optional_import import require
+from homeo_rl.imports.optional_import import require
 from homeo_rl.run import versions
 from homeo_rl.snn.recurrent import RecurrentNetwork
 from homeo_rl.spec import RecurrentSpec, dump, parse

@@ -21,7 +21,7 @@ from homeo_rl.errors import UsageError
 from homeo_rl.exchange.dialects import Clock, Flavour
 from homeo_rl.exchange.exported_file import ExportedFile, fingerprint
 from homeo_rl.exchange.nir_nodes import dynamics_of, population
-from homeo_rl.exchange.optional_import import require
+from homeo_rl.imports.optional_import import require
 from homeo_rl.run import versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.state import NetworkState

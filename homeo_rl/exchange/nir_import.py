@@ -19,7 +19,7 @@ from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.exchange import hdf5, nir_chain
 from homeo_rl.exchange.dialects import FLAVOURS, Decay, resolve_dialect
 from homeo_rl.exchange.nir_graph import FORMAT, KEY, policy_graph
-from homeo_rl.exchange.optional_import import require
+from homeo_rl.imports.optional_import import require
 from homeo_rl.spec import ControllerSpec, Squash, parse
 from homeo_rl.storage import files, strict_json
 

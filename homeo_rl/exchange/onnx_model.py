@@ -18,7 +18,7 @@ from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.errors import Finding, UsageError
 from homeo_rl.exchange.decision import Decision
 from homeo_rl.exchange.exported_file import ExportedFile, fingerprint
-from homeo_rl.exchange.optional_import import require
+from homeo_rl.imports.optional_import import require
 from homeo_rl.run import versions
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import dump

@@ -1,12 +1,16 @@
 """Build the report of evaluations: a Markdown page and pictures."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from homeo_rl.errors import UsageError
 from homeo_rl.report.baselines import Baseline, baseline_of
+from homeo_rl.report.contrasts import Contrast, contrast_policies, contrast_rows, explain_contrasts
 from homeo_rl.report.decimals import fixed, significant
 from homeo_rl.report.evaluations import (
     Evaluation,
@@ -31,9 +35,12 @@ class Report:
     differences: tuple[Difference, ...]
     # sentences on what was left out, in which respects joined runs differ, and the limits of the figures
     notes: tuple[str, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()  # with another policy, each with its own control
 
 
-def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | None = None) -> Report:
+def build(
+    folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | None = None, against: Path | None = None
+) -> Report:
     """Write ``report.md``, ``returns.png`` and ``paths.png`` into ``out`` for one or more evaluations of one suite.
 
     Paths are drawn for the first run.
@@ -43,6 +50,7 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
             once.
         out: a folder, created if it does not exist.
         conditions: labels that the paired comparison is restricted to.
+        against: evaluation of another policy that the one of ``folders`` is compared with, each with its own control.
 
     Raises:
         UsageError: the evaluations are of different suites or environments, a policy was evaluated twice with different
@@ -64,6 +72,7 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
     table = cells(rows, baseline)
     compared = differences(rows, conditions=conditions, measures=measures_of(table, baseline), baseline=baseline)
     notes += [*_differences_of_runs(evaluations), *_scale_note(table, baseline)]
+    contrasts = () if against is None else tuple(contrast_evaluations(every, read_evaluation(against), conditions))
     document = evaluations[0].document
     title = (
         f"{', '.join(dict.fromkeys(row.run for row in rows))}: suite {document['suite']} "
@@ -80,9 +89,50 @@ def build(folders: Sequence[Path], out: Path, *, conditions: Sequence[str] | Non
     if (evaluations[0].folder / "paths.json").exists():
         paths = out / "paths.png"
         draw_paths(bundle.read_json(evaluations[0].folder / "paths.json"), paths, title=title)
-    report = Report(page, picture, paths, tuple(table), tuple(compared), tuple(notes))
+    report = Report(page, picture, paths, tuple(table), tuple(compared), tuple(notes), contrasts)
     bundle.replace(page, _page(title, [evaluation.document for evaluation in evaluations], report).encode())
     return report
+
+
+def contrast_evaluations(
+    evaluations: Sequence[Evaluation], other: Evaluation, conditions: Sequence[str] | None = None
+) -> list[Contrast]:
+    """Compare the one policy of ``evaluations`` with another, arm by arm, on the seeds that they share.
+
+    Raises UsageError: there are several policies, or the evaluations have other suites, environments or seeds.
+    """
+    if len(evaluations) != 1:
+        raise UsageError(f"--against: expected one run to compare, got {len(evaluations)}; report them in pairs")
+    require_comparable([*evaluations, other])
+    both = [{(r.arm, r.label, r.episode): r for r in one.rows} for one in (evaluations[0], other)]
+    names = tuple(one.run.name for one in (evaluations[0], other))
+    if any(both[0][key].seed != row.seed for key, row in both[1].items() if key in both[0]) or (
+        evaluations[0].document["episodes"] != other.document["episodes"]
+    ):
+        raise UsageError(
+            f"--against: expected episodes of the same seeds, got others for {names[0]} and {names[1]}; evaluate both "
+            "with one --seed and --episodes"
+        )
+    clean = next((row.label for row in evaluations[0].rows if row.severity == 0.0), "")
+    contrasts: list[Contrast] = []
+    for arm in dict.fromkeys(row.arm for row in evaluations[0].rows):
+        what = "return" if any(math.isnan(row.success) for each in both for row in each.values()) else "success"
+        policies = [_episodes(each, arm, what, clean, conditions) for each in both]
+        contrasts += contrast_policies((names[0], names[1]), arm, what, (policies[0], policies[1]), clean)
+    if not contrasts:
+        raise UsageError(f"--against: expected a mechanism and a damaged condition in both of {names}, found none")
+    return contrasts
+
+
+def _episodes(
+    rows: dict[tuple[str, str, int], Any], arm: str, what: str, clean: str, conditions: Sequence[str] | None
+) -> dict[str, np.ndarray]:
+    """Return the figures of one arm by condition, in the order of the episodes."""
+    figures: dict[str, list[float]] = {}
+    for (of_arm, label, _), row in sorted(rows.items(), key=lambda item: item[0][2]):
+        if of_arm == arm and (conditions is None or label == clean or label in conditions):
+            figures.setdefault(label, []).append(float(row.success if what == "success" else row.total))
+    return {label: np.array(values) for label, values in figures.items()}
 
 
 _MEASURES = {
@@ -157,6 +207,11 @@ def _sections(report: Report) -> list[str]:
         *_section("Navigation episodes", navigation, drive_rows(report.cells)),
         *_section("Reflex", reflex, reflex_rows(report.cells)),
     ]
+    for arm in dict.fromkeys(each.arm for each in report.contrasts):
+        chosen = [each for each in report.contrasts if each.arm == arm]
+        title = f"{chosen[0].first} minus {chosen[0].second}: {chosen[0].what}, {arm}"
+        parts += _section(title, explain_contrasts(), contrast_rows(chosen))
+        parts.append("\n".join(f"- {each.label}: {each.reading}." for each in chosen))
     if report.paths is not None:
         parts.append(f"![paths]({report.paths.name})")
     homeostasis = (

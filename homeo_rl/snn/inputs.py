@@ -35,7 +35,8 @@ def rows_of(
     if not isinstance(x, Tensor):
         instance_of(x, Tensor, what=what, advice="torch.as_tensor makes one")
     if x.dtype not in FLOATS:
-        x = _cast(x, (like if isinstance(like, Tensor) else next(like.parameters())).dtype, what)
+        # A policy of another kind has no parameters, and takes float32.
+        x = _cast(x, (like if isinstance(like, Tensor) else next(like.parameters(), torch.zeros(()))).dtype, what)
     shape = x.shape
     if len(shape) != 2 or shape[1] != width:
         raise InputError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,7 @@ class NetworkState:
     # mean output [B, N] of the encoder and of each layer in the last decision, or what computes them
     measured: RatesOrThunk = ()
     reflex: RecurrentState | None = None  # state of the compiled network beside the policy, if there is one
+    remembered: list[Any] = field(default_factory=list)  # what a policy of another kind remembers, one value a row
     spent: bool = field(default=False, compare=False)  # whether a successor took it over; it cannot be used again
 
     def successor(self) -> NetworkState:
@@ -83,6 +85,7 @@ class NetworkState:
         after.batch, after.weights, after.plugin = self.batch, self.weights, self.plugin
         after.references, after.adaptation, after.membranes = self.references, self.adaptation, self.membranes
         after.measured, after.reflex, after.spent = self.measured, self.reflex, False
+        after.remembered = self.remembered
         self.spent = True
         return after
 
@@ -97,6 +100,7 @@ class NetworkState:
             weights=None if self.weights is None else tuple(map_weights(layer, _copy) for layer in self.weights),
             adaptation=[{name: _copy(value) for name, value in layer.items()} for layer in self.adaptation],
             membranes=[None if part is None else Membrane(*map(_copy, part)) for part in self.membranes],
+            remembered=copy.deepcopy(self.remembered),
         )
 
     def require_unspent(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from homeo_rl.report.baselines import baseline_of
+from homeo_rl.report.contrasts import contrast_rows, explain_contrasts
 from homeo_rl.report.decimals import fixed
 from homeo_rl.report.tables import markdown
 from homeo_rl.storage import bundle
@@ -25,6 +26,7 @@ from homeo_rl.studies.results import (
     Results,
     beside_retention,
     chance_of,
+    contrast_hosts,
     difference_of,
     find_harmed,
     find_untrained,
@@ -58,7 +60,7 @@ def write_page(results: Results, out: Path) -> Path:
         parts += [*_claims(results), "## Hosts", *_hosts(results), "## What the arms keep", *_arms(results, out)]
         parts += ["## Condition by condition", *_conditions(results, out), "## Harm", *_harm(results)]
         parts += [*_recovery(results, out), "## Homeostasis", *_homeostasis(results)]
-    parts += _returns(results)
+    parts += [*_returns(results), *_host_contrasts(results)]
     versions = ", ".join(f"{name} {version}" for name, version in results.document["versions"].items())
     parts.append(f"Versions: {versions}.")
     path = out / PAGE
@@ -250,6 +252,18 @@ def _format_return(estimate: Estimate, form: str = "") -> str:
     values = (estimate.mean, estimate.low, estimate.high)
     largest = max(abs(value) for value in values)
     return _format(estimate, 0 if largest >= 1000 else 1 if largest >= 10 else 2, f"{form},")
+
+
+def _host_contrasts(results: Results) -> list[str]:
+    """Return the section on pairs of hosts, each with its control; nothing where the study asks for none."""
+    parts = []
+    for pair in results.document["study"].get("host_contrasts", ()):
+        for group, contrasts in contrast_hosts(results, (pair[0], pair[1])):
+            first = contrasts[0]
+            about = f"{group}, arm {first.arm}, {first.what}, {first.episodes} episodes a condition:"
+            parts += [f"### {pair[0]} minus {pair[1]}", about, markdown(*contrast_rows(contrasts))]
+            parts.append("\n".join(f"- {each.label}: {each.reading}." for each in contrasts))
+    return ["## One policy against another", explain_contrasts(), *parts] if parts else []
 
 
 def _contrasts(results: Results) -> list[str]:

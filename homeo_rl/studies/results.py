@@ -18,6 +18,7 @@ from scipy.stats import permutation_test
 from homeo_rl.errors import StorageFault
 from homeo_rl.evaluation.metrics import label_of, numbers
 from homeo_rl.report.baselines import baseline_of, doubt
+from homeo_rl.report.contrasts import Contrast, contrast_policies
 from homeo_rl.report.statistics import HARM, bootstrap, interval, iqm
 from homeo_rl.seeding import generator
 from homeo_rl.storage.files import printable
@@ -196,6 +197,27 @@ def difference_of(pairs: Sequence[tuple[Cell, np.ndarray]]) -> Estimate:
     """Return the mean over cells of their mean paired difference."""
     samples = np.mean([bootstrap([gap], f"{c.host} {c.condition}").mean(1) for c, gap in pairs], axis=0)
     return Estimate(float(np.mean([gap.mean() for _, gap in pairs])), *interval(samples))
+
+
+def contrast_hosts(results: Results, pair: tuple[str, str]) -> list[tuple[str, list[Contrast]]]:
+    """Compare two hosts in every group that has both, for every arm that both have; see `Contrast`.
+
+    Returns the name of each group with the contrasts of its conditions, and of all together.
+    """
+    cells = (*results.cells, *results.raw)
+    contrasts = []
+    for group in dict.fromkeys(cell.group for cell in cells):
+        of_hosts = [[cell for cell in cells if cell.group == group and cell.host == host] for host in pair]
+        arms = [arm for arm in dict.fromkeys(c.arm for c in of_hosts[0]) if arm in {c.arm for c in of_hosts[1]}]
+        for arm in arms:
+            both = [[cell for cell in of_host if cell.arm == arm] for of_host in of_hosts]
+            clean = next((cell.condition for cell in both[0] if cell.kind in CLEAN), "")
+            drives = all(not np.isnan(cell.figures["success"]).any() for of_host in both for cell in of_host)
+            what = "success" if drives else "return"
+            first, second = ({cell.condition: cell.figures[what] for cell in of_host} for of_host in both)
+            if each := contrast_policies(pair, arm, what, (first, second), clean):
+                contrasts.append((group, each))
+    return contrasts
 
 
 def mean_of_figure(cells: Sequence[Cell], figure: str) -> Estimate:

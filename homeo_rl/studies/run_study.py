@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from homeo_rl.agents.controller import Controller, load_controller
@@ -26,6 +27,7 @@ from homeo_rl.storage.locks import hold_lock
 from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 from homeo_rl.studies.study import Group, Study, study_document
 from homeo_rl.studies.tables import DOCUMENT, read_tables, unreadable, write_tables
+from homeo_rl.workflows.hosts import FUNCTION, HostRequest, kind_of, make_host
 
 
 @dataclass(frozen=True)
@@ -64,27 +66,28 @@ class Part:
 Parts = dict[tuple[int, str], Part]  # known scores, by index of the task and arm
 
 
-def tasks_of(study: Study, base: Path, out: Path, *, copy: bool = True) -> list[Task]:
+def tasks_of(study: Study, base: Path, out: Path, *, scratch: Path | None = None) -> list[Task]:
     """Return every host with its plan, in the order of the file.
 
-    Hosts are copy_run to ``out/hosts``, so that a study does not change the runs; without ``copy`` nothing is written,
-    and the originals stand for hosts that were not copy_run yet.
+    Hosts are copied to ``out/hosts``, so that a study does not change the runs, and runs are made there of policies of
+    other tools. With ``scratch`` nothing is written into ``out``: the originals stand for hosts that were not copied
+    yet, and runs are made in that folder.
 
     Raises UsageError: a host is missing, two have the same name, or a group does not fit its hosts.
     """
-    tasks, sources = [], dict[str, Path]()
+    tasks, sources = [], dict[str, str]()
     for entry, group in enumerate(study.groups):
         suite = load_suite(group.suite if not (base / group.suite).is_file() else str(base / group.suite))
         routes = read_routes(base / group.routes) if group.routes else ()
         _check_conditions(study, group, suite)
         for host in group.hosts:
-            name, arms = Path(host).name, group.arms
-            run = _find_host(host, group, base)
+            name = Path(host).name
+            source = host if kind_of(host) == FUNCTION else str(base / host)
+            run = _open_host(host, group, base, out / "hosts" / name, scratch)
+            arms = group.arms
             if run is not None:
-                if sources.setdefault(name, run.path) != run.path:
-                    raise UsageError(f"hosts: {sources[name]} and {run.path} are both called {name!r}; rename one")
-                target = out / "hosts" / name
-                run = copy_run(run, target) if copy else Run.open(target if target.exists() else run.path)
+                if (first := sources.setdefault(name, source)) != source:
+                    raise UsageError(f"hosts: {first} and {source} are both called {name!r}; rename one")
                 controller = load_controller(run)
                 if not isinstance(controller.network, SpikingNetwork):
                     arms = tuple(arm for arm in arms if _needs_no_spikes(Arm.parse(arm), controller))
@@ -104,6 +107,27 @@ def _needs_no_spikes(arm: Arm, controller: Controller) -> bool:
         return False
     arm.require_fitting(controller)
     return True
+
+
+def _open_host(host: str, group: Group, base: Path, target: Path, scratch: Path | None) -> Run | None:
+    """Return the run of a host, at ``target`` unless nothing is to be written there; None where it is missing."""
+    if kind_of(str(base / host)) is None and kind_of(host) is None:
+        run = _find_host(host, group, base)
+        if run is None:
+            return None
+        return copy_run(run, target) if scratch is None else Run.open(target if target.exists() else run.path)
+    is_function = kind_of(host) == FUNCTION
+    if group.optional and not is_function and not (base / host).exists():
+        return None
+    place = target if scratch is None or target.exists() else scratch / target.name
+    request = HostRequest(env=group.env, env_kwargs=group.env_kwargs)
+    try:
+        return make_host(host if is_function else str(base / host), place, request)[0]
+    except UsageError as error:
+        advice = "" if group.env else "; give the group its env"
+        if "; give --" in str(error) or "give these words" in str(error):
+            advice = " to homeo-rl import, and name its run here"
+        raise UsageError(f"host {host!r} of group {group.name!r}: {error}{advice}") from None
 
 
 def _check_conditions(study: Study, group: Group, suite: Suite) -> None:
@@ -140,7 +164,8 @@ def carry_out(
     ``base``: folder that its paths are relative to. Returns how many hosts were evaluated now, and of how many. Raises
     UsageError: the study does not fit its hosts, the tables cannot be read, or another process carries it out.
     """
-    tasks_of(study, base, out, copy=False)  # mistakes are reported before anything is written
+    with TemporaryDirectory() as scratch:
+        tasks_of(study, base, out, scratch=Path(scratch))  # mistakes are reported before anything is written
     with _lock(out):
         tasks = tasks_of(study, base, out)
         header, parts = find_parts(out, tasks)

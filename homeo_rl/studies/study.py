@@ -9,7 +9,7 @@ groups:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,12 +33,15 @@ class Group:
     """Policies ("hosts") that are evaluated alike. Entries of one name are drawn and averaged together."""
 
     name: str
-    hosts: tuple[str, ...]  # run folders, relative to the file, or names of agents that come with the package
+    # run folders or policies' files, relative to the file, names of agents that come with the package, or
+    # module:function
+    hosts: tuple[str, ...]
     suite: str  # name of a suite, or its file
     # of `homeo-rl evaluate`, the first being the reference: ``none``, or the mechanism used in training. Policies
     # without spikes get ``none`` only.
     arms: tuple[str, ...]
-    env: str = ""  # environment in place of the one of the training
+    env: str = ""  # environment in place of the one of the training; policies' files and functions need it
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of that of policies' files and functions
     routes: str = ""  # file of fixed starts and goals, relative to the file
     episodes: int | None = None
     # "development" hosts were used to choose settings; their figures are reported separately
@@ -145,6 +148,11 @@ def claim_fields(entry: dict[str, Any]) -> dict[str, Any]:
 def study_document(study: Study) -> dict[str, Any]:
     """Return a study as study.json has it."""
     document = asdict(study)
+    for group in document["groups"]:  # keys that came later are there where they are used
+        if not group["env_kwargs"]:
+            del group["env_kwargs"]
+    if not document["host_contrasts"]:
+        del document["host_contrasts"]
     if not study.twins:
         del document["twins"]  # as in documents of earlier versions
     for claim in document["claims"]:
@@ -163,15 +171,18 @@ def study_document(study: Study) -> dict[str, Any]:
 @pydantic.with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study; ``contrasts`` are pairs of arms that are compared with one another, host by host.
+    """A study.
 
-    ``twins`` are compared where both hosts were evaluated under one suite.
+    ``contrasts`` are pairs of arms that are compared with one another, host by host; ``host_contrasts`` are pairs of
+    hosts of a group, by their names in the tables, each with its own control. ``twins`` are
+    compared where both hosts were evaluated under one suite.
     """
 
     name: str
     groups: tuple[Group, ...]
     subsets: tuple[Subset, ...] = ()
     contrasts: tuple[tuple[str, str], ...] = ()
+    host_contrasts: tuple[tuple[str, str], ...] = ()
     twins: tuple[Twin, ...] = ()
     claims: tuple[Claim, ...] = ()
     description: str = ""
@@ -195,6 +206,10 @@ class Study:
         unknown = [arm for contrast in self.contrasts for arm in contrast if arm not in arms]
         if unknown:
             raise ValueError(f"contrasts: expected arms of the groups, {', '.join(sorted(arms))}; got {unknown[0]!r}")
+        for pair in self.host_contrasts:
+            of_groups = [{Path(host).name for host in group.hosts} for group in self.groups]
+            if pair[0] == pair[1] or not any(names.issuperset(pair) for names in of_groups):
+                raise ValueError(f"host_contrasts: expected two hosts of one entry of groups, got {' and '.join(pair)}")
         hosts = {Path(host).name for group in self.groups for host in group.hosts}
         unknown = [name for twin in self.twins for name in (twin.host, twin.twin) if name not in hosts]
         if unknown:

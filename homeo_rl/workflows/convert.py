@@ -137,13 +137,19 @@ def _finetune(
     return finetune(source, states, levels=levels, steps=plan.finetune_steps), choice
 
 
+def _describe(source: Controller) -> str:
+    network = source.spec.network
+    if network.external is not None:
+        return source.kind
+    return f"{network.body} with {network.activation if network.body == 'mlp' else network.neuron.kind}"
+
+
 def convert_controller(run: Run, source: Controller, plan: ConversionPlan) -> Controller:
     """Return the policy ``source`` of ``run``, converted. Raises UsageError: it has no QCFS activations."""
     network = source.network
     if not isinstance(network, MLPNetwork) or network.spec.activation != "qcfs":
         raise UsageError(
-            f"{run.path}: expected a policy with QCFS activations, got {network.spec.body} with "
-            f"{network.spec.activation if isinstance(network, MLPNetwork) else network.spec.neuron.kind}; "
+            f"{run.path}: expected a policy with QCFS activations, got {_describe(source)}; "
             "train one with --agent qcfs, or give a ReLU policy (--agent mlp) --finetune-steps"
         )
     spec = replace(source.spec, network=_spec_of(network.spec, plan))

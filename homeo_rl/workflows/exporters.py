@@ -110,6 +110,15 @@ EXPORTERS: dict[str, Exporter] = {
 """Formats that `homeo-rl export` knows."""
 
 
+def require_exportable(controller: Controller, run: Run) -> None:
+    """Check that a policy is a network of this package. Raises UsageError: it is not."""
+    if controller.spec.network.external is not None:
+        raise UsageError(
+            f"{run.path}: expected a network of this package, got {controller.kind}, which has no other form; use "
+            "its own file, or homeo-rl distill makes a spiking policy of it"
+        )
+
+
 def check_options(target: str, options: ExportOptions) -> None:
     """Check that a format takes the options that differ from their defaults, and that they go together.
 

@@ -28,6 +28,7 @@ class Importer:
     options: tuple[str, ...] = ()
     suite: str = "paper-mujoco"  # where such a policy is tried first
     note: str = ""
+    suffixes: tuple[str, ...] = ()  # of files that are taken for this kind, where a policy is given in place of a run
 
     def read(self, path: Path, env: gym.Env[Any, Any], **options: Any) -> Controller:
         """Return the policy of a file.
@@ -42,13 +43,19 @@ class Importer:
 IMPORTERS: dict[str, Importer] = {
     "popsan": Importer("homeo_rl.agents.importers:import_popsan"),
     "san": Importer("homeo_rl.agents.importers:import_san", {"spike_coded": True}),
-    "nir": Importer("homeo_rl.exchange.nir_import:import_nir", options=("reading",), suite="quick"),
+    "nir": Importer("homeo_rl.exchange.nir_import:import_nir", options=("reading",), suite="quick", suffixes=(".nir",)),
     "sb3-zip": Importer(
         "homeo_rl.agents.sb3.zip:import_sb3_zip",
         options=("agent", "overrides", "normalize_from"),
         suite="quick",
+        suffixes=(".zip",),
         note="observations go in as the environment gives them; if the policy was trained behind a VecNormalize, give "
         "its statistics: --normalize-from vecnormalize.pkl, or the same as .npz or .safetensors",
     ),
+    "onnx": Importer("homeo_rl.agents.import_external:import_onnx", suite="quick", suffixes=(".onnx",)),
+    "safetensors": Importer(
+        "homeo_rl.agents.safetensors_mlp:import_safetensors", suite="quick", suffixes=(".safetensors",)
+    ),
+    "function": Importer("homeo_rl.agents.import_external:import_function", suite="quick"),
 }
 """Kinds of published policies that `homeo-rl import` knows."""

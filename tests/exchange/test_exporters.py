@@ -54,5 +54,5 @@ def test_every_importer_is_a_choice_of_the_command(kind: str) -> None:
     assert parse(Import, [kind, "file", "--env", "E", "--out", "o"]).kind == kind
     module, _, name = IMPORTERS[kind].function.partition(":")
     assert callable(getattr(import_module(module), name))
-    with pytest.raises(UsageError, match="expected one of popsan, san, nir, sb3-zip, got 'popzan'"):
+    with pytest.raises(UsageError, match=f"expected one of {', '.join(IMPORTERS)}, got 'popzan'"):
         parse(Import, ["popzan", "file", "--env", "E", "--out", "o"])

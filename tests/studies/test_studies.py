@@ -446,7 +446,7 @@ def test_policies_without_spikes_get_the_arms_that_fit(make_run: Callable[..., R
     group = "{name: g, suite: suite.yaml, arms: [none, dwam, observer, oracle, dwam+oracle], hosts: [plain]}"
     (tmp_path / "study.yaml").write_text(f"name: s\ngroups:\n  - {group}\n")
     study, base = read_study(str(tmp_path / "study.yaml"))
-    (task,) = carrying.tasks_of(study, base, tmp_path / "out", copy=False)
+    (task,) = carrying.tasks_of(study, base, tmp_path / "out", scratch=tmp_path)
     assert task.plan.arms == ("none", "observer", "oracle")
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # torch takes seconds to load, which somebody with a typing e
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrate(WithPolicy, WithProgress):
-    """Record the reference firing rates of a run's network, and a replay memory of clean observations."""
+    """Record the reference firing rates of a run's network, and a replay memory of clean observations; of a policy
+    without spikes, fit the forward model alone."""
 
     episodes: int = 5
     """Number of clean episodes."""
@@ -49,17 +50,32 @@ def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
         raise UsageError(f"--episodes: expected at least 1, got {args.episodes}")
 
     from homeo_rl.agents.controller import load_controller, require_spiking
-    from homeo_rl.cli.console import Bars, print_table
     from homeo_rl.envs.make import arguments_for
-    from homeo_rl.evaluation.calibrate import calibration_of
-    from homeo_rl.snn.replay_layers import is_replayable
 
     env = args.env or run.spec.env
     controller = load_controller(run, which=args.which)
-    network = require_spiking(controller, "calibrate")
+    fits = bool(args.practice or args.log)
+    if not fits:
+        require_spiking(controller, "calibrate without --practice or --log")
     # A log that does not fit is refused before anything is played or written.
-    recording = None if args.log is None else read_log(args.log, network.spec.inputs, len(controller.spec.low))
+    inputs = controller.spec.network.inputs
+    recording = None if args.log is None else read_log(args.log, inputs, len(controller.spec.low))
     healthy = env, arguments_for(env, run.spec.env, run.spec.env_kwargs)
+    rates = _record_rates(args, run, controller, healthy) if controller.spec.network.is_spiking else {}
+    observer = _fit_observer(args, run, controller, healthy, recording) if fits else None
+    return {"run": str(run.path), **rates, **({} if observer is None else {"observer": observer})}
+
+
+def _record_rates(
+    args: Calibrate, run: Run, controller: Controller, healthy: tuple[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Record the rates of a spiking policy, print them, and return what the command's JSON has of them."""
+    from homeo_rl.agents.controller import require_spiking
+    from homeo_rl.cli.console import Bars, print_table
+    from homeo_rl.evaluation.calibrate import calibration_of
+    from homeo_rl.snn.replay_layers import is_replayable
+
+    network = require_spiking(controller, "calibrate")
     with Bars(enabled=args.progress).show() as bars:
         bars.start("calibration", args.episodes)
         calibration = calibration_of(
@@ -82,14 +98,11 @@ def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
     else:
         print("memory: none, a converted network cannot be replayed")
     print(f"calibration: {run.path / 'calibration'} ({calibration.decisions} decisions)")
-    observer = _fit_observer(args, run, controller, healthy, recording) if args.practice or args.log else None
     return {
-        "run": str(run.path),
         "decisions": calibration.decisions,
         "observations": len(calibration.inputs),
         "memory_bytes": size,
         "rates": [float(rate.mean()) for rate in calibration.rates],
-        **({} if observer is None else {"observer": observer}),
     }
 
 

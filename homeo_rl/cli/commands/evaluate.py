@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from homeo_rl.cli.command import EVALUATE, Command
-from homeo_rl.cli.common import command_line, make_plan, open_run, print_report, whole_numbers
-from homeo_rl.cli.flags import Short, WithPolicy, WithProgress, Words
+from homeo_rl.cli.common import command_line, make_plan, open_policy, print_report, whole_numbers
+from homeo_rl.cli.flags import Short, WithHost, WithPolicy, WithProgress, Words
 from homeo_rl.errors import UsageError
 
 COMMAND = Command(EVALUATE, 1, "evaluate a run under a suite of degradations")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(WithPolicy, WithProgress):
-    """Evaluate a run under a suite of degradations, all mechanisms on the same episode seeds and damage draws."""
+class Evaluate(WithPolicy, WithHost, WithProgress):
+    """Evaluate a run, or a policy's file (.onnx, .zip, .safetensors) or function (module:function), under a suite of
+    degradations, all mechanisms on the same episode seeds and damage draws."""
 
     out: Path | None = None
     """Folder for a copy of the policy and for all results, instead of the run (which may be read-only); report accepts
@@ -23,11 +24,12 @@ class Evaluate(WithPolicy, WithProgress):
     suite: str = "quick"
     """clean, quick, paper-mujoco, standard, navigation-paper, navigation-standard, or a YAML file."""
     env: str = ""
-    """Gymnasium id that replaces the run's own, where the suite names none."""
+    """Gymnasium id that replaces the run's own, where the suite names none; of a policy's file, what it drives."""
     routes: Path | None = None
     """JSON file of fixed starts and goals: {"routes": [{"start": [x, y, heading], "goal": [x, y]}, ...]}."""
-    homeostasis: str = "none,dwam"
-    """Mechanisms, separated by commas: none, dwam, sleep, dwam+sleep, dwam-paper:eta=5e-5, linear, bdett, ..."""
+    homeostasis: str = ""
+    """Mechanisms, separated by commas: none, dwam, sleep, dwam+sleep, dwam-paper:eta=5e-5, linear, bdett, ...; by
+    default none,dwam, and none for a policy without spikes."""
     episodes: int | None = None
     """Episodes of each mechanism and condition; by default 20, or one per route."""
     max_episode_steps: int | None = None
@@ -53,12 +55,16 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
     from homeo_rl.evaluation.plan import check_sizes
 
     check_sizes(args.num_envs, args.workers)
-    run = open_run(args.run, args.gym_packages, out=args.out, which=args.which)
-    if not os.access(run.path, os.W_OK):
-        raise UsageError(
-            f"{run.path}: expected a run that can be written to; give --out DIR, where scores and pictures then go"
-        )
-    plan = _plan(args)
+    with open_policy(args, words) as run:
+        if not os.access(run.path, os.W_OK):
+            raise UsageError(
+                f"{run.path}: expected a run that can be written to; give --out DIR, where scores and pictures then go"
+            )
+        return _evaluate(args, run, command_line(words))
+
+
+def _evaluate(args: Evaluate, run: Any, command: str) -> dict[str, Any]:
+    plan = _plan(args, run)
     run.load_policy(which=plan.which)  # raises where there is none
     cuts = whole_numbers(args.spike_steps, "--spike-steps") if args.spike_steps else (None,)
     plans = [replace(plan, time_steps=steps) for steps in cuts]
@@ -74,9 +80,7 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
     results, reports = [], []
     with Bars(enabled=args.progress).show() as bars:
         for each in plans:
-            result = evaluate(
-                run, each, num_envs=args.num_envs, workers=args.workers, progress=bars, command=command_line(words)
-            )
+            result = evaluate(run, each, num_envs=args.num_envs, workers=args.workers, progress=bars, command=command)
             results.append(result)
             reports.append(build([result.folder], result.folder))
     tensorboard = args.tensorboard_log or run.path / "tb"
@@ -87,13 +91,15 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
     )
 
 
-def _plan(args: Evaluate) -> Any:
+def _plan(args: Evaluate, run: Any) -> Any:
     from homeo_rl.degradations import load_suite
     from homeo_rl.evaluation.plan import EvaluationPlan
     from homeo_rl.evaluation.routes import read_routes
 
     routes = () if args.routes is None else read_routes(args.routes)
-    arms = tuple(arm.strip() for arm in args.homeostasis.split(",") if arm.strip())
+    spikes = run.spec.controller is None or run.spec.controller.network.is_spiking
+    named = args.homeostasis or ("none,dwam" if spikes else "none")
+    arms = tuple(arm.strip() for arm in named.split(",") if arm.strip())
     episodes = (len(routes) or 20) if args.episodes is None else args.episodes
     suite = load_suite(args.suite)
     return make_plan(EvaluationPlan, args, suite=suite, arms=arms, episodes=episodes, which=args.which, routes=routes)

@@ -51,7 +51,7 @@ def run(args: Export, words: list[str]) -> dict[str, Any]:
 
     The JSON has ``notes``, and beside it `told`, its name of version 0.1, for one more version.
     """
-    from homeo_rl.workflows.exporters import EXPORTERS, ExportOptions, check_options
+    from homeo_rl.workflows.exporters import EXPORTERS, ExportOptions, check_options, require_exportable
 
     if args.to not in EXPORTERS:
         raise unknown("--to", args.to, EXPORTERS)
@@ -73,7 +73,9 @@ def run(args: Export, words: list[str]) -> dict[str, Any]:
     else:
         from homeo_rl.agents.controller import load_controller
 
-        file = exporter.write(load_controller(run, which=options.which), run, options)
+        controller = load_controller(run, which=options.which)
+        require_exportable(controller, run)
+        file = exporter.write(controller, run, options)
     size = _write(args.out, file)
     for line in file.notes:
         print(line)

@@ -28,11 +28,13 @@ class Report(Common):
     """Join runs into a page: a folder with report.md and pictures, or one HTML file that needs nothing else."""
 
     runs: Positional[tuple[Path, ...]]
-    """Run folders; several training seeds become strata of one table."""
+    """Run folders, or policies that evaluate was given; several training seeds become strata of one table."""
     suite: str | None = None
     """Suite to report, for HTML also its YAML file; by default that of the latest evaluation."""
     conditions: str | None = None
     """Conditions, separated by commas, that the paired comparison is restricted to."""
+    against: Path | None = None
+    """Another run or policy that the one of this report is compared with under damage, each with its own control."""
     out: Path | None = None
     """A name that ends in .html, or a folder for report.md and returns.png; by default report inside the first run."""
     play: bool = True
@@ -50,19 +52,21 @@ _FILES = (".pdf", ".md", ".htm", ".png", ".svg", ".csv", ".txt", ".json", ".tex"
 def run(args: Report, words: list[str]) -> dict[str, Any]:
     """Join evaluations into a folder with a Markdown page, or into one HTML file."""
     from homeo_rl.report import build, latest_evaluation
-    from homeo_rl.run import Run
 
     if not args.runs:
         raise UsageError("report: expected at least one run folder, got none; give the runs to report")
-    runs = [Run.open(path) for path in args.runs]
+    runs = [_open(path) for path in args.runs]
     conditions = [part.strip() for part in args.conditions.split(",")] if args.conditions else None
     if args.out is not None and args.out.suffix.lower() == ".html":
+        if args.against is not None:
+            raise UsageError("--against: expected with a folder as --out, got a page of HTML; leave one of the two out")
         return _write_html(args, runs, args.out, conditions)
     out = args.out or runs[0].path / "report"
     if out.suffix.lower() in _FILES:
         raise UsageError(f"--out {out}: expected a name that ends in .html, or a folder, got another file's name")
     folders = [latest_evaluation(run, args.suite) for run in runs]
-    report = build(folders, out, conditions=conditions)
+    against = None if args.against is None else latest_evaluation(_open(args.against), args.suite)
+    report = build(folders, out, conditions=conditions, against=against)
     print_report(report, ", ".join(run.name for run in runs))
     print(f"page: {report.page}")
     print(f"picture: {report.picture}")
@@ -73,7 +77,16 @@ def run(args: Report, words: list[str]) -> dict[str, Any]:
         "cells": [cell.to_dict() for cell in report.cells],
         "differences": [asdict(difference) for difference in report.differences],
         "notes": list(report.notes),
+        **({"contrasts": [asdict(contrast) for contrast in report.contrasts]} if report.contrasts else {}),
     }
+
+
+def _open(path: Path) -> Run:
+    """Return a run, or that which was made of a policy when it was evaluated."""
+    from homeo_rl.run import Run
+    from homeo_rl.workflows.hosts import find_host, kind_of
+
+    return Run.open(path) if kind_of(str(path)) is None else find_host(str(path), Path("runs"))
 
 
 def _write_html(args: Report, runs: list[Run], out: Path, conditions: list[str] | None) -> dict[str, Any]:

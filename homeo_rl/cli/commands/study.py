@@ -69,11 +69,14 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
 
 
 def _list_tasks(study: Any, base: Path, out: Path) -> dict[str, Any]:
+    from tempfile import TemporaryDirectory
+
     from homeo_rl.cli.console import print_table
     from homeo_rl.studies.run_study import find_parts, missing_arms, tasks_of
 
-    tasks = tasks_of(study, base, out, copy=False)
-    _, parts = find_parts(out, tasks)
+    with TemporaryDirectory() as scratch:
+        tasks = tasks_of(study, base, out, scratch=Path(scratch))
+        _, parts = find_parts(out, tasks)
     arms = [missing_arms(number, task, parts) for number, task in enumerate(tasks)]
     present = [(task, rest) for task, rest in zip(tasks, arms, strict=True) if task.run is not None or not rest]
     absent = [task.host for task, rest in zip(tasks, arms, strict=True) if task.run is None and rest]

@@ -49,7 +49,7 @@ class Group:
     def spiking(self) -> bool:
         """Whether its policy is a spiking network."""
         controller = self.members[0].run.spec.controller
-        return controller is not None and controller.network.body != "mlp"
+        return controller is not None and controller.network.is_spiking
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def joules_of(row: Row, comparison: Comparison) -> float | None:
     if stored is not None or controller is None or math.isnan(row.synops):
         return stored
     network = controller.network
-    if network.body == "mlp":
+    if not network.is_spiking:
         return joules(0.0, row.synops)
     spike_inputs = network.body == "spiking" and network.encoder.kind != "current"
     return joules(row.synops, 0.0) if spike_inputs else None

@@ -70,7 +70,7 @@ def _agent(group: Group) -> str:
     if spec.controller is not None:
         network = spec.controller.network
         parts.append("-".join(str(width) for width in network.widths))
-        if network.body != "mlp":
+        if network.is_spiking:
             parts.append(f"{network.steps} spike steps")
     if spec.steps:
         parts.append(f"{spec.steps:,} steps")

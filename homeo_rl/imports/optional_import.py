@@ -1,4 +1,4 @@
-"""Packages that only an exchange needs, imported where they are used."""
+"""Packages of optional extras, imported where they are used."""
 
 from __future__ import annotations
 
