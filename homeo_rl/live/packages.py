@@ -19,6 +19,7 @@ from homeo_rl.storage import bundle
 REGISTRY = "https://registry.npmjs.org"
 """npm's own; the variable npm_config_registry names another one, as it does for npm."""
 
+_VARIABLE = "npm_config_registry"
 _SECONDS = 60.0
 _LARGEST = 40_000_000  # bytes of a file
 
@@ -71,10 +72,10 @@ def read_package(package: Package) -> dict[str, bytes]:
 
 
 def _download(package: Package, cached: Path | None) -> bytes:
-    registry = os.environ.get("npm_config_registry", REGISTRY).rstrip("/")
+    registry = os.environ.get(_VARIABLE, REGISTRY).rstrip("/")
     address = f"{registry}/{package.name}/-/{package.file_name}"
     if not address.startswith(("https://", "http://")):
-        raise StorageFault(f"npm_config_registry: expected an address of http or https, got {registry}; leave it out")
+        raise StorageFault(f"{_VARIABLE}: expected an address of http or https, got {registry}; leave it out")
     try:
         with urllib.request.urlopen(address, timeout=_SECONDS) as answer:
             blob: bytes = answer.read(_LARGEST)

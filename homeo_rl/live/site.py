@@ -68,7 +68,7 @@ def build_site(runs: Sequence[Run], *, which: str = "policy") -> ExportedFolder:
         if names.count(name) > 1:
             raise UsageError(f"live: expected runs of different names, got {name} twice; rename a folder")
     robots = [describe_robot(run) for run in runs]
-    site = _third_party() | {name: (files("homeo_rl.live") / "page" / name).read_bytes() for name in PAGE}
+    site = third_party_files() | {name: (files("homeo_rl.live") / "page" / name).read_bytes() for name in PAGE}
     for name, run, robot in zip(names, runs, robots, strict=True):
         exported = export_controller(load_controller(run, which=which), run, arm=ARM, which=which)
         site[f"robots/{name}.js"] = _robot_script(name, run, robot, exported, compiler)
@@ -114,7 +114,7 @@ def _compile(name: str, exported: ExportedFolder, compiler: str) -> bytes:
         return (folder / "controller.wasm").read_bytes()
 
 
-def _third_party() -> dict[str, bytes]:
+def third_party_files() -> dict[str, bytes]:
     """Return MuJoCo and three.js as classic scripts, with their licences."""
     mujoco, three = read_package(MUJOCO), read_package(THREE)
     licences = [
@@ -140,7 +140,7 @@ def _licence_of_mujoco() -> str:
 
 def _mujoco_script(module: str) -> str:
     """Return Emscripten's module as a script: its binary comes from the caller, so no address is needed."""
-    script = module.replace("import.meta.url", '"mujoco.js"').replace("export default loadMujoco;", "")
+    script = module.replace("import.meta.url", "document.baseURI").replace("export default loadMujoco;", "")
     _require_script(script, "mujoco")
     return script
 
@@ -165,7 +165,8 @@ def as_script(core: str, module: str) -> str:
     outer = exports.sub("", imports.sub("", outer))
     script = (
         f"const THREE = (() => {{\nconst core = (() => {{\n{inner}\nreturn {_pairs(inner_names)};\n}})();\n"
-        f"const {_pairs(used, swap=True)} = core;\n{outer}\nreturn {{ ...core, ...{_pairs(outer_names, only=outer)} }};\n}})();\n"
+        f"const {_pairs(used, swap=True)} = core;\n{outer}\n"
+        f"return {{ ...core, ...{_pairs(outer_names, only=outer)} }};\n}})();\n"
     )
     _require_script(script, "three")
     return script
