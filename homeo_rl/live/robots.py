@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import gymnasium as gym
 import numpy as np
 
 from homeo_rl.envs.make import make_env
+from homeo_rl.envs.time_limit import DEFAULT_LIMIT
 from homeo_rl.errors import UsageError, unknown
-from homeo_rl.run import Run
 
 BODIES = ("HalfCheetah-v5", "Ant-v5", "Hopper-v5", "Walker2d-v5")
 """Gymnasium's robots that ``page/bodies.js`` has a row for."""
@@ -22,23 +23,22 @@ SEEDS = 32
 _FIXED = ("xml_file", "frame_skip", "default_camera_config", "main_body", "kwargs", "self")
 
 
-def describe_robot(run: Run) -> dict[str, Any]:
-    """Return the environment of a run: kind, rules, start states [SEEDS], names of nothing that the contract has.
+def describe_environment(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an environment as JSON: kind, rules, decisions of an episode, start states [SEEDS].
 
     Raises:
         UsageError: the page does not have this environment.
     """
-    name, arguments = run.spec.env, dict(run.spec.env_kwargs)
     navigation = name.startswith("homeo_rl/Navigation")
     if not navigation and name not in BODIES:
         raise unknown("environment of a live page", name, (*BODIES, "homeo_rl/NavigationTrain-v0"))
     foreign = sorted({"env_wrapper", "xml_file", "frame_skip", "main_body"} & set(arguments))
     if foreign:
-        raise UsageError(f"{run.path}: expected an environment without {foreign[0]}, the page does not have it")
+        raise UsageError(f"{name}: expected an environment without {foreign[0]}, the page does not have it; train one")
     env = make_env(name, arguments)
     try:
-        limit = int(env.spec.max_episode_steps or 1000) if env.spec is not None else 1000
-        common = {"env": name, "limit": int(arguments.get("max_episode_steps", limit))}
+        limit = arguments.get("max_episode_steps", None if env.spec is None else env.spec.max_episode_steps)
+        common = {"env": name, "limit": int(limit or DEFAULT_LIMIT)}
         return common | (_describe_navigation(env) if navigation else _describe_body(env))
     finally:
         env.close()
@@ -55,10 +55,12 @@ def _describe_body(env: gym.Env[Any, Any]) -> dict[str, Any]:
         key: entry.default for key, entry in inspect.signature(type(plain).__init__).parameters.items()
         if key not in _FIXED
     }  # fmt: skip
-    given = {} if plain.spec is None else {key: plain.spec.kwargs[key] for key in defaults if key in plain.spec.kwargs}
+    set_by_run = (
+        {} if plain.spec is None else {key: plain.spec.kwargs[key] for key in defaults if key in plain.spec.kwargs}
+    )
     return {
         "kind": "body", "xml": Path(plain.fullpath).read_text(encoding="utf-8"), "frames": int(plain.frame_skip),
-        "rules": _finite({**defaults, **given}), "starts": starts,
+        "rules": _finite({**defaults, **set_by_run}), "starts": starts,
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.exchange.c.export import name_of
 from homeo_rl.exchange.exported_file import ExportedFolder
 from homeo_rl.live.packages import MUJOCO, THREE, read_package
-from homeo_rl.live.robots import describe_robot
+from homeo_rl.live.robots import describe_environment
 from homeo_rl.run import Run
 from homeo_rl.workflows.deploy import export_controller
 
@@ -54,8 +54,10 @@ def require_compiler() -> str:
     return path
 
 
-def build_site(runs: Sequence[Run], *, which: str = "policy") -> ExportedFolder:
-    """Return the files of a page with the policies of ``runs``.
+def build_site(
+    runs: Sequence[Run], *, which: str = "policy", progress: Callable[[str], None] = lambda line: None
+) -> ExportedFolder:
+    """Return the files of a page with the policies of ``runs``; ``progress`` gets a line for each.
 
     Raises:
         UsageError: no compiler, two runs of one name, an environment that the page does not have, or a policy that
@@ -67,9 +69,10 @@ def build_site(runs: Sequence[Run], *, which: str = "policy") -> ExportedFolder:
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"live: expected runs of different names, got {name} twice; rename a folder")
-    robots = [describe_robot(run) for run in runs]
+    robots = [describe_environment(run.spec.env, run.spec.env_kwargs) for run in runs]
     site = third_party_files() | {name: (files("homeo_rl.live") / "page" / name).read_bytes() for name in PAGE}
     for name, run, robot in zip(names, runs, robots, strict=True):
+        progress(f"{run.path.name}: calibrating, exporting, compiling")
         exported = export_controller(load_controller(run, which=which), run, arm=ARM, which=which)
         site[f"robots/{name}.js"] = _robot_script(name, run, robot, exported, compiler)
     scripts = "\n".join(f'<script src="robots/{name}.js"></script>' for name in names)
@@ -83,7 +86,7 @@ def _robot_script(name: str, run: Run, robot: Mapping[str, Any], exported: Expor
     document = {
         **robot, "name": run.path.name, "period": contract["control_period_s"],
         "sensors": contract["observation"]["entries"], "actuators": contract["action"].get("entries", []),
-        "steps": contract["controller"]["network"]["steps"], "wasm": _packed(_compile(name, exported, compiler)),
+        "steps": contract["controller"]["network"]["steps"], "wasm": _pack(_compile(name, exported, compiler)),
     }  # fmt: skip
     return f"live.robots.push({json.dumps(document, separators=(',', ':'), allow_nan=False)});\n".encode()
 
@@ -125,7 +128,7 @@ def third_party_files() -> dict[str, bytes]:
     return {
         "three.js": as_script(three["build/three.core.js"].decode(), three["build/three.module.js"].decode()).encode(),
         "mujoco.js": _mujoco_script(mujoco["mujoco.js"].decode()).encode(),
-        "mujoco-wasm.js": f'live.mujocoWasm = "{_packed(mujoco["mujoco.wasm"])}";\n'.encode(),
+        "mujoco-wasm.js": f'live.mujocoWasm = "{_pack(mujoco["mujoco.wasm"])}";\n'.encode(),
         "LICENCES.txt": ("\n\n" + "-" * 80 + "\n\n").join(licences).encode(),
     }
 
@@ -187,5 +190,5 @@ def _require_script(script: str, name: str) -> None:
         raise StorageFault(f"{name}: expected a module that can be written as a script, found more imports or exports")
 
 
-def _packed(blob: bytes) -> str:
+def _pack(blob: bytes) -> str:
     return base64.b64encode(gzip.compress(blob, 9, mtime=0)).decode()

@@ -36,10 +36,12 @@ def run(args: Live, words: list[str]) -> dict[str, Any]:
         raise UsageError("live: expected at least one run folder, got none; give the runs to show")
     check_target(args.out, folder=True)
 
+    from homeo_rl.cli.console import print_hint
     from homeo_rl.live.site import build_site, require_compiler
 
     require_compiler()
-    site = build_site([open_run(path) for path in args.runs], which="best" if args.best else "policy")
+    runs = [open_run(path) for path in args.runs]
+    site = build_site(runs, which="best" if args.best else "policy", progress=print_hint)
     size = write_exported(args.out, site)
     for line in site.notes:
         print(line)

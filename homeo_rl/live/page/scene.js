@@ -82,7 +82,7 @@ live.BodyScene = class {
       mesh.matrix.set(m[0], m[1], m[2], p[0], m[3], m[4], m[5], p[1], m[6], m[7], m[8], p[2], 0, 0, 0, 1);
     }
     const [x, y] = data.xpos.subarray(3, 6), z = this.flat ? 0.62 : 0.45;
-    const distance = this.flat ? 4.2 : 5;
+    const distance = this.flat ? 3.5 : 4;
     this.camera.aspect = width / height;
     this.camera.updateProjectionMatrix();
     this.camera.position.set(
