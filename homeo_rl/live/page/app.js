@@ -3,6 +3,7 @@
 
 const SPEEDS = [0.125, 0.25, 0.5, 1, 2, 4];
 const NAMES = ["healthy", "damaged", "repaired"];
+const REST = 700; // milliseconds that a robot lies there before its next episode
 const BREAK = 0.3; // share of the synapses that one press of Break takes
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -133,7 +134,7 @@ live.App = class {
     this.time = now;
     for (; this.debt >= seconds && performance.now() - begun < 25; this.debt -= seconds) {
       for (const [k, lane] of this.lanes.entries()) {
-        if (lane.ended) this.next(lane);
+        if (lane.ended && now - (lane.over ??= now) >= REST) this.next(lane);
         if (lane.substep()) this.views[k].raster.add(lane.controller, live.colour(lane.name));
       }
     }

@@ -49,7 +49,7 @@ live.Lane = class {
     this.world.reset(seed);
     this.controller.restart(seed);
     this.random = new live.Random(seed + 1);
-    Object.assign(this, { total: 0, decisions: 0, ended: false, frame: 0, queue: [], stuck: null });
+    Object.assign(this, { total: 0, decisions: 0, ended: false, over: null, frame: 0, queue: [], stuck: null });
     this.measured = Float32Array.from(this.world.observation);
     this.sensed.set(this.measured);
   }
