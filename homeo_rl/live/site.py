@@ -124,6 +124,8 @@ def third_party_files() -> dict[str, bytes]:
         f"MuJoCo {MUJOCO.version} (https://mujoco.org), Apache License 2.0, in mujoco.js and mujoco-wasm.js\n\n"
         + _licence_of_mujoco(),
         f"three.js {THREE.version} (https://threejs.org), MIT License, in three.js\n\n" + three["LICENSE"].decode(),
+        "musl (https://musl.libc.org), Copyright 2005-2020 Rich Felker and others, MIT License as above: mathematical "
+        "functions in robots/*.js, from Emscripten's library\n",
     ]
     return {
         "three.js": as_script(three["build/three.core.js"].decode(), three["build/three.module.js"].decode()).encode(),

@@ -130,7 +130,8 @@ live.App = class {
   frame(now) {
     if (!this.running || this.busy) return;
     const seconds = this.healthy.world.seconds, begun = performance.now();
-    this.debt = Math.min((this.debt ?? 0) + this.speed * (now - (this.time ?? now)) / 1000, 0.25);
+    const passed = now - (this.time ?? now);
+    this.debt = Math.min((this.debt ?? 0) + this.speed * passed / 1000, 0.25);
     this.time = now;
     for (; this.debt >= seconds && performance.now() - begun < 25; this.debt -= seconds) {
       for (const [k, lane] of this.lanes.entries()) {
@@ -138,7 +139,7 @@ live.App = class {
         if (lane.substep()) this.views[k].raster.add(lane.controller, live.colour(lane.name));
       }
     }
-    this.repaired.controller.work(8);
+    this.repaired.controller.work(Math.max(8, 0.3 * passed)); // a slow machine does not sleep longer
     this.draw();
     requestAnimationFrame((later) => this.frame(later));
   }
@@ -165,14 +166,14 @@ live.App = class {
     this.busy = true;
     live.byId("measure").disabled = true;
     for (const lane of this.lanes) {
-      lane.measured3 = undefined;
+      lane.returns = [];
       const returns = [];
       for (let k = 0; k < count; k++) {
         this.tell(`Measuring: ${lane.name}, episode ${k + 1} of ${count} …`);
         returns.push(await lane.play((this.seed + k) % this.robot.starts.length));
         this.draw();
       }
-      lane.measured3 = result[lane.name] = returns;
+      lane.returns = result[lane.name] = returns;
     }
     this.busy = false;
     live.byId("measure").disabled = false;

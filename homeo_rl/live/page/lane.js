@@ -25,7 +25,7 @@ live.Lane = class {
    * @param faults null for a lane that nothing breaks
    */
   constructor(name, robot, world, controller, faults) {
-    Object.assign(this, { name, robot, world, controller, faults, seed: 0, mechanism: "none", history: [] });
+    Object.assign(this, { name, robot, world, controller, faults, seed: 0, mechanism: "none", history: [], returns: [] });
     this.sensed = new Float32Array(robot.sensors.length);
     this.reset(0);
   }
@@ -39,7 +39,7 @@ live.Lane = class {
 
   /** Apply what is set to the network; earlier repairs are lost. */
   damage() {
-    this.stuck = null;
+    Object.assign(this, { stuck: null, history: [], returns: [] });
     if (this.faults !== null) this.controller.damage(this.faults, this.seed);
   }
 

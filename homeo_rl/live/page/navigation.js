@@ -147,6 +147,6 @@ live.Navigation = class {
   }
 
   get facts() {
-    return this.success ? "at the goal" : this.collision ? "collided" : `${this.distance.toFixed(1)} m to the goal`;
+    return this.success ? "at the goal" : this.collision ? "collided" : `goal in ${this.distance.toFixed(1)} m`;
   }
 };

@@ -20,10 +20,10 @@ live.LaneView = class {
     this.view = make("canvas", { className: "view", width: 640, height: 400 });
     this.view.setAttribute("role", "img");
     this.view.setAttribute("aria-label", `${TITLES[lane.name]} robot`);
-    const raster = make("canvas", { className: "raster", width: 480, height: 160 });
+    const raster = make("canvas", { className: "raster", width: 480 });
     raster.setAttribute("role", "img");
     raster.setAttribute("aria-label", "Spikes: a column is a decision, a row a neuron");
-    this.raster = new live.Raster(raster, lane.controller.layers, lane.robot.steps);
+    this.raster = new live.Raster(raster, lane.controller.layers);
     this.state = make("span");
     this.total = make("dd", { className: "large" });
     this.decisions = make("dd");
@@ -74,19 +74,20 @@ live.LaneView = class {
       this.cells[k][2].textContent = tested ? controller.change(k).toFixed(4) : "–";
     });
     const past = lane.history.slice(-4).map(number).join(", ");
-    const mean = lane.measured3 === undefined ? "" : `Mean of ${lane.measured3.length} episodes: ${number(
-      lane.measured3.reduce((sum, value) => sum + value, 0) / lane.measured3.length)}. `;
+    const mean = lane.returns.length === 0 ? "" : `Mean of ${lane.returns.length} episodes: ${number(
+      lane.returns.reduce((sum, value) => sum + value, 0) / lane.returns.length)}. `;
     this.past.textContent = mean + (past ? `Episodes before: ${past}` : "");
   }
 
   stateText() {
-    const { controller, mechanism, ended } = this.lane;
+    const { controller, mechanism, ended, name } = this.lane;
     if (controller.job === "test") return "tests itself";
-    if (controller.job === "sleep") return `asleep, step ${number(controller.slices)}`;
+    if (controller.job === "sleep") return `${mechanism.includes("sleep") ? "asleep" : "rehearses"}, step ${number(controller.slices)}`;
     if (ended) return "episode over";
-    if (mechanism === "none") return this.lane.name === "repaired" ? "no mechanism" : "";
-    const slept = controller.sleeps > 0 ? `, slept ${controller.sleeps === 1 ? "once" : `${controller.sleeps} times`}` : "";
-    return controller.tested === null ? mechanism : `${mechanism}${slept || `, self-test ${controller.tested}`}`;
+    if (mechanism === "none") return name === "repaired" ? "no mechanism" : "";
+    const times = controller.sleeps === 1 ? "once" : `${controller.sleeps} times`;
+    if (controller.sleeps > 0) return `${mechanism}: ${mechanism.includes("sleep") ? "slept" : "rehearsed"} ${times}`;
+    return controller.tested === null ? mechanism : `${mechanism}: self-test ${controller.tested}`;
   }
 };
 

@@ -168,22 +168,20 @@ live.NavigationScene = class {
 
 /** Spikes of the last decisions: a column is a decision, a row a neuron; the more spikes, the more ink. */
 live.Raster = class {
-  constructor(canvas, layers, steps) {
-    this.canvas = canvas;
-    this.context = canvas.getContext("2d", { willReadFrequently: true });
+  constructor(canvas, layers) {
     this.rows = layers.flatMap(({ size }, layer) => {
       const shown = Math.min(size, 48);
       return Array.from({ length: shown }, (_, k) => ({ layer, neuron: Math.floor(k * size / shown) }));
     });
-    this.gaps = layers.length - 1;
-    this.row = Math.max(1, Math.floor(canvas.height / (this.rows.length + 4 * this.gaps)));
-    this.steps = steps;
+    canvas.height = this.rows.length + 4 * (layers.length - 1);
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d");
   }
 
   clear() { this.context.clearRect(0, 0, this.canvas.width, this.canvas.height); }
 
   add(controller, colour) {
-    const { canvas, context, row } = this, wide = 2;
+    const { canvas, context } = this, wide = 2;
     context.globalCompositeOperation = "copy";
     context.globalAlpha = 1;
     context.drawImage(canvas, -wide, 0);
@@ -194,7 +192,7 @@ live.Raster = class {
       const rate = rates[layer][neuron];
       if (!(rate > 0)) return;
       context.globalAlpha = Math.min(1, 0.15 + 0.85 * rate);
-      context.fillRect(canvas.width - wide, (k + 4 * layer) * row, wide, Math.max(1, row - (row > 2 ? 1 : 0)));
+      context.fillRect(canvas.width - wide, k + 4 * layer, wide, 1);
     });
   }
 };
