@@ -24,7 +24,7 @@ _FIXED = ("xml_file", "frame_skip", "default_camera_config", "main_body", "kwarg
 
 
 def describe_environment(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an environment as JSON: kind, rules, decisions of an episode, start states [SEEDS].
+    """Return an environment as JSON: kind, rules, decisions of an episode, start states [SEEDS], legs of a body.
 
     Raises:
         UsageError: the page does not have this environment.
@@ -60,8 +60,22 @@ def _describe_body(env: gym.Env[Any, Any]) -> dict[str, Any]:
     )
     return {
         "kind": "body", "xml": Path(plain.fullpath).read_text(encoding="utf-8"), "frames": int(plain.frame_skip),
-        "rules": _finite({**defaults, **set_by_run}), "starts": starts,
+        "rules": _finite({**defaults, **set_by_run}), "starts": starts, **_list_actuators(plain.model),
     }  # fmt: skip
+
+
+def _list_actuators(model: Any) -> dict[str, Any]:
+    """Return the joints that actuators move, and legs: actuators by the part of the torso's that they belong to."""
+    joints: list[str] = []
+    legs: dict[str, list[int]] = {}
+    for k in range(model.nu):
+        joint = model.joint(int(model.actuator_trnid[k, 0]))
+        joints.append(str(joint.name))
+        body = int(joint.bodyid[0])
+        while int(model.body_parentid[body]) > 1:
+            body = int(model.body_parentid[body])
+        legs.setdefault(str(model.body(body).name), []).append(k)
+    return {"joints": joints, "legs": legs}
 
 
 def _describe_navigation(env: gym.Env[Any, Any]) -> dict[str, Any]:

@@ -5,9 +5,12 @@ HOMEO_RL_ARTIFACTS names a folder for pictures.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,11 @@ BROKEN = 0.3
 NAMES = ("popsan-halfcheetah-0", "navigation-san")
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no Chromium here: apt-get install chromium")
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *words: object) -> None:
+        """Log nothing."""
 
 
 def require_parts() -> None:
@@ -77,6 +85,17 @@ def chromium(page: Path, browser: Chromium) -> Iterator[Chromium]:
     yield browser
     assert browser.console == []
     assert [address for address in browser.requests if not address.startswith("file:")] == []
+
+
+def test_it_works_from_a_server(page: Path, browser: Chromium) -> None:
+    handler = functools.partial(QuietHandler, directory=str(page.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser.console.clear()
+        browser.open(f"http://127.0.0.1:{server.server_port}/index.html")
+        assert browser.evaluate("live.ready.then(app => app.robot.name)") == NAMES[0]
+        assert browser.console == []
+        server.shutdown()
 
 
 def test_it_loads_from_the_disk_in_five_seconds(page: Path, browser: Chromium) -> None:
@@ -250,9 +269,10 @@ def test_sensors_and_actuators_fail_as_the_panel_says(chromium: Chromium) -> Non
     deviations = np.array([entry["deviation"] for entry in chromium.evaluate("app.robot.sensors")])
     assert np.std(noisy / deviations, axis=0).mean() == pytest.approx(2.0, rel=0.1)
     driven = chromium.evaluate(
-        "(() => { app.damaged.queue = []; Object.assign(app.faults, {actuator: 1, weakness: 0.25, delay: 2});"
+        "(() => { app.damaged.queue = []; Object.assign(app.faults, {actuator: 'bshin', weakness: 0.25, delay: 2});"
         "return [1, 2, 3, 4].map((k) => app.damaged.drive(Float64Array.of(k, k))).map((a) => [...a]); })()"
     )
+    assert list(chromium.evaluate("app.damaged.groups"))[:4] == ["all", "leg: bthigh", "leg: fthigh", "bthigh"]
     assert driven == [[1.0, 0.75], [1.0, 0.75], [1.0, 0.75], [2.0, 1.5]]
 
 

@@ -54,7 +54,7 @@ live.App = class {
   fillControls() {
     const { robot } = this, layers = this.healthy.controller.layers;
     live.fill("layer", [[-1, "all"], ...layers.map(({ inputs, size }, k) => [k, `${k + 1}: ${inputs} to ${size}`])]);
-    live.fill("actuator", [[-1, "all"], ...robot.actuators.map(({ name }, k) => [k, name])]);
+    live.fill("actuator", Object.keys(this.healthy.groups).map((name) => [name, name]));
     live.fill("sensor", [[-1, "all"], ...robot.sensors.map(({ name }, k) => [k, name])]);
     this.sensors = new live.SensorList(robot, (k) => {
       live.byId("sensor").value = String(k);

@@ -1,7 +1,7 @@
 // A lane: one robot, its controller, and what is broken between them.
 "use strict";
 
-/** What is broken. sensor and actuator: index, or -1 for all. */
+/** What is broken. sensor: an index, or -1 for all. actuator: a key of `groupsOf`. */
 live.Faults = class {
   layer = -1; // of the network; -1: all
   synapses = 0; // share of the weights that become 0
@@ -10,13 +10,21 @@ live.Faults = class {
   sensor = -1;
   sensorKind = "none"; // blind: reads 0; stuck: reads what it read at the onset; noise: `sensorSize` deviations
   sensorSize = 1;
-  actuator = -1;
+  actuator = "all";
   weakness = 0; // share of the action that is lost
   delay = 0; // decisions
 
   get any() {
     return this.synapses + this.neurons + this.noise + this.weakness + this.delay > 0 || this.sensorKind !== "none";
   }
+};
+
+/** Actuators that can be weakened together, by name: all, the legs, single ones. */
+live.groupsOf = (robot) => {
+  const all = robot.actuators.map((_, k) => k), groups = { all };
+  for (const [name, members] of Object.entries(robot.legs ?? {})) if (members.length < all.length) groups[`leg: ${name}`] = members;
+  robot.actuators.forEach(({ name }, k) => { groups[robot.joints?.[k] ?? name] = [k]; });
+  return groups;
 };
 
 live.Lane = class {
@@ -26,6 +34,7 @@ live.Lane = class {
    */
   constructor(name, robot, world, controller, faults) {
     Object.assign(this, { name, robot, world, controller, faults, seed: 0, mechanism: "none", history: [], returns: [] });
+    this.groups = live.groupsOf(robot);
     this.sensed = new Float32Array(robot.sensors.length);
     this.reset(0);
   }
@@ -73,8 +82,8 @@ live.Lane = class {
   drive(action) {
     const faults = this.faults;
     if (faults === null) return action;
-    const done = action.map((value, k) =>
-      faults.weakness > 0 && (faults.actuator < 0 || faults.actuator === k) ? value * (1 - faults.weakness) : value);
+    const weak = this.groups[faults.actuator];
+    const done = action.map((value, k) => (weak.includes(k) ? value * (1 - faults.weakness) : value));
     this.queue.push(done);
     while (this.queue.length > faults.delay + 1) this.queue.shift();
     return this.queue[0];

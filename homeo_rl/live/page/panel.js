@@ -97,7 +97,7 @@ live.CONTROLS = [
   { id: "synapses", field: "synapses", network: true, read: (v) => v / 100, show: (v) => `${v} %` },
   { id: "neurons", field: "neurons", network: true, read: (v) => v / 100, show: (v) => `${v} %` },
   { id: "noise", field: "noise", network: true, read: (v) => v / 500, show: (v) => `σ = ${(v / 500).toFixed(3)}` },
-  { id: "actuator", field: "actuator", read: Number },
+  { id: "actuator", field: "actuator", read: String },
   { id: "weakness", field: "weakness", read: (v) => v / 100, show: (v) => `${v} %` },
   { id: "delay", field: "delay", read: Number, show: (v) => `${v} ${v === "1" ? "decision" : "decisions"}` },
   { id: "sensor", field: "sensor", read: Number },
