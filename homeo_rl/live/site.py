@@ -21,6 +21,7 @@ from typing import Any
 
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.exchange.c.description import require_expressible
 from homeo_rl.exchange.c.export import name_of
 from homeo_rl.exchange.exported_file import ExportedFolder
 from homeo_rl.live.packages import MUJOCO, THREE, read_package
@@ -69,11 +70,14 @@ def build_site(
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"live: expected runs of different names, got {name} twice; rename a folder")
+    controllers = [load_controller(run, which=which) for run in runs]
+    for controller in controllers:
+        require_expressible(controller)
     robots = [describe_environment(run.spec.env, run.spec.env_kwargs) for run in runs]
     site = third_party_files() | {name: (files("homeo_rl.live") / "page" / name).read_bytes() for name in PAGE}
-    for name, run, robot in zip(names, runs, robots, strict=True):
+    for name, run, robot, controller in zip(names, runs, robots, controllers, strict=True):
         progress(f"{run.path.name}: calibrating, exporting, compiling")
-        exported = export_controller(load_controller(run, which=which), run, arm=ARM, which=which)
+        exported = export_controller(controller, run, arm=ARM, which=which)
         site[f"robots/{name}.js"] = _robot_script(name, run, robot, exported, compiler)
     scripts = "\n".join(f'<script src="robots/{name}.js"></script>' for name in names)
     site["index.html"] = site["index.html"].replace(b"<!-- robots -->", scripts.encode())

@@ -106,7 +106,7 @@ live.App = class {
 
   /** Begin an episode in all lanes; damage and repairs stay. */
   restart(seed = this.seed) {
-    this.seed = seed;
+    this.seed = this.faults.seed = seed;
     live.byId("seed").value = String(seed);
     for (const lane of this.lanes) lane.reset(seed);
     for (const view of this.views) view.raster.clear();

@@ -123,12 +123,12 @@ live.Controller = class {
   }
 
   /** Damage the trained weights. @param faults see live.Faults */
-  damage(faults, seed) {
-    this.reset(seed);
+  damage(faults) {
+    this.reset(faults.seed);
     const last = this.layers.length - 1;
     for (let k = 0; k <= last; k++) {
       if (faults.layer >= 0 && faults.layer !== k) continue;
-      const draw = (kind) => (seed * 1009 + kind * 101 + k) >>> 0;
+      const draw = (kind) => (faults.seed * 1009 + kind * 101 + k) >>> 0;
       if (faults.synapses > 0) this.c.live_lose_synapses(k, faults.synapses, draw(1));
       if (faults.noise > 0) this.c.live_disturb_weights(k, faults.noise, draw(2));
       if (faults.neurons > 0 && k < last) this.c.live_kill_neurons(k, faults.neurons, draw(3));

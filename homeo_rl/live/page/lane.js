@@ -13,6 +13,7 @@ live.Faults = class {
   actuator = "all";
   weakness = 0; // share of the action that is lost
   delay = 0; // decisions
+  seed = 0; // of what is drawn, the same for all lanes
 
   get any() {
     return this.synapses + this.neurons + this.noise + this.weakness + this.delay > 0 || this.sensorKind !== "none";
@@ -49,7 +50,7 @@ live.Lane = class {
   /** Apply what is set to the network; earlier repairs are lost. */
   damage() {
     Object.assign(this, { stuck: null, history: [], returns: [] });
-    if (this.faults !== null) this.controller.damage(this.faults, this.seed);
+    if (this.faults !== null) this.controller.damage(this.faults);
   }
 
   /** An episode begins; damage and repairs stay. */
