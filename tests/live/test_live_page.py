@@ -147,6 +147,19 @@ def test_the_cheetah_is_broken_and_sleep_brings_it_back(chromium: Chromium) -> N
     assert abs(np.mean(returns_of(chromium, "healthy")) - healthy) < 1e-9, "what is healthy stays healthy"
 
 
+def test_every_mechanism_repairs_in_every_episode(chromium: Chromium) -> None:
+    """What dwam learns lasts for an episode, so it rehearses again in the next one; sleep stays."""
+    chromium.evaluate("document.getElementById('synapses').value = '20'; app.readControls()")
+    returns = {"damaged": [chromium.evaluate(f"app.damaged.play({seed})") for seed in range(2)]}
+    for mechanism in ("none", "dwam", "sleep", "dwam+sleep"):
+        chromium.evaluate(f"app.setMechanism('{mechanism}')")
+        returns[mechanism] = [chromium.evaluate(f"app.repaired.play({seed})") for seed in range(2)]
+    print(returns)
+    assert returns["none"] == returns["damaged"]
+    for mechanism in ("dwam", "sleep", "dwam+sleep"):
+        assert min(returns[mechanism]) > 1.2 * max(returns["damaged"]), mechanism
+
+
 def test_navigation_repeats_the_episodes_of_python(chromium: Chromium) -> None:
     """World, lidar, noise, encoder's randomness and controller at once: the returns agree to a millionth."""
     chromium.evaluate("app.open(1).then(() => app.run(false))")

@@ -269,7 +269,7 @@ live.ready = (async () => {
   live.byId("speed").value = "1";
   live.byId("mujoco-version").textContent = mujoco.mj_versionString?.() ?? "";
   live.byId("tabs").replaceChildren(...["all", ...NAMES].map((name) => {
-    const button = live.element("button", { type: "button", value: name, textContent: name === "all" ? "Side by side" : name });
+    const button = live.element("button", { type: "button", value: name, textContent: name === "all" ? "Side by side" : name[0].toUpperCase() + name.slice(1) });
     button.addEventListener("click", () => live.show(app, name));
     return button;
   }));

@@ -61,10 +61,11 @@ live.Controller = class {
     this.forget();
   }
 
-  /** An episode begins with the weights as they are. */
+  /** An episode begins with the weights as they are; dwam forgets what it learned, so it rehearses again. */
   restart(seed) {
     this.c.live_restart(seed);
     this.forget();
+    if (this.parts === live.MECHANISMS.dwam && this.sleeps > 0) this.sleep();
   }
 
   forget() {
