@@ -5,6 +5,7 @@ const SPEEDS = [0.125, 0.25, 0.5, 1, 2, 4];
 const NAMES = ["healthy", "damaged", "repaired"];
 const REST = 700; // milliseconds that a robot lies there before its next episode
 const BREAK = 0.3; // share of the synapses that one press of Break takes
+const SPREAD = 0.25; // deviation of sensors that no normaliser knows
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 live.App = class {
@@ -20,6 +21,7 @@ live.App = class {
   async open(index) {
     const robot = live.robots[index];
     robot.module ??= await WebAssembly.compile(await live.unpack(robot.wasm));
+    robot.sensors = robot.sensors.map((sensor) => ({ mean: 0, deviation: SPREAD, ...sensor }));
     this.scene?.dispose();
     for (const lane of this.lanes ?? []) for (const part of [lane.world.data, lane.world.model]) part?.delete();
     this.robot = robot;
@@ -102,7 +104,11 @@ live.App = class {
     live.byId("sleep").disabled = !name.includes("sleep");
   }
 
-  sleep() { if (!live.byId("sleep").disabled && this.repaired.controller.job !== "sleep") this.repaired.controller.sleep(); }
+  sleep() {
+    if (live.byId("sleep").disabled || this.repaired.controller.job === "sleep") return;
+    this.repaired.controller.sleep();
+    if (!this.running) this.wake();
+  }
 
   /** Begin an episode in all lanes; damage and repairs stay. */
   restart(seed = this.seed) {
@@ -122,26 +128,39 @@ live.App = class {
   run(on) {
     this.running = on;
     live.byId("play").textContent = on ? "Pause" : "Run";
-    this.time = null;
-    if (on) requestAnimationFrame((now) => this.frame(now));
+    this.wake();
   }
 
-  /** Advance all lanes to the present, but for no more than 25 ms; then draw. */
+  /** Start the loop of frames, which ends where nothing runs and no one sleeps. */
+  wake() {
+    this.time = null;
+    if (!this.waiting) requestAnimationFrame((now) => this.frame(now));
+    this.waiting = true;
+  }
+
   frame(now) {
-    if (!this.running || this.busy) return;
-    const seconds = this.healthy.world.seconds, begun = performance.now();
-    const passed = now - (this.time ?? now);
-    this.debt = Math.min((this.debt ?? 0) + this.speed * passed / 1000, 0.25);
+    this.waiting = false;
+    if (this.busy) return;
+    const passed = now - (this.time ?? now), { controller } = this.repaired;
     this.time = now;
+    if (this.running) this.advance(now, passed);
+    controller.work(Math.max(8, 0.3 * passed)); // a slow machine does not sleep longer
+    this.draw();
+    if (!this.running && controller.job === null) return;
+    requestAnimationFrame((later) => this.frame(later));
+    this.waiting = true;
+  }
+
+  /** Advance all lanes by the time that passed, in no more than 25 ms. */
+  advance(now, passed) {
+    const seconds = this.healthy.world.seconds, begun = performance.now();
+    this.debt = Math.min((this.debt ?? 0) + this.speed * passed / 1000, 0.25);
     for (; this.debt >= seconds && performance.now() - begun < 25; this.debt -= seconds) {
       for (const [k, lane] of this.lanes.entries()) {
         if (lane.ended && now - (lane.over ??= now) >= REST) this.next(lane);
         if (lane.substep()) this.views[k].raster.add(lane.controller, live.colour(lane.name));
       }
     }
-    this.repaired.controller.work(Math.max(8, 0.3 * passed)); // a slow machine does not sleep longer
-    this.draw();
-    requestAnimationFrame((later) => this.frame(later));
   }
 
   draw() {

@@ -75,7 +75,7 @@ live.Lane = class {
       if (faults.sensor >= 0 && faults.sensor !== k) continue;
       if (faults.sensorKind === "blind") this.sensed[k] = 0;
       else if (faults.sensorKind === "stuck") this.sensed[k] = this.stuck[k];
-      else this.sensed[k] += faults.sensorSize * (this.robot.sensors[k].deviation ?? 1) * this.random.normal();
+      else this.sensed[k] += faults.sensorSize * this.robot.sensors[k].deviation * this.random.normal();
     }
   }
 

@@ -134,7 +134,7 @@ live.SensorList = class {
   show(lane) {
     const faults = lane.faults;
     this.rows.forEach(({ button, bar, mark }, k) => {
-      const { mean = 0, deviation = 1 } = this.robot.sensors[k];
+      const { mean, deviation } = this.robot.sensors[k];
       const place = (value) => Math.min(Math.max((value - mean) / deviation, -3), 3) / 6;
       const received = place(lane.sensed[k]), truth = place(lane.measured[k]);
       bar.style.left = `${50 + 100 * Math.min(received, 0)}%`;
