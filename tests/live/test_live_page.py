@@ -272,6 +272,21 @@ def test_keys_and_controls_do_what_they_say(chromium: Chromium) -> None:
     assert chromium.evaluate("[app.faults.any, app.damaged.controller.drift(1)]") == [False, 0]
 
 
+def test_robots_can_be_changed_while_they_run(chromium: Chromium) -> None:
+    chromium.resize(480, 360)
+    chromium.evaluate("app.run(true)")
+    for index in (1, 0):
+        chromium.evaluate(
+            f"(() => {{ const e = document.getElementById('robot'); e.value = '{index}';"
+            "e.dispatchEvent(new Event('change')); })()"
+        )
+        chromium.evaluate(
+            f"new Promise((done) => {{ const look = () => app.robot === live.robots[{index}] && !app.busy"
+            " && app.healthy.decisions > 2 ? done() : setTimeout(look, 50); look(); })"
+        )
+    assert chromium.evaluate("document.querySelectorAll('.lane').length") == 3
+
+
 SENSE = "(() => {{ Object.assign(app.faults, {}); app.damaged.sense(); return [...app.damaged.sensed]; }})()"
 
 

@@ -20,6 +20,7 @@ live.App = class {
   /** Bring a robot onto the page. */
   async open(index) {
     const robot = live.robots[index];
+    this.opening(true); // nothing must touch what is replaced
     robot.module ??= await WebAssembly.compile(await live.unpack(robot.wasm));
     robot.sensors = robot.sensors.map((sensor) => ({ mean: 0, deviation: SPREAD, ...sensor }));
     this.scene?.dispose();
@@ -39,8 +40,15 @@ live.App = class {
     live.byId("lanes").replaceChildren(...this.views.map((view) => view.root));
     this.fillControls();
     this.setMechanism(live.byId("mechanism").value);
+    this.opening(false);
     this.restart(0);
     this.recolour();
+    if (this.running) this.wake();
+  }
+
+  opening(on) {
+    this.busy = this.blank = document.querySelector("main").inert = on;
+    live.byId("robot").disabled = on;
   }
 
   makeScene() {
@@ -164,7 +172,7 @@ live.App = class {
   }
 
   draw() {
-    if (!this.views || !this.sensors) return;
+    if (this.blank || !this.views) return;
     for (const view of this.views) if (view.resize()) this.scene?.draw(view.lane, view.view);
     const now = performance.now();
     if (this.running && now - (this.written ?? 0) < 150) return;
@@ -182,8 +190,7 @@ live.App = class {
   async measure(count) {
     const running = this.running, result = {};
     this.run(false);
-    this.busy = true;
-    live.byId("measure").disabled = true;
+    this.busy = document.querySelector("main").inert = live.byId("robot").disabled = true;
     for (const lane of this.lanes) {
       lane.returns = [];
       const returns = [];
@@ -194,8 +201,7 @@ live.App = class {
       }
       lane.returns = result[lane.name] = returns;
     }
-    this.busy = false;
-    live.byId("measure").disabled = false;
+    this.busy = document.querySelector("main").inert = live.byId("robot").disabled = false;
     const mean = (values) => Math.round(values.reduce((sum, value) => sum + value, 0) / values.length).toLocaleString("en");
     this.tell(`Mean return of ${count} episodes: ${NAMES.map((name) => `${name} ${mean(result[name])}`).join(", ")}.`);
     this.restart();
