@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -58,8 +59,10 @@ def require_parts() -> None:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     require_parts()
-    folder = tmp_path_factory.mktemp("live")
-    site = build_site([Run.open(FOLDER / name) for name in NAMES])
+    folder, runs = tmp_path_factory.mktemp("live"), tmp_path_factory.mktemp("runs")
+    for name in NAMES:  # copies, since calibrations are stored in a run
+        shutil.copytree(FOLDER / name, runs / name)
+    site = build_site([Run.open(runs / name) for name in NAMES])
     for name, blob in site.files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(blob)
