@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # One thread per process: results do not depend on the number of cores, and processes do not fight for them.
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup demo results-quick lint pins test test-long test-compat zoo clean
+.PHONY: setup demo results-quick live lint pins test test-long test-compat zoo clean
 
 setup: $(INSTALLED)
 
@@ -38,6 +38,12 @@ demo: setup
 # measured), twice that or more where other programs use them.
 results-quick: setup
 	$(BIN)/homeo-rl study quick --out runs/results-quick
+
+# The page in which a cheetah, an ant and a robot among obstacles are damaged and repaired; it needs Emscripten, and the
+# network the first time (docs/live.md).
+live: setup
+	rm -rf build/live
+	$(BIN)/homeo-rl live popsan-halfcheetah-0 popsan-ant-0 navigation-san --out build/live
 
 lint: setup
 	$(BIN)/ruff format --check .

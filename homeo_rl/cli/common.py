@@ -5,11 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from homeo_rl.errors import UsageError
 from homeo_rl.numerics.same_fields import make_plan as make_plan
 from homeo_rl.storage.files import printable
+
+if TYPE_CHECKING:
+    from homeo_rl.exchange.exported_file import ExportedFile, ExportedFolder
 
 
 def command_line(words: Sequence[str]) -> str:
@@ -131,3 +135,35 @@ def whole_numbers(text: str, flag: str) -> tuple[int, ...]:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
         raise UsageError(f"{flag}: expected whole numbers separated by commas, got {text!r}") from None
+
+
+def check_target(out: Path, *, folder: bool) -> None:
+    """Check that something can be written to ``out``.
+
+    Raises:
+        UsageError: it is a folder where a file is wanted, or holds something where a new folder is.
+    """
+    if not folder and out.is_dir():
+        raise UsageError(f"{out}: expected a file to write, found a folder; choose another --out")
+    if folder and ((out.is_dir() and any(out.iterdir())) or out.is_file()):
+        raise UsageError(f"{out}: expected a new or empty folder, found something there; choose another --out")
+
+
+def write_exported(out: Path, exported: "ExportedFile | ExportedFolder") -> int:
+    """Write what an exporter gives, all of it or nothing, and return its bytes."""
+    from homeo_rl.exchange.exported_file import ExportedFile
+    from homeo_rl.storage import bundle
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(exported, ExportedFile):
+        bundle.replace(out, exported.blob)
+        return len(exported.blob)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
+        for name, blob in exported.files.items():
+            path = Path(scratch) / "new" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(blob)
+        if out.is_dir():
+            out.rmdir()
+        (Path(scratch) / "new").rename(out)
+    return sum(map(len, exported.files.values()))

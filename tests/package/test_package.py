@@ -93,6 +93,7 @@ def test_wheel_holds_everything_and_only_our_name(tmp_path: Path) -> None:
     assert "homeo_rl/degradations/suites/paper-mujoco.yaml" in names
     assert "homeo_rl/envs/navigation/worlds/evaluation.json" in names
     assert "homeo_rl/report/baselines.yaml" in names
+    assert "homeo_rl/live/page/index.html" in names
     assert "homeo_rl/agents/pretrained/navigation-san/policy/manifest.json" in names
     modules = {
         f"homeo_rl/{path.relative_to(ROOT / 'homeo_rl')}" for path in sources() if ROOT / "homeo_rl" in path.parents

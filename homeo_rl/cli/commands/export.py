@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from homeo_rl.cli.command import MAKE, Command
-from homeo_rl.cli.common import open_run
+from homeo_rl.cli.common import check_target, open_run, write_exported
 from homeo_rl.cli.flags import Common, Flag, Positional, Short
 from homeo_rl.errors import UsageError, unknown
 
@@ -56,7 +55,7 @@ def run(args: Export, words: list[str]) -> dict[str, Any]:
     if args.to not in EXPORTERS:
         raise unknown("--to", args.to, EXPORTERS)
     exporter = EXPORTERS[args.to]
-    _check_target(args.out, folder=exporter.folder)
+    check_target(args.out, folder=exporter.folder)
     options = ExportOptions(
         dialect=args.dialect, dt=args.dt, decay=args.decay, spikes=args.spikes, homeostasis=args.homeostasis,
         number=args.number, which="best" if args.best else "policy",
@@ -76,7 +75,7 @@ def run(args: Export, words: list[str]) -> dict[str, Any]:
         controller = load_controller(run, which=options.which)
         require_exportable(controller, run)
         file = exporter.write(controller, run, options)
-    size = _write(args.out, file)
+    size = write_exported(args.out, file)
     for line in file.notes:
         print(line)
     print(f"{'folder' if exporter.folder else 'file'}: {args.out} ({size:,} bytes)")
@@ -84,35 +83,3 @@ def run(args: Export, words: list[str]) -> dict[str, Any]:
     return {
         "run": str(run.path), "to": args.to, "file": str(args.out), "bytes": size, "notes": notes, "told": notes,
     }  # fmt: skip
-
-
-def _check_target(out: Path, *, folder: bool) -> None:
-    """Check that something can be written to ``out``.
-
-    Raises:
-        UsageError: it is a folder where a file is wanted, or holds something where a new folder is.
-    """
-    if not folder and out.is_dir():
-        raise UsageError(f"{out}: expected a file to write, found a folder; choose another --out")
-    if folder and ((out.is_dir() and any(out.iterdir())) or out.is_file()):
-        raise UsageError(f"{out}: expected a new or empty folder, found something there; choose another --out")
-
-
-def _write(out: Path, exported: ExportedFile | ExportedFolder) -> int:
-    """Write what was exported, all of it or nothing, and return its bytes."""
-    from homeo_rl.exchange.exported_file import ExportedFile
-    from homeo_rl.storage import bundle
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(exported, ExportedFile):
-        bundle.replace(out, exported.blob)
-        return len(exported.blob)
-    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        for name, blob in exported.files.items():
-            path = Path(scratch) / "new" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(blob)
-        if out.is_dir():
-            out.rmdir()
-        (Path(scratch) / "new").rename(out)
-    return sum(map(len, exported.files.values()))
