@@ -119,7 +119,9 @@ def _add_rows(
                 row = builder.gep(table, [builder.mul(index, ir.Constant(word, WIDTH))])
                 builder.store(builder.fadd(builder.load(total), lane(row)), total)
         a, b, c, d = (builder.load(total) for total in sums)
-        whole = builder.fadd(lane(builder.gep(data(5), [args[6]])), builder.fadd(builder.fadd(a, b), builder.fadd(c, d)))
+        whole = builder.fadd(
+            lane(builder.gep(data(5), [args[6]])), builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
+        )
         builder.store(whole, builder.bitcast(target, vector.as_pointer()), align=4)
         return context.get_dummy_value()
 
@@ -231,7 +233,17 @@ def add_outer(indices: Floats, counts: Floats, values: Floats, tiles: Floats, ou
             start = j * tiles.shape[1] * WIDTH
             for k in range(neurons):
                 if width == WIDTH:
-                    _add_rows(flat, start, listed, k * stride, fired[k], lined, k * columns + first, lined, k * columns + first)
+                    _add_rows(
+                        flat,
+                        start,
+                        listed,
+                        k * stride,
+                        fired[k],
+                        lined,
+                        k * columns + first,
+                        lined,
+                        k * columns + first,
+                    )
                 else:
                     sums[:width] = out[k, first : first + width]
                     _add_rows(flat, start, listed, k * stride, fired[k], sums, 0, sums, 0)
