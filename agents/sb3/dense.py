@@ -34,14 +34,14 @@ class DenseNetwork(nn.Sequential):
         if self._activation is None or not x.is_cpu or x.dim() != 2:
             result: Tensor = super().forward(x) if attached else _detached(self, x)
             return result
-        parts = [
-            part if attached else part.detach()
-            for module in self
-            if isinstance(module, nn.Linear)
-            for part in (module.weight, module.bias)
-        ]
-        ends_active = not isinstance(self[-1], nn.Linear)
-        out: Tensor = _Dense.apply(x, self._activation, ends_active, *parts)  # type: ignore[no-untyped-call]  # torch ships apply untyped
+        linears = [module for module in self._modules.values() if type(module) is nn.Linear]
+        if not torch.is_grad_enabled():
+            layers = [(module.weight, module.bias) for module in linears]
+            return _forward(x, self._activation, len(linears) * 2 == len(self), layers)[-1]
+        parts = [part for module in linears for part in (module.weight, module.bias)]
+        if not attached:
+            parts = [part.detach() for part in parts]
+        out: Tensor = _Dense.apply(x, self._activation, len(linears) * 2 == len(self), *parts)  # type: ignore[no-untyped-call]  # torch ships apply untyped
         return out
 
 
@@ -98,14 +98,7 @@ def compact(network: nn.Sequential) -> DenseNetwork:
 class _Dense(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, activation: str, ends_active: bool, *parts: Tensor) -> Tensor:
-        outputs = [x]
-        last = len(parts) // 2 - 1
-        for index in range(last + 1):
-            weight, bias = parts[2 * index], parts[2 * index + 1]
-            out = multiply(outputs[-1].detach(), weight.detach(), bias.detach())
-            if index < last or ends_active:
-                out = out.relu_() if activation == "relu" else out.tanh_()
-            outputs.append(out)
+        outputs = _forward(x, activation, ends_active, list(zip(parts[::2], parts[1::2], strict=True)))
         ctx.activation, ctx.ends_active = activation, ends_active
         ctx.save_for_backward(*outputs, *parts[::2])
         return outputs[-1]
@@ -128,6 +121,17 @@ class _Dense(torch.autograd.Function):
                 break
             grad = multiply(grad, weights[index].T)
         return grad if ctx.needs_input_grad[0] else None, None, None, *of_parts
+
+
+def _forward(x: Tensor, activation: str, ends_active: bool, layers: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """Return ``x`` and what every layer makes of the one before; called where no graph is recorded."""
+    outputs = [x]
+    for index, (weight, bias) in enumerate(layers):
+        out = multiply(outputs[-1], weight, bias)
+        if ends_active or index < len(layers) - 1:
+            out = out.relu_() if activation == "relu" else out.tanh_()
+        outputs.append(out)
+    return outputs
 
 
 def _through(activation: str, grad: Tensor, out: Tensor) -> Tensor:

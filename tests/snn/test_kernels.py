@@ -417,11 +417,12 @@ def test_products_of_events_are_those_of_all_rows(
     lists = events.follow(spikes)
     assert lists is not None
     assert lists.total == int(spikes.sum())
-    out, outer = torch.empty(rows, outputs), torch.ones(inputs, outputs)
+    out, outer, sums = torch.empty(rows, outputs), torch.ones(inputs, outputs), torch.ones(outputs)
     events.multiply(lists, events.split(matrix), bias, out)
-    events.add_product(lists, values, outer)
+    events.add_product(lists, values, outer, sums)
     torch.testing.assert_close(out.double(), spikes.double() @ matrix.double() + bias, rtol=0, atol=2e-5)
     torch.testing.assert_close(outer.double() - 1, spikes.double().T @ values.double(), rtol=0, atol=2e-4)
+    torch.testing.assert_close(sums.double() - 1, values.double().sum(0), rtol=0, atol=2e-4)
     alone, last = torch.empty(1, outputs), events.follow(spikes[-1:])
     assert last is not None
     events.multiply(last, events.split(matrix), bias, alone)

@@ -79,10 +79,10 @@ def multiply(lists: Lists, tiles: Tensor, bias: Tensor, out: Tensor) -> None:
     add_events(lists.indices, lists.counts, tiles.numpy(), bias.numpy(), out.numpy())
 
 
-def add_product(lists: Lists, values: Tensor, out: Tensor) -> None:
-    """Add spikes^T @ ``values`` [R, N] to ``out`` [K, N]."""
+def add_product(lists: Lists, values: Tensor, out: Tensor, sums: Tensor) -> None:
+    """Add spikes^T @ ``values`` [R, N] to ``out`` [K, N], and the sum of all rows of ``values`` to ``sums`` [N]."""
     tiles = working("tiles", (-(-values.shape[1] // WIDTH), SAMPLES + 1, WIDTH), torch.float32)
-    add_outer(lists.indices, lists.counts, values.numpy(), tiles.numpy(), out.numpy())
+    add_outer(lists.indices, lists.counts, values.numpy(), tiles.numpy(), out.numpy(), sums.numpy())
 
 
 @intrinsic
@@ -198,8 +198,8 @@ def add_events(indices: Floats, counts: Floats, tiles: Floats, bias: Floats, out
 
 
 @jit
-def add_outer(indices: Floats, counts: Floats, values: Floats, tiles: Floats, out: Floats) -> None:
-    """Add spikes^T @ ``values`` [R, N] to ``out`` [K, N], the spikes as lists (`write_lists`).
+def add_outer(indices: Floats, counts: Floats, values: Floats, tiles: Floats, out: Floats, total: Floats) -> None:
+    """Add spikes^T @ ``values`` [R, N] to ``out`` [K, N], the spikes as lists (`write_lists`), and values to ``total``.
 
     Args:
         tiles: working memory [ceil(N / 16), SAMPLES + 1, 16].
@@ -208,6 +208,8 @@ def add_outer(indices: Floats, counts: Floats, values: Floats, tiles: Floats, ou
     neurons = out.shape[0]
     if indices.shape != (rows, neurons + UNROLL) or counts.shape != (rows,) or out.shape[1] != columns:
         raise ValueError("add_outer: expected lists of R rows for values [R, N] and out [K, N]")
+    if total.shape != (columns,):
+        raise ValueError("add_outer: expected total [N]")
     if tiles.shape[0] * WIDTH < columns or tiles.shape[1] != SAMPLES + 1 or tiles.shape[2] != WIDTH:
         raise ValueError("add_outer: expected tiles [ceil(N / 16), SAMPLES + 1, 16]")
     stride = SAMPLES + UNROLL
@@ -220,6 +222,7 @@ def add_outer(indices: Floats, counts: Floats, values: Floats, tiles: Floats, ou
         write_tiles(values[begin : begin + size], tiles)
         fired[:] = 0
         for r in range(size):
+            total += values[begin + r]
             for i in range(counts[begin + r]):
                 k = indices[begin + r, i]
                 listed[k * stride + fired[k]] = r

@@ -79,11 +79,13 @@ class _Product:
         return lists
 
 
-def _add_outer(x: Tensor, lists: events.Lists | None, rows: Tensor, out: Tensor) -> None:
-    """Add x^T @ rows to ``out`` [K, N], for spikes x [R, K] and their lists where there are some."""
+def _add_outer(x: Tensor, lists: events.Lists | None, rows: Tensor, out: Tensor, sums: Tensor) -> None:
+    """Add x^T @ rows to ``out`` [K, N] and the sum of rows to ``sums`` [N], for spikes x [R, K] and perhaps lists."""
     if lists is not None:
-        events.add_product(lists, rows, out)
-    elif x.dtype == torch.int8 and integer.available():
+        events.add_product(lists, rows, out, sums)
+        return
+    sums += rows.sum(0)
+    if x.dtype == torch.int8 and integer.available():
         integer.multiply(x.T, integer.split(rows), out)
     else:
         out += multiply(x.T.to(rows.dtype), rows.T)
@@ -186,15 +188,15 @@ class _Stack(torch.autograd.Function):
                     scans.Gradients(forgotten, of_thresholds[i].numpy(), of_starts[i].numpy()),
                 )  # fmt: skip
                 rows = fall.flatten(0, 1)
-                of_biases[i] += rows.sum(0)
                 summed = None
                 if i == 0 and (of_activity is not None or x.stride(1) == 0):
                     summed = p.new_empty((count, p.shape[2]))
                     encoding.total(fall.numpy(), step_gradients, summed.numpy())
                 if summed is not None and x.stride(1) == 0:
                     of_weights[i] += multiply(x[:, 0].T, summed.T)
+                    of_biases[i] += rows.sum(0)
                 else:
-                    _add_outer(x.flatten(0, 1), plan.lists.get((i, first)), rows, of_weights[i])
+                    _add_outer(x.flatten(0, 1), plan.lists.get((i, first)), rows, of_weights[i], of_biases[i])
                 if i > 0:
                     g = multiply(rows, weights[i].T).view_as(potentials[i - 1][first:last])
                 elif summed is not None and of_activity is not None:
