@@ -5,6 +5,7 @@ where the actor's go (`homeo_rl.snn.kernels.workspace.multiply`), activations an
 place, and one node of the graph stands for all layers. `torch.nn.Sequential.forward` is the reference.
 """
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -32,7 +33,7 @@ class DenseNetwork(nn.Sequential):
 
     def _run(self, x: Tensor, attached: bool) -> Tensor:
         if self._activation is None or not x.is_cpu or x.dim() != 2:
-            result: Tensor = super().forward(x) if attached else _detached(self, x)
+            result: Tensor = super().forward(x) if attached else _run_detached(self, x)  # type: ignore[no-untyped-call]  # torch's
             return result
         linears = [module for module in self._modules.values() if type(module) is nn.Linear]
         if not torch.is_grad_enabled():
@@ -104,7 +105,7 @@ class _Dense(torch.autograd.Function):
         return outputs[-1]
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch ships it untyped
+    @once_differentiable
     def backward(ctx: Any, coming: Tensor) -> tuple[Tensor | None, ...]:
         layers = len(ctx.saved_tensors) // 2
         outputs, weights = ctx.saved_tensors[: layers + 1], ctx.saved_tensors[layers + 1 :]
@@ -123,7 +124,7 @@ class _Dense(torch.autograd.Function):
         return grad if ctx.needs_input_grad[0] else None, None, None, *of_parts
 
 
-def _forward(x: Tensor, activation: str, ends_active: bool, layers: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+def _forward(x: Tensor, activation: str, ends_active: bool, layers: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
     """Return ``x`` and what every layer makes of the one before; called where no graph is recorded."""
     outputs = [x]
     for index, (weight, bias) in enumerate(layers):
@@ -137,8 +138,10 @@ def _forward(x: Tensor, activation: str, ends_active: bool, layers: list[tuple[T
 def _through(activation: str, grad: Tensor, out: Tensor) -> Tensor:
     """Return a derivative with respect to what went into an activation, from ``out`` that came out of it."""
     if activation == "relu":
-        return torch.ops.aten.threshold_backward(grad, out, 0)
-    return torch.ops.aten.tanh_backward(grad, out)
+        result: Tensor = torch.ops.aten.threshold_backward(grad, out, 0)
+    else:
+        result = torch.ops.aten.tanh_backward(grad, out)
+    return result
 
 
 def _activation_of(modules: tuple[nn.Module, ...]) -> str | None:
@@ -152,7 +155,7 @@ def _activation_of(modules: tuple[nn.Module, ...]) -> str | None:
     return "relu" if kinds <= {nn.ReLU} else "tanh" if kinds == {nn.Tanh} else None
 
 
-def _detached(network: nn.Sequential, x: Tensor) -> Tensor:
+def _run_detached(network: nn.Sequential, x: Tensor) -> Tensor:
     values = {name: part.detach() for name, part in network.named_parameters()}
     result: Tensor = torch.func.functional_call(network, values, (x,))
     return result

@@ -266,7 +266,7 @@ class SpikingActorCriticPolicy(QuickModes, SpikingPolicyMixin, ActorCriticPolicy
             lr_schedule,
             net_arch={"pi": [], "vf": [64, 64] if critic is None else critic},
             log_std_init=log_std_init,
-            **_fused(kwargs, eps=1e-5),
+            **_fuse_optimiser(kwargs, eps=1e-5),
             **(self.extractor or _normalising(self.controller_spec)),
             **kwargs,
         )
@@ -324,7 +324,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
             action_space,
             lr_schedule,
             net_arch={"pi": [], "qf": self.critic_arch},
-            **_fused(kwargs),
+            **_fuse_optimiser(kwargs),
             **(self.extractor or _normalising(self.controller_spec)),
             **kwargs,
         )
@@ -433,10 +433,10 @@ def _normalising(spec: ControllerSpec) -> dict[str, Any]:
     return dict(zip(_EXTRACTOR, values, strict=True))
 
 
-def _fused(kwargs: dict[str, Any], **defaults: float) -> dict[str, Any]:
+def _fuse_optimiser(kwargs: dict[str, Any], **defaults: float) -> dict[str, Any]:
     """Take the optimiser's arguments out of ``kwargs``; SB3's own Adam gets torch's single loop over all parameters."""
-    own, arguments = kwargs.get("optimizer_class", torch.optim.Adam), kwargs.pop("optimizer_kwargs", None)
-    if not (isinstance(own, type) and issubclass(own, torch.optim.Adam)):
+    kind, arguments = kwargs.get("optimizer_class", torch.optim.Adam), kwargs.pop("optimizer_kwargs", None)
+    if not (isinstance(kind, type) and issubclass(kind, torch.optim.Adam)):
         return {"optimizer_kwargs": arguments}
     return {"optimizer_kwargs": {"fused": True, **(defaults if arguments is None else arguments)}}
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -85,8 +85,7 @@ def add_product(lists: Lists, values: Tensor, out: Tensor, sums: Tensor) -> None
     add_outer(lists.indices, lists.counts, values.numpy(), tiles.numpy(), out.numpy(), sums.numpy())
 
 
-@intrinsic
-def _add_rows(
+def _generate_add_rows(
     typing: Any, tile: Any, start: Any, indices: Any, first: Any, count: Any, base: Any, offset: Any, out: Any, at: Any
 ) -> Any:
     """Write 16 numbers of flat ``base`` from ``offset`` on, plus rows of a flat ``tile``, into flat ``out`` at ``at``.
@@ -110,7 +109,8 @@ def _add_rows(
         table = builder.gep(data(0), [args[1]])
         listed = builder.gep(data(2), [args[3]])
         target = builder.gep(data(7), [args[8]])
-        sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(UNROLL)]
+        nothing = ir.Constant(vector, None)
+        sums = [cgutils.alloca_once_value(builder, nothing) for _ in range(UNROLL)]  # type: ignore[no-untyped-call]  # numba's
         groups = builder.lshr(args[4], ir.Constant(word, 2))
         with cgutils.for_range(builder, groups) as loop:
             four = builder.load(builder.gep(builder.bitcast(listed, word.as_pointer()), [loop.index]), align=2)
@@ -127,6 +127,9 @@ def _add_rows(
 
     int64 = types.int64
     return types.void(tile, int64, indices, int64, int64, base, int64, out, int64), generate
+
+
+_add_rows: Any = intrinsic(_generate_add_rows)  # numba's types know the arguments of the function above alone
 
 
 @jit
