@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numba import config, types
 from numba.core import cgutils
-from numba.core.cgutils import ir  # llvmlite's, which numba brings
+from numba.core.cgutils import ir  # type: ignore[attr-defined]  # llvmlite's, which numba brings
 from numba.extending import intrinsic
 from torch import Tensor
 
@@ -56,7 +56,7 @@ def follow(spikes: Tensor) -> Lists | None:
     """Return the lists of ``spikes`` int8 [R, K], or None where a product of all rows is faster or asked for."""
     rows, neurons = spikes.shape
     asked = products()
-    if asked in ("float", "integer") or neurons > MOST or config.DISABLE_JIT:
+    if asked in ("float", "integer") or neurons > MOST or config.DISABLE_JIT:  # type: ignore[attr-defined]  # numba sets it at import
         return None
     lists = np.empty((rows, neurons + UNROLL), dtype=np.uint16), np.empty(rows, dtype=np.int64)
     total = write_lists(spikes.numpy(), *lists)
