@@ -1,10 +1,10 @@
 """Products of spikes that follow events: only the rows of neurons that fired are added up.
 
-A spiking layer is silent most of the time (12 to 23 % of the neurons fired in a spike step at the begin of the SAC
-trainings that we measured), so adding the rows that count needs a fraction of a dense product's operations. Two things make
-it fast. Sixteen columns of the other matrix at a time lie side by side, so that their part of all rows fits the first
+A spiking layer is silent most of the time (12 to 23 % of the neurons fired in a spike step when we measured the begin
+of trainings by SAC), so adding the rows that count needs a fraction of a dense product's operations. Two things make it
+fast. Sixteen columns of the other matrix at a time lie side by side, so that their part of all rows fits the first
 level of the cache; and four rows are added in parallel, to four partial sums in registers. The order of every sum is
-fixed, so that results depend neither on the processor nor on the size of the batch.
+fixed. A row of outputs needs no other row; sums of outer products are split every `SAMPLES` rows.
 """
 
 import os
