@@ -7,7 +7,8 @@ and its own randomness, and gives the same actions, bit for bit, whatever runs i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,12 +16,12 @@ from torch import Tensor
 
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.external import ExternalNetwork
-from homeo_rl.agents.sleeper import Sleeper
+from homeo_rl.agents.sleeper import Sleeper, SleepResult
 from homeo_rl.errors import InputError
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.observer import ObserverMechanism, split_observer
 from homeo_rl.homeostasis.plasticity_guard import not_finite, out_of_bounds
-from homeo_rl.homeostasis.protocol import SCOPES, Homeostasis, LayerReference
+from homeo_rl.homeostasis.protocol import SCOPES, Homeostasis, LayerReference, State
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
 from homeo_rl.imports.aliases import accept_older_keywords
 from homeo_rl.numerics.arrays import floats_of, index_of, instance_of, whole_number
@@ -53,10 +54,13 @@ class Session:
         memory: Memory | None = None,
         observer_memory: ObserverMemory | None = None,
         reflex: bool = True,
+        auto_sleep: bool = True,
     ) -> None:
         """Begin at rest; ``reflex`` False leaves the reflex of a composed policy out.
 
         ``memory`` is what a mechanism that sleeps replays, ``observer_memory`` the forward model of one that observes.
+        ``auto_sleep`` False keeps `act` from self-tests and sleeps: the caller decides when, by `needs_sleep` and
+        `sleep`.
 
         Raises:
             InputError: what is given is not of its type, or a mechanism adapts without one reference a layer, or sleeps
@@ -72,6 +76,11 @@ class Session:
         self.network = controller.network
         self.trained = self.network.parameters_of_layers()
         self._inputs = controller.spec.network.inputs
+        self._auto_sleep = auto_sleep
+        self._make_similar: Callable[[], Session] = partial(
+            Session, self.controller, slots, plugin=plugin, references=references, memory=memory,
+            observer_memory=observer_memory, auto_sleep=False,
+        )  # fmt: skip
         network = controller.network
         # Asked once: modules look their parts up at every question.
         self._drawn: tuple[int, int] | None = None
@@ -110,10 +119,14 @@ class Session:
 
     @accept_older_keywords(fresh="reset_run_state")
     @torch.inference_mode()
-    def begin(self, slot: int, noise: np.random.Generator, *, reset_run_state: bool = True) -> None:
+    def begin(
+        self, slot: int, noise: np.random.Generator, *, reset_run_state: bool = True, keep_weights: bool = False
+    ) -> None:
         """Start an episode in ``slot``: trained weights, adaptation as its scope says, randomness from ``noise``.
 
         ``reset_run_state`` False keeps a state of scope "run" that an earlier episode of this slot left.
+        ``keep_weights`` True keeps the weights as they are, of a reflex too: damage and repairs persist, the schedule
+        of self-tests and the count of sleeps continue, and adaptation begins with what the last rehearsal chose.
 
         Raises:
             InputError: there is no such slot, or ``noise`` is no generator.
@@ -123,11 +136,11 @@ class Session:
         self._noise[slot] = noise
         self._waiting.discard(slot)
         self._ages[slot] = self.rolled_back[slot] = 0
-        if self._sleeper is not None:
+        if self._sleeper is not None and not keep_weights:
             self._sleeper.begin(slot, noise)
         if self.observer is not None:
             self.observer.begin(slot)
-        if self._has_slot_weights:
+        if self._has_slot_weights and not keep_weights:
             self._set_slot_weights(slot, self.trained)
         ended = torch.zeros(self.slots, dtype=torch.bool)
         ended[slot] = True
@@ -138,9 +151,33 @@ class Session:
             self.state.remembered[slot] = self.network.begin(noise)
         if self.reflex is not None and self.state.reflex is not None:
             self.state.reflex = self.reflex.network.forget(self.state.reflex, ended)
-            if self.state.reflex.weights is not None:
+            if self.state.reflex.weights is not None and not keep_weights:
                 healthy = self.reflex.network.parameters_of_layers()[0]
                 self.state.reflex = self.reflex.network.with_weights(self.state.reflex, slot, healthy)
+        if self._sleeper is not None:
+            self._adopt(slot, self._sleeper.learned(slot))
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Load everything that is compiled when it is first used, so that no later call is slow; nothing changes.
+
+        Another session of the same kind decides, tests itself and sleeps in the place of this one, which takes as long
+        as a first decision and a sleep do.
+        """
+        scratch = self._make_similar()
+        for slot in range(scratch.slots):
+            scratch.begin(slot, generator(0, "warm-up"))
+        normaliser = self.controller.normaliser
+        usual = normaliser.running_mean.numpy() if normaliser.active else np.zeros(self._inputs)
+        rows = np.tile(usual.astype(np.float32), (scratch.slots, 1))
+        scratch.act(rows)
+        scratch.set_weights(0, tuple(layer._replace(weight=0.5 * layer.weight) for layer in self.trained))
+        scratch.act(rows)
+        if scratch._sleeper is not None and scratch.needs_sleep()[0]:
+            scratch.sleep([0])
+        if scratch.observer is not None:
+            scratch.observer.rehearse(0)
+        scratch.act(rows)
 
     @torch.inference_mode()
     def set_reflex(self, slot: int, weights: Weights) -> None:
@@ -172,6 +209,35 @@ class Session:
         self._set_slot_weights(
             slot, weights if self._sleeper is None else self._sleeper.effective_weights(slot, weights)
         )
+
+    @torch.inference_mode()
+    def read_back(self, slot: int, weights: Weights) -> None:
+        """Let ``slot`` run with exactly ``weights``, as they were read from the hardware, repairs included.
+
+        Unlike after `set_weights`, no earlier repair is added; a sleep that is not over yet is given up. The next
+        self-test compares with the responses after the last sleep: what was written wrongly is found.
+
+        Raises:
+            InputError: there is no such slot, no episode in it, or the weights do not fit.
+            NonFiniteInput: a weight is not finite.
+        """
+        slot = self._slot(slot, begun=True)
+        require_weights(weights, self.trained)
+        if self._sleeper is not None:
+            self._sleeper.read_back(slot, weights)
+        self._set_slot_weights(slot, weights)
+
+    def weights_of(self, slot: int) -> Weights:
+        """Return a copy of the weights that ``slot`` acts with, damage and repairs included: what a chip is to have.
+
+        What a mechanism adds awake is not in them. Shapes are those of the trained weights, [N, N_in] and [N].
+
+        Raises InputError: there is no such slot.
+        """
+        slot = self._slot(slot)
+        current = self.state.weights if self._has_slot_weights else _expand(self.trained, self.slots)
+        assert current is not None
+        return tuple(map_weights(layer, lambda part: part[slot].detach().clone()) for layer in current)
 
     def _set_slot_weights(self, slot: int, weights: Weights) -> None:
         if not self._has_slot_weights:
@@ -206,7 +272,8 @@ class Session:
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Return one action a slot for ``observations`` [slots, D], adapting if there is a plug-in.
 
-        Where the plug-in sleeps, slots whose self-test is due and fails sleep first.
+        Where the plug-in sleeps, slots whose self-test is due and fails sleep first, unless the session was made with
+        ``auto_sleep`` False.
 
         Raises:
             InputError: another shape, no real numbers, or a slot in which no episode began.
@@ -234,6 +301,42 @@ class Session:
             self.observer.record(result)
         return result
 
+    @torch.inference_mode()
+    def needs_sleep(self) -> np.ndarray:
+        """Return whether each slot's self-test fails, [slots] bool; it changes nothing.
+
+        The self-test replays what is remembered; weights that did not change since are not tested again. A slot that is
+        asleep needs no other sleep.
+
+        Raises InputError: a slot in which no episode began, or a plug-in that neither sleeps nor rehearses.
+        """
+        sleeper = self._require_sleeper("needs_sleep")
+        return np.array([sleeper.needs_sleep(slot) for slot in range(self.slots)], dtype=bool)
+
+    @torch.inference_mode()
+    def sleep(self, slots: Sequence[int] | None = None) -> list[int]:
+        """Let ``slots`` sleep now, by default those that need it, and return them.
+
+        It blocks until they are repaired. A plug-in with a pause or a ramp puts the repaired weights in place over the
+        next decisions instead.
+
+        Raises InputError: no such slot, one without an episode, or a plug-in that neither sleeps nor rehearses.
+        """
+        sleeper = self._require_sleeper("sleep")
+        chosen = np.flatnonzero(self.needs_sleep()).tolist() if slots is None else [self._slot(slot) for slot in slots]
+        for slot in chosen:
+            self._wake(slot, sleeper.sleep(slot))
+        return list(chosen)
+
+    def _require_sleeper(self, what: str) -> Sleeper:
+        if self._waiting or not self._noise:
+            raise self._unready(what)
+        if self._sleeper is None:
+            raise InputError(
+                f"{what}: expected a plug-in that sleeps or rehearses, this session has none; add sleep or dwam"
+            )
+        return self._sleeper
+
     def _make_observer(self, mechanism: ObserverMechanism, memory: ObserverMemory | None, slots: int) -> Observer:
         if memory is None or memory.model.entries != self._inputs:
             raise InputError(
@@ -256,18 +359,23 @@ class Session:
 
     def _sleep(self, sleeper: Sleeper) -> None:
         for slot in range(self.slots):
-            sleep_result = sleeper.maybe_sleep(slot)
-            if sleep_result is None:
-                continue
-            self._set_slot_weights(slot, sleep_result.weights)
-            if self.state.plugin is not None:  # what adapted to the damage would repair it a second time
-                ended = torch.zeros(self.slots, dtype=torch.bool)
-                ended[slot] = True
-                self.state = self.network.forget(self.state, ended, self.state.plugin.scope)
-            if sleep_result.adaptation is not None:
-                for current, learned in zip(self.state.adaptation, sleep_result.adaptation, strict=True):
-                    for name, value in current.items():
-                        value[slot] = learned[name][0]
+            self._wake(slot, sleeper.maybe_sleep(slot, may_begin=self._auto_sleep))
+
+    def _wake(self, slot: int, sleep_result: SleepResult | None) -> None:
+        if sleep_result is None:
+            return
+        self._set_slot_weights(slot, sleep_result.weights)
+        if self.state.plugin is not None:  # what adapted to the damage would repair it a second time
+            ended = torch.zeros(self.slots, dtype=torch.bool)
+            ended[slot] = True
+            self.state = self.network.forget(self.state, ended, self.state.plugin.scope)
+        self._adopt(slot, sleep_result.adaptation)
+
+    def _adopt(self, slot: int, adaptation: tuple[State, ...] | None) -> None:
+        """Begin to adapt in ``slot`` with what a rehearsal learned."""
+        for current, learned in zip(self.state.adaptation, adaptation or (), strict=adaptation is not None):
+            for name, value in current.items():
+                value[slot] = learned[name][0]
 
     def _guard(self) -> None:
         """Roll back adaptations that went wrong.
@@ -365,7 +473,7 @@ class Session:
 
     @property
     def sleeps(self) -> list[int] | None:
-        """How often each slot slept in its episode; None where the plug-in does not."""
+        """How often each slot slept since it began with the trained weights; None where the plug-in does not."""
         return None if self._sleeper is None else self._sleeper.sleeps
 
     @torch.inference_mode()
@@ -392,12 +500,13 @@ class Session:
             )
         return slot
 
-    def _unready(self) -> InputError:
+    def _unready(self, what: str = "act") -> InputError:
         if not self._noise:
-            return InputError("act: expected a session with slots, select() left none; make a new Session")
+            return InputError(f"{what}: expected a session with slots, select() left none; make a new Session")
         waiting = ", ".join(map(str, sorted(self._waiting)))
         return InputError(
-            f"act: expected an episode in every slot, none began in slot {waiting}; call begin(slot, generator) first"
+            f"{what}: expected an episode in every slot, none began in slot {waiting}; "
+            "call begin(slot, generator) first"
         )
 
     def _draw(self) -> Tensor:

@@ -42,8 +42,9 @@ class _SlotState:
     ``weights`` are those that it was given, ``effective`` those that it acts with; ``reference`` is how its layers
     responded after it slept (None: it never did, what is remembered holds), ``awake`` counts the decisions since then.
     ``tested`` says whether the weights are those of the last self-test: without a change its outcome would be the same.
-    ``stream`` names the random numbers of what is written; ``waking`` is a sleep in progress, in which the slot may
-    hold the action ``held``.
+    ``passed`` is the outcome of a self-test that was asked for (None: the weights changed since). ``stream`` names the
+    random numbers of what is written; ``waking`` is a sleep in progress, in which the slot may hold the action
+    ``held``. ``learned`` is what the last rehearsal chose.
     """
 
     weights: Weights
@@ -52,10 +53,12 @@ class _SlotState:
     awake: int = 0
     sleeps: int = 0
     tested: bool = False
+    passed: bool | None = None
     reference: tuple[Tensor, ...] | None = None
     stream: int = 0
     waking: _Waking | None = None
     held: np.ndarray | None = None
+    learned: tuple[State, ...] | None = None
 
 
 class SleepResult(NamedTuple):
@@ -107,27 +110,61 @@ class Sleeper:
         if state.waking is not None:
             state.waking.before = _carry_over(state.waking.before, state.weights, weights)
             state.waking.after = _carry_over(state.waking.after, state.weights, weights)
-        state.weights, state.tested = weights, False
+        state.weights, state.tested, state.passed = weights, False, None
         return state.effective
 
+    def read_back(self, slot: int, weights: Weights) -> None:
+        """Take ``weights`` for what ``slot`` acts with and was given; a sleep in progress ends."""
+        state = self._states[slot]
+        state.weights = state.effective = weights
+        state.tested, state.passed, state.waking, state.held = False, None, None, None
+
     @torch.inference_mode()
-    def maybe_sleep(self, slot: int) -> SleepResult | None:
-        """Test ``slot`` if it is time to, before a decision; return what it woke with, or None: weights stay."""
+    def needs_sleep(self, slot: int) -> bool:
+        """Whether the self-test of ``slot`` fails; it is not asked again before the weights change."""
+        state = self._states[slot]
+        if state.waking is not None:
+            return False
+        if state.passed is None:
+            state.passed = self._passed(state)
+        return not state.passed
+
+    @torch.inference_mode()
+    def sleep(self, slot: int) -> SleepResult | None:
+        """Repair ``slot`` between two decisions; return what it wakes with, or None: it wakes in a later decision."""
+        state = self._states[slot]
+        if state.waking is None:
+            self._repair(state, state.decisions)
+        return self._wake(state, state.decisions)
+
+    def learned(self, slot: int) -> tuple[State, ...] | None:
+        """Return what the last rehearsal of ``slot`` chose; None where there was none."""
+        return self._states[slot].learned
+
+    @torch.inference_mode()
+    def maybe_sleep(self, slot: int, *, may_begin: bool = True) -> SleepResult | None:
+        """Test ``slot`` if it is time to, before a decision; return what it woke with, or None: weights stay.
+
+        ``may_begin`` False leaves tests and sleeps to `needs_sleep` and `sleep`; one that began goes on.
+        """
         state = self._states[slot]
         decision = state.decisions
         due = decision == 0 or decision % self.plugin.every == self.plugin.every - 1
         state.decisions += 1
         state.awake += 1
         if state.waking is None:
-            if not due or state.tested or (state.sleeps and state.awake < self.plugin.rest):
+            if not may_begin or not due or state.tested or (state.sleeps and state.awake < self.plugin.rest):
                 return None
             state.tested = True
             if self._passed(state):
                 return None
-            after = self._write(state, self.replay.repair(self.plugin, state.effective, state.weights))
-            state.waking = _Waking(state.effective, after, decision + self.plugin.pause, self.plugin.ramp)
-            state.sleeps += 1
+            self._repair(state, decision)
         return self._wake(state, decision)
+
+    def _repair(self, state: _SlotState, decision: int) -> None:
+        after = self._write(state, self.replay.repair(self.plugin, state.effective, state.weights))
+        state.waking = _Waking(state.effective, after, decision + self.plugin.pause, self.plugin.ramp)
+        state.sleeps += 1
 
     def _wake(self, state: _SlotState, decision: int) -> SleepResult | None:
         waking = state.waking
@@ -135,16 +172,14 @@ class Sleeper:
         share = waking.share(decision)
         if share < 0.0:
             return None
-        state.held = None
+        state.held, state.passed = None, None
         if share < 1.0:
             state.effective = _blend(waking.before, waking.after, share)
             return SleepResult(state.effective, None)
         state.effective, state.waking, state.awake = waking.after, None, 0
         state.reference = self.replay.layer_responses(state.effective)
-        return SleepResult(
-            state.effective,
-            None if self.rehearsal is None else self.rehearsal(state.effective).adaptation,
-        )
+        state.learned = None if self.rehearsal is None else self.rehearsal(state.effective).adaptation
+        return SleepResult(state.effective, state.learned)
 
     def _write(self, state: _SlotState, repaired: Weights) -> Weights:
         """Return the weights that a chip has after writing the repaired ones, each with its own relative error."""
@@ -177,7 +212,7 @@ class Sleeper:
 
     @property
     def sleeps(self) -> list[int]:
-        """How often each slot slept in its episode."""
+        """How often each slot slept since it began with the trained weights."""
         return [state.sleeps for state in self._states]
 
     def drift(self, slot: int) -> list[float]:

@@ -80,8 +80,11 @@ def make_session(
     calibration: Calibration | None = None,
     observer_memory: ObserverMemory | None = None,
     reflex: bool = True,
+    auto_sleep: bool = True,
 ) -> Session:
     """Return a session whose plug-in knows what is normal.
+
+    ``auto_sleep`` False leaves self-tests and sleeps to `Session.needs_sleep` and `Session.sleep`.
 
     Raises:
         UsageError: a plug-in without a calibration or a spiking network, or one that sleeps or rehearses, of a
@@ -107,6 +110,7 @@ def make_session(
         memory=calibration.memory(network) if needs_memory(adapts) else None,
         observer_memory=observer_memory,
         reflex=reflex,
+        auto_sleep=auto_sleep,
     )
 
 
