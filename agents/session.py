@@ -155,7 +155,7 @@ class Session:
                 healthy = self.reflex.network.parameters_of_layers()[0]
                 self.state.reflex = self.reflex.network.with_weights(self.state.reflex, slot, healthy)
         if self._sleeper is not None:
-            self._adopt(slot, self._sleeper.learned(slot))
+            self._adopt(slot, self._sleeper.adaptation_of(slot))
 
     @torch.inference_mode()
     def warm_up(self) -> None:

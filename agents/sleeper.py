@@ -137,7 +137,7 @@ class Sleeper:
             self._repair(state, state.decisions)
         return self._wake(state, state.decisions)
 
-    def learned(self, slot: int) -> tuple[State, ...] | None:
+    def adaptation_of(self, slot: int) -> tuple[State, ...] | None:
         """Return what the last rehearsal of ``slot`` chose; None where there was none."""
         return self._states[slot].learned
 

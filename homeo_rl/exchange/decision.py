@@ -31,20 +31,27 @@ class StateTensor:
 
 
 class Decision(nn.Module):
-    """``decision(observation, episode_start, *state)`` returns the action, the state after, and spikes if asked for.
+    """``decision(observation, noise, episode_start, *state)``: the action, the state after, and spikes if asked for.
 
+    ``noise`` [B, T, N_enc] are the uniform numbers of an encoder that draws its spikes; other policies take none.
     ``episode_start`` [B] is True in rows that begin an episode; what the state holds there does not matter. Policies
-    that hold nothing take the observation alone.
+    that hold nothing take neither of them.
     """
 
     def __init__(self, controller: Controller, *, spikes: bool = False) -> None:
         super().__init__()
         self.controller, self.spikes = controller, spikes
         self.held = tuple(_membranes_held(controller) + _reflex_held(controller))
+        network = controller.network
+        self.drawn: tuple[int, int] | None = None
+        """Steps and lines of the numbers that the encoder draws; None where it draws none."""
+        if isinstance(network, SpikingNetwork) and network.encoder.stochastic:
+            self.drawn = network.spec.steps, network.spec.widths[0]
 
-    def forward(self, observation: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, observation: Tensor, *beside: Tensor) -> tuple[Tensor, ...]:
         """Decide for ``observation`` [B, D]."""
         controller, network = self.controller, self.controller.network
+        noise, state = (None, beside) if self.drawn is None else (beside[0], beside[1:])
         start, held = (state[0], list(state[1:])) if self.held else (None, [])
         z = controller.normaliser(observation)
         trains: list[Tensor] = []
@@ -54,7 +61,7 @@ class Decision(nn.Module):
         else:
             assert isinstance(network, SpikingNetwork)  # `homeo_rl export` refuses policies of other kinds
             count = len(_membranes_held(controller))
-            y, trains, after = _unroll(network, z, start, held[:count])
+            y, trains, after = _unroll(network, z, noise, start, held[:count])
             held = held[count:]
         action = controller.act(y)
         reflex = controller.reflex
@@ -125,11 +132,13 @@ def _gate(reflex: Reflex, action: Tensor, on: Tensor) -> Tensor:
 
 
 def _unroll(
-    network: SpikingNetwork, x: Tensor, start: Tensor | None, held: list[Tensor]
+    network: SpikingNetwork, x: Tensor, noise: Tensor | None, start: Tensor | None, held: list[Tensor]
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Return the outputs [B, K], every layer's spikes [B, T, N] and the membranes after, as they are named."""
     spec, at_rest = network.spec, NetworkState(0)
-    train, trains, after = network.encoder(x, spec.steps), [], []
+    trains: list[Tensor] = []
+    after: list[Tensor] = []
+    train = network.encoder(x, spec.steps) if noise is None else network.encoder(x, spec.steps, noise=noise)
     size = len(held) // len(network.layers)
     for index in range(len(network.layers)):
         layer_weights = network.weights_of(index, at_rest)

@@ -38,8 +38,9 @@ spike, which changes more. A model that is wrong differs everywhere."""
 def export_onnx(controller: Controller, *, spikes: bool = False) -> ExportedFile:
     """Return the model.
 
-    Inputs are ``observation`` [batch, D] and, where something outlives a decision, ``episode_start`` [batch] and one
-    input a state tensor; outputs are ``action``, the state after (``next_...``) and, if asked for, ``spikes_k``
+    Inputs are ``observation`` [batch, D]; where the encoder draws its spikes, ``noise`` [batch, T, N_enc], uniform
+    numbers from 0 to 1 without 1; where something outlives a decision, ``episode_start`` [batch] and one input a state
+    tensor. Outputs are ``action``, the state after (``next_...``) and, if asked for, ``spikes_k``
     [batch, T, N] of each layer.
 
     Args:
@@ -47,7 +48,7 @@ def export_onnx(controller: Controller, *, spikes: bool = False) -> ExportedFile
         spikes: whether the layers' spikes are outputs.
 
     Raises:
-        UsageError: the policy draws its spikes, takes too many steps, or a package is not installed.
+        UsageError: the policy takes too many steps, or a package is not installed.
         Finding: the model, run by onnxruntime, does not do what the policy does.
     """
     _expressible(controller, spikes)
@@ -55,17 +56,18 @@ def export_onnx(controller: Controller, *, spikes: bool = False) -> ExportedFile
         require(module, "onnx")
     decision = Decision(controller, spikes=spikes).eval()
     names = [held.name for held in decision.held]
-    inputs = ["observation", *(["episode_start", *names] if names else [])]
+    inputs = ["observation", *(["noise"] if decision.drawn else []), *(["episode_start", *names] if names else [])]
     network = controller.network
     firing = 0
     if spikes and isinstance(network, SpikingNetwork):
         firing = len(network.layers) - (0 if network.readout.spiking else 1)
     outputs = ["action", *(f"next_{name}" for name in names), *(f"spikes_{k}" for k in range(firing))]
     batch = torch.export.Dim("batch")
-    inputs_of_three = (_observations(controller, 3, np.random.default_rng(0)), *_state(decision, 3))
+    rng = np.random.default_rng(0)
+    inputs_of_three = (_observations(controller, 3, rng), *_noise(decision, 3, rng), *_state(decision, 3))
     shapes: dict[str, Any] = {"observation": {0: batch}}
-    if names:
-        shapes["state"] = tuple({0: batch} for _ in inputs_of_three[1:])
+    if inputs[1:]:
+        shapes["beside"] = tuple({0: batch} for _ in inputs[1:])
     with _quietly(), torch.no_grad():
         program = torch.onnx.export(
             decision,
@@ -89,6 +91,9 @@ def export_onnx(controller: Controller, *, spikes: bool = False) -> ExportedFile
     )
     blob = program.model_proto.SerializeToString()
     notes = [f"inputs {', '.join(inputs)}; outputs {', '.join(outputs)}"]
+    if decision.drawn:
+        steps, lines = decision.drawn
+        notes.append(f"noise [batch, {steps}, {lines}]: new uniform float32 numbers in [0, 1) for every decision")
     if names:
         notes.append("the state begins with anything of its shape where episode_start is True, zeros will do")
     notes.append(_compare(decision, blob, inputs))
@@ -103,12 +108,6 @@ def _expressible(controller: Controller, spikes: bool) -> None:
     if not spiking:
         return
     assert isinstance(network, SpikingNetwork)
-    if network.encoder.stochastic:
-        raise UsageError(
-            f"--to onnx: the encoder {network.spec.encoder.kind} draws its spikes, and every runtime of ONNX has "
-            "random numbers of its own: no two would act alike; take --to safetensors, or --to nir for the network "
-            "behind it"
-        )
     if network.spec.steps > MOST_STEPS:
         raise UsageError(f"--to onnx: expected at most {MOST_STEPS} spike steps a decision, got {network.spec.steps}")
 
@@ -122,6 +121,13 @@ def _observations(controller: Controller, count: int, rng: np.random.Generator) 
         spread = np.sqrt(normaliser.running_var.numpy() + normaliser.epsilon)
         drawn = normaliser.running_mean.numpy() + spread * rng.normal(size=(count, size))
     return torch.as_tensor(drawn, dtype=torch.float32)
+
+
+def _noise(decision: Decision, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+    """Return the numbers that the encoder draws for ``count`` decisions; nothing where it draws none."""
+    if decision.drawn is None:
+        return ()
+    return (torch.as_tensor(rng.random((count, *decision.drawn), dtype=np.float32)),)
 
 
 def _state(decision: Decision, count: int) -> tuple[torch.Tensor, ...]:
@@ -145,9 +151,11 @@ def _compare(decision: Decision, blob: bytes, inputs: list[str]) -> str:
     span = 1.0 if spec.discrete else np.maximum(np.array(spec.high, dtype=np.float64) - np.array(spec.low), 1e-30)
     carried, state, apart = [value.numpy() for value in _state(decision, CHECKED)], None, []
     for _ in range(2):
-        x = _observations(controller, CHECKED, rng)
-        expected, state = controller(x, state)
-        got = session.run(None, dict(zip(inputs, [x.numpy(), *carried], strict=True)))
+        x, noise = _observations(controller, CHECKED, rng), _noise(decision, CHECKED, rng)
+        expected, state = controller(x, state, noise=noise[0]) if noise else controller(x, state)
+        got = session.run(
+            None, dict(zip(inputs, [x.numpy(), *(part.numpy() for part in noise), *carried], strict=True))
+        )
         apart.append(np.abs((got[0].astype(np.float64) - expected.numpy()) / span).reshape(CHECKED, -1).max(1))
         carried = [np.zeros(CHECKED, dtype=bool), *got[1 : 1 + held]] if held else []
     flipped = float((~(np.concatenate(apart) <= TOLERANCE)).mean())  # NaN is no action either

@@ -33,7 +33,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Exporter:
-    """How a format is written."""
+    """How a format is written, and what it leaves out."""
 
     # takes the policy, its run and the options
     write: Callable[[Controller, Run, ExportOptions], ExportedFile | ExportedFolder]
@@ -43,6 +43,7 @@ class Exporter:
     # raises a `UsageError` for options that do not go together, before anything heavy is loaded
     check: Callable[[ExportOptions], Any] = lambda options: None
     folder: bool = False  # whether it is a folder of files
+    leaves_out: str = ""  # of a policy; it is printed after every export of one
 
 
 def _dialect(options: ExportOptions) -> Any:
@@ -101,12 +102,18 @@ def _check_c(options: ExportOptions) -> None:
 
 
 EXPORTERS: dict[str, Exporter] = {
-    "nir": Exporter(_nir, ("dialect", "dt", "decay"), _nir_compiled, _dialect),
-    "onnx": Exporter(_onnx, ("spikes",)),
-    "safetensors": Exporter(_safetensors),
-    "sb3-zip": Exporter(_sb3_zip),
-    "c": Exporter(_c, ("homeostasis", "number"), check=_check_c, folder=True),
-}
+    "nir": Exporter(
+        _nir, ("dialect", "dt", "decay"), _nir_compiled, _dialect,
+        leaves_out="homeostasis; in the metadata only: normaliser, encoder, read-out, action scaling, reflex",
+    ),
+    "onnx": Exporter(_onnx, ("spikes",), leaves_out="homeostasis, exploration, critics"),
+    "safetensors": Exporter(_safetensors, leaves_out="the code that acts, homeostasis, calibration, critics"),
+    "sb3-zip": Exporter(_sb3_zip, leaves_out="homeostasis; trained critics, optimisers and replay buffer"),
+    "c": Exporter(
+        _c, ("homeostasis", "number"), check=_check_c, folder=True,
+        leaves_out="exploration, critics, the observer, and mechanisms other than that of --homeostasis",
+    ),
+}  # fmt: skip
 """Formats that `homeo-rl export` knows."""
 
 

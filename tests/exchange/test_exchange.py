@@ -253,7 +253,8 @@ def converted(form: str) -> dict[str, Any]:
 
 
 DECISIONS: dict[str, dict[str, Any]] = {
-    **{name: fields for name, fields in POLICIES.items() if name != "san"},
+    **POLICIES,
+    "poisson": {"encoder": EncoderSpec(kind="population-poisson")},
     "mlp": {"body": "mlp"},
     "tanh": {"body": "mlp", "activation": "tanh"},
     "qcfs": {"body": "mlp", "activation": "qcfs", "levels": (8, 4)},
@@ -262,6 +263,13 @@ DECISIONS: dict[str, dict[str, Any]] = {
     "reflex": {},
     "reflex, episode": {"membrane": "episode"},
 }
+
+
+def draws(decision: Decision, count: int, *, seed: int) -> list[torch.Tensor]:
+    """Return what the encoder draws for ``count`` decisions: one input, or none."""
+    if decision.drawn is None:
+        return []
+    return [torch.as_tensor(np.random.default_rng(seed).random((count, *decision.drawn), dtype=np.float32))]
 
 
 @pytest.mark.parametrize("name", DECISIONS)
@@ -273,9 +281,9 @@ def test_the_unrolled_decision_is_the_policys(name: str) -> None:
     held = [torch.zeros(50, *one.shape) for one in decision.held]
     start = torch.ones(50, dtype=torch.bool)
     for k in range(3):
-        x = seen(50, seed=k)
-        expected, state = controller(x, state)
-        got, *rest = decision(x, *([start, *held] if held else []))
+        x, noise = seen(50, seed=k), draws(decision, 50, seed=k)
+        expected, state = controller(x, state, noise=noise[0]) if noise else controller(x, state)
+        got, *rest = decision(x, *noise, *([start, *held] if held else []))
         torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-6)
         held, start = list(rest), torch.zeros(50, dtype=torch.bool)
 
@@ -292,7 +300,9 @@ def test_episodes_start_again_row_by_row() -> None:
 
 
 @pytest.mark.usefixtures("unlogged")
-@pytest.mark.parametrize("name", ["popsan", "episode", "anytime", "choice", "qcfs", "pascal dyadic", "reflex"])
+@pytest.mark.parametrize(
+    "name", ["popsan", "san", "poisson", "episode", "anytime", "choice", "qcfs", "pascal dyadic", "reflex"]
+)
 def test_onnx_acts_and_spikes_as_the_policy(name: str) -> None:
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime: not installed; pip install 'homeo-rl[onnx]'")
     spiking = DECISIONS[name].get("body", "spiking") == "spiking"
@@ -303,7 +313,7 @@ def test_onnx_acts_and_spikes_as_the_policy(name: str) -> None:
     session = runtime.InferenceSession(written.blob, providers=["CPUExecutionProvider"])
     decision = Decision(controller, spikes=spiking)
     names = [one.name for one in session.get_inputs()]
-    given = [seen(33)]
+    given = [seen(33), *draws(decision, 33, seed=5)]
     if decision.held:
         given += [torch.ones(33, dtype=torch.bool), *(torch.zeros(33, *one.shape) for one in decision.held)]
     for _ in range(2):
@@ -330,8 +340,6 @@ def test_onnx_acts_and_spikes_as_the_policy(name: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "spikes", "told"),
     [
-        (POLICIES["san"], False, "draws its spikes"),
-        ({"encoder": EncoderSpec(kind="population-poisson")}, False, "draws its spikes"),
         ({"steps": 65}, False, "at most 64 spike steps"),
         ({"body": "mlp"}, True, "this one has none"),
         (converted("counts"), True, "this one has none"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +30,7 @@ def test_a_new_format_is_offered_checked_and_written(
     )
     printed, _ = call("export", run.path, "--to", "toy", "--out", out, "--spikes", capsys=capsys)
     assert "a toy" in printed
+    assert "left out" not in printed
     assert out.read_bytes() == b"toy_envs:Point-v0"
     _, message = call("export", run.path, "--to", "toyy", "--out", out, code=2, capsys=capsys)
     assert "did you mean 'toy'" in message
@@ -47,6 +49,23 @@ def test_every_format_takes_its_own_options_only(target: str) -> None:
         else:
             with pytest.raises(UsageError, match=f"got --to {target}"):
                 check_options(target, ExportOptions(**{name: value}))
+
+
+@pytest.mark.parametrize("target", EXPORTERS)
+def test_every_format_names_what_it_leaves_out(target: str) -> None:
+    line = f"left out: {EXPORTERS[target].leaves_out}"
+    assert "homeostasis" in line
+    assert len(line) <= 110
+
+
+def test_the_command_prints_what_is_left_out(
+    make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("export", make_run().path, "--to", "safetensors", "--out", tmp_path / "p.safetensors")
+    line = f"left out: {EXPORTERS['safetensors'].leaves_out}"
+    assert line in call(*command, capsys=capsys)[0].splitlines()
+    printed, _ = call(*command, "--json", capsys=capsys)
+    assert f"left out: {json.loads(printed)['left_out']}" == line
 
 
 @pytest.mark.parametrize("kind", IMPORTERS)

@@ -64,6 +64,7 @@ def run(args: Export, words: list[str]) -> dict[str, Any]:
     run = open_run(args.run)
 
     file: ExportedFile | ExportedFolder
+    left_out = ""
     if run.spec.origin == "compile":
         if exporter.compiled is None or args.best:
             takers = " or ".join(f"--to {name}" for name, entry in EXPORTERS.items() if entry.compiled)
@@ -74,12 +75,15 @@ def run(args: Export, words: list[str]) -> dict[str, Any]:
 
         controller = load_controller(run, which=options.which)
         require_exportable(controller, run)
-        file = exporter.write(controller, run, options)
+        file, left_out = exporter.write(controller, run, options), exporter.leaves_out
     size = write_exported(args.out, file)
     for line in file.notes:
         print(line)
+    if left_out:
+        print(f"left out: {left_out}")
     print(f"{'folder' if exporter.folder else 'file'}: {args.out} ({size:,} bytes)")
     notes = list(file.notes)
     return {
         "run": str(run.path), "to": args.to, "file": str(args.out), "bytes": size, "notes": notes, "told": notes,
+        "left_out": left_out,
     }  # fmt: skip
