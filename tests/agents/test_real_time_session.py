@@ -7,15 +7,19 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 
-from homeo_rl.agents.controller import load_controller
+from homeo_rl.agents.controller import Controller, load_controller
+from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.session import Session
 from homeo_rl.errors import InputError
 from homeo_rl.evaluation.calibrate import calibration_of, make_session
 from homeo_rl.homeostasis import make_homeostasis
+from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator
 from homeo_rl.snn.state import Weights
+from tests.support.linear_robot import LinearRobot, model_of, recording_of
 
 MakeRun = Callable[..., Run]
 
@@ -178,6 +182,41 @@ def test_warming_up_changes_nothing(arm: str, make_run: MakeRun) -> None:
         assert np.array_equal(warm.act(inputs(warm, step)), cold.act(inputs(cold, step)))
     assert warm.sleeps == cold.sleeps
     assert np.array_equal(warm.drift(), cold.drift())
+
+
+@pytest.mark.parametrize("agent", ["mlp", "san", "popsan"])
+def test_every_body_is_warmed_up_without_a_draw(agent: str, make_run: MakeRun) -> None:
+    controller = load_controller(make_run(agent=agent))
+    warm, cold = (Session(controller, 1) for _ in range(2))
+    warm.warm_up()
+    for session in (warm, cold):
+        session.begin(0, generator(0, "noise"))
+    warm.warm_up()
+    for step in range(3):
+        x = np.random.default_rng(step).normal(size=(1, controller.spec.network.inputs))
+        assert np.array_equal(warm.act(x), cold.act(x))
+
+
+def test_an_observer_is_warmed_up_too() -> None:
+    robot = LinearRobot(0)
+    memory = ObserverMemory.of(model_of(robot), recording_of(robot, 1500))
+    bounds = Box(-1.0, 1.0, (2,), np.float32)
+    spec = controller_spec("popsan", Box(-9.0, 9.0, (4,), np.float32), bounds, algo="td3", overrides={"hidden": [8]})
+    controller = Controller(spec).eval().requires_grad_(False)
+    plugin = make_homeostasis("observer")
+    warm, cold = (Session(controller, 1, plugin=plugin, observer_memory=memory) for _ in range(2))
+    for session in (warm, cold):
+        session.begin(0, generator(0, "noise"))
+    warm.warm_up()
+    assert warm.observer is not None
+    assert cold.observer is not None
+    for step in range(12):
+        broken = np.where(np.arange(4) == 2, 4.0 * np.random.default_rng(step).normal(), robot.state)[None]
+        action = warm.act(broken)
+        assert np.array_equal(action, cold.act(broken))
+        robot.step(action[0])
+    assert warm.observer.alarms().tolist() == cold.observer.alarms().tolist() == [True]
+    assert np.array_equal(warm.observer.rows, cold.observer.rows)
 
 
 def test_calls_that_make_no_sense_say_what_to_do(make_run: MakeRun) -> None:
