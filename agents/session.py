@@ -81,11 +81,10 @@ class Session:
             Session, self.controller, slots, plugin=plugin, references=references, memory=memory,
             observer_memory=observer_memory, auto_sleep=False,
         )  # fmt: skip
-        network = controller.network
         # Asked once: modules look their parts up at every question.
         self._drawn: tuple[int, int] | None = None
-        if isinstance(network, SpikingNetwork) and network.encoder.stochastic:
-            self._drawn = network.spec.steps, network.spec.widths[0]
+        if isinstance(self.network, SpikingNetwork) and self.network.encoder.stochastic:
+            self._drawn = self.network.spec.steps, self.network.spec.widths[0]
         self._waiting = set(range(slots))  # slots without an episode
         self._has_slot_weights = False  # whether slots have weights of their own, or views of the trained ones
         self._noise: list[np.random.Generator | None] = [None] * slots
@@ -95,14 +94,8 @@ class Session:
         observes, plugin = split_observer(plugin)
         self.observer = None if observes is None else self._make_observer(observes, observer_memory, slots)
         if plugin is not None and needs_memory(plugin):
-            if memory is None or not isinstance(self.network, SpikingNetwork):
-                raise InputError(
-                    f"plug-in {plugin.name}: expected a spiking network and its memory, got "
-                    f"{'none' if memory is None else 'a network without spikes'}; a calibration has it (session_of)"
-                )
-            asleep = plugin if isinstance(plugin, SleepHomeostat) else SleepHomeostat(form="none", awake=plugin)
-            self._sleeper = Sleeper(self.network, asleep, memory, references, slots, controller.unit_action)
-            plugin = asleep.awake
+            self._sleeper = self._make_sleeper(plugin, references, memory, slots)
+            plugin = self._sleeper.plugin.awake
             if self._sleeper.rehearsal is not None:
                 references = self._sleeper.rehearsal.references
         self.state = self.network.initial_state(
@@ -336,6 +329,17 @@ class Session:
                 f"{what}: expected a plug-in that sleeps or rehearses, this session has none; add sleep or dwam"
             )
         return self._sleeper
+
+    def _make_sleeper(
+        self, plugin: Homeostasis, references: tuple[LayerReference, ...], memory: Memory | None, slots: int
+    ) -> Sleeper:
+        if memory is None or not isinstance(self.network, SpikingNetwork):
+            raise InputError(
+                f"plug-in {plugin.name}: expected a spiking network and its memory, got "
+                f"{'none' if memory is None else 'a network without spikes'}; a calibration has it (session_of)"
+            )
+        asleep = plugin if isinstance(plugin, SleepHomeostat) else SleepHomeostat(form="none", awake=plugin)
+        return Sleeper(self.network, asleep, memory, references, slots, self.controller.unit_action)
 
     def _make_observer(self, mechanism: ObserverMechanism, memory: ObserverMemory | None, slots: int) -> Observer:
         if memory is None or memory.model.entries != self._inputs:

@@ -90,14 +90,18 @@ def export_onnx(controller: Controller, *, spikes: bool = False) -> ExportedFile
         }
     )
     blob = program.model_proto.SerializeToString()
+    return ExportedFile(blob, (*_describe(decision, inputs, outputs), _compare(decision, blob, inputs)))
+
+
+def _describe(decision: Decision, inputs: list[str], outputs: list[str]) -> list[str]:
+    """Return lines about what a reader gives and gets."""
     notes = [f"inputs {', '.join(inputs)}; outputs {', '.join(outputs)}"]
     if decision.drawn:
         steps, lines = decision.drawn
         notes.append(f"noise [batch, {steps}, {lines}]: new uniform float32 numbers in [0, 1) for every decision")
-    if names:
+    if decision.held:
         notes.append("the state begins with anything of its shape where episode_start is True, zeros will do")
-    notes.append(_compare(decision, blob, inputs))
-    return ExportedFile(blob, tuple(notes))
+    return notes
 
 
 def _expressible(controller: Controller, spikes: bool) -> None:
