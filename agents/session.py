@@ -155,8 +155,10 @@ class Session:
         """Load everything that is compiled when it is first used, so that no later call is slow; nothing changes.
 
         Another session of the same kind decides, tests itself and sleeps in the place of this one, which takes as long
-        as a first decision and a sleep do.
+        as a first decision and a sleep do. A policy that is no network of this package is not called: it may count.
         """
+        if isinstance(self.network, ExternalNetwork):
+            return
         scratch = self._make_similar()
         for slot in range(scratch.slots):
             scratch.begin(slot, generator(0, "warm-up"))
