@@ -80,7 +80,7 @@ def evaluate(
     controller = plan.policy_of(run)
     for arm in plan.parsed_arms:
         arm.require_fitting(controller)
-    reasons = {c.label: _incompatibility(c, plan, run, controller) for c in plan.suite.conditions}
+    reasons = {c.label: incompatibility(c, plan, run, controller) for c in plan.suite.conditions}
     skipped = {label: reason for label, reason in reasons.items() if reason}
     for label, reason in skipped.items():
         progress.note(f"skipped {label}: {reason}")
@@ -118,7 +118,7 @@ def _run_missing(job: Job, run: Run, folder: Path, workers: int, progress: Progr
     return [bundle.read_json(path) for path in stored.values()]
 
 
-def _incompatibility(condition: Condition, plan: EvaluationPlan, run: Run, controller: Controller) -> str | None:
+def incompatibility(condition: Condition, plan: EvaluationPlan, run: Run, controller: Controller) -> str | None:
     """Return why a condition does not apply, or None if it does.
 
     Raises:
