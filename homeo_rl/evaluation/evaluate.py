@@ -96,6 +96,7 @@ def evaluate(
         scores = tuple(Score.from_dict(row) for outcome in outcomes for row in outcome["scores"])
         paths = _write_paths(folder, plan, cells, outcomes)
         _write_courses(folder, plan, cells, outcomes)
+        _write_diagnoses(folder, cells, outcomes)
         write_scores(folder / "scores.csv", scores)  # last: with it the evaluation is finished
         shutil.rmtree(folder / "cells")
     traces = {(arm.text, c.label): outcome["trace"] for (arm, c), outcome in zip(cells, outcomes, strict=True)}
@@ -177,6 +178,17 @@ def _write_courses(folder: Path, plan: EvaluationPlan, cells: Cells, outcomes: l
             if c.onset or c.severity == 0.0
         ]
         bundle.write_json(folder / "courses.json", {"episodes": plan.episodes, "courses": courses})
+
+
+def _write_diagnoses(folder: Path, cells: Cells, outcomes: list[dict[str, Any]]) -> None:
+    """Write what observers found at the end of each episode, where an arm observes."""
+    found = [
+        {"arm": arm.text, "condition": condition.label, "episodes": outcome["diagnoses"]}
+        for (arm, condition), outcome in zip(cells, outcomes, strict=True)
+        if outcome.get("diagnoses")  # cells that an earlier version finished have none
+    ]
+    if found:
+        bundle.write_json(folder / "diagnoses.json", {"cells": found})
 
 
 def find_finished(run: Run, plan: EvaluationPlan) -> Path | None:

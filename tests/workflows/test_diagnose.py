@@ -99,12 +99,25 @@ def test_healthy_and_damaged_networks_are_left_alone(host: Run) -> None:
         suite=type(suite)(name="few", version=1, description="", conditions=kept), arms=("none", "observer"),
         episodes=1, seed=5, max_episode_steps=300,
     )  # fmt: skip
-    scores = evaluate(host, plan, workers=1).scores
+    result = evaluate(host, plan, workers=1)
+    scores = result.scores
+    diagnoses = json.loads((result.folder / "diagnoses.json").read_text())["cells"]
+    assert {cell["arm"] for cell in diagnoses} == {"observer"}
+    assert {cell["condition"] for cell in diagnoses} == {score.label for score in scores}
     for condition in {score.label for score in scores}:
         plain, observed = (next(s for s in scores if (s.label, s.arm) == (condition, arm)) for arm in plan.arms)
         assert plain.total == observed.total, condition
         assert observed.openings == 0
         assert plain.openings is None
+
+
+def test_the_health_card_is_inspected(host: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    memory = load_observer(host)
+    assert memory is not None
+    printed, _ = call("inspect", host.path, capsys=capsys)
+    assert f"sensor 3, {memory.model.r2[3]:.3f}, " in printed
+    printed, _ = call("inspect", host.path, "--json", capsys=capsys)
+    assert json.loads(printed)["forward_model"]["r2"] == memory.model.r2.tolist()
 
 
 def test_what_it_cannot_do_is_said(host: Run, capsys: pytest.CaptureFixture[str]) -> None:

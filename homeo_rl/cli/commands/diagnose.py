@@ -33,7 +33,7 @@ class Diagnose(WithPolicy, WithProgress):
     suite: str = "senses"
     """Suite that contains --condition, or a YAML file."""
     draws: int = 0
-    """Instead: so many episodes under every condition of the suite, and a confusion table of fault kinds."""
+    """Confusion table of fault kinds over so many episodes of --condition, or without it of every condition."""
     table: Path | None = None
     """File for the confusion table: .csv."""
     homeostasis: str = "observer"
