@@ -29,7 +29,7 @@ from homeo_rl.evaluation.metrics import IDENTITY, METRICS, Measurement, Score, T
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.reflex_violations import count_violations
 from homeo_rl.evaluation.rollout import rollout
-from homeo_rl.observer.confusion import identified_kind
+from homeo_rl.observer.confusion import condense_diagnosis
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.processes.executor import JobFinished, JobResult, Progress, ProgressCallback, WorkerDied
 from homeo_rl.processes.local import LocalExecutor
@@ -155,7 +155,7 @@ def _diagnosis(episode: Episode, onset: int) -> dict[str, Any]:
     return {
         "episode": episode.index,
         "alarm": episode.alarms[0][0] if episode.alarms else None,
-        "identified": identified_kind(alarmed, episode.latency or 0, kinds, gains),
+        "identified": condense_diagnosis(alarmed, episode.latency or 0, kinds, gains),
         "latency": episode.latency,
         "sensors": [[fault.entry, fault.kind, fault.size, fault.confidence] for fault in episode.sensors],
     }

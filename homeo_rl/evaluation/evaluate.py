@@ -182,13 +182,13 @@ def _write_courses(folder: Path, plan: EvaluationPlan, cells: Cells, outcomes: l
 
 def _write_diagnoses(folder: Path, cells: Cells, outcomes: list[dict[str, Any]]) -> None:
     """Write what observers found at the end of each episode, where an arm observes."""
-    found = [
+    diagnoses = [
         {"arm": arm.text, "condition": condition.label, "episodes": outcome["diagnoses"]}
         for (arm, condition), outcome in zip(cells, outcomes, strict=True)
         if outcome.get("diagnoses")  # cells that an earlier version finished have none
     ]
-    if found:
-        bundle.write_json(folder / "diagnoses.json", {"cells": found})
+    if diagnoses:
+        bundle.write_json(folder / "diagnoses.json", {"cells": diagnoses})
 
 
 def find_finished(run: Run, plan: EvaluationPlan) -> Path | None:

@@ -38,16 +38,16 @@ class Draw:
     """One episode under a fault.
 
     Attributes:
-        true: kind of the fault, as `true_kind` gives it.
+        true: kind of the fault, as `name_true_kind` gives it.
         identified: one of `IDENTIFIED`.
         broken: entries of the observation that were wrong; None where that is not known, or all are late.
-        found: entries that the diagnosis names.
+        reported: entries that the diagnosis names.
     """
 
     true: str
     identified: str
     broken: frozenset[int] | None = None
-    found: frozenset[int] = frozenset()
+    reported: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class ConfusionRow:
         draws: how many.
         right: how many were identified as what they are; None where an observer does not identify this kind.
         broken: broken sensors over all draws whose broken sensors are known; None where there are no such draws.
-        found: sensors that were found in these.
-        both: sensors that were broken and found.
+        reported: sensors that were found in these.
+        both: sensors that were broken and reported.
     """
 
     true: str
@@ -69,13 +69,13 @@ class ConfusionRow:
     draws: int
     right: int | None
     broken: int | None
-    found: int
+    reported: int
     both: int
 
     @property
     def precision(self) -> float | None:
-        """Share of the found sensors that were broken; None where none was found."""
-        return self.both / self.found if self.found else None
+        """Share of the found sensors that were broken; None where none was reported."""
+        return self.both / self.reported if self.reported else None
 
     @property
     def recall(self) -> float | None:
@@ -87,7 +87,7 @@ class ConfusionRow:
         return {**vars(self), "precision": self.precision, "recall": self.recall}
 
 
-def true_kind(degradations: Sequence[str], severity: float) -> str:
+def name_true_kind(degradations: Sequence[str], severity: float) -> str:
     """Return what is broken under degradations of these kinds: "nothing", a kind of `TRUE_KINDS`, or their own kinds.
 
     Several are joined by "+".
@@ -97,7 +97,7 @@ def true_kind(degradations: Sequence[str], severity: float) -> str:
     return "+".join(dict.fromkeys(TRUE_KINDS.get(kind, kind) for kind in degradations))
 
 
-def identified_kind(alarmed: bool, latency: int, kinds: Iterable[str], gains: np.ndarray) -> str:
+def condense_diagnosis(alarmed: bool, latency: int, kinds: Iterable[str], gains: np.ndarray) -> str:
     """Condense a diagnosis to one of `IDENTIFIED`.
 
     Args:
@@ -123,7 +123,7 @@ def confuse(draws: Iterable[Draw]) -> list[ConfusionRow]:
     rows = []
     for true, group in by_kind.items():
         counts = Counter(draw.identified for draw in group)
-        known = [(draw.broken, draw.found) for draw in group if draw.broken is not None]
+        known = [(draw.broken, draw.reported) for draw in group if draw.broken is not None]
         rows.append(
             ConfusionRow(
                 true=true,
@@ -131,8 +131,8 @@ def confuse(draws: Iterable[Draw]) -> list[ConfusionRow]:
                 draws=len(group),
                 right=counts[true] if true in IDENTIFIED else None,
                 broken=sum(len(broken) for broken, _ in known) if known else None,
-                found=sum(len(found) for _, found in known),
-                both=sum(len(broken & found) for broken, found in known),
+                reported=sum(len(reported) for _, reported in known),
+                both=sum(len(broken & reported) for broken, reported in known),
             )
         )
     return rows
@@ -151,11 +151,11 @@ def kind_table(rows: Sequence[ConfusionRow]) -> tuple[list[str], list[list[str]]
 def sensor_table(rows: Sequence[ConfusionRow]) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of the table of sensors, which were broken and which found; no rows where none is known."""
     body = [
-        [row.true, str(row.broken), str(row.found), str(row.both), _share(row.precision), _share(row.recall)]
+        [row.true, str(row.broken), str(row.reported), str(row.both), _share(row.precision), _share(row.recall)]
         for row in rows
         if row.broken is not None
     ]
-    return ["true", "broken", "found", "both", "precision", "recall"], body
+    return ["true", "broken", "reported", "both", "precision", "recall"], body
 
 
 def write_table(rows: Sequence[ConfusionRow], path: Path) -> None:
@@ -163,7 +163,7 @@ def write_table(rows: Sequence[ConfusionRow], path: Path) -> None:
 
     Raises StorageFault: it cannot be written.
     """
-    head = ["true", *IDENTIFIED, "draws", "right", "broken", "found", "both", "precision", "recall"]
+    head = ["true", *IDENTIFIED, "draws", "right", "broken", "reported", "both", "precision", "recall"]
     lines = [[{**row.to_dict(), **dict.fromkeys(IDENTIFIED, 0), **row.counts}[name] for name in head] for row in rows]
     lines = [["" if value is None else value for value in line] for line in lines]
     text = io.StringIO()

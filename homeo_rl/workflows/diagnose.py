@@ -20,7 +20,7 @@ from homeo_rl.evaluation.plan import EvaluationPlan, require_width
 from homeo_rl.evaluation.progress import NullProgress, Progress
 from homeo_rl.evaluation.rollout import Env, rollout
 from homeo_rl.homeostasis import split_observer
-from homeo_rl.observer.confusion import ConfusionRow, Draw, confuse, identified_kind, true_kind
+from homeo_rl.observer.confusion import ConfusionRow, Draw, condense_diagnosis, confuse, name_true_kind
 from homeo_rl.observer.diagnosis import Diagnosis
 from homeo_rl.run import Run
 
@@ -171,7 +171,7 @@ class _Recorder:
         if observer.alarms()[0]:
             self.alarms.append(len(self.used) - 1)
 
-    def detected(self, onset: int) -> int | None:
+    def count_until_alarm(self, onset: int) -> int | None:
         """Return the decisions from the onset to the alarm, 0 where there was one already; None without one."""
         return next((now - onset for now in self.alarms if now >= onset), None)
 
@@ -181,7 +181,7 @@ class _Recorder:
         course = Course(
             np.array(self.true[:steps]), np.array(self.measured), np.array(self.estimated), np.array(self.used)
         )
-        return Explained(total, plain, self.diagnosis, self.detected(onset), int(course.used.sum()), course)
+        return Explained(total, plain, self.diagnosis, self.count_until_alarm(onset), int(course.used.sum()), course)
 
     def draw(self, condition: Condition) -> Draw | None:
         """Return what was broken and what was identified; None where the episode ended before the onset.
@@ -191,16 +191,19 @@ class _Recorder:
         if len(self.measured) <= condition.onset:
             return None
         assert self.diagnosis is not None
-        measured, onset, found = np.array(self.measured), condition.onset, self.diagnosis
+        measured, onset, diagnosis = np.array(self.measured), condition.onset, self.diagnosis
         wrong = (measured != np.array(self.true[: len(measured)]))[onset:].any(0)
         late = condition.severity > 0 and any(isinstance(part, DelayedSensors) for part in condition.degradations)
         return Draw(
-            true=true_kind([part.kind for part in condition.degradations], condition.severity),
-            identified=identified_kind(
-                self.detected(onset) is not None, found.latency, [fault.kind for fault in found.sensors], found.gains
+            true=name_true_kind([part.kind for part in condition.degradations], condition.severity),
+            identified=condense_diagnosis(
+                self.count_until_alarm(onset) is not None,
+                diagnosis.latency,
+                [fault.kind for fault in diagnosis.sensors],
+                diagnosis.gains,
             ),
             broken=None if late else frozenset(map(int, np.nonzero(wrong)[0])),
-            found=frozenset(fault.entry for fault in found.sensors),
+            reported=frozenset(fault.entry for fault in diagnosis.sensors),
         )
 
 

@@ -10,11 +10,11 @@ from homeo_rl.observer.confusion import (
     IDENTIFIED,
     TRUE_KINDS,
     Draw,
+    condense_diagnosis,
     confuse,
-    identified_kind,
     kind_table,
+    name_true_kind,
     sensor_table,
-    true_kind,
 )
 
 SOUND = np.ones(2)
@@ -34,14 +34,14 @@ SOUND = np.ones(2)
 def test_a_diagnosis_is_one_kind(
     alarmed: bool, latency: int, kinds: tuple[str, ...], gains: np.ndarray, kind: str
 ) -> None:
-    assert identified_kind(alarmed, latency, kinds, gains) == kind
+    assert condense_diagnosis(alarmed, latency, kinds, gains) == kind
 
 
 def test_every_true_kind_is_one_that_can_be_identified() -> None:
     assert set(TRUE_KINDS) <= set(DEGRADATIONS)
     assert set(TRUE_KINDS.values()) <= set(IDENTIFIED)
-    assert true_kind(["obs-stuck"], 0.0) == true_kind([], 1.0) == "nothing"
-    assert true_kind(["obs-dropped", "obs-markov", "weights-zero"], 0.5) == "dropped+weights-zero"
+    assert name_true_kind(["obs-stuck"], 0.0) == name_true_kind([], 1.0) == "nothing"
+    assert name_true_kind(["obs-dropped", "obs-markov", "weights-zero"], 0.5) == "dropped+weights-zero"
 
 
 def test_draws_are_counted_and_sensors_compared() -> None:

@@ -70,7 +70,7 @@ def test_draws_of_all_conditions_give_a_confusion_table(
     rows = {row["true"]: row for row in json.loads(printed)["confusion"]}
     assert list(rows) == ["nothing", "stuck", "latency"], "a lidar is not there, and the last fault never begins"
     assert rows["nothing"]["counts"] == {"nothing": 1}
-    assert (rows["nothing"]["broken"], rows["nothing"]["found"]) == (0, 0)
+    assert (rows["nothing"]["broken"], rows["nothing"]["reported"]) == (0, 0)
     assert rows["latency"]["counts"] == {"latency": 1}
     assert rows["latency"]["broken"] is None, "all sensors are late, none is wrong by itself"
     assert rows["stuck"]["counts"] == {"stuck": 1}

@@ -8,7 +8,7 @@ import numpy as np
 
 from homeo_rl.errors import StorageFault
 from homeo_rl.evaluation.metrics import existing, label_of, mean
-from homeo_rl.observer.confusion import Draw, confuse, kind_table, true_kind
+from homeo_rl.observer.confusion import Draw, confuse, kind_table, name_true_kind
 from homeo_rl.observer.health_card import health_card
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.report.page.blocks import Section, Table, block_section
@@ -17,11 +17,11 @@ from homeo_rl.report.page.report_data import Comparison, NamedRun
 from homeo_rl.report.statistics import Row
 from homeo_rl.storage import bundle
 
-Found = dict[tuple[str, str], list[dict[str, Any]]]  # diagnoses of episodes, by arm and label of the condition
+Diagnoses = dict[tuple[str, str], list[dict[str, Any]]]  # diagnoses of episodes, by arm and label of the condition
 
 
 def observer(context: PageContext) -> Section | None:
-    """Return the section on what observers found; None where no arm observes.
+    """Return the section on what observers diagnoses; None where no arm observes.
 
     Raises StorageFault: diagnoses or a forward model are damaged; the message names the file.
     """
@@ -30,9 +30,9 @@ def observer(context: PageContext) -> Section | None:
         arms = [arm for arm in comparison.arms if existing([r for r in comparison.rows if r.arm == arm], "openings")]
         if not arms:
             continue
-        found = _read(comparison)
-        tables = [_alarms(comparison, arms, found)]
-        tables += [_confusion(comparison, arm, found) for arm in arms if any(key[0] == arm for key in found)]
+        diagnoses = _read(comparison)
+        tables = [_alarms(comparison, arms, diagnoses)]
+        tables += [_confusion(comparison, arm, diagnoses) for arm in arms if any(key[0] == arm for key in diagnoses)]
         tables += [table for member in comparison.members if (table := _card(member)) is not None]
         blocks.append({"name": comparison.name, "note": "", "tables": tables})
     how = (
@@ -44,8 +44,8 @@ def observer(context: PageContext) -> Section | None:
     return block_section("observer", "What the observer found", how, "table_blocks.html.j2", blocks)
 
 
-def _read(comparison: Comparison) -> Found:
-    found: Found = {}
+def _read(comparison: Comparison) -> Diagnoses:
+    diagnoses: Diagnoses = {}
     for folder in comparison.folders:
         path = folder / "diagnoses.json"
         if not path.exists():
@@ -60,18 +60,18 @@ def _read(comparison: Comparison) -> Found:
                     }
                     for entry in cell["episodes"]
                 ]  # fmt: skip
-                found.setdefault((str(cell["arm"]), str(cell["condition"])), []).extend(entries)
+                diagnoses.setdefault((str(cell["arm"]), str(cell["condition"])), []).extend(entries)
         except (KeyError, TypeError, ValueError) as error:
             raise StorageFault(f"{path}: expected diagnoses of homeo-rl evaluate ({error!r})") from None
-    return found
+    return diagnoses
 
 
-def _alarms(comparison: Comparison, arms: list[str], found: Found) -> Table:
+def _alarms(comparison: Comparison, arms: list[str], diagnoses: Diagnoses) -> Table:
     rows = []
     for label in comparison.labels:
         for arm in arms:
             scores = [row for row in comparison.rows if (row.arm, row.label) == (arm, label)]
-            entries = found.get((arm, label), [])
+            entries = diagnoses.get((arm, label), [])
             rows.append([
                 label, *([arm] if len(arms) > 1 else []), _alarm_share(scores, entries), _median(scores),
                 _percent(mean(scores, "latency_right")), _percent(mean(scores, "estimated")), _faults(entries),
@@ -108,7 +108,7 @@ def _faults(entries: list[dict[str, Any]]) -> str:
     )
 
 
-def _confusion(comparison: Comparison, arm: str, found: Found) -> Table:
+def _confusion(comparison: Comparison, arm: str, diagnoses: Diagnoses) -> Table:
     """Return the confusion table of an arm; its true kinds are those of the suite's degradations."""
     draws = []
     for condition in comparison.documents[0].get("conditions") or ():
@@ -118,7 +118,7 @@ def _confusion(comparison: Comparison, arm: str, found: Found) -> Table:
         label = label_of(str(condition.get("name")), severity)
         kinds = [str(part.get("kind")) for part in condition.get("degradations") or ()]
         draws += [
-            Draw(true_kind(kinds, severity), entry["identified"]) for entry in found.get((arm, label), [])
+            Draw(name_true_kind(kinds, severity), entry["identified"]) for entry in diagnoses.get((arm, label), [])
         ]  # fmt: skip
     return Table(f"Episodes by true kind (rows) and identified kind, {arm}", *kind_table(confuse(draws)))
 
