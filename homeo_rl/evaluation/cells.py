@@ -29,6 +29,7 @@ from homeo_rl.evaluation.metrics import IDENTITY, METRICS, Measurement, Score, T
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.reflex_violations import count_violations
 from homeo_rl.evaluation.rollout import rollout
+from homeo_rl.observer.confusion import condense_diagnosis
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.processes.executor import JobFinished, JobResult, Progress, ProgressCallback, WorkerDied
 from homeo_rl.processes.local import LocalExecutor
@@ -138,11 +139,26 @@ class _Worker:
             "limited": any(episode.limited for episode in episodes),
             "scores": [row.to_dict() for row in rows],
             "trace": _mean_trace([e.trace for e in episodes]),
+            "diagnoses": [_diagnosis(e, condition.onset) for e in episodes if e.openings is not None],
             "world": _world_of(name, kwargs),
             "paths": [
                 {"episode": e.index, "outcome": e.outcome, "goal": e.goal, "path": e.path} for e in episodes if e.path
             ],
         }
+
+
+def _diagnosis(episode: Episode, onset: int) -> dict[str, Any]:
+    """Return what an observer found at the end of an episode, as plain data."""
+    gains = np.array([]) if episode.gains is None else episode.gains
+    alarmed = any(last >= onset for _, last in episode.alarms)
+    kinds = [fault.kind for fault in episode.sensors]
+    return {
+        "episode": episode.index,
+        "alarm": episode.alarms[0][0] if episode.alarms else None,
+        "identified": condense_diagnosis(alarmed, episode.latency or 0, kinds, gains),
+        "latency": episode.latency,
+        "sensors": [[fault.entry, fault.kind, fault.size, fault.confidence] for fault in episode.sensors],
+    }
 
 
 def _world_of(name: str, kwargs: dict[str, Any]) -> Any:

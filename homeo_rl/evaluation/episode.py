@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from homeo_rl.homeostasis.statistics import RateMoments
+from homeo_rl.observer.diagnosis import SensorFault
 from homeo_rl.seeding import derive
 
 
@@ -20,7 +21,8 @@ class Episode:
     whether MuJoCo gave it up, which ended the episode. Where a plug-in adapts: ``rolled_back``, how often its
     adaptation went wrong and was started again; where it sleeps: ``sleeps``, how often; where it observes: ``openings``
     of its gate, ``estimated``, decisions in which its estimate was used, ``alarms``, first and last decision of each,
-    and the ``latency`` and the ``gains`` of the actuators [K] that it identified at the end. ``operations``: spikes,
+    and the ``latency``, the ``gains`` of the actuators [K] and the ``sensors`` at fault that it identified at the end.
+    ``operations``: spikes,
     additions at synapses and products [3] of all decisions. ``limited``: whether the limit of environments that have
     none ended it.
     """
@@ -48,6 +50,7 @@ class Episode:
     alarms: list[tuple[int, int]] = field(default_factory=list)
     latency: int | None = None
     gains: np.ndarray | None = None
+    sensors: tuple[SensorFault, ...] = ()
     limited: bool = False
 
 

@@ -80,7 +80,7 @@ def evaluate(
     controller = plan.policy_of(run)
     for arm in plan.parsed_arms:
         arm.require_fitting(controller)
-    reasons = {c.label: _incompatibility(c, plan, run, controller) for c in plan.suite.conditions}
+    reasons = {c.label: incompatibility(c, plan, run, controller) for c in plan.suite.conditions}
     skipped = {label: reason for label, reason in reasons.items() if reason}
     for label, reason in skipped.items():
         progress.note(f"skipped {label}: {reason}")
@@ -96,6 +96,7 @@ def evaluate(
         scores = tuple(Score.from_dict(row) for outcome in outcomes for row in outcome["scores"])
         paths = _write_paths(folder, plan, cells, outcomes)
         _write_courses(folder, plan, cells, outcomes)
+        _write_diagnoses(folder, cells, outcomes)
         write_scores(folder / "scores.csv", scores)  # last: with it the evaluation is finished
         shutil.rmtree(folder / "cells")
     traces = {(arm.text, c.label): outcome["trace"] for (arm, c), outcome in zip(cells, outcomes, strict=True)}
@@ -118,7 +119,7 @@ def _run_missing(job: Job, run: Run, folder: Path, workers: int, progress: Progr
     return [bundle.read_json(path) for path in stored.values()]
 
 
-def _incompatibility(condition: Condition, plan: EvaluationPlan, run: Run, controller: Controller) -> str | None:
+def incompatibility(condition: Condition, plan: EvaluationPlan, run: Run, controller: Controller) -> str | None:
     """Return why a condition does not apply, or None if it does.
 
     Raises:
@@ -177,6 +178,17 @@ def _write_courses(folder: Path, plan: EvaluationPlan, cells: Cells, outcomes: l
             if c.onset or c.severity == 0.0
         ]
         bundle.write_json(folder / "courses.json", {"episodes": plan.episodes, "courses": courses})
+
+
+def _write_diagnoses(folder: Path, cells: Cells, outcomes: list[dict[str, Any]]) -> None:
+    """Write what observers found at the end of each episode, where an arm observes."""
+    diagnoses = [
+        {"arm": arm.text, "condition": condition.label, "episodes": outcome["diagnoses"]}
+        for (arm, condition), outcome in zip(cells, outcomes, strict=True)
+        if outcome.get("diagnoses")  # cells that an earlier version finished have none
+    ]
+    if diagnoses:
+        bundle.write_json(folder / "diagnoses.json", {"cells": diagnoses})
 
 
 def find_finished(run: Run, plan: EvaluationPlan) -> Path | None:

@@ -265,10 +265,10 @@ METRICS: dict[str, Metric] = {
         Metric(name="estimated", tag="observer/estimated", since=7,
                of_episode=lambda m: None if m.episode.estimated is None else m.episode.estimated / m.episode.length),
         # What an observer found out about a fault of sensors, actuators or body.
-        Metric(name="detected", of_episode=lambda m: m.detected, since=8),
-        Metric(name="detected_after", of_episode=lambda m: m.detected_after, since=8),
-        Metric(name="latency_right", of_episode=lambda m: m.latency_right, since=8),
-        Metric(name="gain_error", of_episode=lambda m: m.gain_error, since=8),
+        Metric(name="detected", tag="observer/detected", of_episode=lambda m: m.detected, since=8),
+        Metric(name="detected_after", tag="observer/detected_after", of_episode=lambda m: m.detected_after, since=8),
+        Metric(name="latency_right", tag="observer/latency_right", of_episode=lambda m: m.latency_right, since=8),
+        Metric(name="gain_error", tag="observer/gain_error", of_episode=lambda m: m.gain_error, since=8),
     )
 }  # fmt: skip
 """All metrics, in the order of their columns. A new one is a row at the end, with the next version in ``since``."""

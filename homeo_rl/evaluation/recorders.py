@@ -87,7 +87,7 @@ class _Activity(Recorder):
         if session.observer is not None:
             episode.openings, episode.estimated = session.observer.openings[slot], session.observer.used[slot]
             diagnosis = session.observer.diagnose(slot)
-            episode.latency, episode.gains = diagnosis.latency, diagnosis.gains
+            episode.latency, episode.gains, episode.sensors = diagnosis.latency, diagnosis.gains, diagnosis.sensors
 
 
 class _Trace(Recorder):

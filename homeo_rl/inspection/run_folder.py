@@ -8,6 +8,8 @@ from typing import Any
 
 from homeo_rl.errors import HomeoError, StorageFault, UsageError
 from homeo_rl.inspection.archive import brief, describe_archive
+from homeo_rl.observer.forward_model import ForwardModel
+from homeo_rl.observer.health_card import health_card
 from homeo_rl.run import Run
 from homeo_rl.spec import ControllerSpec, dump, parse
 from homeo_rl.storage import bundle, files, zip_archive
@@ -70,6 +72,8 @@ def _run(path: Path) -> dict[str, Any]:
         for name in _BUNDLES
         if os.path.lexists(path / name) or os.path.lexists(path / f"{name}.old")  # as `bundle.load` has it
     }
+    has_model = contents["bundles"].get("observer", {}).get("sound", False)
+    contents["forward_model"] = _forward_model(run, faults) if has_model else None
     steps = [name for name in _names(path / "checkpoints") if name.isdigit()]
     contents["checkpoints"] = {name: _part(path / "checkpoints" / name, faults) for name in steps}
     contents["replay_segments"] = len(_names(path / "checkpoints" / "replay"))
@@ -79,6 +83,18 @@ def _run(path: Path) -> dict[str, Any]:
     contents["archives"] = [name for name in _names(path, folders=False) if name.endswith((".zip", ".npz"))]
     contents["faults"] = faults
     return contents
+
+
+def _forward_model(run: Run, faults: list[str]) -> dict[str, Any] | None:
+    """Return the health card of an observer's forward model as plain data; None where it is damaged."""
+    try:
+        stored = run.load_observer()
+        if stored is None:
+            return None
+        return health_card(ForwardModel.from_bundle(*stored, where=str(run.path / "observer")))._asdict()
+    except HomeoError as fault:
+        faults.append(str(fault))
+        return None
 
 
 def _bundle(path: Path) -> dict[str, Any]:

@@ -9,15 +9,18 @@ import gymnasium as gym
 import numpy as np
 
 from homeo_rl.agents.session import Session
+from homeo_rl.degradations.observation import DelayedSensors
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.evaluation.calibrate import calibrate_for, make_session
 from homeo_rl.evaluation.episode import Step, episode_seed
+from homeo_rl.evaluation.evaluate import incompatibility
 from homeo_rl.evaluation.observer_memory import observer_memory_for
 from homeo_rl.evaluation.plan import EvaluationPlan, require_width
 from homeo_rl.evaluation.progress import NullProgress, Progress
 from homeo_rl.evaluation.rollout import Env, rollout
 from homeo_rl.homeostasis import split_observer
+from homeo_rl.observer.confusion import ConfusionRow, Draw, condense_diagnosis, confuse, name_true_kind
 from homeo_rl.observer.diagnosis import Diagnosis
 from homeo_rl.run import Run
 
@@ -52,6 +55,44 @@ class Explained:
     course: Course
 
 
+class _Observed:
+    """A run and an arm that observes, made ready to play episodes."""
+
+    def __init__(self, run: Run, plan: EvaluationPlan, progress: Progress) -> None:
+        self.run, self.plan = run, plan
+        load_modules(run.spec.modules)
+        self.controller, self.arm = plan.policy_of(run), plan.parsed_arms[0]
+        self.arm.require_fitting(self.controller)
+        self.memory = observer_memory_for(plan, run, self.controller, progress)
+        self.adapts = split_observer(self.arm.plugin).network
+        self._calibration = None if self.adapts is None else calibrate_for(plan, run, self.controller)
+
+    def play(self, condition: Condition, index: int, recorder: _Recorder | None) -> float:
+        """Play an episode, without the observer where there is no recorder, and return its return."""
+        name, kwargs = self.plan.env_of(condition, self.run)
+
+        def new_session(slots: int) -> Session:
+            if recorder is None:
+                return make_session(self.controller, slots, plugin=self.adapts, calibration=self._calibration)
+            recorder.session = make_session(
+                self.controller, slots, plugin=self.arm.plugin, calibration=self._calibration,
+                observer_memory=self.memory, reflex=self.arm.reflex,
+            )  # fmt: skip
+            return recorder.session
+
+        def new_env() -> Env:
+            env = make_env(name, kwargs)
+            return env if recorder is None else _Truth(env, recorder)
+
+        routes = self.plan.routes
+        (done,) = rollout(
+            new_session, new_env, [episode_seed(self.plan.seed, "evaluation", index)], condition=condition, num_envs=1,
+            options=[routes[index % len(routes)].options] if routes else [],
+            on_step=None if recorder is None else recorder.add,
+        )  # fmt: skip
+        return done.total
+
+
 def diagnose_run(
     run: Run, plan: EvaluationPlan, condition: Condition, *, progress: Progress | None = None
 ) -> list[Explained]:
@@ -62,41 +103,49 @@ def diagnose_run(
     """
     progress = progress or NullProgress()
     load_modules(run.spec.modules)
-    controller, arm = plan.policy_of(run), plan.parsed_arms[0]
-    arm.require_fitting(controller)
     name, kwargs = plan.env_of(condition, run)
     probe = make_env(name, kwargs)
-    require_width(probe, name, controller, run)
+    require_width(probe, name, plan.policy_of(run), run)
     probe.close()
-    memory = observer_memory_for(plan, run, controller, progress)
-    adapts = split_observer(arm.plugin).network
-    calibration = None if adapts is None else calibrate_for(plan, run, controller)
+    observed = _Observed(run, plan, progress)
     progress.start("episodes", 2 * plan.episodes)
     results = []
     for index in range(plan.episodes):
-        seeds = [episode_seed(plan.seed, "evaluation", index)]
-        options = [plan.routes[index % len(plan.routes)].options] if plan.routes else []
         recorder = _Recorder()
-
-        def new_session(slots: int, recorder: _Recorder = recorder) -> Session:
-            recorder.session = make_session(
-                controller, slots, plugin=arm.plugin, calibration=calibration, observer_memory=memory, reflex=arm.reflex
-            )
-            return recorder.session
-
-        def new_env(recorder: _Recorder = recorder) -> Env:
-            return _Truth(make_env(name, kwargs), recorder)
-
-        (done,) = rollout(
-            new_session, new_env, seeds, condition=condition, num_envs=1, options=options, on_step=recorder.add
-        )
+        total = observed.play(condition, index, recorder)
         progress.advance()
-        (plain,) = rollout(lambda slots: make_session(controller, slots, plugin=adapts, calibration=calibration),
-                           lambda: make_env(name, kwargs), seeds, condition=condition, num_envs=1,
-                           options=options)  # fmt: skip
+        plain = observed.play(condition, index, None)
         progress.advance()
-        results.append(recorder.explain(done.total, plain.total, condition.onset))
+        results.append(recorder.explain(total, plain, condition.onset))
     return results
+
+
+def confuse_run(run: Run, plan: EvaluationPlan, *, progress: Progress | None = None) -> list[ConfusionRow]:
+    """Compare what is broken with what is identified, over a plan's episodes under every condition of its suite.
+
+    Conditions that do not apply to the policy or its environment are left out, and noted.
+
+    Raises:
+        UsageError: the arm does not fit the policy, or the environment does not.
+    """
+    progress = progress or NullProgress()
+    load_modules(run.spec.modules)
+    controller, chosen = plan.policy_of(run), []
+    for condition in plan.suite.conditions:
+        if reason := incompatibility(condition, plan, run, controller):
+            progress.note(f"skipped {condition.label}: {reason}")
+        else:
+            chosen.append(condition)
+    observed = _Observed(run, plan, progress)
+    progress.start("draws", plan.episodes * len(chosen))
+    draws = []
+    for condition in chosen:
+        for index in range(plan.episodes):
+            recorder = _Recorder()
+            observed.play(condition, index, recorder)
+            draws.append(recorder.draw(condition))
+            progress.advance()
+    return confuse(draw for draw in draws if draw is not None)
 
 
 @dataclass
@@ -108,7 +157,7 @@ class _Recorder:
     measured: list[np.ndarray] = field(default_factory=list)
     estimated: list[np.ndarray] = field(default_factory=list)
     used: list[bool] = field(default_factory=list)
-    alarm: int | None = None
+    alarms: list[int] = field(default_factory=list)  # decisions in which there was one
     diagnosis: Diagnosis | None = None
 
     def add(self, step: Step) -> None:
@@ -119,8 +168,12 @@ class _Recorder:
         self.estimated.append(observer.estimates()[0])
         self.used.append(observer.is_used(0))
         self.diagnosis = observer.diagnose(0)  # the slot is gone once its episode ended
-        if self.alarm is None:
-            self.alarm = observer.alarmed_at[0]
+        if observer.alarms()[0]:
+            self.alarms.append(len(self.used) - 1)
+
+    def count_until_alarm(self, onset: int) -> int | None:
+        """Return the decisions from the onset to the alarm, 0 where there was one already; None without one."""
+        return next((now - onset for now in self.alarms if now >= onset), None)
 
     def explain(self, total: float, plain: float, onset: int) -> Explained:
         assert self.diagnosis is not None
@@ -128,8 +181,30 @@ class _Recorder:
         course = Course(
             np.array(self.true[:steps]), np.array(self.measured), np.array(self.estimated), np.array(self.used)
         )
-        detected = None if self.alarm is None or self.alarm < onset else self.alarm - onset
-        return Explained(total, plain, self.diagnosis, detected, int(course.used.sum()), course)
+        return Explained(total, plain, self.diagnosis, self.count_until_alarm(onset), int(course.used.sum()), course)
+
+    def draw(self, condition: Condition) -> Draw | None:
+        """Return what was broken and what was identified; None where the episode ended before the onset.
+
+        Of late observations no sensor is wrong by itself.
+        """
+        if len(self.measured) <= condition.onset:
+            return None
+        assert self.diagnosis is not None
+        measured, onset, diagnosis = np.array(self.measured), condition.onset, self.diagnosis
+        wrong = (measured != np.array(self.true[: len(measured)]))[onset:].any(0)
+        late = condition.severity > 0 and any(isinstance(part, DelayedSensors) for part in condition.degradations)
+        return Draw(
+            true=name_true_kind([part.kind for part in condition.degradations], condition.severity),
+            identified=condense_diagnosis(
+                self.count_until_alarm(onset) is not None,
+                diagnosis.latency,
+                [fault.kind for fault in diagnosis.sensors],
+                diagnosis.gains,
+            ),
+            broken=None if late else frozenset(map(int, np.nonzero(wrong)[0])),
+            reported=frozenset(fault.entry for fault in diagnosis.sensors),
+        )
 
 
 class _Truth(gym.Wrapper[Any, Any, Any, Any]):

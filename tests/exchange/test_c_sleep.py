@@ -145,6 +145,44 @@ def test_rehearsal_chooses_and_learns_the_same_bit_for_bit(case: str, tmp_path: 
     assert float(c.c.shim_eta(c.state)) == pytest.approx(float(session.state.adaptation[0]["eta"][0, 0]))
 
 
+@pytest.mark.parametrize("sleep", ["", "+sleep:form=delta:passes=3"])
+def test_what_rehearses_does_so_again_in_the_next_episode_with_the_weights_as_they_are(
+    sleep: str, tmp_path: Path
+) -> None:
+    """`homeo_restart` is the `begin` of a session that is then given the weights of the last episode."""
+    arm = f"dwam:rates=0.001/0.01/0.003:passes=2:least=0.0:eta=0.001{sleep}"
+    controller, memory, made, references = made_of("population", arm)
+    c = CController(compile_library(tmp_path, {"tested": made}), "tested", made, writable=True)
+    weights = damage(controller.network.parameters_of_layers())
+    c.reset(5)
+    write_damage(c, weights)
+    for x in observations(20, seed=1):
+        c.call("maybe_sleep")
+        c.act(x)
+    assert c.sleeps == 1
+    learned = [c.read("delta", index) for index, layer in enumerate(made.layers) if layer.fires]
+    assert any(delta.any() for delta in learned)
+    assert c.call("restart", ctypes.c_uint64(8)) == 0
+    assert c.sleeps == 0
+    assert not any(c.read("delta", index).any() for index, layer in enumerate(made.layers) if layer.fires)
+    session = Session(controller, 1, plugin=make_homeostasis(arm), references=references, memory=memory)
+    session.begin(0, np.random.default_rng(8))
+    session.set_weights(0, tuple(
+        layer._replace(weight=torch.as_tensor(c.read("weight", k).copy()), bias=torch.as_tensor(c.read("bias", k)))
+        for k, layer in enumerate(weights)
+    ))  # fmt: skip
+    assert c.call("selftest_due")
+    if not sleep:
+        act_both(c, session, observations(20, seed=2))
+    else:  # a repair is found in sums of another order, so actions are equal in the number of sleeps only
+        for x in observations(5, seed=2):
+            c.call("maybe_sleep")
+            c.act(x)
+            session.act(x[None])
+            assert [c.sleeps] == session.sleeps
+    assert c.sleeps == 1
+
+
 @pytest.mark.parametrize(
     "arm",
     ["sleep:form=delta", "dwam+sleep:form=delta", "dwam-paper:eta=0.001+sleep:form=delta", "bdett+sleep:form=delta"],

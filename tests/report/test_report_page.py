@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -18,6 +19,7 @@ from homeo_rl.report.page import page as page_module
 from homeo_rl.run import Run
 from homeo_rl.spec import ControllerSpec, EventSpec, GateSpec, NetworkSpec, RecurrentSpec, ReflexSpec
 from homeo_rl.storage import bundle
+from homeo_rl.storage.pretrained import FOLDER
 
 FORMS = {"src", "href", "srcset", "action", "data", "poster", "background", "xlink:href"}
 HOSTILE = "<script>alert(1)</script>"
@@ -170,6 +172,50 @@ def test_reflex_and_certificate_are_shown(tmp_path: Path) -> None:
     assert "379.7 [278.0, 478.5]" in page.text
     assert "1 of 2" in page.text
     assert "79 nJ" in page.text
+
+
+def observed(path: Path, **found: Any) -> Run:
+    """Make an evaluation of an observer, whose alarms come 4 decisions after the onset in the condition "noisy"."""
+
+    def figures(arm: str, condition: str, episode: int) -> dict[str, object]:
+        if arm != "observer":
+            return {}
+        late = {"detected": 1, "detected_after": 4, "latency_right": 1} if condition == "noisy" else {}
+        return {"openings": 1, "estimated": 0.25, **late}
+
+    conditions = [{"name": "clean", "severity": 0.0}, {"name": "noisy", "degradations": [{"kind": "obs-delayed"}]}]
+    run = evaluate(synthetic(path), arms={"observer": 300.0}, episodes=2, figures=figures, conditions=conditions)
+    if found:
+        (folder,) = (run.path / "evaluations").iterdir()
+        cells = [{"arm": "observer", "condition": name, "episodes": each} for name, each in found.items()]
+        bundle.write_json(folder / "diagnoses.json", {"cells": cells})
+    return run
+
+
+def test_what_an_observer_found_is_shown(tmp_path: Path) -> None:
+    seen = {"alarm": 4, "identified": "latency", "latency": 1, "sensors": [[3, "noise", 0.5, 0.9]]}
+    sound: dict[str, Any] = {"alarm": None, "identified": "nothing", "latency": 0, "sensors": []}
+    run = observed(tmp_path / "a", clean=[sound, sound], noisy=[seen, {**seen, "sensors": []}])
+    shutil.copytree(FOLDER / "popsan-halfcheetah-0" / "observer", run.path / "observer")
+    page = write([run], tmp_path)
+    assert "observer" in page.ids()
+    assert "clean 0 % 25 %" in page.text, "no alarm, so no decisions until one"
+    assert "noisy 100 % 4 100 % 25 % latency 1 in 2, noise in 1" in page.text
+    assert "true nothing latency right nothing 2 0 2 latency 0 2 2" in page.text
+    assert "Health card of the forward model" in page.text
+    assert "0 0.912 0.0102 0.97" in page.text
+
+
+def test_an_evaluation_without_diagnoses_shows_its_scores(tmp_path: Path) -> None:
+    page = write([observed(tmp_path / "a")], tmp_path)
+    assert "noisy 100 % 4 100 % 25 %" in page.text
+    assert "observer" not in write([evaluate(synthetic(tmp_path / "b"))], tmp_path).ids()
+
+
+def test_damaged_diagnoses_are_refused_by_name(tmp_path: Path) -> None:
+    run = observed(tmp_path / "a", noisy=[{"alarm": 4}])
+    with pytest.raises(StorageFault, match=r"diagnoses\.json: expected diagnoses"):
+        write([run], tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -53,6 +54,43 @@ def test_the_diagnosis_is_right_and_helps(host: Run, capsys: pytest.CaptureFixtu
         assert episode["estimated"] > 0.9 * episode["steps"]
 
 
+def test_draws_of_all_conditions_give_a_confusion_table(
+    host: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which sensors were broken is known from the robot's truth, not from the observer."""
+    suite, path = tmp_path / "few.yaml", tmp_path / "confusion.csv"
+    suite.write_text(
+        "name: few\nversion: 1\ndescription: few\nconditions:\n  - name: clean\n  - name: stuck\n"
+        "    degradations: [{kind: obs-stuck, fraction: 0.2}]\n  - name: beam\n"
+        "    degradations: [{kind: lidar-stuck}]\n  - name: late\n    degradations: [{kind: obs-delayed, steps: 1}]\n"
+        "  - name: never\n    onset: 5000\n    degradations: [{kind: velocity, std: 10.0}]\n"
+    )
+    words = ("diagnose", host.path, "--suite", suite, "--draws", "1", "--table", path, "--json")
+    printed, _ = call(*words, capsys=capsys)
+    rows = {row["true"]: row for row in json.loads(printed)["confusion"]}
+    assert list(rows) == ["nothing", "stuck", "latency"], "a lidar is not there, and the last fault never begins"
+    assert rows["nothing"]["counts"] == {"nothing": 1}
+    assert (rows["nothing"]["broken"], rows["nothing"]["reported"]) == (0, 0)
+    assert rows["latency"]["counts"] == {"latency": 1}
+    assert rows["latency"]["broken"] is None, "all sensors are late, none is wrong by itself"
+    assert rows["stuck"]["counts"] == {"stuck": 1}
+    assert rows["stuck"]["broken"] == 3, "20 % of 17"
+    assert rows["stuck"]["recall"] > 0.5
+    with path.open() as file:
+        table = list(csv.DictReader(file))
+    assert [(row["true"], row["stuck"], row["right"]) for row in table] == [
+        ("nothing", "0", "1"), ("stuck", "1", "1"), ("latency", "0", "1"),
+    ]  # fmt: skip
+    for wrong, advice in (
+        ((), "--draws 5"),
+        (("--draws", "-1"), "from 1 on"),
+        (("--draws", "1", "--table", "x.txt"), "confusion.csv"),
+        (("--draws", "1", "--table", tmp_path / "none" / "x.csv"), "make the folder"),
+        (("--draws", "1", "--picture", "x.png"), "leave one"),
+    ):
+        assert advice in call("diagnose", host.path, *wrong, code=2, capsys=capsys)[1]
+
+
 def test_healthy_and_damaged_networks_are_left_alone(host: Run) -> None:
     suite = load_suite("homeostasis")
     kept = tuple(c for c in suite.conditions if c.label in ("clean", "zero-30", "gaussian-0.05"))
@@ -61,12 +99,25 @@ def test_healthy_and_damaged_networks_are_left_alone(host: Run) -> None:
         suite=type(suite)(name="few", version=1, description="", conditions=kept), arms=("none", "observer"),
         episodes=1, seed=5, max_episode_steps=300,
     )  # fmt: skip
-    scores = evaluate(host, plan, workers=1).scores
+    result = evaluate(host, plan, workers=1)
+    scores = result.scores
+    diagnoses = json.loads((result.folder / "diagnoses.json").read_text())["cells"]
+    assert {cell["arm"] for cell in diagnoses} == {"observer"}
+    assert {cell["condition"] for cell in diagnoses} == {score.label for score in scores}
     for condition in {score.label for score in scores}:
         plain, observed = (next(s for s in scores if (s.label, s.arm) == (condition, arm)) for arm in plan.arms)
         assert plain.total == observed.total, condition
         assert observed.openings == 0
         assert plain.openings is None
+
+
+def test_the_health_card_is_inspected(host: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    memory = load_observer(host)
+    assert memory is not None
+    printed, _ = call("inspect", host.path, capsys=capsys)
+    assert f"sensor 3, {memory.model.r2[3]:.3f}, " in printed
+    printed, _ = call("inspect", host.path, "--json", capsys=capsys)
+    assert json.loads(printed)["forward_model"]["r2"] == memory.model.r2.tolist()
 
 
 def test_what_it_cannot_do_is_said(host: Run, capsys: pytest.CaptureFixture[str]) -> None:

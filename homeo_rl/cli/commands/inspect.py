@@ -69,6 +69,9 @@ def _run_lines(content: dict[str, Any]) -> Iterator[str]:
     for name, bundle in content["bundles"].items():
         yield f"{name}: {_size(bundle)}"
         yield from _network_lines(bundle.get("compiled"))
+    if content["forward_model"] is not None:
+        yield "forward model: " + ", ".join(content["forward_model"]["header"])
+        yield from (f"sensor {', '.join(filter(None, row))}" for row in _few(content["forward_model"]["rows"]))
     for name, bundle in content["checkpoints"].items():
         yield f"checkpoint {printable(name)}: {_size(bundle)}"
     if content["replay_segments"]:

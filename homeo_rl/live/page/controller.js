@@ -61,11 +61,10 @@ live.Controller = class {
     this.forget();
   }
 
-  /** An episode begins with the weights as they are; dwam forgets what it learned, so it rehearses again. */
+  /** An episode begins with the weights as they are; dwam forgets what it learned: its self-test is due again. */
   restart(seed) {
     this.c.live_restart(seed);
     this.forget();
-    if (this.parts === live.MECHANISMS.dwam && this.sleeps > 0) this.sleep();
   }
 
   forget() {

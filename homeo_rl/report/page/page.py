@@ -19,6 +19,7 @@ from homeo_rl.report.page.sections.forest import forest
 from homeo_rl.report.page.sections.headline import headline
 from homeo_rl.report.page.sections.heatmap import heatmap
 from homeo_rl.report.page.sections.homeostasis import homeostasis
+from homeo_rl.report.page.sections.observer import observer
 from homeo_rl.report.page.sections.profiles import profiles
 from homeo_rl.report.page.sections.provenance import facts, provenance, title
 from homeo_rl.report.page.sections.recovery import recovery
@@ -36,6 +37,7 @@ SECTIONS: tuple[Callable[[PageContext], Section | None], ...] = (
     profiles,
     recovery,
     homeostasis,
+    observer,
     spikes,
     trajectories,
     videos,

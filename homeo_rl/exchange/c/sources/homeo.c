@@ -231,6 +231,10 @@ int homeo_restart(homeo *h, uint64_t seed)
     h->job.kind = 0;
     h->decisions = h->age = 0;
     h->rolled_back = 0;
+    if (h->policy->rates > 0) { /* what a rehearsal learned is forgotten: the next self-test is that of a first episode */
+        h->awake = 0;
+        h->sleep_count = h->tested = 0;
+    }
     begin_all(h);
     if (h->policy->reflex != NULL) {
         homeo_rest_reflex(h);

@@ -192,7 +192,8 @@ int homeo_init(homeo *h, const homeo_policy *policy, homeo_word *memory, size_t 
 /* Begin an episode: trained weights, membranes at rest, no adaptation, randomness of numpy.random.default_rng(seed). */
 int homeo_reset(homeo *h, uint64_t seed);
 
-/* Begin an episode with the weights as they are: damage and what sleep repaired stay. */
+/* Begin an episode with the weights as they are: damage and what sleep repaired stay. What a rehearsal learned is
+ * forgotten, so where the mechanism rehearses, a self-test is due and compares with the healthy network again. */
 int homeo_restart(homeo *h, uint64_t seed);
 
 /* Decide: observation [D] in, action [K] out in the units of the action space (a choice is an index), and adapt.
