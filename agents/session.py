@@ -458,7 +458,7 @@ class Session:
     @torch.inference_mode()
     def operations(self) -> np.ndarray:
         """What the last decision cost, [slots, 3]: spikes, additions at synapses, products (all that an MLP has)."""
-        results = torch.stack(tuple(self.network.operations(self.state.rates)), 1).numpy()
+        results = np.stack([part.numpy() for part in self.network.operations(self.state.rates)], 1)
         return np.broadcast_to(results, (self.slots, 3))
 
     @torch.inference_mode()

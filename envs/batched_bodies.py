@@ -126,7 +126,7 @@ class BatchedBodies:
             from mujoco.batch import Batch
         except ImportError:
             raise UsageError(
-                f"--engine rollout: expected MuJoCo 4.0 or later, got {mujoco.__version__}; install it, or use gymnasium"
+                f"--engine rollout: expected MuJoCo 4.0 or later, got {mujoco.__version__}; use gymnasium"
             ) from None
         self.body, self.env, base = body_of(env), env, env.unwrapped
         self._base: Any = base
