@@ -29,7 +29,7 @@ class Draws(Protocol):
     def begin_episode(self, episode: Array) -> None:
         """Go to an episode of each row, int64 [N, 1], counted from 0."""
 
-    def reseed(self, other: Any, rows: Sequence[int]) -> None:
+    def take_seeds(self, other: Any, rows: Sequence[int]) -> None:
         """Take the seeds of ``other``, new draws of the same kind, in ``rows``; before `begin_episode`."""
 
     def move_to(self, step: Array, rows: Array | None) -> None:
@@ -63,7 +63,7 @@ class CounterDraws:
         """Take other keys."""
         self._keys = mix(self._seeds + episode * GOLDEN)
 
-    def reseed(self, other: CounterDraws, rows: Sequence[int]) -> None:
+    def take_seeds(self, other: CounterDraws, rows: Sequence[int]) -> None:
         """Take other seeds in some rows; `begin_episode` makes keys of them."""
         self._seeds = 1 * self._seeds
         self._seeds[list(rows)] = other._seeds
@@ -137,7 +137,7 @@ class GeneratorDraws:
     def begin_episode(self, episode: Array) -> None:
         """Draw on: the generators were seeded for the first episode."""
 
-    def reseed(self, other: GeneratorDraws, rows: Sequence[int]) -> None:
+    def take_seeds(self, other: GeneratorDraws, rows: Sequence[int]) -> None:
         """Take other generators in some rows."""
         for row, generator in zip(rows, other.generators, strict=True):
             self.generators[row] = generator

@@ -119,7 +119,7 @@ class FaultModel:
             UsageError: another number of seeds.
         """
         if seed is not None and env_ids is not None:
-            self._reseed(env_ids, seed)
+            self._take_seeds(env_ids, seed)
             return
         sides = (self._observations, self._actions)
         with self._outside_autograd():
@@ -179,7 +179,7 @@ class FaultModel:
             "joints": {name: entries.tolist() for name, entries in self._joints.items()},
         }  # fmt: skip
 
-    def _reseed(self, env_ids: Any, seed: Any) -> None:
+    def _take_seeds(self, env_ids: Any, seed: Any) -> None:
         """Give rows new seeds, and begin at their first episode."""
         mask, count = self._mask(env_ids), len(env_ids)
         if np.shape(seed) != (count,) or int(mask.sum()) != count:
@@ -189,7 +189,7 @@ class FaultModel:
             self.seeds[row] = value
         self._episode = self.backend.xp.where(mask, 0 * self._episode, self._episode)
         for position, part in enumerate(self._parts):
-            part.rows.draws.reseed(self._make_draws(position, seeds), rows)
+            part.rows.draws.take_seeds(self._make_draws(position, seeds), rows)
         with self._outside_autograd():
             for side in (self._observations, self._actions):
                 side.begin(self._episode, mask)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import gymnasium as gym
 import numpy as np
@@ -55,23 +55,22 @@ class Body:
 
 
 def _within(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    inside: np.ndarray = (limits[0] < values) & (values < limits[1])
-    return inside
+    return np.asarray((limits[0] < values) & (values < limits[1]))
 
 
 def _is_walker_healthy(env: Any, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
-    return _within(qpos[:, 1], env._healthy_z_range) & _within(qpos[:, 2], env._healthy_angle_range)
+    return np.asarray(_within(qpos[:, 1], env._healthy_z_range) & _within(qpos[:, 2], env._healthy_angle_range))
 
 
 def _is_hopper_healthy(env: Any, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
     state = np.concatenate([qpos[:, 2:], qvel], 1)
-    return _within(state, env._healthy_state_range).all(1) & _is_walker_healthy(env, qpos, qvel)
+    return np.asarray(_within(state, env._healthy_state_range).all(1) & _is_walker_healthy(env, qpos, qvel))
 
 
 def _is_ant_healthy(env: Any, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
     low, high = env._healthy_z_range
     is_finite = np.isfinite(qpos).all(1) & np.isfinite(qvel).all(1)
-    return is_finite & (low <= qpos[:, 2]) & (qpos[:, 2] <= high)
+    return np.asarray(is_finite & (low <= qpos[:, 2]) & (qpos[:, 2] <= high))
 
 
 BODIES = {
@@ -128,8 +127,8 @@ class BatchedBodies:
             raise UsageError(
                 f"--engine rollout: expected MuJoCo 4.0 or later, got {mujoco.__version__}; use gymnasium"
             ) from None
-        self.body, self.env, base = body_of(env), env, env.unwrapped
-        self._base: Any = base
+        self.body, self.env = body_of(env), env
+        self._base = cast(Any, env.unwrapped)
         self._name, self._limit = name_of(env), int(env.get_wrapper_attr("_max_episode_steps"))
         self.model = self._base.model
         self._dt, self._frame_skip = self._base.dt, self._base.frame_skip
@@ -152,7 +151,7 @@ class BatchedBodies:
         self._contacts = np.zeros((count, *self._base.data.cfrc_ext.shape))
 
     def set_model(self, row: int, model: Any) -> None:
-        """Let the simulation of ``row`` go on with another model of the same sizes, until its next reset."""
+        """Let the simulation of ``row`` run on another model of the same sizes, until its next reset."""
         self._models[row], self._is_changed = model, True
 
     def reset(self, row: int, seed: int, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
@@ -184,7 +183,7 @@ class BatchedBodies:
         self._simulate(at, actions)
         truncated = self._elapsed[at] >= self._limit
         observations, rewards, terminated = self._outcome(at, rows, actions)
-        infos: list[dict[str, Any]] = [{} for _ in rows]
+        infos: list[dict[str, Any]] = [{}] * len(rows)  # nobody writes them
         for place, reason in self._failures(at, rows):
             infos[place], rewards[place] = {UNSTABLE: reason}, 0.0
             observations[place] = self._observed[rows[place]]
@@ -245,12 +244,11 @@ class BatchedBodies:
             self._batch.get_data(row, self._scratch)
             mujoco.mj_rnePostConstraint(self._models[row], self._scratch)
             self._contacts[row] = self._scratch.cfrc_ext  # type: ignore[union-attr]
-        return self._contacts[rows]
+        return np.asarray(self._contacts[rows])
 
     def _counts(self) -> np.ndarray:
         """Return how often MuJoCo gave each simulation up, [N, kinds]."""
-        counts: np.ndarray = self._batch.warning[:, self._kinds, 1]  # beside each count, what the last one was about
-        return counts
+        return np.asarray(self._batch.warning[:, self._kinds, 1])  # beside each count, what the last one was about
 
     def _failures(self, at: Rows, rows: np.ndarray) -> list[tuple[int, str]]:
         """Return where among ``rows`` a simulation was given up, and why (`homeo_rl.envs.stability`)."""

@@ -24,6 +24,7 @@ from homeo_rl.errors import EnvironmentFault
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import Calibration, make_session
 from homeo_rl.evaluation.controls import latency_of
+from homeo_rl.evaluation.engines import NewEngine
 from homeo_rl.evaluation.episode import Episode, episode_seed
 from homeo_rl.evaluation.metrics import IDENTITY, METRICS, Measurement, Score, TrueFault, columns
 from homeo_rl.evaluation.plan import EvaluationPlan
@@ -81,7 +82,7 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """What every process gets: the run's folder, packages to import, the plan, its cells and the calibration."""
+    """What every process gets: the run's folder, packages to import, the plan, its cells, calibration and engine."""
 
     path: Path
     modules: tuple[str, ...]
@@ -89,6 +90,7 @@ class Job:
     cells: list[tuple[Arm, Condition]]
     num_envs: int
     calibration: Calibration | None
+    new_engine: NewEngine
     observer_memory: ObserverMemory | None = None
 
 
@@ -125,6 +127,7 @@ class _Worker:
             reference_rates=reference_rates,
             options=[route.options for route in plan.routes],
             on_episode=lambda _: advance(),
+            new_engine=self.job.new_engine,
         )
         after = controller.state_dict().values()
         if not all(torch.equal(old, new) for old, new in zip(before, after, strict=True)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -21,6 +22,7 @@ from homeo_rl.degradations.protocol import Condition, EnvDegradation
 from homeo_rl.degradations.schedule import Schedule
 from homeo_rl.envs.batched_bodies import BatchedBodies, Stepped, body_of
 from homeo_rl.errors import UsageError, unknown
+from homeo_rl.evaluation.arm import Arm
 
 Env = gym.Env[Any, Any]
 
@@ -51,8 +53,11 @@ class GymnasiumEngine:
     """An environment for each row, made at the row's first reset."""
 
     def __init__(self, new_env: Callable[[], Env], condition: Condition, std: np.ndarray | None, count: int) -> None:
-        self._make = lambda: condition.wrap(new_env(), std)
+        self._new_env, self._condition, self._std = new_env, condition, std
         self._envs = [self._make()]
+
+    def _make(self) -> Env:
+        return self._condition.wrap(self._new_env(), self._std)
 
     @property
     def env(self) -> Env:
@@ -138,13 +143,24 @@ class RolloutEngine:
         self._bodies.close()
 
 
-ENGINES: dict[str, Callable[..., Engine]] = {"gymnasium": GymnasiumEngine, "rollout": RolloutEngine}
+ENGINES = ("gymnasium", "rollout")
 
 
-def require_engine(name: str) -> None:
-    """Raise UsageError where there is no such engine."""
+def require_engine(name: str, arms: Sequence[Arm]) -> None:
+    """Raise UsageError where there is no such engine, or an arm of an evaluation is not for it."""
     if name not in ENGINES:
-        raise unknown("engine of --engine", name, list(ENGINES))
+        raise unknown("engine of --engine", name, ENGINES)
+    layered = next((arm.text for arm in arms if arm.control or arm.avoid), None)
+    if name == "rollout" and layered is not None:
+        raise UsageError(
+            f"--engine rollout: expected arms without a layer between policy and robot, got {layered!r}; "
+            "--engine gymnasium runs every arm"
+        )
+
+
+def make_new_engine(name: str, *, threads: int = 1) -> NewEngine:
+    """Return what makes the engine ``name``; ``threads``, at least 1, are those of simulations."""
+    return partial(RolloutEngine, threads=max(threads, 1)) if name == "rollout" else GymnasiumEngine
 
 
 def require_rows(env: Env, condition: Condition) -> None:
@@ -156,7 +172,9 @@ def require_rows(env: Env, condition: Condition) -> None:
     body_of(env)
     if type(condition) is not Condition:
         kind = type(condition).__name__
-        raise UsageError(f"--engine rollout: expected no layer between policy and robot, got {kind}; use gymnasium")
+        raise UsageError(
+            f"--engine rollout: expected no layer between policy and robot, got {kind}; use --engine gymnasium"
+        )
     for part in condition.degradations:
         if isinstance(part, EnvDegradation) and not isinstance(part, ArrayDegradation | ModelScale):
             raise UsageError(

@@ -81,6 +81,8 @@ class SpikingNetwork(nn.Module):
             start = -math.log(max(spec.neuron.tau - 1.0, 1e-3))
             self.leaks = nn.ParameterList(nn.Parameter(torch.tensor(start)) for _ in spec.widths[1:])
         self.register_buffer("costs", costs_of(spec, output_fires=self.readout.spiking), persistent=False)
+        places = np.cumsum([0, *spec.widths[:-1]])
+        self._costs = tuple(self.costs.cpu().numpy()[places])  # of a spike of each layer [3]
         if spec.readout.kind == "mean":
             # An output neuron that is silent or saturated at the start has no surrogate gradient to leave by.
             last = self.layers[-1]
@@ -332,17 +334,15 @@ class SpikingNetwork(nn.Module):
         first, *others = rates
         if self.spec.encoder.kind == "current":  # a constant input is multiplied once, not once a step
             first = (first != 0).to(first) / self.spec.steps
-        if kernels.serving(first) == "numba" and self.costs.is_cpu:
+        if kernels.serving(first) == "numba":
             return self._count_operations((first, *others))
         return operations((torch.cat([first, *others], 1) * self.spec.steps).round_(), self.costs)
 
     def _count_operations(self, rates: Sequence[Tensor]) -> Operations:
-        costs, place = self.costs.numpy(), 0
-        result = np.zeros((len(rates[0]), costs.shape[1]))
-        for rate in rates:
+        result = np.zeros((len(rates[0]), 3))
+        for rate, cost in zip(rates, self._costs, strict=True):
             array = rate.detach().numpy()
-            add_costs(array, array.dtype.type(self.spec.steps), costs[place], result)  # the same for a whole layer
-            place += array.shape[1]
+            add_costs(array, array.dtype.type(self.spec.steps), cost, result)
         return Operations(*torch.from_numpy(result).unbind(1))
 
     def fires(self, index: int) -> bool:
