@@ -21,7 +21,7 @@ from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.make import make_env
-from homeo_rl.evaluation.engines import GymnasiumEngine, RolloutEngine
+from homeo_rl.evaluation.engines import Batched
 from homeo_rl.evaluation.rollout import rollout
 
 ENV = "HalfCheetah-v5"
@@ -32,11 +32,10 @@ def time_episodes(controller: Controller, count: int, length: int, engine: Any) 
     begin = time.process_time()
     episodes = rollout(
         partial(Session, controller),
-        partial(make_env, ENV, {"max_episode_steps": length}),
+        engine(partial(make_env, ENV, {"max_episode_steps": length})),
         range(count),
         condition=Condition(name="clean"),
         num_envs=count,
-        new_engine=engine,
     )
     steps = sum(episode.length for episode in episodes)
     return 1e6 * (time.process_time() - begin) / steps, [episode.total for episode in episodes]
@@ -64,7 +63,7 @@ def main() -> None:
     torch.manual_seed(0)
     hidden = {"hidden": [16, 16] if args.tiny else [256, 256]}
     controller = Controller(controller_spec("popsan", env.observation_space, env.action_space, overrides=hidden))
-    engines = {"gymnasium": GymnasiumEngine, "rollout": RolloutEngine}
+    engines = {"gymnasium": lambda new_env: new_env, "rollout": Batched}
     times: dict[str, list[float]] = {"physics alone": [], **{name: [] for name in engines}}
     for engine in engines.values():
         time_episodes(controller, 2, 10, engine)

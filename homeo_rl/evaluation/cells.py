@@ -24,7 +24,7 @@ from homeo_rl.errors import EnvironmentFault
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import Calibration, make_session
 from homeo_rl.evaluation.controls import latency_of
-from homeo_rl.evaluation.engines import NewEngine
+from homeo_rl.evaluation.engines import Batched
 from homeo_rl.evaluation.episode import Episode, episode_seed
 from homeo_rl.evaluation.metrics import IDENTITY, METRICS, Measurement, Score, TrueFault, columns
 from homeo_rl.evaluation.plan import EvaluationPlan
@@ -90,7 +90,7 @@ class Job:
     cells: list[tuple[Arm, Condition]]
     num_envs: int
     calibration: Calibration | None
-    new_engine: NewEngine
+    threads: int | None  # of the engine ``rollout``; None is the engine ``gymnasium``
     observer_memory: ObserverMemory | None = None
 
 
@@ -109,6 +109,7 @@ class _Worker:
         calibration = self.job.calibration
         reference_rates = () if calibration is None else calibration.rates
         name, kwargs = plan.env_of(condition, self.run)
+        new_env = partial(make_env, name, kwargs)
         before = [tensor.clone() for tensor in controller.state_dict().values()]
         episodes = rollout(
             lambda slots: make_session(
@@ -119,7 +120,7 @@ class _Worker:
                 observer_memory=self.job.observer_memory,
                 reflex=arm.reflex,
             ),
-            lambda: make_env(name, kwargs),
+            new_env if self.job.threads is None else Batched(new_env, self.job.threads),
             [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],
             condition=arm.add_layer(condition, self.job.observer_memory),
             num_envs=self.job.num_envs,
@@ -127,7 +128,6 @@ class _Worker:
             reference_rates=reference_rates,
             options=[route.options for route in plan.routes],
             on_episode=lambda _: advance(),
-            new_engine=self.job.new_engine,
         )
         after = controller.state_dict().values()
         if not all(torch.equal(old, new) for old, new in zip(before, after, strict=True)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -44,9 +44,12 @@ class Engine(Protocol):
         """Close the environments."""
 
 
-NewEngine = Callable[[Callable[[], Env], Condition, np.ndarray | None, int], Engine]
-"""Makes an engine, of what makes a healthy environment, a condition, the deviations of the observation's entries [D]
-that the policy knows (or None), and the number of rows."""
+@dataclass(frozen=True)
+class Batched:
+    """Environments for the engine ``rollout``: what makes a healthy one, and the threads of the simulations."""
+
+    new_env: Callable[[], Env]
+    threads: int = 1
 
 
 class GymnasiumEngine:
@@ -158,9 +161,13 @@ def require_engine(name: str, arms: Sequence[Arm]) -> None:
         )
 
 
-def make_new_engine(name: str, *, threads: int = 1) -> NewEngine:
-    """Return what makes the engine ``name``; ``threads``, at least 1, are those of simulations."""
-    return partial(RolloutEngine, threads=max(threads, 1)) if name == "rollout" else GymnasiumEngine
+def make_engine(
+    new_env: Callable[[], Env] | Batched, condition: Condition, std: np.ndarray | None, count: int
+) -> Engine:
+    """Return an engine of ``count`` rows; ``std`` [D] is what the policy knows of the observations' deviations."""
+    if isinstance(new_env, Batched):
+        return RolloutEngine(new_env.new_env, condition, std, count, threads=new_env.threads)
+    return GymnasiumEngine(new_env, condition, std, count)
 
 
 def require_rows(env: Env, condition: Condition) -> None:

@@ -25,7 +25,7 @@ from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import calibrate_for
 from homeo_rl.evaluation.cells import Job, run_cells, write_scores
-from homeo_rl.evaluation.engines import make_new_engine, require_engine, require_rows
+from homeo_rl.evaluation.engines import require_engine, require_rows
 from homeo_rl.evaluation.metrics import Score
 from homeo_rl.evaluation.observer_memory import observer_memory_for
 from homeo_rl.evaluation.plan import EvaluationPlan, check_sizes, require_width
@@ -91,13 +91,13 @@ def evaluate(
         progress.note(f"skipped {label}: {reason}")
     cells = [(arm, c) for arm in plan.parsed_arms for c in plan.suite.conditions if c.label not in skipped]
     count = workers or os.cpu_count() or 1
-    new_engine = make_new_engine(engine, threads=(os.cpu_count() or 1) // max(min(count, len(cells)), 1))
+    threads = max((os.cpu_count() or 1) // max(min(count, len(cells)), 1), 1) if engine == "rollout" else None
     calibration = None
     if isinstance(controller.network, SpikingNetwork):
         progress.start("calibration", plan.calibration_episodes)
         calibration = calibrate_for(plan, run, controller, num_envs=num_envs, on_episode=lambda _: progress.advance())
     observer = observer_memory_for(plan, run, controller, progress)
-    job = Job(run.path, run.spec.modules, plan, cells, num_envs, calibration, new_engine, observer)
+    job = Job(run.path, run.spec.modules, plan, cells, num_envs, calibration, threads, observer)
     with _folder_of(run, plan, command) as folder:
         outcomes = _run_missing(job, run, folder, count, progress)
         scores = tuple(Score.from_dict(row) for outcome in outcomes for row in outcome["scores"])

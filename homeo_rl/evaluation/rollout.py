@@ -18,7 +18,7 @@ import torch
 
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition, NetworkDamage
-from homeo_rl.evaluation.engines import Engine, GymnasiumEngine, NewEngine
+from homeo_rl.evaluation.engines import Batched, Engine, make_engine
 from homeo_rl.evaluation.episode import Episode as Episode
 from homeo_rl.evaluation.episode import Step as Step
 from homeo_rl.evaluation.episode import episode_seed as episode_seed
@@ -44,7 +44,7 @@ def one_thread() -> Iterator[None]:
 @one_thread()
 def rollout(
     new_session: Callable[[int], Session],
-    new_env: Callable[[], Env],
+    new_env: Callable[[], Env] | Batched,
     seeds: Sequence[int],
     *,
     condition: Condition,
@@ -54,13 +54,12 @@ def rollout(
     options: Sequence[dict[str, Any]] = (),
     on_step: Callable[[Step], None] | None = None,
     on_episode: Callable[[Episode], None] | None = None,
-    new_engine: NewEngine = GymnasiumEngine,
 ) -> list[Episode]:
     """Run one episode for each seed and return them in that order.
 
     Args:
         new_session: makes a session of so many slots.
-        new_env: makes an undamaged environment.
+        new_env: makes an undamaged environment; `Batched` steps all of them as one batch, with the same scores.
         seeds: one per episode.
         condition: what is damaged.
         num_envs: episodes side by side; the scores do not depend on it.
@@ -69,13 +68,12 @@ def rollout(
         options: options of ``reset``, in turn over the episodes (routes); () gives none.
         on_step: called with each step of each episode.
         on_episode: called with each episode that ended.
-        new_engine: makes what steps the environments; the scores do not depend on it.
     """
     waiting = [Episode(index, seed) for index, seed in enumerate(seeds)]
     done: list[Episode] = []
     count = min(1 if carry_over else num_envs, len(waiting))
     session = new_session(count)
-    engine = new_engine(new_env, condition, session.controller.observation_std, count)
+    engine = make_engine(new_env, condition, session.controller.observation_std, count)
     batch = _Batch(session, engine, condition, recorders_for(engine.env, reference_rates), options, on_step)
     try:
         for row in range(count):

@@ -20,7 +20,7 @@ from homeo_rl.envs.batched_bodies import BatchedBodies, body_of
 from homeo_rl.envs.make import make_env
 from homeo_rl.envs.stability import KEY as UNSTABLE
 from homeo_rl.errors import NumericalFault, UsageError
-from homeo_rl.evaluation.engines import GymnasiumEngine, RolloutEngine, require_engine, require_rows
+from homeo_rl.evaluation.engines import Batched, GymnasiumEngine, RolloutEngine, require_engine, require_rows
 from homeo_rl.evaluation.episode import Episode
 from homeo_rl.evaluation.rollout import rollout
 
@@ -102,8 +102,8 @@ def run_episodes(agent: str, damage: Condition, engine: Any, name: str = "Hopper
         controller_spec(agent, env.observation_space, env.action_space, overrides={"hidden": [16, 12]})
     )
     return rollout(
-        partial(Session, controller), partial(make_env, name, {"max_episode_steps": 50}), range(7),
-        condition=damage, num_envs=3, new_engine=engine,
+        partial(Session, controller), engine(partial(make_env, name, {"max_episode_steps": 50})), range(7),
+        condition=damage, num_envs=3,
     )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def test_episodes_of_a_policy_are_equal(agent: str, kinds: tuple[str, ...]) -> N
     if agent == "mlp" and "dead-neurons" in kinds:
         kinds = ("actuator-gain",)
     ours, theirs = (
-        run_episodes(agent, condition(*kinds, onset=4), engine) for engine in (RolloutEngine, GymnasiumEngine)
+        run_episodes(agent, condition(*kinds, onset=4), engine) for engine in (Batched, lambda new_env: new_env)
     )
     for one, other in zip(ours, theirs, strict=True):
         assert (one.total, one.length, one.trace, one.unstable) == (
