@@ -458,8 +458,8 @@ class Session:
     @torch.inference_mode()
     def operations(self) -> np.ndarray:
         """What the last decision cost, [slots, 3]: spikes, additions at synapses, products (all that an MLP has)."""
-        results = torch.stack(tuple(self.network.operations(self.state.rates)), 1).numpy()
-        return np.broadcast_to(results, (self.slots, 3))
+        results = np.stack([part.numpy() for part in self.network.operations(self.state.rates)], 1)
+        return results if len(results) == self.slots else np.broadcast_to(results, (self.slots, 3))
 
     @torch.inference_mode()
     def drift(self) -> np.ndarray:

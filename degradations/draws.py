@@ -29,6 +29,9 @@ class Draws(Protocol):
     def begin_episode(self, episode: Array) -> None:
         """Go to an episode of each row, int64 [N, 1], counted from 0."""
 
+    def take_seeds(self, other: Any, rows: Sequence[int]) -> None:
+        """Take the seeds of ``other``, new draws of the same kind, in ``rows``; before `begin_episode`."""
+
     def move_to(self, step: Array, rows: Array | None) -> None:
         """Go to a step of each row, int64 [N, 1], -1 before the first; ``rows`` [N] are those that draw, None all."""
 
@@ -59,6 +62,11 @@ class CounterDraws:
     def begin_episode(self, episode: Array) -> None:
         """Take other keys."""
         self._keys = mix(self._seeds + episode * GOLDEN)
+
+    def take_seeds(self, other: CounterDraws, rows: Sequence[int]) -> None:
+        """Take other seeds in some rows; `begin_episode` makes keys of them."""
+        self._seeds = 1 * self._seeds
+        self._seeds[list(rows)] = other._seeds
 
     def move_to(self, step: Array, rows: Array | None = None) -> None:
         """Go to a step."""
@@ -128,6 +136,11 @@ class GeneratorDraws:
 
     def begin_episode(self, episode: Array) -> None:
         """Draw on: the generators were seeded for the first episode."""
+
+    def take_seeds(self, other: GeneratorDraws, rows: Sequence[int]) -> None:
+        """Take other generators in some rows."""
+        for row, generator in zip(rows, other.generators, strict=True):
+            self.generators[row] = generator
 
     def move_to(self, step: Array, rows: Array | None = None) -> None:
         """Say which rows draw."""

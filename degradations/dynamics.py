@@ -28,13 +28,7 @@ class _Scaled(DegradationWrapper):
                 array[...] = self._healthy[name]
 
     def begin(self) -> None:
-        import mujoco
-
-        factor = 1.0 + self.severity * (self.degradation.factor - 1.0)
-        for name in self.degradation.arrays:
-            getattr(self._model, name)[...] *= factor
-        # Derived constants are computed on data of their own: the episode's state must not move.
-        mujoco.mj_setConst(self._model, mujoco.MjData(self._model))
+        self.degradation.scale(self._model, self.severity)
 
     def close(self) -> None:
         """Leave the model as it was."""
@@ -49,6 +43,16 @@ class ModelScale(EnvDegradation):
     wrapper: ClassVar[type[DegradationWrapper]] = _Scaled
     arrays: ClassVar[tuple[str, ...]] = ()
     factor: float = 1.0
+
+    def scale(self, model: Any, severity: float) -> None:
+        """Change a MuJoCo model in place."""
+        import mujoco
+
+        factor = 1.0 + severity * (self.factor - 1.0)
+        for name in self.arrays:
+            getattr(model, name)[...] *= factor
+        # Derived constants are computed on data of their own: the episode's state must not move.
+        mujoco.mj_setConst(model, mujoco.MjData(model))
 
     def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Refuse environments without a MuJoCo model."""

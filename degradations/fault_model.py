@@ -113,13 +113,14 @@ class FaultModel:
 
         Args:
             env_ids: the rows.
-            seed: give all rows new seeds, and begin at their first episode; only without ``env_ids``.
+            seed: give all rows new seeds, and begin at their first episode; with ``env_ids`` a list, a seed for each.
 
         Raises:
-            UsageError: a seed for some rows only, or another number of seeds.
+            UsageError: another number of seeds.
         """
         if seed is not None and env_ids is not None:
-            raise UsageError("reset: expected a seed for all rows, got env_ids too; leave one of them out")
+            self._take_seeds(env_ids, seed)
+            return
         sides = (self._observations, self._actions)
         with self._outside_autograd():
             mask = (sides[0].clock.steps > 0) | (sides[1].clock.steps > 0)
@@ -129,7 +130,7 @@ class FaultModel:
             if seed is not None:
                 self.seeds, self._episode, mask = self._read_seeds(seed), self._episode * 0, mask | True
                 for position, part in enumerate(self._parts):
-                    part.rows.draws = self._make_draws(position)
+                    part.rows.draws = self._make_draws(position, self.seeds)
             for side in sides:
                 side.begin(self._episode, mask)
 
@@ -178,6 +179,21 @@ class FaultModel:
             "joints": {name: entries.tolist() for name, entries in self._joints.items()},
         }  # fmt: skip
 
+    def _take_seeds(self, env_ids: Any, seed: Any) -> None:
+        """Give rows new seeds, and begin at their first episode."""
+        mask, count = self._mask(env_ids), len(env_ids)
+        if np.shape(seed) != (count,) or int(mask.sum()) != count:
+            raise UsageError(f"reset: expected a seed for all rows, or one for each of env_ids, got {seed!r:.60}")
+        rows, seeds = [int(row) for row in env_ids], [int(each) for each in seed]
+        for row, value in zip(rows, seeds, strict=True):
+            self.seeds[row] = value
+        self._episode = self.backend.xp.where(mask, 0 * self._episode, self._episode)
+        for position, part in enumerate(self._parts):
+            part.rows.draws.take_seeds(self._make_draws(position, seeds), rows)
+        with self._outside_autograd():
+            for side in (self._observations, self._actions):
+                side.begin(self._episode, mask)
+
     def _outside_autograd(self) -> AbstractContextManager[None]:
         return nullcontext() if self.backend.xp is np else _outside_autograd(self.backend.xp)
 
@@ -187,12 +203,12 @@ class FaultModel:
             raise UsageError(f"seed: expected a number or {self.num_envs} of them, got shape {seeds.shape}")
         return [int(each) for each in seeds]
 
-    def _make_draws(self, position: int) -> Draws:
+    def _make_draws(self, position: int, seeds: Sequence[int]) -> Draws:
         kind = self.faults[position].kind
         if self.streams == "suite":
-            return GeneratorDraws([generator(seed, "environment", kind) for seed in self.seeds])
+            return GeneratorDraws([generator(seed, "environment", kind) for seed in seeds])
         place = sum(fault.kind == kind for fault in self.faults[:position])
-        return CounterDraws(self.backend.array([[derive(seed, "faults", kind, place)] for seed in self.seeds]))
+        return CounterDraws(self.backend.array([[derive(seed, "faults", kind, place)] for seed in seeds]))
 
     def _limits(self, bounds: Bounds | None) -> tuple[Array, Array]:
         low, high = bounds or (-np.inf, np.inf)
@@ -201,7 +217,7 @@ class FaultModel:
     def _make_rows(self, position: int, limits: tuple[Array, Array]) -> Rows:
         full = self.backend.array(self.schedule.rows(self.num_envs)[0])
         rows = full, self._episode, self._episode
-        return Rows(self.backend, self._make_draws(position), *limits, *rows, joints=self._joints)
+        return Rows(self.backend, self._make_draws(position, self.seeds), *limits, *rows, joints=self._joints)
 
     def _mask(self, env_ids: Any) -> Array:
         """Return the rows of ``env_ids``, indices [K] or a mask [N], as a mask [N, 1]."""

@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
+from homeo_rl.envs.contract import name_of
 from homeo_rl.errors import NumericalFault
 from homeo_rl.numerics.limits import LIMIT, wrong_entry
 
@@ -37,12 +38,20 @@ class FiniteGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return observation, reward, terminated, truncated, info
 
     def _check(self, what: str, value: Any) -> None:
-        entry = wrong_entry(value)
-        if entry is not None:
-            place, number = entry
-            name = self.spec.id if self.spec is not None else type(self.unwrapped).__name__
-            where = "" if place == () else f" entry {place[0] if len(place) == 1 else place}"
-            raise NumericalFault(
-                f"{name}: step {self._step}: {what}{where} is {number}; expected finite "
-                f"numbers within {LIMIT:g}; stopped before it reached the policy (steps are those of the episode)"
-            )
+        if wrong_entry(value) is not None:
+            require_finite(name_of(self), self._step, what, value)
+
+
+def require_finite(name: str, step: int, what: str, value: Any) -> None:
+    """Check an observation, reward or action of a step of the environment ``name``.
+
+    Raises NumericalFault: an entry is not finite, or larger than anything that is measured, earned or done.
+    """
+    entry = wrong_entry(value)
+    if entry is not None:
+        place, number = entry
+        where = "" if place == () else f" entry {place[0] if len(place) == 1 else place}"
+        raise NumericalFault(
+            f"{name}: step {step}: {what}{where} is {number}; expected finite "
+            f"numbers within {LIMIT:g}; stopped before it reached the policy (steps are those of the episode)"
+        )

@@ -15,7 +15,8 @@ KEY = "unstable"
 """Key of the info that names what went wrong: ``BADQPOS``, ``BADQVEL``, ``BADQACC``, ``BADCTRL``, or ``RESET`` where
 time went back without a warning."""
 
-_WARNINGS = ("BADQPOS", "BADQVEL", "BADQACC", "BADCTRL")
+WARNINGS = ("BADQPOS", "BADQVEL", "BADQACC", "BADCTRL")
+"""Warnings after which MuJoCo gave a step up."""
 
 
 class StabilityGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -26,12 +27,10 @@ class StabilityGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
-        import mujoco
-
         RecordConstructorArgs.__init__(self)
         gym.Wrapper.__init__(self, env)
         self._base: Any = env.unwrapped
-        self._rows = [int(getattr(mujoco.mjtWarning, f"mjWARN_{name}")) for name in _WARNINGS]
+        self._rows = warning_rows()
         self._before: Any = None
         self._time = 0.0
         self._look()
@@ -66,9 +65,16 @@ class StabilityGuard(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         """Return what went wrong; None where MuJoCo only warned of something else (full buffers)."""
         counts, back = self._data.warning.number, self._data.time < self._time
         before = np.frombuffer(self._counted, dtype=counts.dtype)
-        grown = [name for name, row in zip(_WARNINGS, self._rows, strict=True) if counts[row] > before[row]]
+        grown = [name for name, row in zip(WARNINGS, self._rows, strict=True) if counts[row] > before[row]]
         self._look()
         return grown[0] if grown else "RESET" if back else None
+
+
+def warning_rows() -> list[int]:
+    """Return where MuJoCo counts each of `WARNINGS`."""
+    import mujoco
+
+    return [int(getattr(mujoco.mjtWarning, f"mjWARN_{name}")) for name in WARNINGS]
 
 
 def _copy(observation: Any) -> Any:

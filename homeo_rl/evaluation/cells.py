@@ -24,6 +24,7 @@ from homeo_rl.errors import EnvironmentFault
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import Calibration, make_session
 from homeo_rl.evaluation.controls import latency_of
+from homeo_rl.evaluation.engines import Batched
 from homeo_rl.evaluation.episode import Episode, episode_seed
 from homeo_rl.evaluation.metrics import IDENTITY, METRICS, Measurement, Score, TrueFault, columns
 from homeo_rl.evaluation.plan import EvaluationPlan
@@ -82,7 +83,7 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """What every process gets: the run's folder, packages to import, the plan, its cells and the calibration."""
+    """What every process gets: the run's folder, packages to import, the plan, its cells, calibration and engine."""
 
     path: Path
     modules: tuple[str, ...]
@@ -90,6 +91,7 @@ class Job:
     cells: list[tuple[Arm, Condition]]
     num_envs: int
     calibration: Calibration | None
+    threads: int | None  # of the engine ``rollout``; None is the engine ``gymnasium``
     observer_memory: ObserverMemory | None = None
 
 
@@ -108,6 +110,7 @@ class _Worker:
         calibration = self.job.calibration
         reference_rates = () if calibration is None else calibration.rates
         name, kwargs = plan.env_of(condition, self.run)
+        new_env = partial(make_env, name, kwargs)
         before = [tensor.clone() for tensor in controller.state_dict().values()]
         episodes = rollout(
             lambda slots: make_session(
@@ -118,7 +121,7 @@ class _Worker:
                 observer_memory=self.job.observer_memory,
                 reflex=arm.reflex,
             ),
-            lambda: make_env(name, kwargs),
+            new_env if self.job.threads is None else Batched(new_env, self.job.threads),
             [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],
             condition=arm.add_layer(condition, self.job.observer_memory),
             num_envs=self.job.num_envs,

@@ -25,6 +25,7 @@ from homeo_rl.errors import HomeoError, UsageError
 from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.calibrate import calibrate_for
 from homeo_rl.evaluation.cells import Job, run_cells, write_scores
+from homeo_rl.evaluation.engines import require_engine, require_rows
 from homeo_rl.evaluation.metrics import Score
 from homeo_rl.evaluation.observer_memory import observer_memory_for
 from homeo_rl.evaluation.plan import EvaluationPlan, check_sizes, require_width
@@ -58,6 +59,7 @@ def evaluate(
     *,
     num_envs: int = 10,
     workers: int | None = None,
+    engine: str = "gymnasium",
     progress: Progress | None = None,
     command: str = "",
 ) -> Result:
@@ -66,9 +68,11 @@ def evaluate(
     Args:
         num_envs: episodes side by side in a process; the scores do not depend on it.
         workers: processes; None is one a core. The scores do not depend on it.
+        engine: one of `homeo_rl.evaluation.engines.ENGINES`; the scores do not depend on it. ``rollout`` shares the
+            cores that processes leave as threads.
 
     Raises:
-        UsageError: the plan does not fit the run.
+        UsageError: the plan does not fit the run, or the engine does not know the environment or a condition.
         NumericalFault: an environment gave a number that is not finite.
     """
     run = Run.of(run)
@@ -76,23 +80,26 @@ def evaluate(
     instance_of(plan, EvaluationPlan, what="plan", advice=advice)
     progress = progress or NullProgress()
     check_sizes(num_envs, workers)
+    require_engine(engine, plan.parsed_arms)
     load_modules(run.spec.modules)
     controller = plan.policy_of(run)
     for arm in plan.parsed_arms:
         arm.require_fitting(controller)
-    reasons = {c.label: incompatibility(c, plan, run, controller) for c in plan.suite.conditions}
+    reasons = {c.label: incompatibility(c, plan, run, controller, engine) for c in plan.suite.conditions}
     skipped = {label: reason for label, reason in reasons.items() if reason}
     for label, reason in skipped.items():
         progress.note(f"skipped {label}: {reason}")
     cells = [(arm, c) for arm in plan.parsed_arms for c in plan.suite.conditions if c.label not in skipped]
+    count = workers or os.cpu_count() or 1
+    threads = max((os.cpu_count() or 1) // max(min(count, len(cells)), 1), 1) if engine == "rollout" else None
     calibration = None
     if isinstance(controller.network, SpikingNetwork):
         progress.start("calibration", plan.calibration_episodes)
         calibration = calibrate_for(plan, run, controller, num_envs=num_envs, on_episode=lambda _: progress.advance())
     observer = observer_memory_for(plan, run, controller, progress)
-    job = Job(run.path, run.spec.modules, plan, cells, num_envs, calibration, observer)
+    job = Job(run.path, run.spec.modules, plan, cells, num_envs, calibration, threads, observer)
     with _folder_of(run, plan, command) as folder:
-        outcomes = _run_missing(job, run, folder, workers or os.cpu_count() or 1, progress)
+        outcomes = _run_missing(job, run, folder, count, progress)
         scores = tuple(Score.from_dict(row) for outcome in outcomes for row in outcome["scores"])
         paths = _write_paths(folder, plan, cells, outcomes)
         _write_courses(folder, plan, cells, outcomes)
@@ -119,28 +126,33 @@ def _run_missing(job: Job, run: Run, folder: Path, workers: int, progress: Progr
     return [bundle.read_json(path) for path in stored.values()]
 
 
-def incompatibility(condition: Condition, plan: EvaluationPlan, run: Run, controller: Controller) -> str | None:
+def incompatibility(
+    condition: Condition, plan: EvaluationPlan, run: Run, controller: Controller, engine: str = "gymnasium"
+) -> str | None:
     """Return why a condition does not apply, or None if it does.
 
     Raises:
-        UsageError: the policy cannot see or act in the environment, or a route is not possible there.
+        UsageError: the policy cannot see or act in the environment, a route is not possible there, or the engine does
+            not know the environment or the condition.
     """
     name, kwargs = plan.env_of(condition, run)
     env = make_env(name, kwargs)
     try:
         require_width(env, name, controller, run)
+        if engine == "rollout":
+            require_rows(env, condition)
         for number, route in enumerate(plan.routes):
             try:
                 env.reset(seed=0, options=route.options)
             except UsageError as error:
                 raise UsageError(f"--routes: route {number}: {error}") from None
         reason = condition.incompatibility(env, spiking=isinstance(controller.network, SpikingNetwork))
-        return reason or _network_incompatibility(condition, controller)
+        return reason or _networkincompatibility(condition, controller)
     finally:
         env.close()
 
 
-def _network_incompatibility(condition: Condition, controller: Controller) -> str | None:
+def _networkincompatibility(condition: Condition, controller: Controller) -> str | None:
     """Return why damage of the network does not apply to a policy of another tool, or None if it does."""
     network, damage = controller.network, condition.network_damage(0)
     if damage is None or not isinstance(network, ExternalNetwork):

@@ -18,10 +18,11 @@ import torch
 
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition, NetworkDamage
+from homeo_rl.evaluation.engines import Batched, Engine, make_engine
 from homeo_rl.evaluation.episode import Episode as Episode
 from homeo_rl.evaluation.episode import Step as Step
 from homeo_rl.evaluation.episode import episode_seed as episode_seed
-from homeo_rl.evaluation.recorders import TRACE_EVERY, Recorder, Transition, decide, recorders_for
+from homeo_rl.evaluation.recorders import TRACE_EVERY, Recorder, Transitions, decide, recorders_for
 from homeo_rl.imports.aliases import accept_older_keywords
 from homeo_rl.seeding import derive, generator
 
@@ -43,7 +44,7 @@ def one_thread() -> Iterator[None]:
 @one_thread()
 def rollout(
     new_session: Callable[[int], Session],
-    new_env: Callable[[], Env],
+    new_env: Callable[[], Env] | Batched,
     seeds: Sequence[int],
     *,
     condition: Condition,
@@ -58,7 +59,7 @@ def rollout(
 
     Args:
         new_session: makes a session of so many slots.
-        new_env: makes an undamaged environment.
+        new_env: makes an undamaged environment; `Batched` steps all of them as one batch, with the same scores.
         seeds: one per episode.
         condition: what is damaged.
         num_envs: episodes side by side; the scores do not depend on it.
@@ -71,13 +72,12 @@ def rollout(
     waiting = [Episode(index, seed) for index, seed in enumerate(seeds)]
     done: list[Episode] = []
     count = min(1 if carry_over else num_envs, len(waiting))
-    batch = _Batch(new_session(count), condition, options, on_step)
-    envs: list[Env] = []
+    session = new_session(count)
+    engine = make_engine(new_env, condition, session.controller.observation_std, count)
+    batch = _Batch(session, engine, condition, recorders_for(engine.env, reference_rates), options, on_step)
     try:
-        for index in range(count):
-            envs.append(condition.wrap(new_env(), batch.session.controller.observation_std))
-            batch.recorders = batch.recorders or recorders_for(envs[0], reference_rates)
-            batch.slots.append(batch.begin(index, envs[-1], waiting.pop(0)))
+        for row in range(count):
+            batch.begin(row, row, waiting.pop(0))
         while batch.slots:
             over = []
             for index in batch.step():
@@ -86,24 +86,22 @@ def rollout(
                 if on_episode is not None:
                     on_episode(slot.episode)
                 if waiting:
-                    batch.slots[index] = batch.begin(index, slot.env, waiting.pop(0), fresh=not carry_over)
+                    batch.begin(index, slot.row, waiting.pop(0), fresh=not carry_over)
                 else:
                     over.append(index)
             if over:
                 batch.drop(over)
     finally:
-        for env in envs:
-            env.close()
+        engine.close()
     return sorted(done, key=lambda episode: episode.index)
 
 
 @dataclass
 class _Slot:
-    """One of the episodes side by side."""
+    """One of the episodes side by side, and its row of the engine."""
 
-    env: Env
+    row: int
     episode: Episode
-    observation: Any
     damage: NetworkDamage | None
     reflex_damage: NetworkDamage | None
 
@@ -113,41 +111,48 @@ class _Batch:
     """The episodes side by side, and who records them."""
 
     session: Session
+    engine: Engine
     condition: Condition
+    recorders: list[Recorder]
     options: Sequence[dict[str, Any]]
     on_step: Callable[[Step], None] | None
-    recorders: list[Recorder] = field(default_factory=list)
     slots: list[_Slot] = field(default_factory=list)
+    seen: Any = ()  # the observation of each slot: an array [slots, D], or a sequence of rows
+    has_damage: bool = False
 
-    def begin(self, index: int, env: Env, episode: Episode, *, fresh: bool = True) -> _Slot:
+    def begin(self, index: int, row: int, episode: Episode, *, fresh: bool = True) -> None:
         """Start an episode in a slot; not ``fresh`` is one that carries on the adaptation of the one before."""
         options = self.options[episode.index % len(self.options)] if self.options else None
-        observation, info = env.reset(seed=episode.seed % 2**32, options=options)
+        observation, info = self.engine.reset(row, episode.seed % 2**32, options)
         self.session.begin(index, generator(episode.seed, "encoder"), reset_run_state=fresh)
         reflex_damage = None
         if self.session.reflex is not None:  # a chip apart: the policy's damage is the same with and without it
             reflex_damage = self.condition.network_damage(derive(episode.seed, "reflex", 0))
         for recorder in self.recorders:
-            recorder.begin(episode, info)
-        return _Slot(env, episode, observation, self.condition.network_damage(episode.seed), reflex_damage)
+            recorder.begin(index, episode, info)
+        damage = self.condition.network_damage(episode.seed)
+        self.has_damage = self.has_damage or damage is not None or reflex_damage is not None
+        self.slots[index : index + 1] = [_Slot(row, episode, damage, reflex_damage)]
+        self.seen = [*self.seen[:index], observation, *self.seen[index + 1 :]]
 
     def step(self) -> list[int]:
         """Make one decision in every slot; return the slots whose episode ended."""
-        for index, slot in enumerate(self.slots):
+        episodes = [slot.episode for slot in self.slots]
+        for index, slot in enumerate(self.slots) if self.has_damage else ():
             self._damage(index, slot)
-        traced = any(slot.episode.length % TRACE_EVERY == 0 for slot in self.slots)
-        decision = decide(self.session, np.stack([slot.observation for slot in self.slots]), traced=traced)
-        ended = []
-        for index, slot in enumerate(self.slots):
-            before, action = slot.observation, decision.actions[index]
-            slot.observation, reward, terminated, truncated, info = slot.env.step(action)
-            if self.on_step is not None:
-                self.on_step(Step(slot.episode.index, before, action.copy(), float(reward)))
-            transition = Transition(index, slot.episode, float(reward), bool(terminated or truncated), info)
-            for recorder in self.recorders:
-                recorder.step(transition, decision)
-            if transition.over:
-                ended.append(transition)
+        traced = any(episode.length % TRACE_EVERY == 0 for episode in episodes)
+        seen = self.seen if isinstance(self.seen, np.ndarray) else np.stack(self.seen)
+        decision = decide(self.session, seen, traced=traced)
+        result = self.engine.step([slot.row for slot in self.slots], decision.actions)
+        over = [bool(ends[0] or ends[1]) for ends in zip(result.terminated, result.truncated, strict=True)]
+        transitions = Transitions(episodes, result.rewards, over, result.infos)
+        for index, episode in enumerate(episodes) if self.on_step is not None else ():
+            action, reward = decision.actions[index].copy(), result.rewards[index]
+            self.on_step(Step(episode.index, self.seen[index], action, reward))  # type: ignore[misc]  # there is one
+        self.seen = result.observations
+        for recorder in self.recorders:
+            recorder.record(transitions, decision)
+        ended = [transitions.of(index) for index in range(len(over)) if over[index]]
         drift = self.session.drift() if ended else None
         for transition in ended:
             for recorder in self.recorders:
@@ -171,4 +176,6 @@ class _Batch:
         """Leave slots out for which no episode waits."""
         left = [index for index in range(len(self.slots)) if index not in slots]
         self.session.select(left)
-        self.slots = [self.slots[index] for index in left]
+        self.slots, self.seen = [self.slots[index] for index in left], [self.seen[index] for index in left]
+        for recorder in self.recorders:
+            recorder.select(left)

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from homeo_rl.errors import InputError, NonFiniteInput
 from homeo_rl.homeostasis.protocol import DecisionRates, Homeostasis, LayerReference, Scope, restart
 from homeo_rl.numerics.arrays import instance_of, require_finite, whole_number
-from homeo_rl.snn import layers, neurons
+from homeo_rl.snn import kernels, layers, neurons
 from homeo_rl.snn.encoders import REGULAR_THRESHOLD, CurrentEncoder, Encoder, build_encoder, uniform
 from homeo_rl.snn.initial_potentials import InitialPotentials, initial_potential
 from homeo_rl.snn.inputs import (
@@ -30,6 +30,7 @@ from homeo_rl.snn.inputs import (
 )  # fmt: skip
 from homeo_rl.snn.kernels import dispatch, encoding, stack
 from homeo_rl.snn.kernels.compiled_network import OBSERVATIONS, IOTransform, compile_network
+from homeo_rl.snn.kernels.counting import add_costs
 from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.operation_counts import Operations, costs_of, operations
 from homeo_rl.snn.readouts import build_readout
@@ -80,6 +81,8 @@ class SpikingNetwork(nn.Module):
             start = -math.log(max(spec.neuron.tau - 1.0, 1e-3))
             self.leaks = nn.ParameterList(nn.Parameter(torch.tensor(start)) for _ in spec.widths[1:])
         self.register_buffer("costs", costs_of(spec, output_fires=self.readout.spiking), persistent=False)
+        places = np.cumsum([0, *spec.widths[:-1]])
+        self._costs = tuple(self.costs.cpu().numpy()[places])  # of a spike of each layer [3]
         if spec.readout.kind == "mean":
             # An output neuron that is silent or saturated at the start has no surrogate gradient to leave by.
             last = self.layers[-1]
@@ -331,7 +334,16 @@ class SpikingNetwork(nn.Module):
         first, *others = rates
         if self.spec.encoder.kind == "current":  # a constant input is multiplied once, not once a step
             first = (first != 0).to(first) / self.spec.steps
+        if kernels.serving(first) == "numba":
+            return self._count_operations((first, *others))
         return operations((torch.cat([first, *others], 1) * self.spec.steps).round_(), self.costs)
+
+    def _count_operations(self, rates: Sequence[Tensor]) -> Operations:
+        result = np.zeros((len(rates[0]), 3))
+        for rate, cost in zip(rates, self._costs, strict=True):
+            array = rate.detach().numpy()
+            add_costs(array, array.dtype.type(self.spec.steps), cost, result)
+        return Operations(*torch.from_numpy(result).unbind(1))
 
     def fires(self, index: int) -> bool:
         """Whether layer ``index`` spikes; a read-out may only integrate."""

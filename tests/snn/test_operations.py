@@ -12,7 +12,10 @@ from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.session import Session
 from homeo_rl.envs.make import make_env
+from homeo_rl.homeostasis.statistics import RateMoments
 from homeo_rl.numerics.energy import ACCUMULATE, MULTIPLY_ACCUMULATE, joules
+from homeo_rl.snn import kernels
+from homeo_rl.snn.kernels.counting import add_moments
 
 CASES = {
     "popsan": ("popsan", {}),
@@ -61,3 +64,30 @@ def test_joules() -> None:
     assert joules(1000.0, 0.0) == pytest.approx(1000 * 0.9e-12)
     assert joules(0.0, 10.0) == pytest.approx(10 * (3.7e-12 + 0.9e-12))
     assert MULTIPLY_ACCUMULATE > ACCUMULATE
+
+
+def test_compiled_sums_equal_the_reference() -> None:
+    """Operations and moments of rates, of layers that lie in one table as a decision leaves them."""
+    torch.manual_seed(5)
+    env = make_env("toy_envs:Point-v0")
+    spec = controller_spec("popsan", env.observation_space, env.action_space)
+    network = Controller(spec).network
+    widths, steps = spec.network.widths, spec.network.steps
+    table = torch.randint(0, steps + 1, (7, sum(widths))).float() / steps
+    rates = torch.split_with_sizes(table, widths, 1)
+    with kernels.use("reference"):
+        expected = network.operations(rates)
+    for part, other in zip(network.operations(rates), expected, strict=True):
+        assert torch.equal(part, other)
+    first, second = np.ones((7, table.shape[1])), np.zeros((7, table.shape[1]))
+    start = 0
+    for rate in rates:
+        add_moments(rate.numpy(), start, first, second)
+        start += rate.shape[1]
+    for row in range(7):
+        moments = RateMoments()
+        moments.add([rate[row].numpy() for rate in rates])
+        assert np.array_equal(first[row], 1.0 + moments.first)
+        assert np.array_equal(second[row], moments.second)
+    with pytest.raises(ValueError, match="expected sums"):
+        add_moments(rates[0].numpy(), table.shape[1], first, second)
