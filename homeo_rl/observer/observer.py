@@ -14,7 +14,17 @@ import numpy as np
 
 from homeo_rl.observer import kernels
 from homeo_rl.observer.diagnosis import Diagnosis, diagnose
-from homeo_rl.observer.layout import DECISIONS, FROM_ESTIMATE, FROM_MEASURED, GATE, OPEN, USED, offsets_of, work_space
+from homeo_rl.observer.layout import (
+    CERTAIN,
+    DECISIONS,
+    FROM_ESTIMATE,
+    FROM_MEASURED,
+    GATE,
+    OPEN,
+    USED,
+    offsets_of,
+    work_space,
+)
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.observer.rehearsal import Distance, Policy, Rehearsal
 
@@ -49,7 +59,7 @@ LEAST_ERROR, LARGE_ERROR = 2.0, 9.0
 """Errors of what the last measurement predicts, 1 in health, below which no estimate is used, and above which one may
 be used though what the last estimate predicts is as wrong: noise hides the difference."""
 
-BETTER, AS_GOOD, NOT_WORSE = 0.95, 1.05, 1.5
+BETTER, AS_GOOD, NOT_WORSE = 0.95, 1.0, 1.5
 """Largest errors of what the last estimate predicts, as shares of those, at which its use begins, begins where errors
 are large, and begins early in an episode or goes on."""
 
@@ -115,7 +125,7 @@ class Observer:
                 self.alarmed_at[slot] = int(row[DECISIONS]) - 1
                 self._alarmed_since[slot] = row[DECISIONS]
             since = int(row[DECISIONS] - self._alarmed_since[slot])
-            if since in REHEARSED_AT or since % REHEARSED_EVERY == 0:
+            if row[CERTAIN] == 0.0 and (since in REHEARSED_AT or since % REHEARSED_EVERY == 0):
                 # What is used goes on being used by half of the margin, so that a verdict does not alternate.
                 margin = 0.5 * (1.0 + self._margin) if row[USED] > 0.0 else self._margin
                 verdict = (
@@ -123,6 +133,9 @@ class Observer:
                 )
                 self.openings[slot] += int(verdict and row[USED] == 0.0)
                 row[USED] = float(verdict)
+            if row[CERTAIN] > 0.0 and self.explains:
+                self.openings[slot] += int(row[USED] == 0.0)
+                row[USED] = 1.0
             if row[USED] > 0.0:
                 self.used[slot] += 1
                 result[slot] = self._out[slot]
@@ -184,9 +197,11 @@ def is_supported(row: np.ndarray, since: float) -> bool:
     or because it stumbled, measurements are right and the estimate predicts them worse.
     """
     measured, estimated = row[FROM_MEASURED], row[FROM_ESTIMATE]
-    if row[USED] > 0.0 or since <= EARLY:
+    if row[USED] > 0.0:
         return bool(estimated < NOT_WORSE * measured)
-    return bool(measured > LEAST_ERROR and estimated < (AS_GOOD if measured > LARGE_ERROR else BETTER) * measured)
+    if since <= EARLY or measured > LARGE_ERROR:
+        return bool(estimated < AS_GOOD * measured)
+    return bool(measured > LEAST_ERROR and estimated < BETTER * measured)
 
 
 def scales_of(memory: ObserverMemory) -> np.ndarray:
