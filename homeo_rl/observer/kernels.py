@@ -45,6 +45,7 @@ from homeo_rl.observer.layout import (
     LIMIT,
     MEASURED,
     MOST_IGNORED,
+    MOVING,
     NOISE,
     NOISE_SUMS,
     OPEN,
@@ -328,7 +329,10 @@ def _gate(
             count += 1.0
     error = total / max(count, 1.0)
     row[GATE] += RATE * (error - row[GATE])
-    age = _age_of_repeated(scales, dims, offsets, row, z) if error > REPEATED_ERROR or row[STAMPED] > 0.0 else -1.0
+    moving = _was_moving(net, scales, dims, offsets, row)
+    missing = missing and (moving or row[CERTAIN] > 0.0)
+    doubtful = error > REPEATED_ERROR and moving
+    age = _age_of_repeated(scales, dims, offsets, row, z) if doubtful or row[STAMPED] > 0.0 else -1.0
     late = row[OPEN] == 0.0 and _watch_latency(net, scales, dims, offsets, row, z, error, full, work)
     if row[OPEN] == 0.0 and (broken or late or missing or age > 0.0 or row[GATE] > limit):
         row[OPEN], row[SINCE], row[LAG], row[INFLATION] = 1.0, 0.0, 0.0, 1.0
@@ -345,11 +349,33 @@ def _gate(
 
 
 @jit
+def is_zero(scales: np.ndarray, value: float, i: int, entries: int) -> bool:
+    """Whether sensor i reads exactly 0, but for the rounding of its scaled value."""
+    result: bool = abs(value * scales[entries + i] + scales[i]) <= 1e-12 * (abs(scales[i]) + scales[entries + i])
+    return result
+
+
+@jit
 def is_missing(scales: np.ndarray, value: float, i: int, entries: int, actions: int) -> bool:
     """Whether sensor i reads exactly 0, which it never did in remembered sequences."""
-    zero = abs(value * scales[entries + i] + scales[i]) < 1e-6 * scales[entries + i]
-    result: bool = zero and scales[8 * entries + 2 * actions + 1 + i] == 0.0
+    result: bool = is_zero(scales, value, i, entries) and scales[8 * entries + 2 * actions + 1 + i] == 0.0
     return result
+
+
+@jit
+def _was_moving(net: Net, scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray) -> bool:
+    """Whether the last two measurements differ; True at the second one.
+
+    The measurements of a robot at rest repeat, and its velocities are exactly 0.
+    """
+    entries, moves, change = dims[0], 2 * dims[0] + 2 * dims[1], net[6]
+    total, count, first = 0.0, 0.0, offsets[MEASURED]
+    for i in range(entries):
+        if scales[moves + i] > 0.0:
+            step = (row[first + i] - row[first + entries + i]) / change[i]
+            total += step * step
+            count += 1.0
+    return bool(row[DECISIONS] < 2.0 or total > MOVING * count)
 
 
 @jit
@@ -733,7 +759,7 @@ def _update(
         accepted[i] = 1.0
         if scales[moves + i] == 0.0:
             continue
-        zero = abs(z[i] * scales[entries + i] + scales[i]) < 1e-6 * scales[entries + i]
+        zero = is_zero(scales, z[i], i, entries)
         missing[i] = 1.0 if is_missing(scales, z[i], i, entries, actions) else 0.0
         wrong = missing[i] > 0.0 or (repeats and innovation * innovation > variance[i])
         agrees = ratio <= REJECT and not wrong

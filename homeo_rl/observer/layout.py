@@ -90,6 +90,9 @@ AGREE = 3.0
 REPEATED_ERROR = 3.0
 """Error from which on a measurement that is equal to an earlier one in all sensors was not measured anew."""
 
+MOVING = 0.01
+"""Mean squared change of the sensors, 1 on average, from which on a robot moves."""
+
 IGNORE = 9.0
 """Error at every age from which on a measurement is not used: it is older than what is known."""
 

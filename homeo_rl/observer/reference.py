@@ -21,6 +21,7 @@ from homeo_rl.observer.layout import (
     LATE,
     LEAST_OPEN,
     MOST_IGNORED,
+    MOVING,
     PAST,
     QUICK,
     RATE,
@@ -89,6 +90,7 @@ class ReferenceObserver:
         self.decisions, self.watched, self.still = 0, np.ones((LAGS, 2)), np.zeros(model.entries)
         self.filter: _Filter | None = None
         self._restarted: int | None = None
+        self._is_missing = False
 
     def __call__(self, observation: np.ndarray, last: np.ndarray | None) -> np.ndarray | None:
         """Return the estimate of the present observation [D] where the gate is open, else None.
@@ -114,7 +116,7 @@ class ReferenceObserver:
             elif self.filter is not None:
                 estimate = self._estimate(self.filter, z, self.measured[0], 0)
             if self.filter is not None:
-                self.filter.certain |= repeated is not None or bool(self._missing(z).any())
+                self.filter.certain |= repeated is not None or self._is_missing
         self.measured, self.ages = [z, *self.measured][:PAST], [age, *self.ages][:PAST]
         self.decisions += 1
         self.actions = self.actions[: LAGS + PAST]
@@ -144,7 +146,8 @@ class ReferenceObserver:
         return self.actions[min(back, len(self.actions) - 1)]
 
     def _missing(self, z: np.ndarray) -> np.ndarray:
-        zero = np.abs(z * self._model.spread + self._model.center) < 1e-6 * self._model.spread
+        center, spread = self._model.center.astype(np.float64), self._model.spread.astype(np.float64)
+        zero = np.abs(z * spread + center) <= 1e-12 * (np.abs(center) + spread)
         result: np.ndarray = self._model.moves & zero & ~self._limits.zeros
         return result
 
@@ -158,11 +161,15 @@ class ReferenceObserver:
         self.sensor = np.where(moves, self.sensor + QUICK * (capped - self.sensor), self.sensor)
         self.gate += RATE * (error - self.gate)
         stamped = self.filter is not None and self.filter.frame is not None
-        age = self._age_of_repeated(z) if error > REPEATED_ERROR or stamped else None
+        doubtful = error > REPEATED_ERROR and self._was_moving()
+        age = self._age_of_repeated(z) if doubtful or stamped else None
         late = self.filter is None and self._watch_latency(z, error)
         self.still = np.where(z == self.measured[0], self.still + 1, 0.0)
         wrong = (square > limits.single) | (self.sensor > limits.sensor) | (self.still > limits.still)
-        broken = bool((wrong[moves] | self._missing(z)[moves]).any())
+        certain = self.filter is not None and self.filter.certain
+        missing = bool(self._missing(z).any()) and (certain or self._was_moving())
+        broken = missing or bool(wrong[moves].any())
+        self._is_missing = missing
         opened = self.filter is None and (broken or late or age is not None or self.gate > limits.gate)
         if self.filter and not broken and self.filter.since > LEAST_OPEN and self.gate < CLOSE * limits.gate:
             self.filter, age = None, None
@@ -172,6 +179,12 @@ class ReferenceObserver:
             begun.frame = self.decisions - 1 - self.ages[0]
             self.filter = begun
         return opened, age
+
+    def _was_moving(self) -> bool:
+        if len(self.measured) < 2:
+            return True
+        steps = (self.measured[0] - self.measured[1]) / self._model.change
+        return bool(np.square(steps[self._model.moves]).mean() > MOVING)
 
     def _age_of_repeated(self, z: np.ndarray) -> int | None:
         moves = self._model.moves
