@@ -17,20 +17,25 @@ from homeo_rl.numerics.jit import jit
 from homeo_rl.observer.layout import (
     ACCEPTED,
     ACTIONS,
+    AGES,
     AGREE,
     AGREED,
     CAP,
+    CERTAIN,
     CHI_MEDIAN,
     CLEANED,
     CLOSE,
     COVARIANCE,
     DECISIONS,
     FAST,
+    FRAME,
     FROM_ESTIMATE,
     FROM_MEASURED,
     GAIN_SUMS,
     GAINS,
     GATE,
+    IGNORE,
+    IGNORED,
     INFLATION,
     LAG,
     LAGS,
@@ -39,6 +44,8 @@ from homeo_rl.observer.layout import (
     LEAST_OPEN,
     LIMIT,
     MEASURED,
+    MOST_IGNORED,
+    MOVING,
     NOISE,
     NOISE_SUMS,
     OPEN,
@@ -48,6 +55,7 @@ from homeo_rl.observer.layout import (
     REJECT,
     REJECTED,
     REPEATED,
+    REPEATED_ERROR,
     RESIDUAL,
     SCATTER,
     SENSOR,
@@ -55,6 +63,7 @@ from homeo_rl.observer.layout import (
     SHIFT,
     SINCE,
     SLOW,
+    STAMPED,
     STATE,
     STILL,
     SWITCH,
@@ -232,21 +241,23 @@ def advance(
     entries, net = dims[0], unpack(w, dims)
     z, estimate, count = full[0, :entries], full[1, :entries], 0
     for s in range(rows.shape[0]):
-        row = rows[s]
+        row, age = rows[s], 0.0
         past = offsets[MEASURED]
         for i in range(entries):
             value = (np.float64(observations[s, i]) - scales[i]) / scales[entries + i]
             z[i] = min(max(value, -LIMIT), LIMIT)
         if row[DECISIONS] > 0.0:
             _push_action(scales, dims, row, offsets[ACTIONS], last[s])
-            _gate(net, scales, dims, offsets, row, z, full, work)
+            age = _gate(net, scales, dims, offsets, row, z, full, work)
         elif _start(scales, dims, offsets, row, z):
             row[OPEN], row[INFLATION] = 1.0, 1.0
             for i in range(entries):
                 estimate[i] = row[offsets[STATE] + i]
         if row[OPEN] > 0.0:
             count += 1
-            if row[DECISIONS] > 0.0:
+            if row[STAMPED] > 0.0:
+                age = _estimate_stamped(net, scales, dims, offsets, row, z, age, full, work)
+            elif row[DECISIONS] > 0.0:
                 if row[SINCE] == 0.0:
                     _begin(net, scales, dims, offsets, row, full, work)
                 _estimate(net, scales, dims, offsets, row, z, row[past : past + entries], 0, full, work)
@@ -257,6 +268,9 @@ def advance(
             row[past + k] = row[past + k - entries]
         for i in range(entries):
             row[past + i] = z[i]
+        for k in range(PAST - 1, 0, -1):
+            row[offsets[AGES] + k] = row[offsets[AGES] + k - 1]
+        row[offsets[AGES]] = max(age, 0.0)
         row[DECISIONS] += 1.0
     return count
 
@@ -284,8 +298,11 @@ def _gate(
     z: np.ndarray,
     full: np.ndarray,
     work: np.ndarray,
-) -> None:
-    """Compare the measurement with the prediction from the last one; open or shut the gate."""
+) -> float:
+    """Compare the measurement with the prediction from the last one; open or shut the gate.
+
+    Returns the age of a measurement that repeats an earlier one; 0 without an alarm, and -1 where it is not known.
+    """
     entries, actions = dims[0], dims[1]
     mean, variance, x = full[1, :entries], full[2, :entries], work[5]
     _fill(x, row[offsets[MEASURED] : offsets[MEASURED] + entries], row, offsets[ACTIONS], entries, actions)
@@ -293,11 +310,12 @@ def _gate(
     moves = 2 * entries + 2 * actions
     limits = moves + 3 * entries + 1
     limit = scales[moves + entries]
-    total, count, broken = 0.0, 0.0, False
+    total, count, broken, missing = 0.0, 0.0, False, False
     for i in range(entries):
         same = z[i] == row[offsets[MEASURED] + i]
         row[offsets[STILL] + i] = row[offsets[STILL] + i] + 1.0 if same else 0.0
         if scales[moves + i] > 0.0:
+            missing = missing or is_missing(scales, z[i], i, entries, actions)
             broken = broken or row[offsets[STILL] + i] > scales[limits + 2 * entries + i]
             error = z[i] - mean[i]
             square = error * error / variance[i]
@@ -311,14 +329,84 @@ def _gate(
             count += 1.0
     error = total / max(count, 1.0)
     row[GATE] += RATE * (error - row[GATE])
+    moving = _was_moving(net, scales, dims, offsets, row)
+    missing = missing and (moving or row[CERTAIN] > 0.0)
+    doubtful = error > REPEATED_ERROR and moving
+    age = _age_of_repeated(scales, dims, offsets, row, z) if doubtful or row[STAMPED] > 0.0 else -1.0
     late = row[OPEN] == 0.0 and _watch_latency(net, scales, dims, offsets, row, z, error, full, work)
-    if row[OPEN] == 0.0 and (broken or late or row[GATE] > limit):
+    if row[OPEN] == 0.0 and (broken or late or missing or age > 0.0 or row[GATE] > limit):
         row[OPEN], row[SINCE], row[LAG], row[INFLATION] = 1.0, 0.0, 0.0, 1.0
-        row[FROM_MEASURED] = row[FROM_ESTIMATE] = 0.0
+        row[FROM_MEASURED] = row[FROM_ESTIMATE] = row[CERTAIN] = row[STAMPED] = 0.0
         for k in range(offsets[STATE], len(row)):
             row[k] = 0.0
-    elif row[OPEN] > 0.0 and not broken and row[SINCE] > LEAST_OPEN and row[GATE] < CLOSE * limit:
-        row[OPEN], row[USED] = 0.0, 0.0
+    elif row[OPEN] > 0.0 and not (broken or missing) and row[SINCE] > LEAST_OPEN and row[GATE] < CLOSE * limit:
+        row[OPEN], row[USED], row[CERTAIN], row[STAMPED] = 0.0, 0.0, 0.0, 0.0
+    if row[OPEN] > 0.0 and (missing or age > 0.0):
+        row[CERTAIN] = 1.0
+    if row[OPEN] > 0.0 and age > 0.0 and row[STAMPED] == 0.0:
+        _begin_stamped(dims, offsets, row, full)
+    return age if row[OPEN] > 0.0 else 0.0
+
+
+@jit
+def is_zero(scales: np.ndarray, value: float, i: int, entries: int) -> bool:
+    """Whether sensor i reads exactly 0, but for the rounding of its scaled value."""
+    result: bool = abs(value * scales[entries + i] + scales[i]) <= 1e-12 * (abs(scales[i]) + scales[entries + i])
+    return result
+
+
+@jit
+def is_missing(scales: np.ndarray, value: float, i: int, entries: int, actions: int) -> bool:
+    """Whether sensor i reads exactly 0, which it never did in remembered sequences."""
+    result: bool = is_zero(scales, value, i, entries) and scales[8 * entries + 2 * actions + 1 + i] == 0.0
+    return result
+
+
+@jit
+def _was_moving(net: Net, scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray) -> bool:
+    """Whether the last two measurements differ; True at the second one.
+
+    The measurements of a robot at rest repeat, and its velocities are exactly 0.
+    """
+    entries, moves, change = dims[0], 2 * dims[0] + 2 * dims[1], net[6]
+    total, count, first = 0.0, 0.0, offsets[MEASURED]
+    for i in range(entries):
+        if scales[moves + i] > 0.0:
+            step = (row[first + i] - row[first + entries + i]) / change[i]
+            total += step * step
+            count += 1.0
+    return bool(row[DECISIONS] < 2.0 or total > MOVING * count)
+
+
+@jit
+def _age_of_repeated(
+    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray
+) -> float:
+    """Return the age of a measurement that is equal to one of the last ones in all sensors that move; else -1."""
+    entries, moves = dims[0], 2 * dims[0] + 2 * dims[1]
+    for back in range(int(min(row[DECISIONS], 1.0 * PAST))):
+        first, equal = offsets[MEASURED] + back * entries, False
+        for i in range(entries):
+            if scales[moves + i] > 0.0:
+                equal = z[i] == row[first + i]
+                if not equal:
+                    break
+        if equal:
+            return float(1.0 + back + row[offsets[AGES] + back])
+    return -1.0
+
+
+@jit
+def _begin_stamped(dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, full: np.ndarray) -> None:
+    """Begin the estimate at the last measurement, in an alarm in which measurements have ages of their own."""
+    entries = dims[0]
+    row[STAMPED], row[IGNORED], row[INFLATION] = 1.0, 0.0, 1.0
+    row[FRAME] = row[DECISIONS] - 1.0 - row[offsets[AGES]]
+    for k in range(offsets[STATE], len(row)):
+        row[k] = 0.0
+    for i in range(entries):
+        row[offsets[STATE] + i] = row[offsets[CLEANED] + i] = row[offsets[MEASURED] + i]
+        row[offsets[COVARIANCE] + i * entries + i] = full[2, i]
 
 
 @jit
@@ -501,6 +589,112 @@ def _estimate(
 
 
 @jit
+def _estimate_stamped(
+    net: Net,
+    scales: np.ndarray,
+    dims: np.ndarray,
+    offsets: np.ndarray,
+    row: np.ndarray,
+    z: np.ndarray,
+    age: float,
+    full: np.ndarray,
+    work: np.ndarray,
+) -> float:
+    """Update the estimate by a measurement whose age is its own, and predict it to the present (full[1]).
+
+    ``age`` is that of a measurement that repeats an earlier one, which is of no use; else -1, and the age that explains
+    the measurement best is found and returned.
+    """
+    entries, actions = dims[0], dims[1]
+    now, state = row[DECISIONS], row[offsets[STATE] : offsets[STATE] + entries]
+    if age < 0.0:
+        steps = _steps_to(net, scales, dims, offsets, row, z, full, work)
+        if steps > 0:
+            _advance_stamped(net, scales, dims, offsets, row, z, steps, full, work)
+        age = now - row[FRAME] + (1.0 if row[IGNORED] > 0.0 else 0.0)
+    row[LAG] = min(now - row[FRAME], 1.0 * LAGS)
+    row[SINCE] += 1.0
+    estimate, x, mean = full[1, :entries], work[5], full[4, :entries]
+    for i in range(entries):
+        estimate[i] = state[i]
+    for back in range(int(now - row[FRAME]) - 1, -1, -1):
+        _fill(x, estimate, row, offsets[ACTIONS] + back * actions, entries, actions)
+        predict(net, x, mean, full[5, :entries], work)
+        for i in range(entries):
+            estimate[i] = mean[i]
+    return age
+
+
+@jit
+def _steps_to(
+    net: Net, scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray,
+    full: np.ndarray, work: np.ndarray,
+) -> int:  # fmt: skip
+    """Return how many decisions after the estimated one a measurement is, by what explains it best; 0 if nothing does.
+
+    Where nothing has for long, the estimate begins again at the measurement, as if it were of the present.
+    """
+    entries, actions, moves = dims[0], dims[1], 2 * dims[0] + 2 * dims[1]
+    ahead, mean, variance, x = full[7, :entries], full[4, :entries], full[5, :entries], work[5]
+    behind = int(row[DECISIONS] - row[FRAME])
+    best, least = 0, IGNORE
+    for i in range(entries):
+        ahead[i] = row[offsets[STATE] + i]
+    for step in range(1, min(behind, LAGS) + 1):
+        _fill(x, ahead, row, offsets[ACTIONS] + (behind - step) * actions, entries, actions)
+        predict(net, x, mean, variance, work)
+        total, count = 0.0, 0.0
+        for i in range(entries):
+            ahead[i] = mean[i]
+            if scales[moves + i] > 0.0 and not is_missing(scales, z[i], i, entries, actions):
+                error = z[i] - mean[i]
+                total += min(error * error / variance[i], CAP)
+                count += 1.0
+        if count > 0.0 and total / count < least:
+            best, least = step, total / count
+    row[IGNORED] = 0.0 if best > 0 else row[IGNORED] + 1.0
+    if row[IGNORED] > MOST_IGNORED or behind > LAGS:
+        row[FRAME], row[IGNORED], row[INFLATION] = row[DECISIONS], 0.0, 1.0
+        for i in range(entries):
+            row[offsets[STATE] + i] = z[i]
+            for j in range(entries):
+                row[offsets[COVARIANCE] + i * entries + j] = full[2, i] if i == j else 0.0
+        return 0
+    return best
+
+
+@jit
+def _advance_stamped(
+    net: Net,
+    scales: np.ndarray,
+    dims: np.ndarray,
+    offsets: np.ndarray,
+    row: np.ndarray,
+    z: np.ndarray,
+    steps: int,
+    full: np.ndarray,
+    work: np.ndarray,
+) -> None:
+    """Predict the estimate ``steps`` decisions ahead and update it by the measurement."""
+    entries, actions, covariance = dims[0], dims[1], offsets[COVARIANCE]
+    estimate, variance, x, jac = full[1, :entries], full[2, :entries], work[5], full[10 : 10 + entries]
+    p = row[covariance : covariance + entries * entries].reshape((entries, entries))
+    state, behind = row[offsets[STATE] : offsets[STATE] + entries], int(row[DECISIONS] - row[FRAME])
+    for step in range(1, steps + 1):
+        _fill(x, state, row, offsets[ACTIONS] + (behind - step) * actions, entries, actions)
+        predict(net, x, estimate, variance, work)
+        jacobian(net, work, work[6:].ravel(), jac)
+        propagate(jac, p, full[10 + entries : 10 + 2 * entries], variance, row[INFLATION], entries)
+        for i in range(entries):
+            state[i] = estimate[i]
+    row[FRAME] += 1.0 * steps
+    _update(scales, dims, offsets, row, z, row[offsets[MEASURED] : offsets[MEASURED] + entries], p, full)
+    for i in range(entries):
+        state[i] = row[offsets[CLEANED] + i] = estimate[i]
+        row[offsets[ACCEPTED] + i] = full[3, i]
+
+
+@jit
 def _compare(
     scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray, full: np.ndarray
 ) -> None:
@@ -555,7 +749,7 @@ def _update(
     entries, actions = dims[0], dims[1]
     moves = 2 * entries + 2 * actions
     estimate, variance, accepted, ratios = full[1, :entries], full[2, :entries], full[3, :entries], full[7, :entries]
-    missing, zeros = full[5, :entries], moves + 6 * entries + 1
+    missing = full[5, :entries]
     count, modelled = 0, 0
     for i in range(entries):
         missing[i] = 0.0
@@ -565,8 +759,8 @@ def _update(
         accepted[i] = 1.0
         if scales[moves + i] == 0.0:
             continue
-        zero = abs(z[i] * scales[entries + i] + scales[i]) < 1e-6 * scales[entries + i]
-        missing[i] = 1.0 if zero and scales[zeros + i] == 0.0 else 0.0
+        zero = is_zero(scales, z[i], i, entries)
+        missing[i] = 1.0 if is_missing(scales, z[i], i, entries, actions) else 0.0
         wrong = missing[i] > 0.0 or (repeats and innovation * innovation > variance[i])
         agrees = ratio <= REJECT and not wrong
         share = _record_sensor(offsets, row, i, agrees, repeats, zero, innovation)

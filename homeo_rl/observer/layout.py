@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-DECISIONS, GATE, OPEN, LAG, INFLATION, SINCE, USED, FROM_MEASURED, FROM_ESTIMATE = range(9)
+(
+    DECISIONS, GATE, OPEN, LAG, INFLATION, SINCE, USED, FROM_MEASURED, FROM_ESTIMATE, CERTAIN, STAMPED, FRAME, IGNORED,
+) = range(13)  # fmt: skip
 """Scalars of a row: decisions so far, running error, whether the gate is open, latency in decisions, factor of the
 process noise, decisions since the gate opened, whether the estimate takes the place of the measurement, and the running
-errors of what the last measurement and the last estimate predict of the sensors that are trusted."""
+errors of what the last measurement and the last estimate predict of the sensors that are trusted; whether the fault of
+this alarm is unmistakable, whether measurements have been repeated whole, so that each has an age of its own, the
+decision whose state is estimated then, and how many measurements in a row were of no use to it."""
 
 _SCALARS = 16
 
 (
-    ACTIONS, MEASURED, SENSOR, WATCHED, STILL, STATE, COVARIANCE, CLEANED, RESIDUAL, NOISE, NOISE_SUMS, LATENCY,
+    ACTIONS, MEASURED, SENSOR, WATCHED, STILL, AGES, STATE, COVARIANCE, CLEANED, RESIDUAL, NOISE, NOISE_SUMS, LATENCY,
     ACCEPTED, REJECTED, AGREED, REPEATED, ZERO, SHIFT, SCATTER, GAINS, GAIN_SUMS,
-) = range(21)  # fmt: skip
+) = range(22)  # fmt: skip
 """Parts of a row, each an index into its offsets:
 
 ``ACTIONS``     [LAGS + PAST, K]  executed actions, newest first
@@ -22,6 +26,7 @@ _SCALARS = 16
 ``SENSOR``      [D]               running error of each sensor
 ``WATCHED``     [LAGS, 2]         before an alarm: running errors at each latency, and at none in the same decisions
 ``STILL``       [D]               decisions for which each reading has been the same
+``AGES``        [PAST]            age of each measurement when it was read, in decisions, newest first
 ``STATE``       [D]               the estimate
 ``COVARIANCE``  [D, D]            of its error
 ``CLEANED``     [D]               last measurement, with estimates in place of rejected entries
@@ -82,6 +87,18 @@ REJECT = 16.0
 AGREE = 3.0
 """Decisions in a row in which a sensor that was mostly wrong must agree before it is used again."""
 
+REPEATED_ERROR = 3.0
+"""Error from which on a measurement that is equal to an earlier one in all sensors was not measured anew."""
+
+MOVING = 0.01
+"""Mean squared change of the sensors, 1 on average, from which on a robot moves."""
+
+IGNORE = 9.0
+"""Error at every age from which on a measurement is not used: it is older than what is known."""
+
+MOST_IGNORED = 6.0
+"""Measurements in a row that are not used before the estimate begins again."""
+
 CLOSE = 0.6
 """The gate shuts where its running error falls below this share of its limit."""
 
@@ -93,9 +110,32 @@ CHI_MEDIAN = 0.455
 
 
 def offsets_of(entries: int, actions: int) -> tuple[np.ndarray, int]:
-    """Return the offsets of the parts of a row [21], and its length."""
+    """Return the offsets of the parts of a row [22], and its length."""
     d, k = entries, actions
-    sizes = [(LAGS + PAST) * k, PAST * d, d, 2 * LAGS, d, d, d * d, d, d, d, 2 * d, LAGS, d, d, d, d, d, d, d, k * k, k]
+    sizes = [
+        (LAGS + PAST) * k,
+        PAST * d,
+        d,
+        2 * LAGS,
+        d,
+        PAST,
+        d,
+        d * d,
+        d,
+        d,
+        d,
+        2 * d,
+        LAGS,
+        d,
+        d,
+        d,
+        d,
+        d,
+        d,
+        d,
+        k * k,
+        k,
+    ]
     starts = _SCALARS + np.concatenate([[0], np.cumsum(sizes)])
     return starts[:-1].astype(np.int64), int(starts[-1])
 

@@ -14,7 +14,18 @@ import numpy as np
 
 from homeo_rl.observer import kernels
 from homeo_rl.observer.diagnosis import Diagnosis, diagnose
-from homeo_rl.observer.layout import DECISIONS, FROM_ESTIMATE, FROM_MEASURED, GATE, OPEN, USED, offsets_of, work_space
+from homeo_rl.observer.layout import (
+    CERTAIN,
+    DECISIONS,
+    FROM_ESTIMATE,
+    FROM_MEASURED,
+    GATE,
+    OPEN,
+    REJECTED,
+    USED,
+    offsets_of,
+    work_space,
+)
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.observer.rehearsal import Distance, Policy, Rehearsal
 
@@ -42,16 +53,19 @@ REHEARSED_AT = (0, 4, 7, 10, 14, 20, 28, 40, 55, 70)
 REHEARSED_EVERY = 100
 
 
+BETTER, NOT_WORSE = 0.6, 1.5
+"""Largest errors of what the last estimate predicts, as shares of those of what the last measurement predicts, at which
+its use begins and goes on, and at which it begins and goes on early."""
+
+FEW, SUSPECT = 2, 0.25
+"""Sensors that are few, and share of disagreements from which on a sensor counts."""
+
 EARLY = 30
-"""Decisions of an episode in which an alarm means sensors: robots begin where the model knows them."""
+"""Decisions of an episode, and of an alarm, in which few rejected sensors are evidence enough: the model knows how
+episodes begin, and the comparison needs time."""
 
-LEAST_ERROR, LARGE_ERROR = 2.0, 9.0
-"""Errors of what the last measurement predicts, 1 in health, below which no estimate is used, and above which one may
-be used though what the last estimate predicts is as wrong: noise hides the difference."""
-
-BETTER, AS_GOOD, NOT_WORSE = 0.95, 1.05, 1.5
-"""Largest errors of what the last estimate predicts, as shares of those, at which its use begins, begins where errors
-are large, and begins early in an episode or goes on."""
+LEAST_ERROR = 2.0
+"""Error of what the last measurement predicts, 1 in health, below which no estimate is used."""
 
 
 class Observer:
@@ -115,14 +129,15 @@ class Observer:
                 self.alarmed_at[slot] = int(row[DECISIONS]) - 1
                 self._alarmed_since[slot] = row[DECISIONS]
             since = int(row[DECISIONS] - self._alarmed_since[slot])
-            if since in REHEARSED_AT or since % REHEARSED_EVERY == 0:
+            if row[CERTAIN] == 0.0 and (since in REHEARSED_AT or since % REHEARSED_EVERY == 0):
                 # What is used goes on being used by half of the margin, so that a verdict does not alternate.
                 margin = 0.5 * (1.0 + self._margin) if row[USED] > 0.0 else self._margin
-                verdict = (
-                    self.explains and is_supported(row, self._alarmed_since[slot]) and self.rehearse(slot).helps(margin)
-                )
+                verdict = self.explains and self._is_supported(slot) and self.rehearse(slot).helps(margin)
                 self.openings[slot] += int(verdict and row[USED] == 0.0)
                 row[USED] = float(verdict)
+            if row[CERTAIN] > 0.0 and self.explains and len(self.memory.observations):
+                self.openings[slot] += int(row[USED] == 0.0)
+                row[USED] = 1.0
             if row[USED] > 0.0:
                 self.used[slot] += 1
                 result[slot] = self._out[slot]
@@ -137,6 +152,11 @@ class Observer:
         if self._rehearsal is None:
             self._rehearsal = Rehearsal(self.memory, self.offsets, self._policy, self._advance)
         return self._rehearsal(self.rows[slot])
+
+    def _is_supported(self, slot: int) -> bool:
+        first = self.offsets[REJECTED]
+        return is_supported(self.rows[slot], self.rows[slot, first : first + self.model.entries],
+                            self._alarmed_since[slot])  # fmt: skip
 
     def record(self, actions: np.ndarray) -> None:
         """See the actions [S, K] of the decision."""
@@ -177,16 +197,22 @@ class Observer:
         )  # fmt: skip
 
 
-def is_supported(row: np.ndarray, since: float) -> bool:
+def is_supported(row: np.ndarray, rejected: np.ndarray, since: float) -> bool:
     """Whether the sensors that are trusted are predicted better from the estimate than from the measurement.
 
     They are where a sensor is broken. Where the robot does what the model has not seen, because its network is damaged
     or because it stumbled, measurements are right and the estimate predicts them worse.
+
+    Args:
+        row: of the slot.
+        rejected: share of disagreements of each sensor [D].
+        since: decision of the episode at which the alarm began.
     """
     measured, estimated = row[FROM_MEASURED], row[FROM_ESTIMATE]
-    if row[USED] > 0.0 or since <= EARLY:
+    early = since <= EARLY and row[DECISIONS] - since <= EARLY and (rejected > SUSPECT).sum() <= FEW
+    if early or (row[USED] > 0.0 and row[DECISIONS] - since <= EARLY):
         return bool(estimated < NOT_WORSE * measured)
-    return bool(measured > LEAST_ERROR and estimated < (AS_GOOD if measured > LARGE_ERROR else BETTER) * measured)
+    return bool((row[USED] > 0.0 or measured > LEAST_ERROR) and estimated < BETTER * measured)
 
 
 def scales_of(memory: ObserverMemory) -> np.ndarray:

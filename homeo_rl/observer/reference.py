@@ -16,13 +16,17 @@ from homeo_rl.observer.layout import (
     CHI_MEDIAN,
     CLOSE,
     FAST,
+    IGNORE,
     LAGS,
     LATE,
     LEAST_OPEN,
+    MOST_IGNORED,
+    MOVING,
     PAST,
     QUICK,
     RATE,
     REJECT,
+    REPEATED_ERROR,
     SETTLED,
     SLOW,
     SWITCH,
@@ -52,6 +56,9 @@ class _Filter:
     lag: int = 0
     inflation: float = 1.0
     since: int = 0
+    certain: bool = False
+    frame: int | None = None
+    ignored: int = 0
     latency: np.ndarray = field(default_factory=lambda: np.zeros(LAGS))
 
     def __post_init__(self) -> None:
@@ -79,8 +86,11 @@ class ReferenceObserver:
         self.measured: list[np.ndarray] = []
         self.actions: list[np.ndarray] = []
         self.gate, self.sensor = 1.0, np.zeros(model.entries)
+        self.ages: list[int] = []
         self.decisions, self.watched, self.still = 0, np.ones((LAGS, 2)), np.zeros(model.entries)
         self.filter: _Filter | None = None
+        self._restarted: int | None = None
+        self._is_missing = False
 
     def __call__(self, observation: np.ndarray, last: np.ndarray | None) -> np.ndarray | None:
         """Return the estimate of the present observation [D] where the gate is open, else None.
@@ -90,7 +100,7 @@ class ReferenceObserver:
             last: action of the last decision [K]; None at the first.
         """
         z = self._model.scale(observation.astype(np.float64))
-        estimate = None
+        estimate, age = None, 0
         if last is None:
             state, wrong = self._start(z)
             if wrong:
@@ -98,12 +108,16 @@ class ReferenceObserver:
                 state.since = 1
         else:
             self.actions.insert(0, np.clip(self._model.scale_action(last.astype(np.float64)), -1.0, 1.0))
-            opened = self._compare(z)
-            if opened:
+            opened, repeated = self._compare(z)
+            if opened and repeated is None:
                 self._begin()
-            if self.filter is not None:
+            if self.filter is not None and self.filter.frame is not None:
+                estimate, age = self._estimate_stamped(self.filter, z, repeated)
+            elif self.filter is not None:
                 estimate = self._estimate(self.filter, z, self.measured[0], 0)
-        self.measured = [z, *self.measured][:PAST]
+            if self.filter is not None:
+                self.filter.certain |= repeated is not None or self._is_missing
+        self.measured, self.ages = [z, *self.measured][:PAST], [age, *self.ages][:PAST]
         self.decisions += 1
         self.actions = self.actions[: LAGS + PAST]
         return None if estimate is None else self._model.unscale(estimate).astype(np.float32)
@@ -131,23 +145,95 @@ class ReferenceObserver:
     def _action(self, back: int) -> np.ndarray:
         return self.actions[min(back, len(self.actions) - 1)]
 
-    def _compare(self, z: np.ndarray) -> bool:
-        """Advance the running errors; return whether the gate opens."""
+    def _missing(self, z: np.ndarray) -> np.ndarray:
+        center, spread = self._model.center.astype(np.float64), self._model.spread.astype(np.float64)
+        zero = np.abs(z * spread + center) <= 1e-12 * (np.abs(center) + spread)
+        result: np.ndarray = self._model.moves & zero & ~self._limits.zeros
+        return result
+
+    def _compare(self, z: np.ndarray) -> tuple[bool, int | None]:
+        """Advance the running errors; return whether the gate opens, and the age of a repeated measurement."""
         mean, variance = self._predict(self.measured[0], self._action(0))
         moves, limits = self._model.moves, self._limits
         square = (z - mean) ** 2 / variance
         capped = np.minimum(square, CAP)
+        error = float(capped[moves].mean())
         self.sensor = np.where(moves, self.sensor + QUICK * (capped - self.sensor), self.sensor)
-        self.gate += RATE * (float(capped[moves].mean()) - self.gate)
-        late = self.filter is None and self._watch_latency(z, float(capped[moves].mean()))
+        self.gate += RATE * (error - self.gate)
+        stamped = self.filter is not None and self.filter.frame is not None
+        doubtful = error > REPEATED_ERROR and self._was_moving()
+        age = self._age_of_repeated(z) if doubtful or stamped else None
+        late = self.filter is None and self._watch_latency(z, error)
         self.still = np.where(z == self.measured[0], self.still + 1, 0.0)
         wrong = (square > limits.single) | (self.sensor > limits.sensor) | (self.still > limits.still)
-        broken = bool(wrong[moves].any())
-        if self.filter is None:
-            return broken or late or self.gate > limits.gate
-        if not broken and self.filter.since > LEAST_OPEN and self.gate < CLOSE * limits.gate:
-            self.filter = None
-        return False
+        certain = self.filter is not None and self.filter.certain
+        missing = bool(self._missing(z).any()) and (certain or self._was_moving())
+        broken = missing or bool(wrong[moves].any())
+        self._is_missing = missing
+        opened = self.filter is None and (broken or late or age is not None or self.gate > limits.gate)
+        if self.filter and not broken and self.filter.since > LEAST_OPEN and self.gate < CLOSE * limits.gate:
+            self.filter, age = None, None
+        elif age is not None and not stamped:
+            begun = _Filter(self.measured[0].copy(), np.diag(variance), self.measured[0].copy())
+            begun.since = 0 if self.filter is None else self.filter.since
+            begun.frame = self.decisions - 1 - self.ages[0]
+            self.filter = begun
+        return opened, age
+
+    def _was_moving(self) -> bool:
+        if len(self.measured) < 2:
+            return True
+        steps = (self.measured[0] - self.measured[1]) / self._model.change
+        return bool(np.square(steps[self._model.moves]).mean() > MOVING)
+
+    def _age_of_repeated(self, z: np.ndarray) -> int | None:
+        moves = self._model.moves
+        for back, (earlier, age) in enumerate(zip(self.measured, self.ages, strict=True)):
+            if np.array_equal(z[moves], earlier[moves]):
+                return 1 + back + age
+        return None
+
+    def _estimate_stamped(self, f: _Filter, z: np.ndarray, repeated: int | None) -> tuple[np.ndarray, int]:
+        """Update by a measurement with an age of its own; return the estimate of the present, and that age."""
+        assert f.frame is not None
+        age = repeated
+        if repeated is None:
+            for _ in range(self._steps_to(f, z)):
+                action = self._action(self.decisions - f.frame - 1)
+                mean, variance = self._predict(f.state, action)
+                jacobian = self._jacobian(f.state, action)
+                f.covariance = jacobian @ f.covariance @ jacobian.T + f.inflation * np.diag(variance)
+                f.state, f.frame = mean, f.frame + 1
+                known = variance
+            if not f.ignored and f.frame != self._restarted:
+                f.state, f.covariance, f.accepted = self._update(f, z, self.measured[0], f.state, known, f.covariance)
+                f.cleaned = f.state
+            age = self.decisions - f.frame + (f.ignored > 0)
+        f.since += 1
+        estimate = f.state
+        for back in range(self.decisions - f.frame - 1, -1, -1):
+            estimate = self._predict(estimate, self._action(back)).mean
+        assert age is not None
+        return estimate, age
+
+    def _steps_to(self, f: _Filter, z: np.ndarray) -> int:
+        """Return how many decisions after the estimated one a measurement is; 0 where nothing explains it."""
+        assert f.frame is not None
+        behind, state, best, least = self.decisions - f.frame, f.state, 0, IGNORE
+        seen = self._model.moves & ~self._missing(z)
+        for step in range(1, min(behind, LAGS) + 1):
+            state, variance = self._predict(state, self._action(behind - step))
+            square = np.minimum((z - state) ** 2 / variance, CAP)[seen]
+            if len(square) and square.mean() < least:
+                best, least = step, float(square.mean())
+        f.ignored = 0 if best else f.ignored + 1
+        self._restarted = None
+        if f.ignored > MOST_IGNORED or behind > LAGS:
+            _, variance = self._predict(self.measured[0], self._action(0))
+            f.frame, f.ignored, f.inflation = self.decisions, 0, 1.0
+            f.state, f.covariance, self._restarted = z.copy(), np.diag(variance), f.frame
+            return 0
+        return best
 
     def _watch_latency(self, z: np.ndarray, error: float) -> bool:
         """Compare one latency a decision, in turn, with none; return whether one explains the measurements better."""
@@ -229,8 +315,7 @@ class ReferenceObserver:
         moves = self._model.moves
         innovation = z - mean
         ratio = innovation**2 / (np.diag(p) + f.noise)
-        zero = np.abs(z * self._model.spread + self._model.center) < 1e-6 * self._model.spread
-        missing = moves & zero & ~self._limits.zeros
+        missing = self._missing(z)
         agrees = (ratio <= REJECT) & ~missing & ~((z == before) & (innovation**2 > variance))
         f.agreed = np.where(moves, np.where(agrees, f.agreed + 1, 0.0), f.agreed)
         f.rejected = np.where(moves, f.rejected + FAST * (~agrees - f.rejected), f.rejected)

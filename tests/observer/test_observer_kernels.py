@@ -7,7 +7,17 @@ import pytest
 
 from homeo_rl.observer import kernels
 from homeo_rl.observer.forward_model import ForwardModel
-from homeo_rl.observer.layout import FROM_ESTIMATE, FROM_MEASURED, GATE, LAG, OPEN, offsets_of, work_space
+from homeo_rl.observer.layout import (
+    CERTAIN,
+    FROM_ESTIMATE,
+    FROM_MEASURED,
+    GATE,
+    LAG,
+    OPEN,
+    STAMPED,
+    offsets_of,
+    work_space,
+)
 from homeo_rl.observer.reference import Limits, ReferenceObserver
 from tests.support.linear_robot import LinearRobot, model_of
 
@@ -18,7 +28,10 @@ FAULTS = {
     "one sensor later": lambda z, t, rng: np.where((np.arange(len(z)) == 1) & (t >= 40), 4.0 * rng.normal(), z),
     "stuck": lambda z, t, rng: np.where((np.arange(len(z)) == 0) & (t >= 25), 0.75, z),
     "dropped": lambda z, t, rng: np.where((rng.random(len(z)) < 0.2) & (t >= 25), 0.0, z),
+    "jitter": lambda z, t, rng: rng.integers(0, 3) if t >= 25 else 0,
+    "late": lambda z, t, rng: 2 if t >= 25 else 0,
 }
+"""What is measured of a state; a number is the age of the state that is measured."""
 
 
 class Compiled:
@@ -62,9 +75,11 @@ def test_compiled_equals_reference(fault: str, seed: int) -> None:
     robot = LinearRobot(seed)
     model = model_of(robot)
     compiled, reference = Compiled(model, limits_of(model)), ReferenceObserver(model, limits_of(model))
-    rng, last, opened = np.random.default_rng(seed), None, 0
+    rng, last, opened, past = np.random.default_rng(seed), None, 0, []
     for step in range(120):
-        seen = FAULTS[fault](robot.state, step, rng).astype(np.float32)
+        past.append(robot.state.copy())
+        measured = FAULTS[fault](robot.state, step, rng)
+        seen = np.asarray(past[max(0, step - measured)] if np.ndim(measured) == 0 else measured, np.float32)
         ours, theirs = compiled(seen, last), reference(seen, last)
         assert (ours is None) == (theirs is None), step
         if ours is not None:
@@ -98,6 +113,41 @@ def test_latency_is_found_and_predicted_over(delay: int) -> None:
         assert np.mean(errors) < 0.25 * np.mean(raw)
     else:
         assert not compiled.row[0, OPEN]
+
+
+def test_every_age_of_a_jittering_measurement_is_found() -> None:
+    robot, rng = LinearRobot(1), np.random.default_rng(0)
+    model = model_of(robot)
+    compiled = Compiled(model, limits_of(model))
+    past, last, errors, raw = [robot.state.copy()], None, [], []
+    for step in range(200):
+        seen = past[max(0, len(past) - 1 - int(rng.integers(0, 3)))].astype(np.float32)
+        estimate = compiled(seen, last)
+        if step >= 20:
+            assert estimate is not None
+            errors.append(float(np.abs(estimate - robot.state).max()))
+            raw.append(float(np.abs(seen - robot.state).max()))
+        last = rng.uniform(-1.0, 1.0, 2).astype(np.float32)
+        robot.step(last)
+        past.append(robot.state.copy())
+    assert compiled.row[0, STAMPED] == compiled.row[0, CERTAIN] == 1.0
+    assert np.mean(errors) < 0.25 * np.mean(raw)
+
+
+def test_a_missing_reading_is_unmistakable_at_once() -> None:
+    robot, rng = LinearRobot(2), np.random.default_rng(0)
+    model = model_of(robot)
+    compiled, last = Compiled(model, limits_of(model)), None
+    for step in range(60):
+        seen = robot.state.astype(np.float32)
+        seen[1] = 0.0 if step == 50 else seen[1]
+        estimate = compiled(seen, last)
+        assert (compiled.row[0, CERTAIN] > 0.0) == (step >= 50)
+        if step == 50:
+            assert estimate is not None
+            assert np.abs(estimate - robot.state).max() < 0.1
+        last = rng.uniform(-1.0, 1.0, 2).astype(np.float32)
+        robot.step(last)
 
 
 def test_a_broken_sensor_is_estimated_from_the_others() -> None:
