@@ -147,12 +147,12 @@ def incompatibility(
             except UsageError as error:
                 raise UsageError(f"--routes: route {number}: {error}") from None
         reason = condition.incompatibility(env, spiking=isinstance(controller.network, SpikingNetwork))
-        return reason or _networkincompatibility(condition, controller)
+        return reason or _network_incompatibility(condition, controller)
     finally:
         env.close()
 
 
-def _networkincompatibility(condition: Condition, controller: Controller) -> str | None:
+def _network_incompatibility(condition: Condition, controller: Controller) -> str | None:
     """Return why damage of the network does not apply to a policy of another tool, or None if it does."""
     network, damage = controller.network, condition.network_damage(0)
     if damage is None or not isinstance(network, ExternalNetwork):
