@@ -53,9 +53,9 @@ REHEARSED_AT = (0, 4, 7, 10, 14, 20, 28, 40, 55, 70)
 REHEARSED_EVERY = 100
 
 
-BETTER, NOT_WORSE = 0.6, 1.5
+BETTER, STILL_BETTER, NOT_WORSE = 0.6, 0.75, 1.5
 """Largest errors of what the last estimate predicts, as shares of those of what the last measurement predicts, at which
-its use begins and goes on, and at which it begins and goes on early."""
+its use begins, goes on, and does either early."""
 
 FEW, SUSPECT = 2, 0.25
 """Sensors that are few, and share of disagreements from which on a sensor counts."""
@@ -212,7 +212,9 @@ def is_supported(row: np.ndarray, rejected: np.ndarray, since: float) -> bool:
     early = since <= EARLY and row[DECISIONS] - since <= EARLY and (rejected > SUSPECT).sum() <= FEW
     if early or (row[USED] > 0.0 and row[DECISIONS] - since <= EARLY):
         return bool(estimated < NOT_WORSE * measured)
-    return bool((row[USED] > 0.0 or measured > LEAST_ERROR) and estimated < BETTER * measured)
+    if row[USED] > 0.0:
+        return bool(estimated < STILL_BETTER * measured)
+    return bool(measured > LEAST_ERROR and estimated < BETTER * measured)
 
 
 def scales_of(memory: ObserverMemory) -> np.ndarray:
