@@ -33,9 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
         command = _parse(words)
         parsed = True
         provide_cache_folders()
-        with _redirect_output(command.json):
-            if command.quiet:
-                command = _silence(command)
+        with _redirect_output(command.json), _silence(command) as command:
             result = module_of(name).run(with_local_paths(command), words)
         if command.json:
             _print_json(result)
@@ -111,14 +109,23 @@ def _hyperparameters() -> Mapping[str, str]:
     return {name.replace("_", "-"): f"-params {name}:VALUE" for name in names}
 
 
-def _silence(command: Any) -> Any:
+@contextlib.contextmanager
+def _silence(command: Any) -> Iterator[Any]:
+    """Yield the command; with ``--quiet`` it prints no notes and no progress, until it has ended."""
     from dataclasses import fields, replace
+
+    if not command.quiet:
+        yield command
+        return
 
     from homeo_rl.cli import console
 
     console.hush()
-    progress = "progress" in {field.name for field in fields(command)}
-    return replace(command, progress=False) if progress else command
+    try:
+        progress = "progress" in {field.name for field in fields(command)}
+        yield replace(command, progress=False) if progress else command
+    finally:
+        console.hush(False)
 
 
 @contextlib.contextmanager

@@ -19,10 +19,10 @@ from rich.table import Table
 _hushed = False
 
 
-def hush() -> None:
-    """Print no notes from now on (``--quiet``)."""
+def hush(hushed: bool = True) -> None:
+    """Print no notes from now on (``--quiet``), or print them again."""
     global _hushed
-    _hushed = True
+    _hushed = hushed
 
 
 def print_hint(text: str) -> None:

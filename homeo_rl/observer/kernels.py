@@ -264,15 +264,21 @@ def advance(
             row[SINCE] = max(row[SINCE], 1.0)
             for i in range(entries):
                 out[s, i] = np.float32(estimate[i] * scales[entries + i] + scales[i])
-        for k in range(PAST * entries - 1, entries - 1, -1):
-            row[past + k] = row[past + k - entries]
-        for i in range(entries):
-            row[past + i] = z[i]
-        for k in range(PAST - 1, 0, -1):
-            row[offsets[AGES] + k] = row[offsets[AGES] + k - 1]
-        row[offsets[AGES]] = max(age, 0.0)
+        _push_measurement(offsets, row, z, age)
         row[DECISIONS] += 1.0
     return count
+
+
+@jit
+def _push_measurement(offsets: np.ndarray, row: np.ndarray, z: np.ndarray, age: float) -> None:
+    entries, past, ages = len(z), offsets[MEASURED], offsets[AGES]
+    for k in range(PAST * entries - 1, entries - 1, -1):
+        row[past + k] = row[past + k - entries]
+    for i in range(entries):
+        row[past + i] = z[i]
+    for k in range(PAST - 1, 0, -1):
+        row[ages + k] = row[ages + k - 1]
+    row[ages] = max(age, 0.0)
 
 
 @jit

@@ -16,6 +16,7 @@ from project_files import ROOT, sources
 
 from homeo_rl import cli
 from homeo_rl.cli.command import command_names, flags_of, module_of
+from homeo_rl.cli.common import open_policy
 from homeo_rl.cli.flags import Common
 from homeo_rl.training.params import environment_arguments
 
@@ -62,6 +63,8 @@ def read_directly(tree: ast.AST, kind: type[Any]) -> set[str]:
             names |= {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
         if isinstance(node, ast.Call) and ast.unparse(node).startswith("environment_arguments(args"):
             names |= set(re.findall(r"flags\.(\w+)", inspect.getsource(environment_arguments)))
+        if isinstance(node, ast.Call) and ast.unparse(node).startswith("open_policy(args"):
+            names |= set(re.findall(r"args\.(\w+)", inspect.getsource(open_policy)))
     return names
 
 

@@ -32,11 +32,11 @@ def tree(folder: Path) -> list[str]:
 
 
 @needs_gcc
-def test_navigation_which_onnx_refuses_is_exported_built_and_equal(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_navigation_is_exported_built_and_equal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "controller"
-    call("export", "navigation-san", "--to", "onnx", "--out", tmp_path / "x", code=2, capsys=capsys)
+    monkeypatch.chdir(tmp_path)  # a copy of the agent is calibrated in the folder of the work
     printed, _ = call(
         "export", "navigation-san", "--to", "c", "--out", out, "--homeostasis", "sleep:form=delta", capsys=capsys
     )

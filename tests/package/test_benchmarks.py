@@ -21,6 +21,7 @@ RATIOS = {
     "sb3_loop": {f"{algo}_{agent}_vs_mlp" for algo in ("ppo", "sac", "td3") for agent in ("san", "popsan")},
     "training_step": {"vs_mlp", "vs_limit", "vs_limit_float32"},
     "observer_step": {"shut_us", "alarm_us", "rehearsal_ms"},
+    "many_robots": {"times_gymnasium", "times_physics"},
     "batched_faults": {"worst_kind_percent", "four_together_percent"},
     "dwam_step": {"vs_plain", "crowd_time_per_environment", "crowd_memory_per_weights"},
     "gpu_step": {"forward_vs_reference", "training_vs_reference", "forward_vs_limit", "training_vs_limit"},

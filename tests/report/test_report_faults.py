@@ -58,7 +58,7 @@ DAMAGES: list[tuple[Callable[[str], str], str]] = [
     (change_field(5, 21, "nan"), "line 5: energy: expected a finite number, got 'nan'"),
     (change_field(5, 4, "2"), "line 5: expected each episode once, got that of line 4 again"),
     (lambda text: text + text.splitlines()[-1] + "\n", "line 38: expected each episode once"),
-    (lambda text: text[: text.rindex(",100,")], "line 37: expected 26 fields, got 7"),
+    (lambda text: text[: text.rindex(",100,")], "line 37: expected 30 fields, got 7"),
     (lambda text: text + text, "line 38: length: expected a whole number from 1 on, got 'length'"),
     (lambda text: "".join(text.splitlines(keepends=True)[:-1]), "expected 6 episodes of dwam under dead@0.5, found 5"),
     (lambda text: "".join(text.splitlines(keepends=True)[:19]), "expected episodes of 2 arms, found those of none"),
