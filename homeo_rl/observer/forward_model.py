@@ -91,7 +91,7 @@ class ForwardModel:
 
     @cached_property
     def packed(self) -> np.ndarray:
-        """Return all weights in one float32 array, as `homeo_rl.observer.kernels` reads them."""
+        """Return all weights in one float32 array, as `homeo_rl.observer.model_kernels` reads them."""
         means = np.pad(self.w3[:, : self.entries], ((0, 0), (0, -self.entries % 8)))
         parts = (self.w1, self.b1, self.w2, self.b2, self.w3, self.b3, self.change, self.calibration, means)
         return np.ascontiguousarray(np.concatenate([part.ravel() for part in parts]).astype(np.float32))

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from homeo_rl.numerics.jit import jit
+from homeo_rl.observer.filter_kernels import propagate
 from homeo_rl.observer.forward_model import FLOOR, ForwardModel
-from homeo_rl.observer.kernels import jacobian, predict, propagate, unpack
 from homeo_rl.observer.layout import CHI_MEDIAN, FAST, work_space
+from homeo_rl.observer.model_kernels import jacobian, predict, unpack
 
 
 class InformedFilter:
@@ -56,7 +57,7 @@ class InformedFilter:
         noise = variance / self._model.spread.astype(np.float64) ** 2 + FLOOR**2
         ratios = np.zeros(len(z))
         count = update_state(self.state, self.covariance, z, lost, self._model.moves, noise, ratios)
-        if count:  # the rule of `homeo_rl.observer.kernels`: the accepted sensors are to be consistent
+        if count:  # the rule of `homeo_rl.observer.filter_kernels`: the accepted sensors are to be consistent
             middle = min(float(np.median(ratios[:count])) / CHI_MEDIAN, 4.0)
             self.inflation = min(max(self.inflation * (1.0 + FAST * (middle - 1.0)), 1.0), 100.0)
 

@@ -1,9 +1,10 @@
 """The observer: estimates in the place of measurements, where a rehearsal shows that they help the policy.
 
 A gate compares each measurement with what the forward model expects. Where it opens, a Kalman filter estimates the
-state (`homeo_rl.observer.kernels`), and the fault that it identified is put on remembered sequences: the estimate is
-used if the policy's actions come closer to the remembered ones with it than without it. Otherwise observations pass
-untouched.
+state (`homeo_rl.observer.kernels`). Where readings are missing or whole measurements repeat, the estimate is used at
+once. Elsewhere it has to predict the other sensors better than the measurement does (`is_supported`), and the fault
+that was identified is put on remembered sequences: the estimate is used if the policy's actions come closer to the
+remembered ones with it than without it. Otherwise observations pass untouched.
 """
 
 from __future__ import annotations
@@ -51,7 +52,6 @@ REHEARSED_AT = (0, 4, 7, 10, 14, 20, 28, 40, 55, 70)
 """Decisions after an opening at which the use of the estimate is rehearsed, and then every `REHEARSED_EVERY`."""
 
 REHEARSED_EVERY = 100
-
 
 BETTER, STILL_BETTER, NOT_WORSE = 0.6, 0.75, 1.5
 """Largest errors of what the last estimate predicts, as shares of those of what the last measurement predicts, at which
@@ -122,26 +122,30 @@ class Observer:
             return observations
         was_open, is_open = self._alarmed, self.rows[:, OPEN] > 0.0
         self._alarmed, self._any_alarmed = is_open, count > 0
-        result = observations.copy()
+        result = observations.copy() if count else observations
         for slot in map(int, np.nonzero(is_open)[0]):
             row, opens = self.rows[slot], not was_open[slot]
             if opens:
                 self.alarmed_at[slot] = int(row[DECISIONS]) - 1
                 self._alarmed_since[slot] = row[DECISIONS]
-            since = int(row[DECISIONS] - self._alarmed_since[slot])
-            if row[CERTAIN] == 0.0 and (since in REHEARSED_AT or since % REHEARSED_EVERY == 0):
-                # What is used goes on being used by half of the margin, so that a verdict does not alternate.
-                margin = 0.5 * (1.0 + self._margin) if row[USED] > 0.0 else self._margin
-                verdict = self.explains and self._is_supported(slot) and self.rehearse(slot).helps(margin)
-                self.openings[slot] += int(verdict and row[USED] == 0.0)
-                row[USED] = float(verdict)
-            if row[CERTAIN] > 0.0 and self.explains and len(self.memory.observations):
-                self.openings[slot] += int(row[USED] == 0.0)
-                row[USED] = 1.0
-            if row[USED] > 0.0:
+            used = self._is_useful(slot)
+            self.openings[slot] += int(used and row[USED] == 0.0)
+            row[USED] = float(used)
+            if used:
                 self.used[slot] += 1
                 result[slot] = self._out[slot]
         return result
+
+    def _is_useful(self, slot: int) -> bool:
+        """Whether the estimate is to take the place of the measurement, which is asked again now and then."""
+        row, since = self.rows[slot], int(self.rows[slot, DECISIONS] - self._alarmed_since[slot])
+        if row[CERTAIN] > 0.0:
+            return self.explains and len(self.memory.observations) > 0
+        if since not in REHEARSED_AT and since % REHEARSED_EVERY:
+            return bool(row[USED] > 0.0)
+        # What is used goes on being used by half of the margin, so that a verdict does not alternate.
+        margin = 0.5 * (1.0 + self._margin) if row[USED] > 0.0 else self._margin
+        return self.explains and self._is_supported(slot) and self.rehearse(slot).helps(margin)
 
     def advance(self, observations: np.ndarray) -> int:
         """Advance gates and filters by the measurements [S, D] float32, without a rehearsal; return the open gates."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from homeo_rl.errors import StorageFault, UsageError
-from homeo_rl.observer import kernels
+from homeo_rl.observer import model_kernels
 from homeo_rl.observer.fit_forward_model import fit_forward_model
 from homeo_rl.observer.forward_model import ForwardModel
 from homeo_rl.observer.health_card import health_card
@@ -54,13 +54,13 @@ def test_compiled_prediction_and_jacobian(model: ForwardModel) -> None:
     rng = np.random.default_rng(0)
     x, a = rng.normal(size=(1, 4)).astype(np.float32), rng.uniform(-1, 1, (1, 2)).astype(np.float32)
     wanted = model.predict(x, a)
-    net = kernels.unpack(model.packed, np.array([4, 2, 32]))
+    net = model_kernels.unpack(model.packed, np.array([4, 2, 32]))
     work, mean, variance, jac = work_space(4, 2, 32), np.zeros(4), np.zeros(4), np.zeros((4, 6))
     point = np.concatenate([x[0], a[0]])
-    kernels.predict(net, point, mean, variance, work)
+    model_kernels.predict(net, point, mean, variance, work)
     np.testing.assert_allclose(mean, wanted.mean[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(variance, wanted.variance[0], rtol=1e-4)
-    kernels.jacobian(net, work, work[6:].ravel(), jac)
+    model_kernels.jacobian(net, work, work[6:].ravel(), jac)
     for column in range(6):
         up, down = point.astype(np.float64), point.astype(np.float64)
         up[column] += 1e-2
