@@ -1,0 +1,344 @@
+"""The compiled Kalman filter of an alarm: latency, robust update, and what is learned of noise and gains.
+
+`homeo_rl.observer.kernels` has the whole of a decision and explains rows, scales and offsets.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from homeo_rl.numerics.jit import jit
+from homeo_rl.observer.layout import (
+    ACCEPTED,
+    ACTIONS,
+    AGREE,
+    AGREED,
+    CAP,
+    CHI_MEDIAN,
+    CLEANED,
+    COVARIANCE,
+    FAST,
+    FROM_ESTIMATE,
+    FROM_MEASURED,
+    GAIN_SUMS,
+    GAINS,
+    INFLATION,
+    LAG,
+    LAGS,
+    LATENCY,
+    NOISE,
+    NOISE_SUMS,
+    RATE,
+    REJECT,
+    REJECTED,
+    REPEATED,
+    RESIDUAL,
+    SCATTER,
+    SETTLED,
+    SHIFT,
+    SINCE,
+    SLOW,
+    STATE,
+    SWITCH,
+    ZERO,
+)
+from homeo_rl.observer.model_kernels import Net, fill, jacobian, predict
+
+
+@jit
+def filter_measurement(
+    net: Net,
+    scales: np.ndarray,
+    dims: np.ndarray,
+    offsets: np.ndarray,
+    row: np.ndarray,
+    z: np.ndarray,
+    before: np.ndarray,
+    back: int,
+    full: np.ndarray,
+    work: np.ndarray,
+) -> None:
+    """Update the estimate by the measurement z, which ``before`` preceded, and predict it over the latency.
+
+    ``back`` is how many decisions ago z was measured. The result is written to full[1].
+    """
+    entries, actions = dims[0], dims[1]
+    _latency(net, dims, offsets, row, z, before, back, full, work)
+    residual = full[6, :entries]
+    for i in range(entries):
+        residual[i] = z[i] - full[4, i]
+    estimate, variance, x = full[1, :entries], full[2, :entries], work[5]
+    first = offsets[ACTIONS] + back * actions
+    fill(x, row[offsets[STATE] : offsets[STATE] + entries], row, first + int(row[LAG]) * actions, entries, actions)
+    predict(net, x, estimate, variance, work)
+    jac = full[10 : 10 + entries]
+    jacobian(net, work, work[6:].ravel(), jac)
+    _compare(scales, dims, offsets, row, z, full)
+    covariance = offsets[COVARIANCE]
+    p = row[covariance : covariance + entries * entries].reshape((entries, entries))
+    propagate(jac, p, full[10 + entries : 10 + 2 * entries], variance, row[INFLATION], entries)
+    accepted = full[3, :entries]
+    update_by_sensors(scales, dims, offsets, row, z, before, p, full)
+    _learn_noise(offsets, row, jac, residual, accepted, variance, entries)
+    _learn_gains(dims, offsets, row, first + int(row[LAG]) * actions, jac, full)
+    for i in range(entries):
+        row[offsets[STATE] + i] = estimate[i]
+        row[offsets[RESIDUAL] + i] = residual[i]
+        row[offsets[ACCEPTED] + i] = accepted[i]
+        row[offsets[CLEANED] + i] = z[i] if accepted[i] > 0.0 else estimate[i]
+    row[SINCE] += 1.0
+    mean = full[4, :entries]
+    for lag in range(int(row[LAG]) - 1, -1, -1):
+        fill(x, estimate, row, first + lag * actions, entries, actions)
+        predict(net, x, mean, full[5, :entries], work)
+        for i in range(entries):
+            estimate[i] = mean[i]
+
+
+@jit
+def _latency(
+    net: Net,
+    dims: np.ndarray,
+    offsets: np.ndarray,
+    row: np.ndarray,
+    z: np.ndarray,
+    before: np.ndarray,
+    back: int,
+    full: np.ndarray,
+    work: np.ndarray,
+) -> None:
+    """Ask which latency explains a measurement best by the one before.
+
+    Writes to full[4] what is expected at the latency that is taken, with estimates in the place of rejected entries,
+    and to full[9] what the measurement before lets expect without a latency.
+    """
+    entries, actions = dims[0], dims[1]
+    x, mean, variance = work[5], full[4, :entries], full[5, :entries]
+    weight = max(RATE, 1.0 / (row[SINCE] + 1.0))
+    stats, first = offsets[LATENCY], offsets[ACTIONS] + back * actions
+    best = 0
+    for lag in range(LAGS):
+        fill(x, before, row, first + lag * actions, entries, actions)
+        predict(net, x, mean, variance, work)
+        total = 0.0
+        for i in range(entries):
+            error = z[i] - mean[i]
+            total += min(error * error / variance[i], CAP)
+            if lag == 0:
+                full[9, i] = mean[i]
+        row[stats + lag] += weight * (total / entries - row[stats + lag])
+        if row[stats + lag] < row[stats + best]:
+            best = lag
+    if row[SINCE] >= SETTLED and row[stats + best] < SWITCH * row[stats + int(row[LAG])]:
+        _begin_at_latency(offsets, row, before, best, full)
+    cleaned = row[offsets[CLEANED] : offsets[CLEANED] + entries]
+    fill(x, cleaned, row, first + int(row[LAG]) * actions, entries, actions)
+    predict(net, x, mean, variance, work)
+
+
+@jit
+def _begin_at_latency(offsets: np.ndarray, row: np.ndarray, before: np.ndarray, best: int, full: np.ndarray) -> None:
+    """Begin the estimate again at the measurement before: what was learned was learned at a wrong latency."""
+    entries, latency = len(before), offsets[LATENCY]
+    row[LAG], row[INFLATION] = best, 1.0
+    row[FROM_MEASURED], row[FROM_ESTIMATE] = row[latency], row[latency + best]
+    for k in range(offsets[COVARIANCE], latency):
+        row[k] = 0.0
+    for k in range(offsets[REJECTED], offsets[GAINS]):
+        row[k] = 0.0
+    for i in range(entries):
+        row[offsets[STATE] + i] = row[offsets[CLEANED] + i] = before[i]
+        row[offsets[COVARIANCE] + i * entries + i] = full[5, i]
+
+
+@jit
+def _compare(
+    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray, full: np.ndarray
+) -> None:
+    """Compare how well the measurement before (full[9]) and the estimate before (full[1]) predict trusted sensors."""
+    entries, moves = dims[0], 2 * dims[0] + 2 * dims[1]
+    measured, estimated, count = 0.0, 0.0, 0.0
+    for i in range(entries):
+        if scales[moves + i] > 0.0 and row[offsets[REJECTED] + i] < 0.5:
+            raw, other = z[i] - full[9, i], z[i] - full[1, i]
+            measured += min(raw * raw / full[2, i], CAP)
+            estimated += min(other * other / full[2, i], CAP)
+            count += 1.0
+    weight = max(RATE, 1.0 / (row[SINCE] + 1.0))
+    row[FROM_MEASURED] += weight * (measured / max(count, 1.0) - row[FROM_MEASURED])
+    row[FROM_ESTIMATE] += weight * (estimated / max(count, 1.0) - row[FROM_ESTIMATE])
+
+
+@jit
+def propagate(
+    jac: np.ndarray, p: np.ndarray, half: np.ndarray, variance: np.ndarray, inflation: float, entries: int
+) -> None:
+    """Write J P J^T + inflation diag(variance) over P."""
+    for i in range(entries):
+        for j in range(entries):
+            half[i, j] = 0.0
+        for k in range(entries):
+            value = jac[i, k]
+            for j in range(entries):
+                half[i, j] += value * p[k, j]
+    for i in range(entries):
+        for j in range(i + 1):
+            total = 0.0
+            for k in range(entries):
+                total += half[i, k] * jac[j, k]
+            p[i, j] = total
+            p[j, i] = total
+        p[i, i] += inflation * variance[i]
+
+
+@jit
+def update_by_sensors(
+    scales: np.ndarray,
+    dims: np.ndarray,
+    offsets: np.ndarray,
+    row: np.ndarray,
+    z: np.ndarray,
+    before: np.ndarray,
+    p: np.ndarray,
+    full: np.ndarray,
+) -> None:
+    """Update estimate (full[1]) and covariance by the sensors that agree with them; write which did to full[3]."""
+    entries, actions = dims[0], dims[1]
+    moves = 2 * entries + 2 * actions
+    estimate, variance, accepted, ratios = full[1, :entries], full[2, :entries], full[3, :entries], full[7, :entries]
+    missing = full[5, :entries]
+    count, modelled = 0, 0
+    for i in range(entries):
+        missing[i] = 0.0
+        innovation = z[i] - estimate[i]
+        ratio = innovation * innovation / (p[i, i] + row[offsets[NOISE] + i])
+        repeats = z[i] == before[i]
+        accepted[i] = 1.0
+        if scales[moves + i] == 0.0:
+            continue
+        zero = is_zero(scales, z[i], i, entries)
+        missing[i] = 1.0 if is_missing(scales, z[i], i, entries, actions) else 0.0
+        wrong = missing[i] > 0.0 or (repeats and innovation * innovation > variance[i])
+        agrees = ratio <= REJECT and not wrong
+        share = _record_sensor(offsets, row, i, agrees, repeats, zero, innovation)
+        # A sensor that is wrong most of the time agrees now and then by chance.
+        accepted[i] = 1.0 if agrees and (share < 0.5 or row[offsets[AGREED] + i] > AGREE) else 0.0
+        modelled += 0 if missing[i] > 0.0 else 1
+        if accepted[i] > 0.0:
+            ratios[count] = ratio
+            count += 1
+    if 2 * count < modelled:
+        _begin_again(offsets, row, z, p, full)
+        return
+    if count > 0:
+        middle = np.median(ratios[:count]) / CHI_MEDIAN
+        row[INFLATION] = min(max(row[INFLATION] * (1.0 + FAST * (min(middle, 4.0) - 1.0)), 1.0), 100.0)
+    gain = full[8, :entries]
+    for i in range(entries):
+        spread = p[i, i] + row[offsets[NOISE] + i]
+        if accepted[i] == 0.0 or spread <= 0.0:
+            continue
+        innovation = (z[i] - estimate[i]) / spread
+        for j in range(entries):
+            gain[j] = p[j, i]
+        for j in range(entries):
+            estimate[j] += gain[j] * innovation
+            value = gain[j] / spread
+            for k in range(entries):
+                p[j, k] -= value * gain[k]
+
+
+@jit
+def is_zero(scales: np.ndarray, value: float, i: int, entries: int) -> bool:
+    """Whether sensor i reads exactly 0, but for the rounding of its scaled value."""
+    result: bool = abs(value * scales[entries + i] + scales[i]) <= 1e-12 * (abs(scales[i]) + scales[entries + i])
+    return result
+
+
+@jit
+def is_missing(scales: np.ndarray, value: float, i: int, entries: int, actions: int) -> bool:
+    """Whether sensor i reads exactly 0, which it never did in remembered sequences."""
+    result: bool = is_zero(scales, value, i, entries) and scales[8 * entries + 2 * actions + 1 + i] == 0.0
+    return result
+
+
+@jit
+def _record_sensor(
+    offsets: np.ndarray, row: np.ndarray, i: int, agrees: bool, repeats: bool, zero: bool, innovation: float
+) -> float:
+    """Advance what is known of how sensor i is wrong; return its share of disagreements."""
+    row[offsets[AGREED] + i] = row[offsets[AGREED] + i] + 1.0 if agrees else 0.0
+    share = row[offsets[REJECTED] + i]
+    share += FAST * ((0.0 if agrees else 1.0) - share)
+    row[offsets[REJECTED] + i] = share
+    row[offsets[REPEATED] + i] += RATE * ((1.0 if repeats else 0.0) - row[offsets[REPEATED] + i])
+    row[offsets[ZERO] + i] += RATE * ((1.0 if zero else 0.0) - row[offsets[ZERO] + i])
+    row[offsets[SHIFT] + i] += RATE * (innovation - row[offsets[SHIFT] + i])
+    row[offsets[SCATTER] + i] += RATE * (innovation * innovation - row[offsets[SCATTER] + i])
+    return float(share)
+
+
+@jit
+def _begin_again(offsets: np.ndarray, row: np.ndarray, z: np.ndarray, p: np.ndarray, full: np.ndarray) -> None:
+    """Begin a lost estimate again, at the measurement of sensors that were mostly right and not missing (full[5])."""
+    entries = len(z)
+    estimate, variance, accepted = full[1, :entries], full[2, :entries], full[3, :entries]
+    for i in range(entries):
+        for j in range(entries):
+            p[i, j] = 0.0
+        unreliable = row[offsets[REJECTED] + i] > 0.5 or full[5, i] > 0.0
+        p[i, i] = 1.0 if unreliable else variance[i] + row[offsets[NOISE] + i]
+        estimate[i] = estimate[i] if unreliable else z[i]
+        accepted[i] = 0.0 if unreliable else 1.0
+    row[INFLATION] = 1.0
+
+
+@jit
+def _learn_noise(
+    offsets: np.ndarray,
+    row: np.ndarray,
+    jac: np.ndarray,
+    residual: np.ndarray,
+    accepted: np.ndarray,
+    variance: np.ndarray,
+    entries: int,
+) -> None:
+    """Estimate the sensors' noise: consecutive residuals are anticorrelated by it, not by model error (Mehra, 1970)."""
+    share = max(SLOW, 1.0 / (row[SINCE] + 1.0))
+    for j in range(entries):
+        if row[offsets[ACCEPTED] + j] == 0.0:
+            continue
+        above, below = 0.0, 0.0
+        for i in range(entries):
+            if accepted[i] > 0.0:
+                above -= jac[i, j] * residual[i] * row[offsets[RESIDUAL] + j] / variance[i]
+                below += jac[i, j] * jac[i, j] / variance[i]
+        sums = offsets[NOISE_SUMS] + 2 * j
+        row[sums] += share * (above - row[sums])
+        row[sums + 1] += share * (below - row[sums + 1])
+        if row[sums + 1] > 0.0:
+            row[offsets[NOISE] + j] = max(0.0, row[sums] / row[sums + 1])
+
+
+@jit
+def _learn_gains(
+    dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, action: int, jac: np.ndarray, full: np.ndarray
+) -> None:
+    """Advance the normal equations of the actuators' gains by the residual full[6] of this decision."""
+    entries, actions = dims[0], dims[1]
+    residual, variance, accepted = full[6, :entries], full[2, :entries], full[3, :entries]
+    share = max(SLOW, 1.0 / (row[SINCE] + 1.0))
+    for k in range(actions):
+        total = 0.0
+        for i in range(entries):
+            if accepted[i] > 0.0:
+                total += jac[i, entries + k] * residual[i] / variance[i]
+        place = offsets[GAIN_SUMS] + k
+        row[place] += share * (total * row[action + k] - row[place])
+        for m in range(actions):
+            total = 0.0
+            for i in range(entries):
+                if accepted[i] > 0.0:
+                    total += jac[i, entries + k] * jac[i, entries + m] / variance[i]
+            place = offsets[GAINS] + k * actions + m
+            row[place] += share * (total * row[action + k] * row[action + m] - row[place])
