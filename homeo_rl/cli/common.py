@@ -41,13 +41,30 @@ def open_run(path: Path, modules: tuple[str, ...] = (), *, out: Path | None = No
     return run
 
 
+def host_request(args: Any, words: Sequence[str]) -> Any:
+    """Return what flags say of a policy of another tool, as a `homeo_rl.workflows.hosts.HostRequest`."""
+    from homeo_rl.training.params import parse_params
+    from homeo_rl.workflows.hosts import HostRequest
+
+    return HostRequest(
+        env=args.env,
+        env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
+        agent=args.agent,
+        agent_kwargs=parse_params(args.agent_kwargs, "--agent-kwargs"),
+        normalize_from=args.normalize_from,
+        reading=parse_params(getattr(args, "nir_options", ()), "--nir-options"),
+        modules=args.gym_packages,
+        command=command_line(words),
+    )
+
+
 @contextmanager
 def open_policy(args: Any, words: Sequence[str]) -> Iterator[Any]:
     """Yield the run that a command names, or one that is made of the policy it names (`homeo_rl.workflows.hosts`).
 
     Such a run is made in ``--out``, else in ``runs``; if the command fails before an evaluation, nothing is left of it.
     """
-    from homeo_rl.workflows.hosts import HostRequest, kind_of, name_of, using_host
+    from homeo_rl.workflows.hosts import kind_of, name_of, using_host
 
     host = str(args.run)
     if kind_of(host) is None:
@@ -58,17 +75,7 @@ def open_policy(args: Any, words: Sequence[str]) -> Iterator[Any]:
         yield open_run(args.run, args.gym_packages, out=args.out, which=args.which)
         return
 
-    from homeo_rl.training.params import parse_params
-
-    request = HostRequest(
-        env=args.env,
-        env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
-        agent=args.agent,
-        agent_kwargs=parse_params(args.agent_kwargs, "--agent-kwargs"),
-        normalize_from=args.normalize_from,
-        modules=args.gym_packages,
-        command=command_line(words),
-    )
+    request = host_request(args, words)
     with using_host(host, args.out or Path("runs") / name_of(host), request) as run:
         yield run
 

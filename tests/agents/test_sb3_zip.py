@@ -325,6 +325,7 @@ def test_an_imported_policy_is_a_run_like_any_other(tmp_path: Path, capsys: pyte
     assert last(out) == {"run": str(run), "env": env, "kind": "sb3-zip"}
     assert "VecNormalize" in shown
     assert "MLP 3-16-8-2" in shown
+    assert "--homeostasis none" in shown
     spec = Run.open(run).spec
     assert (spec.origin, spec.agent, spec.source) == ("import", "mlp", "model.zip")
     assert difference(model, load_controller(Run.open(run))) < 2e-6

@@ -16,7 +16,7 @@ from project_files import ROOT, sources
 
 from homeo_rl import cli
 from homeo_rl.cli.command import command_names, flags_of, module_of
-from homeo_rl.cli.common import open_policy
+from homeo_rl.cli.common import host_request, open_policy
 from homeo_rl.cli.flags import Common
 from homeo_rl.training.params import environment_arguments
 
@@ -47,6 +47,10 @@ def calls_of(tree: ast.AST, known: Mapping[str, Any]) -> Iterator[Call]:
             yield Call(plan, ast.unparse(source), frozenset(str(keyword.arg) for keyword in node.keywords))
 
 
+READERS = (open_policy, host_request)
+"""Functions that read the flags of a command that names a policy of another tool."""
+
+
 def read_directly(tree: ast.AST, kind: type[Any]) -> set[str]:
     """Return the flags that a command reads: as args.NAME, by a property of its flags, or by getattr from a list."""
     names = {
@@ -63,8 +67,10 @@ def read_directly(tree: ast.AST, kind: type[Any]) -> set[str]:
             names |= {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
         if isinstance(node, ast.Call) and ast.unparse(node).startswith("environment_arguments(args"):
             names |= set(re.findall(r"flags\.(\w+)", inspect.getsource(environment_arguments)))
-        if isinstance(node, ast.Call) and ast.unparse(node).startswith("open_policy(args"):
-            names |= set(re.findall(r"args\.(\w+)", inspect.getsource(open_policy)))
+        for reader in READERS:
+            if isinstance(node, ast.Call) and ast.unparse(node).startswith(f"{reader.__name__}(args"):
+                source = inspect.getsource(reader) + inspect.getsource(host_request)
+                names |= set(re.findall(r"\bargs(?:\.|, \")(\w+)", source))
     return names
 
 

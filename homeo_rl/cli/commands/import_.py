@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from homeo_rl.cli.command import MAKE, Command
-from homeo_rl.cli.common import command_line, next_flags, print_next
+from homeo_rl.cli.common import host_request, next_flags, print_next
 from homeo_rl.cli.flags import Common, Positional, Short, Words
 from homeo_rl.errors import UsageError
 from homeo_rl.workflows.importers import IMPORTERS
@@ -59,20 +59,9 @@ def run(args: Import, words: list[str]) -> dict[str, Any]:
 
     from homeo_rl.agents.controller import save_controller
     from homeo_rl.agents.presets import describe
-    from homeo_rl.training.params import parse_params
-    from homeo_rl.workflows.hosts import HostRequest, read_host
+    from homeo_rl.workflows.hosts import read_host
 
-    request = HostRequest(
-        env=args.env,
-        env_kwargs=parse_params(args.env_kwargs, "--env-kwargs"),
-        agent=args.agent,
-        agent_kwargs=parse_params(args.agent_kwargs, "--agent-kwargs"),
-        normalize_from=args.normalize_from,
-        reading=parse_params(args.nir_options, "--nir-options"),
-        modules=args.gym_packages,
-        command=command_line(words),
-    )
-    spec, controller = read_host(args.kind, args.file, request)
+    spec, controller = read_host(args.kind, args.file, host_request(args, words))
     run = Run.create(args.out, spec)
     save_controller(run, controller)
     print(f"policy: {describe(controller.spec)}")
