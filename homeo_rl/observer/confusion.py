@@ -28,7 +28,8 @@ TRUE_KINDS = {
     **dict.fromkeys(("obs-dropped", "obs-markov"), "dropped"),
     **dict.fromkeys(("obs-delayed", "action-delay"), "latency"),
     **dict.fromkeys(("action-gain", "actuator-gain"), "gain"),
-    "obs-offset": "offset",
+    **dict.fromkeys(("obs-offset", "obs-drift"), "offset"),
+    "obs-scale": "scale",
 }
 """The kind that is right for a degradation, by its own kind; others are no kind that an observer identifies."""
 

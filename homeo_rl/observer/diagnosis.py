@@ -8,21 +8,29 @@ import numpy as np
 
 from homeo_rl.observer.forward_model import ForwardModel
 from homeo_rl.observer.layout import (
+    BIAS,
+    BIAS_COVARIANCE,
     GAIN_SUMS,
     GAINS,
     LAG,
     NOISE,
+    OFFSETS,
     OPEN,
+    PRIOR,
     REJECTED,
     REPEATED,
     SCATTER,
     SHIFT,
     SINCE,
     USED,
+    WITHOUT_OFFSETS,
     ZERO,
 )
 
-KINDS = ("noise", "stuck", "dropped", "offset", "unreliable")
+KINDS = ("noise", "stuck", "dropped", "offset", "scale", "unreliable")
+
+LEAST_BIAS = 0.05
+"""Bias that is reported, in deviations of the sensor or in readings, where it is three deviations of its error."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,10 @@ class SensorFault:
     Attributes:
         entry: of the observation.
         kind: one of `KINDS`.
-        size: standard deviation or offset in the sensor's own unit; the share of lost readings where it drops out.
-        confidence: share of the last decisions in which it disagreed, or the noise's share of what is left unexplained.
+        size: standard deviation or offset in the sensor's own unit; the share of lost readings where it drops out;
+            the relative error where its scale is wrong.
+        confidence: share of the last decisions in which it disagreed, or the noise's share of what is left unexplained;
+            of a bias, by how much its variance fell.
     """
 
     entry: int
@@ -72,6 +82,9 @@ def diagnose(model: ForwardModel, row: np.ndarray, offsets: np.ndarray, since: i
 
 
 def _sensors(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> tuple[SensorFault, ...]:
+    if row[USED] >= WITHOUT_OFFSETS:
+        return _biases(model, row, offsets)
+
     def part(name: int) -> np.ndarray:
         values: np.ndarray = row[offsets[name] : offsets[name] + model.entries]
         return values
@@ -95,6 +108,19 @@ def _sensors(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> tuple
         elif rejected[i] > 0.2:
             faults.append(SensorFault(int(i), "unreliable", float(np.sqrt(scatter[i])) * unit, float(rejected[i])))
     return tuple(sorted(faults, key=lambda fault: -scatter[fault.entry]))
+
+
+def _biases(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> tuple[SensorFault, ...]:
+    kind, size = int(row[USED]) - WITHOUT_OFFSETS, model.entries
+    first, square = offsets[BIAS] + kind * size, offsets[BIAS_COVARIANCE] + kind * size * size
+    bias, variance = row[first : first + size], row[square : square + size * size : size + 1]
+    biased = model.moves & (np.abs(bias) > LEAST_BIAS) & (bias**2 > 9.0 * variance)
+    faults = []
+    for i in np.nonzero(biased)[0]:
+        amount = bias[i] * model.spread[i] if kind == OFFSETS else bias[i] / (1.0 - bias[i])
+        name, confidence = ("offset", "scale")[kind], float(np.clip(1.0 - variance[i] / PRIOR**2, 0.0, 1.0))
+        faults.append(SensorFault(int(i), name, float(amount), confidence))
+    return tuple(sorted(faults, key=lambda fault: -abs(bias[fault.entry])))
 
 
 def _gains(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from homeo_rl.numerics.jit import jit
+from homeo_rl.observer.bias_kernels import advance_biases, begin_biases
 from homeo_rl.observer.filter_kernels import filter_measurement, is_missing
 from homeo_rl.observer.layout import (
     ACTIONS,
@@ -95,6 +96,7 @@ def advance(
             age = _gate(net, scales, dims, offsets, row, z, full, work)
         elif _start(scales, dims, offsets, row, z):
             row[OPEN], row[INFLATION] = 1.0, 1.0
+            begin_biases(scales, dims, offsets, row, z, True)
             for i in range(entries):
                 estimate[i] = row[offsets[STATE] + i]
         if row[OPEN] > 0.0:
@@ -104,6 +106,7 @@ def advance(
             elif row[DECISIONS] > 0.0:
                 if row[SINCE] == 0.0:
                     _begin(net, scales, dims, offsets, row, full, work)
+                advance_biases(net, scales, dims, offsets, row, z, row[past : past + entries], 0, full, work)
                 filter_measurement(net, scales, dims, offsets, row, z, row[past : past + entries], 0, full, work)
             row[SINCE] = max(row[SINCE], 1.0)
             for i in range(entries):
@@ -258,6 +261,7 @@ def _begin(
     past = offsets[MEASURED]
     count = int(min(row[DECISIONS], 1.0 * PAST))  # measurements that are kept; the newest is at 0
     oldest = past + (count - 1) * entries
+    begin_biases(scales, dims, offsets, row, row[oldest : oldest + entries], row[DECISIONS] <= PAST)
     if row[DECISIONS] <= PAST:
         _start(scales, dims, offsets, row, row[oldest : oldest + entries])
     else:
@@ -268,4 +272,5 @@ def _begin(
     for back in range(count - 2, -1, -1):
         first = past + back * entries
         before = row[first + entries : first + 2 * entries]
+        advance_biases(net, scales, dims, offsets, row, row[first : first + entries], before, back + 1, full, work)
         filter_measurement(net, scales, dims, offsets, row, row[first : first + entries], before, back + 1, full, work)

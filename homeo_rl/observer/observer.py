@@ -13,22 +13,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from homeo_rl.observer import kernels
+from homeo_rl.observer import bias_kernels, kernels
 from homeo_rl.observer.diagnosis import Diagnosis, diagnose
 from homeo_rl.observer.layout import (
+    BIAS,
+    BIAS_ERROR,
+    BIAS_SINCE,
     CERTAIN,
     DECISIONS,
+    ESTIMATE,
     FROM_ESTIMATE,
     FROM_MEASURED,
     GATE,
+    NOTHING,
+    OFFSETS,
     OPEN,
     REJECTED,
+    SCALES,
     USED,
+    WITHOUT_OFFSETS,
     offsets_of,
     work_space,
 )
 from homeo_rl.observer.memory import ObserverMemory
-from homeo_rl.observer.rehearsal import Distance, Policy, Rehearsal
+from homeo_rl.observer.rehearsal import MOST_SCALE, Distance, Policy, Rehearsal
 
 GATE_LIMIT = 2.6
 """Least running error that opens the gate; its expected value is 1."""
@@ -53,9 +61,15 @@ REHEARSED_AT = (0, 4, 7, 10, 14, 20, 28, 40, 55, 70)
 
 REHEARSED_EVERY = 100
 
+BIAS_EVERY = 10
+"""Decisions of an alarm after which a bias is looked for where none is used; in the first `EARLY`, each one."""
+
 BETTER, STILL_BETTER, NOT_WORSE = 0.6, 0.75, 1.5
 """Largest errors of what the last estimate predicts, as shares of those of what the last measurement predicts, at which
 its use begins, goes on, and does either early."""
+
+BIAS_BETTER, BIAS_STILL_BETTER = 0.4, 0.6
+"""The same shares for measurements less a bias. A bias explains all errors, so more is asked."""
 
 FEW, SUSPECT = 2, 0.25
 """Sensors that are few, and share of disagreements from which on a sensor counts."""
@@ -63,6 +77,9 @@ FEW, SUSPECT = 2, 0.25
 EARLY = 30
 """Decisions of an episode, and of an alarm, in which few rejected sensors are evidence enough: the model knows how
 episodes begin, and the comparison needs time."""
+
+LEAST_BIAS_SINCE = 2
+"""Decisions over which biases are compared before one of them is believed."""
 
 LEAST_ERROR = 2.0
 """Error of what the last measurement predicts, 1 in health, below which no estimate is used."""
@@ -128,24 +145,37 @@ class Observer:
             if opens:
                 self.alarmed_at[slot] = int(row[DECISIONS]) - 1
                 self._alarmed_since[slot] = row[DECISIONS]
-            used = self._is_useful(slot)
-            self.openings[slot] += int(used and row[USED] == 0.0)
-            row[USED] = float(used)
-            if used:
-                self.used[slot] += 1
+            source = self._choose_source(slot)
+            self.openings[slot] += int(source != NOTHING and row[USED] == NOTHING)
+            row[USED] = source
+            self.used[slot] += int(source != NOTHING)
+            if source == ESTIMATE:
                 result[slot] = self._out[slot]
+            elif source != NOTHING:
+                kind = source - WITHOUT_OFFSETS
+                bias_kernels.correct(self._scales, self._dims, self.offsets, row, kind, result[slot])
         return result
 
-    def _is_useful(self, slot: int) -> bool:
-        """Whether the estimate is to take the place of the measurement, which is asked again now and then."""
+    def _choose_source(self, slot: int) -> int:
+        """Return what the policy gets, one of `layout.SOURCES`; it is asked again now and then."""
         row, since = self.rows[slot], int(self.rows[slot, DECISIONS] - self._alarmed_since[slot])
+        if not self.explains:
+            return NOTHING
         if row[CERTAIN] > 0.0:
-            return self.explains and len(self.memory.observations) > 0
-        if since not in REHEARSED_AT and since % REHEARSED_EVERY:
-            return bool(row[USED] > 0.0)
+            return ESTIMATE if len(self.memory.observations) else NOTHING
+        asked = since in REHEARSED_AT or since % REHEARSED_EVERY == 0
+        if not asked and (row[USED] >= WITHOUT_OFFSETS or (since > EARLY and since % BIAS_EVERY)):
+            return int(row[USED])
         # What is used goes on being used by half of the margin, so that a verdict does not alternate.
         margin = 0.5 * (1.0 + self._margin) if row[USED] > 0.0 else self._margin
-        return self.explains and self._is_supported(slot) and self.rehearse(slot).helps(margin)
+        kind = find_bias(row, self.offsets, self.model.entries)
+        if not asked and kind is None:
+            return int(row[USED])
+        if kind is not None and self._rehearse().of_bias(row, kind).helps(margin):
+            return WITHOUT_OFFSETS + kind
+        if not asked:
+            return int(row[USED])
+        return ESTIMATE if self._is_supported(slot) and self.rehearse(slot).helps(margin) else NOTHING
 
     def advance(self, observations: np.ndarray) -> int:
         """Advance gates and filters by the measurements [S, D] float32, without a rehearsal; return the open gates."""
@@ -153,9 +183,12 @@ class Observer:
 
     def rehearse(self, slot: int) -> Distance:
         """Return how far the policy's actions are from the remembered ones under the fault of ``slot``."""
+        return self._rehearse()(self.rows[slot])
+
+    def _rehearse(self) -> Rehearsal:
         if self._rehearsal is None:
             self._rehearsal = Rehearsal(self.memory, self.offsets, self._policy, self._advance)
-        return self._rehearsal(self.rows[slot])
+        return self._rehearsal
 
     def _is_supported(self, slot: int) -> bool:
         first = self.offsets[REJECTED]
@@ -219,6 +252,23 @@ def is_supported(row: np.ndarray, rejected: np.ndarray, since: float) -> bool:
     if row[USED] > 0.0:
         return bool(estimated < STILL_BETTER * measured)
     return bool(measured > LEAST_ERROR and estimated < BETTER * measured)
+
+
+def find_bias(row: np.ndarray, offsets: np.ndarray, entries: int) -> int | None:
+    """Return the bias, `OFFSETS` or `SCALES`, without which measurements are what the model expects; None is neither.
+
+    Its errors must be smaller than those of the measurements as they are, and smaller than those of the estimate.
+    """
+    if row[BIAS_SINCE] < LEAST_BIAS_SINCE:
+        return None
+    errors = row[offsets[BIAS_ERROR] : offsets[BIAS_ERROR] + 4].reshape(2, 2)
+    scale = row[offsets[BIAS] + entries : offsets[BIAS] + 2 * entries]
+    kinds = [OFFSETS, SCALES] if np.abs(scale).max() < MOST_SCALE else [OFFSETS]
+    best = min(kinds, key=lambda kind: errors[kind, 1] / max(errors[kind, 0], 1e-9))
+    measured, without = errors[best]
+    share = BIAS_STILL_BETTER if row[USED] == WITHOUT_OFFSETS + best else BIAS_BETTER
+    supported = measured > LEAST_ERROR and without < min(share * measured, row[FROM_ESTIMATE])
+    return best if supported else None
 
 
 def scales_of(memory: ObserverMemory) -> np.ndarray:

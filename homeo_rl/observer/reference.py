@@ -22,16 +22,19 @@ from homeo_rl.observer.layout import (
     LEAST_OPEN,
     MOST_IGNORED,
     MOVING,
+    OFFSETS,
     PAST,
     QUICK,
     RATE,
     REJECT,
     REPEATED_ERROR,
+    SCALES,
     SETTLED,
     SLOW,
     SWITCH,
     WATCH,
 )
+from homeo_rl.observer.reference_bias import ReferenceBias
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class ReferenceObserver:
         self.ages: list[int] = []
         self.decisions, self.watched, self.still = 0, np.ones((LAGS, 2)), np.zeros(model.entries)
         self.filter: _Filter | None = None
+        self.biases: list[ReferenceBias] = []
         self._restarted: int | None = None
         self._is_missing = False
 
@@ -106,6 +110,7 @@ class ReferenceObserver:
             if wrong:
                 self.filter, estimate = state, state.state
                 state.since = 1
+                self._begin_biases(z, starts=True)
         else:
             self.actions.insert(0, np.clip(self._model.scale_action(last.astype(np.float64)), -1.0, 1.0))
             opened, repeated = self._compare(z)
@@ -114,6 +119,8 @@ class ReferenceObserver:
             if self.filter is not None and self.filter.frame is not None:
                 estimate, age = self._estimate_stamped(self.filter, z, repeated)
             elif self.filter is not None:
+                if not (self.filter.certain or self._is_missing):
+                    self._advance_biases(z, self.measured[0], 0)
                 estimate = self._estimate(self.filter, z, self.measured[0], 0)
             if self.filter is not None:
                 self.filter.certain |= repeated is not None or self._is_missing
@@ -252,14 +259,23 @@ class ReferenceObserver:
         spread = np.where(wrong, model.start_variance, 0.01 * model.start_variance)
         return _Filter(state, np.diag(spread).astype(np.float64), state.copy()), bool(wrong.any())
 
+    def _begin_biases(self, z: np.ndarray, *, starts: bool) -> None:
+        self.biases = [ReferenceBias(self._model, kind, z, starts=starts) for kind in (OFFSETS, SCALES)]
+
+    def _advance_biases(self, z: np.ndarray, before: np.ndarray, back: int) -> None:
+        for bias in self.biases:
+            bias.advance(z, before, self._action(back), self._predict, self._jacobian)
+
     def _begin(self) -> None:
         oldest = self.measured[-1]
+        self._begin_biases(oldest, starts=self.decisions <= PAST)
         if len(self.measured) == PAST and len(self.actions) > PAST:
             _, variance = self._predict(self.measured[0], self._action(0))
             self.filter = _Filter(oldest.copy(), np.diag(variance), oldest.copy())
         else:
             self.filter, _ = self._start(oldest)
         for back in range(len(self.measured) - 2, -1, -1):
+            self._advance_biases(self.measured[back], self.measured[back + 1], back + 1)
             self._estimate(self.filter, self.measured[back], self.measured[back + 1], back + 1)
 
     def _estimate(self, f: _Filter, z: np.ndarray, before: np.ndarray, back: int) -> np.ndarray:

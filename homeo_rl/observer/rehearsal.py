@@ -13,6 +13,9 @@ import numpy as np
 
 from homeo_rl.observer.layout import (
     ACTIONS,
+    BIAS,
+    BIAS_COVARIANCE,
+    BIAS_SINCE,
     CLEANED,
     DECISIONS,
     GATE,
@@ -20,6 +23,7 @@ from homeo_rl.observer.layout import (
     LAGS,
     MEASURED,
     NOISE,
+    OFFSETS,
     PAST,
     REJECTED,
     SCATTER,
@@ -41,6 +45,9 @@ LEAST_SHARE, LEAST_MEAN_SHARE = 0.15, 0.04
 
 FEW = 15.0
 """Decisions at which an estimate of the noise counts by half."""
+
+MOST_SCALE = 0.6
+"""Largest share of a reading that a scale error is taken to be. A sensor that is noise has a larger one."""
 
 LEAST_GAIN = 0.02
 """Least improvement of the mean distance of actions, in half-ranges."""
@@ -89,6 +96,23 @@ class Rehearsal:
             self._distance(measured[:, LENGTH - COMPARED :].reshape(-1, size)),
         )
 
+    def of_bias(self, row: np.ndarray, kind: int) -> Distance:
+        """Return the distances under biases drawn from what was identified, without and with their estimate."""
+        if not len(self._truth):
+            return Distance(0.0, 0.0)
+        model, size = self._model, self._model.entries
+        first, square = self._offsets[BIAS] + kind * size, self._offsets[BIAS_COVARIANCE] + kind * size * size
+        bias = row[first : first + size]
+        error = self._other[:, :1] * np.sqrt(row[square : square + size * size : size + 1])
+        truth = self._truth[:, LENGTH - COMPARED :].astype(np.float64)
+
+        def measure(theta: np.ndarray) -> float:
+            factor = 1.0 if kind == OFFSETS else 1.0 - np.clip(theta, -MOST_SCALE, MOST_SCALE)
+            measured = truth + theta * model.spread if kind == OFFSETS else truth / factor
+            return self._distance(measured.astype(np.float32).reshape(-1, size))
+
+        return Distance(measure(error), measure(bias + error))
+
     def corrupt(self, row: np.ndarray) -> np.ndarray:
         """Return the remembered observations [W, LENGTH, D] as the fault would let them be measured."""
         model, lag = self._model, int(row[LAG])
@@ -109,6 +133,7 @@ class Rehearsal:
         model, count = self._model, len(measured)
         rows = np.repeat(row[None], count, 0)
         rows[:, GATE], rows[:, USED], rows[:, SINCE], rows[:, DECISIONS] = 1e6, 1.0, 1e3, 1e3
+        rows[:, BIAS_SINCE] = -1.0  # not part of what is rehearsed
         lag = int(row[LAG])
         start = model.scale(self._truth[:, LAGS - lag].astype(np.float64))
         for name in (STATE, CLEANED):

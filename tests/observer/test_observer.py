@@ -89,6 +89,43 @@ def test_stuck_and_dropped_are_told_apart(memory: ObserverMemory) -> None:
     assert kinds == {name: [(1, name)] for name in kinds}
 
 
+OFFSETS = np.array([1.0, -1.2, 0.8, 1.5])
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.002])
+def test_offsets_of_all_sensors_are_subtracted(memory: ObserverMemory, drift: float) -> None:
+    observer, left = Observer(memory, 1, policy), []
+
+    def shifted(z: np.ndarray, step: int, rng: np.random.Generator) -> np.ndarray:
+        offsets = OFFSETS * (1.0 + drift * step)
+        if step >= 60:
+            bias = {fault.entry: fault.size for fault in observer.diagnose(0).sensors if fault.kind == "offset"}
+            left.append(np.abs(offsets - [bias.get(entry, 0.0) for entry in range(4)]))
+        return z + offsets
+
+    used = run(observer, 200, shifted)
+    assert np.mean(used[10:]) > 0.9
+    assert observer.openings == [1]
+    assert np.mean(left, 0).max() < 0.3
+
+
+def test_scale_errors_are_divided_out(memory: ObserverMemory) -> None:
+    observer, factors = Observer(memory, 1, policy), np.array([1.5, 1.0, 1.0, 1.0])
+    used = run(observer, 300, lambda z, t, rng: z * factors if t >= 50 else z)
+    assert not any(used[:50])
+    assert np.mean(used[110:]) > 0.9
+    faults = observer.diagnose(0).sensors
+    assert [(fault.entry, fault.kind) for fault in faults] == [(0, "scale")]
+    assert faults[0].size == pytest.approx(0.5, abs=0.1)
+
+
+def test_noise_is_no_scale_error(memory: ObserverMemory) -> None:
+    """Readings that are noise are explained by a factor that leaves nothing of them; that is refused."""
+    observer = Observer(memory, 1, policy)
+    run(observer, 150, lambda z, t, rng: z + 3.0 * rng.normal(size=4))
+    assert not {fault.kind for fault in observer.diagnose(0).sensors} & {"scale", "offset"}
+
+
 def test_where_the_policy_does_not_look_nothing_is_replaced(memory: ObserverMemory) -> None:
     observer = Observer(memory, 1, deaf)
     assert not any(run(observer, 200, broken))

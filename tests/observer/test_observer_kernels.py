@@ -8,6 +8,9 @@ import pytest
 from homeo_rl.observer import kernels
 from homeo_rl.observer.forward_model import ForwardModel
 from homeo_rl.observer.layout import (
+    BIAS,
+    BIAS_ERROR,
+    BIAS_INFLATION,
     CERTAIN,
     FROM_ESTIMATE,
     FROM_MEASURED,
@@ -30,6 +33,9 @@ FAULTS = {
     "dropped": lambda z, t, rng: np.where((rng.random(len(z)) < 0.2) & (t >= 25), 0.0, z),
     "jitter": lambda z, t, rng: rng.integers(0, 3) if t >= 25 else 0,
     "late": lambda z, t, rng: 2 if t >= 25 else 0,
+    "offsets": lambda z, t, rng: z + np.array([1.0, -1.2, 0.8, 1.5]),
+    "offsets later": lambda z, t, rng: z + np.array([2.0, -1.5, 2.5, 1.5]) * (t >= 30),
+    "scales": lambda z, t, rng: z * np.array([1.3, 0.7, 1.3, 0.7]),
 }
 """What is measured of a state; a number is the age of the state that is measured."""
 
@@ -69,6 +75,17 @@ def limits_of(model: ForwardModel) -> Limits:
     )
 
 
+def compare_biases(compiled: Compiled, reference: ReferenceObserver, step: int) -> None:
+    row, size = compiled.row[0], compiled.model.entries
+    for kind, bias in enumerate(reference.biases):
+        first, error = compiled.offsets[BIAS] + kind * size, compiled.offsets[BIAS_ERROR] + 2 * kind
+        message = f"step {step}, bias {kind}"
+        np.testing.assert_allclose(row[first : first + size], bias.theta, atol=5e-3, rtol=2e-2, err_msg=message)
+        np.testing.assert_allclose(row[error : error + 2], bias.errors, atol=5e-3, rtol=3e-2, err_msg=message)
+        inflation = row[compiled.offsets[BIAS_INFLATION] + kind]
+        np.testing.assert_allclose(inflation, bias.inflation, rtol=3e-2, err_msg=message)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("seed", range(3))
 def test_compiled_equals_reference(fault: str, seed: int) -> None:
@@ -88,6 +105,8 @@ def test_compiled_equals_reference(fault: str, seed: int) -> None:
             np.testing.assert_allclose(ours, theirs, atol=2e-3, rtol=2e-3, err_msg=f"step {step}")
             sources = compiled.row[0, [FROM_MEASURED, FROM_ESTIMATE]]
             np.testing.assert_allclose(sources, reference.filter.sources, rtol=0.02, atol=1e-3, err_msg=f"step {step}")
+            if not compiled.row[0, [CERTAIN, STAMPED]].any():
+                compare_biases(compiled, reference, step)
         last = rng.uniform(-1.0, 1.0, 2).astype(np.float32)
         robot.step(last)
     assert (opened > 0) == (fault != "none")
