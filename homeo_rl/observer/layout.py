@@ -128,8 +128,8 @@ OFFSET_WALK, SCALE_WALK = 5e-5, 1e-7
 REJECT_BIAS = 25.0
 """Squared residual over its variance from which on it does not count for a bias."""
 
-PROBATION, UNLIKELY, SPARSE = 30.0, 0.9, 4.0
-"""Decisions after which a bias without which errors are not below this share is followed in one of so many decisions."""
+UNLIKELY, PROBATION, SPARSE = 0.9, 30.0, 4.0
+"""A bias that does not lower errors to this share after so many decisions is updated in one of so many only."""
 
 CHI_MEDIAN = 0.455
 """Median of the square of a standard normal variable."""
