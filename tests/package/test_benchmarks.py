@@ -28,6 +28,7 @@ RATIOS = {
     "evaluation_suite": {"vs_limit"},
     "conversion_digits": {"equal"},
     "checkpoint_cost": {"share_of_training_percent", "vs_stable_baselines3"},
+    "c_controller": {"c_over_network", "c_native_over_network", "c_over_session", "c_over_session_dwam"},
     "compiler_sizes": {"upper_over_gates_4", "gates_over_lower_4", "upper_over_gates_6", "gates_over_lower_6"},
     "spike_trains": {"agreement"},
     "sweep_overhead": {"vs_cells"},
