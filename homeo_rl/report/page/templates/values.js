@@ -6,6 +6,7 @@ bubble.className = "bubble";
 bubble.setAttribute("role", "status");
 guide.setAttribute("class", "guide");
 document.body.appendChild(bubble);
+var TIPS = "[data-tip], .heat td:not(:empty), .forest tbody tr";
 var isPointed = false;  // and not asked for by a key: a page that is scrolled moves from under the pointer
 
 // Coordinates are rounded to a tenth of a pixel: digits beyond that are not shown.
@@ -65,6 +66,17 @@ function chartAt(sheet, x) {
   });
   return said.join("\n");
 }
+// A text that an element has, or the names and figures of a cell or a row.
+function tipOf(element) {
+  if (element.matches(".heat td")) {
+    var figures = Array.from(element.querySelectorAll("b, small")).map(function (one) { return one.textContent; });
+    return element.dataset.arm + ", " + element.parentNode.dataset.condition + ": " + figures.join("; ");
+  }
+  if (element.matches("tr")) {
+    return element.cells[0].textContent + ", " + element.dataset.arm + ": " + element.cells[2].lastChild.textContent;
+  }
+  return element.dataset.tip;
+}
 function rasterAt(image, event) {
   var box = image.getBoundingClientRect(), size = image.dataset.grid.split(" ").map(Number);
   var at = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
@@ -76,10 +88,10 @@ function tell(said, x, y) {
   bubble.style.top = (y + 14 + bubble.offsetHeight > window.innerHeight ? y - bubble.offsetHeight - 14 : y + 14) + "px";
 }
 function point(event) {
-  var on = event.target.closest ? event.target.closest("[data-tip], [data-grid], .sheet") : null, said = "";
+  var on = event.target.closest ? event.target.closest(TIPS + ", [data-grid], .sheet") : null, said = "";
   guide.remove();
   isPointed = true;
-  if (on && on.dataset.tip) { said = on.dataset.tip; }
+  if (on && on.matches(TIPS)) { said = tipOf(on); }
   else if (on && on.dataset.grid) { said = rasterAt(on, event); }
   else if (on) {
     var box = on.getBoundingClientRect();
