@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from c_controller import needs_gcc
 from forked import run_forked
 
 from benchmarks.imp_digits import ARMS, LOSSES, NETWORKS, draw
@@ -43,7 +44,9 @@ def benchmark(name: str) -> None:
     runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
 
 
-@pytest.mark.parametrize("name", sorted(RATIOS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=needs_gcc if name == "c_controller" else ()) for name in sorted(RATIOS)]
+)
 def test_benchmark(name: str) -> None:
     done = run_forked(benchmark, name, cwd=ROOT)
     assert done.returncode == 0, done.stderr
