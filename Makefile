@@ -40,10 +40,11 @@ results-quick: setup
 	$(BIN)/homeo-rl study quick --out runs/results-quick
 
 # The page in which a cheetah, an ant and a robot among obstacles are damaged and repaired; it needs Emscripten, and the
-# network the first time (docs/live.md).
+# network the first time (docs/live.md). `make live LIVE=docs/showcase` renews the one that is committed.
+LIVE ?= build/live
 live: setup
-	rm -rf build/live
-	$(BIN)/homeo-rl live popsan-halfcheetah-0 popsan-ant-0 navigation-san --out build/live
+	rm -rf $(LIVE)
+	$(BIN)/homeo-rl live popsan-halfcheetah-0 popsan-ant-0 navigation-san --out $(LIVE)
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -52,6 +52,21 @@ def test_environments_that_the_page_does_not_have_are_refused() -> None:
         describe_environment("Ant-v5", {"xml_file": "ant.xml"})
 
 
+def test_the_showcase_is_made_of_this_page() -> None:
+    """After a change of the page: make live LIVE=docs/showcase."""
+    showcase = Path(__file__).parents[2] / "docs" / "showcase"
+    assert sum(path.stat().st_size for path in showcase.rglob("*") if path.is_file()) < 15_000_000
+    for name in set(site.PAGE) - {"index.html"}:
+        assert (showcase / name).read_bytes() == (PAGE / name).read_bytes(), name
+    before, after = (PAGE / "index.html").read_text().split("<!-- robots -->")
+    page = (showcase / "index.html").read_text()
+    assert page.startswith(before)
+    assert page.endswith(after)
+    robots = re.findall(r'src="(robots/[a-z_0-9]+\.js)"', page)
+    assert robots == [f"robots/{name}.js" for name in ("popsan_halfcheetah_0", "popsan_ant_0", "navigation_san")]
+    assert all((showcase / name).read_text().startswith("live.robots.push(") for name in robots)
+
+
 def test_every_body_has_a_row_and_all_scripts_are_on_the_page() -> None:
     rows = re.findall(r'^  "([\w-]+)": \{', (PAGE / "bodies.js").read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(BODIES)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from c_controller import needs_gcc
 from forked import run_forked
 
 from benchmarks.imp_digits import ARMS, LOSSES, NETWORKS, draw
@@ -28,6 +29,7 @@ RATIOS = {
     "evaluation_suite": {"vs_limit"},
     "conversion_digits": {"equal"},
     "checkpoint_cost": {"share_of_training_percent", "vs_stable_baselines3"},
+    "c_controller": {"c_over_network", "c_native_over_network", "c_over_session", "c_over_session_dwam"},
     "compiler_sizes": {"upper_over_gates_4", "gates_over_lower_4", "upper_over_gates_6", "gates_over_lower_6"},
     "spike_trains": {"agreement"},
     "sweep_overhead": {"vs_cells"},
@@ -42,7 +44,9 @@ def benchmark(name: str) -> None:
     runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
 
 
-@pytest.mark.parametrize("name", sorted(RATIOS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=needs_gcc if name == "c_controller" else ()) for name in sorted(RATIOS)]
+)
 def test_benchmark(name: str) -> None:
     done = run_forked(benchmark, name, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -174,7 +174,7 @@ def test_paths_are_simplified_and_end_where_they_ended(tmp_path: Path) -> None:
     section = trajectories(PageContext(collect([run])))
     assert section is not None
     (block,) = section.data["blocks"]
-    drawn = block["maps"]["noisy"][0]
+    drawn = block["maps"]["noisy",][0]
     ((outcome, path),) = drawn.paths
     assert outcome == "collision"
     assert path.count("l") <= 6, "600 points on two lines"
@@ -225,12 +225,12 @@ def test_equal_maps_are_shown_once() -> None:
 
     def maps(*paths: str) -> list[Map]:
         arms = zip(("none", "dwam", "sleep"), paths, strict=True)
-        return [Map(arm, "1 episode", "0 0 1 1", paths=[("success", path)]) for arm, path in arms]
+        return [Map((arm,), "1 episode", "0 0 1 1", paths=[("success", path)]) for arm, path in arms]
 
     shown = merge_equal({"clean": maps("a", "a", "b"), "same": maps("a", "a", "b"), "other": maps("c", "a", "b")})
-    assert list(shown) == ["clean, same", "other"]
-    assert [one.title for one in shown["clean, same"]] == ["none, dwam", "sleep"]
-    assert [one.title for one in shown["other"]] == ["none", "dwam", "sleep"]
+    assert list(shown) == [("clean", "same"), ("other",)]
+    assert [one.arms for one in shown["clean", "same"]] == [("none", "dwam"), ("sleep",)]
+    assert [one.arms for one in shown["other",]] == [("none",), ("dwam",), ("sleep",)]
 
 
 def test_spikes_are_those_of_the_damage_that_an_arm_helps_most_against(tmp_path: Path) -> None:

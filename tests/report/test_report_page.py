@@ -105,7 +105,7 @@ TAGS = {
     "html", "head", "meta", "title", "style", "body", "a", "nav", "p", "ul", "li", "button", "main", "header",
     "h1", "dl", "div", "dt", "dd", "section", "h2", "h3", "h4", "figure", "figcaption", "svg", "text", "path",
     "circle", "g", "line", "script", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "b", "small", "span",
-    "colgroup", "col", "pre", "img", "picture", "source", "details", "summary",
+    "colgroup", "col", "pre", "img", "picture", "source", "details", "summary", "label", "input", "output",
 }  # fmt: skip
 
 

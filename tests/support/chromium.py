@@ -97,8 +97,9 @@ class Chromium:
         self.call("Emulation.setEmulatedMedia", features=named)
 
     def press(self, key: str) -> None:
-        for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, text=key if kind == "keyDown" else "")
+        typed = key if len(key) == 1 else ""  # arrows and Escape are no text
+        for kind, text in (("keyDown", typed), ("keyUp", "")):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, text=text)
 
     def photograph(self, path: Path) -> None:
         """Write what is in the window as a PNG file."""

@@ -294,5 +294,5 @@ def _notes(made: Description, recording: Recording, sizes: dict[str, int]) -> tu
             f"with {LOST_SYNAPSES:.0%} of the synapses of a layer lost, actions differ by {damaged:.3f} on average, "
             f"and by {slept:.3f} after a sleep"
         )
-    notes.append("check it: cmake -B build && cmake --build build && ctest --test-dir build (or the line in README.md)")
+    notes.append("check it there: cmake -B build && cmake --build build && ctest --test-dir build")
     return tuple(notes)

@@ -82,6 +82,8 @@ def _render(context: PageContext, sections: Sequence[Section]) -> str:
         title=title(data),
         facts=facts(context),
         sections=sections,
+        arms=context.legend(data.arms).entries,
+        conditions=[(label, None) for label in data.labels],
         several=len(data.groups) > 1 or len(data.comparisons) > 1,  # blocks of a section are then titled
         script_hash="sha256-" + base64.b64encode(script).decode(),
     )

@@ -162,6 +162,11 @@ class ReportData:
         """All arms of all comparisons, the reference first."""
         return _reference_first(arm for comparison in self.comparisons for arm in comparison.arms)
 
+    @property
+    def labels(self) -> list[str]:
+        """All conditions of all comparisons."""
+        return list(dict.fromkeys(label for comparison in self.comparisons for label in comparison.labels))
+
 
 def _reference_first(arms: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(arms), key=lambda arm: arm != REFERENCE)

@@ -30,10 +30,14 @@ _LETTER, _LINE = 7.0, 15.0  # approximate width of a letter and height of a line
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line through ``points``; ``low`` and ``high`` (one value per point) are the ends of its band."""
+    """A line through ``points``; ``low`` and ``high`` (one value per point) are the ends of its band.
+
+    ``arm`` is the arm that it belongs to, and then its name; ``label`` is the name of any other line.
+    """
 
     points: Points
     colour: int
+    arm: str = ""
     label: str = ""
     low: Sequence[float] = ()
     high: Sequence[float] = ()
@@ -51,6 +55,7 @@ class Dot:
     colour: int
     low: float | None = None
     high: float | None = None
+    arm: str = ""
     name: str = ""
     tip: str = ""
 
@@ -67,7 +72,8 @@ class Rule:
 class Chart:
     """A chart. ``about`` is its description for screen readers; ranges None follow from the data.
 
-    ``percent`` and ``integer`` concern the numbers of the vertical axis.
+    ``percent`` and ``integer`` concern the numbers of the vertical axis; ``condition`` is the one that is drawn, if it
+    is one.
     """
 
     title: str
@@ -82,6 +88,7 @@ class Chart:
     x_log: bool = False
     percent: bool = False
     integer: bool = False
+    condition: str = ""
     size: Literal["wide", "half", "small"] = "half"
 
     @property
@@ -102,6 +109,7 @@ class Mark:
     y1: float
     text: float
     colour: int
+    arm: str
     name: str
     tip: str
     anchor: str
@@ -125,8 +133,8 @@ class Sheet:
     y_scale: str
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
-    bands: list[tuple[str, int]] = field(default_factory=list)
-    lines: list[tuple[str, int, str, str]] = field(default_factory=list)
+    bands: list[tuple[str, int, str]] = field(default_factory=list)
+    lines: list[tuple[str, int, str, str, str]] = field(default_factory=list)
     hits: list[tuple[float, float, str]] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     rules: list[tuple[float, str]] = field(default_factory=list)
@@ -156,9 +164,9 @@ def draw(chart: Chart, width: int, height: int, kind: str) -> Sheet:
         if line.low:
             lower = [(x(a), y(v)) for (a, _), v in zip(line.points, line.low, strict=True)]
             upper = [(x(a), y(v)) for (a, _), v in zip(line.points, line.high, strict=True)]
-            sheet.bands.append((path([*upper, *reversed(lower)]) + "Z", line.colour % _COLOURS))
+            sheet.bands.append((path([*upper, *reversed(lower)]) + "Z", line.colour % _COLOURS, line.arm))
         look = "faint" if line.faint else "dashed" if line.dashed else ""
-        sheet.lines.append((path(points), line.colour % _COLOURS, look, line.label))
+        sheet.lines.append((path(points), line.colour % _COLOURS, look, line.arm, line.label))
         sheet.hits.extend((a, b, tip) for (a, b), tip in zip(points, line.tips, strict=False))
     sheet.marks.extend(_marks(chart.dots, x, y))
     sheet.rules.extend((x(rule.x), rule.name) for rule in chart.rules)
@@ -182,7 +190,7 @@ def _marks(dots: Sequence[Dot], x: Scale, y: Scale) -> list[Mark]:
         low, high = (dot.y if end is None else end for end in (dot.low, dot.high))
         marks.append(
             Mark(x=column, y=height, y0=y(low), y1=y(high), text=round(text + 4, 1), colour=dot.colour % _COLOURS,
-                 name=dot.name, tip=dot.tip, anchor="end" if is_left else "start")
+                 arm=dot.arm, name=dot.name, tip=dot.tip, anchor="end" if is_left else "start")
         )  # fmt: skip
     return marks
 

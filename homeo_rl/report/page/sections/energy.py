@@ -141,6 +141,7 @@ def _frontier(context: PageContext, env: str, costs: Sequence[Cost]) -> Chart:
     dots = tuple(
         Dot(
             x=cost.joules * 1e9, y=cost.total, low=cost.low, high=cost.high, colour=context.arm_colour(cost.arm),
+            arm=cost.arm,
             name=f"{cost.comparison.name}, {cost.arm}" if several else cost.arm,
             tip=f"{cost.comparison.name}, {cost.arm}: {phrasing.joules(cost.joules)} per action, "
             f"return {phrasing.plain(cost.total)}",

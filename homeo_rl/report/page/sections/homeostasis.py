@@ -63,11 +63,11 @@ def _chart(context: PageContext, comparison: Comparison, tag: str, label: str, d
         series = trace.series.get(tag, {}) if trace is not None else {}
         if len(series) > 1 and (tag != "homeo/drift" or any(series.values())):
             points = [(float(step), scale * value) for step, value in sorted(series.items())]
-            lines.append(Line(points=points, colour=context.arm_colour(arm), label=arm))
+            lines.append(Line(points=points, colour=context.arm_colour(arm), arm=arm))
     if not lines:
         return None
-    ends = ", ".join(f"{line.label} {significant(line.points[-1][1], 3)} {unit}" for line in lines)
+    ends = ", ".join(f"{line.arm} {significant(line.points[-1][1], 3)} {unit}" for line in lines)
     return Chart(
         title=label, x="decisions", y=unit, about=f"{title}; at the end: {ends}.", lines=tuple(lines), size="small",
-        rules=() if damage is None else (Rule(x=float(damage.onset), name="damage"),),
+        condition=label, rules=() if damage is None else (Rule(x=float(damage.onset), name="damage"),),
     )  # fmt: skip

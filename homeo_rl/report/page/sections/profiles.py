@@ -71,7 +71,7 @@ def _chart(context: PageContext, comparison: Comparison) -> Chart:
         medians.append(f"{arm}: half of the episodes score more than {median}")
         points = list(zip(thresholds.tolist(), share.tolist(), strict=True))
         colour = context.arm_colour(arm)
-        lines.append(Line(points=points, colour=colour, label=arm, low=below.tolist(), high=above.tolist()))
+        lines.append(Line(points=points, colour=colour, arm=arm, low=below.tolist(), high=above.tolist()))
     return Chart(
         title="Damaged episodes" if comparison.damaged else "Episodes",
         x="return / none's mean clean return" if comparison.clean is not None else "return per episode",

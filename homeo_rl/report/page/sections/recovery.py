@@ -61,14 +61,17 @@ def _episode_rewards(context: PageContext, comparison: Comparison, delayed: Mapp
                 Line(
                     points=thin(list(enumerate(_running_mean(episode.rewards), _WINDOW)), 200),
                     colour=context.arm_colour(episode.arm),
-                    label=episode.arm,
+                    arm=episode.arm,
                 )
                 for episode in episodes
             ]
             returns = "; ".join(f"{episode.arm} returned {episode.total:,.1f}" for episode in episodes)
             rules = (Rule(x=float(damage.onset), name="damage"),)
             about = f"Reward: {returns}."
-            charts.append(Chart(title=label, x="decisions", y="reward", about=about, lines=tuple(lines), rules=rules))
+            charts.append(
+                Chart(title=label, x="decisions", y="reward", about=about, lines=tuple(lines), rules=rules,
+                      condition=label)
+            )  # fmt: skip
     measured = f"the evaluation's first episode alone, mean of the last {_WINDOW} decisions"
     return {"title": "Reward in one episode", "measured": measured, "charts": charts}
 

@@ -24,6 +24,8 @@ class Raster:
     """A layer's spikes as a picture: one row per neuron, one column per decision."""
 
     title: str
+    arm: str
+    condition: str
     about: str
     uri: str
     neurons: int
@@ -105,7 +107,8 @@ def _raster(episode: RecordedEpisode, layer: int) -> Raster:
     decisions, neurons = rates.shape
     about = f"{neurons} neurons over {decisions} decisions; mean rate {fixed(float(rates.mean()), 3)}"
     title = f"{_layer_name(episode, layer).capitalize()}, {episode.arm}, {neurons} neurons"
-    return Raster(title, about, data_uri("image/png", raster(rates)), neurons, decisions)
+    uri = data_uri("image/png", raster(rates))
+    return Raster(title, episode.arm, episode.condition, about, uri, neurons, decisions)
 
 
 def _histogram(context: PageContext, episodes: Sequence[RecordedEpisode], layer: int) -> Chart:
@@ -116,10 +119,11 @@ def _histogram(context: PageContext, episodes: Sequence[RecordedEpisode], layer:
     for arm, values in means.items():
         counts, _ = np.histogram(values, edges)
         points = steps_of(edges.tolist(), counts.tolist())
-        lines.append(Line(points=points, colour=context.arm_colour(arm), label=arm))
+        lines.append(Line(points=points, colour=context.arm_colour(arm), arm=arm))
         texts.append(f"{arm}: mean {fixed(float(values.mean()), 3)}, largest {fixed(float(values.max()), 3)}")
     title = f"Rates, {_layer_name(episodes[0], layer)}"
     return Chart(
         title=title, x="mean rate, spikes per step", y="neurons", about=f"{title}; {'; '.join(texts)}.",
         lines=tuple(lines), x_range=(0.0, float(edges[-1])), integer=True, size="small",
+        condition=episodes[0].condition,
     )  # fmt: skip

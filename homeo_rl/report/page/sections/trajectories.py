@@ -22,9 +22,9 @@ _TOLERANCE = 0.6  # units between a simplified path and the recorded one
 
 @dataclass(frozen=True)
 class Map:
-    """A drawing of one arm under one condition: shapes of the world and paths by outcome, all as paths of SVG."""
+    """A drawing of arms under a condition: shapes of the world and paths by outcome, all as paths of SVG."""
 
-    title: str
+    arms: tuple[str, ...]
     about: str
     box: str
     walls: str = ""
@@ -59,8 +59,8 @@ def trajectories(context: PageContext) -> Section | None:
     return block_section("trajectories", "Trajectories", how, "trajectories.html.j2", blocks, outcomes=outcomes)
 
 
-def _maps(comparison: Comparison) -> tuple[dict[str, list[Map]], str]:
-    """Return the maps of every condition, one for each arm, and a note on whose they are."""
+def _maps(comparison: Comparison) -> tuple[dict[tuple[str, ...], list[Map]], str]:
+    """Return the maps of the conditions, one for each arm, and a note on whose they are."""
     path = comparison.folders[0] / "paths.json"
     if not path.exists():
         return {}, ""
@@ -77,16 +77,16 @@ def _maps(comparison: Comparison) -> tuple[dict[str, list[Map]], str]:
         raise StorageFault(f"{path}: expected paths as homeo-rl evaluate writes them ({error!r})") from None
 
 
-def merge_equal(maps: dict[str, list[Map]]) -> dict[str, list[Map]]:
-    """Return equal maps once, with all their names: first those of arms under a condition, then of conditions."""
+def merge_equal(maps: dict[str, list[Map]]) -> dict[tuple[str, ...], list[Map]]:
+    """Return equal maps once, with all their arms, by all their conditions."""
     merged: dict[str, tuple[list[Map], list[str]]] = {}
     for label, of_arms in maps.items():
         equal: dict[str, list[Map]] = {}
         for drawing in of_arms:
-            equal.setdefault(repr(replace(drawing, title="")), []).append(drawing)
-        distinct = [replace(same[0], title=", ".join(each.title for each in same)) for same in equal.values()]
+            equal.setdefault(repr(replace(drawing, arms=())), []).append(drawing)
+        distinct = [replace(same[0], arms=tuple(arm for each in same for arm in each.arms)) for same in equal.values()]
         merged.setdefault(repr(distinct), (distinct, []))[1].append(label)
-    return {", ".join(labels): distinct for distinct, labels in merged.values()}
+    return {tuple(labels): distinct for distinct, labels in merged.values()}
 
 
 def _map(cell: dict[str, Any]) -> Map:
@@ -97,7 +97,7 @@ def _map(cell: dict[str, Any]) -> Map:
     ends = [str(episode["outcome"]) for episode in episodes]
     counts = ", ".join(f"{ends.count(outcome)} {outcome_name(outcome)}" for outcome in OUTCOMES if outcome in ends)
     drawing = Map(
-        str(cell["arm"]),
+        (str(cell["arm"]),),
         f"{len(episodes)} episode{'s' * (len(episodes) != 1)}: {counts}",
         f"{low[0]:g} {low[1]:g} {high[0] - low[0]:g} {high[1] - low[1]:g}",
         _ring(world["outer"]) if world is not None else "",

@@ -20,7 +20,8 @@ _QUALITIES = (70, 50, 30)
 class Video:
     """A video, with a still picture for paper and for readers who prefer reduced motion."""
 
-    title: str
+    arm: str
+    condition: str
     about: str
     uri: str
     still: str
@@ -66,7 +67,8 @@ def _video(episode: RecordedEpisode) -> Video:
     middle.save(still, "WEBP", quality=_QUALITIES[0], method=2)
     height, width = episode.frames[0].shape[:2]
     return Video(
-        f"{episode.condition}, {episode.arm}",
+        episode.arm,
+        episode.condition,
         f"return {episode.total:,.1f} in {len(episode.rewards)} decisions",
         data_uri("image/webp", webp(episode.frames, episode.pause)),
         data_uri("image/webp", still.getvalue()),
