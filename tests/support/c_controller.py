@@ -39,6 +39,7 @@ homeo_real *shim_energy(const homeo *h, int layer) { return h->live.energy[layer
 const homeo_real *shim_output(const homeo *h) { return h->output; }
 double shim_change(const homeo *h, int layer) { return (double)h->change[layer]; }
 double shim_eta(const homeo *h) { return (double)h->live.eta; }
+int shim_kept(const homeo *h, int layer) { return h->kept[layer]; }
 int shim_count(const homeo *h, int which) { return which == 0 ? h->sleep_count : h->rolled_back; }
 void shim_write(homeo *h, int layer, const homeo_real *weight, const homeo_real *bias)
 {
@@ -121,6 +122,11 @@ class CController:
 
     def changes(self) -> list[float]:
         return [float(self.c.shim_change(self.state, k)) for k in range(len(self.made.layers))]
+
+    def kept(self) -> list[str]:
+        """The candidate that each layer kept in the last sleep of form "best"."""
+        names = ("keep", "model", "spikes", "ridge", "delta")
+        return [names[self.c.shim_kept(self.state, k)] for k in range(len(self.made.layers))]
 
     @property
     def sleeps(self) -> int:

@@ -47,6 +47,8 @@ LIBRARY = (
     "homeo.c",
     "homeo_random.c",
     "homeo_replay.c",
+    "homeo_compete.c",
+    "homeo_fit.c",
     "homeo_damage.c",
     "homeo_reflex.c",
 )

@@ -37,7 +37,8 @@ def squash_of(controller: Controller) -> str:
 def write_policy(made: Description, name: str) -> tuple[str, str, int]:
     """Return the text of ``NAME.h`` and ``NAME.c``, and the bytes of all tables."""
     tables = Tables()
-    layers = ",\n".join(_layer(tables, layer, index) for index, layer in enumerate(made.layers))
+    bits = 0 if made.mechanism.sleep is None else made.mechanism.sleep.bits
+    layers = ",\n".join(_layer(tables, layer, index, bits) for index, layer in enumerate(made.layers))
     fields = {**_network(made), **_surroundings(tables, made), **_mechanism(made), **_memory(tables, made)}
     source = (
         f'#include "{name}.h"\n\n' + "\n".join(tables.text) + "\n"
@@ -57,7 +58,7 @@ def write_policy(made: Description, name: str) -> tuple[str, str, int]:
     return header, source, tables.bytes
 
 
-def _layer(tables: Tables, layer: LayerTables, index: int) -> str:
+def _layer(tables: Tables, layer: LayerTables, index: int, bits: int) -> str:
     inputs, size = layer.shape
     return initialiser(
         {
@@ -72,6 +73,9 @@ def _layer(tables: Tables, layer: LayerTables, index: int) -> str:
             "eta": real(layer.eta), "bound": real(layer.bound), "guard": real(layer.guard),
             "answer": tables.bits(f"answer_{index}", layer.answer),
             "target": tables.reals(f"target_{index}", layer.target),
+            "potential": tables.reals(f"potential_{index}", layer.potential),
+            "copy": tables.cells(f"copy_{index}", layer.cells, bits),
+            "copy_scale": tables.reals(f"copy_scale_{index}", layer.copy_scale),
         }
     )  # fmt: skip
 
@@ -137,6 +141,7 @@ def _mechanism(made: Description) -> dict[str, str]:
         fields |= {
             "sleeps": "1", "form": FORMS[sleep.form], "passes": str(sleep.passes), "every": str(sleep.every),
             "rest": str(sleep.rest), "observations": str(made.observations), "tolerance": real(sleep.tolerance),
+            "dreams": str(made.dreams), "bits": str(sleep.bits if made.layers[0].cells is not None else 0),
         }  # fmt: skip
     return fields
 
@@ -148,6 +153,8 @@ def _memory(tables: Tables, made: Description) -> dict[str, str]:
         "reflex": write_reflex(tables, made.controller.reflex, inputs, actions),
         "train": tables.bits("train", made.train),
         "inputs_remembered": tables.reals("inputs_remembered", made.inputs_remembered),
+        "dream": tables.bits("dream", made.dream),
+        "inputs_dreamed": tables.reals("inputs_dreamed", made.inputs_dreamed),
     }
     if part is not None:
         fields |= {

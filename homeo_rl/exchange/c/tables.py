@@ -46,6 +46,13 @@ class Tables:
         self.bytes += packed.size
         return self._add("uint8_t", name, map(str, packed.tolist()), packed.size)
 
+    def cells(self, name: str, values: np.ndarray | None, bits: int) -> str:
+        """Add whole numbers from 0 to 2^bits - 1, ``bits`` each without gaps, the lowest first."""
+        if values is None:
+            return "NULL"
+        each = np.ascontiguousarray(values).astype(np.int64).reshape(-1, 1) >> np.arange(bits) & 1
+        return self.bits(name, each.reshape(1, -1))
+
     def _add(self, kind: str, name: str, values: Iterable[str], count: int) -> str:
         name, listed = f"table_{name}", list(values)
         lines = (", ".join(listed[k : k + _PER_LINE]) for k in range(0, count, _PER_LINE))
