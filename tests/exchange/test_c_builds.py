@@ -27,7 +27,7 @@ def needs(*programs: str, package: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(absent), reason=f"{', '.join(absent)} not installed: apt-get install {package}")
 
 
-@pytest.fixture(scope="module", params=["dwam+sleep:form=delta", "bdett+dwam-paper"])
+@pytest.fixture(scope="module", params=["dwam+sleep", "bdett+dwam-paper"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     run = make_small_run(tmp_path_factory.mktemp("run") / "small")
@@ -152,7 +152,7 @@ def test_a_cortex_m4_decides_adapts_and_sleeps_alike(exported: Path, tmp_path: P
     figures = dict(re.findall(r"^(.*) (\d+)$", printed, re.MULTILINE))
     assert figures["failed"] == "0"
     assert int(figures["stack bytes"]) <= 2048  # docs/export-c.md states it
-    assert int(figures["state bytes"]) <= 1200
+    assert int(figures["state bytes"]) <= 1400
 
 
 @needs("emcc", "node", package="emscripten nodejs")

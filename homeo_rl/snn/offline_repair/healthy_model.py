@@ -159,6 +159,8 @@ def encode_dreams(network: SpikingNetwork, memory: Memory, count: int) -> Tensor
 def dream(request: RepairRequest, model: Weights, count: int) -> Dreams:
     """Return the memory with ``count`` imagined observations."""
     memory = request.memory
+    if not count:
+        return Dreams(memory.trains, request.actions(memory.trains[-1]))
     train = encode_dreams(request.network, memory, count)
     trains = [torch.cat([memory.trains[0], train])]
     for index, layer in enumerate(model):

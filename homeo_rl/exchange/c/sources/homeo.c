@@ -185,7 +185,8 @@ size_t homeo_memory(const homeo_policy *policy, int flags)
 int homeo_init(homeo *h, const homeo_policy *policy, homeo_word *memory, size_t bytes, int flags)
 {
     *h = nothing;
-    if (policy->layers > HOMEO_MAX_LAYERS || homeo_memory(policy, flags) > bytes || memory == NULL) {
+    if (policy->layers > HOMEO_MAX_LAYERS || memory == NULL || lay_out(h, policy, NULL, flags) > bytes) {
+        *h = nothing;
         return HOMEO_NO_MEMORY;
     }
     lay_out(h, policy, memory, flags);
@@ -207,10 +208,8 @@ int homeo_finite(const homeo_real *values, size_t count)
 }
 
 /* Put the membranes of a layer to rest. */
-void homeo_rest(const homeo *h, const homeo_net *net, int layer)
+void homeo_rest(const homeo_layer *l, homeo_real *u, homeo_real *v, homeo_real *s)
 {
-    const homeo_layer *l = &h->policy->layer[layer];
-    homeo_real *u = net->current[layer], *v = net->potential[layer], *s = net->spikes[layer];
     int32_t n;
 
     for (n = 0; n < l->size; n++) {
@@ -252,7 +251,7 @@ static void begin_all(homeo *h)
     for (i = 0; i < h->policy->layers; i++) {
         homeo_begin_adaptation(h, &h->live, i);
         if (h->policy->episode_membranes) {
-            homeo_rest(h, &h->live, i);
+            homeo_rest(&h->policy->layer[i], h->live.current[i], h->live.potential[i], h->live.spikes[i]);
         }
     }
 }
@@ -818,7 +817,7 @@ void homeo_decide(homeo *h, homeo_net *net, homeo_real *output)
             net->current[i] = h->scratch + ROW_U * h->widest;
             net->potential[i] = h->scratch + ROW_V * h->widest;
             net->spikes[i] = h->scratch + ROW_S * h->widest;
-            homeo_rest(h, net, i);
+            homeo_rest(l, net->current[i], net->potential[i], net->spikes[i]);
         }
         run.policy = p;
         run.layer = l;

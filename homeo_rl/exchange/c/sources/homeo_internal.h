@@ -78,7 +78,7 @@ typedef struct {
 
 int homeo_fires(const homeo_policy *policy, int layer);
 void homeo_run_layer(const homeo_run *run, homeo_real *scratch);
-void homeo_rest(const homeo *h, const homeo_net *net, int layer);
+void homeo_rest(const homeo_layer *l, homeo_real *u, homeo_real *v, homeo_real *s);
 void homeo_decide(homeo *h, homeo_net *net, homeo_real *output);
 void homeo_begin_adaptation(const homeo *h, homeo_net *net, int layer);
 void homeo_spread(const homeo_events *events, int32_t t, int32_t widest, homeo_real *s, int32_t size);

@@ -97,16 +97,15 @@ homeo_run homeo_replay(homeo *h, int layer, const homeo_played *played, const ho
                        homeo_real *out)
 {
     const homeo_policy *p = h->policy;
-    homeo_net resting = {{0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, R(0), 0};
     homeo_run run = {0};
     int32_t n;
 
-    resting.current[layer] = run.u = h->scratch + ROW_U * h->widest;
-    resting.potential[layer] = run.v = h->scratch + ROW_V * h->widest;
-    resting.spikes[layer] = run.s = h->scratch + ROW_S * h->widest;
-    homeo_rest(h, &resting, layer);
     run.policy = p;
     run.layer = &p->layer[layer];
+    run.u = h->scratch + ROW_U * h->widest;
+    run.v = h->scratch + ROW_V * h->widest;
+    run.s = h->scratch + ROW_S * h->widest;
+    homeo_rest(run.layer, run.u, run.v, run.s);
     run.weight = played->weight;
     run.bias = played->bias;
     run.flag = played->flag;
@@ -720,7 +719,7 @@ static void begin_trial(homeo *h)
         h->trial.bias[i] = bias_of(h, i);
         homeo_begin_adaptation(h, &h->trial, i);
         if (p->episode_membranes) {
-            homeo_rest(h, &h->trial, i);
+            homeo_rest(&p->layer[i], h->trial.current[i], h->trial.potential[i], h->trial.spikes[i]);
         }
     }
     h->job.pass = h->job.observation = 0;
@@ -856,7 +855,7 @@ static void commit(homeo *h)
             homeo_begin_adaptation(h, &h->live, i);
         }
         if (p->rules != 0 && p->episode_membranes) { /* a mechanism that starts again takes the membranes with it */
-            homeo_rest(h, &h->live, i);
+            homeo_rest(&p->layer[i], h->live.current[i], h->live.potential[i], h->live.spikes[i]);
         }
     }
     for (i = 0; i < p->layers && p->form == HOMEO_FORM_BEST; i++) {
