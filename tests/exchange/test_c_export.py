@@ -20,7 +20,7 @@ from homeo_rl.exchange.c.contract import hash_weights
 from homeo_rl.exchange.c.description import describe, require_expressible
 from homeo_rl.exchange.c.export import export_c, name_of
 from homeo_rl.exchange.c.mechanism import split
-from homeo_rl.exchange.c.tables import real
+from homeo_rl.exchange.c.tables import real, real_below
 from homeo_rl.exchange.exported_file import fingerprint
 from homeo_rl.homeostasis import make_homeostasis
 from homeo_rl.run import Run
@@ -138,6 +138,13 @@ def test_every_name_of_a_run_becomes_one_that_compiles(name: str, tmp_path: Path
         assert identifier == f"policy_{name}"
     with pytest.raises(UsageError, match="rename its folder"):
         name_of("***")
+
+
+def test_a_bound_is_kept_by_the_same_float32_numbers() -> None:
+    for value in (0.0005, 0.005, 0.02, 0.5, 0.0):
+        bound = np.float32(real_below(value).rstrip("f"))
+        assert float(bound) <= value
+        assert float(np.nextafter(bound, np.float32(1.0))) > value
 
 
 def test_numbers_read_back_to_the_same_bits() -> None:

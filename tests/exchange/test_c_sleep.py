@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from c_controller import CController, compile_library, needs_gcc, same_bits
+from c_controller import CController, compile_library, memory_in_float64, needs_gcc, same_bits
 from test_c_networks import make_controller, observations, references_of
 
 from homeo_rl.agents.controller import Controller
@@ -24,7 +24,6 @@ from homeo_rl.exchange.c.memory_size import memory_bytes
 from homeo_rl.homeostasis import SleepHomeostat, make_homeostasis
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import LayerReference
-from homeo_rl.homeostasis.weight_copy import WeightCopy
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.offline_repair import healthy_model
 from homeo_rl.snn.replay import Replay, memory_for, remember
@@ -60,12 +59,6 @@ def in_float64(memory: Memory) -> Memory:
     spikes = [bool(torch.all((train == 0) | (train == 1))) for train in memory.trains[1:]]
     trains = [(t if s else m).double() for t, m, s in zip(memory.trains[1:], means, spikes, strict=True)]
     return Memory(memory.inputs.double(), (memory.trains[0].double(), *trains))
-
-
-def exactly_in_float64(memory: Memory) -> Memory:
-    """Return a memory in float64 with potentials at every spike step, and copies."""
-    copies = tuple(WeightCopy(copy.cells.double(), copy.scale.double(), copy.bits) for copy in memory.copies)
-    return Memory(memory.inputs.double(), tuple(train.double() for train in memory.trains), copies)
 
 
 def damage(weights: Weights, *, scale: float = 1.0) -> Weights:
@@ -175,7 +168,7 @@ def test_competing_candidates_repair_the_same_weights_in_float64(
         dreamed = healthy_model.encode_dreams(network, memory, plugin.dreams or 1).double()  # what C is given
         monkeypatch.setattr(healthy_model, "encode_dreams", lambda *_, dreamed=dreamed: dreamed)
         network.double()
-        replay = Replay(network, exactly_in_float64(memory), controller.unit_action)
+        replay = Replay(network, memory_in_float64(memory), controller.unit_action)
         for kind in ("mixed", "noise", "lost", "scale"):
             c = CController(library, name, made, double=True)
             c.reset(0)

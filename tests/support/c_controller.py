@@ -20,6 +20,8 @@ from homeo_rl.envs.make import make_env
 from homeo_rl.exchange.c.description import Description
 from homeo_rl.exchange.c.export import LIBRARY
 from homeo_rl.exchange.c.source import write_policy
+from homeo_rl.homeostasis.memory import Memory
+from homeo_rl.homeostasis.weight_copy import WeightCopy
 from homeo_rl.run import Run, versions
 from homeo_rl.spec import RunSpec
 
@@ -147,6 +149,12 @@ class CController:
     def _read(self, address: int, count: int) -> np.ndarray:
         kind = ctypes.c_double if self.real is np.float64 else ctypes.c_float
         return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(kind)), (count,)).copy()
+
+
+def memory_in_float64(memory: Memory) -> Memory:
+    """Return a memory in float64, with potentials at every spike step, and copies."""
+    copies = tuple(WeightCopy(copy.cells.double(), copy.scale.double(), copy.bits) for copy in memory.copies)
+    return Memory(memory.inputs.double(), tuple(train.double() for train in memory.trains), copies)
 
 
 def same_bits(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> bool:

@@ -19,7 +19,8 @@ from homeo_rl.exchange.c.description import (
 from homeo_rl.exchange.c.mechanism import FORMS
 from homeo_rl.exchange.c.memory_size import memory_bytes
 from homeo_rl.exchange.c.reflex_source import write_reflex
-from homeo_rl.exchange.c.tables import Tables, indent, initialiser, real
+from homeo_rl.exchange.c.tables import Tables, indent, initialiser, real, real_below
+from homeo_rl.snn.offline_repair.healthy_model import DELETED, EXPLAINED
 
 
 def actions_of(controller: Controller) -> int:
@@ -140,7 +141,8 @@ def _mechanism(made: Description) -> dict[str, str]:
     if sleep is not None:
         fields |= {
             "sleeps": "1", "form": FORMS[sleep.form], "passes": str(sleep.passes), "every": str(sleep.every),
-            "rest": str(sleep.rest), "observations": str(made.observations), "tolerance": real(sleep.tolerance),
+            "rest": str(sleep.rest), "observations": str(made.observations), "tolerance": real_below(sleep.tolerance),
+            "explained": real_below(EXPLAINED * sleep.tolerance), "deleted": real_below(DELETED * sleep.tolerance),
             "dreams": str(made.dreams), "bits": str(sleep.bits if made.layers[0].cells is not None else 0),
         }  # fmt: skip
     return fields

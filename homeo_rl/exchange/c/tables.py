@@ -15,6 +15,15 @@ def real(value: float) -> str:
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
 
 
+def real_below(value: float) -> str:
+    """Return the largest float32 that is not above ``value``, as a C literal: a bound that float32 numbers keep alike.
+
+    A distance of one spike may be exactly a tolerance of the self-test.
+    """
+    nearest = np.float32(value)
+    return real(float(nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))))
+
+
 class Tables:
     """Constant arrays of one C file; names of what is not there become null."""
 

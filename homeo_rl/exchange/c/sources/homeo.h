@@ -131,6 +131,8 @@ typedef struct {
     homeo_real tolerance;
     const uint8_t *train;     /* [M][(T width + 7) / 8] what the encoder sends; null for graded inputs */
     const homeo_real *inputs_remembered; /* [M][width] graded inputs, or null */
+    homeo_real explained, deleted; /* of form "best": distances from what is remembered up to which a simple model, and one
+                                    * of lost synapses, are not fitted further */
     int32_t dreams, bits;     /* imagined observations and bits of a copied weight, of form "best" */
     const uint8_t *dream;     /* [dreams][(T width + 7) / 8] what the encoder sends for them, or null */
     const homeo_real *inputs_dreamed; /* [dreams][width] the same where inputs are graded, or null */

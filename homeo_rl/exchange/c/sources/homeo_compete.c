@@ -10,9 +10,6 @@ enum { PROBES = 40, JUDGED = 200, POWERS = 9, REFINEMENTS = 8 };
 enum { START_NOW, START_SCALED, START_SCALED_WEIGHTS, START_CLIPPED, START_COPY, STARTS };
 enum { WRITES_TRIED, WRITES_CHOSEN, WRITES_HEALTHY };
 
-#define EXPLAINED R(10) /* tolerances of the self-test within which a start needs no fit */
-#define DELETED R(40)   /* and within which lost synapses explain the damage */
-
 static const homeo_layer *layer_of(const homeo *h)
 {
     return &h->policy->layer[h->job.layer];
@@ -280,7 +277,7 @@ static void after_test(homeo *h)
     const homeo_policy *p = h->policy;
     const int first = h->job.fit == FIT_NONE;
 
-    if (p->steps > HOMEO_FORCED_STEPS || distance_of(h) <= (first ? EXPLAINED : DELETED) * p->tolerance) {
+    if (p->steps > HOMEO_FORCED_STEPS || distance_of(h) <= (first ? p->explained : p->deleted)) {
         next_model(h);
     } else {
         homeo_begin_fit(h, first && has_lost(h) ? FIT_LOST : FIT_ALL);
