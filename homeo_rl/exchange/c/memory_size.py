@@ -5,6 +5,9 @@ from __future__ import annotations
 from homeo_rl.exchange.c.description import Description
 from homeo_rl.snn.forced_potentials import MAX_STEPS
 
+STACK_BYTES = 2048
+"""Most bytes of stack that a call uses on a processor of 32 bits; the tests measure it."""
+
 _WORD = 8
 _SCRATCH_ROWS, _SUM_ROWS = 9, 8
 
