@@ -237,9 +237,10 @@ int homeo_selftest_start(homeo *h);
 int homeo_selftest_step(homeo *h);
 
 /* Sleep in slices: homeo_sleep_start, then homeo_sleep_step until it returns something else than HOMEO_BUSY. A slice
- * costs at most one remembered observation in one layer (in a rehearsal: one decision) and one pass over the weights
- * of the largest layer. homeo_act may be called in between and acts with the weights of before; with the last slice
- * the repaired ones are in their place, all at once. homeo_damage_* and homeo_reset end a sleep without effect. */
+ * costs at most one remembered observation in one layer (where actions are compared, one decision; in a fit, two answers
+ * of a layer, or one row of a triangular system) and one pass over the weights of the largest layer. homeo_act may be
+ * called in between and acts with the weights of before; with the last slice the repaired ones are in their place, all
+ * at once. homeo_damage_* and homeo_reset end a sleep without effect. */
 int homeo_sleep_start(homeo *h);
 int homeo_sleep_step(homeo *h);
 
