@@ -29,7 +29,7 @@ from homeo_rl.live.robots import describe_environment
 from homeo_rl.run import Run
 from homeo_rl.workflows.deploy import export_controller
 
-ARM = "dwam+sleep:form=delta"
+ARM = "dwam+sleep"
 """What controllers are exported with; the page can leave parts of it out."""
 
 COMPILER = "emcc"

@@ -20,7 +20,7 @@ from homeo_rl.exchange.c.contract import hash_weights
 from homeo_rl.exchange.c.description import describe, require_expressible
 from homeo_rl.exchange.c.export import export_c, name_of
 from homeo_rl.exchange.c.mechanism import split
-from homeo_rl.exchange.c.tables import real
+from homeo_rl.exchange.c.tables import real, real_below
 from homeo_rl.exchange.exported_file import fingerprint
 from homeo_rl.homeostasis import make_homeostasis
 from homeo_rl.run import Run
@@ -37,9 +37,7 @@ def test_navigation_is_exported_built_and_equal(
 ) -> None:
     out = tmp_path / "controller"
     monkeypatch.chdir(tmp_path)  # a copy of the agent is calibrated in the folder of the work
-    printed, _ = call(
-        "export", "navigation-san", "--to", "c", "--out", out, "--homeostasis", "sleep:form=delta", capsys=capsys
-    )
+    printed, _ = call("export", "navigation-san", "--to", "c", "--out", out, "--homeostasis", "sleep", capsys=capsys)
     assert "after a sleep" in printed
     sources = [str(path) for path in (out / "src").glob("*.c")]
     program = out / "test_controller"
@@ -76,7 +74,7 @@ def test_the_contract_says_what_the_policy_needs(tmp_path: Path, capsys: pytest.
 
 def test_an_export_is_repeated_byte_for_byte(tmp_path: Path) -> None:
     run = make_small_run(tmp_path / "run")
-    first, second = (deploy.export_controller(load_controller(run), run, arm="dwam+sleep:form=delta") for _ in range(2))
+    first, second = (deploy.export_controller(load_controller(run), run, arm="dwam+sleep") for _ in range(2))
     assert first.files == second.files
 
 
@@ -109,11 +107,12 @@ def test_it_writes_a_folder_once_and_nothing_where_it_fails(
         ("bdett+dwam", "take dwam, or bdett\\+dwam-paper"),
         ("dwam-paper:scope=run", "scope=episode, got dwam-paper with scope=run"),
         ("bdett:scope=decision", "scope=episode, got bdett"),
-        ("sleep", "sleep:form=delta"),
-        ("ridge", "sleep:form=delta"),
+        ("ridge", "got ridge; take sleep"),
+        ("weight-copy", "got copy; take sleep"),
         ("sleep:form=delta:pause=3", "without pause"),
         ("observer", "take one of these"),
         ("sleep:form=delta+observer", "take one of these"),
+        ("sleep:ramp=3", "without ramp"),
     ],
 )
 def test_mechanisms_that_it_has_not_are_refused(arm: str, message: str) -> None:
@@ -139,6 +138,13 @@ def test_every_name_of_a_run_becomes_one_that_compiles(name: str, tmp_path: Path
         assert identifier == f"policy_{name}"
     with pytest.raises(UsageError, match="rename its folder"):
         name_of("***")
+
+
+def test_a_bound_is_kept_by_the_same_float32_numbers() -> None:
+    for value in (0.0005, 0.005, 0.02, 0.5, 0.0):
+        bound = np.float32(real_below(value).rstrip("f"))
+        assert float(bound) <= value
+        assert float(np.nextafter(bound, np.float32(1.0))) > value
 
 
 def test_numbers_read_back_to_the_same_bits() -> None:

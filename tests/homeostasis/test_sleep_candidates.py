@@ -260,6 +260,13 @@ def test_the_competition_beats_the_delta_rule(kind: str) -> None:
     assert left["sleep:bits=0"] < left["sleep:form=delta"], left
 
 
+def test_a_sleep_without_dreams_repairs_by_the_memory_alone() -> None:
+    net = make_network()
+    plugin, broken = parse("sleep:dreams=0"), damage(net, "weights-gaussian", std=0.3)
+    replay = make_replay(net, plugin, draw_observations(net))
+    assert replay.errors(replay.repair(plugin, broken))[-1] < 0.85 * replay.errors(broken)[-1]
+
+
 def test_layers_that_are_whole_are_kept_bit_for_bit() -> None:
     net = make_network()
     plugin = parse("sleep")

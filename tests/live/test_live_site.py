@@ -150,7 +150,7 @@ def test_a_controller_with_dwam_switched_off_is_the_one_exported_with_sleep(tmp_
     controller = load_controller(run)
     calibration = calibrate(run, controller, which="policy", episodes=1)
     fields = []
-    for arm in (ARM, "sleep:form=delta"):
+    for arm in (ARM, "sleep"):
         plugin = make_homeostasis(arm)
         network = controller.network
         made = describe(controller, plugin, calibration.references(network), calibration.memory(network))

@@ -20,6 +20,8 @@ from homeo_rl.envs.make import make_env
 from homeo_rl.exchange.c.description import Description
 from homeo_rl.exchange.c.export import LIBRARY
 from homeo_rl.exchange.c.source import write_policy
+from homeo_rl.homeostasis.memory import Memory
+from homeo_rl.homeostasis.weight_copy import WeightCopy
 from homeo_rl.run import Run, versions
 from homeo_rl.spec import RunSpec
 
@@ -39,6 +41,7 @@ homeo_real *shim_energy(const homeo *h, int layer) { return h->live.energy[layer
 const homeo_real *shim_output(const homeo *h) { return h->output; }
 double shim_change(const homeo *h, int layer) { return (double)h->change[layer]; }
 double shim_eta(const homeo *h) { return (double)h->live.eta; }
+int shim_kept(const homeo *h, int layer) { return h->kept[layer]; }
 int shim_count(const homeo *h, int which) { return which == 0 ? h->sleep_count : h->rolled_back; }
 void shim_write(homeo *h, int layer, const homeo_real *weight, const homeo_real *bias)
 {
@@ -122,6 +125,11 @@ class CController:
     def changes(self) -> list[float]:
         return [float(self.c.shim_change(self.state, k)) for k in range(len(self.made.layers))]
 
+    def kept(self) -> list[str]:
+        """The candidate that each layer kept in the last sleep of form "best"."""
+        names = ("keep", "model", "spikes", "ridge", "delta")
+        return [names[self.c.shim_kept(self.state, k)] for k in range(len(self.made.layers))]
+
     @property
     def sleeps(self) -> int:
         return int(self.c.shim_count(self.state, 0))
@@ -141,6 +149,12 @@ class CController:
     def _read(self, address: int, count: int) -> np.ndarray:
         kind = ctypes.c_double if self.real is np.float64 else ctypes.c_float
         return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(kind)), (count,)).copy()
+
+
+def memory_in_float64(memory: Memory) -> Memory:
+    """Return a memory in float64, with potentials at every spike step, and copies."""
+    copies = tuple(WeightCopy(copy.cells.double(), copy.scale.double(), copy.bits) for copy in memory.copies)
+    return Memory(memory.inputs.double(), tuple(train.double() for train in memory.trains), copies)
 
 
 def same_bits(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> bool:

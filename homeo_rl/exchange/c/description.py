@@ -24,7 +24,9 @@ from homeo_rl.snn.encoders import PopulationEncoder
 from homeo_rl.snn.kernels.decision_kernel import INITIAL_BOUND
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.neurons import MODELS
+from homeo_rl.snn.offline_repair.healthy_model import encode_dreams
 from homeo_rl.snn.readouts import PopulationReadout
+from homeo_rl.snn.replay import memory_for
 from homeo_rl.snn.replay_layers import replay_noise, require_replayable
 
 MAX_LAYERS = 8
@@ -61,6 +63,9 @@ class LayerTables:
     guard: float = 0.0
     answer: np.ndarray | None = None  # [M, T, N]
     target: np.ndarray | None = None  # [M, N]
+    potential: np.ndarray | None = None  # [M, T, N], in the place of the target
+    cells: np.ndarray | None = None  # [N_in + 1, N] of a copy, whole numbers
+    copy_scale: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -79,7 +84,15 @@ class Description:
     observations: int = 0
     train: np.ndarray | None = None  # [M, T, N_enc]
     inputs_remembered: np.ndarray | None = None  # [M, N_enc]
+    dream: np.ndarray | None = None  # [D, T, N_enc]
+    inputs_dreamed: np.ndarray | None = None  # [D, N_enc]
     healthy: np.ndarray | None = None  # [M, K]
+
+    @property
+    def dreams(self) -> int:
+        """Imagined observations that sleep has beside the remembered ones."""
+        dreamed = self.inputs_dreamed if self.dream is None else self.dream
+        return 0 if dreamed is None else len(dreamed)
 
     @property
     def writable(self) -> bool:
@@ -178,20 +191,33 @@ def _with_memory(made: Description, memory: Memory | None) -> Description:
     require_replayable(network)
     if memory is None:
         raise UsageError("--homeostasis: expected a memory to sleep on, got none; calibrate the run")
-    memory = memory.first(sleep.observations)
+    memory = memory_for(sleep, memory, network.parameters_of_layers())
     layers = tuple(
-        replace(layer, answer=train.numpy()) if layer.fires else replace(layer, target=train.mean(1).numpy())
-        for layer, train in zip(made.layers, memory.trains[1:], strict=True)
+        _remembering(layer, train, sleep.form) for layer, train in zip(made.layers, memory.trains[1:], strict=True)
     )
+    if memory.copies:
+        layers = tuple(
+            replace(layer, cells=copy.cells.T.numpy(), copy_scale=copy.scale[:, 0].numpy())
+            for layer, copy in zip(layers, memory.copies, strict=True)
+        )
     graded = network.spec.encoder.kind == "current"
+    dreams = encode_dreams(network, memory, sleep.dreams).numpy() if sleep.form == "best" and sleep.dreams else None
     return replace(
         made,
         layers=layers,
         observations=len(memory.inputs),
         train=None if graded else memory.trains[0].numpy(),
         inputs_remembered=memory.inputs.numpy() if graded else None,
+        dream=None if graded else dreams,
+        inputs_dreamed=dreams[:, 0] if graded and dreams is not None else None,
         healthy=_healthy(network, memory, made.controller.unit_action) if made.mechanism.rehearsal else None,
     )
+
+
+def _remembering(layer: LayerTables, train: Tensor, form: str) -> LayerTables:
+    if layer.fires:
+        return replace(layer, answer=train.numpy())
+    return replace(layer, potential=train.numpy()) if form == "best" else replace(layer, target=train.mean(1).numpy())
 
 
 @torch.inference_mode()

@@ -24,7 +24,7 @@ from homeo_rl.exchange.c.integer_source import (
     write_integer_policy,
     write_integer_recorded,
 )
-from homeo_rl.exchange.c.memory_size import memory_bytes
+from homeo_rl.exchange.c.memory_size import STACK_BYTES, memory_bytes
 from homeo_rl.exchange.c.recording import (
     DAMAGE_SEED,
     LOST_SYNAPSES,
@@ -47,6 +47,8 @@ LIBRARY = (
     "homeo.c",
     "homeo_random.c",
     "homeo_replay.c",
+    "homeo_compete.c",
+    "homeo_fit.c",
     "homeo_damage.c",
     "homeo_reflex.c",
 )
@@ -114,6 +116,7 @@ def export_c(controller: Controller, deployment: Deployment) -> ExportedFolder:
         "tables": table_bytes,
         "memory": memory_bytes(made, writable=made.writable),
         "memory_writable": memory_bytes(made, writable=True),
+        "stack": STACK_BYTES,
     }
     most, measured = count_operations(made, recording, _additions(controller, observations))
     contract = write_contract(made, deployment.plant, deployment.arm, sizes)
@@ -243,7 +246,7 @@ def _readme(made: Description, deployment: Deployment, sizes: dict[str, int], co
         "PERIOD": "control period" if period is None else f"{1e3 * period:g} ms",
         "MECHANISM": _mechanism_text(made), "DECISIONS": decisions, "OPERATIONS": f"{most:,}",
         "MEASURED": f"{measured:,}", "TABLES": f"{sizes['tables']:,}", "BYTES": f"{sizes['memory']:,}",
-        "WRITABLE": f"{sizes['memory_writable']:,}",
+        "WRITABLE": f"{sizes['memory_writable']:,}", "STACK": f"{sizes['stack']:,}",
     }  # fmt: skip
     return _fill(_source("README.md"), values)
 

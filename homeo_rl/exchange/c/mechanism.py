@@ -12,9 +12,9 @@ from homeo_rl.homeostasis.protocol import Homeostasis
 from homeo_rl.homeostasis.rate_search import Rehearsing
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
 
-SUPPORTED = "none, dwam, dwam-paper, bdett, sleep:form=delta, or some of them joined by a plus (bdett+dwam-paper)"
+SUPPORTED = "none, dwam, dwam-paper, bdett, sleep, or some of them joined by a plus (bdett+dwam-paper)"
 
-FORMS = {form: f"HOMEO_FORM_{form.upper()}" for form in ("none", "bias", "gain", "delta")}
+FORMS = {form: f"HOMEO_FORM_{form.upper()}" for form in ("none", "bias", "gain", "delta", "best")}
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ def _require_exported(sleep: SleepHomeostat) -> None:
     """Check that a sleep is one that the controller has. Raises UsageError: another form, or a price of waking."""
     if sleep.form not in FORMS:
         raise UsageError(
-            f"--homeostasis: expected for --to c a sleep of form {', '.join(FORMS)}, got {sleep.form}; take "
-            "sleep:form=delta"
+            f"--homeostasis: expected for --to c a sleep of form {', '.join(FORMS)}, got {sleep.form}; take sleep"
         )
     plain = SleepHomeostat(form=sleep.form)
     for name in ("write_noise", "pause", "asleep", "ramp"):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from homeo_rl.exchange.c.description import Description
+from homeo_rl.snn.forced_potentials import MAX_STEPS
+
+STACK_BYTES = 2048
+"""Most bytes of stack that a call uses on a processor of 32 bits; the tests measure it."""
 
 _WORD = 8
 _SCRATCH_ROWS, _SUM_ROWS = 9, 8
@@ -53,8 +57,22 @@ def _sleep(made: Description, widest: int) -> list[int]:
     if sleep.form == "delta":
         sizes.append(max(4 * inputs * size for inputs, size in (layer.shape for layer in made.layers)))
     if sleep.form != "none":
-        sizes += 2 * [count * _row(steps, widest)]
+        sizes += 2 * [(count + made.dreams) * _row(steps, widest)]
+    if sleep.form == "best":
+        sizes += _competition(made, widest)
     return sizes + (_net(made) if made.mechanism.rehearsal is not None else [])
+
+
+def _competition(made: Description, widest: int) -> list[int]:
+    """Return the bytes of healthy models and their dreams, and of what fits of the largest layer work on."""
+    steps, shapes = made.network.spec.steps, [layer.shape for layer in made.layers]
+    matrices, rows = [4 * (inputs + 1) * size for inputs, size in shapes], max(inputs + 1 for inputs, _ in shapes)
+    sizes = list(matrices)
+    for layer in made.layers:
+        size = layer.shape[1]
+        sizes.append(made.dreams * (_row(steps, size) if layer.fires else 4 * steps * size))
+    sizes += [*4 * [max(matrices)], 4 * (rows * (rows + 1) // 2)]
+    return sizes + (2 * [4 * steps * widest] if steps <= MAX_STEPS else [])
 
 
 def _row(steps: int, width: int) -> int:

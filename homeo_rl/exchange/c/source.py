@@ -19,7 +19,8 @@ from homeo_rl.exchange.c.description import (
 from homeo_rl.exchange.c.mechanism import FORMS
 from homeo_rl.exchange.c.memory_size import memory_bytes
 from homeo_rl.exchange.c.reflex_source import write_reflex
-from homeo_rl.exchange.c.tables import Tables, indent, initialiser, real
+from homeo_rl.exchange.c.tables import Tables, indent, initialiser, real, real_below
+from homeo_rl.snn.offline_repair.healthy_model import DELETED, EXPLAINED
 
 
 def actions_of(controller: Controller) -> int:
@@ -37,7 +38,8 @@ def squash_of(controller: Controller) -> str:
 def write_policy(made: Description, name: str) -> tuple[str, str, int]:
     """Return the text of ``NAME.h`` and ``NAME.c``, and the bytes of all tables."""
     tables = Tables()
-    layers = ",\n".join(_layer(tables, layer, index) for index, layer in enumerate(made.layers))
+    bits = 0 if made.mechanism.sleep is None else made.mechanism.sleep.bits
+    layers = ",\n".join(_layer(tables, layer, index, bits) for index, layer in enumerate(made.layers))
     fields = {**_network(made), **_surroundings(tables, made), **_mechanism(made), **_memory(tables, made)}
     source = (
         f'#include "{name}.h"\n\n' + "\n".join(tables.text) + "\n"
@@ -57,7 +59,7 @@ def write_policy(made: Description, name: str) -> tuple[str, str, int]:
     return header, source, tables.bytes
 
 
-def _layer(tables: Tables, layer: LayerTables, index: int) -> str:
+def _layer(tables: Tables, layer: LayerTables, index: int, bits: int) -> str:
     inputs, size = layer.shape
     return initialiser(
         {
@@ -72,6 +74,9 @@ def _layer(tables: Tables, layer: LayerTables, index: int) -> str:
             "eta": real(layer.eta), "bound": real(layer.bound), "guard": real(layer.guard),
             "answer": tables.bits(f"answer_{index}", layer.answer),
             "target": tables.reals(f"target_{index}", layer.target),
+            "potential": tables.reals(f"potential_{index}", layer.potential),
+            "copy": tables.cells(f"copy_{index}", layer.cells, bits),
+            "copy_scale": tables.reals(f"copy_scale_{index}", layer.copy_scale),
         }
     )  # fmt: skip
 
@@ -136,7 +141,9 @@ def _mechanism(made: Description) -> dict[str, str]:
     if sleep is not None:
         fields |= {
             "sleeps": "1", "form": FORMS[sleep.form], "passes": str(sleep.passes), "every": str(sleep.every),
-            "rest": str(sleep.rest), "observations": str(made.observations), "tolerance": real(sleep.tolerance),
+            "rest": str(sleep.rest), "observations": str(made.observations), "tolerance": real_below(sleep.tolerance),
+            "explained": real_below(EXPLAINED * sleep.tolerance), "deleted": real_below(DELETED * sleep.tolerance),
+            "dreams": str(made.dreams), "bits": str(sleep.bits if made.layers[0].cells is not None else 0),
         }  # fmt: skip
     return fields
 
@@ -148,6 +155,8 @@ def _memory(tables: Tables, made: Description) -> dict[str, str]:
         "reflex": write_reflex(tables, made.controller.reflex, inputs, actions),
         "train": tables.bits("train", made.train),
         "inputs_remembered": tables.reals("inputs_remembered", made.inputs_remembered),
+        "dream": tables.bits("dream", made.dream),
+        "inputs_dreamed": tables.reals("inputs_dreamed", made.inputs_dreamed),
     }
     if part is not None:
         fields |= {

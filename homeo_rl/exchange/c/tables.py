@@ -15,6 +15,15 @@ def real(value: float) -> str:
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
 
 
+def real_below(value: float) -> str:
+    """Return the largest float32 that is not above ``value``, as a C literal: a bound that float32 numbers keep alike.
+
+    A distance of one spike may be exactly a tolerance of the self-test.
+    """
+    nearest = np.float32(value)
+    return real(float(nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))))
+
+
 class Tables:
     """Constant arrays of one C file; names of what is not there become null."""
 
@@ -45,6 +54,13 @@ class Tables:
         packed = np.packbits(rows.reshape(len(rows), -1).astype(bool), axis=1, bitorder="little").ravel()
         self.bytes += packed.size
         return self._add("uint8_t", name, map(str, packed.tolist()), packed.size)
+
+    def cells(self, name: str, values: np.ndarray | None, bits: int) -> str:
+        """Add whole numbers from 0 to 2^bits - 1, ``bits`` each without gaps, the lowest first."""
+        if values is None:
+            return "NULL"
+        each = np.ascontiguousarray(values).astype(np.int64).reshape(-1, 1) >> np.arange(bits) & 1
+        return self.bits(name, each.reshape(1, -1))
 
     def _add(self, kind: str, name: str, values: Iterable[str], count: int) -> str:
         name, listed = f"table_{name}", list(values)

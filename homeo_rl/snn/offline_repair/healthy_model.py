@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.sleep_candidates.spike_fit import ForcedPotentials, Problem, fit_spikes
 from homeo_rl.seeding import generator
 from homeo_rl.snn.forced_potentials import force_potentials, line_search_for
 from homeo_rl.snn.layers import currents
+from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.snn.offline_repair.request import RepairRequest, join, split, time_major
 from homeo_rl.snn.replay_layers import run_layer
 from homeo_rl.snn.state import LayerWeights, Weights
@@ -137,9 +139,11 @@ def _choose_bases(inputs: Tensor, count: int) -> Tensor:
     return torch.where(index < total, index % total, rare[index % len(rare)])
 
 
-def dream(request: RepairRequest, model: Weights, count: int) -> Dreams:
-    """Return the memory with ``count`` imagined observations; their stream of random numbers is always the same."""
-    network, memory = request.network, request.memory
+def encode_dreams(network: SpikingNetwork, memory: Memory, count: int) -> Tensor:
+    """Return what the encoder sends [D, T, N_enc] for ``count`` imagined observations.
+
+    They depend on the remembered observations alone: their stream of random numbers is always the same.
+    """
     draws = generator(0, "dreams")
     inputs = memory.inputs[_choose_bases(memory.inputs, count)]
     spread = memory.inputs.std(0, correction=0)
@@ -148,7 +152,16 @@ def dream(request: RepairRequest, model: Weights, count: int) -> Dreams:
     if network.encoder.stochastic:
         shape = (count, network.spec.steps, network.spec.widths[0])
         uniform = torch.as_tensor(draws.random(shape, dtype=np.float32))
-    train = network.encoder(inputs + DREAM_NOISE * spread * noise, network.spec.steps, noise=uniform)
+    train: Tensor = network.encoder(inputs + DREAM_NOISE * spread * noise, network.spec.steps, noise=uniform)
+    return train
+
+
+def dream(request: RepairRequest, model: Weights, count: int) -> Dreams:
+    """Return the memory with ``count`` imagined observations."""
+    memory = request.memory
+    if not count:
+        return Dreams(memory.trains, request.actions(memory.trains[-1]))
+    train = encode_dreams(request.network, memory, count)
     trains = [torch.cat([memory.trains[0], train])]
     for index, layer in enumerate(model):
         train = request.run(index, train, layer)

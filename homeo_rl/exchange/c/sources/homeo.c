@@ -67,6 +67,35 @@ static void lay_out_net(arena *a, const homeo_policy *p, homeo_net *net)
     }
 }
 
+/* Healthy models, what they answer in dreams, and what fits work on: matrices [inputs + 1][size], biases last. */
+static void lay_out_competition(arena *a, const homeo_policy *p, homeo *h)
+{
+    size_t most = 0, rows = 0;
+    int i;
+
+    for (i = 0; i < p->layers; i++) {
+        const size_t size = (size_t)p->layer[i].size, with_bias = (size_t)p->layer[i].inputs + 1u;
+
+        most = MAX(most, with_bias * size);
+        rows = MAX(rows, with_bias);
+        h->model[i] = reals(a, with_bias * size);
+        if (homeo_fires(p, i)) {
+            h->dream[i] = (uint8_t *)take(a, (size_t)p->dreams, homeo_row_bytes(p, p->layer[i].size));
+        } else {
+            h->dream_potential = reals(a, (size_t)p->dreams * (size_t)p->steps * size);
+        }
+    }
+    h->fit = reals(a, most);
+    h->push = reals(a, most);
+    h->ahead = reals(a, most);
+    h->direction = reals(a, most);
+    h->gram = reals(a, rows * (rows + 1u) / 2u);
+    if (p->steps <= HOMEO_FORCED_STEPS) {
+        h->path[0] = reals(a, (size_t)p->steps * (size_t)h->widest);
+        h->path[1] = reals(a, (size_t)p->steps * (size_t)h->widest);
+    }
+}
+
 static void lay_out_memory_of_sleep(arena *a, const homeo_policy *p, homeo *h, size_t most)
 {
     int i;
@@ -89,9 +118,14 @@ static void lay_out_memory_of_sleep(arena *a, const homeo_policy *p, homeo *h, s
         h->push = reals(a, most);
     }
     if (p->form != HOMEO_FORM_NONE) {
+        const size_t rows = (size_t)p->observations + (p->form == HOMEO_FORM_BEST ? (size_t)p->dreams : 0u);
+
         for (i = 0; i < 2; i++) {
-            h->received[i] = (uint8_t *)take(a, (size_t)p->observations, homeo_row_bytes(p, h->widest));
+            h->received[i] = (uint8_t *)take(a, rows, homeo_row_bytes(p, h->widest));
         }
+    }
+    if (p->form == HOMEO_FORM_BEST) {
+        lay_out_competition(a, p, h);
     }
     if (p->rates > 0) {
         lay_out_net(a, p, &h->trial);
@@ -151,7 +185,8 @@ size_t homeo_memory(const homeo_policy *policy, int flags)
 int homeo_init(homeo *h, const homeo_policy *policy, homeo_word *memory, size_t bytes, int flags)
 {
     *h = nothing;
-    if (policy->layers > HOMEO_MAX_LAYERS || homeo_memory(policy, flags) > bytes || memory == NULL) {
+    if (policy->layers > HOMEO_MAX_LAYERS || memory == NULL || lay_out(h, policy, NULL, flags) > bytes) {
+        *h = nothing;
         return HOMEO_NO_MEMORY;
     }
     lay_out(h, policy, memory, flags);
@@ -173,10 +208,8 @@ int homeo_finite(const homeo_real *values, size_t count)
 }
 
 /* Put the membranes of a layer to rest. */
-void homeo_rest(const homeo *h, const homeo_net *net, int layer)
+void homeo_rest(const homeo_layer *l, homeo_real *u, homeo_real *v, homeo_real *s)
 {
-    const homeo_layer *l = &h->policy->layer[layer];
-    homeo_real *u = net->current[layer], *v = net->potential[layer], *s = net->spikes[layer];
     int32_t n;
 
     for (n = 0; n < l->size; n++) {
@@ -218,7 +251,7 @@ static void begin_all(homeo *h)
     for (i = 0; i < h->policy->layers; i++) {
         homeo_begin_adaptation(h, &h->live, i);
         if (h->policy->episode_membranes) {
-            homeo_rest(h, &h->live, i);
+            homeo_rest(&h->policy->layer[i], h->live.current[i], h->live.potential[i], h->live.spikes[i]);
         }
     }
 }
@@ -492,10 +525,44 @@ static void integrate(const homeo_run *run, const homeo_real *restrict product)
     }
 }
 
+/* Spikes of one step as numbers [size]. */
+void homeo_spread(const homeo_events *events, int32_t t, int32_t widest, homeo_real *s, int32_t size)
+{
+    const uint16_t *place = events->place + (size_t)t * (size_t)widest;
+    int32_t n;
+
+    for (n = 0; n < size; n++) {
+        s[n] = R(0);
+    }
+    for (n = 0; n < events->count[t]; n++) {
+        s[place[n]] = R(1);
+    }
+}
+
+static void reset(const homeo_run *run, const homeo_real *restrict threshold)
+{
+    const homeo_policy *p = run->policy;
+    const homeo_real *restrict s = run->s;
+    homeo_real *restrict v = run->v;
+    const int32_t size = run->layer->size;
+    int32_t n;
+
+    if (p->neuron != HOMEO_CURRENT_LIF && p->hard) {
+        for (n = 0; n < size; n++) {
+            v[n] = v[n] * (R(1) - s[n]);
+        }
+    } else if (p->neuron != HOMEO_CURRENT_LIF) {
+        for (n = 0; n < size; n++) {
+            v[n] = v[n] - s[n] * threshold[n];
+        }
+    }
+}
+
 static void fire(const homeo_run *run, const homeo_real *restrict threshold, int32_t t)
 {
     const homeo_policy *p = run->policy;
-    homeo_real *restrict v = run->v, *restrict s = run->s;
+    const homeo_real *restrict v = run->v;
+    homeo_real *restrict s = run->s;
     const int32_t size = run->layer->size;
     uint16_t *place = run->out->place + (size_t)t * (size_t)run->widest;
     int32_t n, count = 0;
@@ -511,15 +578,6 @@ static void fire(const homeo_run *run, const homeo_real *restrict threshold, int
     }
     for (n = 0; run->flag != NULL && n < size; n++) {
         s[n] = run->flag[n] == HOMEO_DEAD ? R(0) : run->flag[n] == HOMEO_STUCK ? R(1) : s[n];
-    }
-    if (p->neuron != HOMEO_CURRENT_LIF && p->hard) {
-        for (n = 0; n < size; n++) {
-            v[n] = v[n] * (R(1) - s[n]);
-        }
-    } else if (p->neuron != HOMEO_CURRENT_LIF) {
-        for (n = 0; n < size; n++) {
-            v[n] = v[n] - s[n] * threshold[n];
-        }
     }
     for (n = 0; n < size; n++) {
         run->rate[n] += s[n];
@@ -540,8 +598,8 @@ void homeo_run_layer(const homeo_run *run, homeo_real *scratch)
 
     for (n = 0; n < size; n++) {
         run->rate[n] = R(0);
-        threshold[n] = p->threshold;
-        total[n] = run->scale * run->bias[n];
+        threshold[n] = run->linear ? R(0) : p->threshold;
+        total[n] = run->share * run->bias[n];
     }
     scaled.bias = total; /* times 1 it is what it was */
     for (t = 0; t < p->steps; t++) {
@@ -565,13 +623,22 @@ void homeo_run_layer(const homeo_run *run, homeo_real *scratch)
         for (n = 0; run->potential != NULL && n < size; n++) {
             run->potential[n] += run->v[n];
         }
+        for (n = 0; run->path != NULL && n < size; n++) {
+            run->path[(size_t)t * (size_t)size + (size_t)n] = run->v[n];
+        }
         if (!run->fires) {
+            continue;
+        }
+        if (run->forced != NULL) {
+            homeo_spread(run->forced, t, run->widest, run->s, size);
+            reset(run, threshold);
             continue;
         }
         if (run->energy != NULL) {
             energy_thresholds(p->psi, run->energy, before, run->v, threshold, size);
         }
         fire(&scaled, threshold, t);
+        reset(&scaled, threshold);
     }
 }
 
@@ -670,9 +737,11 @@ static void guard(homeo *h)
 
 /* Read-outs and actions ---------------------------------------------------------------------------------------- */
 
-static void read_out(const homeo_policy *p, const homeo_real *count, const homeo_run *run, homeo_real *y)
+/* Numbers [outputs] from spike counts, the last spikes and the last potentials of the last layer. */
+void homeo_read_out(const homeo_policy *p, const homeo_real *count, const homeo_real *s, const homeo_real *v,
+                    homeo_real *y)
 {
-    const int32_t size = run->layer->size / p->outputs;
+    const int32_t size = p->layer[p->layers - 1].size / p->outputs;
     int32_t k, n;
 
     for (k = 0; k < p->outputs; k++) {
@@ -686,9 +755,9 @@ static void read_out(const homeo_policy *p, const homeo_real *count, const homeo
         } else if (p->readout == HOMEO_MEAN) {
             y[k] = p->gain * (R(2) * (count[k] / R(p->steps)) - R(1));
         } else if (p->readout == HOMEO_LAST) {
-            y[k] = p->gain * (R(2) * run->s[k] - R(1));
+            y[k] = p->gain * (R(2) * s[k] - R(1));
         } else {
-            y[k] = run->v[k];
+            y[k] = v[k];
         }
     }
 }
@@ -748,7 +817,7 @@ void homeo_decide(homeo *h, homeo_net *net, homeo_real *output)
             net->current[i] = h->scratch + ROW_U * h->widest;
             net->potential[i] = h->scratch + ROW_V * h->widest;
             net->spikes[i] = h->scratch + ROW_S * h->widest;
-            homeo_rest(h, net, i);
+            homeo_rest(l, net->current[i], net->potential[i], net->spikes[i]);
         }
         run.policy = p;
         run.layer = l;
@@ -760,7 +829,7 @@ void homeo_decide(homeo *h, homeo_net *net, homeo_real *output)
         run.v = net->potential[i];
         run.s = net->spikes[i];
         run.energy = net->energy[i];
-        run.scale = R(1);
+        run.scale = run.share = R(1);
         run.graded = i == 0 && p->encoder == HOMEO_CONSTANT ? h->rate : NULL;
         run.in = &h->events[i % 2];
         run.out = &h->events[(i + 1) % 2];
@@ -769,7 +838,7 @@ void homeo_decide(homeo *h, homeo_net *net, homeo_real *output)
         run.widest = h->widest;
         homeo_run_layer(&run, h->scratch);
         if (i == p->layers - 1) {
-            read_out(p, rate, &run, output);
+            homeo_read_out(p, rate, run.s, run.v, output);
         }
         for (n = 0; n < l->size; n++) {
             rate[n] = run.fires ? rate[n] / R(p->steps) : run.s[n];

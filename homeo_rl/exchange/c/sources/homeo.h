@@ -46,7 +46,10 @@ enum { HOMEO_CURRENT_LIF, HOMEO_IF, HOMEO_LIF, HOMEO_LIF_PLAIN };
 enum { HOMEO_POPULATION, HOMEO_MEAN, HOMEO_LAST, HOMEO_MEMBRANE };
 enum { HOMEO_CLIP, HOMEO_TANH, HOMEO_IDENTITY, HOMEO_CHOICE, HOMEO_BINS };
 enum { HOMEO_BCM = 1, HOMEO_ENERGY = 2 };
-enum { HOMEO_FORM_NONE, HOMEO_FORM_BIAS, HOMEO_FORM_GAIN, HOMEO_FORM_DELTA };
+enum { HOMEO_FORM_NONE, HOMEO_FORM_BIAS, HOMEO_FORM_GAIN, HOMEO_FORM_DELTA, HOMEO_FORM_BEST };
+
+/* What form "best" kept of a layer after a sleep. */
+enum { HOMEO_KEEP, HOMEO_MODEL, HOMEO_SPIKES, HOMEO_RIDGE, HOMEO_DELTA };
 
 /* What functions return. HOMEO_OK and HOMEO_PASSED are good news, HOMEO_BUSY asks for another slice. */
 enum {
@@ -76,6 +79,9 @@ typedef struct {
     homeo_real eta, bound, guard; /* learning rate, bound of abs(delta), largest norm of delta */
     const uint8_t *answer;        /* [M][(T size + 7) / 8] remembered spikes as bits; null where it does not fire */
     const homeo_real *target;     /* [M][size] remembered mean potentials; null where it fires */
+    const homeo_real *potential;  /* [M][T][size] remembered potentials, of form "best" in the place of `target` */
+    const uint8_t *copy;          /* [inputs + 1][size] cells of the weights, `bits` each, the biases last, or null */
+    const homeo_real *copy_scale; /* [size] largest absolute weight of a neuron */
 } homeo_layer;
 
 /* A sensor event: at least `least` of the entries lie above (or below) a level. */
@@ -125,6 +131,11 @@ typedef struct {
     homeo_real tolerance;
     const uint8_t *train;     /* [M][(T width + 7) / 8] what the encoder sends; null for graded inputs */
     const homeo_real *inputs_remembered; /* [M][width] graded inputs, or null */
+    homeo_real explained, deleted; /* of form "best": distances from what is remembered up to which a simple model, and one
+                                    * of lost synapses, are not fitted further */
+    int32_t dreams, bits;     /* imagined observations and bits of a copied weight, of form "best" */
+    const uint8_t *dream;     /* [dreams][(T width + 7) / 8] what the encoder sends for them, or null */
+    const homeo_real *inputs_dreamed; /* [dreams][width] the same where inputs are graded, or null */
     int32_t rates, rehearsals; /* learning rates that a rehearsal tries, and passes of each; 0: BCM is always open */
     const homeo_real *rate;    /* [rates] */
     homeo_real least, eta_awake;
@@ -156,8 +167,11 @@ typedef struct {
 typedef struct {
     int32_t kind, phase, layer, stage, pass, passes, observation;
     homeo_real total, base_error, base_offset, factor, best_factor, best_error, center_factor, largest;
-    homeo_real first[2], best_distance;
+    homeo_real first_parts[2], best_distance;
     int32_t rate, chosen, replaying;
+    int32_t count, first; /* slices of a sweep; where judging begins */
+    int32_t candidate, fit, start, best_start, writes, kept[HOMEO_MAX_LAYERS]; /* of form "best" */
+    homeo_real least, first_distance, share, first_factor, factors[2];
 } homeo_job;
 
 typedef struct {
@@ -171,6 +185,13 @@ typedef struct {
     homeo_real *target[HOMEO_MAX_LAYERS];
     homeo_real *reflex_potential, *reflex_past; /* [neurons], [1 + reach][clock, lines, neurons] */
     homeo_real *push, *sums; /* [widest layer], and eight rows of the widest vector */
+    homeo_real *model[HOMEO_MAX_LAYERS]; /* [inputs + 1][size] what the healthy layers were like; this and the rest is
+                                          * of form "best" */
+    uint8_t *dream[HOMEO_MAX_LAYERS];    /* [dreams][(T size + 7) / 8] what they answer in dreams */
+    homeo_real *dream_potential;         /* [dreams][T][size] of a last layer that does not fire */
+    homeo_real *fit, *ahead, *direction, *gram, *path[2]; /* of one layer: matrices [inputs + 1][size], a triangle
+                                                           * [inputs + 1], and potentials [T][size] */
+    int32_t kept[HOMEO_MAX_LAYERS];      /* the candidate that each layer kept in the last sleep */
     uint8_t *received[2];
     homeo_real *rate, *output, *scratch; /* mean rates [width + all N], outputs, nine rows of the widest vector */
     homeo_events events[2];
@@ -216,9 +237,10 @@ int homeo_selftest_start(homeo *h);
 int homeo_selftest_step(homeo *h);
 
 /* Sleep in slices: homeo_sleep_start, then homeo_sleep_step until it returns something else than HOMEO_BUSY. A slice
- * costs at most one remembered observation in one layer (in a rehearsal: one decision) and one pass over the weights
- * of the largest layer. homeo_act may be called in between and acts with the weights of before; with the last slice
- * the repaired ones are in their place, all at once. homeo_damage_* and homeo_reset end a sleep without effect. */
+ * costs at most one remembered observation in one layer (where actions are compared, one decision; in a fit, two answers
+ * of a layer, or one row of a triangular system) and one pass over the weights of the largest layer. homeo_act may be
+ * called in between and acts with the weights of before; with the last slice the repaired ones are in their place, all
+ * at once. homeo_damage_* and homeo_reset end a sleep without effect. */
 int homeo_sleep_start(homeo *h);
 int homeo_sleep_step(homeo *h);
 

@@ -2,27 +2,21 @@
  * and homeostasis/rate_search.py; sums run over remembered observations one after the other.
  *
  * A *sweep* goes through all M remembered observations, one a slice; what follows a sweep is one pass over the weights
- * of a layer at most. Layers are repaired one after the other from the input, on copies of their weights. */
+ * of a layer at most. Layers are repaired one after the other from the input, on copies of their weights. The local
+ * rules are here; of form "best" they are one candidate of several (homeo_compete.c). */
 #include "homeo_internal.h"
-
-enum { JOB_NONE, JOB_TEST, JOB_SLEEP };
-
-enum {
-    PHASE_TEST, PHASE_BASE, PHASE_SCALE, PHASE_BIAS, PHASE_INPUTS, PHASE_DIRECTION, PHASE_POWER, PHASE_DELTA,
-    PHASE_SPREAD, PHASE_CHECK, PHASE_SEND, PHASE_ANSWER, PHASE_REHEARSE, PHASE_COMMIT
-};
 
 enum { POWERS = 13, REFINEMENTS = 8, POWER_ITERATIONS = 30, FIRST_BIAS = 25, LAST_BIAS = 10 };
 
 /* Remembered trains -------------------------------------------------------------------------------------------- */
 
-static homeo_real *row(const homeo *h, int which)
+homeo_real *homeo_row(const homeo *h, int which)
 {
     return h->sums + (size_t)which * (size_t)h->widest;
 }
 
 /* Write the events [T][width] that bits of one observation stand for. */
-static void unpack(const homeo *h, const uint8_t *bits, int32_t width, homeo_events *events)
+void homeo_unpack(const homeo *h, const uint8_t *bits, int32_t width, homeo_events *events)
 {
     size_t bit = 0;
     int32_t t, n;
@@ -39,7 +33,7 @@ static void unpack(const homeo *h, const uint8_t *bits, int32_t width, homeo_eve
     }
 }
 
-static void pack(const homeo *h, const homeo_events *events, int32_t width, uint8_t *bits)
+void homeo_pack(const homeo *h, const homeo_events *events, int32_t width, uint8_t *bits)
 {
     size_t k, bytes = homeo_row_bytes(h->policy, width);
     int32_t t, n;
@@ -74,51 +68,56 @@ static void rates_of(const homeo *h, const homeo_events *events, int32_t width, 
     }
 }
 
-/* What a layer receives in observation m: `repaired` from the layers before as they are repaired, else as remembered.
- * Events go to events[0]; graded inputs are returned. */
-static const homeo_real *receive(homeo *h, int layer, int32_t m, int repaired)
+/* Events go to `events`; graded inputs are returned. */
+const homeo_real *homeo_receive(homeo *h, int layer, int32_t m, int repaired, homeo_events *events)
 {
     const homeo_policy *p = h->policy;
-    const int32_t width = p->layer[layer].inputs;
+    const int32_t width = p->layer[layer].inputs, imagined = m - p->observations;
+    const size_t bytes = homeo_row_bytes(p, width);
     const uint8_t *bits;
 
     if (layer == 0 && p->train == NULL) {
-        return p->inputs_remembered + (size_t)m * (size_t)p->width;
+        return imagined < 0 ? p->inputs_remembered + (size_t)m * (size_t)p->width
+                            : p->inputs_dreamed + (size_t)imagined * (size_t)p->width;
     }
-    if (layer == 0) {
-        bits = p->train;
+    if (layer > 0 && repaired) {
+        bits = h->received[(layer - 1) % 2] + (size_t)m * bytes;
+    } else if (imagined < 0) {
+        bits = (layer == 0 ? p->train : p->layer[layer - 1].answer) + (size_t)m * bytes;
     } else {
-        bits = repaired ? h->received[(layer - 1) % 2] : p->layer[layer - 1].answer;
+        bits = (layer == 0 ? p->dream : h->dream[layer - 1]) + (size_t)imagined * bytes;
     }
-    unpack(h, bits + (size_t)m * homeo_row_bytes(p, width), width, &h->events[0]);
+    homeo_unpack(h, bits, width, events);
     return NULL;
 }
 
-/* Let a layer answer from rest with these weights; mean outputs go to `out` [size], spikes to events[1]. */
-static void answer(homeo *h, int layer, const homeo_real *weight, const homeo_real *bias, homeo_real scale,
-                   const homeo_real *graded, homeo_real *out)
+/* Let a layer answer from rest; mean outputs go to `out` [size], spikes to events[1 - turn]. Returns the run, whose
+ * last spikes and potentials can be read. */
+homeo_run homeo_replay(homeo *h, int layer, const homeo_played *played, const homeo_real *graded, int turn,
+                       homeo_real *out)
 {
     const homeo_policy *p = h->policy;
-    homeo_net resting = {{0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, R(0), 0};
     homeo_run run = {0};
     int32_t n;
 
-    resting.current[layer] = run.u = h->scratch + ROW_U * h->widest;
-    resting.potential[layer] = run.v = h->scratch + ROW_V * h->widest;
-    resting.spikes[layer] = run.s = h->scratch + ROW_S * h->widest;
-    homeo_rest(h, &resting, layer);
     run.policy = p;
     run.layer = &p->layer[layer];
-    run.weight = weight;
-    run.bias = bias;
-    run.flag = h->flag[layer];
-    run.scale = scale;
+    run.u = h->scratch + ROW_U * h->widest;
+    run.v = h->scratch + ROW_V * h->widest;
+    run.s = h->scratch + ROW_S * h->widest;
+    homeo_rest(run.layer, run.u, run.v, run.s);
+    run.weight = played->weight;
+    run.bias = played->bias;
+    run.flag = played->flag;
+    run.scale = played->scale;
+    run.share = played->share;
     run.graded = graded;
-    run.in = &h->events[0];
-    run.out = &h->events[1];
+    run.in = &h->events[turn];
+    run.out = &h->events[1 - turn];
     run.fires = homeo_fires(p, layer);
     run.rate = run.fires ? out : h->scratch + ROW_ACTIVITY * h->widest;
     run.potential = run.fires ? NULL : out;
+    run.path = played->path;
     run.widest = h->widest;
     for (n = 0; n < run.layer->size; n++) {
         out[n] = R(0);
@@ -127,6 +126,16 @@ static void answer(homeo *h, int layer, const homeo_real *weight, const homeo_re
     for (n = 0; n < run.layer->size; n++) {
         out[n] /= R(p->steps);
     }
+    return run;
+}
+
+/* The same with the events of events[0] and the flags of the layer as it is. */
+static void answer(homeo *h, int layer, const homeo_real *weight, const homeo_real *bias, homeo_real scale,
+                   const homeo_real *graded, homeo_real *out)
+{
+    const homeo_played played = {weight, bias, h->flag[layer], scale, scale, NULL};
+
+    homeo_replay(h, layer, &played, graded, 0, out);
 }
 
 static homeo_real bits_of(const homeo *h, const uint8_t *bits, int32_t width, int32_t n)
@@ -143,10 +152,20 @@ static homeo_real bits_of(const homeo *h, const uint8_t *bits, int32_t width, in
 }
 
 /* The mean output of neuron n that is remembered of observation m; `own`: of the last sleep, if there was one. */
-static homeo_real remembered(const homeo *h, int layer, int32_t m, int32_t n, int own)
+homeo_real homeo_remembered(const homeo *h, int layer, int32_t m, int32_t n, int own)
 {
     const homeo_layer *l = &h->policy->layer[layer];
 
+    if (l->potential != NULL && !(own && h->sleep_count > 0)) {
+        const homeo_real *potential = l->potential + (size_t)m * (size_t)h->policy->steps * (size_t)l->size + n;
+        homeo_real total = R(0);
+        int32_t t;
+
+        for (t = 0; t < h->policy->steps; t++) {
+            total += potential[(size_t)t * (size_t)l->size];
+        }
+        return total / R(h->policy->steps);
+    }
     if (l->answer != NULL) {
         const uint8_t *bits = own && h->sleep_count > 0 ? h->answer[layer] : l->answer;
 
@@ -200,11 +219,11 @@ int homeo_selftest_step(homeo *h)
         return HOMEO_NOT_READY;
     }
     l = &p->layer[job->layer];
-    out = row(h, SUM_OUT);
+    out = homeo_row(h, SUM_OUT);
     answer(h, job->layer, h->live.weight[job->layer], h->live.bias[job->layer], R(1),
-           receive(h, job->layer, job->observation, 0), out);
+           homeo_receive(h, job->layer, job->observation, 0, &h->events[0]), out);
     for (n = 0; n < l->size; n++) {
-        job->total += ABS(out[n] - remembered(h, job->layer, job->observation, n, 1));
+        job->total += ABS(out[n] - homeo_remembered(h, job->layer, job->observation, n, 1));
     }
     if (++job->observation < p->observations) {
         return HOMEO_BUSY;
@@ -238,34 +257,61 @@ int homeo_selftest(homeo *h)
 
 /* Sleep: phases ------------------------------------------------------------------------------------------------ */
 
-/* Begin a phase of so many sweeps. */
-static void enter(homeo *h, int phase, int32_t passes)
+/* Begin a phase of so many sweeps over the remembered observations. */
+void homeo_enter(homeo *h, int phase, int32_t passes)
 {
     const homeo_layer *l = &h->policy->layer[h->job.layer];
     int32_t n;
 
-    h->job.phase = phase;
+    homeo_sweep(h, phase, h->policy->observations);
     h->job.pass = 0;
     h->job.passes = passes;
-    h->job.observation = 0;
-    h->job.total = R(0);
     for (n = 0; n < l->size; n++) {
-        row(h, SUM_MEAN)[n] = row(h, SUM_SPREAD)[n] = R(0);
+        homeo_row(h, SUM_MEAN)[n] = homeo_row(h, SUM_SPREAD)[n] = R(0);
         if (phase == PHASE_BASE) {
-            row(h, SUM_WANTED)[n] = row(h, SUM_WANTED_SPREAD)[n] = R(0);
+            homeo_row(h, SUM_WANTED)[n] = homeo_row(h, SUM_WANTED_SPREAD)[n] = R(0);
         }
     }
     for (n = 0; n < l->inputs; n++) {
-        row(h, SUM_IMAGE)[n] = R(0);
+        homeo_row(h, SUM_IMAGE)[n] = R(0);
         if (phase == PHASE_INPUTS) {
-            row(h, SUM_INPUT)[n] = R(0);
+            homeo_row(h, SUM_INPUT)[n] = R(0);
         } else if (phase == PHASE_DIRECTION) {
-            row(h, SUM_DIRECTION)[n] = R(0);
+            homeo_row(h, SUM_DIRECTION)[n] = R(0);
         }
     }
 }
 
-static void begin_layer(homeo *h, int layer)
+/* Begin so many slices; their sums are left as they are. */
+void homeo_sweep(homeo *h, int phase, int32_t count)
+{
+    h->job.phase = phase;
+    h->job.observation = 0;
+    h->job.count = count;
+    h->job.total = R(0);
+}
+
+/* Weights and biases that the local rules work on. */
+static homeo_real *work_weight(const homeo *h)
+{
+    return h->policy->form == HOMEO_FORM_BEST ? h->fit : h->next_weight[h->job.layer];
+}
+
+static homeo_real *work_bias(const homeo *h)
+{
+    const homeo_layer *l = &h->policy->layer[h->job.layer];
+
+    return h->policy->form == HOMEO_FORM_BEST ? h->fit + (size_t)l->inputs * (size_t)l->size
+                                              : h->next_bias[h->job.layer];
+}
+
+static int by_delta(const homeo_policy *p)
+{
+    return p->form == HOMEO_FORM_DELTA || p->form == HOMEO_FORM_BEST;
+}
+
+/* Begin the local rules of a layer with its weights as they are. */
+void homeo_begin_layer(homeo *h, int layer)
 {
     const homeo_layer *l = &h->policy->layer[layer];
     size_t k;
@@ -274,26 +320,31 @@ static void begin_layer(homeo *h, int layer)
     h->job.layer = layer;
     h->job.stage = 0;
     for (k = 0; k < (size_t)l->size * (size_t)l->inputs; k++) {
-        h->next_weight[layer][k] = h->live.weight[layer][k];
+        work_weight(h)[k] = h->live.weight[layer][k];
     }
     for (n = 0; n < l->size; n++) {
-        h->next_bias[layer][n] = h->live.bias[layer][n];
+        work_bias(h)[n] = h->live.bias[layer][n];
     }
-    enter(h, PHASE_BASE, 1);
+    homeo_enter(h, PHASE_BASE, 1);
 }
 
 int homeo_sleep_start(homeo *h)
 {
     int result = start(h, JOB_SLEEP, PHASE_ANSWER);
 
-    if (result == HOMEO_OK && h->policy->form != HOMEO_FORM_NONE) {
-        begin_layer(h, 0);
+    if (result == HOMEO_OK) {
+        h->job.count = h->policy->observations;
+    }
+    if (result == HOMEO_OK && h->policy->form == HOMEO_FORM_BEST) {
+        homeo_begin_competition(h);
+    } else if (result == HOMEO_OK && h->policy->form != HOMEO_FORM_NONE) {
+        homeo_begin_layer(h, 0);
     }
     return result;
 }
 
 /* Neurons that can do something about their output. */
-static homeo_real able(const homeo *h, int layer, int32_t n)
+homeo_real homeo_able(const homeo *h, int layer, int32_t n)
 {
     return h->flag[layer] == NULL || h->flag[layer][n] == HOMEO_ALIVE ? R(1) : R(0);
 }
@@ -317,22 +368,22 @@ static void sweep_answers(homeo *h, homeo_real scale)
     homeo_job *job = &h->job;
     const int32_t m = job->observation;
     const homeo_layer *l = &h->policy->layer[job->layer];
-    const homeo_real *graded = receive(h, job->layer, m, 1);
-    homeo_real *out = row(h, SUM_OUT), *varied = row(h, SUM_IMAGE);
+    const homeo_real *graded = homeo_receive(h, job->layer, m, 1, &h->events[0]);
+    homeo_real *out = homeo_row(h, SUM_OUT), *varied = homeo_row(h, SUM_IMAGE);
     int32_t n, k;
 
-    answer(h, job->layer, h->next_weight[job->layer], h->next_bias[job->layer], scale, graded, out);
+    answer(h, job->layer, work_weight(h), work_bias(h), scale, graded, out);
     for (n = 0; n < l->size; n++) {
-        const homeo_real target = remembered(h, job->layer, m, n, 0);
+        const homeo_real target = homeo_remembered(h, job->layer, m, n, 0);
 
         job->total += ABS(out[n] - target);
         if (job->phase == PHASE_BASE) {
-            add_moment(target, m, &row(h, SUM_WANTED)[n], &row(h, SUM_WANTED_SPREAD)[n]);
+            add_moment(target, m, &homeo_row(h, SUM_WANTED)[n], &homeo_row(h, SUM_WANTED_SPREAD)[n]);
         }
         if (job->phase == PHASE_DELTA) {
-            out[n] = (target - out[n]) * able(h, job->layer, n) / slope(h, job->layer);
+            out[n] = (target - out[n]) * homeo_able(h, job->layer, n) / slope(h, job->layer);
         }
-        add_moment(out[n], m, &row(h, SUM_MEAN)[n], &row(h, SUM_SPREAD)[n]);
+        add_moment(out[n], m, &homeo_row(h, SUM_MEAN)[n], &homeo_row(h, SUM_SPREAD)[n]);
     }
     if (job->phase != PHASE_DELTA) {
         return;
@@ -342,7 +393,7 @@ static void sweep_answers(homeo *h, homeo_real scale)
     }
     for (k = 0; k < l->inputs; k++) {
         homeo_real *restrict push = h->push + (size_t)k * (size_t)l->size;
-        const homeo_real value = ((graded == NULL ? varied[k] : graded[k]) - row(h, SUM_INPUT)[k]) *
+        const homeo_real value = ((graded == NULL ? varied[k] : graded[k]) - homeo_row(h, SUM_INPUT)[k]) *
                                  (R(0.5) / (job->largest * R(h->policy->observations)));
 
         for (n = 0; n < l->size; n++) {
@@ -356,8 +407,8 @@ static void sweep_inputs(homeo *h)
 {
     homeo_job *job = &h->job;
     const homeo_layer *l = &h->policy->layer[job->layer];
-    const homeo_real *graded = receive(h, job->layer, job->observation, 1);
-    homeo_real *varied = h->scratch + ROW_ACTIVITY * h->widest, *direction = row(h, SUM_DIRECTION);
+    const homeo_real *graded = homeo_receive(h, job->layer, job->observation, 1, &h->events[0]);
+    homeo_real *varied = h->scratch + ROW_ACTIVITY * h->widest, *direction = homeo_row(h, SUM_DIRECTION);
     homeo_real along = R(0);
     int32_t k;
 
@@ -367,10 +418,10 @@ static void sweep_inputs(homeo *h)
     for (k = 0; k < l->inputs; k++) {
         varied[k] = graded == NULL ? varied[k] : graded[k];
         if (job->phase == PHASE_INPUTS) {
-            row(h, SUM_INPUT)[k] += varied[k] / R(h->policy->observations);
+            homeo_row(h, SUM_INPUT)[k] += varied[k] / R(h->policy->observations);
             continue;
         }
-        varied[k] -= row(h, SUM_INPUT)[k];
+        varied[k] -= homeo_row(h, SUM_INPUT)[k];
         if (job->phase == PHASE_DIRECTION) {
             direction[k] += varied[k] * varied[k];
         } else {
@@ -378,7 +429,7 @@ static void sweep_inputs(homeo *h)
         }
     }
     for (k = 0; job->phase == PHASE_POWER && k < l->inputs; k++) {
-        row(h, SUM_IMAGE)[k] += varied[k] * along / R(h->policy->observations);
+        homeo_row(h, SUM_IMAGE)[k] += varied[k] * along / R(h->policy->observations);
     }
 }
 
@@ -388,9 +439,9 @@ static void send_repaired(homeo *h)
     const int layer = h->job.layer;
     const int32_t size = p->layer[layer].size;
 
-    answer(h, layer, h->next_weight[layer], h->next_bias[layer], R(1), receive(h, layer, h->job.observation, 1),
-           row(h, SUM_OUT));
-    pack(h, &h->events[1], size,
+    answer(h, layer, h->next_weight[layer], h->next_bias[layer], R(1),
+           homeo_receive(h, layer, h->job.observation, 1, &h->events[0]), homeo_row(h, SUM_OUT));
+    homeo_pack(h, &h->events[1], size,
          h->received[layer % 2] + (size_t)h->job.observation * homeo_row_bytes(p, size));
 }
 
@@ -410,12 +461,13 @@ static void note_answer(homeo *h)
     const homeo_policy *p = h->policy;
     const int layer = h->job.layer;
     const int32_t size = p->layer[layer].size, m = h->job.observation;
-    homeo_real *out = row(h, SUM_OUT);
+    homeo_real *out = homeo_row(h, SUM_OUT);
     int32_t n;
 
-    answer(h, layer, weight_of(h, layer), bias_of(h, layer), R(1), receive(h, layer, m, 0), out);
+    answer(h, layer, weight_of(h, layer), bias_of(h, layer), R(1), homeo_receive(h, layer, m, 0, &h->events[0]),
+           out);
     if (h->answer[layer] != NULL) {
-        pack(h, &h->events[1], size, h->answer[layer] + (size_t)m * homeo_row_bytes(p, size));
+        homeo_pack(h, &h->events[1], size, h->answer[layer] + (size_t)m * homeo_row_bytes(p, size));
         return;
     }
     for (n = 0; n < size; n++) {
@@ -456,15 +508,15 @@ static void after_base(homeo *h)
     job->base_error = job->total / R(p->observations) / R(size);
     job->base_offset = R(0);
     for (n = 0; n < size; n++) {
-        job->base_offset += ABS(row(h, SUM_MEAN)[n] - row(h, SUM_WANTED)[n]) / R(size);
+        job->base_offset += ABS(homeo_row(h, SUM_MEAN)[n] - homeo_row(h, SUM_WANTED)[n]) / R(size);
     }
-    if (p->form == HOMEO_FORM_DELTA) {
+    if (by_delta(p)) {
         job->best_factor = R(1);
         job->best_error = job->base_error;
-        enter(h, PHASE_SCALE, POWERS + REFINEMENTS);
+        homeo_enter(h, PHASE_SCALE, POWERS + REFINEMENTS);
         job->factor = factor_of(job);
     } else {
-        enter(h, PHASE_BIAS, p->passes);
+        homeo_enter(h, PHASE_BIAS, p->passes);
     }
 }
 
@@ -474,7 +526,7 @@ static void after_scale(homeo *h)
     homeo_job *job = &h->job;
     const homeo_layer *l = &p->layer[job->layer];
     const homeo_real error = job->total / R(p->observations) / R(l->size);
-    homeo_real *weight = h->next_weight[job->layer], *bias = h->next_bias[job->layer];
+    homeo_real *weight = work_weight(h), *bias = work_bias(h);
     size_t k;
     int32_t n;
 
@@ -495,7 +547,7 @@ static void after_scale(homeo *h)
             bias[n] *= job->best_factor;
         }
     }
-    enter(h, PHASE_BIAS, FIRST_BIAS);
+    homeo_enter(h, PHASE_BIAS, FIRST_BIAS);
 }
 
 /* Where a row of bias passes leads to; `stage` counts these rows. */
@@ -504,12 +556,12 @@ static void leave_bias(homeo *h)
     const homeo_policy *p = h->policy;
     const int32_t stage = h->job.stage++;
 
-    if (p->form == HOMEO_FORM_DELTA && stage == 0) {
-        enter(h, PHASE_INPUTS, 1);
+    if (by_delta(p) && stage == 0) {
+        homeo_enter(h, PHASE_INPUTS, 1);
     } else if (p->form == HOMEO_FORM_GAIN && 2 * stage < p->passes) {
-        enter(h, PHASE_SPREAD, 1);
+        homeo_enter(h, PHASE_SPREAD, 1);
     } else {
-        enter(h, PHASE_CHECK, 1);
+        homeo_enter(h, PHASE_CHECK, 1);
     }
 }
 
@@ -517,13 +569,13 @@ static void after_bias(homeo *h)
 {
     homeo_job *job = &h->job;
     const int32_t size = h->policy->layer[job->layer].size;
-    homeo_real *bias = h->next_bias[job->layer];
+    homeo_real *bias = work_bias(h);
     int32_t n;
 
     for (n = 0; n < size; n++) {
-        bias[n] += (row(h, SUM_WANTED)[n] - row(h, SUM_MEAN)[n]) * able(h, job->layer, n) /
+        bias[n] += (homeo_row(h, SUM_WANTED)[n] - homeo_row(h, SUM_MEAN)[n]) * homeo_able(h, job->layer, n) /
                    (R(2) + R(job->pass) / R(4)) / slope(h, job->layer);
-        row(h, SUM_MEAN)[n] = row(h, SUM_SPREAD)[n] = R(0);
+        homeo_row(h, SUM_MEAN)[n] = homeo_row(h, SUM_SPREAD)[n] = R(0);
     }
     if (++job->pass == job->passes) {
         leave_bias(h);
@@ -534,7 +586,7 @@ static void after_power(homeo *h)
 {
     homeo_job *job = &h->job;
     const homeo_layer *l = &h->policy->layer[job->layer];
-    homeo_real *image = row(h, SUM_IMAGE), length = R(0);
+    homeo_real *image = homeo_row(h, SUM_IMAGE), length = R(0);
     size_t n;
     int32_t k;
 
@@ -543,14 +595,14 @@ static void after_power(homeo *h)
     }
     length = SQRT(length);
     for (k = 0; k < l->inputs; k++) {
-        row(h, SUM_DIRECTION)[k] = length > R(0) ? image[k] / length : R(0);
+        homeo_row(h, SUM_DIRECTION)[k] = length > R(0) ? image[k] / length : R(0);
         image[k] = R(0);
     }
     job->largest = length;
     if (!(length > R(0))) {
-        enter(h, PHASE_CHECK, 1); /* inputs that never vary */
+        homeo_enter(h, PHASE_CHECK, 1); /* inputs that never vary */
     } else if (++job->pass == job->passes) {
-        enter(h, PHASE_DELTA, h->policy->passes);
+        homeo_enter(h, PHASE_DELTA, h->policy->passes);
         for (n = 0; n < (size_t)l->size * (size_t)l->inputs; n++) {
             h->push[n] = R(0);
         }
@@ -562,7 +614,7 @@ static void after_delta(homeo *h)
     homeo_job *job = &h->job;
     const homeo_layer *l = &h->policy->layer[job->layer];
     const homeo_real *before = h->live.weight[job->layer];
-    homeo_real *weight = h->next_weight[job->layer], *bias = h->next_bias[job->layer];
+    homeo_real *weight = work_weight(h), *bias = work_bias(h);
     size_t k;
     int32_t n;
 
@@ -573,11 +625,11 @@ static void after_delta(homeo *h)
         h->push[k] *= R(0.8);
     }
     for (n = 0; n < l->size; n++) {
-        bias[n] += R(0.25) * row(h, SUM_MEAN)[n];
-        row(h, SUM_MEAN)[n] = row(h, SUM_SPREAD)[n] = R(0);
+        bias[n] += R(0.25) * homeo_row(h, SUM_MEAN)[n];
+        homeo_row(h, SUM_MEAN)[n] = homeo_row(h, SUM_SPREAD)[n] = R(0);
     }
     if (++job->pass == job->passes) {
-        enter(h, PHASE_BIAS, LAST_BIAS);
+        homeo_enter(h, PHASE_BIAS, LAST_BIAS);
     }
 }
 
@@ -590,28 +642,30 @@ static void after_spread(homeo *h)
     int32_t n, k;
 
     for (n = 0; n < l->size; n++) {
-        const homeo_real now = SQRT(row(h, SUM_SPREAD)[n] / others);
-        const homeo_real wanted = SQRT(row(h, SUM_WANTED_SPREAD)[n] / others);
+        const homeo_real now = SQRT(homeo_row(h, SUM_SPREAD)[n] / others);
+        const homeo_real wanted = SQRT(homeo_row(h, SUM_WANTED_SPREAD)[n] / others);
         homeo_real factor = wanted / MAX(now, R(1e-3));
 
         factor = MAX(factor, R(0.8));
         factor = POW(MIN(factor, R(1.25)), R(0.3));
-        for (k = 0; now > R(1e-3) && able(h, job->layer, n) > R(0) && k < l->inputs; k++) {
-            h->next_weight[job->layer][(size_t)k * (size_t)l->size + (size_t)n] *= factor;
+        for (k = 0; now > R(1e-3) && homeo_able(h, job->layer, n) > R(0) && k < l->inputs; k++) {
+            work_weight(h)[(size_t)k * (size_t)l->size + (size_t)n] *= factor;
         }
     }
-    enter(h, PHASE_BIAS, 2 * job->stage < p->passes ? 2 : p->passes);
+    homeo_enter(h, PHASE_BIAS, 2 * job->stage < p->passes ? 2 : p->passes);
 }
 
-static void after_layer(homeo *h)
+void homeo_after_layer(homeo *h)
 {
     const homeo_policy *p = h->policy;
 
-    if (h->job.layer + 1 < p->layers) {
-        begin_layer(h, h->job.layer + 1);
+    if (h->job.layer + 1 < p->layers && p->form == HOMEO_FORM_BEST) {
+        homeo_begin_candidates(h, h->job.layer + 1);
+    } else if (h->job.layer + 1 < p->layers) {
+        homeo_begin_layer(h, h->job.layer + 1);
     } else {
         h->job.layer = 0;
-        enter(h, PHASE_ANSWER, 1);
+        homeo_enter(h, PHASE_ANSWER, 1);
     }
 }
 
@@ -622,16 +676,16 @@ static void after_check(homeo *h)
     homeo_job *job = &h->job;
     const homeo_layer *l = &p->layer[job->layer];
     const size_t weights = (size_t)l->size * (size_t)l->inputs;
-    homeo_real *weight = h->next_weight[job->layer], *bias = h->next_bias[job->layer];
+    homeo_real *weight = work_weight(h), *bias = work_bias(h);
     homeo_real offset = R(0);
     int kept = homeo_finite(weight, weights) && homeo_finite(bias, (size_t)l->size);
     size_t k;
     int32_t n;
 
     for (n = 0; n < l->size; n++) {
-        offset += ABS(row(h, SUM_MEAN)[n] - row(h, SUM_WANTED)[n]) / R(l->size);
+        offset += ABS(homeo_row(h, SUM_MEAN)[n] - homeo_row(h, SUM_WANTED)[n]) / R(l->size);
     }
-    if (p->form == HOMEO_FORM_DELTA) {
+    if (by_delta(p)) {
         kept = kept && job->total / R(p->observations) / R(l->size) < job->base_error;
     } else {
         kept = kept && offset < job->base_offset;
@@ -642,10 +696,12 @@ static void after_check(homeo *h)
     for (n = 0; !kept && n < l->size; n++) {
         bias[n] = h->live.bias[job->layer][n];
     }
-    if (job->layer + 1 < p->layers) {
-        enter(h, PHASE_SEND, 1);
+    if (p->form == HOMEO_FORM_BEST) {
+        homeo_judge_fit(h);
+    } else if (job->layer + 1 < p->layers) {
+        homeo_enter(h, PHASE_SEND, 1);
     } else {
-        after_layer(h);
+        homeo_after_layer(h);
     }
 }
 
@@ -663,18 +719,18 @@ static void begin_trial(homeo *h)
         h->trial.bias[i] = bias_of(h, i);
         homeo_begin_adaptation(h, &h->trial, i);
         if (p->episode_membranes) {
-            homeo_rest(h, &h->trial, i);
+            homeo_rest(&p->layer[i], h->trial.current[i], h->trial.potential[i], h->trial.spikes[i]);
         }
     }
     h->job.pass = h->job.observation = 0;
     h->job.total = R(0);
     for (i = 0; i < p->outputs; i++) {
-        row(h, SUM_MEAN)[i] = R(0);
+        homeo_row(h, SUM_MEAN)[i] = R(0);
     }
 }
 
 /* Actions in [-1, 1], by which a rehearsal is judged; of a choice the outputs. */
-static homeo_real unit_action(const homeo_policy *p, const homeo_real *action, const homeo_real *output, int32_t k)
+homeo_real homeo_unit_action(const homeo_policy *p, const homeo_real *action, const homeo_real *output, int32_t k)
 {
     if (p->squash == HOMEO_CHOICE) {
         return output[k];
@@ -687,8 +743,8 @@ static void rehearse(homeo *h)
     const homeo_policy *p = h->policy;
     homeo_job *job = &h->job;
     const int32_t entries = p->squash == HOMEO_CHOICE ? p->outputs : p->actions, m = job->observation;
-    const homeo_real *graded = receive(h, 0, m, 0);
-    homeo_real *action = row(h, SUM_OUT);
+    const homeo_real *graded = homeo_receive(h, 0, m, 0, &h->events[0]);
+    homeo_real *action = homeo_row(h, SUM_OUT);
     int32_t k;
 
     if (graded == NULL) {
@@ -703,11 +759,11 @@ static void rehearse(homeo *h)
     }
     homeo_squash(p, h->output, action);
     for (k = 0; k < entries; k++) {
-        const homeo_real error = unit_action(p, action, h->output, k) -
+        const homeo_real error = homeo_unit_action(p, action, h->output, k) -
                                  p->healthy[(size_t)m * (size_t)entries + (size_t)k];
 
         job->total += ABS(error) / R(p->observations * entries);
-        row(h, SUM_MEAN)[k] += error / R(p->observations);
+        homeo_row(h, SUM_MEAN)[k] += error / R(p->observations);
     }
 }
 
@@ -726,14 +782,14 @@ static void after_rate(homeo *h)
     int32_t k;
 
     for (k = 0; k < entries; k++) {
-        common += row(h, SUM_MEAN)[k] * row(h, SUM_MEAN)[k];
+        common += homeo_row(h, SUM_MEAN)[k] * homeo_row(h, SUM_MEAN)[k];
     }
     common = SQRT(common);
     if (job->rate == 0) {
-        job->first[0] = job->total;
-        job->first[1] = common;
+        job->first_parts[0] = job->total;
+        job->first_parts[1] = common;
     }
-    distance = (share(job->total, job->first[0]) + share(common, job->first[1])) / R(2);
+    distance = (share(job->total, job->first_parts[0]) + share(common, job->first_parts[1])) / R(2);
     if (job->rate == 0 || distance < job->best_distance) {
         job->best_distance = distance;
         job->chosen = job->rate;
@@ -799,8 +855,11 @@ static void commit(homeo *h)
             homeo_begin_adaptation(h, &h->live, i);
         }
         if (p->rules != 0 && p->episode_membranes) { /* a mechanism that starts again takes the membranes with it */
-            homeo_rest(h, &h->live, i);
+            homeo_rest(&p->layer[i], h->live.current[i], h->live.potential[i], h->live.spikes[i]);
         }
+    }
+    for (i = 0; i < p->layers && p->form == HOMEO_FORM_BEST; i++) {
+        h->kept[i] = h->job.kept[i];
     }
     h->live.eta = learned ? p->eta_awake : R(0);
     h->live.grown = learned && h->trial.grown;
@@ -818,23 +877,26 @@ static void after_sweep(homeo *h)
     case PHASE_BASE: after_base(h); break;
     case PHASE_SCALE: after_scale(h); break;
     case PHASE_BIAS: after_bias(h); break;
-    case PHASE_INPUTS: enter(h, PHASE_DIRECTION, 1); break;
-    case PHASE_DIRECTION: enter(h, PHASE_POWER, POWER_ITERATIONS); break;
+    case PHASE_INPUTS: homeo_enter(h, PHASE_DIRECTION, 1); break;
+    case PHASE_DIRECTION: homeo_enter(h, PHASE_POWER, POWER_ITERATIONS); break;
     case PHASE_POWER: after_power(h); break;
     case PHASE_DELTA: after_delta(h); break;
     case PHASE_SPREAD: after_spread(h); break;
     case PHASE_CHECK: after_check(h); break;
-    case PHASE_SEND: after_layer(h); break;
+    case PHASE_SEND: homeo_after_layer(h); break;
     case PHASE_REHEARSE: after_rehearsed(h); break;
-    default:
+    case PHASE_ANSWER:
         if (++h->job.layer < p->layers) {
             break;
         }
         h->job.layer = 0;
         h->job.phase = p->rates > 0 ? PHASE_REHEARSE : PHASE_COMMIT;
+        h->job.count = p->observations;
         if (p->rates > 0) {
             begin_trial(h);
         }
+        break;
+    default: homeo_after_compete(h);
     }
 }
 
@@ -853,9 +915,15 @@ int homeo_sleep_step(homeo *h)
     case PHASE_SEND: send_repaired(h); break;
     case PHASE_ANSWER: note_answer(h); break;
     case PHASE_REHEARSE: rehearse(h); break;
-    default: sweep_answers(h, job->phase == PHASE_SCALE ? job->factor : R(1));
+    case PHASE_SCALE: sweep_answers(h, job->factor); break;
+    case PHASE_BASE:
+    case PHASE_BIAS:
+    case PHASE_DELTA:
+    case PHASE_SPREAD:
+    case PHASE_CHECK: sweep_answers(h, R(1)); break;
+    default: homeo_compete_step(h);
     }
-    if (++job->observation == h->policy->observations) {
+    if (++job->observation == job->count) {
         job->observation = 0;
         after_sweep(h);
     }
