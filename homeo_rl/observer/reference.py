@@ -218,7 +218,7 @@ class ReferenceObserver:
             age = self.decisions - f.frame + (f.ignored > 0)
         f.since += 1
         estimate = f.state
-        for back in range(self.decisions - f.frame - 1, -1, -1):
+        for back in range(min(self.decisions - f.frame, LAGS + PAST) - 1, -1, -1):
             estimate = self._predict(estimate, self._action(back)).mean
         assert age is not None
         return estimate, age

@@ -110,7 +110,7 @@ def filter_stamped(
     estimate, x, mean = full[1, :entries], work[5], full[4, :entries]
     for i in range(entries):
         estimate[i] = state[i]
-    for back in range(int(now - row[FRAME]) - 1, -1, -1):
+    for back in range(min(int(now - row[FRAME]), LAGS + PAST) - 1, -1, -1):  # no more actions are kept
         fill(x, estimate, row, offsets[ACTIONS] + back * actions, entries, actions)
         predict(net, x, mean, full[5, :entries], work)
         for i in range(entries):
@@ -134,7 +134,8 @@ def _steps_to(
     for i in range(entries):
         ahead[i] = row[offsets[STATE] + i]
     for step in range(1, min(behind, LAGS) + 1):
-        fill(x, ahead, row, offsets[ACTIONS] + (behind - step) * actions, entries, actions)
+        back = min(behind - step, LAGS + PAST - 1)
+        fill(x, ahead, row, offsets[ACTIONS] + back * actions, entries, actions)
         predict(net, x, mean, variance, work)
         total, count = 0.0, 0.0
         for i in range(entries):

@@ -33,6 +33,7 @@ FAULTS = {
     "dropped": lambda z, t, rng: np.where((rng.random(len(z)) < 0.2) & (t >= 25), 0.0, z),
     "jitter": lambda z, t, rng: rng.integers(0, 3) if t >= 25 else 0,
     "late": lambda z, t, rng: 2 if t >= 25 else 0,
+    "frozen": lambda z, t, rng: t - 25 if 25 <= t < 95 else 0,
     "offsets": lambda z, t, rng: z + np.array([1.0, -1.2, 0.8, 1.5]),
     "offsets later": lambda z, t, rng: z + np.array([2.0, -1.5, 2.5, 1.5]) * (t >= 30),
     "scales": lambda z, t, rng: z * np.array([1.3, 0.7, 1.3, 0.7]),
