@@ -6,6 +6,7 @@ import os
 from stable_baselines3.common.monitor import ResultsWriter
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
+from homeo_rl.agents.sb3.batched_vec_env import BatchedVecEnv
 from homeo_rl.agents.sb3.bounded_monitor import Monitored
 from homeo_rl.agents.sb3.vec_env import GymVecEnv
 from homeo_rl.agents.workers.supervised import SupervisedVecEnv
@@ -45,9 +46,12 @@ def make_evaluation_envs(plan: TrainingPlan, training: VecEnv | None) -> VecEnv:
 def _make_envs(plan: TrainingPlan, recipe: Recipe, together: int, apart: int) -> VecEnv:
     """Make environments for SB3: ``together`` of them in compiled loops where there are any, else ``apart``.
 
-    Those apart take turns in this process or, as the plan says, have one each; the numbers are the same. Damaged ones
-    are apart.
+    Those apart take turns in this process or, as the plan says, have one each or are rows of one simulator; the numbers
+    are the same. Damaged ones are apart.
     """
+    if plan.engine == "rollout":
+        env = make_env(recipe.env_id, recipe.kwargs, endless=recipe.endless)
+        return BatchedVecEnv(env, apart, min(apart, len(os.sched_getaffinity(0))))
     vector = None if recipe.damage is not None else make_vector(recipe.env_id, together, recipe.kwargs)
     if vector is not None:
         _, infos = vector.reset(seed=0)  # SB3 seeds and resets it again before the first step

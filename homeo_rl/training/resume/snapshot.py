@@ -17,6 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
+from homeo_rl.agents.sb3.batched_vec_env import BatchedVecEnv
 from homeo_rl.agents.sb3.policies import policy_of
 from homeo_rl.agents.sb3.vec_env import GymVecEnv
 from homeo_rl.envs.replayable import plain
@@ -215,7 +216,7 @@ def _env_state(env: VecEnv) -> tuple[dict[str, Any], Arrays]:
         return {"rows": [document]}, {f"0/{key}": value for key, value in arrays.items()}
     states = env.env_method("snapshot")
     arrays = {f"{i}/{key}": value for i, (_, parts) in enumerate(states) for key, value in parts.items()}
-    return {"rows": [plain(document) for document, _ in states]}, arrays
+    return {"rows": [plain(document) for document, _ in states], "engine": _engine_of(env)}, arrays
 
 
 def _load_env(env: VecEnv, document: dict[str, Any], arrays: Arrays) -> bool:
@@ -243,12 +244,19 @@ def _load_env(env: VecEnv, document: dict[str, Any], arrays: Arrays) -> bool:
         inner: Any = env.env.unwrapped
         env.reset()
         return bool(inner.restore((rows[0], _under(arrays, "0/"))))
+    engine = document.get("engine", "gymnasium")
+    if engine != _engine_of(env):
+        raise StorageFault(f"checkpoint: expected one of --engine {_engine_of(env)}, found {engine}; use --engine {engine}")
     if len(rows) != env.num_envs:
         raise StorageFault(f"checkpoint: expected {env.num_envs} environments, found {len(rows)}")
     done = [env.env_method("restore", (row, _under(arrays, f"{i}/")), indices=[i])[0] for i, row in enumerate(rows)]
     if isinstance(env, DummyVecEnv):
         env._seeds = [None] * env.num_envs
     return all(done)
+
+
+def _engine_of(env: VecEnv) -> str:
+    return "rollout" if isinstance(env, BatchedVecEnv) else "gymnasium"
 
 
 def _array(value: torch.Tensor) -> np.ndarray:
