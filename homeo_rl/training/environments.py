@@ -6,7 +6,6 @@ import os
 from stable_baselines3.common.monitor import ResultsWriter
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
-from homeo_rl.agents.sb3.batched_vec_env import BatchedVecEnv
 from homeo_rl.agents.sb3.bounded_monitor import Monitored
 from homeo_rl.agents.sb3.vec_env import GymVecEnv
 from homeo_rl.agents.workers.supervised import SupervisedVecEnv
@@ -18,6 +17,7 @@ from homeo_rl.envs.protocol import is_driving
 from homeo_rl.run import Run
 from homeo_rl.seeding import derive
 from homeo_rl.spec import RunSpec
+from homeo_rl.training.batched_vec_env import BatchedVecEnv
 from homeo_rl.training.plan import TrainingPlan
 
 

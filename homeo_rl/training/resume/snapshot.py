@@ -17,11 +17,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
-from homeo_rl.agents.sb3.batched_vec_env import BatchedVecEnv
 from homeo_rl.agents.sb3.policies import policy_of
 from homeo_rl.agents.sb3.vec_env import GymVecEnv
 from homeo_rl.envs.replayable import plain
 from homeo_rl.errors import StorageFault
+from homeo_rl.training.batched_vec_env import BatchedVecEnv
 from homeo_rl.training.update_guard import optimisers
 
 Arrays = dict[str, np.ndarray]
@@ -246,7 +246,9 @@ def _load_env(env: VecEnv, document: dict[str, Any], arrays: Arrays) -> bool:
         return bool(inner.restore((rows[0], _under(arrays, "0/"))))
     engine = document.get("engine", "gymnasium")
     if engine != _engine_of(env):
-        raise StorageFault(f"checkpoint: expected one of --engine {_engine_of(env)}, found {engine}; use --engine {engine}")
+        raise StorageFault(
+            f"checkpoint: expected one of --engine {_engine_of(env)}, found {engine}; use --engine {engine}"
+        )
     if len(rows) != env.num_envs:
         raise StorageFault(f"checkpoint: expected {env.num_envs} environments, found {len(rows)}")
     done = [env.env_method("restore", (row, _under(arrays, f"{i}/")), indices=[i])[0] for i, row in enumerate(rows)]

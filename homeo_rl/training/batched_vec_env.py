@@ -40,7 +40,7 @@ class BatchedVecEnv(VecEnv):
         super().__init__(count, env.observation_space, env.action_space)
 
     def reset(self) -> np.ndarray:
-        """Start all episodes; rows that were not seeded go on with their own generators."""
+        """Start all episodes; rows that were not seeded continue their own generators."""
         rows = [self._begin(row, self._seeds[row], self._options[row] or None) for row in self._all.tolist()]
         self._reset_seeds()
         self._reset_options()

@@ -12,12 +12,12 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 from trainings import Cut, cut_at, files_of, plan
 
-from homeo_rl.agents.sb3.batched_vec_env import BatchedVecEnv
 from homeo_rl.agents.sb3.bounded_monitor import Monitored
 from homeo_rl.envs.env_factory import Recipe
 from homeo_rl.envs.make import make_env
 from homeo_rl.envs.stability import StabilityGuard
 from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.training.batched_vec_env import BatchedVecEnv
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.training.train import train
 
@@ -48,7 +48,7 @@ def test_steps_are_those_of_monitored_environments(name: str) -> None:
     batch = BatchedVecEnv(make_env(name, kwargs), 3, threads=2)
     assert batch.env_is_wrapped(Monitor) == batch.env_is_wrapped(StabilityGuard) == [True] * 3
     rng, ended = np.random.default_rng(0), 0
-    for seed in (7, None):  # the second time, generators go on
+    for seed in (7, None):  # the second time, generators continue
         if seed is not None:
             apart.seed(seed), batch.seed(seed)
         assert np.array_equal(apart.reset(), batch.reset())
@@ -65,9 +65,7 @@ def test_steps_are_those_of_monitored_environments(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_a_training_is_the_same_and_resumes_exactly(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_is_the_same_and_resumes_exactly(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = train(replace(PLANS[name], out=tmp_path / "gymnasium"))
     mine = replace(PLANS[name], engine="rollout", out=tmp_path / "rollout")
     for step in (100, 200):
