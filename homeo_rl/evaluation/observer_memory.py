@@ -73,13 +73,13 @@ def fit_observer(
         controller: its policy.
         which: name of the policy bundle.
         env: environment and arguments where the robot is healthy; None is the run's own.
-        steps: steps of practice; None is `STEPS`.
+        steps: steps of practice; None is `STEPS`, and 0 takes the sample of its training that the run holds.
         recording: the log of a robot, in place of practice.
         progress: where to report.
 
     Raises:
-        UsageError: the policy's actions are choices, it sees a stack of observations, or the recording is too short to
-            fit.
+        UsageError: the policy's actions are choices, it sees a stack of observations, the recording is too short to
+            fit, or the run holds no sample.
     """
     from homeo_rl.observer.fit_forward_model import fit_forward_model
 
@@ -93,7 +93,9 @@ def fit_observer(
             f"observer: expected a policy that sees one observation, got one that sees {kwargs[FRAMES]} side by side; "
             "use a mechanism without +observer"
         )
-    if recording is None:
+    if recording is None and steps == 0:
+        recording = _sample_of(run, name)
+    elif recording is None:
         steps = STEPS if steps is None else steps
         progress.start("practice", steps)
         recording = practise(
@@ -111,6 +113,17 @@ def fit_observer(
         tensors, fitted = memory.to_bundle()
         run.save_observer(tensors, {**fitted, **document})
     return memory
+
+
+def _sample_of(run: Run, env: str) -> Recording:
+    """Return the steps that a training left in a run, if it was in the environment ``env``."""
+    stored = run.load_experience()
+    if stored is None or env != run.spec.env:
+        raise UsageError(
+            f"{run.path}: expected a sample of its training in {env}, found none; give steps of practice (--practice "
+            f"{STEPS}) or a log (--from)"
+        )
+    return Recording.from_tensors(stored[0], where=str(run.path / "experience"))
 
 
 def _document(run: Run, which: str, env: tuple[str, dict[str, Any]] | None) -> dict[str, Any]:

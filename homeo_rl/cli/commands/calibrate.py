@@ -29,8 +29,9 @@ class Calibrate(WithPolicy, WithProgress):
     """Number of clean episodes."""
     env: str = ""
     """Gymnasium id that replaces the run's own."""
-    practice: int = 0
-    """Steps of practice under faults of its own making, to fit the observer's forward model; 0 fits none."""
+    practice: int | None = None
+    """Steps of practice under faults of its own making, to fit the observer's forward model; 0 fits it to the sample
+    that the training left. By default none is fitted."""
     log: Annotated[Path | None, Short(("--from",))] = None
     """Log of a robot, .npz with observations, actions and ends, to fit the model to instead of practice."""
     gym_packages: Words = ()
@@ -42,7 +43,7 @@ def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
     from homeo_rl.observer.recording import LEAST_STEPS, read_log
 
     run = open_run(args.run, args.gym_packages)
-    if args.practice < 0 or 0 < args.practice < LEAST_STEPS:
+    if args.practice is not None and (args.practice < 0 or 0 < args.practice < LEAST_STEPS):
         raise UsageError(
             f"--practice: expected 0 or at least {LEAST_STEPS} steps to fit a model to, got {args.practice}"
         )
@@ -54,7 +55,7 @@ def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
 
     env = args.env or run.spec.env
     controller = load_controller(run, which=args.which)
-    fits = bool(args.practice or args.log)
+    fits = args.practice is not None or args.log is not None
     if not fits:
         require_spiking(controller, "calibrate without --practice or --log")
     # A log that does not fit is refused before anything is played or written.
@@ -116,7 +117,7 @@ def _fit_observer(
 
     with Bars(enabled=args.progress).show() as bars:
         memory = fit_observer(
-            run, controller, which=args.which, env=env, steps=args.practice or None, recording=recording, progress=bars
+            run, controller, which=args.which, env=env, steps=args.practice, recording=recording, progress=bars
         )
     card = health_card(memory.model)
     print_table("forward model", card.header, card.rows)

@@ -129,7 +129,8 @@ def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], snapshot: Snaps
     model.ep_success_buffer = deque(document["successes"], maxlen=window)
     assert model.env is not None
     exact = _load_env(model.env, document["env"], _under(tensors, "env/"))
-    for index, (callback, state) in enumerate(zip(callbacks, document["callbacks"], strict=True)):
+    # The last callback, which remembers nothing, is not in checkpoints of version 0.2.
+    for index, (callback, state) in enumerate(zip(callbacks, document["callbacks"], strict=False)):
         if state["kind"] != type(callback).__name__:
             raise StorageFault(f"checkpoint: expected callback {type(callback).__name__}, found {state['kind']}")
         callback.n_calls = state["n_calls"]
