@@ -50,7 +50,7 @@ class ExperienceCallback(BaseCallback):
         if not self._rows or not isinstance(self.model, OnPolicyAlgorithm):
             return
         buffer = self.model.rollout_buffer
-        actions = _executed(self.model, buffer.actions)
+        actions = _clip_actions(self.model, buffer.actions)
         self._rollouts.append(Steps(np.array(buffer.observations, np.float32), actions, buffer.episode_starts > 0.5))
         self._kept += buffer.episode_starts.size
         while self._kept - self._rollouts[0].starts.size >= self._rows:
@@ -125,7 +125,7 @@ def _steps_of_ring(model: BaseAlgorithm) -> Steps:
     return Steps(ring.observations[rows], model.policy.unscale_action(ring.actions[rows]), starts)
 
 
-def _executed(model: OnPolicyAlgorithm, actions: np.ndarray) -> np.ndarray:
+def _clip_actions(model: OnPolicyAlgorithm, actions: np.ndarray) -> np.ndarray:
     """Return the actions that reached the robot, for those that were drawn [T, E, K]."""
     space = model.action_space
     if not isinstance(space, gym.spaces.Box):
