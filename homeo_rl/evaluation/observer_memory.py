@@ -16,6 +16,7 @@ from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.practice import practise
 from homeo_rl.evaluation.progress import NullProgress, Progress
+from homeo_rl.evaluation.rollout import one_thread
 from homeo_rl.observer.memory import LENGTH, ObserverMemory
 from homeo_rl.observer.recording import Recording
 from homeo_rl.run import Run
@@ -94,7 +95,7 @@ def fit_observer(
             "use a mechanism without +observer"
         )
     if recording is None and steps == 0:
-        recording = _sample_of(run, name)
+        recording = read_sample(run, name)
     elif recording is None:
         steps = STEPS if steps is None else steps
         progress.start("practice", steps)
@@ -102,10 +103,9 @@ def fit_observer(
             lambda slots: Session(controller, slots), lambda: make_env(name, kwargs), steps, on_step=progress.advance
         )
     progress.start("forward model", EPOCHS)
-    model = fit_forward_model(
-        recording, np.array(controller.spec.low), np.array(controller.spec.high), epochs=EPOCHS,
-        on_epoch=lambda _: progress.advance(),
-    )  # fmt: skip
+    bounds = np.array(controller.spec.low), np.array(controller.spec.high)
+    with one_thread():  # products this small wait for threads longer than they take
+        model = fit_forward_model(recording, *bounds, epochs=EPOCHS, on_epoch=lambda _: progress.advance())
     memory = ObserverMemory.of(model, recording)
     if not len(memory.observations):
         progress.note(f"observer: no clean episode has {LENGTH} steps to rehearse on, so no estimate will be used")
@@ -115,8 +115,13 @@ def fit_observer(
     return memory
 
 
-def _sample_of(run: Run, env: str) -> Recording:
-    """Return the steps that a training left in a run, if it was in the environment ``env``."""
+def read_sample(run: Run, env: str) -> Recording:
+    """Return the steps that a training left in a run.
+
+    Raises:
+        UsageError: it left none, or was in another environment than ``env``.
+        StorageFault: what is stored is not such a sample.
+    """
     stored = run.load_experience()
     if stored is None or env != run.spec.env:
         raise UsageError(

@@ -12,6 +12,7 @@ import pytest
 from trainings import CASES, Cut, cut_at, plan
 
 from homeo_rl.agents.controller import load_controller
+from homeo_rl.cli import main
 from homeo_rl.envs.make import make_env
 from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.observer_memory import fit_observer, load_observer
@@ -94,6 +95,13 @@ def test_a_model_is_fitted_to_the_sample(
     bare = train(replace(CASES["ppo"], out=tmp_path / "bare"))  # too short to leave a sample
     with pytest.raises(UsageError, match="found none; give steps of practice"):
         fit_observer(bare, load_controller(bare), steps=0)
+    with pytest.raises(SystemExit) as leaving:
+        main(["calibrate", str(bare.path), "--practice", "0"])
+    assert leaving.value.code == 2
+    assert "expected a sample of its training" in capsys.readouterr().err
+    assert not (bare.path / "observer").exists()
+    main(["calibrate", str(run.path), "--practice", "0", "--no-progress"])
+    assert "forward model" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("entries", "actions"), [(4, 1), (17, 6), (105, 8), (348, 17)])

@@ -52,15 +52,19 @@ def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
 
     from homeo_rl.agents.controller import load_controller, require_spiking
     from homeo_rl.envs.make import arguments_for
+    from homeo_rl.evaluation.observer_memory import read_sample
 
     env = args.env or run.spec.env
     controller = load_controller(run, which=args.which)
     fits = args.practice is not None or args.log is not None
     if not fits:
         require_spiking(controller, "calibrate without --practice or --log")
-    # A log that does not fit is refused before anything is played or written.
-    inputs = controller.spec.network.inputs
-    recording = None if args.log is None else read_log(args.log, inputs, len(controller.spec.low))
+    # A log or a sample that does not fit is refused before anything is played or written.
+    recording = None
+    if args.log is not None:
+        recording = read_log(args.log, controller.spec.network.inputs, len(controller.spec.low))
+    elif args.practice == 0:
+        recording = read_sample(run, env)
     healthy = env, arguments_for(env, run.spec.env, run.spec.env_kwargs)
     rates = _record_rates(args, run, controller, healthy) if controller.spec.network.is_spiking else {}
     observer = _fit_observer(args, run, controller, healthy, recording) if fits else None
