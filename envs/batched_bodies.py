@@ -26,6 +26,10 @@ Env = gym.Env[Any, Any]
 Rows = Any
 """Rows of a batch: an int array [K], or ``slice(None)`` for all."""
 
+ENGINES = ("gymnasium", "rollout")
+"""How environments are stepped: one after another, or as rows of one simulator."""
+
+_PARTS = ("x", "before", "elapsed", "observed")  # what is kept of each row beside its simulation
 _WRAPPERS = (FiniteGuard, StabilityGuard, gym.wrappers.TimeLimit, gym.wrappers.OrderEnforcing, Checked)
 
 
@@ -154,7 +158,9 @@ class BatchedBodies:
         """Let the simulation of ``row`` run on another model of the same sizes, until its next reset."""
         self._models[row], self._is_changed = model, True
 
-    def reset(self, row: int, seed: int, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(
+        self, row: int, seed: int | None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode with the healthy model in ``row``; return its first observation [D] and info."""
         import mujoco
 
@@ -168,6 +174,18 @@ class BatchedBodies:
         self._warned[row] = self._counts()[row]
         self._observed[row] = observation
         return observation, info
+
+    def snapshot(self, row: int) -> dict[str, np.ndarray]:
+        """Return where ``row`` is: all that its next steps depend on, but for a changed model."""
+        arrays = {name: np.array(getattr(self, f"_{name}")[row]) for name in _PARTS}
+        return {**arrays, "state": self._batch.state[row].copy()}
+
+    def restore(self, row: int, arrays: dict[str, np.ndarray]) -> None:
+        """Go to where `snapshot` was taken, with the healthy model."""
+        for name in _PARTS:
+            getattr(self, f"_{name}")[row] = arrays[name]
+        self._batch.state[row] = arrays["state"]
+        self._warned[row] = self._counts()[row]
 
     def step(self, rows: np.ndarray, actions: np.ndarray) -> Stepped:
         """Take a step of ``rows`` [K] with ``actions`` [K, A], in physics once and for all of them.

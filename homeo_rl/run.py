@@ -5,6 +5,8 @@ runs/<algo>/<Env-id>_<n>/
     policy/                       the policy bundle: safetensors and JSON
     best/                         the best policy seen by the evaluations during training
     calibration/                  clean firing rates that homeostasis aims at
+    observer/                     forward model and remembered sequences
+    experience/                   a sample of what the training's robots saw and did, for an observer
     evaluations/<suite>_<n>/      scores.csv, evaluation.json, report.md, returns.png, paths.json, paths.png
     tb/                           TensorBoard
     checkpoints/                  what the training resumes from, after an interruption or with more steps
@@ -184,6 +186,14 @@ class Run:
     def load_observer(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """Read the bundle of an observer, or return None if there is none yet."""
         return bundle.load(self.path / "observer") if (self.path / "observer").exists() else None
+
+    def save_experience(self, tensors: dict[str, np.ndarray], document: dict[str, Any]) -> None:
+        """Write the bundle of steps that a training leaves for an observer."""
+        bundle.save(self.path / "experience", tensors, document)
+
+    def load_experience(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """Read the bundle of steps that a training left, or return None if it left none."""
+        return bundle.load(self.path / "experience") if (self.path / "experience").exists() else None
 
     def new_evaluation(self, suite: str) -> Path:
         """Make the folder of a new evaluation."""

@@ -20,7 +20,7 @@ from homeo_rl.degradations.dynamics import ModelScale
 from homeo_rl.degradations.fault_model import FaultModel
 from homeo_rl.degradations.protocol import Condition, EnvDegradation
 from homeo_rl.degradations.schedule import Schedule
-from homeo_rl.envs.batched_bodies import BatchedBodies, Stepped, body_of
+from homeo_rl.envs.batched_bodies import ENGINES, BatchedBodies, Stepped, body_of
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.evaluation.arm import Arm
 
@@ -144,9 +144,6 @@ class RolloutEngine:
     def close(self) -> None:
         """Close the environment that resets."""
         self._bodies.close()
-
-
-ENGINES = ("gymnasium", "rollout")
 
 
 def require_engine(name: str, arms: Sequence[Arm]) -> None:

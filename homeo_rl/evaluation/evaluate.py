@@ -68,7 +68,7 @@ def evaluate(
     Args:
         num_envs: episodes side by side in a process; the scores do not depend on it.
         workers: processes; None is one a core. The scores do not depend on it.
-        engine: one of `homeo_rl.evaluation.engines.ENGINES`; the scores do not depend on it. ``rollout`` shares the
+        engine: one of `homeo_rl.envs.batched_bodies.ENGINES`; the scores do not depend on it. ``rollout`` shares the
             cores that processes leave as threads.
 
     Raises:

@@ -16,6 +16,7 @@ from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.practice import practise
 from homeo_rl.evaluation.progress import NullProgress, Progress
+from homeo_rl.evaluation.rollout import one_thread
 from homeo_rl.observer.memory import LENGTH, ObserverMemory
 from homeo_rl.observer.recording import Recording
 from homeo_rl.run import Run
@@ -73,13 +74,13 @@ def fit_observer(
         controller: its policy.
         which: name of the policy bundle.
         env: environment and arguments where the robot is healthy; None is the run's own.
-        steps: steps of practice; None is `STEPS`.
+        steps: steps of practice; None is `STEPS`, and 0 takes the sample of its training that the run holds.
         recording: the log of a robot, in place of practice.
         progress: where to report.
 
     Raises:
-        UsageError: the policy's actions are choices, it sees a stack of observations, or the recording is too short to
-            fit.
+        UsageError: the policy's actions are choices, it sees a stack of observations, the recording is too short to
+            fit, or the run holds no sample.
     """
     from homeo_rl.observer.fit_forward_model import fit_forward_model
 
@@ -93,17 +94,18 @@ def fit_observer(
             f"observer: expected a policy that sees one observation, got one that sees {kwargs[FRAMES]} side by side; "
             "use a mechanism without +observer"
         )
-    if recording is None:
+    if recording is None and steps == 0:
+        recording = read_sample(run, name)
+    elif recording is None:
         steps = STEPS if steps is None else steps
         progress.start("practice", steps)
         recording = practise(
             lambda slots: Session(controller, slots), lambda: make_env(name, kwargs), steps, on_step=progress.advance
         )
     progress.start("forward model", EPOCHS)
-    model = fit_forward_model(
-        recording, np.array(controller.spec.low), np.array(controller.spec.high), epochs=EPOCHS,
-        on_epoch=lambda _: progress.advance(),
-    )  # fmt: skip
+    bounds = np.array(controller.spec.low), np.array(controller.spec.high)
+    with one_thread():  # products this small wait for threads longer than they take
+        model = fit_forward_model(recording, *bounds, epochs=EPOCHS, on_epoch=lambda _: progress.advance())
     memory = ObserverMemory.of(model, recording)
     if not len(memory.observations):
         progress.note(f"observer: no clean episode has {LENGTH} steps to rehearse on, so no estimate will be used")
@@ -111,6 +113,22 @@ def fit_observer(
         tensors, fitted = memory.to_bundle()
         run.save_observer(tensors, {**fitted, **document})
     return memory
+
+
+def read_sample(run: Run, env: str) -> Recording:
+    """Return the steps that a training left in a run.
+
+    Raises:
+        UsageError: it left none, or was in another environment than ``env``.
+        StorageFault: what is stored is not such a sample.
+    """
+    stored = run.load_experience()
+    if stored is None or env != run.spec.env:
+        raise UsageError(
+            f"{run.path}: expected a sample of its training in {env}, found none; give steps of practice (--practice "
+            f"{STEPS}) or a log (--from)"
+        )
+    return Recording.from_tensors(stored[0], where=str(run.path / "experience"))
 
 
 def _document(run: Run, which: str, env: tuple[str, dict[str, Any]] | None) -> dict[str, Any]:

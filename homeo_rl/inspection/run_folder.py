@@ -15,8 +15,9 @@ from homeo_rl.spec import ControllerSpec, dump, parse
 from homeo_rl.storage import bundle, files, zip_archive
 from homeo_rl.storage.pretrained import FOLDER, list_pretrained, near_runs
 
-_BUNDLES = ("policy", "best", "calibration", "observer", "network")
-"""Bundles of a run: policies, the rates that homeostasis aims at, an observer's forward model, a compiled network."""
+_BUNDLES = ("policy", "best", "calibration", "observer", "experience", "network")
+"""Bundles of a run: policies, the rates that homeostasis aims at, an observer's forward model, a sample of the
+training, a compiled network."""
 
 _MAX_LISTED = 1000  # entries of a folder that are looked at
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")  # what a zip begins with; the second is that of an empty one

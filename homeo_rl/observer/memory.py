@@ -20,6 +20,20 @@ LENGTH = LAGS + 24
 """Steps of each: the latencies' worth of actions, then those that are rehearsed."""
 
 
+MOST_BYTES = 4_000_000
+"""What the files of an observer may take together: model, remembered sequences, and the sample of a training."""
+
+MOST_ROWS = 60_000
+"""Steps of a sample beyond which a model hardly gets better; practice is as long."""
+
+
+def sample_rows(entries: int, actions: int) -> int:
+    """Return how many steps of a training may be kept beside a model and its sequences."""
+    width = entries + actions
+    others = 20_000 + 4 * ((WINDOWS * LENGTH + 512) * width + 17_000)  # documents, sequences and weights
+    return min(max(MOST_BYTES - others, 0) // (4 * width + 2), MOST_ROWS)
+
+
 @dataclass(frozen=True)
 class ObserverMemory:
     """A forward model and the sequences that its use is rehearsed on.

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from homeo_rl.errors import UsageError
+from homeo_rl.errors import StorageFault, UsageError
 from homeo_rl.numerics.limits import LIMIT
 
 LEAST_STEPS = 1000
@@ -62,6 +62,23 @@ class Recording:
                 raise UsageError(f"recording: {name}: expected shape [{rows}], got {list(getattr(self, name).shape)}")
         if rows < LEAST_STEPS:
             raise UsageError(f"recording: expected at least {LEAST_STEPS} steps to fit a model to, got {rows}")
+
+    def to_tensors(self) -> dict[str, np.ndarray]:
+        """Return tensors, from which `from_tensors` makes it again."""
+        return {name: np.asarray(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, np.ndarray], *, where: str) -> Recording:
+        """Return the recording of a bundle.
+
+        Raises:
+            StorageFault: a tensor is missing or does not fit the others.
+        """
+        try:
+            rows = [np.array(tensors[name], np.float32) for name in ("observations", "actions")]
+            return cls(*rows, *(np.array(tensors[name], bool) for name in ("ends", "clean")))
+        except (KeyError, UsageError) as error:
+            raise StorageFault(f"{where}: expected observations, actions, ends and clean: {error}") from None
 
     def transitions(self) -> np.ndarray:
         """Return the rows [M] after which the same sequence goes on."""

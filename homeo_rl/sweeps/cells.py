@@ -10,7 +10,7 @@ from homeo_rl.spec import dump
 from homeo_rl.sweeps.code_fingerprint import code_version, modules_of
 from homeo_rl.sweeps.sweep_spec import Combination, Training
 
-NEUTRAL = ("save_freq", "vec_env")  # fields of a training that its result does not depend on
+NEUTRAL = ("save_freq", "vec_env", "engine")  # fields of a training that its result does not depend on
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Training:
     device: str = "cpu"
     num_threads: int = 1
     vec_env: str = "dummy"
+    engine: str = "gymnasium"
 
 
 @pydantic.with_config(_STRICT)

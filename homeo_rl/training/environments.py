@@ -17,6 +17,7 @@ from homeo_rl.envs.protocol import is_driving
 from homeo_rl.run import Run
 from homeo_rl.seeding import derive
 from homeo_rl.spec import RunSpec
+from homeo_rl.training.batched_vec_env import BatchedVecEnv
 from homeo_rl.training.plan import TrainingPlan
 
 
@@ -45,9 +46,12 @@ def make_evaluation_envs(plan: TrainingPlan, training: VecEnv | None) -> VecEnv:
 def _make_envs(plan: TrainingPlan, recipe: Recipe, together: int, apart: int) -> VecEnv:
     """Make environments for SB3: ``together`` of them in compiled loops where there are any, else ``apart``.
 
-    Those apart take turns in this process or, as the plan says, have one each; the numbers are the same. Damaged ones
-    are apart.
+    Those apart take turns in this process or, as the plan says, have one each or are rows of one simulator; the numbers
+    are the same. Damaged ones are apart.
     """
+    if plan.engine == "rollout":
+        env = make_env(recipe.env_id, recipe.kwargs, endless=recipe.endless)
+        return BatchedVecEnv(env, apart, min(apart, len(os.sched_getaffinity(0))))
     vector = None if recipe.damage is not None else make_vector(recipe.env_id, together, recipe.kwargs)
     if vector is not None:
         _, infos = vector.reset(seed=0)  # SB3 seeds and resets it again before the first step

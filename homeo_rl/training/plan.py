@@ -11,6 +11,7 @@ from homeo_rl import homeostasis
 from homeo_rl.agents.presets import controller_spec
 from homeo_rl.agents.sb3.net_arch import resolve_widths
 from homeo_rl.degradations.randomise import load_randomisation, randomisation_from
+from homeo_rl.envs.batched_bodies import ENGINES, body_of
 from homeo_rl.envs.make import has_vector, load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.numerics.arrays import instance_of
@@ -56,6 +57,7 @@ class TrainingPlan:
         device: torch's name of the device.
         num_threads: threads of torch.
         vec_env: ``dummy`` (one process) or ``workers``.
+        engine: ``gymnasium``, or ``rollout``: rows of `homeo_rl.envs.batched_bodies`, which give the same numbers.
         worker_timeout: seconds after which a silent worker is replaced.
         trained: a run, or a zip that a training left: the policy begins with its weights.
         keep_checkpoint: keep the end of the training, for a longer one to go on from.
@@ -83,6 +85,7 @@ class TrainingPlan:
     device: str = "cpu"
     num_threads: int = 1
     vec_env: str = "dummy"
+    engine: str = "gymnasium"
     worker_timeout: float = 60.0
     trained: Path | None = None
     keep_checkpoint: bool = False
@@ -124,6 +127,8 @@ def prepare(plan: TrainingPlan) -> Prepared:
     probe = make_env(plan.env, plan.env_kwargs)
     spaces = probe.observation_space, probe.action_space
     try:
+        if plan.engine == "rollout":
+            _require_rows(plan, probe)
         randomise = _randomise(plan, probe)
     finally:
         probe.close()
@@ -163,6 +168,18 @@ def _randomise(plan: TrainingPlan, env: gym.Env[Any, Any]) -> dict[str, Any]:
     if isinstance(plan.randomise, dict):
         return randomisation_from(plan.randomise).to_dict()
     return load_randomisation(plan.randomise).for_env(env).to_dict()
+
+
+def _require_rows(plan: TrainingPlan, env: gym.Env[Any, Any]) -> None:
+    """Refuse what the engine ``rollout`` does not step."""
+    body_of(env)
+    if plan.randomise not in ("none", "", {}):
+        raise UsageError(
+            "--engine rollout: expected a training without --randomise, whose episodes draw wrappers of their own; "
+            "use --engine gymnasium"
+        )
+    if plan.vec_env != "dummy":
+        raise UsageError(f"--engine rollout: expected rows of one process, got --vec-env {plan.vec_env}; leave it out")
 
 
 def plan_of_run(run: Run) -> TrainingPlan:
@@ -212,8 +229,9 @@ def _check(plan: TrainingPlan) -> None:
             raise UsageError(f"{flag}: expected environment steps, 1 or more, or -1 for none, got {value}")
     if not 1 <= plan.num_threads <= MOST_THREADS:
         raise UsageError(f"--num-threads: expected 1 to {MOST_THREADS}, got {plan.num_threads}")
-    if plan.vec_env not in VEC_ENVS:
-        raise unknown("--vec-env", plan.vec_env, VEC_ENVS)
+    for flag, name, names in (("--vec-env", plan.vec_env, VEC_ENVS), ("--engine", plan.engine, ENGINES)):
+        if name not in names:
+            raise unknown(flag, name, names)
     if not 0 < plan.worker_timeout <= LIMIT:
         raise UsageError(f"--worker-timeout: expected seconds above 0, got {plan.worker_timeout}")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", plan.device):

@@ -28,6 +28,7 @@ from homeo_rl.training.callbacks import (
     SpikeCallback,
 )
 from homeo_rl.training.environments import check_contract, make_evaluation_envs, write_monitors
+from homeo_rl.training.experience import ExperienceCallback, keep_experience, rows_for
 from homeo_rl.training.hyperparams import SCHEDULED
 from homeo_rl.training.logger import LoggerCallback
 from homeo_rl.training.model import build_model, parameter_digest
@@ -128,7 +129,8 @@ def _learn(
         except BrokenPipeError:  # the reader has left: as a signal
             checkpointer.signals.ask(signal.SIGPIPE)
 
-    callbacks = _make_callbacks(plan, run, model, report_progress)
+    experience = ExperienceCallback(rows_for(model, run))
+    callbacks = [*_make_callbacks(plan, run, model, report_progress), experience]
     checkpointer = Checkpointer(model, callbacks, run, every=plan.save_freq, stop_at=plan.stop_at)
     resumed = checkpointer.restore_latest(note)
     write_monitors(model.env, run, checkpointer.file_sizes if resumed else None)
@@ -152,6 +154,7 @@ def _learn(
             save_controller(run, policy_of(model).controller())
         raise
     save_controller(run, policy_of(model).controller())
+    keep_experience(model, run, experience)
     model.save(run.path / f"{slug(plan.env)}.zip")
     if end is not None:
         checkpointer.keep(end)
@@ -163,8 +166,8 @@ def _learn(
 
 
 def _make_callbacks(plan: TrainingPlan, run: Run, model: BaseAlgorithm, report: Report) -> list[BaseCallback]:
-    # Their order is stored in checkpoints. The normaliser comes last: the others see the statistics that the rollout
-    # was collected with.
+    # Their order is stored in checkpoints. The normaliser comes after the others, which see the statistics that the
+    # rollout was collected with.
     callbacks: list[BaseCallback] = [
         LoggerCallback(run.spec.planned), UpdateGuard(), SpikeCallback(1000), IncidentCallback(),
     ]  # fmt: skip

@@ -29,8 +29,9 @@ class Calibrate(WithPolicy, WithProgress):
     """Number of clean episodes."""
     env: str = ""
     """Gymnasium id that replaces the run's own."""
-    practice: int = 0
-    """Steps of practice under faults of its own making, to fit the observer's forward model; 0 fits none."""
+    practice: int | None = None
+    """Steps of practice under faults of its own making, to fit the observer's forward model; 0 fits it to the sample
+    that the training left. By default none is fitted."""
     log: Annotated[Path | None, Short(("--from",))] = None
     """Log of a robot, .npz with observations, actions and ends, to fit the model to instead of practice."""
     gym_packages: Words = ()
@@ -42,7 +43,7 @@ def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
     from homeo_rl.observer.recording import LEAST_STEPS, read_log
 
     run = open_run(args.run, args.gym_packages)
-    if args.practice < 0 or 0 < args.practice < LEAST_STEPS:
+    if args.practice is not None and (args.practice < 0 or 0 < args.practice < LEAST_STEPS):
         raise UsageError(
             f"--practice: expected 0 or at least {LEAST_STEPS} steps to fit a model to, got {args.practice}"
         )
@@ -51,15 +52,19 @@ def run(args: Calibrate, words: list[str]) -> dict[str, Any]:
 
     from homeo_rl.agents.controller import load_controller, require_spiking
     from homeo_rl.envs.make import arguments_for
+    from homeo_rl.evaluation.observer_memory import read_sample
 
     env = args.env or run.spec.env
     controller = load_controller(run, which=args.which)
-    fits = bool(args.practice or args.log)
+    fits = args.practice is not None or args.log is not None
     if not fits:
         require_spiking(controller, "calibrate without --practice or --log")
-    # A log that does not fit is refused before anything is played or written.
-    inputs = controller.spec.network.inputs
-    recording = None if args.log is None else read_log(args.log, inputs, len(controller.spec.low))
+    # A log or a sample that does not fit is refused before anything is played or written.
+    recording = None
+    if args.log is not None:
+        recording = read_log(args.log, controller.spec.network.inputs, len(controller.spec.low))
+    elif args.practice == 0:
+        recording = read_sample(run, env)
     healthy = env, arguments_for(env, run.spec.env, run.spec.env_kwargs)
     rates = _record_rates(args, run, controller, healthy) if controller.spec.network.is_spiking else {}
     observer = _fit_observer(args, run, controller, healthy, recording) if fits else None
@@ -116,7 +121,7 @@ def _fit_observer(
 
     with Bars(enabled=args.progress).show() as bars:
         memory = fit_observer(
-            run, controller, which=args.which, env=env, steps=args.practice or None, recording=recording, progress=bars
+            run, controller, which=args.which, env=env, steps=args.practice, recording=recording, progress=bars
         )
     card = health_card(memory.model)
     print_table("forward model", card.header, card.rows)

@@ -71,6 +71,9 @@ class Train(WithEnvironment, WithProgress):
     vec_env: str = "dummy"
     """Environments without a compiled form run in turn (dummy) or each in its process (workers), which is restarted
     when it dies or hangs; does not change the results."""
+    engine: str = "gymnasium"
+    """gymnasium, or rollout: HalfCheetah, Hopper, Walker2d and Ant are stepped as rows of one MuJoCo batch on threads;
+    does not change the results."""
     worker_timeout: float = 60.0
     """Seconds after which a worker that does not reply is considered hung."""
 

@@ -21,6 +21,7 @@ from homeo_rl.agents.sb3.policies import policy_of
 from homeo_rl.agents.sb3.vec_env import GymVecEnv
 from homeo_rl.envs.replayable import plain
 from homeo_rl.errors import StorageFault
+from homeo_rl.training.batched_vec_env import BatchedVecEnv
 from homeo_rl.training.update_guard import optimisers
 
 Arrays = dict[str, np.ndarray]
@@ -128,7 +129,8 @@ def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], snapshot: Snaps
     model.ep_success_buffer = deque(document["successes"], maxlen=window)
     assert model.env is not None
     exact = _load_env(model.env, document["env"], _under(tensors, "env/"))
-    for index, (callback, state) in enumerate(zip(callbacks, document["callbacks"], strict=True)):
+    # The last callback, which remembers nothing, is not in checkpoints of version 0.2.
+    for index, (callback, state) in enumerate(zip(callbacks, document["callbacks"], strict=False)):
         if state["kind"] != type(callback).__name__:
             raise StorageFault(f"checkpoint: expected callback {type(callback).__name__}, found {state['kind']}")
         callback.n_calls = state["n_calls"]
@@ -215,7 +217,7 @@ def _env_state(env: VecEnv) -> tuple[dict[str, Any], Arrays]:
         return {"rows": [document]}, {f"0/{key}": value for key, value in arrays.items()}
     states = env.env_method("snapshot")
     arrays = {f"{i}/{key}": value for i, (_, parts) in enumerate(states) for key, value in parts.items()}
-    return {"rows": [plain(document) for document, _ in states]}, arrays
+    return {"rows": [plain(document) for document, _ in states], "engine": _engine_of(env)}, arrays
 
 
 def _load_env(env: VecEnv, document: dict[str, Any], arrays: Arrays) -> bool:
@@ -243,12 +245,21 @@ def _load_env(env: VecEnv, document: dict[str, Any], arrays: Arrays) -> bool:
         inner: Any = env.env.unwrapped
         env.reset()
         return bool(inner.restore((rows[0], _under(arrays, "0/"))))
+    engine = document.get("engine", "gymnasium")
+    if engine != _engine_of(env):
+        raise StorageFault(
+            f"checkpoint: expected one of --engine {_engine_of(env)}, found {engine}; use --engine {engine}"
+        )
     if len(rows) != env.num_envs:
         raise StorageFault(f"checkpoint: expected {env.num_envs} environments, found {len(rows)}")
     done = [env.env_method("restore", (row, _under(arrays, f"{i}/")), indices=[i])[0] for i, row in enumerate(rows)]
     if isinstance(env, DummyVecEnv):
         env._seeds = [None] * env.num_envs
     return all(done)
+
+
+def _engine_of(env: VecEnv) -> str:
+    return "rollout" if isinstance(env, BatchedVecEnv) else "gymnasium"
 
 
 def _array(value: torch.Tensor) -> np.ndarray:
