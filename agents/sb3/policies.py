@@ -31,6 +31,8 @@ from torch import Tensor, nn
 from homeo_rl.agents.controller import Controller, Normaliser, PolicyNetwork, Squasher, build_network
 from homeo_rl.agents.online_adaptation import OnlineAdaptation
 from homeo_rl.agents.presets import controller_spec
+from homeo_rl.agents.sb3.adam import Adam
+from homeo_rl.agents.sb3.dense import QuickModes, TwinCritic, compact
 from homeo_rl.agents.sb3.net_arch import Widths, resolve_widths
 from homeo_rl.agents.sb3.spaces import action_output_space, feature_space, flat_observation_space, is_row
 from homeo_rl.errors import UsageError
@@ -226,7 +228,7 @@ def policy_of(model: BaseAlgorithm) -> SpikingPolicyMixin:
     return policy
 
 
-class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
+class SpikingActorCriticPolicy(QuickModes, SpikingPolicyMixin, ActorCriticPolicy):
     """For PPO and A2C: spiking mean (or logits), a state-free log standard deviation, an MLP value function.
 
     Args:
@@ -265,6 +267,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
             lr_schedule,
             net_arch={"pi": [], "vf": [64, 64] if critic is None else critic},
             log_std_init=log_std_init,
+            **_fuse_optimiser(kwargs, eps=1e-5),
             **(self.extractor or _normalising(self.controller_spec)),
             **kwargs,
         )
@@ -322,6 +325,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
             action_space,
             lr_schedule,
             net_arch={"pi": [], "qf": self.critic_arch},
+            **_fuse_optimiser(kwargs),
             **(self.extractor or _normalising(self.controller_spec)),
             **kwargs,
         )
@@ -331,6 +335,11 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         if self.extractor:
             self.controller_spec = self._spec_for(feature_space(kwargs["features_dim"]))
         return kwargs | {"controller_spec": self.controller_spec}
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> TwinCritic:
+        """Build a critic."""
+        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)  # type: ignore[attr-defined]  # SB3's
+        return TwinCritic(**kwargs).to(self.device)  # type: ignore[attr-defined]  # SB3's
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         inherited = super()._get_constructor_parameters()  # type: ignore[misc]  # as above
@@ -357,7 +366,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
             return super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc,no-any-return]  # as above
 
 
-class SpikingSACActor(SACActor):
+class SpikingSACActor(QuickModes, SACActor):
     """SAC's actor with a spiking mean and an MLP for the log standard deviation (as PopSAN's authors do).
 
     With ``use_sde`` the deviation is SB3's parameter; the mean is not clipped, so that deterministic actions are the
@@ -370,13 +379,14 @@ class SpikingSACActor(SACActor):
         actions = controller_spec.network.outputs
         self.mu = Head(controller_spec, "raw")
         if not self.use_sde:
-            self.log_std = nn.Sequential(*create_mlp(self.features_dim, actions, log_std_arch, self.activation_fn))  # type: ignore[assignment]  # SB3 types it as a Linear
+            layers = create_mlp(self.features_dim, actions, log_std_arch, self.activation_fn)
+            self.log_std = compact(nn.Sequential(*layers))  # type: ignore[assignment]  # SB3 types it as a Linear
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | self._constructor_arguments
 
 
-class SpikingTD3Actor(TD3Actor):
+class SpikingTD3Actor(QuickModes, TD3Actor):
     """TD3's and DDPG's actor with a spiking network."""
 
     def __init__(self, *args: Any, controller_spec: ControllerSpec, **kwargs: Any) -> None:
@@ -422,6 +432,15 @@ def _normalising(spec: ControllerSpec) -> dict[str, Any]:
     """Return the arguments that make the normaliser SB3's features extractor; nothing in it is trained."""
     values = NormaliserExtractor, {"clip": spec.clip, "normalise": spec.normalise}, True
     return dict(zip(_EXTRACTOR, values, strict=True))
+
+
+def _fuse_optimiser(kwargs: dict[str, Any], **defaults: float) -> dict[str, Any]:
+    """Take the optimiser out of ``kwargs``; where it is SB3's own Adam, ours takes its place."""
+    kind, arguments = kwargs.pop("optimizer_class", torch.optim.Adam), kwargs.pop("optimizer_kwargs", None)
+    if kind not in (Adam, torch.optim.Adam):
+        return {"optimizer_class": kind, "optimizer_kwargs": arguments}
+    arguments = defaults if arguments is None else arguments
+    return {"optimizer_class": Adam, "optimizer_kwargs": {"fused": True, **arguments}}
 
 
 def _own_extractor(kwargs: dict[str, Any], observation_space: gym.Space[Any]) -> dict[str, Any]:
