@@ -1,7 +1,7 @@
 """Stable-Baselines3's training loop with a spiking actor against the same loop with MLPs.
 
 ``python -m benchmarks.sb3_loop [--json]``. PPO, SAC and TD3 with SB3's defaults on HalfCheetah-v5, float32. "stock" is
-SB3 alone, unchanged, with its ``MlpPolicy`` of the same widths; "mlp" is our policy with an MLP actor. Batches,
+SB3 alone, unchanged, with its ``MlpPolicy`` of the same widths; "mlp" is our policy and gradient step with an MLP actor. Batches,
 gradient steps, critics and hidden widths are the same for all. Medians are microseconds of the process's CPU time an
 environment step, on one thread; the arms take turns.
 """
@@ -15,18 +15,19 @@ import warnings
 from typing import Any, NamedTuple
 
 import gymnasium as gym
+import stable_baselines3 as sb3
 import torch
-from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from benchmarks.common import arguments, report
 from homeo_rl.agents import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
+from homeo_rl.agents.sb3.algorithms import SAC, TD3
 from homeo_rl.envs.make import make_env
 
-ALGORITHMS: dict[str, tuple[Any, Any]] = {
-    "ppo": (PPO, SpikingActorCriticPolicy),
-    "sac": (SAC, SpikingSACPolicy),
-    "td3": (TD3, SpikingTD3Policy),
+ALGORITHMS: dict[str, tuple[Any, Any, Any]] = {  # SB3's class, ours under it, and our policy
+    "ppo": (sb3.PPO, sb3.PPO, SpikingActorCriticPolicy),
+    "sac": (sb3.SAC, SAC, SpikingSACPolicy),
+    "td3": (sb3.TD3, TD3, SpikingTD3Policy),
 }
 AGENTS = ("stock", "mlp", "san", "popsan")
 PEERS = AGENTS[:2]
@@ -83,12 +84,12 @@ def main() -> None:
 
 
 def _model(algo: str, agent: str, size: Size) -> BaseAlgorithm:
-    kind, policy = ALGORITHMS[algo]
+    peer, kind, policy = ALGORITHMS[algo]
     settings = {"n_steps": size.rollout} if algo == "ppo" else {"learning_starts": size.learning_starts}
     if agent == "stock":
         widths = [size.hidden, size.hidden]
         arch = {"pi": widths, "vf": [64, 64]} if algo == "ppo" else {"pi": widths, "qf": widths}
-        stock: BaseAlgorithm = kind(
+        stock: BaseAlgorithm = peer(
             "MlpPolicy", gym.make("HalfCheetah-v5"), policy_kwargs={"net_arch": arch}, seed=0, device="cpu", **settings
         )
         return stock

@@ -19,7 +19,7 @@ class Adam(torch.optim.Adam):
         """Update all parameters once."""
         batches = [] if closure is not None else [self._gather(group) for group in self.param_groups]
         if not batches or None in batches:
-            return super().step(closure)  # type: ignore[arg-type]  # torch's own type of a closure
+            return super().step(closure)
         with torch.no_grad():
             for group, batch in zip(self.param_groups, batches, strict=True):
                 assert batch is not None

@@ -6,7 +6,7 @@ place, and one node of the graph stands for all layers. `torch.nn.Sequential.for
 """
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from stable_baselines3.common.policies import ContinuousCritic
@@ -31,18 +31,60 @@ class DenseNetwork(nn.Sequential):
         """Do what `forward` does, where no derivative with respect to the parameters is wanted."""
         return self._run(input, attached=False)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether `trace` and `descend` know what lies between the layers."""
+        return self._activation is not None
+
+    def trace(self, x: Tensor) -> list[Tensor]:
+        """Return ``x`` [B, K] and what every layer makes of the one before, where no graph is recorded."""
+        assert self._activation is not None
+        with torch.no_grad():
+            return _forward(x, self._activation, self._ends_active, [(a.weight, a.bias) for a in self._linears])
+
+    def descend(self, coming: Tensor, outputs: Sequence[Tensor]) -> None:
+        """Set the parameters' derivatives, for ``coming`` [B, N] with respect to the last of `trace`'s ``outputs``."""
+        linears = self._linears
+        wanted = [False, *[True] * (2 * len(linears))]
+        with torch.no_grad():
+            _, parts = self._backward(coming, outputs, wanted)
+        for index, module in enumerate(linears):
+            module.weight.grad, module.bias.grad = parts[2 * index], parts[2 * index + 1]
+
+    def derivative_of_input(self, coming: Tensor, outputs: Sequence[Tensor], first: int = 0) -> Tensor:
+        """Return the derivative with respect to the input's columns from ``first`` on; the parameters get none."""
+        wanted = [True, *[False] * (2 * len(self._linears))]
+        with torch.no_grad():
+            found, _ = self._backward(coming, outputs, wanted, first)
+        assert found is not None
+        return found
+
+    def _backward(
+        self, coming: Tensor, outputs: Sequence[Tensor], wanted: Sequence[bool], first: int = 0
+    ) -> tuple[Tensor | None, list[Tensor | None]]:
+        assert self._activation is not None
+        weights = [module.weight for module in self._linears]
+        return _backward(_Way(self._activation, self._ends_active, wanted, first), coming, outputs, weights)
+
+    @property
+    def _linears(self) -> list[nn.Linear]:
+        return [module for module in self._modules.values() if type(module) is nn.Linear]
+
+    @property
+    def _ends_active(self) -> bool:
+        return len(self._linears) * 2 == len(self._modules)
+
     def _run(self, x: Tensor, attached: bool) -> Tensor:
         if self._activation is None or not x.is_cpu or x.dim() != 2:
             result: Tensor = super().forward(x) if attached else _run_detached(self, x)  # type: ignore[no-untyped-call]  # torch's
             return result
-        linears = [module for module in self._modules.values() if type(module) is nn.Linear]
+        linears = self._linears
         if not torch.is_grad_enabled():
-            layers = [(module.weight, module.bias) for module in linears]
-            return _forward(x, self._activation, len(linears) * 2 == len(self), layers)[-1]
+            return self.trace(x)[-1]
         parts = [part for module in linears for part in (module.weight, module.bias)]
         if not attached:
             parts = [part.detach() for part in parts]
-        out: Tensor = _Dense.apply(x, self._activation, len(linears) * 2 == len(self), *parts)  # type: ignore[no-untyped-call]  # torch ships apply untyped
+        out: Tensor = _Dense.apply(x, self._activation, self._ends_active, *parts)  # type: ignore[no-untyped-call]  # torch ships apply untyped
         return out
 
 
@@ -109,19 +151,36 @@ class _Dense(torch.autograd.Function):
     def backward(ctx: Any, coming: Tensor) -> tuple[Tensor | None, ...]:
         layers = len(ctx.saved_tensors) // 2
         outputs, weights = ctx.saved_tensors[: layers + 1], ctx.saved_tensors[layers + 1 :]
-        of_parts: list[Tensor | None] = [None] * (2 * layers)
-        grad = coming
-        for index in reversed(range(layers)):
-            if index < layers - 1 or ctx.ends_active:
-                grad = _through(ctx.activation, grad, outputs[index + 1])
-            if ctx.needs_input_grad[3 + 2 * index]:
-                of_parts[2 * index] = multiply(grad.T, outputs[index].T)
-            if ctx.needs_input_grad[4 + 2 * index]:
-                of_parts[2 * index + 1] = grad.sum(0)
-            if index == 0 and not ctx.needs_input_grad[0]:
-                break
-            grad = multiply(grad, weights[index].T)
-        return grad if ctx.needs_input_grad[0] else None, None, None, *of_parts
+        wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[3:]]
+        of_input, of_parts = _backward(_Way(ctx.activation, ctx.ends_active, wanted), coming, outputs, weights)
+        return of_input, None, None, *of_parts
+
+
+class _Way(NamedTuple):
+    """What derivatives go back through, and which are wanted: the input's, then every weight's and bias's."""
+
+    activation: str
+    ends_active: bool
+    wanted: Sequence[bool]
+    first: int = 0  # column of the input from which on its derivative is wanted
+
+
+def _backward(
+    way: _Way, grad: Tensor, outputs: Sequence[Tensor], weights: Sequence[Tensor]
+) -> tuple[Tensor | None, list[Tensor | None]]:
+    """Return the derivatives of the input and of all weights and biases, None where they are not wanted."""
+    of_parts: list[Tensor | None] = [None] * (2 * len(weights))
+    for index in reversed(range(len(weights))):
+        if index < len(weights) - 1 or way.ends_active:
+            grad = _through(way.activation, grad, outputs[index + 1])
+        if way.wanted[1 + 2 * index]:
+            of_parts[2 * index] = multiply(grad.T, outputs[index].T)
+        if way.wanted[2 + 2 * index]:
+            of_parts[2 * index + 1] = grad.sum(0)
+        if index == 0 and not way.wanted[0]:
+            return None, of_parts
+        grad = multiply(grad, (weights[index] if index else weights[0][:, way.first :]).T)
+    return grad, of_parts
 
 
 def _forward(x: Tensor, activation: str, ends_active: bool, layers: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
