@@ -1,8 +1,8 @@
 """Stable-Baselines3's training loop with a spiking actor against the same loop with MLPs.
 
 ``python -m benchmarks.sb3_loop [--json]``. PPO, SAC and TD3 with SB3's defaults on HalfCheetah-v5, float32. "stock" is
-SB3 alone, unchanged, with its ``MlpPolicy`` of the same widths; "mlp" is our policy and gradient step with an MLP actor. Batches,
-gradient steps, critics and hidden widths are the same for all. Medians are microseconds of the process's CPU time an
+SB3 alone, unchanged, with its ``MlpPolicy`` of the same widths; "mlp" is our policy with an MLP actor, and our gradient
+steps. Batches, critics and hidden widths are the same for all. Medians are microseconds of the process's CPU time an
 environment step, on one thread; the arms take turns.
 """
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import stable_baselines3 as sb3
 import torch
+from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from torch import Tensor, nn
 
 from homeo_rl.agents.sb3.dense import DenseNetwork, TwinCritic
+from homeo_rl.agents.sb3.gaussians import Sample, derivatives, sample
 from homeo_rl.agents.sb3.policies import NormaliserExtractor
-from homeo_rl.agents.sb3.squashed_gaussian import Sample, derivatives, sample
 
 
 class SAC(sb3.SAC):
@@ -38,7 +39,7 @@ class SAC(sb3.SAC):
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         for name in figures[0] if figures else ():
-            self.logger.record(f"train/{name}", np.mean([found[name] for found in figures]))
+            self.logger.record(f"train/{name}", np.mean([entry[name] for entry in figures]))
 
     def _take_step(self, batch_size: int) -> dict[str, float]:
         """Update entropy coefficient, critics and actor once; return the figures that SB3 logs."""
@@ -67,7 +68,7 @@ class SAC(sb3.SAC):
             decided = (index == number).to(least).mul_(-1.0 / rows)  # the least estimate alone has a derivative
             coming_back += network.derivative_of_input(decided, trace, features.shape[1])
         self.actor.optimizer.zero_grad()
-        torch.autograd.backward([mean, log_std], derivatives(chosen, coming_back, alpha / rows))  # type: ignore[arg-type]  # tensors
+        torch.autograd.backward([mean, log_std], derivatives(chosen, coming_back, alpha / rows))
         self.actor.optimizer.step()
         return figures
 
@@ -103,9 +104,9 @@ class _TD3Steps:
             figures.append(self._take_step(batch_size))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         for name in ("actor_loss", "critic_loss"):
-            found = [entry[name] for entry in figures if name in entry]
-            if found:
-                self.logger.record(f"train/{name}", np.mean(found))
+            values = [entry[name] for entry in figures if name in entry]
+            if values:
+                self.logger.record(f"train/{name}", np.mean(values))
 
     def _take_step(self: Any, batch_size: int) -> dict[str, float]:
         """Update critics once, and actor and targets where it is their turn; return the figures that SB3 logs."""
@@ -152,11 +153,11 @@ def _covers(model: Any) -> bool:
     return known and model.device.type == "cpu" and all(network.is_plain for network in _networks(critic))
 
 
-def _networks(critic: TwinCritic) -> list[DenseNetwork]:
+def _networks(critic: ContinuousCritic) -> list[DenseNetwork]:
     return critic.q_networks  # type: ignore[return-value]  # TwinCritic makes them
 
 
-def _evaluate(critic: TwinCritic, observations: Tensor, actions: Tensor) -> list[Tensor]:
+def _evaluate(critic: ContinuousCritic, observations: Tensor, actions: Tensor) -> list[Tensor]:
     features = critic.extract_features(observations, critic.features_extractor)
     inputs = torch.cat([features, actions], 1)
     return [network.trace(inputs)[-1] for network in _networks(critic)]

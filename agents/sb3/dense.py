@@ -55,9 +55,9 @@ class DenseNetwork(nn.Sequential):
         """Return the derivative with respect to the input's columns from ``first`` on; the parameters get none."""
         wanted = [True, *[False] * (2 * len(self._linears))]
         with torch.no_grad():
-            found, _ = self._backward(coming, outputs, wanted, first)
-        assert found is not None
-        return found
+            result, _ = self._backward(coming, outputs, wanted, first)
+        assert result is not None
+        return result
 
     def _backward(
         self, coming: Tensor, outputs: Sequence[Tensor], wanted: Sequence[bool], first: int = 0

@@ -18,6 +18,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, create_mlp
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 from homeo_rl.agents.controller import Controller, Normaliser, PolicyNetwork, Squasher, build_network
 from homeo_rl.agents.online_adaptation import OnlineAdaptation
 from homeo_rl.agents.presets import controller_spec
+from homeo_rl.agents.sb3 import gaussians
 from homeo_rl.agents.sb3.adam import Adam
 from homeo_rl.agents.sb3.dense import QuickModes, TwinCritic, compact
 from homeo_rl.agents.sb3.net_arch import Widths, resolve_widths
@@ -276,6 +278,7 @@ class SpikingActorCriticPolicy(QuickModes, SpikingPolicyMixin, ActorCriticPolicy
         if self.extractor:
             self.controller_spec = self._spec_for(feature_space(self.features_dim))
         super()._build(lr_schedule)
+        self.mlp_extractor.value_net = compact(self.mlp_extractor.value_net)
         raw = self.controller_spec.discrete or self.squash_output
         self.action_net = Head(self.controller_spec, "raw" if raw else "action")
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]  # SB3 types the class as a bare Optimizer
@@ -296,7 +299,30 @@ class SpikingActorCriticPolicy(QuickModes, SpikingPolicyMixin, ActorCriticPolicy
     def forward(self, obs: Any, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Choose actions for a rollout; SB3 calls this there and nowhere else."""
         with self._adapting():
-            return super().forward(obs, deterministic)
+            if torch.is_grad_enabled() or not self._is_gaussian:
+                return super().forward(obs, deterministic)
+            features, values = self._value(obs)
+            actions, log_probability = gaussians.draw(self.action_net(features), self.log_std, deterministic)
+            return actions.reshape(-1, *self.action_space.shape), values, log_probability  # type: ignore[misc]  # a Box has a shape
+
+    def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return values [B, 1], log probabilities [B] and entropies [B] of ``actions``."""
+        if not self._is_gaussian:
+            return super().evaluate_actions(obs, actions)
+        features, values = self._value(obs)
+        return values, *gaussians.evaluate(self.action_net(features), self.log_std, actions.flatten(1))
+
+    @property
+    def _is_gaussian(self) -> bool:
+        """Whether actions are drawn around the network's output and nothing is between observation and network."""
+        return type(self.action_dist) is DiagGaussianDistribution and isinstance(
+            self.features_extractor, NormaliserExtractor
+        )
+
+    def _value(self, obs: Any) -> tuple[Tensor, Tensor]:
+        features = self.extract_features(obs)
+        assert isinstance(features, Tensor)
+        return features, self.value_net(self.mlp_extractor.value_net(features))
 
 
 class _OffPolicyMixin(SpikingPolicyMixin):

@@ -1,8 +1,8 @@
-"""SAC's squashed Gaussian with its derivatives written out.
+"""The Gaussians of SB3's policies, written out: PPO's, and SAC's squashed one with its derivatives.
 
-With mean m, log standard deviation l, noise e, u = m + exp(l) e and a = tanh(u), the log probability is
-sum(-e^2 / 2 - l - log(2 pi) / 2 - log(1 - a^2 + 1e-6)), as in Stable-Baselines3's `SquashedDiagGaussianDistribution`,
-which is the reference. Shapes: B batch, A actions.
+With mean m, log standard deviation l, noise e and u = m + exp(l) e, the log probability of u is
+sum(-e^2 / 2 - l - log(2 pi) / 2), and that of a = tanh(u) is less by sum(log(1 - a^2 + 1e-6)). Stable-Baselines3's
+`DiagGaussianDistribution` and `SquashedDiagGaussianDistribution` are the references. Shapes: B batch, A actions.
 """
 
 import math
@@ -12,6 +12,29 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-6  # SB3's
+_HALF_LOG = 0.5 * math.log(2.0 * math.pi)
+
+
+@torch.no_grad()
+def draw(mean: Tensor, log_std: Tensor, deterministic: bool) -> tuple[Tensor, Tensor]:
+    """Return actions [B, A] from torch's global generator, or ``mean`` [B, A], and log probabilities [B].
+
+    Args:
+        log_std: the same for all rows [A].
+    """
+    noise = torch.zeros_like(mean) if deterministic else torch.randn_like(mean)
+    return torch.addcmul(mean, noise, log_std.exp()), noise.square().sum(1).mul_(-0.5).sub_(_normaliser(log_std))
+
+
+def evaluate(mean: Tensor, log_std: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log probabilities [B] of ``actions`` [B, A] and entropies [B], with gradients; ``log_std`` is [A]."""
+    total = _normaliser(log_std)
+    deviations = (actions - mean) * torch.exp(-log_std)
+    return -0.5 * deviations.square().sum(1) - total, (total + 0.5 * len(log_std)).expand(len(mean))
+
+
+def _normaliser(log_std: Tensor) -> Tensor:
+    return log_std.sum() + _HALF_LOG * len(log_std)
 
 
 class Sample(NamedTuple):
@@ -34,7 +57,7 @@ def sample(mean: Tensor, log_std: Tensor, bounds: tuple[float, float]) -> Sample
     slope = 1.0 - actions.square()
     terms = noise.square_().mul_(-0.5).sub_(held).sub_((slope + EPSILON).log_())
     return Sample(
-        actions, terms.sum(1, keepdim=True).sub_(0.5 * math.log(2.0 * math.pi) * mean.shape[1]), spread, slope,
+        actions, terms.sum(1, keepdim=True).sub_(_HALF_LOG * mean.shape[1]), spread, slope,
         held == log_std,
     )  # fmt: skip
 
