@@ -27,6 +27,7 @@ WIDTH = 16  # columns of a tile: one cache line of float32
 UNROLL = 4  # rows that are added in parallel
 SAMPLES = 256  # rows of a tile of derivatives: as many as fit beside everything else in 32 kB
 DENSE = 0.45  # share of spikes above which a product of all rows is faster
+MANY = 0.8  # share of rows above which picking them costs more than multiplying all
 PRODUCTS = ("float", "integer", "events")
 MOST = 2**16 - UNROLL - 2  # most inputs of a layer: indices have 16 bits
 
@@ -83,6 +84,13 @@ def add_product(lists: Lists, values: Tensor, out: Tensor, sums: Tensor) -> None
     """Add spikes^T @ ``values`` [R, N] to ``out`` [K, N], and the sum of all rows of ``values`` to ``sums`` [N]."""
     tiles = working("tiles", (-(-values.shape[1] // WIDTH), SAMPLES + 1, WIDTH), torch.float32)
     add_outer(lists.indices, lists.counts, values.numpy(), tiles.numpy(), out.numpy(), sums.numpy())
+
+
+def active_rows(values: Tensor) -> Tensor | None:
+    """Return which rows of ``values`` [R, N] are not all 0, or None where they are most of all."""
+    rows = torch.empty(len(values), dtype=torch.int64)
+    count = write_active(values.numpy(), rows.numpy())
+    return rows[:count] if count <= MANY * len(values) else None
 
 
 def _generate_add_rows(
@@ -201,6 +209,27 @@ def add_events(indices: Floats, counts: Floats, tiles: Floats, bias: Floats, out
 
 
 @jit
+def _is_active(row: Floats) -> bool:
+    """Whether an entry of ``row`` [N] is not 0, found without a branch an entry."""
+    count = 0
+    for n in range(row.shape[0]):
+        count += row[n] != 0
+    return count > 0
+
+
+@jit
+def write_active(values: Floats, rows: Floats) -> int:
+    """Write which rows of ``values`` [R, N] are not all 0 into ``rows`` int64 [R]; return how many there are."""
+    if rows.shape != values.shape[:1]:
+        raise ValueError("write_active: expected rows [R] for values [R, N]")
+    count = 0
+    for r in range(values.shape[0]):
+        rows[count] = r
+        count += _is_active(values[r])
+    return count
+
+
+@jit
 def add_outer(indices: Floats, counts: Floats, values: Floats, tiles: Floats, out: Floats, total: Floats) -> None:
     """Add spikes^T @ ``values`` [R, N] to ``out`` [K, N], the spikes as lists (`write_lists`), and values to ``total``.
 
@@ -225,6 +254,8 @@ def add_outer(indices: Floats, counts: Floats, values: Floats, tiles: Floats, ou
         write_tiles(values[begin : begin + size], tiles)
         fired[:] = 0
         for r in range(size):
+            if not _is_active(values[begin + r]):
+                continue
             total += values[begin + r]
             for i in range(counts[begin + r]):
                 k = indices[begin + r, i]

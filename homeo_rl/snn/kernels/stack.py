@@ -79,11 +79,23 @@ class _Product:
         return lists
 
 
-def _add_outer(x: Tensor, lists: events.Lists | None, rows: Tensor, out: Tensor, sums: Tensor) -> None:
+def _multiply_active(rows: Tensor, active: Tensor | None, weight: Tensor) -> Tensor:
+    """Return rows [R, N] @ weight^T [K, N] of which only the ``active`` rows are not 0."""
+    if active is None:
+        return multiply(rows, weight)
+    out = rows.new_zeros((len(rows), len(weight)))
+    return out.index_copy_(0, active, multiply(rows.index_select(0, active), weight))
+
+
+def _add_outer(
+    x: Tensor, active: Tensor | None, lists: events.Lists | None, rows: Tensor, out: Tensor, sums: Tensor
+) -> None:
     """Add x^T @ rows to ``out`` [K, N] and the sum of rows to ``sums`` [N], for spikes x [R, K] and perhaps lists."""
     if lists is not None:
         events.add_product(lists, rows, out, sums)
         return
+    if active is not None:
+        x, rows = x.index_select(0, active), rows.index_select(0, active)
     sums += rows.sum(0)
     if x.dtype == torch.int8 and integer.available():
         integer.multiply(x.T, integer.split(rows), out)
@@ -192,13 +204,16 @@ class _Stack(torch.autograd.Function):
                 if i == 0 and (of_activity is not None or x.stride(1) == 0):
                     summed = p.new_empty((count, p.shape[2]))
                     encoding.total(fall.numpy(), step_gradients, summed.numpy())
+                # Where a neuron's window is left for good, nothing comes back: whole rows are 0.
+                active = events.active_rows(rows)
                 if summed is not None and x.stride(1) == 0:
                     of_weights[i] += multiply(x[:, 0].T, summed.T)
                     of_biases[i] += rows.sum(0)
                 else:
-                    _add_outer(x.flatten(0, 1), plan.lists.get((i, first)), rows, of_weights[i], of_biases[i])
+                    lists = plan.lists.get((i, first))
+                    _add_outer(x.flatten(0, 1), active, lists, rows, of_weights[i], of_biases[i])
                 if i > 0:
-                    g = multiply(rows, weights[i].T).view_as(potentials[i - 1][first:last])
+                    g = _multiply_active(rows, active, weights[i].T).view_as(potentials[i - 1][first:last])
                 elif summed is not None and of_activity is not None:
                     of_activity[first:last] = multiply(summed, weights[i].T)
         gradients = zip((w.T for w in of_weights), of_biases, of_thresholds, of_starts, strict=True)
