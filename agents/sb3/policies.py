@@ -6,7 +6,8 @@ Usable by dotted path in any SB3 program or rl-zoo file::
 
 ``agent`` is a preset of `homeo_rl.agents.presets` (``mlp`` is the control arm with the same critic and normaliser) and
 ``agent_kwargs`` replaces fields of its network; both are plain data. Membrane potentials live inside one decision,
-because SB3 does not tell a policy in training when an episode ends.
+because SB3 does not tell a policy in training when an episode ends. `homeo_rl.agents.sb3.algorithms` has SB3's SAC,
+TD3 and DDPG with faster gradient steps for these policies.
 """
 
 import contextlib
