@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import Tensor, nn
 
 from benchmarks import networks
 from benchmarks.common import Arm, alternate, arguments, fastest, over, report
 from homeo_rl.snn import kernels
-from homeo_rl.snn.kernels import integer
+from homeo_rl.snn.kernels import events
 
 
 def main() -> None:
@@ -43,11 +45,11 @@ def main() -> None:
             train()
 
     def single() -> None:
-        available, integer.available = integer.available, lambda: False
+        os.environ["HOMEO_RL_PRODUCTS"] = "float"
         try:
             train()
         finally:
-            integer.available = available
+            del os.environ["HOMEO_RL_PRODUCTS"]
 
     arms: dict[str, Arm] = {
         "ours": train,
@@ -66,7 +68,7 @@ def main() -> None:
         "vs_limit_float32": found["ours, products in float32"] / limit,
     }
     note = (
-        f"integer products: {integer.available()}; vs_fastest_peer: times faster (goal >= 2); "
+        f"products: {events.products() or 'events'}; vs_fastest_peer: times faster (goal >= 2); "
         "vs_limit: times the limit's time (goal <= 1.3, below 1 is below the float32 limit)"
     )
     report(found, ratios, as_json=told.json, note=note)

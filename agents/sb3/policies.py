@@ -6,7 +6,8 @@ Usable by dotted path in any SB3 program or rl-zoo file::
 
 ``agent`` is a preset of `homeo_rl.agents.presets` (``mlp`` is the control arm with the same critic and normaliser) and
 ``agent_kwargs`` replaces fields of its network; both are plain data. Membrane potentials live inside one decision,
-because SB3 does not tell a policy in training when an episode ends.
+because SB3 does not tell a policy in training when an episode ends. `homeo_rl.agents.sb3.algorithms` has SB3's SAC,
+TD3 and DDPG with faster gradient steps for these policies.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, create_mlp
@@ -31,6 +33,9 @@ from torch import Tensor, nn
 from homeo_rl.agents.controller import Controller, Normaliser, PolicyNetwork, Squasher, build_network
 from homeo_rl.agents.online_adaptation import OnlineAdaptation
 from homeo_rl.agents.presets import controller_spec
+from homeo_rl.agents.sb3 import gaussians
+from homeo_rl.agents.sb3.adam import Adam
+from homeo_rl.agents.sb3.dense import QuickModes, TwinCritic, compact
 from homeo_rl.agents.sb3.net_arch import Widths, resolve_widths
 from homeo_rl.agents.sb3.spaces import action_output_space, feature_space, flat_observation_space, is_row
 from homeo_rl.errors import UsageError
@@ -226,7 +231,7 @@ def policy_of(model: BaseAlgorithm) -> SpikingPolicyMixin:
     return policy
 
 
-class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
+class SpikingActorCriticPolicy(QuickModes, SpikingPolicyMixin, ActorCriticPolicy):
     """For PPO and A2C: spiking mean (or logits), a state-free log standard deviation, an MLP value function.
 
     Args:
@@ -265,6 +270,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
             lr_schedule,
             net_arch={"pi": [], "vf": [64, 64] if critic is None else critic},
             log_std_init=log_std_init,
+            **_fuse_optimiser(kwargs, eps=1e-5),
             **(self.extractor or _normalising(self.controller_spec)),
             **kwargs,
         )
@@ -273,6 +279,7 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
         if self.extractor:
             self.controller_spec = self._spec_for(feature_space(self.features_dim))
         super()._build(lr_schedule)
+        self.mlp_extractor.value_net = compact(self.mlp_extractor.value_net)
         raw = self.controller_spec.discrete or self.squash_output
         self.action_net = Head(self.controller_spec, "raw" if raw else "action")
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]  # SB3 types the class as a bare Optimizer
@@ -293,7 +300,30 @@ class SpikingActorCriticPolicy(SpikingPolicyMixin, ActorCriticPolicy):
     def forward(self, obs: Any, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Choose actions for a rollout; SB3 calls this there and nowhere else."""
         with self._adapting():
-            return super().forward(obs, deterministic)
+            if torch.is_grad_enabled() or not self._is_gaussian:
+                return super().forward(obs, deterministic)
+            features, values = self._value(obs)
+            actions, log_probability = gaussians.draw(self.action_net(features), self.log_std, deterministic)
+            return actions.reshape(-1, *self.action_space.shape), values, log_probability  # type: ignore[misc]  # a Box has a shape
+
+    def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return values [B, 1], log probabilities [B] and entropies [B] of ``actions``."""
+        if not self._is_gaussian:
+            return super().evaluate_actions(obs, actions)
+        features, values = self._value(obs)
+        return values, *gaussians.evaluate(self.action_net(features), self.log_std, actions.flatten(1))
+
+    @property
+    def _is_gaussian(self) -> bool:
+        """Whether actions are drawn around the network's output and nothing is between observation and network."""
+        return type(self.action_dist) is DiagGaussianDistribution and isinstance(
+            self.features_extractor, NormaliserExtractor
+        )
+
+    def _value(self, obs: Any) -> tuple[Tensor, Tensor]:
+        features = self.extract_features(obs)
+        assert isinstance(features, Tensor)
+        return features, self.value_net(self.mlp_extractor.value_net(features))
 
 
 class _OffPolicyMixin(SpikingPolicyMixin):
@@ -322,6 +352,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
             action_space,
             lr_schedule,
             net_arch={"pi": [], "qf": self.critic_arch},
+            **_fuse_optimiser(kwargs),
             **(self.extractor or _normalising(self.controller_spec)),
             **kwargs,
         )
@@ -331,6 +362,11 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         if self.extractor:
             self.controller_spec = self._spec_for(feature_space(kwargs["features_dim"]))
         return kwargs | {"controller_spec": self.controller_spec}
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> TwinCritic:
+        """Build a critic."""
+        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)  # type: ignore[attr-defined]  # SB3's
+        return TwinCritic(**kwargs).to(self.device)  # type: ignore[attr-defined]  # SB3's
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         inherited = super()._get_constructor_parameters()  # type: ignore[misc]  # as above
@@ -357,7 +393,7 @@ class _OffPolicyMixin(SpikingPolicyMixin):
             return super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc,no-any-return]  # as above
 
 
-class SpikingSACActor(SACActor):
+class SpikingSACActor(QuickModes, SACActor):
     """SAC's actor with a spiking mean and an MLP for the log standard deviation (as PopSAN's authors do).
 
     With ``use_sde`` the deviation is SB3's parameter; the mean is not clipped, so that deterministic actions are the
@@ -370,13 +406,14 @@ class SpikingSACActor(SACActor):
         actions = controller_spec.network.outputs
         self.mu = Head(controller_spec, "raw")
         if not self.use_sde:
-            self.log_std = nn.Sequential(*create_mlp(self.features_dim, actions, log_std_arch, self.activation_fn))  # type: ignore[assignment]  # SB3 types it as a Linear
+            layers = create_mlp(self.features_dim, actions, log_std_arch, self.activation_fn)
+            self.log_std = compact(nn.Sequential(*layers))  # type: ignore[assignment]  # SB3 types it as a Linear
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | self._constructor_arguments
 
 
-class SpikingTD3Actor(TD3Actor):
+class SpikingTD3Actor(QuickModes, TD3Actor):
     """TD3's and DDPG's actor with a spiking network."""
 
     def __init__(self, *args: Any, controller_spec: ControllerSpec, **kwargs: Any) -> None:
@@ -422,6 +459,15 @@ def _normalising(spec: ControllerSpec) -> dict[str, Any]:
     """Return the arguments that make the normaliser SB3's features extractor; nothing in it is trained."""
     values = NormaliserExtractor, {"clip": spec.clip, "normalise": spec.normalise}, True
     return dict(zip(_EXTRACTOR, values, strict=True))
+
+
+def _fuse_optimiser(kwargs: dict[str, Any], **defaults: float) -> dict[str, Any]:
+    """Take the optimiser out of ``kwargs``; where it is SB3's own Adam, ours takes its place."""
+    kind, arguments = kwargs.pop("optimizer_class", torch.optim.Adam), kwargs.pop("optimizer_kwargs", None)
+    if kind not in (Adam, torch.optim.Adam):
+        return {"optimizer_class": kind, "optimizer_kwargs": arguments}
+    arguments = defaults if arguments is None else arguments
+    return {"optimizer_class": Adam, "optimizer_kwargs": {"fused": True, **arguments}}
 
 
 def _own_extractor(kwargs: dict[str, Any], observation_space: gym.Space[Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Algorithm:
 
     source: str  # "package.module:Class" of the algorithm
     policy: str  # the same of the policy
+    faster: str = ""  # the same of a class under it that takes the same gradient steps in less time
     off_policy: bool  # whether it learns from a replay buffer, and so wants continuous actions
     # hyper-parameters where neither user nor environment say otherwise
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -51,10 +52,11 @@ class Algorithm:
 
     def classes(self) -> tuple[type[BaseAlgorithm], type[Any]]:
         """Return algorithm and policy."""
-        return _import(self.source), _import(self.policy)
+        return _import(self.faster or self.source), _import(self.policy)
 
 
 _ON, _SAC, _TD3 = (f"homeo_rl.agents.sb3.policies:Spiking{name}Policy" for name in ("ActorCritic", "SAC", "TD3"))
+_FASTER = "homeo_rl.agents.sb3.algorithms"
 _REPLAY = {"learning_rate": 1e-3, "buffer_size": 200_000}
 _DETERMINISTIC = {**_REPLAY, "batch_size": 100, "learning_starts": 10_000, "noise_std": 0.1}
 
@@ -64,8 +66,8 @@ ALGORITHMS: dict[str, Algorithm] = {
         defaults={"n_envs": 8, "n_steps": 16, "learning_rate": "lin_1e-3"},
     ),
     "ddpg": Algorithm(
-        source="stable_baselines3.ddpg.ddpg:DDPG", policy=_TD3, off_policy=True, ours=frozenset({"noise_std"}),
-        defaults=_DETERMINISTIC,
+        source="stable_baselines3.ddpg.ddpg:DDPG", faster=f"{_FASTER}:DDPG", policy=_TD3, off_policy=True,
+        ours=frozenset({"noise_std"}), defaults=_DETERMINISTIC,
     ),
     # The rate falls to 0: at a constant 1e-3 the policy goes on jumping between 200 and 1000 on InvertedPendulum.
     "ppo": Algorithm(
@@ -73,12 +75,12 @@ ALGORITHMS: dict[str, Algorithm] = {
         defaults={"n_envs": 4, "n_steps": 512, "batch_size": 256, "learning_rate": "lin_1e-3", "n_epochs": 10},
     ),
     "sac": Algorithm(
-        source="stable_baselines3.sac.sac:SAC", policy=_SAC, off_policy=True,
+        source="stable_baselines3.sac.sac:SAC", faster=f"{_FASTER}:SAC", policy=_SAC, off_policy=True,
         defaults={**_REPLAY, "batch_size": 256, "learning_starts": 1000},
     ),
     "td3": Algorithm(
-        source="stable_baselines3.td3.td3:TD3", policy=_TD3, off_policy=True, ours=frozenset({"noise_std"}),
-        defaults=_DETERMINISTIC,
+        source="stable_baselines3.td3.td3:TD3", faster=f"{_FASTER}:TD3", policy=_TD3, off_policy=True,
+        ours=frozenset({"noise_std"}), defaults=_DETERMINISTIC,
     ),
 }  # fmt: skip
 """All algorithms; a new one is offered by the command line once it is here."""

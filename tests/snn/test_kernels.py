@@ -19,7 +19,7 @@ from homeo_rl.agents.controller import Controller
 from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis import make
 from homeo_rl.snn import LayerWeights, SpikingNetwork, kernels, neurons
-from homeo_rl.snn.kernels import integer, layer, stack
+from homeo_rl.snn.kernels import events, integer, layer, stack
 from homeo_rl.snn.kernels.compiled_network import compile_network
 from homeo_rl.snn.neurons import Membrane
 from homeo_rl.snn.state import input_major
@@ -115,7 +115,7 @@ def test_any_shape(seed: int, steps: int, batch: int, hidden: list[int], encoder
         torch.testing.assert_close(many, expected.float(), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("products", ["float", "integer"])
+@pytest.mark.parametrize("products", ["float", "integer", "events"])
 def test_float32_spikes_that_differ_are_counted(
     products: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -215,14 +215,14 @@ def test_scan_and_its_derivatives(neuron: int, surrogate: str, fires: bool, step
         torch.testing.assert_close(b, a.double().expand_as(b), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("products", ["float", "integer"])
+@pytest.mark.parametrize("products", ["float", "integer", "events"])
 @pytest.mark.parametrize(("encoder", "neuron"), list(itertools.product(ENCODERS, range(len(NEURONS)))))
 def test_gradients_of_a_network(encoder: str, neuron: int, products: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every parameter's and the observation's derivative is within 1e-5 of autograd's through the reference."""
     monkeypatch.setenv("HOMEO_RL_PRODUCTS", products)
     if products == "integer" and not hasattr(torch, "_int_mm"):
         pytest.skip("this torch has no 8-bit product")
-    dtype = torch.float32 if products == "integer" else torch.float64
+    dtype = torch.float64 if products == "float" else torch.float32
     for surrogate, readout in itertools.product(DERIVATIVES, ["population", "membrane"]):
         net = network(
             dtype, encoder=EncoderSpec(kind=encoder, size=6), hidden=(40, 24),  # type: ignore[arg-type]
@@ -236,7 +236,8 @@ def test_gradients_of_a_network(encoder: str, neuron: int, products: str, monkey
             with kernels.use(kernel):
                 y, state = net(x, noise=noise)
             parameters = [x, *net.parameters()]
-            grads = torch.autograd.grad(y.square().sum(), parameters, allow_unused=True)
+            heard = 150 if readout == "population" else 40  # of the rest, nothing comes back
+            grads = torch.autograd.grad(y[:heard].square().sum(), parameters, allow_unused=True)
             found.append(
                 (
                     y,
@@ -253,14 +254,15 @@ def test_gradients_of_a_network(encoder: str, neuron: int, products: str, monkey
 
 
 @pytest.mark.parametrize(
-    ("neuron", "fires", "products"), list(itertools.product(range(len(NEURONS)), [True, False], ["float", "integer"]))
+    ("neuron", "fires", "products"),
+    list(itertools.product(range(len(NEURONS)), [True, False], ["float", "integer", "events"])),
 )
 def test_gradients_of_thresholds_and_initial_potentials(
     neuron: int, fires: bool, products: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stack whose layers have thresholds and initial potentials a neuron, against autograd layer by layer."""
     monkeypatch.setenv("HOMEO_RL_PRODUCTS", products)
-    dtype = torch.float32 if products == "integer" else torch.float64
+    dtype = torch.float64 if products == "float" else torch.float32
     torch.manual_seed(4)
     widths, batch, steps = [7, 40, 24], 150, 5
     train = (torch.rand(batch, steps, 7) < 0.5).to(stack.event_type(dtype))
@@ -401,6 +403,53 @@ def test_integer_products_keep_their_bound(seed: int, rows: int, inputs: int, ou
     again = torch.ones(rows, outputs)
     integer.multiply(spikes, integer.split(matrix), again)
     assert bool(((again.double() - 1 - exact).abs() <= bound + 2.0**-23).all())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.15, 1.0])
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1, 1, 1), (7, 34, 6), (300, 170, 60), (513, 40, 48)])
+def test_products_of_events_are_those_of_all_rows(
+    share: float, rows: int, inputs: int, outputs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums of the rows that fired, and of the outer products, against float64; a row's sum needs no other row."""
+    monkeypatch.setenv("HOMEO_RL_PRODUCTS", "events")
+    torch.manual_seed(rows)
+    spikes = (torch.rand(rows, inputs) < share).to(torch.int8)
+    matrix, bias, values = torch.randn(inputs, outputs), torch.randn(outputs), torch.randn(rows, outputs)
+    values[1::3] = 0.0
+    lists = events.follow(spikes)
+    assert lists is not None
+    assert lists.total == int(spikes.sum())
+    out, outer, sums = torch.empty(rows, outputs), torch.ones(inputs, outputs), torch.ones(outputs)
+    events.multiply(lists, events.split(matrix), bias, out)
+    events.add_product(lists, values, outer, sums)
+    torch.testing.assert_close(out.double(), spikes.double() @ matrix.double() + bias, rtol=0, atol=2e-5)
+    torch.testing.assert_close(outer.double() - 1, spikes.double().T @ values.double(), rtol=0, atol=2e-4)
+    torch.testing.assert_close(sums.double() - 1, values.double().sum(0), rtol=0, atol=2e-4)
+    alone, last = torch.empty(1, outputs), events.follow(spikes[-1:])
+    assert last is not None
+    events.multiply(last, events.split(matrix), bias, alone)
+    assert torch.equal(alone[0], out[-1])
+
+
+def test_rows_that_are_not_zero_are_found() -> None:
+    """In their order, and only where there are few; what is not a number is not 0."""
+    values = torch.zeros(10, 5)
+    values[3, 4], values[7, 0] = -1e-30, float("nan")
+    active = events.active_rows(values)
+    assert active is not None
+    assert active.tolist() == [3, 7]
+    assert events.active_rows(torch.ones(10, 5)) is None
+
+
+def test_events_are_followed_where_they_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default the share of spikes decides; a wrong kind of product is told with what there is."""
+    monkeypatch.delenv("HOMEO_RL_PRODUCTS", raising=False)
+    spikes = torch.zeros(8, 64, dtype=torch.int8)
+    assert events.follow(spikes) is not None
+    assert events.follow(torch.ones_like(spikes)) is None
+    monkeypatch.setenv("HOMEO_RL_PRODUCTS", "even")
+    with pytest.raises(UsageError, match="HOMEO_RL_PRODUCTS"):
+        events.follow(spikes)
 
 
 @pytest.mark.parametrize("fault", [float("nan"), float("inf"), float("-inf")])

@@ -11,14 +11,13 @@ which is the order of what float32 allows a sum, and does not depend on the orde
 finite in a column makes the whole column of the result not a number.
 """
 
-import os
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from homeo_rl.errors import InputError, unknown
+from homeo_rl.errors import InputError
 from homeo_rl.numerics.jit import jit
+from homeo_rl.snn.kernels.events import products
 from homeo_rl.snn.kernels.scans import Floats
 from homeo_rl.snn.kernels.workspace import working
 
@@ -28,14 +27,12 @@ MOST = 2**31 // 128 - 1  # most spikes that may be added up: digits are below 12
 
 
 def available() -> bool:
-    """Whether to multiply spikes in integers: ``HOMEO_RL_PRODUCTS`` = float | integer, else what suits the CPU.
+    """Whether to multiply all rows of spikes in integers: as is asked for, else what suits the CPU.
 
-    Raises UsageError: ``HOMEO_RL_PRODUCTS`` is none of them.
+    Raises UsageError: ``HOMEO_RL_PRODUCTS`` is no kind of product (`homeo_rl.snn.kernels.events.products`).
     """
-    asked = os.environ.get("HOMEO_RL_PRODUCTS", "")
-    if asked and asked not in ("float", "integer"):
-        raise unknown("HOMEO_RL_PRODUCTS", asked, ("float", "integer"))
-    return asked == "integer" or (not asked and _fast())
+    asked = products()
+    return asked == "integer" or (asked != "float" and _fast())
 
 
 def _fast() -> bool:

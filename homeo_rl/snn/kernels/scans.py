@@ -177,7 +177,12 @@ def _usual_backward(
     for b in range(batch):
         back[:] = zero
         gu[:] = zero
+        quiet = True
         for t in range(steps - 1, -1, -1):
+            if quiet and not np.any(coming[b, t]):  # nothing comes back yet, so nothing goes on
+                grad[b, t] = zero
+                continue
+            quiet = False
             p, s, c, g = potentials[b, t], spikes[b, t], coming[b, t], grad[b, t]
             for n in range(neurons):
                 d = p[n] - threshold[n]

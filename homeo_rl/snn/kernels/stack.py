@@ -16,13 +16,13 @@ from torch import Tensor
 
 from homeo_rl.errors import InputError
 from homeo_rl.snn import neurons
-from homeo_rl.snn.kernels import encoding, integer, scans
+from homeo_rl.snn.kernels import encoding, events, integer, scans
 from homeo_rl.snn.kernels.layer import SURROGATES, derivatives, model_of
 from homeo_rl.snn.kernels.workspace import multiply, working
 from homeo_rl.snn.surrogates import DERIVATIVES
 from homeo_rl.spec import NeuronSpec
 
-BLOCK = 640  # rows (samples times steps) of a block: small enough for a core's cache, large enough for its bookkeeping
+BLOCK = 1280  # rows (samples times steps) of a block: 256 samples of five steps are one, without a second bookkeeping
 
 
 class Input(NamedTuple):
@@ -47,11 +47,65 @@ class _Plan(NamedTuple):
     fires: bool
     entering: Input
     hidden: list[Tensor]
+    recording: bool  # whether a derivative may be wanted
+    lists: dict[tuple[int, int], events.Lists]  # of the events that enter a layer, by its index and a block's first row
+
+
+class _Product:
+    """The product of one layer: events are followed where they are few, or else in the type that suits the CPU."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.weight, self.bias = weight, bias
+        self._tiles: Tensor | None = None
+        self._digits: tuple[Tensor, Tensor] | None = None
+
+    def write(self, x: Tensor, out: Tensor) -> events.Lists | None:
+        """Write x [B, T, K] @ weight^T + bias into ``out`` [B, T, N]; return the events if they were followed."""
+        if x.stride(1) == 0:  # a constant current is multiplied once
+            out.copy_(multiply(x[:, 0], self.weight, self.bias).unsqueeze(1))
+            return None
+        rows, to = x.flatten(0, 1), out.flatten(0, 1)
+        lists = events.follow(rows) if x.dtype == torch.int8 else None
+        if lists is not None:
+            if self._tiles is None:
+                self._tiles = events.split(self.weight.T)
+            events.multiply(lists, self._tiles, self.bias, to)
+        elif x.dtype == torch.int8 and x.shape[2] <= integer.MOST and integer.available():
+            if self._digits is None:
+                self._digits = integer.split(self.weight.T)
+            integer.multiply(rows, self._digits, to, self.bias)
+        else:
+            to.copy_(multiply(rows.to(out.dtype), self.weight, self.bias))
+        return lists
+
+
+def _multiply_active(rows: Tensor, active: Tensor | None, weight: Tensor) -> Tensor:
+    """Return rows [R, N] @ weight^T [K, N] of which only the ``active`` rows are not 0."""
+    if active is None:
+        return multiply(rows, weight)
+    out = rows.new_zeros((len(rows), len(weight)))
+    return out.index_copy_(0, active, multiply(rows.index_select(0, active), weight))
+
+
+def _add_outer(
+    x: Tensor, active: Tensor | None, lists: events.Lists | None, rows: Tensor, out: Tensor, sums: Tensor
+) -> None:
+    """Add x^T @ rows to ``out`` [K, N] and the sum of rows to ``sums`` [N], for spikes x [R, K] and perhaps lists."""
+    if lists is not None:
+        events.add_product(lists, rows, out, sums)
+        return
+    if active is not None:
+        x, rows = x.index_select(0, active), rows.index_select(0, active)
+    sums += rows.sum(0)
+    if x.dtype == torch.int8 and integer.available():
+        integer.multiply(x.T, integer.split(rows), out)
+    else:
+        out += multiply(x.T.to(rows.dtype), rows.T)
 
 
 def event_type(dtype: torch.dtype) -> torch.dtype:
-    """Return how spikes are stored: in 8 bits where products are in integers."""
-    return torch.int8 if dtype == torch.float32 and integer.available() else dtype
+    """Return how spikes are stored: in 8 bits where products follow events or are in integers."""
+    return torch.int8 if dtype == torch.float32 and events.products() != "float" else dtype
 
 
 def run(
@@ -65,7 +119,7 @@ def run(
     """
     _require(entering, layers)
     flat = [part for layer in layers for part in layer]
-    plan = _Plan(neuron, fires, entering, [])
+    plan = _Plan(neuron, fires, entering, [], torch.is_grad_enabled(), {})
     out: Tensor = _Stack.apply(plan, entering.activity, *flat)  # type: ignore[no-untyped-call]  # torch ships apply untyped
     return out, plan.hidden
 
@@ -76,7 +130,8 @@ class _Stack(torch.autograd.Function):
         neuron, train = plan.neuron, plan.entering.train
         batch, steps = train.shape[:2]
         layers = _layers(flat)
-        weights, biases = [layer.weight.detach() for layer in layers], [layer.bias.detach() for layer in layers]
+        weights = [layer.weight.detach() for layer in layers]
+        products = [_Product(layer.weight.detach(), layer.bias.detach().contiguous()) for layer in layers]
         levels = [_level(neuron, layer) for layer in layers]
         starts = [_values(layer.initial, layer) for layer in layers]
         widths = [weight.shape[0] for weight in weights]
@@ -87,24 +142,19 @@ class _Stack(torch.autograd.Function):
         if not plan.fires:
             spikes[-1] = potentials[-1]
         # What each layer's product reads.
-        events = [train if train.is_floating_point() else train.contiguous(), *spikes[:-1]]
-        counted = [x.dtype == torch.int8 and x.shape[2] <= integer.MOST for x in events]
-        digits = [integer.split(weight.T) if whole else None for weight, whole in zip(weights, counted, strict=True)]
+        entering = [train if train.is_floating_point() else train.contiguous(), *spikes[:-1]]
         kind = potentials[0].numpy().dtype
         models = [model_of(neuron, plan.fires or i < last_layer, kind) for i in range(len(weights))]
         for first, last in _blocks(batch, steps):
-            for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-                p, x, parts = potentials[i][first:last], events[i][first:last], digits[i]
-                if parts is not None:
-                    integer.multiply(x.flatten(0, 1), parts, p.flatten(0, 1), bias)
-                elif x.stride(1) == 0:  # a constant current is multiplied once
-                    p.copy_(multiply(x[:, 0], weight, bias).unsqueeze(1))
-                else:
-                    p.copy_(multiply(x.flatten(0, 1).to(p.dtype), weight, bias).view_as(p))
+            for i, product in enumerate(products):
+                p = potentials[i][first:last]
+                lists = product.write(entering[i][first:last], p)
+                if lists is not None and plan.recording:
+                    plan.lists[i, first] = lists
                 scans.scan(models[i], levels[i], p.numpy(), spikes[i][first:last].numpy(), _no_state(p), starts[i])
         ctx.plan, ctx.layers = plan, len(weights)
         ctx.save_for_backward(
-            *events, *weights, *potentials, *spikes, *(layer.threshold for layer in layers), activity, *flat
+            *entering, *weights, *potentials, *spikes, *(layer.threshold for layer in layers), activity, *flat
         )
         plan.hidden.extend(spikes[:-1])
         return spikes[-1].to(activity.dtype) if plan.fires else spikes[-1].clone()
@@ -117,7 +167,7 @@ class _Stack(torch.autograd.Function):
         saved = ctx.saved_tensors
         if torch.is_grad_enabled():  # with create_graph=True: a derivative of this derivative is wanted
             return _twice(plan, saved[0], saved[5 * layers], saved[5 * layers + 1 :], grads)
-        events, weights, potentials, spikes, thresholds = (saved[i * layers : (i + 1) * layers] for i in range(5))
+        entering, weights, potentials, spikes, thresholds = (saved[i * layers : (i + 1) * layers] for i in range(5))
         coming = grads[0].contiguous()
         batch, steps = coming.shape[:2]
         # Transposed, as the parameters lie in memory, so that torch need not turn them.
@@ -139,7 +189,7 @@ class _Stack(torch.autograd.Function):
             count = last - first
             g = coming[first:last]
             for i in reversed(range(layers)):
-                p, s, x = (part[i][first:last] for part in (potentials, spikes, events))
+                p, s, x = (part[i][first:last] for part in (potentials, spikes, entering))
                 fall = working(f"fall {i}", p.shape, p.dtype)
                 custom = surrogate == scans.GIVEN
                 derivative = DERIVATIVES[neuron.surrogate](p - torch.from_numpy(levels[i])) if custom else p
@@ -150,19 +200,20 @@ class _Stack(torch.autograd.Function):
                     scans.Gradients(forgotten, of_thresholds[i].numpy(), of_starts[i].numpy()),
                 )  # fmt: skip
                 rows = fall.flatten(0, 1)
-                of_biases[i] += rows.sum(0)
                 summed = None
                 if i == 0 and (of_activity is not None or x.stride(1) == 0):
                     summed = p.new_empty((count, p.shape[2]))
                     encoding.total(fall.numpy(), step_gradients, summed.numpy())
-                if x.dtype == torch.int8:
-                    integer.multiply(x.flatten(0, 1).T, integer.split(rows), of_weights[i])
-                elif summed is not None and x.stride(1) == 0:
+                # Where a neuron's window is left for good, nothing comes back: whole rows are 0.
+                active = events.active_rows(rows)
+                if summed is not None and x.stride(1) == 0:
                     of_weights[i] += multiply(x[:, 0].T, summed.T)
+                    of_biases[i] += rows.sum(0)
                 else:
-                    of_weights[i] += multiply(x.flatten(0, 1).T.to(rows.dtype), rows.T)
+                    lists = plan.lists.get((i, first))
+                    _add_outer(x.flatten(0, 1), active, lists, rows, of_weights[i], of_biases[i])
                 if i > 0:
-                    g = multiply(rows, weights[i].T).view_as(potentials[i - 1][first:last])
+                    g = _multiply_active(rows, active, weights[i].T).view_as(potentials[i - 1][first:last])
                 elif summed is not None and of_activity is not None:
                     of_activity[first:last] = multiply(summed, weights[i].T)
         gradients = zip((w.T for w in of_weights), of_biases, of_thresholds, of_starts, strict=True)

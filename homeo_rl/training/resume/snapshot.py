@@ -17,6 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
+from homeo_rl.agents.sb3.adam import align_moments
 from homeo_rl.agents.sb3.policies import policy_of
 from homeo_rl.agents.sb3.vec_env import GymVecEnv
 from homeo_rl.envs.replayable import plain
@@ -188,6 +189,7 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, document: dict[str, Any], 
         for group, kept in zip(state["param_groups"], document["groups"], strict=True)
     ]
     optimiser.load_state_dict({"state": entries, "param_groups": groups})
+    align_moments(optimiser)  # a checkpoint keeps numbers, not how they lay in memory
 
 
 def _env_state(env: VecEnv) -> tuple[dict[str, Any], Arrays]:
