@@ -4,8 +4,6 @@ They act row by row, so that an episode does not depend on the episodes beside i
 mechanism adapts them; an observer, which corrects what they see, is possible.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import importlib

@@ -3,8 +3,6 @@
 Each acts once, on the first observation of an episode, before it is accepted.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Actuators that fail: degradations of the action on its way to the environment."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

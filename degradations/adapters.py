@@ -4,8 +4,6 @@ That of Stable-Baselines3 is `homeo_rl.training.faulty_vec_env`. Any other loop 
 `reset` itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Range sensors that fail: degradations of a navigation robot's lidar, in metres."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Sensors that fail: degradations of the raw observation, before any normalising."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 

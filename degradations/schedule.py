@@ -1,7 +1,5 @@
 """When rows of a batch are damaged: severity, onset, duration and recovery, by a clock for each row."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 

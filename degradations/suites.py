@@ -1,7 +1,5 @@
 """Robustness suites: versioned YAML, validated, with a content hash that every table prints."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

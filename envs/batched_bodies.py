@@ -6,8 +6,6 @@ rewards and ends are computed here in NumPy, in Gymnasium's operations and their
 Resets are Gymnasium's own, of one environment that all rows share.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast

@@ -8,8 +8,6 @@ are not. `homeo_rl.envs.navigation.tracking_reference` has the same filters to b
 Frame: the origin is where the episode began, the x axis the robot's heading there. Units: metre, radian, second.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

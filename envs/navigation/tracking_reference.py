@@ -4,8 +4,6 @@
 metre, radian, second.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 

@@ -4,8 +4,6 @@ The plug-in observes and does not write; no weight is touched, no return is used
 seeds belong to a purpose of their own, so no evaluation ever meets them.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ own; ``rollout`` steps the bodies of `homeo_rl.envs.batched_bodies` in one call,
 call too. Both give the same numbers, bit for bit.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The forward model and the remembered sequences of a run: stored beside its policy, or practised and fitted."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What long procedures report to while they run."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 

@@ -5,8 +5,6 @@ numbers are the same to the last bit, because every slot has its own environment
 session's arithmetic does not mix slots.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ The compiled kernels are no operations of torch, and a network's state is an obj
 through `homeo_rl.snn.neurons`, all steps unrolled, and whatever outlives a decision goes in and comes out by name.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

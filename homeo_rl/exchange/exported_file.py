@@ -1,7 +1,5 @@
 """What an exporter gives, and by what a policy is known in all files."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass

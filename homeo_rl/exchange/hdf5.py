@@ -5,8 +5,6 @@ little time and memory opens the file (`homeo_rl.exchange.hdf5_walk`), and what 
 untrusted file is.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import subprocess

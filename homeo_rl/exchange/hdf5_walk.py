@@ -5,8 +5,6 @@ library, hold one object under many names or inside itself, and declare data of 
 anything of it is read.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import math

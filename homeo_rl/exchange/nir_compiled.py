@@ -7,8 +7,6 @@ is left of a delay. `--target unit --delays relays --reset hard` needs neither d
 readers can run it.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

@@ -6,8 +6,6 @@ for actions, so the graph begins at the encoder's spikes (or current) and ends a
 layer. The metadata has ``homeo_rl``, a JSON text, and ``tensors``, the parameters that are no node's.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from dataclasses import replace

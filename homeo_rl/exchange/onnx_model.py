@@ -1,7 +1,5 @@
 """A policy's deterministic decision as an ONNX model, from the raw observation to the action in its own units."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import logging

@@ -4,8 +4,6 @@ The parameters are those of a run's policy bundle. `docs/exchange.md` has a read
 safetensors alone.
 """
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Homeostatic mechanisms: plug-ins that keep firing rates healthy, without training and without gradients."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from typing import Any

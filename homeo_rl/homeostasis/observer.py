@@ -3,8 +3,6 @@
 The mechanism is what an arm says; `homeo_rl.observer` has the forward model, the filter and the rehearsal.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple

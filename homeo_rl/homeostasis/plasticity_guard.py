@@ -5,8 +5,6 @@ absurd. A mechanism that somebody else wrote may have none. Rows are judged one 
 what else is in the batch. Shapes: B batch, N neurons.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

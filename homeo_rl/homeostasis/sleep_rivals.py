@@ -3,8 +3,6 @@
 Each is an arm of its own. They may write what sleep may: synapses that are left, of neurons that are alive.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar
 

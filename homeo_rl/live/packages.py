@@ -1,7 +1,5 @@
 """Packages of the npm registry that the page is built from: pinned, checked, and kept in the user's cache folder."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

@@ -4,8 +4,6 @@ A page that is opened from a disk may load classic scripts only: no modules and 
 rewritten as functions, and WebAssembly travels in a script, compressed and as base64.
 """
 
-from __future__ import annotations
-
 import base64
 import gzip
 import importlib.metadata

@@ -1,7 +1,5 @@
 """NumPy or PyTorch, whichever an array is of: the few calls in which they differ."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any

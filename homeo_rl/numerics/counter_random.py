@@ -10,8 +10,6 @@ distribution function of a uniform number, piecewise cubic with an error below 2
 ``xp`` is the module ``numpy`` or ``torch``; arrays are of that module. PyTorch's devices need int64 and float64.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from statistics import NormalDist
 from typing import Any

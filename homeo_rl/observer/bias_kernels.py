@@ -9,8 +9,6 @@ around. It begins with how episodes begin, where the alarm does.
 `homeo_rl.observer.kernels` has the whole of a decision and explains rows, scales and offsets.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from homeo_rl.numerics.jit import jit

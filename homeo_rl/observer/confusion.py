@@ -1,7 +1,5 @@
 """Confusion of fault kinds: what was broken and what an observer identified, over draws of a fault."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections import Counter

@@ -1,7 +1,5 @@
 """What is found broken: which sensors and how, what latency, which actuators; in the units of the robot."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

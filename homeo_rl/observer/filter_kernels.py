@@ -3,8 +3,6 @@
 `homeo_rl.observer.kernels` has the whole of a decision and explains rows, scales and offsets.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from homeo_rl.numerics.jit import jit

@@ -4,8 +4,6 @@ The loss of entry i is v_i^beta (log v_i + e_i^2 / v_i) / 2 with beta = 0.5 and 
 (Seitzer et al., 2022): plain likelihood neglects the mean where the variance is large.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 

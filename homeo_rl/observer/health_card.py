@@ -1,7 +1,5 @@
 """The health card of a forward model: how well each sensor is predicted, and how well calibrated its noise is."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from homeo_rl.observer.forward_model import ForwardModel

@@ -6,8 +6,6 @@ Nothing is identified, tested or rehearsed here. It is what an observer could do
 Shapes: D observation entries, K action entries.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -7,8 +7,6 @@ used, in a fixed order: every processor gives the same bits.
 Shapes: S slots, D observation entries, K action entries, H hidden units, L latencies.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from homeo_rl.numerics.jit import jit

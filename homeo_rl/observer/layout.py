@@ -1,7 +1,5 @@
 """What is known of a slot, one row of numbers, and the constants of the observer: one setting for all hosts."""
 
-from __future__ import annotations
-
 import numpy as np
 
 (

@@ -3,8 +3,6 @@
 Shapes: D observation entries, K action entries, H hidden units.
 """
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import numpy as np

@@ -7,8 +7,6 @@ that was identified is put on remembered sequences: the estimate is used if the 
 remembered ones with it than without it. Otherwise observations pass untouched.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -3,8 +3,6 @@
 Shapes: D observation entries, K action entries. Every quantity has the name that `homeo_rl.observer.layout` explains.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The estimate of sensor biases in plain numpy: what `homeo_rl.observer.bias_kernels` must compute."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -4,8 +4,6 @@ Sensors that were mostly rejected read something else there, one that is noisy o
 and the estimator runs as it does now, with the noise and the process noise that it learned. No reward is used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

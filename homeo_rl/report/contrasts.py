@@ -5,8 +5,6 @@ and the environment's random numbers are the same; the fault is off. The two pol
 one resampling of the seeds serves all figures of a contrast.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

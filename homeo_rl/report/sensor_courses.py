@@ -1,7 +1,5 @@
 """A picture of one sensor over time: true, measured and estimated, and when the estimate was used."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Protocol
 

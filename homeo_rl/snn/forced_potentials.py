@@ -4,8 +4,6 @@ All neuron models integrate by an affine step, and a reset is one too where the 
 observations, T spike steps, N neurons.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

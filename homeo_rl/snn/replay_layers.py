@@ -3,8 +3,6 @@
 Shapes: M remembered observations, T spike steps, N neurons of a layer.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -5,8 +5,6 @@ learn. Observations are those of the environment, before any normaliser, and act
 Shapes: T steps, E environments, D observation entries, K action entries.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from typing import NamedTuple
 

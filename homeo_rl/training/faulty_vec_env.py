@@ -1,7 +1,5 @@
 """Fault models between Stable-Baselines3 and its environments."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

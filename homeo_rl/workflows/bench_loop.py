@@ -1,7 +1,5 @@
 """Measure a paced control loop: how long a decision takes, and how often an action comes too late."""
 
-from __future__ import annotations
-
 import gc
 import math
 import time

@@ -1,7 +1,5 @@
 """The command ``homeo-rl live``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What a robot must give the controller and what it gets: ``contract.json``."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from itertools import pairwise

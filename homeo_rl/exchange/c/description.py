@@ -4,8 +4,6 @@ Arrays are float32 in the order of the C structure: weights input by input, reme
 Shapes: D observations, K actions, N neurons, M remembered observations, T spike steps.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -6,8 +6,6 @@ numpy's do.
 Shapes: D observations, K actions, T spike steps, N neurons.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The C files of a policy in integers: its tables, and decisions of the reference that it must repeat exactly."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

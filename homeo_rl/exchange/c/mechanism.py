@@ -1,7 +1,5 @@
 """Which mechanisms the C controller has, and their numbers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from homeo_rl.errors import UsageError

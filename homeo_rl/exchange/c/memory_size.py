@@ -1,7 +1,5 @@
 """How many bytes of memory the controller lays out: what ``homeo_memory`` in ``homeo.c`` computes."""
 
-from __future__ import annotations
-
 from homeo_rl.exchange.c.description import Description
 from homeo_rl.snn.forced_potentials import MAX_STEPS
 

@@ -1,7 +1,5 @@
 """Decisions of the Python session, by which the C controller checks itself wherever it is compiled."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The reflex of a composed policy as C tables."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from homeo_rl.agents.reflex import Reflex

@@ -1,7 +1,5 @@
 """A package for ros2_control around the C controller, its parameters from the contract."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any

@@ -1,7 +1,5 @@
 """The C file of one policy: a ``homeo_policy`` and its tables."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -1,7 +1,5 @@
 """Numbers as C text: constant arrays and the initialisers of structures."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The line search of `homeo_rl.homeostasis.sleep_candidates.spike_fit`, compiled: three passes over the potentials."""
 
-from __future__ import annotations
-
 import numpy as np
 from torch import Tensor, from_numpy
 

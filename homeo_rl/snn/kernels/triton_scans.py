@@ -7,8 +7,6 @@ a layer reads its currents once and writes spikes and potentials once. Multiplic
 environment before the first import, everything here runs without a GPU, slowly, for tests.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import triton

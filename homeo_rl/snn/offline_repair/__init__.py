@@ -1,7 +1,5 @@
 """Offline repairs of a damaged network, a file each; `REPAIRS` names them by the form of the mechanism."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from homeo_rl.snn.offline_repair.competition import compete

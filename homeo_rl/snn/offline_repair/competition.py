@@ -5,8 +5,6 @@ layers that are still to come act on remembered and imagined observations. Candi
 `CANDIDATES`, each where those before it leave much of the error.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -6,8 +6,6 @@ network as it is; it says what the network would have done at observations that 
 ones with noise. Shapes: M remembered observations, D imagined ones, T spike steps, N neurons.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 

@@ -1,7 +1,5 @@
 """Repairs by one rule that is local to a neuron and its synapses: forms ``delta``, ``bias``, ``gain``, ``none``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor, zeros_like

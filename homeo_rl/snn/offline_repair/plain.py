@@ -1,7 +1,5 @@
 """The rivals of sleep: a coarse copy of the weights, ridge regression, gradient descent."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """What an offline repair is asked for, and what it answers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What observers found: alarms, identified faults, and how well their forward models predict each sensor."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
