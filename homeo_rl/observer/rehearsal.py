@@ -120,7 +120,7 @@ class Rehearsal:
         noise = np.sqrt(part[NOISE] * row[SINCE] / (row[SINCE] + FEW))
         share, size = part[REJECTED], np.sqrt(part[SCATTER])
         # A single disagreement is no fault: contacts cause some. Many sensors at once are.
-        counted = (share > LEAST_SHARE) | (share[model.moves].mean() > LEAST_MEAN_SHARE)
+        counted = (share > LEAST_SHARE) | (_mean(share[model.moves]) > LEAST_MEAN_SHARE)
         lost = self._uniform < np.where(counted, np.where(share > 0.5, 1.0, share), 0.0)
         other = np.where(self._constant, self._other[:, :1], self._other) * size
         scaled = model.scale(delayed) + np.where(lost, other, self._normal * noise)
@@ -147,7 +147,12 @@ class Rehearsal:
         return rows
 
     def _distance(self, observations: np.ndarray) -> float:
-        return float(np.abs(self._policy(observations) - self._wanted).mean())
+        return _mean(np.abs(self._policy(observations) - self._wanted))
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of float64 sums taken one value after the other: the same bits on every processor."""
+    return float(np.cumsum(values, dtype=np.float64)[-1]) / values.size if values.size else 0.0
 
 
 class _Parts:
