@@ -506,8 +506,9 @@ BANNED_CALLS = {
 }  # fmt: skip
 UNPICKLING = {"load_from_zip_file", "load_from_pkl", "load_replay_buffer", "set_parameters"}
 """Names by which Stable-Baselines3 reads its own files back."""
-LOADERS = {"bundle", "self.checkpoints", "self.segments", "tl", "np", "numpy"}
-"""Everything whose ``load`` may be called: bundles, checkpoints, ring segments, Triton, and numpy (below)."""
+LOADERS = {"bundle", "self.checkpoints", "self.segments", "tl", "builder", "np", "numpy"}
+"""Everything whose ``load`` may be called: bundles, checkpoints, ring segments, instructions of Triton and LLVM, and
+numpy (below)."""
 
 
 def dangers(text: str) -> list[str]:
