@@ -27,6 +27,9 @@ from homeo_rl.observer.layout import (
 
 KINDS = ("noise", "stuck", "dropped", "offset", "scale", "unreliable")
 
+MOST_CHANGE = 2.0
+"""Distance from 1 up to which a gain is one; what is further away says that the actions do not show."""
+
 LEAST_BIAS = 0.05
 """Bias that is reported, in deviations of the sensor or in readings, where it is three deviations of its error."""
 
@@ -131,5 +134,6 @@ def _gains(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> np.ndar
     if shows.any():
         kept = np.ix_(shows, shows)
         ridge = 0.01 * np.diag(diagonal[shows])
-        gains[shows] = 1.0 + np.linalg.solve(matrix[kept] + ridge, sums[shows])
+        solved = 1.0 + np.linalg.solve(matrix[kept] + ridge, sums[shows])
+        gains[shows] = np.where(np.abs(solved - 1.0) <= MOST_CHANGE, solved, np.nan)
     return gains

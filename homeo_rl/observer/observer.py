@@ -152,6 +152,7 @@ class Observer:
             elif source != NOTHING:
                 kind = source - WITHOUT_OFFSETS
                 bias_kernels.correct(self._scales, self._dims, self.offsets, row, kind, result[slot])
+                self._out[slot] = result[slot]
         return result
 
     def _choose_source(self, slot: int) -> int:

@@ -119,6 +119,19 @@ def test_scale_errors_are_divided_out(memory: ObserverMemory) -> None:
     assert faults[0].size == pytest.approx(0.5, abs=0.1)
 
 
+def test_what_the_policy_gets_is_the_estimate(memory: ObserverMemory) -> None:
+    observer, robot = Observer(memory, 1, policy), LinearRobot(0)
+    observer.begin(0)
+    for _ in range(30):
+        given = observer((robot.state + OFFSETS).astype(np.float32)[None])
+        if observer.is_used(0):
+            np.testing.assert_array_equal(observer.estimates(), given)
+        action = policy(given)
+        observer.record(action)
+        robot.step(action[0])
+    assert observer.used[0] > 20
+
+
 def test_noise_is_no_scale_error(memory: ObserverMemory) -> None:
     """Readings that are noise are explained by a factor that leaves nothing of them; that is refused."""
     observer = Observer(memory, 1, policy)
