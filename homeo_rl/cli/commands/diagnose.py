@@ -133,8 +133,8 @@ def _explain(args: Diagnose, run: Run, plan: EvaluationPlan, condition: Conditio
         steps = len(result.course.used)
         rows.append([
             str(index), late, f"{diagnosis.latency}", ", ".join(sensors[:4]) + (" ..." if len(sensors) > 4 else ""),
-            " ".join("-" if gain != gain else f"{gain:.2f}" for gain in diagnosis.gains), f"{result.estimated / steps:.0%}",
-            f"{result.plain:.0f}", f"{result.total:.0f}",
+            " ".join("-" if gain != gain else f"{gain:.2f}" for gain in diagnosis.gains),
+            f"{result.estimated / steps:.0%}", f"{result.plain:.0f}", f"{result.total:.0f}",
         ])  # fmt: skip
         episodes.append({
             "detected": result.detected, "latency": diagnosis.latency,
