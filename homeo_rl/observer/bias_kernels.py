@@ -104,7 +104,7 @@ def advance_biases(
         predict(net, x, mean, variance, work)
         for i in range(entries):
             residual[i] = z[i] - unit_of(scales, entries, kind, z[i], i) * theta[i] - mean[i]
-        jacobian(net, work, work[6:].ravel(), full[10 : 10 + entries])
+        jacobian(net, work, work[6:].ravel(), full[10 : 10 + entries], entries)
         _expect(scales, dims, offsets, row, kind, z, before, full)
         _record_errors(scales, dims, offsets, row, kind, full)
         _update(scales, dims, offsets, row, kind, full)

@@ -40,7 +40,7 @@ from homeo_rl.observer.layout import (
     SWITCH,
     ZERO,
 )
-from homeo_rl.observer.model_kernels import Net, fill, jacobian, predict
+from homeo_rl.observer.model_kernels import Net, fill, jacobian, predict, predict_lags
 
 
 @jit
@@ -70,7 +70,7 @@ def filter_measurement(
     fill(x, row[offsets[STATE] : offsets[STATE] + entries], row, first + int(row[LAG]) * actions, entries, actions)
     predict(net, x, estimate, variance, work)
     jac = full[10 : 10 + entries]
-    jacobian(net, work, work[6:].ravel(), jac)
+    jacobian(net, work, work[6:].ravel(), jac, entries + actions)
     _compare(scales, dims, offsets, row, z, full)
     covariance = offsets[COVARIANCE]
     p = row[covariance : covariance + entries * entries].reshape((entries, entries))
@@ -114,16 +114,15 @@ def _latency(
     x, mean, variance = work[5], full[4, :entries], full[5, :entries]
     weight = max(RATE, 1.0 / (row[SINCE] + 1.0))
     stats, first = offsets[LATENCY], offsets[ACTIONS] + back * actions
-    best = 0
+    means, variances, best = full[10 : 10 + LAGS, :entries], full[10 + LAGS : 10 + 2 * LAGS, :entries], 0
+    fill(x, before, row, first, entries, actions)
+    predict_lags(net, x, row, first, means, variances, work)
     for lag in range(LAGS):
-        fill(x, before, row, first + lag * actions, entries, actions)
-        predict(net, x, mean, variance, work)
         total = 0.0
         for i in range(entries):
-            error = z[i] - mean[i]
-            total += min(error * error / variance[i], CAP)
-            if lag == 0:
-                full[9, i] = mean[i]
+            error = z[i] - means[lag, i]
+            total += min(error * error / variances[lag, i], CAP)
+            full[9, i], full[5, i] = means[0, i], variances[lag, i]
         row[stats + lag] += weight * (total / entries - row[stats + lag])
         if row[stats + lag] < row[stats + best]:
             best = lag

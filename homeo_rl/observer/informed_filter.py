@@ -83,7 +83,7 @@ def _advance(
     entries, net = dims[0], unpack(w, dims)
     variance, jac, half = full[2 * entries, :entries], full[:entries], full[entries : 2 * entries]
     predict(net, x, state, variance, work)
-    jacobian(net, work, work[6:].ravel(), jac)
+    jacobian(net, work, work[6:].ravel(), jac, entries)
     propagate(jac, p, half, variance, inflation, entries)
 
 

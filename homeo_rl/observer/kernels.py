@@ -79,7 +79,7 @@ def advance(
         last: actions of the last decision [S, K] float32.
         out: estimates of the present observation [S, D] float32; untouched where the gate is shut.
         work: scratch (`homeo_rl.observer.layout.work_space`).
-        full: [8 + 2 D, D + K] float64.
+        full: scratch (`homeo_rl.observer.layout.number_space`).
     """
     entries, net = dims[0], unpack(w, dims)
     z, estimate, count = full[0, :entries], full[1, :entries], 0

@@ -169,6 +169,11 @@ def offsets_of(entries: int, actions: int) -> tuple[np.ndarray, int]:
 
 
 def work_space(entries: int, actions: int, hidden: int) -> np.ndarray:
-    """Return the float32 scratch space of the kernels: six rows of a prediction, and three for each input."""
+    """Return the float32 scratch space of the kernels: six rows of a prediction, three for each input or latency."""
     width = max(hidden, 2 * entries, entries + max(7, actions))
-    return np.zeros((6 + 3 * (entries + actions), width), np.float32)
+    return np.zeros((6 + 3 * max(entries + actions, LAGS), width), np.float32)
+
+
+def number_space(entries: int, actions: int) -> np.ndarray:
+    """Return the float64 scratch space of the kernels: ten rows of numbers, and two for each entry or latency."""
+    return np.zeros((10 + 2 * max(entries, LAGS), max(entries + actions, 2)))

@@ -73,7 +73,7 @@ def _activate(h: np.ndarray, d: np.ndarray) -> None:
 @jit
 def predict(net: Net, x: np.ndarray, mean: np.ndarray, variance: np.ndarray, work: np.ndarray) -> None:
     """Write mean [D] and variance [D] of the next scaled observation for x = (observation, action) [D + K]."""
-    w1, b1, w2, b2, w3, b3, change, calibration, _ = net
+    w1, b1, w2, b2, w3, b3, change, _, _ = net
     hidden, entries = len(b1), len(change)
     h1, d1, h2, d2, out = work[0, :hidden], work[1, :hidden], work[2, :hidden], work[3, :hidden], work[4, : 2 * entries]
     _layer(x, w1, b1, h1)
@@ -81,6 +81,14 @@ def predict(net: Net, x: np.ndarray, mean: np.ndarray, variance: np.ndarray, wor
     _layer(h1, w2, b2, h2)
     _activate(h2, d2)
     _layer(h2, w3, b3, out)
+    _read(net, x, out, mean, variance)
+
+
+@jit
+def _read(net: Net, x: np.ndarray, out: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> None:
+    """Write mean and variance of the prediction for x, whose outputs are given."""
+    change, calibration = net[6], net[7]
+    entries = len(change)
     for i in range(entries):
         raw = np.float64(out[entries + i])
         deviation = change[i] * calibration[i] * (0.5 * (raw + np.sqrt(raw * raw + 4.0))) + 1e-3
@@ -89,13 +97,52 @@ def predict(net: Net, x: np.ndarray, mean: np.ndarray, variance: np.ndarray, wor
 
 
 @jit
-def jacobian(net: Net, work: np.ndarray, columns: np.ndarray, jac: np.ndarray) -> None:
-    """Write d mean / d x [D, D + K] at the point of the last `predict`, whose ``work`` is given.
+def predict_lags(
+    net: Net, x: np.ndarray, row: np.ndarray, first: int, means: np.ndarray, variances: np.ndarray, work: np.ndarray
+) -> None:
+    """Write what `predict` does for one observation and each of several actions; the weights are read once.
+
+    Args:
+        net: the model.
+        x: the observation [D + K]; the action in it is not looked at.
+        row: has the actions, one behind the other, from ``first`` on.
+        first: place of the first action.
+        means: [L, D].
+        variances: [L, D].
+        work: scratch of `homeo_rl.observer.layout.work_space`.
+    """
+    w1, b1, w2, b2, w3, b3, change, _, _ = net
+    hidden, entries, actions, lags = len(b1), len(change), w1.shape[0] - len(change), len(means)
+    flat, size, base = work[6:].ravel(), lags * hidden, work[0, :hidden]
+    h1, h2 = flat[:size].reshape((lags, hidden)), flat[size : 2 * size].reshape((lags, hidden))
+    out = flat[2 * size : 2 * size + 2 * lags * entries].reshape((lags, 2 * entries))
+    _layer(x[:entries], w1[:entries], b1, base)
+    for c in range(lags):
+        for j in range(hidden):
+            h1[c, j], h2[c, j] = base[j], b2[j]
+        for k in range(actions):
+            action = np.float32(row[first + c * actions + k])
+            for j in range(hidden):
+                h1[c, j] += action * w1[entries + k, j]
+        _activate(h1[c], work[1, :hidden])
+        for j in range(2 * entries):
+            out[c, j] = b3[j]
+    _add_products(h1, w2, h2)
+    for c in range(lags):
+        _activate(h2[c], work[1, :hidden])
+    _add_products(h2, w3, out)
+    for c in range(lags):
+        _read(net, x, out[c], means[c], variances[c])
+
+
+@jit
+def jacobian(net: Net, work: np.ndarray, columns: np.ndarray, jac: np.ndarray, size: int) -> None:
+    """Write d mean / d x [D, size] for the first inputs at the point of the last `predict`, whose ``work`` is given.
 
     ``columns`` [3 (D + K) max(H, D + 7)] is scratch space.
     """
     w1, b1, w2, _, _, _, change, _, means = net
-    hidden, entries, size, width = len(b1), len(change), w1.shape[0], means.shape[1]
+    hidden, entries, width = len(b1), len(change), means.shape[1]
     d1, d2, two = work[1, :hidden], work[3, :hidden], 2 * size * hidden
     t1, t2 = columns[: size * hidden].reshape((size, hidden)), columns[size * hidden : two].reshape((size, hidden))
     rows = columns[two : two + size * width].reshape((size, width))
@@ -116,10 +163,16 @@ def jacobian(net: Net, work: np.ndarray, columns: np.ndarray, jac: np.ndarray) -
 
 @jit
 def _multiply(x: np.ndarray, w: np.ndarray, y: np.ndarray) -> None:
-    """Write x w for rows x [C, H]; eight rows of w at a time stay in the first-level cache for all rows of x."""
+    """Write x w for rows x [C, H]."""
     for c in range(len(y)):
         for j in range(y.shape[1]):
             y[c, j] = 0.0
+    _add_products(x, w, y)
+
+
+@jit
+def _add_products(x: np.ndarray, w: np.ndarray, y: np.ndarray) -> None:
+    """Add x w for rows x [C, H]; eight rows of w at a time stay in the first-level cache for all rows of x."""
     eights = w.shape[0] // 8 * 8
     for k in range(0, eights, 8):
         w0, w1, w2, w3, w4, w5, w6, w7 = w[k], w[k + 1], w[k + 2], w[k + 3], w[k + 4], w[k + 5], w[k + 6], w[k + 7]

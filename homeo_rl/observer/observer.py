@@ -30,6 +30,7 @@ from homeo_rl.observer.layout import (
     SCALES,
     USED,
     WITHOUT_OFFSETS,
+    number_space,
     offsets_of,
     work_space,
 )
@@ -105,7 +106,7 @@ class Observer:
         self.offsets, self._size = offsets_of(model.entries, model.actions)
         self._scales = scales_of(memory)
         self._work = work_space(model.entries, model.actions, len(model.b1))
-        self._full = np.zeros((10 + 2 * model.entries, max(model.entries + model.actions, 2)))
+        self._full = number_space(model.entries, model.actions)
         self.rows = np.zeros((slots, self._size))
         self._allocate(slots)
         self._rehearsal: Rehearsal | None = None

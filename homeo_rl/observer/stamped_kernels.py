@@ -175,7 +175,7 @@ def _advance_stamped(
     for step in range(1, steps + 1):
         fill(x, state, row, offsets[ACTIONS] + (behind - step) * actions, entries, actions)
         predict(net, x, estimate, variance, work)
-        jacobian(net, work, work[6:].ravel(), jac)
+        jacobian(net, work, work[6:].ravel(), jac, entries)
         propagate(jac, p, full[10 + entries : 10 + 2 * entries], variance, row[INFLATION], entries)
         for i in range(entries):
             state[i] = estimate[i]

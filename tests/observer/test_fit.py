@@ -60,13 +60,26 @@ def test_compiled_prediction_and_jacobian(model: ForwardModel) -> None:
     model_kernels.predict(net, point, mean, variance, work)
     np.testing.assert_allclose(mean, wanted.mean[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(variance, wanted.variance[0], rtol=1e-4)
-    model_kernels.jacobian(net, work, work[6:].ravel(), jac)
+    model_kernels.jacobian(net, work, work[6:].ravel(), jac, 6)
     for column in range(6):
         up, down = point.astype(np.float64), point.astype(np.float64)
         up[column] += 1e-2
         down[column] -= 1e-2
         ends = [model.predict(p[None, :4], p[None, 4:]).mean[0] for p in (up, down)]
         np.testing.assert_allclose(jac[:, column], (ends[0] - ends[1]) / 2e-2, rtol=2e-2, atol=2e-3)
+
+
+def test_many_actions_at_once_are_one_after_the_other(model: ForwardModel) -> None:
+    rng = np.random.default_rng(1)
+    x, row = rng.normal(size=6).astype(np.float32), rng.uniform(-1.0, 1.0, 20)
+    net, work = model_kernels.unpack(model.packed, np.array([4, 2, 32])), work_space(4, 2, 32)
+    means, variances = np.zeros((6, 4)), np.zeros((6, 4))
+    model_kernels.predict_lags(net, x, row, 3, means, variances, work)
+    for lag in range(6):
+        x[4:], mean, variance = row[3 + 2 * lag : 5 + 2 * lag], np.zeros(4), np.zeros(4)
+        model_kernels.predict(net, x, mean, variance, work)
+        np.testing.assert_array_equal(means[lag], mean)
+        np.testing.assert_array_equal(variances[lag], variance)
 
 
 def test_a_memory_survives_its_bundle(model: ForwardModel, recording: Recording) -> None:

@@ -18,6 +18,7 @@ from homeo_rl.observer.layout import (
     LAG,
     OPEN,
     STAMPED,
+    number_space,
     offsets_of,
     work_space,
 )
@@ -54,7 +55,7 @@ class Compiled:
         self.scales = np.concatenate([np.asarray(part, np.float64) for part in parts])
         self.dims = np.array([model.entries, model.actions, len(model.b1)])
         self.work = work_space(model.entries, model.actions, len(model.b1))
-        self.full = np.zeros((10 + 2 * model.entries, model.entries + model.actions))
+        self.full = number_space(model.entries, model.actions)
 
     def __call__(self, observation: np.ndarray, last: np.ndarray | None) -> np.ndarray | None:
         out = np.zeros((1, self.model.entries), np.float32)
