@@ -169,8 +169,6 @@ class Observer:
         # What is used goes on being used by half of the margin, so that a verdict does not alternate.
         margin = 0.5 * (1.0 + self._margin) if row[USED] > 0.0 else self._margin
         kind = find_bias(row, self.offsets, self.model.entries)
-        if not asked and kind is None:
-            return int(row[USED])
         if kind is not None and self._rehearse().of_bias(row, kind).helps(margin):
             return WITHOUT_OFFSETS + kind
         if not asked:
