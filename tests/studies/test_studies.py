@@ -270,6 +270,20 @@ def test_what_is_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert not (tmp_path / "out").exists()
 
 
+def test_results_that_are_called_as_a_study_is_do_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``homeo-rl study quick --out quick`` goes on with the study; ``./quick`` names the folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick").mkdir()
+    bundle.write_json(tmp_path / "quick" / "study.json", {})
+    main(["study", "quick", "--out", "other", "--dry-run"])
+    assert "to be done" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        main(["study", "./quick", "--out", "other"])
+    assert stopped.value.code == 2 and "expected the results of a study" in capsys.readouterr().err
+
+
 def test_tables_that_unpack_to_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "_LARGEST", 10_000)
     bundle.write_json(tmp_path / "study.json", {})

@@ -17,7 +17,7 @@ class Study(Common):
 
     study: Positional[str]
     """YAML file (docs/studies.md), the name of a study that comes with the package (robustness, senses, quick), or a
-    folder of results, of which only page and pictures are made anew."""
+    folder of results (./robustness, if it is called as a study is), of which only page and pictures are made anew."""
     out: Path
     """Folder of the results."""
     workers: int | None = None
@@ -32,12 +32,12 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
     """Carry out a study, or write the page of a finished one."""
     from homeo_rl.cli.console import Bars, print_table
     from homeo_rl.evaluation.plan import check_sizes
-    from homeo_rl.studies.study import read_study
+    from homeo_rl.studies.study import read_study, study_names
 
     check_sizes(1, args.workers)
     done = total = 0
     source = Path(args.study)
-    if not (source / "study.json").exists():
+    if args.study in study_names() or not (source / "study.json").exists():
         study, base = read_study(args.study)  # mistakes in the file are reported before anything heavy is imported
 
         from homeo_rl.studies.run_study import carry_out
