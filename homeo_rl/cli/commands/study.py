@@ -16,8 +16,9 @@ class Study(Common):
     """Evaluate many policies under many kinds of damage, each cell once, and write a page; the command resumes."""
 
     study: Positional[str]
-    """YAML file (docs/studies.md), the name of a study that comes with the package (robustness, senses, quick), or a
-    folder of results (./robustness, if it is called as a study is), of which only page and pictures are made anew."""
+    """YAML file (docs/studies.md), the name of a study that comes with the package (robustness, senses, repairs,
+    quick), or a folder of results (./quick, if it is called as a study is), of which only page and pictures are made
+    anew."""
     out: Path
     """Folder of the results."""
     workers: int | None = None
