@@ -1,0 +1,258 @@
+"""The observer in C: every number of every row, and every estimate, is Python's bit for bit."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from c_controller import SOURCES, STRICT, needs_gcc
+from c_observer import OBSERVER, CObserver, compile_observer
+
+from homeo_rl.agents.controller import load_controller
+from homeo_rl.agents.session import Session
+from homeo_rl.degradations.fault_model import FaultModel
+from homeo_rl.degradations.schedule import Schedule
+from homeo_rl.envs.make import make_env
+from homeo_rl.evaluation.observer_memory import load_observer
+from homeo_rl.observer import bias_kernels, kernels, layout, model_kernels
+from homeo_rl.observer.layout import BIAS_ERROR, CERTAIN, GATE, LAG, OFFSETS, OPEN, SCALES, SINCE, STAMPED
+from homeo_rl.observer.memory import ObserverMemory
+from homeo_rl.observer.observer import scales_of
+from homeo_rl.run import Run
+from homeo_rl.seeding import generator
+from homeo_rl.storage.pretrained import FOLDER, list_pretrained
+
+pytestmark = needs_gcc
+
+BODIES = ("mlp-hopper-2", "mlp-halfcheetah-1", "mlp-walker2d-1", "mlp-ant-1")
+OTHERS = ("navigation-san",)
+DECISIONS, ONSET = 320, 60
+
+FAULTS = {
+    "clean": [],
+    "noise": [{"kind": "obs-gaussian-normalised", "std": 0.3}],
+    "stuck": [{"kind": "obs-stuck", "fraction": 0.2}],
+    "dropped": [{"kind": "obs-dropped", "probability": 0.2}],
+    "groups dropped": [{"kind": "obs-markov"}],
+    "offset": [{"kind": "obs-offset", "size": 0.3}],
+    "scale": [{"kind": "obs-scale", "error": 0.3}],
+    "drift": [{"kind": "obs-drift", "std": 0.9}],
+    "outliers": [{"kind": "obs-spikes"}],
+    "delay": [{"kind": "obs-delayed", "steps": 2}],
+    "delay and noise": [{"kind": "obs-gaussian-normalised", "std": 0.2}, {"kind": "obs-delayed", "steps": 3}],
+    "jitter": [{"kind": "obs-jitter", "steps": 3}],
+    "one position": [{"kind": "pose", "std": 0.3}],
+    "one velocity": [{"kind": "velocity"}],
+}
+"""What is done to recorded measurements, from the decision `ONSET` on or from the first one."""
+
+Sequence = list[tuple[np.ndarray, np.ndarray, bool]]
+"""Measurement [D], the action after it [K], and whether an episode begins with it."""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_observer(tmp_path_factory.mktemp("observer"))
+
+
+@cache
+def memory_of(name: str) -> ObserverMemory:
+    memory = load_observer(Run.open(FOLDER / name))
+    assert memory is not None
+    return memory
+
+
+@cache
+def recorded(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, range]]:
+    """Return observations, actions and beginnings of episodes of the healthy robot, and where its joints are read."""
+    run = Run.open(FOLDER / name)
+    env, session = make_env(run.spec.env, run.spec.env_kwargs), Session(load_controller(run), 1)
+    ends = [int(getattr(env.unwrapped, "observation_structure", {}).get(group, 0)) for group in ("qpos", "qvel")]
+    seen, done, begins = [], [], []
+    over = True
+    for step in range(DECISIONS):
+        if over:
+            x, _ = env.reset(seed=step)
+            session.begin(0, np.random.default_rng(step))
+        begins.append(over)
+        seen.append(np.asarray(x, np.float32))
+        done.append(session.act(seen[-1][None])[0])
+        x, _, terminated, truncated, _ = env.step(done[-1])
+        over = terminated or truncated
+    env.close()
+    joints = {"qpos": range(ends[0]), "qvel": range(ends[0], sum(ends))}
+    return np.stack(seen), np.stack(done), np.array(begins), {k: v for k, v in joints.items() if len(v)}
+
+
+def faulty(name: str, fault: str, onset: int) -> Sequence:
+    """Return a recorded sequence with a fault on its measurements."""
+    observations, actions, begins, joints = recorded(name)
+    spread = tuple(float(value) for value in memory_of(name).model.spread)
+    parts = [dict(part) | ({"spread": spread} if "size" in part or "std" in part else {}) for part in FAULTS[fault]]
+    parts = [{k: v for k, v in part.items() if k != "spread" or part["kind"].startswith("obs")} for part in parts]
+    model = FaultModel(parts, 1, seed=7, schedule=Schedule(onset=onset), joints=joints)
+    return [
+        (model.observe(x[None])[0], action, bool(begin))
+        for x, action, begin in zip(observations, actions, begins, strict=True)
+    ]
+
+
+def held(name: str, hold: Callable[[int], int]) -> Sequence:
+    """Return a recorded sequence in which whole measurements repeat: that of ``hold(t)`` is read at t."""
+    observations, actions, begins, _ = recorded(name)
+    times = [min(max(hold(step), 0), step) for step in range(len(actions))]
+    return [(observations[t], actions[step], bool(begins[step])) for step, t in enumerate(times)]
+
+
+class Compiled:
+    """One slot of the compiled observer of Python."""
+
+    def __init__(self, memory: ObserverMemory) -> None:
+        model = memory.model
+        self.model, self.scales = model, scales_of(memory)
+        self.offsets, size = layout.offsets_of(model.entries, model.actions)
+        self.dims = np.array([model.entries, model.actions, len(model.b1)])
+        self.work = layout.work_space(model.entries, model.actions, len(model.b1))
+        self.full = layout.number_space(model.entries, model.actions)
+        self.rows, self.out = np.zeros((1, size)), np.zeros((1, model.entries), np.float32)
+        self.begin()
+
+    def begin(self) -> None:
+        self.rows[:] = 0.0
+        self.rows[0, GATE] = 1.0
+
+    def advance(self, observation: np.ndarray, last: np.ndarray) -> bool:
+        return bool(
+            kernels.advance(
+                self.model.packed, self.scales, self.dims, self.offsets, self.rows, observation[None], last[None],
+                self.out, self.work, self.full,
+            )
+        )  # fmt: skip
+
+    def correct(self, kind: int, observation: np.ndarray) -> None:
+        bias_kernels.correct(self.scales, self.dims, self.offsets, self.rows[0], kind, observation)
+
+
+def bits(values: np.ndarray) -> np.ndarray:
+    return values.view(np.uint64 if values.dtype == np.float64 else np.uint32)
+
+
+def drive(library: Path, memory: ObserverMemory, sequence: Sequence) -> Iterator[np.ndarray]:
+    """Advance both observers through a sequence, compare them after each decision, and give each row."""
+    python, c = Compiled(memory), CObserver(library, memory.model, scales_of(memory))
+    last = np.zeros(memory.model.actions, np.float32)
+    for step, (seen, action, begins) in enumerate(sequence):
+        if begins:
+            python.begin()
+            c.begin()
+        seen = np.ascontiguousarray(seen, np.float32)
+        assert python.advance(seen, last) == c.advance(seen, last), step
+        different = np.flatnonzero(bits(python.rows[0]) != bits(c.row))
+        assert not len(different), f"decision {step}: numbers {different[:8]} of the row differ"
+        assert np.array_equal(bits(python.out[0]), bits(c.out)), step
+        for kind in (OFFSETS, SCALES):
+            ours, theirs = seen.copy(), seen.copy()
+            python.correct(kind, ours)
+            c.correct(kind, theirs)
+            assert np.array_equal(bits(ours), bits(theirs)), (step, kind)
+        last = np.ascontiguousarray(action, np.float32)
+        yield c.row
+
+
+@pytest.mark.parametrize("name", [*BODIES, *OTHERS])
+def test_every_row_is_equal_under_every_fault_of_sensors(library: Path, name: str) -> None:
+    memory, opened, lags, errors = memory_of(name), set(), set(), set()
+    first = layout.offsets_of(memory.model.entries, memory.model.actions)[0][BIAS_ERROR]
+    for index, (fault, parts) in enumerate(FAULTS.items()):
+        if parts and parts[0]["kind"] in ("pose", "velocity") and not recorded(name)[3]:
+            continue  # this body has no joints
+        for row in drive(library, memory, faulty(name, fault, 0 if index % 3 == 2 else ONSET)):
+            if row[OPEN] > 0.0:
+                opened.add(fault)
+                lags.add(int(row[LAG]))
+                errors.add(row[first + 1] < row[first])
+    if name in BODIES:
+        assert len(opened) >= len(FAULTS) - 4
+        assert {0, 2} <= lags
+        assert errors == {True, False}  # a bias explained measurements, and did not
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_row_is_equal_where_whole_measurements_repeat(library: Path, name: str) -> None:
+    memory, rng = memory_of(name), generator(5, "test")
+    late = rng.integers(0, 9, DECISIONS)
+    cases: dict[str, Callable[[int], int]] = {
+        "each is read twice": lambda t: t - t % 2 if t >= ONSET else t,
+        "each is read four times": lambda t: t - t % 4 if t >= ONSET else t,
+        "ages are drawn": lambda t: t - int(late[t]) if t >= ONSET else t,
+        "it is frozen for long, and goes on": lambda t: ONSET if ONSET <= t < 290 else t,
+    }
+    stamped = 0
+    for hold in cases.values():
+        stamped += sum(row[STAMPED] > 0.0 for row in drive(library, memory, held(name, hold)))
+    assert stamped > 300
+
+
+def test_an_alarm_ends_as_in_python(library: Path) -> None:
+    memory = memory_of("mlp-halfcheetah-1")
+    observations, actions, begins, _ = recorded("mlp-halfcheetah-1")
+    sequence = list(zip(observations, actions, begins, strict=True))
+    sequence[40] = (observations[40] + 9.0 * memory.model.spread, actions[40], bool(begins[40]))
+    open_ = [bool(row[OPEN]) for row in drive(library, memory, sequence)]
+    assert open_[40]
+    assert not open_[-1]
+
+
+@pytest.mark.parametrize("name", list_pretrained())
+def test_predictions_and_jacobians_are_equal(library: Path, name: str) -> None:
+    memory, rng = memory_of(name), generator(1, "test")
+    model, python = memory.model, Compiled(memory)
+    c, net = CObserver(library, model, scales_of(memory)), model_kernels.unpack(model.packed, python.dims)
+    entries, size = model.entries, model.entries + model.actions
+    for scale in (0.1, 1.0, 5.0, 1000.0):
+        x = (scale * rng.normal(size=size)).astype(np.float32)
+        python.work[5, :size] = x
+        mean, variance, slopes = python.full[1, :entries], python.full[2, :entries], python.full[10 : 10 + entries]
+        for width in (size, entries):
+            model_kernels.predict(net, python.work[5], mean, variance, python.work)
+            model_kernels.jacobian(net, python.work, python.work[6:].ravel(), slopes, width)
+            theirs = c.predict(x)
+            assert np.array_equal(bits(theirs[0]), bits(mean))
+            assert np.array_equal(bits(theirs[1]), bits(variance))
+            assert np.array_equal(c.differentiate(width), slopes[:, :width])
+
+
+HOSTILE = {
+    "huge": lambda x, t, rng: np.full_like(x, 1e15 * (-1.0) ** t),
+    "huge now and then": lambda x, t, rng: np.where(rng.random(x.shape) < 0.1, -1e15, x),
+    "subnormal": lambda x, t, rng: np.full_like(x, 1e-42),
+    "zero": lambda x, t, rng: np.zeros_like(x),
+    "negative zero": lambda x, t, rng: np.full_like(x, -0.0),
+    "constant": lambda x, t, rng: np.full_like(x, 0.37),
+    "noise": lambda x, t, rng: rng.normal(size=x.shape) * 10.0 ** rng.uniform(-20.0, 15.0, x.shape),
+    "a step": lambda x, t, rng: x + 1e6 * (t > 100),
+}
+"""Measurements that no robot sends; the controller refuses those that are not finite, or beyond 1e15, before this."""
+
+
+def hostile(name: str, fault: str) -> Sequence:
+    rng, (observations, actions, begins, _) = generator(3, "test"), recorded(name)
+    return [
+        (HOSTILE[fault](x, t, rng).astype(np.float32), (1e15 if t % 7 == 3 else 1.0) * action, bool(begins[t]))
+        for t, (x, action) in enumerate(zip(observations, actions, strict=True))
+    ]
+
+
+@pytest.mark.parametrize("fault", HOSTILE)
+def test_hostile_measurements_give_the_same_rows(library: Path, fault: str) -> None:
+    for name in ("mlp-hopper-2", "mlp-halfcheetah-1"):
+        for row in drive(library, memory_of(name), hostile(name, fault)):
+            assert np.isfinite(row).all()
