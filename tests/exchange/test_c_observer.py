@@ -6,7 +6,6 @@ import ctypes
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_controller import SOURCES, STRICT, needs_gcc
-from c_observer import OBSERVER, CObserver, compile_observer
+from c_observer import OBSERVER, POINTERS, CObserver, compile_observer
+from project_files import ROOT
 
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.agents.session import Session
@@ -23,7 +23,7 @@ from homeo_rl.degradations.schedule import Schedule
 from homeo_rl.envs.make import make_env
 from homeo_rl.evaluation.observer_memory import load_observer
 from homeo_rl.observer import bias_kernels, kernels, layout, model_kernels
-from homeo_rl.observer.layout import BIAS_ERROR, CERTAIN, GATE, LAG, OFFSETS, OPEN, SCALES, SINCE, STAMPED
+from homeo_rl.observer.layout import BIAS_ERROR, GATE, LAG, OFFSETS, OPEN, SCALES, STAMPED
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.observer.observer import scales_of
 from homeo_rl.run import Run
@@ -31,6 +31,7 @@ from homeo_rl.seeding import generator
 from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 
 pytestmark = needs_gcc
+SUPPORT = ROOT / "tests" / "support"
 
 BODIES = ("mlp-hopper-2", "mlp-halfcheetah-1", "mlp-walker2d-1", "mlp-ant-1")
 OTHERS = ("navigation-san",)
@@ -256,3 +257,113 @@ def test_hostile_measurements_give_the_same_rows(library: Path, fault: str) -> N
     for name in ("mlp-hopper-2", "mlp-halfcheetah-1"):
         for row in drive(library, memory_of(name), hostile(name, fault)):
             assert np.isfinite(row).all()
+
+
+def write_sequence(path: Path, memory: ObserverMemory, sequence: Sequence) -> np.ndarray:
+    """Write what ``observer_replay.c`` reads, and return the rows [T, F] of the compiled kernels of Python."""
+    model, python, rows = memory.model, Compiled(memory), []
+    last = np.zeros(model.actions, np.float32)
+    arrays = [getattr(model, name).astype(np.float32) for name in POINTERS[:-1]]
+    with path.open("wb") as file:
+        file.write(np.array([model.entries, model.actions, len(model.b1), len(sequence)], np.int32).tobytes())
+        file.write(b"".join(array.tobytes() for array in arrays) + python.scales.tobytes())
+        for seen, action, begins in sequence:
+            if begins:
+                python.begin()
+            file.write(np.concatenate([[begins], seen, last]).astype(np.float32).tobytes())
+            python.advance(seen, last)
+            rows.append(python.rows[0].copy())
+            last = np.ascontiguousarray(action, np.float32)
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "sanitizers"),
+    [("gcc", "address,undefined,float-cast-overflow"), ("clang", "memory,undefined,float-cast-overflow")],
+)
+def test_sanitizers_find_nothing(tmp_path: Path, compiler: str, sanitizers: str) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip("clang is not installed: apt-get install clang libclang-rt-14-dev")
+    flags = ["-O1", "-g", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", f"-I{SOURCES}"]
+    sources, program = [*(SOURCES / name for name in OBSERVER), SUPPORT / "observer_replay.c"], tmp_path / "replay"
+    try:
+        subprocess.run([compiler, *STRICT, *flags, *map(str, sources), "-lm", "-o", str(program)], check=True)
+    except subprocess.CalledProcessError:
+        if compiler == "gcc":
+            raise
+        pytest.skip("clang has no memory sanitizer here: apt-get install libclang-rt-14-dev")
+    name = "mlp-hopper-2"
+    sequence = [step for fault in HOSTILE for step in hostile(name, fault)[:120]]
+    sequence += [step for fault in ("dropped", "scale", "delay", "jitter") for step in faulty(name, fault, 20)[:240]]
+    rows = write_sequence(tmp_path / "in", memory_of(name), sequence)
+    subprocess.run([program, tmp_path / "in", tmp_path / "out"], check=True, timeout=300)
+    found = np.fromfile(tmp_path / "out").reshape(rows.shape)
+    assert np.array_equal(bits(found), bits(rows))
+
+
+@pytest.mark.parametrize("flags", [("-O0",), ("-O3", "-march=native")])
+def test_rows_do_not_depend_on_the_compiler(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    compiled = compile_observer(tmp_path, *flags)
+    for fault in ("noise", "delay", "jitter"):
+        assert any(
+            row[OPEN] > 0.0 for row in drive(compiled, memory_of("mlp-walker2d-1"), faulty("mlp-walker2d-1", fault, 10))
+        )
+
+
+def test_it_needs_no_heap_and_has_no_state(tmp_path: Path) -> None:
+    if shutil.which("nm") is None:
+        pytest.skip("nm is not installed: apt-get install binutils")
+    undefined, defined = set(), set()
+    flags = [
+        "-Wshadow",
+        "-Wconversion",
+        "-Wno-sign-conversion",
+        "-Wdouble-promotion",
+        "-fno-pic",
+        "-O2",
+        f"-I{SOURCES}",
+    ]
+    for source in OBSERVER:
+        made = tmp_path / "object.o"
+        subprocess.run(["gcc", *STRICT, *flags, "-c", str(SOURCES / source), "-o", str(made)], check=True)
+        printed = subprocess.run(["nm", str(made)], check=True, capture_output=True, text=True).stdout
+        for kind, symbol in re.findall(r"([A-Za-z]) (\S+)$", printed, re.MULTILINE):
+            (undefined if kind == "U" else defined).add(symbol)
+            assert kind in "UTtRr", (source, kind, symbol)  # neither data nor commons
+            assert kind in "Utr" or symbol.startswith("homeo_"), symbol
+    assert undefined - defined <= {"sqrt", "sqrtf", "memcpy", "memset", "memmove"}
+
+
+def test_the_header_has_the_settings_of_python(tmp_path: Path) -> None:
+    header = (SOURCES / "homeo_observer.h").read_text()
+    names = set(re.findall(r"HOMEO_(?:AT|PART|OBSERVER)_[A-Z_]+", header)) - {"HOMEO_OBSERVER_H"}
+    names |= {"HOMEO_NOTHING", "HOMEO_ESTIMATE", "HOMEO_WITHOUT_OFFSETS", "HOMEO_WITHOUT_SCALES"}
+    names |= {"HOMEO_OFFSETS", "HOMEO_SCALES", "HOMEO_PARTS"}
+    lines = "".join(f'    printf("{name} %.17g\\n", (double){name});\n' for name in sorted(names))
+    source, program = tmp_path / "settings.c", tmp_path / "settings"
+    source.write_text(
+        f'#include <stdio.h>\n#include "homeo_observer.h"\nint main(void)\n{{\n{lines}    return 0;\n}}\n'
+    )
+    subprocess.run(["gcc", *STRICT, f"-I{SOURCES}", str(source), "-o", str(program)], check=True)
+    printed = dict(
+        line.split()
+        for line in subprocess.run([program], check=True, capture_output=True, text=True).stdout.splitlines()
+    )
+    found = {re.sub("^HOMEO_(AT_|PART_|OBSERVER_)?", "", name): float(value) for name, value in printed.items()}
+    offsets, _ = layout.offsets_of(17, 6)
+    assert found.pop("PARTS") == len(offsets)
+    assert found.pop("SCALARS") == offsets[0]
+    settings = {name for name, value in vars(layout).items() if name.isupper() and isinstance(value, int | float)}
+    assert found == {name: float(getattr(layout, name)) for name in settings if not name.startswith("_")}
+
+
+def test_sizes_and_offsets_are_those_of_python(library: Path) -> None:
+    c = ctypes.CDLL(str(library))
+    for name in ("offset", "row", "numbers", "floats"):
+        getattr(c, f"homeo_observer_{name}").restype = ctypes.c_size_t
+    for entries, actions in ((1, 1), (3, 7), (17, 6), (27, 8), (24, 2)):
+        offsets, length = layout.offsets_of(entries, actions)
+        assert [c.homeo_observer_offset(entries, actions, part) for part in range(len(offsets))] == offsets.tolist()
+        assert c.homeo_observer_row(entries, actions) == length
+        assert c.homeo_observer_numbers(entries, actions) <= layout.number_space(entries, actions).size
+        assert c.homeo_observer_floats(entries, actions, 128) <= layout.work_space(entries, actions, 128).size
