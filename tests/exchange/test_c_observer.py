@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -23,7 +24,8 @@ from homeo_rl.degradations.schedule import Schedule
 from homeo_rl.envs.make import make_env
 from homeo_rl.evaluation.observer_memory import load_observer
 from homeo_rl.observer import bias_kernels, kernels, layout, model_kernels
-from homeo_rl.observer.layout import BIAS_ERROR, GATE, LAG, OFFSETS, OPEN, SCALES, STAMPED
+from homeo_rl.observer.layout import BIAS_ERROR, BIAS_SINCE, GATE, LAG, OFFSETS, OPEN, SCALES, SINCE, STAMPED, USED
+from homeo_rl.observer.layout import DECISIONS as DECISIONS_SO_FAR
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.observer.observer import scales_of
 from homeo_rl.run import Run
@@ -210,6 +212,35 @@ def test_an_alarm_ends_as_in_python(library: Path) -> None:
     open_ = [bool(row[OPEN]) for row in drive(library, memory, sequence)]
     assert open_[40]
     assert not open_[-1]
+
+
+@pytest.mark.parametrize("still", [(0, 5), tuple(range(11))])
+def test_sensors_that_never_move_are_left_out_alike(library: Path, still: tuple[int, ...]) -> None:
+    memory = memory_of("mlp-hopper-2")
+    moves = memory.model.moves.copy()
+    moves[list(still)] = False
+    memory = dataclasses.replace(memory, model=dataclasses.replace(memory.model, moves=moves))
+    opened = 0
+    for fault in ("noise", "one velocity", "delay", "jitter"):
+        opened += sum(row[OPEN] > 0.0 for row in drive(library, memory, faulty("mlp-hopper-2", fault, ONSET)))
+    assert (opened > 0) == (len(still) < 11)
+
+
+@pytest.mark.parametrize("decisions", [1e3, 30.0])
+def test_a_rehearsal_goes_on_alike_from_the_row_of_an_alarm(library: Path, decisions: float) -> None:
+    """Where fewer decisions are written to a row than it has had, what it estimates seems to be in the future."""
+    memory, name = memory_of("mlp-hopper-2"), "mlp-hopper-2"
+    for fault in ("noise", "stuck", "delay", "jitter"):
+        sequence = faulty(name, fault, 10)
+        python, c = Compiled(memory), CObserver(library, memory.model, scales_of(memory))
+        for rows in drive(library, memory, sequence[:200]):
+            python.rows[0] = c.row[:] = rows
+        assert python.rows[0, OPEN] > 0.0
+        for row in (python.rows[0], c.row):
+            row[GATE], row[USED], row[SINCE], row[DECISIONS_SO_FAR], row[BIAS_SINCE] = 1e6, 1.0, 1e3, decisions, -1.0
+        for seen, action, _ in sequence[200:240]:
+            assert python.advance(seen, action) == c.advance(seen, action)
+            assert np.array_equal(bits(python.rows[0]), bits(c.row))
 
 
 @pytest.mark.parametrize("name", list_pretrained())
