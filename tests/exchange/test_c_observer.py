@@ -115,6 +115,14 @@ def held(name: str, hold: Callable[[int], int]) -> Sequence:
     return [(observations[t], actions[step], bool(begins[step])) for step, t in enumerate(times)]
 
 
+def late(name: str, steps: int) -> Sequence:
+    """Return the beginning of an episode whose measurements are late from the first one, so that none repeats."""
+    observations, actions, begins, _ = recorded(name)
+    count = int(np.flatnonzero(begins)[1]) if begins.sum() > 1 else len(begins)
+    rows = zip(observations[: count - steps], actions[steps:count], strict=True)
+    return [(x, action, step == 0) for step, (x, action) in enumerate(rows)]
+
+
 class Compiled:
     """One slot of the compiled observer of Python."""
 
@@ -202,6 +210,25 @@ def test_every_row_is_equal_where_whole_measurements_repeat(library: Path, name:
     for hold in cases.values():
         stamped += sum(row[STAMPED] > 0.0 for row in drive(library, memory, held(name, hold)))
     assert stamped > 300
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_row_is_equal_where_measurements_are_late(library: Path, name: str) -> None:
+    found = set()
+    for steps in (1, 3, 5):
+        for row in drive(library, memory_of(name), late(name, steps)):
+            found |= {int(row[LAG])} if row[OPEN] > 0.0 and row[STAMPED] == 0.0 else set()
+    assert {0, 1, 3} <= found
+
+
+def test_every_row_is_equal_in_whatever_decision_an_alarm_begins(library: Path) -> None:
+    memory = memory_of("mlp-halfcheetah-1")
+    observations, actions, begins, _ = recorded("mlp-halfcheetah-1")
+    for onset in range(12):
+        seen = observations[:25].copy()
+        seen[onset:, 9] += 12.0 * memory.model.spread[9]
+        opens = [bool(row[OPEN]) for row in drive(library, memory, list(zip(seen, actions, begins, strict=False)))]
+        assert opens.index(True) == onset
 
 
 def test_an_alarm_ends_as_in_python(library: Path) -> None:
