@@ -57,8 +57,9 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
     results = read_results(source)
     args.out.mkdir(parents=True, exist_ok=True)
     page = write_page(results, args.out)
-    for group in results.groups:
-        print_table(group, *table_of(results, group))
+    for group, (header, rows) in ((group, table_of(results, group)) for group in results.groups):
+        if rows:  # a group of clean cells has none
+            print_table(group, header, rows)
     raw = beside_retention(results)
     for group, host in dict.fromkeys((cell.group, cell.host) for cell in raw.cells):
         print_table(f"{group}: returns of {host}, which has no retention", *returns_of(raw, group, host))
