@@ -22,7 +22,7 @@ OBSERVING = {
     "mask": "0.6",
 }
 """Colours of the arms that restore observations, where they are drawn."""
-MARKERS = "osD^v"  # markers by arm, which distinguish arms that share the grey
+MARKERS = "osD^vP"  # markers by arm, which distinguish arms that share the grey
 
 
 def colour_of(arm: str) -> str:
@@ -69,6 +69,7 @@ def draw_conditions(results: Results, path: Path, arms: Sequence[str] = MAIN[1:4
     """Draw the paired difference to the reference under each condition, averaged over hosts, by group."""
     groups = groups_to_compare(results)
     labels = {g: list(dict.fromkeys(c.condition for c in results.of(g))) for g in groups}
+    order = list(dict.fromkeys(arm for group in groups for arm in choose_arms(results.arms(group)[1:], arms)))
     figure, panels = _panels(groups, 3.6, 1.0 + 0.3 * max(map(len, labels.values())))
     for axes, group in zip(panels, groups, strict=True):
         shown = choose_arms(results.arms(group)[1:], arms)
@@ -79,7 +80,7 @@ def draw_conditions(results: Results, path: Path, arms: Sequence[str] = MAIN[1:4
                     continue
                 gain, y = difference_of(pairs), row + 0.22 * (index - (len(shown) - 1) / 2)
                 axes.hlines(y, gain.low, gain.high, color=colour_of(arm), linewidth=2.0, alpha=0.55)
-                name, mark = arm if row == 0 else None, MARKERS[index % len(MARKERS)]
+                name, mark = arm if row == 0 else None, MARKERS[order.index(arm) % len(MARKERS)]
                 axes.plot(gain.mean, y, mark, color=colour_of(arm), markersize=4.5, label=name)
         axes.axvline(0.0, color="0.3", linewidth=0.8, zorder=0)
         axes.set_yticks(range(len(labels[group])), labels[group], fontsize=8)
