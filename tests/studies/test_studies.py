@@ -281,7 +281,8 @@ def test_results_that_are_called_as_a_study_is_do_not_hide_it(
     assert "to be done" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stopped:
         main(["study", "./quick", "--out", "other"])
-    assert stopped.value.code == 2 and "expected the results of a study" in capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert "expected the results of a study" in capsys.readouterr().err
 
 
 def test_tables_that_unpack_to_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
