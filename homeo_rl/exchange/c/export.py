@@ -40,17 +40,22 @@ from homeo_rl.exchange.c.tables import Tables, real
 from homeo_rl.exchange.exported_file import ExportedFolder
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
+from homeo_rl.observer.memory import ObserverMemory
 
 LIBRARY = (
     "homeo.h",
     "homeo_internal.h",
     "homeo.c",
     "homeo_random.c",
+    "homeo_normal_tables.h",
+    "homeo_normal.c",
     "homeo_replay.c",
     "homeo_compete.c",
     "homeo_fit.c",
     "homeo_damage.c",
     "homeo_reflex.c",
+    "homeo_observer.h",
+    "homeo_rehearse.c",
 )
 """Sources that are the same for every policy."""
 
@@ -82,6 +87,7 @@ class Deployment:
         plugin: the mechanism, or None.
         references: of every layer, for a mechanism that changes weights.
         memory: for a mechanism that sleeps or rehearses.
+        observer_memory: for one that observes.
         observations: [n, D] that are recorded; None draws `DECISIONS` of them.
         run: where the policy comes from, for the README.
         number: "float32", or "int" for a controller without floating point, which does not adapt.
@@ -93,6 +99,7 @@ class Deployment:
     plugin: Homeostasis | None = None
     references: tuple[LayerReference, ...] = ()
     memory: Memory | None = None
+    observer_memory: ObserverMemory | None = None
     observations: np.ndarray | None = None
     run: str = ""
     number: Literal["float32", "int"] = "float32"
@@ -104,7 +111,7 @@ def export_c(controller: Controller, deployment: Deployment) -> ExportedFolder:
     Raises:
         UsageError: the policy or the mechanism has a part that the C controller does not have.
     """
-    made = describe(controller, deployment.plugin, deployment.references, deployment.memory)
+    made = describe(controller, deployment.plugin, deployment.references, deployment.memory, deployment.observer_memory)
     observations = deployment.observations
     if observations is None:
         observations = draw_observations(controller, DECISIONS)

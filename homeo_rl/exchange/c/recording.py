@@ -11,6 +11,7 @@ from homeo_rl.agents.session import Session
 from homeo_rl.exchange.c.description import Description
 from homeo_rl.homeostasis.combined import CombinedMechanism
 from homeo_rl.homeostasis.memory import Memory
+from homeo_rl.homeostasis.observer import join_observer, split_observer
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
 from homeo_rl.snn.state import Weights, input_major
 
@@ -60,10 +61,13 @@ def record(
     controller, layer = made.controller, choose_layer(made)
     trained = made.network.parameters_of_layers()
     lost = remove_synapses(trained, layer, LOST_SYNAPSES, DAMAGE_SEED)
-    awake = _awake_only(made, plugin)
-    session = Session(controller, 1, plugin=plugin, references=references, memory=memory)
+    senses = None if made.senses is None else made.senses.memory
+    awake, observer = _awake_only(made, split_observer(plugin).network), made.mechanism.observer
+    awake = awake if observer is None else join_observer(observer, awake)
+    session = Session(controller, 1, plugin=plugin, references=references, memory=memory, observer_memory=senses)
     healthy = _act(session, observations, trained, made)
-    damaged = _act(Session(controller, 1, plugin=awake, references=references), observations, lost, made)
+    session_awake = Session(controller, 1, plugin=awake, references=references, observer_memory=senses)
+    damaged = _act(session_awake, observations, lost, made)
     slept = None if made.mechanism.sleep is None else _act(session, observations, lost, made)[0]
     return Recording(observations, *healthy, *damaged, slept)
 

@@ -317,6 +317,9 @@ int homeo_rehearse_step(homeo *h);
 /* All slices in a row. homeo_observe, homeo_rehearse and homeo_act do what the Python session does in a decision. */
 int homeo_rehearse(homeo *h);
 
+/* What homeo_act calls through the policy: observe where it was not done, and return what the policy gets. */
+const homeo_real *homeo_perceive(homeo *h, const homeo_real *observation);
+
 /* What the observer found, after homeo_observe or homeo_act. Returns HOMEO_OK, HOMEO_NOT_READY or HOMEO_ABSENT. */
 int homeo_read_alarm(const homeo *h, homeo_alarm *alarm);
 
