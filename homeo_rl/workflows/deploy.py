@@ -12,6 +12,7 @@ from homeo_rl.agents.session import Session
 from homeo_rl.envs.make import make_env
 from homeo_rl.envs.navigation.kernels import BEAMS
 from homeo_rl.evaluation.calibrate import calibrate
+from homeo_rl.evaluation.observer_memory import fit_observer, load_observer
 from homeo_rl.exchange.c.contract import Plant
 from homeo_rl.exchange.c.description import describe, require_expressible
 from homeo_rl.exchange.c.export import DECISIONS, Deployment, export_c, name_of
@@ -19,6 +20,8 @@ from homeo_rl.exchange.c.integer import IntegerPolicy
 from homeo_rl.exchange.c.mechanism import split
 from homeo_rl.exchange.exported_file import ExportedFolder
 from homeo_rl.homeostasis import make_homeostasis
+from homeo_rl.homeostasis.observer import split_observer
+from homeo_rl.homeostasis.protocol import LayerReference
 from homeo_rl.homeostasis.sleep import needs_memory
 from homeo_rl.run import Run
 from homeo_rl.seeding import derive, generator
@@ -50,13 +53,17 @@ def export_controller(
     """
     require_expressible(controller)
     plugin = make_homeostasis(arm)
-    split(plugin)
+    mechanism = split(plugin)
     if number == "int":
         IntegerPolicy(describe(controller))  # what integers have not is reported before anything runs
-    if plugin is not None:
+    adapts, memory, observes = split_observer(plugin).network, None, None
+    references: tuple[LayerReference, ...] = ()
+    if adapts is not None:
         calibration = calibrate(run, controller, which=which, episodes=CALIBRATION_EPISODES)
         references = calibration.references(controller.network)  # type: ignore[arg-type]  # it is spiking
-        memory = calibration.memory(controller.network) if needs_memory(plugin) else None  # type: ignore[arg-type]
+        memory = calibration.memory(controller.network) if needs_memory(adapts) else None  # type: ignore[arg-type]
+    if mechanism.observer is not None:
+        observes = load_observer(run, which=which) or fit_observer(run, controller, which=which)
     env = make_env(run.spec.env, run.spec.env_kwargs)
     try:
         plant, observations = describe_plant(env, run.spec.env), observe(controller, env, DECISIONS)
@@ -67,8 +74,9 @@ def export_controller(
         plant=plant,
         arm=arm,
         plugin=plugin,
-        references=() if plugin is None else references,
-        memory=None if plugin is None else memory,
+        references=references,
+        memory=memory,
+        observer_memory=observes,
         observations=observations,
         run=run.path.name,
         number=number,

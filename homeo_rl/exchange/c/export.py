@@ -42,21 +42,9 @@ from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
 from homeo_rl.observer.memory import ObserverMemory
 
-LIBRARY = (
-    "homeo.h",
-    "homeo_internal.h",
-    "homeo.c",
-    "homeo_random.c",
-    "homeo_normal_tables.h",
-    "homeo_normal.c",
-    "homeo_replay.c",
-    "homeo_compete.c",
-    "homeo_fit.c",
-    "homeo_damage.c",
-    "homeo_reflex.c",
-    "homeo_observer.h",
-    "homeo_rehearse.c",
-)
+_SOURCES = files("homeo_rl.exchange.c") / "sources"
+
+LIBRARY = tuple(sorted(part.name for part in _SOURCES.iterdir() if re.match(r"homeo(?!_int\.)\w*\.[ch]", part.name)))
 """Sources that are the same for every policy."""
 
 DECISIONS = 200
@@ -230,7 +218,7 @@ def _digests(name: str, values: np.ndarray) -> str:
 
 
 def _source(name: str) -> str:
-    return (files("homeo_rl.exchange.c") / "sources" / name).read_text(encoding="utf-8")
+    return (_SOURCES / name).read_text(encoding="utf-8")
 
 
 def _additions(controller: Controller, observations: np.ndarray) -> float:

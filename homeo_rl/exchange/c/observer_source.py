@@ -50,7 +50,7 @@ class Senses:
     def sizes(self) -> dict[str, int]:
         """Numbers of a row, and of the kernels' scratch space."""
         entries, actions, hidden = self.memory.model.entries, self.memory.model.actions, len(self.memory.model.b1)
-        work, full = work_space(entries, actions, hidden), number_space(entries, actions)
+        full, work = number_space(entries, actions), work_space(entries, actions, hidden)[:6]  # latencies one by one
         return {"row": offsets_of(entries, actions)[1], "numbers": full.size, "floats": work.size}
 
 
@@ -107,10 +107,11 @@ def write_senses(tables: Tables, senses: Senses | None) -> str:
 def _draws_of(shape: tuple[int, ...]) -> tuple[list[int], list[int]]:
     """Return the states of the generator of `Rehearsal` before each sequence's draws [4, W, 2], and its increment."""
     rng, states = generator(0, "observer", "rehearsal"), []
-    for kind, draw in enumerate((rng.normal, rng.normal, rng.random, rng.random)):
+    for kind in range(4):
         for _ in range(shape[0]):
             states += _halves(rng.bit_generator.state["state"]["state"])
-            draw(size=shape[1:] if kind < 3 else shape[2:])
+            size = shape[1:] if kind < 3 else shape[2:]
+            _ = rng.normal(size=size) if kind < 2 else rng.random(size)
     return states, _halves(rng.bit_generator.state["state"]["inc"])
 
 
@@ -124,7 +125,7 @@ def senses_bytes(senses: Senses | None) -> list[int]:
         return []
     sizes, entries, actions = senses.sizes, senses.memory.model.entries, senses.memory.model.actions
     rows = (3 if senses.windows else 1) * [8 * sizes["row"]]
-    doubles, floats = [8 * sizes["numbers"], 16 * entries], [4 * sizes["floats"], 4 * actions, *6 * [4 * entries]]
+    doubles, floats = [8 * sizes["numbers"], 16 * entries], [4 * sizes["floats"], 4 * actions, *5 * [4 * entries]]
     return [*rows, *doubles, *floats, _VERDICT_BYTES]
 
 

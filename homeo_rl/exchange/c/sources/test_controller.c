@@ -58,6 +58,9 @@ static result drive(const float *actions, const uint32_t *digests)
         for (k = 0; k < RECORDED_INPUTS; k++) {
             observation[k] = recorded_observations[i][k];
         }
+        if (homeo_observe(&controller, observation) == HOMEO_DUE) {
+            homeo_rehearse(&controller);
+        }
         if (homeo_act(&controller, observation, action) != HOMEO_OK) {
             r.actions = r.spikes = RECORDED_DECISIONS;
             return r;
