@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from homeo_rl.exchange.c.description import Description, describe
 from homeo_rl.homeostasis import make_homeostasis
 from homeo_rl.homeostasis.observer import split_observer
 from homeo_rl.homeostasis.sleep import needs_memory
-from homeo_rl.observer.layout import OPEN, USED
+from homeo_rl.observer.layout import USED
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.run import Run, copy_pretrained
 

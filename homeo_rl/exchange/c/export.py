@@ -77,6 +77,7 @@ class Deployment:
         memory: for a mechanism that sleeps or rehearses.
         observer_memory: for one that observes.
         observations: [n, D] that are recorded; None draws `DECISIONS` of them.
+        faulty: the same with broken sensors, recorded for a mechanism that observes.
         run: where the policy comes from, for the README.
         number: "float32", or "int" for a controller without floating point, which does not adapt.
     """
@@ -89,6 +90,7 @@ class Deployment:
     memory: Memory | None = None
     observer_memory: ObserverMemory | None = None
     observations: np.ndarray | None = None
+    faulty: np.ndarray | None = None
     run: str = ""
     number: Literal["float32", "int"] = "float32"
 
@@ -105,7 +107,9 @@ def export_c(controller: Controller, deployment: Deployment) -> ExportedFolder:
         observations = draw_observations(controller, DECISIONS)
     if deployment.number == "int":
         return _export_integer(made, deployment, observations)
-    recording = record(made, observations, deployment.plugin, deployment.references, deployment.memory)
+    recording = record(
+        made, observations, deployment.plugin, deployment.references, deployment.memory, deployment.faulty
+    )
     header, source, table_bytes = write_policy(made, deployment.name)
     sizes = {
         "tables": table_bytes,
@@ -202,6 +206,11 @@ def write_recorded(made: Description, recording: Recording, name: str) -> str:
         "DAMAGED_LAYER": choose_layer(made), "SLEEPS": int(recording.slept is not None),
         "DAMAGED_DISTANCE": f"{damaged:.9g}", "SLEPT_DISTANCE": f"{slept:.9g}",
     }  # fmt: skip
+    if recording.faulty is not None:
+        numbers["USED"] = recording.used
+        names = ("recorded_faulty_observations", "recorded_faulty")
+        arrays += [_matrix(name, part, "float") for name, part in zip(names, recording.faulty[:2], strict=True)]
+        arrays.append(_digests("recorded_faulty_digests", recording.faulty[2]))
     defines = "".join(f"#define RECORDED_{key} {value}\n" for key, value in numbers.items())
     return f'#include "{name}.h"\n\n{defines}\n' + "\n".join([*tables.text, *arrays])
 

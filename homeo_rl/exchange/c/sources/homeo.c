@@ -194,7 +194,8 @@ static size_t lay_out(homeo *h, const homeo_policy *p, homeo_word *memory, int f
     if (p->sleeps) {
         lay_out_memory_of_sleep(&a, p, h, most);
     }
-    if (p->senses != NULL) {
+    h->senses = flags & HOMEO_UNOBSERVED ? NULL : p->senses;
+    if (h->senses != NULL) {
         lay_out_observed(&a, p, &h->observed);
     }
     return a.used;
@@ -310,7 +311,7 @@ int homeo_restart(homeo *h, uint64_t seed)
     if (h->policy->reflex != NULL) {
         homeo_rest_reflex(h);
     }
-    if (h->policy->senses != NULL) {
+    if (h->senses != NULL) {
         begin_observed(h->policy, &h->observed);
     }
     homeo_random_seed(&h->random, seed);
@@ -919,8 +920,8 @@ int homeo_act(homeo *h, const homeo_real *observation, homeo_real *action)
     if (result != HOMEO_OK) {
         return result;
     }
-    if (p->senses != NULL) {
-        observation = p->senses->perceive(h, observation);
+    if (h->senses != NULL) {
+        observation = h->senses->perceive(h, observation);
     }
     normalise(p, observation, z);
     encode(h, z);
@@ -929,7 +930,7 @@ int homeo_act(homeo *h, const homeo_real *observation, homeo_real *action)
     if (p->reflex != NULL) {
         homeo_act_reflex(h, observation, action);
     }
-    for (k = 0; p->senses != NULL && k < p->actions; k++) {
+    for (k = 0; h->senses != NULL && k < p->actions; k++) {
         h->observed.last[k] = (float)action[k];
     }
     guard(h);

@@ -67,8 +67,9 @@ enum {
     HOMEO_RANGE = -5       /* no such layer, neuron or input, or a number that is not finite */
 };
 
-/* Flags of homeo_init. HOMEO_WRITABLE: weights are copied into memory, so that homeo_damage_* can change them. */
-enum { HOMEO_WRITABLE = 1 };
+/* Flags of homeo_init. HOMEO_WRITABLE: weights are copied into memory, so that homeo_damage_* can change them.
+ * HOMEO_UNOBSERVED: an observer is left out. */
+enum { HOMEO_WRITABLE = 1, HOMEO_UNOBSERVED = 2 };
 
 enum { HOMEO_ALIVE, HOMEO_DEAD, HOMEO_STUCK };
 
@@ -228,6 +229,7 @@ typedef struct {
 
 struct homeo {
     const homeo_policy *policy;
+    const homeo_senses *senses; /* the policy's, or null: no observer */
     int32_t flags, ready;
     homeo_net live, trial;
     homeo_real *weight[HOMEO_MAX_LAYERS], *bias[HOMEO_MAX_LAYERS]; /* writable copies, or null */

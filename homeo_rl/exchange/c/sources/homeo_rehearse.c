@@ -113,7 +113,7 @@ static void begin_phase(homeo_verdict *v, int phase)
 /* Settle what the policy gets, or begin a rehearsal; at an open gate. */
 static void judge(homeo *h)
 {
-    const homeo_senses *s = h->policy->senses;
+    const homeo_senses *s = h->senses;
     homeo_observed *o = &h->observed;
     homeo_verdict *v = o->verdict;
     const int64_t since = (int64_t)o->row[HOMEO_AT_DECISIONS] - v->alarm;
@@ -156,7 +156,7 @@ static double to_scale(const homeo_forward *f, double value, int32_t i)
 
 static const float *truth_at(const homeo *h, int32_t step)
 {
-    const homeo_senses *s = h->policy->senses;
+    const homeo_senses *s = h->senses;
     const size_t row = (size_t)h->observed.verdict->window * HOMEO_WINDOW + (size_t)step;
 
     return s->truth + row * (size_t)s->forward->entries;
@@ -164,7 +164,7 @@ static const float *truth_at(const homeo *h, int32_t step)
 
 static const float *executed_at(const homeo *h, int32_t step)
 {
-    const homeo_senses *s = h->policy->senses;
+    const homeo_senses *s = h->senses;
     const size_t row = (size_t)h->observed.verdict->window * HOMEO_WINDOW + (size_t)step;
 
     return s->executed + row * (size_t)s->forward->actions;
@@ -173,7 +173,7 @@ static const float *executed_at(const homeo *h, int32_t step)
 /* The generator of one kind of draws where a sequence begins. */
 static homeo_random draws_of(const homeo *h, int kind)
 {
-    const homeo_senses *s = h->policy->senses;
+    const homeo_senses *s = h->senses;
     const uint64_t *state = s->draws + 2 * ((size_t)kind * (size_t)s->windows + (size_t)h->observed.verdict->window);
     homeo_random random = {0};
 
@@ -188,7 +188,7 @@ static homeo_random draws_of(const homeo *h, int kind)
 static void add_distance(homeo *h, const float *observation, int32_t compared, double *total)
 {
     const homeo_policy *p = h->policy;
-    const homeo_senses *s = p->senses;
+    const homeo_senses *s = h->senses;
     const size_t row = (size_t)h->observed.verdict->window * HOMEO_COMPARED + (size_t)compared;
     const homeo_real *action = homeo_act_healthy(h, observation, s->encoder);
     int32_t k;
@@ -205,7 +205,7 @@ static int helps(const homeo *h)
 {
     const homeo_policy *p = h->policy;
     const homeo_verdict *v = h->observed.verdict;
-    const double count = (double)(p->senses->windows * HOMEO_COMPARED * p->actions);
+    const double count = (double)(h->senses->windows * HOMEO_COMPARED * p->actions);
     const double estimated = v->total[0] / count, measured = v->total[1] / count;
 
     return estimated < v->margin * measured && measured - estimated > LEAST_GAIN;
@@ -214,7 +214,7 @@ static int helps(const homeo *h)
 /* One decision under a bias that is drawn from what was identified: without it, or with it. */
 static void rehearse_bias(homeo *h)
 {
-    const homeo_forward *f = h->policy->senses->forward;
+    const homeo_forward *f = h->senses->forward;
     homeo_observed *o = &h->observed;
     homeo_verdict *v = o->verdict;
     const size_t entries = (size_t)f->entries, kind = (size_t)v->kind;
@@ -249,7 +249,7 @@ static void rehearse_bias(homeo *h)
 /* Write what is measured in a step of a sequence under the identified fault. Steps follow one another. */
 static void corrupt(homeo *h, int32_t step)
 {
-    const homeo_forward *f = h->policy->senses->forward;
+    const homeo_forward *f = h->senses->forward;
     homeo_observed *o = &h->observed;
     homeo_verdict *v = o->verdict;
     const double *row = o->judged, *rejected = part_of(f, row, HOMEO_PART_REJECTED);
@@ -288,7 +288,7 @@ static void corrupt(homeo *h, int32_t step)
 /* Settle the row of a sequence on its truth, with what was learned of the fault. */
 static void begin_rehearsed(homeo *h)
 {
-    const homeo_senses *s = h->policy->senses;
+    const homeo_senses *s = h->senses;
     const homeo_forward *f = s->forward;
     homeo_observed *o = &h->observed;
     double *row = o->rehearsed, *state = row + at(f, HOMEO_PART_STATE), *cleaned = row + at(f, HOMEO_PART_CLEANED);
@@ -343,7 +343,7 @@ static void begin_sequence(homeo *h)
 /* One step of the filter in one sequence; then, where it is compared, two decisions. */
 static void rehearse_estimate(homeo *h)
 {
-    const homeo_senses *s = h->policy->senses;
+    const homeo_senses *s = h->senses;
     homeo_observed *o = &h->observed;
     homeo_verdict *v = o->verdict;
     const int32_t compared = v->step - (HOMEO_WINDOW - HOMEO_COMPARED);
@@ -375,7 +375,7 @@ int homeo_rehearse_step(homeo *h)
     if (h->policy == NULL || !h->ready) {
         return HOMEO_NOT_READY;
     }
-    if (h->policy->senses == NULL) {
+    if (h->senses == NULL) {
         return HOMEO_ABSENT;
     }
     v = h->observed.verdict;
@@ -388,7 +388,7 @@ int homeo_rehearse_step(homeo *h)
     } else {
         rehearse_estimate(h);
     }
-    if (v->window < h->policy->senses->windows) {
+    if (v->window < h->senses->windows) {
         return HOMEO_BUSY;
     }
     if (helps(h)) {
@@ -417,7 +417,7 @@ int homeo_rehearse(homeo *h)
 
 static void observe(homeo *h, const homeo_real *observation)
 {
-    const homeo_senses *s = h->policy->senses;
+    const homeo_senses *s = h->senses;
     homeo_observed *o = &h->observed;
     homeo_verdict *v = o->verdict;
     int32_t i;
@@ -445,7 +445,7 @@ int homeo_observe(homeo *h, const homeo_real *observation)
     if (result != HOMEO_OK) {
         return result;
     }
-    if (h->policy->senses == NULL) {
+    if (h->senses == NULL) {
         return HOMEO_ABSENT;
     }
     if (!h->observed.verdict->observed) {
@@ -470,7 +470,7 @@ const homeo_real *homeo_perceive(homeo *h, const homeo_real *observation)
     }
     o->verdict->used += 1;
     if (source != HOMEO_ESTIMATE) {
-        homeo_observer_correct(h->policy->senses->forward, o->row, source - HOMEO_WITHOUT_OFFSETS, o->now);
+        homeo_observer_correct(h->senses->forward, o->row, source - HOMEO_WITHOUT_OFFSETS, o->now);
     }
     for (i = 0; i < h->policy->inputs; i++) {
         o->seen[i] = R(source == HOMEO_ESTIMATE ? o->out[i] : o->now[i]);
@@ -486,7 +486,7 @@ int homeo_read_alarm(const homeo *h, homeo_alarm *alarm)
     if (p == NULL || !h->ready) {
         return HOMEO_NOT_READY;
     }
-    if (p->senses == NULL) {
+    if (h->senses == NULL) {
         return HOMEO_ABSENT;
     }
     alarm->open = o->row[HOMEO_AT_OPEN] > 0.0;
@@ -494,7 +494,7 @@ int homeo_read_alarm(const homeo *h, homeo_alarm *alarm)
     alarm->lag = alarm->open ? (int32_t)o->row[HOMEO_AT_LAG] : 0;
     alarm->used = (int32_t)o->row[HOMEO_AT_USED];
     alarm->due = o->verdict->phase != PHASE_NONE;
-    alarm->rejected = part_of(p->senses->forward, o->row, HOMEO_PART_REJECTED);
-    alarm->shift = part_of(p->senses->forward, o->row, HOMEO_PART_SHIFT);
+    alarm->rejected = part_of(h->senses->forward, o->row, HOMEO_PART_REJECTED);
+    alarm->shift = part_of(h->senses->forward, o->row, HOMEO_PART_SHIFT);
     return HOMEO_OK;
 }
