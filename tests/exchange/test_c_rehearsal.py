@@ -88,11 +88,12 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return host_of(*request.param, tmp_path_factory.mktemp("host"))
 
 
-def drive(host: Host, fault: str, onset: int) -> tuple[CController, Session, list[int]]:
-    """Drive the robot by the Python session; the C controller sees the same. Return both, and what was used when."""
-    c, session = host.start()
-    env, model, used = make_env(host.run.spec.env, host.run.spec.env_kwargs), host.fault(fault, onset), []
+def drive(host: Host, fault: str, onset: int) -> tuple[CController, Session, int]:
+    """Drive the robot by the Python session; C sees the same. Return both, and how many rehearsals there were."""
+    (c, session), model, rehearsals = host.start(), host.fault(fault, onset), 0
+    env, observer = make_env(host.run.spec.env, host.run.spec.env_kwargs), session.observer
     x, _ = env.reset(seed=SEED)
+    assert observer is not None
     for step in range(DECISIONS):
         seen = model.observe(np.asarray(x, np.float32)[None])[0]
         expected = session.act(seen[None])[0]
@@ -100,22 +101,60 @@ def drive(host: Host, fault: str, onset: int) -> tuple[CController, Session, lis
             assert c.call("maybe_sleep") == 0
         if c.observe(seen) == DUE:
             assert c.call("rehearse") == 0
+            rehearsals += 1
+            biases = [observer.rehearsal.of_bias(observer.rows[0], kind) for kind in (OFFSETS, SCALES)]
+            assert c.distances() in (observer.rehearse(0), *biases)
         assert same_bits([c.act(seen)], [expected]), step
-        assert session.observer is not None
-        assert np.array_equal(c.row(), session.observer.rows[0]), step
-        used.append(int(session.observer.rows[0, USED]))
+        assert np.array_equal(c.row(), observer.rows[0]), step
         x, _, terminated, truncated, _ = env.step(expected)
         if terminated or truncated:
             break
     env.close()
-    return c, session, used
+    return c, session, rehearsals
 
 
 @pytest.mark.parametrize("onset", [0, ONSET])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_rows_verdicts_and_actions_are_equal_bit_for_bit(host: Host, fault: str, onset: int) -> None:
-    c, session, used = drive(host, fault, onset)
+def test_rows_distances_verdicts_and_actions_are_equal_bit_for_bit(host: Host, fault: str, onset: int) -> None:
+    c, session, rehearsals = drive(host, fault, onset)
     observer = session.observer
     assert observer is not None
-    print(host.run.path, fault, onset, len(used), observer.openings, observer.used, set(used))
     assert c.used() == [observer.openings[0], observer.used[0]]
+    if fault in ("stuck", "offset"):
+        assert rehearsals
+    if fault in ("stuck", "offset", "dropped", "latency", "jitter"):
+        assert observer.used[0] > 80
+    if fault == "clean":
+        assert observer.used[0] == rehearsals == 0
+
+
+def test_slices_give_the_same_verdict_later(host: Host) -> None:
+    """Between slices the policy gets what it got before; the verdict is on the row of the decision when it was due."""
+    c, model = host.start()[0], host.fault("stuck", 20)
+    env, session = make_env(host.run.spec.env, host.run.spec.env_kwargs), Session(host.controller, 1)
+    x, _ = env.reset(seed=SEED)
+    session.begin(0, np.random.default_rng(SEED))
+    pending, late, slices = False, 0, 0
+    for _ in range(120):
+        seen = model.observe(np.asarray(x, np.float32)[None])[0]
+        before = c.row()[USED]
+        due = c.observe(seen)
+        if due == DUE and not pending:
+            pending, row = True, c.row()
+            at_once = host.start()[1].observer
+            assert at_once is not None
+            at_once.rows[0] = row
+            expected = at_once.rehearse(0)
+        for _ in range(997):
+            if due != DUE or c.call("rehearse_step") != BUSY:
+                break
+            slices += 1
+        action = c.act(seen)
+        if pending and due == DUE:
+            assert c.row()[USED] in (before, ESTIMATE, NOTHING)
+            late += 1
+        if pending and c.observe(seen) == 0 and due == DUE:
+            pass
+        x = env.step(action)[0]
+    env.close()
+    assert late

@@ -48,6 +48,10 @@ int shim_used(const homeo *h, int which)
     const homeo_verdict *v = h->observed.verdict;
     return which == 0 ? (int)v->openings : (int)v->used;
 }
+double shim_distance(const homeo *h, int which)
+{
+    return h->observed.verdict->total[which] / (double)(h->senses->windows * HOMEO_COMPARED * h->policy->actions);
+}
 int shim_count(const homeo *h, int which) { return which == 0 ? h->sleep_count : h->rolled_back; }
 void shim_write(homeo *h, int layer, const homeo_real *weight, const homeo_real *bias)
 {
@@ -90,7 +94,7 @@ class CController:
         for function in ("weight", "bias", "delta", "mean", "energy", "output", "row"):
             getattr(self.c, f"shim_{function}").restype = ctypes.c_void_p
         self.c.homeo_rates.restype = ctypes.c_void_p
-        self.c.shim_change.restype = self.c.shim_eta.restype = ctypes.c_double
+        self.c.shim_change.restype = self.c.shim_eta.restype = self.c.shim_distance.restype = ctypes.c_double
         self.policy = ctypes.byref(ctypes.c_char.in_dll(self.c, name))
         self.bytes = int(self.c.homeo_memory(self.policy, int(writable)))
         self.state = ctypes.create_string_buffer(int(self.c.shim_state_bytes()))
@@ -127,6 +131,10 @@ class CController:
     def used(self) -> list[int]:
         """Return how often an estimate began to be used, and in how many decisions it was."""
         return [int(self.c.shim_used(self.state, which)) for which in (0, 1)]
+
+    def distances(self) -> tuple[float, float]:
+        """Return the mean distances of the last rehearsal, with the estimate and with the measurement."""
+        return float(self.c.shim_distance(self.state, 0)), float(self.c.shim_distance(self.state, 1))
 
     def rates(self) -> list[np.ndarray]:
         """Rates of the encoder and of every layer."""
