@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import re
+import runpy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from c_controller import CController, compile_library, needs_gcc, same_bits
+from c_controller import SOURCES, CController, compile_library, needs_gcc, same_bits
+from project_files import ROOT
 
 from homeo_rl.agents.controller import Controller, load_controller
 from homeo_rl.agents.session import Session
@@ -21,13 +25,16 @@ from homeo_rl.exchange.c.description import Description, describe
 from homeo_rl.homeostasis import make_homeostasis
 from homeo_rl.homeostasis.observer import split_observer
 from homeo_rl.homeostasis.sleep import needs_memory
-from homeo_rl.observer.layout import USED
-from homeo_rl.observer.memory import ObserverMemory
+from homeo_rl.observer import observer, rehearsal
+from homeo_rl.observer.layout import ESTIMATE, LAGS, NOTHING, OFFSETS, OPEN, SCALES, USED
+from homeo_rl.observer.memory import LENGTH, WINDOWS, ObserverMemory
+from homeo_rl.observer.rehearsal import COMPARED
 from homeo_rl.run import Run, copy_pretrained
+from homeo_rl.seeding import derive
 
 pytestmark = needs_gcc
 DECISIONS, ONSET, SEED = 220, 60, 7
-DUE, BUSY = 3, 1
+DUE, BUSY, ABSENT, UNOBSERVED = 3, 1, -4, 2
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "clean": [],
     "stuck": [{"kind": "obs-stuck", "fraction": 0.2}],
@@ -88,12 +95,27 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return host_of(*request.param, tmp_path_factory.mktemp("host"))
 
 
+def rehearsal_in_rows(session: Session) -> rehearsal.Rehearsal:
+    """Return Python's rehearsal with a policy that decides as in an episode: many rows at once are a matrix product."""
+    watched = session.observer
+    assert watched is not None
+
+    def act(observations: np.ndarray) -> np.ndarray:
+        return np.concatenate([session._act_healthy(row) for row in np.split(observations, len(observations) // 8)])
+
+    result = rehearsal.Rehearsal(watched.memory, watched.offsets, act, watched._advance)
+    assert np.abs(result.wanted - watched.rehearsal.wanted).max() < 1e-5
+    result.wanted = watched.rehearsal.wanted
+    return result
+
+
 def drive(host: Host, fault: str, onset: int) -> tuple[CController, Session, int]:
     """Drive the robot by the Python session; C sees the same. Return both, and how many rehearsals there were."""
     (c, session), model, rehearsals = host.start(), host.fault(fault, onset), 0
-    env, observer = make_env(host.run.spec.env, host.run.spec.env_kwargs), session.observer
+    env, watched = make_env(host.run.spec.env, host.run.spec.env_kwargs), session.observer
     x, _ = env.reset(seed=SEED)
-    assert observer is not None
+    assert watched is not None
+    exact = rehearsal_in_rows(session)
     for step in range(DECISIONS):
         seen = model.observe(np.asarray(x, np.float32)[None])[0]
         expected = session.act(seen[None])[0]
@@ -102,10 +124,10 @@ def drive(host: Host, fault: str, onset: int) -> tuple[CController, Session, int
         if c.observe(seen) == DUE:
             assert c.call("rehearse") == 0
             rehearsals += 1
-            biases = [observer.rehearsal.of_bias(observer.rows[0], kind) for kind in (OFFSETS, SCALES)]
-            assert c.distances() in (observer.rehearse(0), *biases)
+            distances = [exact(watched.rows[0]), *(exact.of_bias(watched.rows[0], kind) for kind in (OFFSETS, SCALES))]
+            assert c.distances() in distances, step
         assert same_bits([c.act(seen)], [expected]), step
-        assert np.array_equal(c.row(), observer.rows[0]), step
+        assert np.array_equal(c.row(), watched.rows[0]), step
         x, _, terminated, truncated, _ = env.step(expected)
         if terminated or truncated:
             break
@@ -117,44 +139,128 @@ def drive(host: Host, fault: str, onset: int) -> tuple[CController, Session, int
 @pytest.mark.parametrize("fault", FAULTS)
 def test_rows_distances_verdicts_and_actions_are_equal_bit_for_bit(host: Host, fault: str, onset: int) -> None:
     c, session, rehearsals = drive(host, fault, onset)
-    observer = session.observer
-    assert observer is not None
-    assert c.used() == [observer.openings[0], observer.used[0]]
+    watched = session.observer
+    assert watched is not None
+    assert c.used() == [watched.openings[0], watched.used[0]]
     if fault in ("stuck", "offset"):
         assert rehearsals
     if fault in ("stuck", "offset", "dropped", "latency", "jitter"):
-        assert observer.used[0] > 80
+        assert watched.used[0] > 80
     if fault == "clean":
-        assert observer.used[0] == rehearsals == 0
+        assert watched.used[0] == rehearsals == 0
+
+
+def sensed(host: Host, fault: str, onset: int, count: int) -> np.ndarray:
+    """Return what the robot's sensors read [count, D] where the Python session drives it."""
+    (_, session), model, seen = host.start(), host.fault(fault, onset), []
+    env = make_env(host.run.spec.env, host.run.spec.env_kwargs)
+    x, _ = env.reset(seed=SEED)
+    for _ in range(count):
+        seen.append(model.observe(np.asarray(x, np.float32)[None])[0])
+        x = env.step(session.act(seen[-1][None])[0])[0]
+    env.close()
+    return np.stack(seen)
 
 
 def test_slices_give_the_same_verdict_later(host: Host) -> None:
-    """Between slices the policy gets what it got before; the verdict is on the row of the decision when it was due."""
-    c, model = host.start()[0], host.fault("stuck", 20)
-    env, session = make_env(host.run.spec.env, host.run.spec.env_kwargs), Session(host.controller, 1)
-    x, _ = env.reset(seed=SEED)
-    session.begin(0, np.random.default_rng(SEED))
-    pending, late, slices = False, 0, 0
-    for _ in range(120):
-        seen = model.observe(np.asarray(x, np.float32)[None])[0]
-        before = c.row()[USED]
-        due = c.observe(seen)
-        if due == DUE and not pending:
-            pending, row = True, c.row()
-            at_once = host.start()[1].observer
-            assert at_once is not None
-            at_once.rows[0] = row
-            expected = at_once.rehearse(0)
-        for _ in range(997):
-            if due != DUE or c.call("rehearse_step") != BUSY:
+    """The verdict is on the decision in which it became due; until then the policy gets what it got before."""
+    at_once, sliced = (host.start()[0] for _ in range(2))
+    waiting, verdict, slices, verdicts = False, NOTHING, 0, []
+    for seen in sensed(host, "stuck", 20, 80):
+        if at_once.observe(seen) == DUE:
+            assert at_once.call("rehearse") == 0
+        due = sliced.observe(seen) == DUE
+        if due and not waiting:
+            verdict, before = at_once.row()[USED], sliced.row()[USED]
+        waiting = due
+        for _ in range(397):
+            if not waiting:
                 break
+            assert sliced.row()[USED] == before
             slices += 1
-        action = c.act(seen)
-        if pending and due == DUE:
-            assert c.row()[USED] in (before, ESTIMATE, NOTHING)
-            late += 1
-        if pending and c.observe(seen) == 0 and due == DUE:
-            pass
-        x = env.step(action)[0]
-    env.close()
-    assert late
+            waiting = sliced.call("rehearse_step") == BUSY
+            if not waiting:
+                assert sliced.row()[USED] == verdict
+                verdicts.append(verdict)
+        at_once.act(seen)
+        sliced.act(seen)
+    assert ESTIMATE in verdicts
+    each = WINDOWS * (LENGTH - LAGS - 1 + 2 * COMPARED)
+    assert slices >= each * len(verdicts)
+    assert sliced.call("rehearse") == sliced.call("rehearse_step") == 0
+
+
+def test_an_episode_that_begins_ends_a_rehearsal(host: Host) -> None:
+    c, _ = host.start()
+    for seen in sensed(host, "stuck", 20, 60):
+        if c.observe(seen) == DUE:
+            break
+        c.act(seen)
+    assert c.call("rehearse_step") == BUSY
+    assert c.call("restart", ctypes.c_uint64(SEED)) == 0
+    assert c.call("rehearse_step") == 0
+    assert c.row().sum() == 1.0  # the gate's error in health
+
+
+def test_without_its_observer_it_acts_as_before(host: Host) -> None:
+    c = CController(host.library, "tested", host.made, flags=UNOBSERVED)
+    session = Session(host.controller, 1)
+    session.begin(0, np.random.default_rng(SEED))
+    c.reset(SEED)
+    assert c.bytes < CController(host.library, "tested", host.made).bytes
+    for seen in sensed(host, "stuck", 20, 60):
+        assert c.observe(seen) == ABSENT
+        assert same_bits([c.act(seen)], [session.act(seen[None])[0]])
+
+
+def test_a_model_that_explains_too_little_raises_alarms_only(tmp_path: Path) -> None:
+    """A lidar is hardly predictable."""
+    host = host_of("navigation-san", "observer", tmp_path)
+    assert host.made.senses is not None
+    assert (host.made.senses.explains, host.made.senses.windows) == (False, 0)
+    (c, session), opened = host.start(), 0
+    plain = Session(host.controller, 1)
+    plain.begin(0, np.random.default_rng(SEED))
+    for seen in sensed(host, "dropped", 20, 120):
+        expected = session.act(seen[None])[0]
+        assert c.observe(seen) == 0
+        assert same_bits([c.act(seen)], [expected])
+        assert same_bits([plain.act(seen[None])[0]], [expected])
+        assert session.observer is not None
+        assert np.array_equal(c.row(), session.observer.rows[0])
+        opened += int(c.row()[OPEN])
+    assert opened > 50
+
+
+@pytest.mark.parametrize("seed", [0, 1, derive(0, "observer", "rehearsal")])
+def test_normal_numbers_are_numpys(host: Host, seed: int) -> None:
+    count, library = 400_000, ctypes.CDLL(str(host.library))
+    library.homeo_random_normal.restype = library.homeo_random_double.restype = ctypes.c_double
+    state, rng = ctypes.create_string_buffer(64), np.random.default_rng(seed)
+    library.homeo_random_seed(state, ctypes.c_uint64(seed))
+    drawn = np.array([library.homeo_random_normal(state) for _ in range(count)])
+    assert np.array_equal(drawn, rng.normal(size=count))
+    assert np.abs(drawn).max() > 3.66  # beyond the lowest strip
+    assert [library.homeo_random_double(state) for _ in range(9)] == rng.random(9).tolist()
+
+
+def test_the_tables_of_normal_numbers_are_as_written(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "tools" / "normal_tables.py"), run_name="__main__")
+    assert capsys.readouterr().out == (SOURCES / "homeo_normal_tables.h").read_text()
+
+
+def test_settings_are_those_of_python() -> None:
+    text = (SOURCES / "homeo_rehearse.c").read_text()
+    values = dict(re.findall(r"#define (\w+) ([\d.]+)", text)) | dict(re.findall(r"(\w+) = (\d+)", text))
+    for module in (observer, rehearsal):
+        shared = {name for name in values if hasattr(module, name) and name not in ("FEW", "LAGS")}
+        assert shared
+        for name in shared:
+            assert float(values[name]) == getattr(module, name), name
+    assert float(values["FEW"]) == observer.FEW
+    assert float(values["FEW_DECISIONS"]) == rehearsal.FEW
+    asked = re.search(r"rehearsed_at\[\] = {([^}]*)}", text)
+    assert asked is not None
+    assert tuple(map(int, asked[1].split(","))) == observer.REHEARSED_AT
+    header = (SOURCES / "homeo.h").read_text()
+    assert f"HOMEO_WINDOW = {LENGTH}, HOMEO_COMPARED = {COMPARED} " in header

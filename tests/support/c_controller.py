@@ -87,7 +87,16 @@ def compile_library(folder: Path, policies: Mapping[str, Description], *flags: s
 class CController:
     """A state of one policy of a library."""
 
-    def __init__(self, library: Path, name: str, made: Description, *, writable: bool = False, double: bool = False):
+    def __init__(
+        self,
+        library: Path,
+        name: str,
+        made: Description,
+        *,
+        writable: bool = False,
+        double: bool = False,
+        flags: int = 0,
+    ):
         self.made, self.real = made, np.float64 if double else np.float32
         self.c = ctypes.CDLL(str(library))
         self.c.homeo_memory.restype = self.c.shim_state_bytes.restype = ctypes.c_size_t
@@ -96,12 +105,13 @@ class CController:
         self.c.homeo_rates.restype = ctypes.c_void_p
         self.c.shim_change.restype = self.c.shim_eta.restype = self.c.shim_distance.restype = ctypes.c_double
         self.policy = ctypes.byref(ctypes.c_char.in_dll(self.c, name))
-        self.bytes = int(self.c.homeo_memory(self.policy, int(writable)))
+        flags |= int(writable)
+        self.bytes = int(self.c.homeo_memory(self.policy, flags))
         self.state = ctypes.create_string_buffer(int(self.c.shim_state_bytes()))
         self._memory = np.zeros(self.bytes // 8, dtype=np.uint64)
         self.actions = np.zeros(len(made.controller.spec.low) or 1, dtype=self.real)
         size = ctypes.c_size_t(self.bytes)
-        assert self.call("init", self.policy, ctypes.c_void_p(self._memory.ctypes.data), size, int(writable)) == 0
+        assert self.call("init", self.policy, ctypes.c_void_p(self._memory.ctypes.data), size, flags) == 0
 
     def call(self, name: str, *arguments: Any) -> int:
         """Return what ``homeo_NAME(state, ...)`` does."""
