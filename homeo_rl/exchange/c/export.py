@@ -25,6 +25,7 @@ from homeo_rl.exchange.c.integer_source import (
     write_integer_recorded,
 )
 from homeo_rl.exchange.c.memory_size import STACK_BYTES, memory_bytes
+from homeo_rl.exchange.c.observer_source import LITTLE
 from homeo_rl.exchange.c.recording import (
     DAMAGE_SEED,
     LOST_SYNAPSES,
@@ -257,7 +258,7 @@ def _readme(made: Description, deployment: Deployment, sizes: dict[str, int], co
 
 def _mechanism_text(made: Description) -> str:
     if made.mechanism.sleep is not None:
-        return (
+        text = (
             "The controller tests itself and repairs damage. Call `homeo_maybe_sleep(&controller)` before `homeo_act` "
             "where a\npause does not matter (it does what the Python session does), or cut the work into slices that a "
             "control loop has\ntime for:\n\n```c\nif (homeo_selftest_due(&controller) && homeo_selftest_start("
@@ -266,9 +267,20 @@ def _mechanism_text(made: Description) -> str:
             "HOMEO_OK;\nif (asleep && homeo_sleep_step(&controller) != HOMEO_BUSY) asleep = 0;\n```\n\nUntil the last "
             "slice `homeo_act` acts with the weights of before; then the repaired ones are in place all at once."
         )
-    if made.mechanism.awake is not None:
-        return "The controller adapts in every `homeo_act`; `homeo_reset` forgets what it learned."
-    return "The controller does not adapt; export it with --homeostasis sleep for one that repairs itself."
+    elif made.mechanism.awake is not None:
+        text = "The controller adapts in every `homeo_act`; `homeo_reset` forgets what it learned."
+    else:
+        text = "The network does not adapt; export it with --homeostasis sleep for one that repairs itself."
+    if made.senses is None:
+        return text
+    if not made.senses.explains:
+        return f"{text}\n\nAn observer raises alarms (`homeo_read_alarm`). {LITTLE}."
+    return (
+        f"{text}\n\nAn observer puts estimates in the place of broken sensors. Whether they help the policy is "
+        "rehearsed, in slices:\n\n```c\nif (homeo_observe(&controller, observation) == HOMEO_DUE) homeo_rehearse_step("
+        "&controller); /* or homeo_rehearse */\nhomeo_act(&controller, observation, action);\n```\n\nUntil the last "
+        "slice the verdict of before holds. `homeo_read_alarm` says what was found."
+    )
 
 
 def _library_files(deployment: Deployment) -> dict[str, str]:
@@ -301,5 +313,10 @@ def _notes(made: Description, recording: Recording, sizes: dict[str, int]) -> tu
             f"with {LOST_SYNAPSES:.0%} of the synapses of a layer lost, actions differ by {damaged:.3f} on average, "
             f"and by {slept:.3f} after a sleep"
         )
+    if made.senses is not None:
+        used = (
+            f"estimates were used in {recording.used} of the {len(recording.observations)} decisions with stuck sensors"
+        )
+        notes.append(used if made.senses.explains else LITTLE)
     notes.append("check it there: cmake -B build && cmake --build build && ctest --test-dir build")
     return tuple(notes)

@@ -24,6 +24,9 @@ _WEIGHTS = ("w1", "b1", "w2", "b2", "w3", "b3", "change", "calibration")
 _VERDICT_BYTES = 208
 """Of C's ``homeo_verdict``."""
 
+LITTLE = "its model explains too little of these sensors, so no estimate takes the place of a measurement"
+"""What is reported of an observer that raises alarms only."""
+
 
 @dataclass(frozen=True)
 class Senses:
