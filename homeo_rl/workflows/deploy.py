@@ -13,12 +13,13 @@ from homeo_rl.agents.session import Session
 from homeo_rl.envs.make import make_env
 from homeo_rl.envs.navigation.kernels import BEAMS
 from homeo_rl.evaluation.calibrate import calibrate
-from homeo_rl.evaluation.observer_memory import fit_observer, load_observer
+from homeo_rl.evaluation.observer_memory import load_observer
 from homeo_rl.exchange.c.contract import Plant
 from homeo_rl.exchange.c.description import describe, require_expressible
 from homeo_rl.exchange.c.export import DECISIONS, Deployment, export_c, name_of
 from homeo_rl.exchange.c.integer import IntegerPolicy
 from homeo_rl.exchange.c.mechanism import split
+from homeo_rl.exchange.c.observer_source import describe_senses
 from homeo_rl.exchange.c.recording import SEED
 from homeo_rl.exchange.exported_file import ExportedFolder
 from homeo_rl.homeostasis import make_homeostasis
@@ -61,14 +62,14 @@ def export_controller(
     mechanism = split(plugin)
     if number == "int":
         IntegerPolicy(describe(controller))  # what integers have not is reported before anything runs
-    adapts, memory, observes = split_observer(plugin).network, None, None
+    observes = None if mechanism.observer is None else load_observer(run, which=which)
+    describe_senses(controller, mechanism.observer, observes)  # what it lacks is reported, too
+    adapts, memory = split_observer(plugin).network, None
     references: tuple[LayerReference, ...] = ()
     if adapts is not None:
         calibration = calibrate(run, controller, which=which, episodes=CALIBRATION_EPISODES)
         references = calibration.references(controller.network)  # type: ignore[arg-type]  # it is spiking
         memory = calibration.memory(controller.network) if needs_memory(adapts) else None  # type: ignore[arg-type]
-    if mechanism.observer is not None:
-        observes = load_observer(run, which=which) or fit_observer(run, controller, which=which)
     env = make_env(run.spec.env, run.spec.env_kwargs)
     try:
         plant, observations = describe_plant(env, run.spec.env), observe(controller, env, DECISIONS)

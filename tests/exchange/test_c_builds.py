@@ -106,6 +106,19 @@ def test_the_stack_is_as_small_as_the_contract_says(exported: Path, tmp_path: Pa
     assert stated == STACK_BYTES
 
 
+def test_the_contract_says_what_is_estimated(exported: Path) -> None:
+    contract = json.loads((exported / "contract.json").read_text())
+    if contract["homeostasis"] != "observer":
+        assert "observer" not in contract
+        return
+    names = [entry["name"] for entry in contract["observation"]["entries"]]
+    watched = contract["observer"]
+    assert watched["estimated"] == names
+    assert (watched["sequences"], watched["margin"]) == (24, 0.8)
+    assert watched["gate"] >= 2.6
+    assert "homeo_rehearse" in (exported / "README.md").read_text()
+
+
 def hostile_program(exported: Path, tmp_path: Path, *flags: str, compiler: str = "gcc") -> Path:
     name = next(path.stem for path in (exported / "src").glob("*.c") if f"{path.name}" not in LIBRARY)
     defines = (

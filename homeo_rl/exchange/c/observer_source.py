@@ -68,9 +68,10 @@ def describe_senses(
     if mechanism is None:
         return None
     if memory is None or controller.spec.discrete:
+        got = "choices" if memory is not None else "none; make one with homeo-rl calibrate RUN --practice 60000"
         raise UsageError(
-            f"--homeostasis: expected for observer a forward model of a policy with continuous actions, got "
-            f"{'none; calibrate the run with --practice' if memory is None else 'choices; leave it out'}"
+            f"--homeostasis: expected for observer a forward model of a policy with continuous actions, got {got}, or "
+            "leave observer out"
         )
     alone = join_observer(mechanism, None)
     observer = Session(controller, 1, plugin=alone, observer_memory=memory).observer
