@@ -43,6 +43,7 @@ public:
     if (!kept) homeo_reset(&state_, seed);
     activity_ = Activity::acting;
     action_.fill(0.0F);
+    watch(homeo_alarm{});
   }
 
   // Whether self-tests follow the exported schedule by themselves, and how many slices an update may take for them.
