@@ -351,12 +351,100 @@ def test_sanitizers_find_nothing(tmp_path: Path, compiler: str, sanitizers: str)
             raise
         pytest.skip("clang has no memory sanitizer here: apt-get install libclang-rt-14-dev")
     name = "mlp-hopper-2"
-    sequence = [step for fault in HOSTILE for step in hostile(name, fault)[:120]]
-    sequence += [step for fault in ("dropped", "scale", "delay", "jitter") for step in faulty(name, fault, 20)[:240]]
+    sequence = [step for fault in HOSTILE for step in hostile(name, fault)[:60]]
+    sequence += [step for fault in ("dropped", "scale", "delay", "jitter") for step in faulty(name, fault, 20)[:160]]
     rows = write_sequence(tmp_path / "in", memory_of(name), sequence)
     subprocess.run([program, tmp_path / "in", tmp_path / "out"], check=True, timeout=300)
     found = np.fromfile(tmp_path / "out").reshape(rows.shape)
     assert np.array_equal(bits(found), bits(rows))
+
+
+def hash_row(row: np.ndarray) -> int:
+    """Return the 64-bit FNV-1a hash of the bytes of a row."""
+    result = 0xCBF29CE484222325
+    for byte in row.tobytes():
+        result = (result ^ byte) * 0x100000001B3 % 2**64
+    return result
+
+
+def write_check(path: Path, memory: ObserverMemory, sequence: Sequence) -> int:
+    """Write a C function that counts rows that have another hash than in Python; return how many are of alarms."""
+    model, python, hashes, last, steps = memory.model, Compiled(memory), [], np.zeros(memory.model.actions), []
+    alarms = 0
+    for seen, action, begins in sequence:
+        if begins:
+            python.begin()
+        steps.append(np.concatenate([[begins], seen, last]))
+        alarms += python.advance(seen, np.asarray(last, np.float32))
+        hashes.append(f"UINT64_C({hash_row(python.rows[0])})")
+        last = action
+    tables = {name: (getattr(model, name), "float") for name in POINTERS[:-1]}
+    tables |= {"scales": (python.scales, "double"), "step": (np.stack(steps), "float")}
+    lines = ['#include "homeo_observer.h"', f"static const uint64_t hash[] = {{{', '.join(hashes)}}};"]
+    for name, (values, kind) in tables.items():
+        numbers = ", ".join(
+            float(value).hex() for value in np.asarray(values, np.float32 if kind == "float" else None).flat
+        )
+        lines.append(f"static const {kind} {name}[] = {{{numbers}}};")
+    d, k, h = python.dims.tolist()
+    lines.append(f"static const homeo_forward model = {{{d}, {k}, {h}, {', '.join(POINTERS)}}};")
+    sizes = {"row": len(python.rows[0]), "full": python.full.size}
+    lines += [f"static double {name}[{size}];" for name, size in sizes.items()]
+    lines += [
+        f"static float work[{python.work.size}], out[{d}];",
+        f"""
+int homeo_observer_check(void);
+int homeo_observer_check(void)
+{{
+    int differing = 0, t;
+    size_t k;
+
+    for (t = 0; t < {len(hashes)}; t++) {{
+        const float *now = step + t * {1 + d + k};
+        uint64_t found = UINT64_C(0xCBF29CE484222325);
+
+        if (now[0] > 0.0f) {{
+            homeo_observer_begin(&model, row);
+        }}
+        homeo_observer_advance(&model, row, now + 1, now + {1 + d}, out, full, work);
+        for (k = 0; k < sizeof row; k++) {{
+            found = (found ^ ((const unsigned char *)row)[k]) * UINT64_C(0x100000001B3);
+        }}
+        differing += found != hash[t];
+    }}
+    return differing;
+}}""",
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return alarms
+
+
+@pytest.mark.skipif(
+    shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None,
+    reason="not installed: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
+)
+def test_a_cortex_m4_has_the_same_rows(tmp_path: Path) -> None:
+    name, program = "mlp-hopper-2", tmp_path / "program.elf"
+    sequence = [step for fault in ("noise", "jitter") for step in faulty(name, fault, 5)[:12]]
+    assert write_check(tmp_path / "test_observer.c", memory_of(name), sequence) > 6
+    target = (
+        "-mcpu=cortex-m4",
+        "-mthumb",
+        "-mfloat-abi=hard",
+        "-mfpu=fpv4-sp-d16",
+        "-nostartfiles",
+        "-DHOMEO_OBSERVER",
+    )
+    strict = ("-std=gnu99", *STRICT[1:4], STRICT[-1])
+    command = ["arm-none-eabi-gcc", *strict, "-O2", *target, f"-I{SOURCES}", f"-I{tmp_path}",
+               f"-T{SUPPORT / 'cortex_m4.ld'}", *(str(SOURCES / source) for source in OBSERVER),
+               str(SUPPORT / "cortex_m4.c"), "-lm", "-lc", "-lgcc", "-o", str(program)]  # fmt: skip
+    subprocess.run(command, check=True)
+    emulator = ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "none"]
+    done = subprocess.run([*emulator, "-semihosting", "-kernel", str(program)], capture_output=True, text=True,
+                          timeout=300)  # fmt: skip
+    assert "differing 0" in done.stdout + done.stderr, done.stdout + done.stderr
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("flags", [("-O0",), ("-O3", "-march=native")])

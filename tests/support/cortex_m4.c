@@ -1,7 +1,11 @@
 /* The recorded decisions on a Cortex-M4F without an operating system; output and exit by semihosting. */
 #define HOMEO_NO_MAIN
-#ifdef HOMEO_INTEGERS
+#if defined(HOMEO_INTEGERS)
 #include "test_integer.c"
+#define COUNT_DIFFERENCES homeo_int_check
+#elif defined(HOMEO_OBSERVER)
+#include "test_observer.c"
+#define COUNT_DIFFERENCES homeo_observer_check
 #else
 #include "test_controller.c"
 #endif
@@ -45,10 +49,10 @@ int *__errno(void)
     return &errno_place;
 }
 
-#ifdef HOMEO_INTEGERS
+#ifdef COUNT_DIFFERENCES
 static void run(void)
 {
-    const int differing = homeo_int_check();
+    const int differing = COUNT_DIFFERENCES();
     const uint32_t leaving[2] = {0x20026, (uint32_t)differing};
 
     print_number("differing ", (unsigned)differing);
@@ -86,7 +90,7 @@ void reset(void)
 {
     unsigned k;
 
-#ifndef HOMEO_INTEGERS
+#ifdef __ARM_FP
     *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20; /* the floating-point unit */
     __asm__ volatile("dsb\n isb");
 #endif

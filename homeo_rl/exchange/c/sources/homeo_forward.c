@@ -1,17 +1,16 @@
 /* The forward model: prediction and Jacobian. Sums run over the inputs of a unit in their order, the bias first. */
 #include "homeo_observer_internal.h"
 
-int32_t homeo_forward_width(const homeo_forward *f)
+int32_t homeo_forward_width(int32_t entries, int32_t actions, int32_t hidden)
 {
-    int32_t width = f->hidden;
+    int32_t width = hidden > 2 * entries ? hidden : 2 * entries;
 
-    width = 2 * f->entries > width ? 2 * f->entries : width;
-    return f->entries + f->actions > width ? f->entries + f->actions : width;
+    return width > entries + actions ? width : entries + actions;
 }
 
 static float *work_row(const homeo_forward *f, float *work, int32_t row)
 {
-    return work + (size_t)row * (size_t)homeo_forward_width(f);
+    return work + (size_t)row * (size_t)homeo_forward_width(f->entries, f->actions, f->hidden);
 }
 
 /* Add x w to y [width], one input after the other; four in a pass, because reading and writing y takes the time. Rows of

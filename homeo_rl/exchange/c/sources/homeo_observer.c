@@ -49,12 +49,7 @@ size_t homeo_observer_numbers(int32_t entries, int32_t actions)
 
 size_t homeo_observer_floats(int32_t entries, int32_t actions, int32_t hidden)
 {
-    homeo_forward f = {0};
-
-    f.entries = entries;
-    f.actions = actions;
-    f.hidden = hidden;
-    return HOMEO_WORK_ROWS * (size_t)homeo_forward_width(&f);
+    return HOMEO_WORK_ROWS * (size_t)homeo_forward_width(entries, actions, hidden);
 }
 
 void homeo_observer_begin(const homeo_forward *f, double *row)
@@ -67,38 +62,36 @@ void homeo_observer_begin(const homeo_forward *f, double *row)
     row[HOMEO_AT_GATE] = 1.0;
 }
 
-static homeo_episode episode_of(const homeo_forward *f, double *row, double *full, float *work)
+static void lay_out(homeo_episode *e, const homeo_forward *f, double *row, double *full, float *work)
 {
     const int32_t d = f->entries, k = f->actions;
-    homeo_episode e;
     int part;
 
-    e.model = f;
-    e.entries = d;
-    e.actions = k;
-    e.width = width_of(d, k);
-    e.row = row;
-    e.end = row + HOMEO_OBSERVER_SCALARS;
+    e->model = f;
+    e->entries = d;
+    e->actions = k;
+    e->width = width_of(d, k);
+    e->row = row;
+    e->end = row + HOMEO_OBSERVER_SCALARS;
     for (part = 0; part < HOMEO_PARTS; part++) {
-        e.part[part] = e.end;
-        e.end += size_of((size_t)d, (size_t)k, part);
+        e->part[part] = e->end;
+        e->end += size_of((size_t)d, (size_t)k, part);
     }
-    e.full = full;
-    e.work = work;
-    e.x = work + (size_t)HOMEO_WORK_X * (size_t)homeo_forward_width(f);
-    e.center = f->scales;
-    e.spread = e.center + d;
-    e.action_center = e.spread + d;
-    e.action_spread = e.action_center + k;
-    e.moves = e.action_spread + k;
-    e.limit = e.moves + d;
-    e.start_mean = e.limit + 1;
-    e.start_variance = e.start_mean + d;
-    e.single = e.start_variance + d;
-    e.sensor = e.single + d;
-    e.still = e.sensor + d;
-    e.zeros = e.still + d;
-    return e;
+    e->full = full;
+    e->work = work;
+    e->x = work + (size_t)HOMEO_WORK_X * (size_t)homeo_forward_width(d, k, f->hidden);
+    e->center = f->scales;
+    e->spread = e->center + d;
+    e->action_center = e->spread + d;
+    e->action_spread = e->action_center + k;
+    e->moves = e->action_spread + k;
+    e->limit = e->moves + d;
+    e->start_mean = e->limit + 1;
+    e->start_variance = e->start_mean + d;
+    e->single = e->start_variance + d;
+    e->sensor = e->single + d;
+    e->still = e->sensor + d;
+    e->zeros = e->still + d;
 }
 
 static void push_measurement(const homeo_episode *e, const double *z, double age)
@@ -313,11 +306,14 @@ static double advance_filter(const homeo_episode *e, const double *z, double age
 int homeo_observer_advance(const homeo_forward *f, double *row, const float *observation, const float *last, float *out,
                            double *full, float *work)
 {
-    const homeo_episode e = episode_of(f, row, full, work);
-    double *z = homeo_full(&e, HOMEO_FULL_Z), *estimate = homeo_full(&e, HOMEO_FULL_ESTIMATE), age = 0.0;
+    double *z, *estimate, age = 0.0;
+    homeo_episode e;
     int32_t i;
     int open;
 
+    lay_out(&e, f, row, full, work);
+    z = homeo_full(&e, HOMEO_FULL_Z);
+    estimate = homeo_full(&e, HOMEO_FULL_ESTIMATE);
     for (i = 0; i < e.entries; i++) {
         const double value = ((double)observation[i] - e.center[i]) / e.spread[i];
 

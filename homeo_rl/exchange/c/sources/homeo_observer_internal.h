@@ -54,7 +54,7 @@ static inline double *homeo_full(const homeo_episode *e, int32_t row)
 }
 
 /* homeo_forward.c */
-int32_t homeo_forward_width(const homeo_forward *f); /* floats in a row of `work` */
+int32_t homeo_forward_width(int32_t entries, int32_t actions, int32_t hidden); /* floats in a row of `work` */
 void homeo_fill(const homeo_episode *e, const double *values, const double *action);
 void homeo_predict(const homeo_episode *e, double *mean, double *variance);
 void homeo_prepare_lags(const homeo_episode *e);
