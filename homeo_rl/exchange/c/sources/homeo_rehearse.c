@@ -26,14 +26,14 @@ enum { DRAW_NORMAL, DRAW_OTHER, DRAW_UNIFORM, DRAW_CONSTANT };
 
 static const int32_t rehearsed_at[] = {0, 4, 7, 10, 14, 20, 28, 40, 55, 70};
 
-static size_t at(const homeo_forward *f, int part)
+static size_t locate(const homeo_forward *f, int part)
 {
     return homeo_observer_offset(f->entries, f->actions, part);
 }
 
 static const double *part_of(const homeo_forward *f, const double *row, int part)
 {
-    return row + at(f, part);
+    return row + locate(f, part);
 }
 
 /* Evidence ----------------------------------------------------------------------------------------------------- */
@@ -291,8 +291,8 @@ static void begin_rehearsed(homeo *h)
     const homeo_senses *s = h->senses;
     const homeo_forward *f = s->forward;
     homeo_observed *o = &h->observed;
-    double *row = o->rehearsed, *state = row + at(f, HOMEO_PART_STATE), *cleaned = row + at(f, HOMEO_PART_CLEANED);
-    double *past = row + at(f, HOMEO_PART_MEASURED), *acted = row + at(f, HOMEO_PART_ACTIONS);
+    double *row = o->rehearsed, *state = row + locate(f, HOMEO_PART_STATE), *cleaned = row + locate(f, HOMEO_PART_CLEANED);
+    double *past = row + locate(f, HOMEO_PART_MEASURED), *acted = row + locate(f, HOMEO_PART_ACTIONS);
     const double *units = f->scales + 2 * f->entries;
     const float *truth = truth_at(h, LAGS - (int32_t)o->judged[HOMEO_AT_LAG]);
     int32_t i, back;
