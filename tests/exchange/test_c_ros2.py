@@ -62,6 +62,7 @@ def test_parameters_are_those_of_the_contract(exported: Path) -> None:
     assert manager["small"]["type"] == "small_control/Ros2Controller"
     assert len(ours["state_interfaces"]) == contract["observation"]["size"]
     assert len(ours["command_interfaces"]) == contract["action"]["size"]
+    assert ours["slices_per_update"] == (40 if "observer" in contract else 1)
     for name in ("package.xml", "plugin.xml"):
         ElementTree.parse(exported / "ros2" / name)
     for path in (exported / "ros2").rglob("*"):
