@@ -91,12 +91,12 @@ live.Lane = class {
   }
 
   /** One substep of the physics; the first of a decision decides, the last one counts its reward. */
-  substep() {
+  substep(whole = false) {
     if (this.ended) return false;
     if (this.frame === 0) {
       this.sense();
       this.controller.testIfDue();
-      this.controller.act(this.sensed);
+      this.controller.act(this.sensed, whole);
       this.world.begin(this.drive(Float64Array.from(this.controller.action(this.robot.actuators.length))));
     }
     this.world.substep();
@@ -121,7 +121,7 @@ live.Lane = class {
         this.controller.testIfDue();
         this.settle();
       }
-      this.substep();
+      this.substep(true);
       if (performance.now() > next) {
         await new Promise((resume) => setTimeout(resume));
         next = performance.now() + 30;

@@ -86,6 +86,7 @@ live.LaneView = class {
     if (ended) return "episode over";
     if (mechanism === "none") return name === "repaired" ? "no mechanism" : "";
     const times = controller.sleeps === 1 ? "once" : `${controller.sleeps} times`;
+    if (controller.alarm) return `${mechanism}: ${controller.alarm}`;
     if (controller.sleeps > 0) return `${mechanism}: ${mechanism.includes("sleep") ? "slept" : "rehearsed"} ${times}`;
     return controller.tested === null ? mechanism : `${mechanism}: self-test ${controller.tested}`;
   }

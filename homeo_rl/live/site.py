@@ -19,6 +19,7 @@ from typing import Any
 
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.errors import StorageFault, UsageError
+from homeo_rl.evaluation.observer_memory import load_observer
 from homeo_rl.exchange.c.description import require_expressible
 from homeo_rl.exchange.c.export import name_of
 from homeo_rl.exchange.exported_file import ExportedFolder
@@ -27,8 +28,8 @@ from homeo_rl.live.robots import describe_environment
 from homeo_rl.run import Run
 from homeo_rl.workflows.deploy import export_controller
 
-ARM = "dwam+sleep"
-"""What controllers are exported with; the page can leave parts of it out."""
+ARM, OBSERVER = "dwam+sleep", "+observer"
+"""What controllers are exported with, the second part where a run has a forward model; the page can leave parts out."""
 
 COMPILER = "emcc"
 INSTALL = "apt-get install emscripten, or https://emscripten.org/docs/getting_started/downloads.html"
@@ -75,7 +76,8 @@ def build_site(
     site = third_party_files() | {name: (files("homeo_rl.live") / "page" / name).read_bytes() for name in PAGE}
     for name, run, robot, controller in zip(names, runs, robots, controllers, strict=True):
         progress(f"{run.path.name}: calibrating, exporting, compiling")
-        exported = export_controller(controller, run, arm=ARM, which=which)
+        arm = ARM + (OBSERVER if load_observer(run, which=which) else "")
+        exported = export_controller(controller, run, arm=arm, which=which)
         site[f"robots/{name}.js"] = _robot_script(name, run, robot, exported, compiler)
     scripts = "\n".join(f'<script src="robots/{name}.js"></script>' for name in names)
     site["index.html"] = site["index.html"].replace(b"<!-- robots -->", scripts.encode())

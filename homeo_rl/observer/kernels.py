@@ -1,8 +1,8 @@
 """The compiled observer: gate, latency, robust Kalman filter and prediction over the latency, one decision a call.
 
-`homeo_rl.observer.reference` says the same in plain numpy, and tests compare the two. Everything that is known of a
-slot is one row of numbers, laid out by `homeo_rl.observer.layout`. Only sums, products, quotients and square roots are
-used, in a fixed order: every processor gives the same bits.
+`tests/support/observer_reference.py` says the same in plain numpy, and tests compare the two. Everything that is known
+of a slot is one row of numbers, laid out by `homeo_rl.observer.layout`. Only sums, products, quotients and square roots
+are used, in a fixed order: every processor gives the same bits.
 
 Shapes: S slots, D observation entries, K action entries, H hidden units, L latencies.
 """

@@ -8,6 +8,7 @@ remembered ones with it than without it. Otherwise observations pass untouched.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -109,7 +110,6 @@ class Observer:
         self._full = number_space(model.entries, model.actions)
         self.rows = np.zeros((slots, self._size))
         self._allocate(slots)
-        self._rehearsal: Rehearsal | None = None
         self._margin = margin
         # A lidar is hardly predictable: there, estimates were seen to lead robots into walls.
         self.explains = bool(model.moves.any() and np.median(model.r2[model.moves]) >= LEAST_R2)
@@ -169,7 +169,7 @@ class Observer:
         # What is used goes on being used by half of the margin, so that a verdict does not alternate.
         margin = 0.5 * (1.0 + self._margin) if row[USED] > 0.0 else self._margin
         kind = find_bias(row, self.offsets, self.model.entries)
-        if kind is not None and self._rehearse().of_bias(row, kind).helps(margin):
+        if kind is not None and self.rehearsal.of_bias(row, kind).helps(margin):
             return WITHOUT_OFFSETS + kind
         if not asked:
             return int(row[USED])
@@ -181,12 +181,12 @@ class Observer:
 
     def rehearse(self, slot: int) -> Distance:
         """Return how far the policy's actions are from the remembered ones under the fault of ``slot``."""
-        return self._rehearse()(self.rows[slot])
+        return self.rehearsal(self.rows[slot])
 
-    def _rehearse(self) -> Rehearsal:
-        if self._rehearsal is None:
-            self._rehearsal = Rehearsal(self.memory, self.offsets, self._policy, self._advance)
-        return self._rehearsal
+    @cached_property
+    def rehearsal(self) -> Rehearsal:
+        """The rehearsal, made when it is first needed."""
+        return Rehearsal(self.memory, self.offsets, self._policy, self._advance)
 
     def _is_supported(self, slot: int) -> bool:
         first = self.offsets[REJECTED]

@@ -73,7 +73,7 @@ class Rehearsal:
         self._normal, self._other = rng.normal(size=shape), rng.normal(size=shape)
         self._uniform, self._constant = rng.random(shape), rng.random((shape[0], 1, shape[2])) < 0.5
         last = self._truth[:, LENGTH - COMPARED :]
-        self._wanted = policy(last.reshape(-1, shape[2])) if len(last) else last
+        self.wanted = policy(last.reshape(-1, shape[2])) if len(last) else last
 
     def __call__(self, row: np.ndarray) -> Distance:
         """Return the distances of actions under the fault that the row of a slot identified; 0 without sequences."""
@@ -147,7 +147,7 @@ class Rehearsal:
         return rows
 
     def _distance(self, observations: np.ndarray) -> float:
-        return _mean(np.abs(self._policy(observations) - self._wanted))
+        return _mean(np.abs(self._policy(observations) - self.wanted))
 
 
 def _mean(values: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -12,18 +13,26 @@ from homeo_rl.agents.session import Session
 from homeo_rl.envs.make import make_env
 from homeo_rl.envs.navigation.kernels import BEAMS
 from homeo_rl.evaluation.calibrate import calibrate
+from homeo_rl.evaluation.observer_memory import load_observer
 from homeo_rl.exchange.c.contract import Plant
 from homeo_rl.exchange.c.description import describe, require_expressible
 from homeo_rl.exchange.c.export import DECISIONS, Deployment, export_c, name_of
 from homeo_rl.exchange.c.integer import IntegerPolicy
 from homeo_rl.exchange.c.mechanism import split
+from homeo_rl.exchange.c.observer_source import describe_senses
+from homeo_rl.exchange.c.recording import SEED
 from homeo_rl.exchange.exported_file import ExportedFolder
 from homeo_rl.homeostasis import make_homeostasis
+from homeo_rl.homeostasis.observer import split_observer
+from homeo_rl.homeostasis.protocol import LayerReference
 from homeo_rl.homeostasis.sleep import needs_memory
 from homeo_rl.run import Run
-from homeo_rl.seeding import derive, generator
+from homeo_rl.seeding import derive
 
 CALIBRATION_EPISODES = 5
+
+STUCK_AT = 60
+"""Decision at which sensors break in the recording of a policy that observes."""
 
 _NAVIGATION = {
     True: ("goal to the left / pi", "goal to the right / pi", "0.3 m / goal distance", "speed / 0.5 m/s",
@@ -50,16 +59,33 @@ def export_controller(
     """
     require_expressible(controller)
     plugin = make_homeostasis(arm)
-    split(plugin)
+    mechanism = split(plugin)
     if number == "int":
         IntegerPolicy(describe(controller))  # what integers have not is reported before anything runs
-    if plugin is not None:
+    observes = None if mechanism.observer is None else load_observer(run, which=which)
+    describe_senses(controller, mechanism.observer, observes)  # what it lacks is reported, too
+    adapts, memory = split_observer(plugin).network, None
+    references: tuple[LayerReference, ...] = ()
+    if adapts is not None:
         calibration = calibrate(run, controller, which=which, episodes=CALIBRATION_EPISODES)
         references = calibration.references(controller.network)  # type: ignore[arg-type]  # it is spiking
-        memory = calibration.memory(controller.network) if needs_memory(plugin) else None  # type: ignore[arg-type]
+        memory = calibration.memory(controller.network) if needs_memory(adapts) else None  # type: ignore[arg-type]
     env = make_env(run.spec.env, run.spec.env_kwargs)
     try:
         plant, observations = describe_plant(env, run.spec.env), observe(controller, env, DECISIONS)
+        faulty = None
+        if observes is not None:
+            stuck = np.flatnonzero(observes.model.moves)[::3]
+            faulty = observe(
+                controller,
+                env,
+                DECISIONS,
+                stuck,
+                plugin=plugin,
+                references=references,
+                memory=memory,
+                observer_memory=observes,
+            )
     finally:
         env.close()
     deployment = Deployment(
@@ -67,22 +93,31 @@ def export_controller(
         plant=plant,
         arm=arm,
         plugin=plugin,
-        references=() if plugin is None else references,
-        memory=None if plugin is None else memory,
+        references=references,
+        memory=memory,
+        observer_memory=observes,
         observations=observations,
+        faulty=faulty,
         run=run.path.name,
         number=number,
     )
     return export_c(controller, deployment)
 
 
-def observe(controller: Controller, env: Any, count: int) -> np.ndarray:
-    """Return the observations [count, D] of the healthy policy in ``env``."""
-    session, observations = Session(controller, 1), []
-    session.begin(0, generator(0, "recorded"))
+def observe(
+    controller: Controller, env: Any, count: int, stuck: Sequence[int] | np.ndarray = (), **mechanism: Any
+) -> np.ndarray:
+    """Return the observations [count, D] of the healthy policy in ``env``.
+
+    Entries that get ``stuck`` read the same from decision `STUCK_AT` on; ``mechanism`` is what a session adapts with.
+    """
+    session, observations = Session(controller, 1, **mechanism), []
+    session.begin(0, np.random.default_rng(SEED))
     observation, _ = env.reset(seed=derive(0, "recorded") % 2**31)
-    for _ in range(count):
-        observations.append(np.asarray(observation, dtype=np.float32))
+    for step in range(count):
+        observations.append(np.array(observation, dtype=np.float32))
+        if step > STUCK_AT:
+            observations[-1][stuck] = observations[-2][stuck]
         action = session.act(observations[-1][None])[0]
         observation, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:

@@ -111,7 +111,7 @@ EXPORTERS: dict[str, Exporter] = {
     "sb3-zip": Exporter(_sb3_zip, leaves_out="homeostasis; trained critics, optimisers and replay buffer"),
     "c": Exporter(
         _c, ("homeostasis", "number"), check=_check_c, folder=True,
-        leaves_out="exploration, critics, the observer, and mechanisms other than that of --homeostasis",
+        leaves_out="exploration, critics, and mechanisms other than that of --homeostasis",
     ),
 }  # fmt: skip
 """Formats that `homeo-rl export` knows."""

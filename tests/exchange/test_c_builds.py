@@ -17,13 +17,14 @@ from project_files import ROOT
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.exchange.c.export import LIBRARY
 from homeo_rl.exchange.c.memory_size import STACK_BYTES
+from homeo_rl.run import Run, copy_pretrained
 from homeo_rl.workflows.deploy import export_controller
 
 pytestmark = needs_gcc
 SUPPORT = ROOT / "tests" / "support"
 FREESTANDING = {"memcpy", "memset", "memmove"}
 """What a compiler may call by itself."""
-MATHEMATICS = {"expf", "log1pf", "powf", "sqrtf", "tanhf"}
+MATHEMATICS = {"exp", "expf", "log1p", "log1pf", "powf", "sqrt", "sqrtf", "tanhf"}
 
 
 def needs(*programs: str, package: str) -> pytest.MarkDecorator:
@@ -31,10 +32,14 @@ def needs(*programs: str, package: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(absent), reason=f"{', '.join(absent)} not installed: apt-get install {package}")
 
 
-@pytest.fixture(scope="module", params=["dwam+sleep", "bdett+dwam-paper"])
+@pytest.fixture(scope="module", params=["dwam+sleep", "bdett+dwam-paper", "observer"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
-    run = make_small_run(tmp_path_factory.mktemp("run") / "small")
+    folder_of_run = tmp_path_factory.mktemp("run") / "small"
+    if request.param == "observer":  # a model and sequences come with it
+        run = Run.of(copy_pretrained("popsan-hopper-0", folder_of_run))
+    else:
+        run = make_small_run(folder_of_run)
     made = export_controller(load_controller(run), run, arm=request.param)
     for name, blob in made.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +104,19 @@ def test_the_stack_is_as_small_as_the_contract_says(exported: Path, tmp_path: Pa
     used = int(printed.split()[-1])
     assert 200 < used <= 2 * stated
     assert stated == STACK_BYTES
+
+
+def test_the_contract_says_what_is_estimated(exported: Path) -> None:
+    contract = json.loads((exported / "contract.json").read_text())
+    if contract["homeostasis"] != "observer":
+        assert "observer" not in contract
+        return
+    names = [entry["name"] for entry in contract["observation"]["entries"]]
+    watched = contract["observer"]
+    assert watched["estimated"] == names
+    assert (watched["sequences"], watched["margin"]) == (24, 0.8)
+    assert watched["gate"] >= 2.6
+    assert "homeo_rehearse" in (exported / "README.md").read_text()
 
 
 def hostile_program(exported: Path, tmp_path: Path, *flags: str, compiler: str = "gcc") -> Path:

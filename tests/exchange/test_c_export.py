@@ -110,14 +110,26 @@ def test_it_writes_a_folder_once_and_nothing_where_it_fails(
         ("ridge", "got ridge; take sleep"),
         ("weight-copy", "got copy; take sleep"),
         ("sleep:form=delta:pause=3", "without pause"),
-        ("observer", "take one of these"),
-        ("sleep:form=delta+observer", "take one of these"),
+        ("ridge+observer", "got ridge; take sleep"),
         ("sleep:ramp=3", "without ramp"),
     ],
 )
 def test_mechanisms_that_it_has_not_are_refused(arm: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         split(make_homeostasis(arm))
+
+
+@pytest.mark.parametrize("arm", ["observer", "sleep:form=delta+observer"])
+def test_an_observer_needs_a_forward_model_and_floats(
+    arm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = make_small_run(tmp_path / "run"), tmp_path / "controller"
+    words = ("export", run.path, "--to", "c", "--out", out, "--homeostasis", arm)
+    _, message = call(*words, code=2, capsys=capsys)
+    assert "got none; make one with homeo-rl calibrate RUN --practice 60000, or leave observer out" in message
+    _, message = call(*words, "--number", "int", code=2, capsys=capsys)
+    assert f"--number int: expected --homeostasis none, integers do not adapt, got {arm}" in message
+    assert not out.exists()
 
 
 def test_policies_that_it_cannot_hold_are_refused() -> None:

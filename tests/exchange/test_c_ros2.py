@@ -17,15 +17,19 @@ from test_c_networks import make_controller
 from homeo_rl.agents.controller import load_controller
 from homeo_rl.exchange.c.contract import Plant
 from homeo_rl.exchange.c.export import Deployment, export_c
+from homeo_rl.run import Run, copy_pretrained
 from homeo_rl.workflows.deploy import export_controller
 
 pytestmark = [needs_gcc, pytest.mark.skipif(shutil.which("g++") is None, reason="not installed: apt-get install g++")]
 SUPPORT = ROOT / "tests" / "support"
 
 
-@pytest.fixture(scope="module", params=["dwam+sleep:form=delta", "none"])
+@pytest.fixture(scope="module", params=["dwam+sleep:form=delta", "none", "observer"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = make_small_run(tmp_path_factory.mktemp("run") / "small")
+    small = tmp_path_factory.mktemp("run") / "small"
+    if request.param == "observer":
+        Run.of(copy_pretrained("popsan-hopper-0", small.parent)).path.rename(small)
+    run = Run.of(small) if small.exists() else make_small_run(small)
     folder = tmp_path_factory.mktemp("exported")
     for name, blob in export_controller(load_controller(run), run, arm=request.param).files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -54,10 +58,11 @@ def test_parameters_are_those_of_the_contract(exported: Path) -> None:
     contract = json.loads((exported / "contract.json").read_text())
     parameters = yaml.safe_load((exported / "ros2" / "controller.yaml").read_text())
     manager, ours = (parameters[name]["ros__parameters"] for name in ("controller_manager", "small"))
-    assert manager["update_rate"] == 25
+    assert manager["update_rate"] == {11: 125, 4: 25}[contract["observation"]["size"]]
     assert manager["small"]["type"] == "small_control/Ros2Controller"
     assert len(ours["state_interfaces"]) == contract["observation"]["size"]
     assert len(ours["command_interfaces"]) == contract["action"]["size"]
+    assert ours["slices_per_update"] == (40 if "observer" in contract else 1)
     for name in ("package.xml", "plugin.xml"):
         ElementTree.parse(exported / "ros2" / name)
     for path in (exported / "ros2").rglob("*"):

@@ -163,6 +163,24 @@ def test_every_mechanism_repairs_in_every_episode(chromium: Chromium) -> None:
         assert min(returns[mechanism]) > 1.2 * max(returns["damaged"]), mechanism
 
 
+def test_an_observer_replaces_broken_sensors(chromium: Chromium) -> None:
+    chromium.evaluate(
+        "document.getElementById('sensor').value = '8'; document.getElementById('sensor-kind').value = 'stuck'; "
+        "app.readControls()"
+    )
+    damaged = [chromium.evaluate(f"app.damaged.play({seed})") for seed in range(2)]
+    chromium.evaluate("app.setMechanism('observer')")
+    repaired = [chromium.evaluate(f"app.repaired.play({seed})") for seed in range(2)]
+    alarm = chromium.evaluate("[app.repaired.controller.alarm, app.damaged.controller.alarm]")
+    chromium.evaluate("app.setMechanism('sleep')")
+    unobserved = chromium.evaluate("app.repaired.play(0)")
+    chromium.evaluate("app.heal()")
+    print(damaged, repaired, unobserved, alarm)
+    assert unobserved == damaged[0]
+    assert alarm == ["estimates sensors", ""]
+    assert min(repaired) > 1.2 * max(damaged)
+
+
 def test_navigation_repeats_the_episodes_of_python(chromium: Chromium) -> None:
     """World, lidar, noise, encoder's randomness and controller at once: the returns agree to a millionth."""
     chromium.evaluate("app.open(1).then(() => app.run(false))")
@@ -261,8 +279,10 @@ def test_keys_and_controls_do_what_they_say(chromium: Chromium) -> None:
     assert chromium.evaluate("[app.repaired.mechanism, document.getElementById('sleep').disabled]") == [
         "dwam+sleep", False,
     ]  # fmt: skip
-    chromium.press("m")
-    assert chromium.evaluate("[app.repaired.mechanism, document.getElementById('sleep').disabled]") == ["none", True]
+    for mechanism, disabled in (("observer", True), ("sleep+observer", False), ("none", True)):
+        chromium.press("m")
+        shown = chromium.evaluate("[app.repaired.mechanism, document.getElementById('sleep').disabled]")
+        assert shown == [mechanism, disabled]
     chromium.press("n")
     chromium.press("-")
     assert chromium.evaluate("[app.seed, app.speed]") == [1, 0.5]

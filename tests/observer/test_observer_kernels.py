@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from observer_reference import Limits, ReferenceObserver
 
 from homeo_rl.observer import kernels
 from homeo_rl.observer.forward_model import ForwardModel
@@ -22,7 +23,6 @@ from homeo_rl.observer.layout import (
     offsets_of,
     work_space,
 )
-from homeo_rl.observer.reference import Limits, ReferenceObserver
 from tests.support.linear_robot import LinearRobot, model_of
 
 FAULTS = {

@@ -42,6 +42,16 @@ const homeo_real *shim_output(const homeo *h) { return h->output; }
 double shim_change(const homeo *h, int layer) { return (double)h->change[layer]; }
 double shim_eta(const homeo *h) { return (double)h->live.eta; }
 int shim_kept(const homeo *h, int layer) { return h->kept[layer]; }
+const double *shim_row(const homeo *h) { return h->observed.row; }
+int shim_used(const homeo *h, int which)
+{
+    const homeo_verdict *v = h->observed.verdict;
+    return which == 0 ? (int)v->openings : (int)v->used;
+}
+double shim_distance(const homeo *h, int which)
+{
+    return h->observed.verdict->total[which] / (double)(h->senses->windows * HOMEO_COMPARED * h->policy->actions);
+}
 int shim_count(const homeo *h, int which) { return which == 0 ? h->sleep_count : h->rolled_back; }
 void shim_write(homeo *h, int layer, const homeo_real *weight, const homeo_real *bias)
 {
@@ -77,21 +87,31 @@ def compile_library(folder: Path, policies: Mapping[str, Description], *flags: s
 class CController:
     """A state of one policy of a library."""
 
-    def __init__(self, library: Path, name: str, made: Description, *, writable: bool = False, double: bool = False):
+    def __init__(
+        self,
+        library: Path,
+        name: str,
+        made: Description,
+        *,
+        writable: bool = False,
+        double: bool = False,
+        flags: int = 0,
+    ):
         self.made, self.real = made, np.float64 if double else np.float32
         self.c = ctypes.CDLL(str(library))
         self.c.homeo_memory.restype = self.c.shim_state_bytes.restype = ctypes.c_size_t
-        for function in ("weight", "bias", "delta", "mean", "energy", "output"):
+        for function in ("weight", "bias", "delta", "mean", "energy", "output", "row"):
             getattr(self.c, f"shim_{function}").restype = ctypes.c_void_p
         self.c.homeo_rates.restype = ctypes.c_void_p
-        self.c.shim_change.restype = self.c.shim_eta.restype = ctypes.c_double
+        self.c.shim_change.restype = self.c.shim_eta.restype = self.c.shim_distance.restype = ctypes.c_double
         self.policy = ctypes.byref(ctypes.c_char.in_dll(self.c, name))
-        self.bytes = int(self.c.homeo_memory(self.policy, int(writable)))
+        flags |= int(writable)
+        self.bytes = int(self.c.homeo_memory(self.policy, flags))
         self.state = ctypes.create_string_buffer(int(self.c.shim_state_bytes()))
         self._memory = np.zeros(self.bytes // 8, dtype=np.uint64)
         self.actions = np.zeros(len(made.controller.spec.low) or 1, dtype=self.real)
         size = ctypes.c_size_t(self.bytes)
-        assert self.call("init", self.policy, ctypes.c_void_p(self._memory.ctypes.data), size, int(writable)) == 0
+        assert self.call("init", self.policy, ctypes.c_void_p(self._memory.ctypes.data), size, flags) == 0
 
     def call(self, name: str, *arguments: Any) -> int:
         """Return what ``homeo_NAME(state, ...)`` does."""
@@ -105,6 +125,26 @@ class CController:
         out = ctypes.c_void_p(self.actions.ctypes.data)
         assert self.call("act", ctypes.c_void_p(x.ctypes.data), out) == 0
         return self.actions.copy()
+
+    def observe(self, observation: np.ndarray) -> int:
+        """Return what ``homeo_observe`` returns."""
+        x = np.ascontiguousarray(observation, dtype=self.real)
+        return self.call("observe", ctypes.c_void_p(x.ctypes.data))
+
+    def row(self) -> np.ndarray:
+        """Return what the observer knows of the episode [F]."""
+        assert self.made.senses is not None
+        size = self.made.senses.sizes["row"]
+        address = self.c.shim_row(self.state)
+        return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_double)), (size,)).copy()
+
+    def used(self) -> list[int]:
+        """Return how often an estimate began to be used, and in how many decisions it was."""
+        return [int(self.c.shim_used(self.state, which)) for which in (0, 1)]
+
+    def distances(self) -> tuple[float, float]:
+        """Return the mean distances of the last rehearsal, with the estimate and with the measurement."""
+        return float(self.c.shim_distance(self.state, 0)), float(self.c.shim_distance(self.state, 1))
 
     def rates(self) -> list[np.ndarray]:
         """Rates of the encoder and of every layer."""

@@ -63,7 +63,7 @@ static void run(void)
 #else
 static void run(void)
 {
-    result r[3] = {{0, 0, 0.0}, {0, 0, 0.0}, {0, 0, 0.0}};
+    result r[4] = {{0, 0, 0.0}, {0, 0, 0.0}, {0, 0, 0.0}, {0, 0, 0.0}};
     unsigned unused = 0;
     const int failed = homeo_check(RECORDED_ALLOWED, r);
     const uint32_t leaving[2] = {0x20026, (uint32_t)failed};

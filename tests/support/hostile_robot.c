@@ -28,6 +28,7 @@ int main(int count, char **words)
     const homeo_policy *p = &RECORDED_NAME;
     homeo_real x[RECORDED_INPUTS], a[RECORDED_ACTIONS];
     homeo_random random;
+    homeo_alarm alarm;
     long i, acted = 0;
     int k;
 
@@ -42,6 +43,13 @@ int main(int count, char **words)
 
         for (k = 0; k < RECORDED_INPUTS; k++) {
             x[k] = hostile(&random);
+        }
+        if (draw % 5 < 2 && homeo_observe(&controller, x) == HOMEO_DUE) {
+            for (k = 0; k < (draw % 200 == 0 ? 20000 : 40) && homeo_rehearse_step(&controller) == HOMEO_BUSY; k++) {
+            }
+        }
+        if (homeo_read_alarm(&controller, &alarm) == HOMEO_OK && !isfinite(alarm.rejected[0] + alarm.shift[0])) {
+            return 3;
         }
         if (homeo_act(&controller, x, a) == HOMEO_OK) {
             acted++;

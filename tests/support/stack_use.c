@@ -15,7 +15,7 @@ static int failed;
 
 static void run(void)
 {
-    result r[3] = {{0, 0, 0.0}, {0, 0, 0.0}, {0, 0, 0.0}};
+    result r[4] = {{0, 0, 0.0}, {0, 0, 0.0}, {0, 0, 0.0}, {0, 0, 0.0}};
 
     failed = homeo_check(0, r);
 }

@@ -40,7 +40,7 @@ class Export(Common):
     spikes: Flag = False
     """Give an ONNX model the spikes of every layer as outputs."""
     homeostasis: str = "none"
-    """Mechanism of a C controller: none, dwam, dwam-paper, bdett, sleep, dwam+sleep, ..."""
+    """Mechanism of a C controller: none, dwam, dwam-paper, bdett, sleep, observer, sleep+observer, ..."""
     number: Literal["float32", "int"] = "float32"
     """Numbers of a C controller; int uses no floating point, is equal on every compiler, and does not adapt."""
 

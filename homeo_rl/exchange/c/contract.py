@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from homeo_rl.exchange.c.description import Description
+from homeo_rl.exchange.c.observer_source import senses_contract
 from homeo_rl.exchange.c.recording import Recording
 from homeo_rl.exchange.c.source import actions_of, normalisation, squash_of
 from homeo_rl.exchange.exported_file import fingerprint
@@ -38,14 +39,15 @@ class Plant:
 
 def write_contract(made: Description, plant: Plant, arm: str, sizes: dict[str, int]) -> dict[str, Any]:
     """Return the contract of a policy with the mechanism ``arm``."""
-    spec = made.controller.spec
+    spec, observation = made.controller.spec, _observation(made, plant)
+    names = [entry["name"] for entry in observation["entries"]]
     return {
         "format": FORMAT,
         "env": plant.env,
         "control_period_s": plant.period,
         "homeostasis": arm,
         "number": "float32",
-        "observation": _observation(made, plant),
+        "observation": observation,
         "action": _action(made, plant),
         "reset": {
             "homeo_reset": "at the start of every episode: trained weights, no adaptation, seeded randomness",
@@ -53,6 +55,7 @@ def write_contract(made: Description, plant: Plant, arm: str, sizes: dict[str, i
             "state_between_decisions": spec.network.membrane == "episode" or made.mechanism != type(made.mechanism)(),
         },
         "randomness": _randomness(made),
+        **({} if made.senses is None else {"observer": senses_contract(made.senses, names)}),
         "not_finite": "an observation that is not finite or beyond 1e15 gives HOMEO_NOT_FINITE; nothing changes",
         "bytes": sizes,
         "controller": dump(spec),

@@ -15,9 +15,11 @@ from torch import Tensor
 from homeo_rl.agents.controller import Controller
 from homeo_rl.errors import UsageError
 from homeo_rl.exchange.c.mechanism import Mechanism, split
+from homeo_rl.exchange.c.observer_source import Senses, describe_senses
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.plasticity_guard import BOUND
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
+from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.snn.encoders import PopulationEncoder
 from homeo_rl.snn.kernels.decision_kernel import INITIAL_BOUND
 from homeo_rl.snn.network import SpikingNetwork
@@ -79,6 +81,7 @@ class Description:
     network: SpikingNetwork
     mechanism: Mechanism
     layers: tuple[LayerTables, ...]
+    senses: Senses | None = None
     observations: int = 0
     train: np.ndarray | None = None  # [M, T, N_enc]
     inputs_remembered: np.ndarray | None = None  # [M, N_enc]
@@ -103,6 +106,7 @@ def describe(
     plugin: Homeostasis | None = None,
     references: tuple[LayerReference, ...] = (),
     memory: Memory | None = None,
+    observer_memory: ObserverMemory | None = None,
 ) -> Description:
     """Return what is written of a policy.
 
@@ -111,6 +115,7 @@ def describe(
         plugin: the mechanism that adapts.
         references: of every layer; needed where the mechanism changes weights.
         memory: needed where the mechanism sleeps or rehearses.
+        observer_memory: needed where it observes.
 
     Raises:
         UsageError: a part that the C controller does not have.
@@ -124,7 +129,8 @@ def describe(
         layers = tuple(
             _with_rule(layer, mechanism, reference) for layer, reference in zip(layers, references, strict=True)
         )
-    made = Description(controller=controller, network=network, mechanism=mechanism, layers=layers)
+    senses = describe_senses(controller, mechanism.observer, observer_memory)
+    made = Description(controller=controller, network=network, mechanism=mechanism, layers=layers, senses=senses)
     return made if mechanism.sleep is None else _with_memory(made, memory)
 
 

@@ -25,6 +25,7 @@ from homeo_rl.exchange.c.integer_source import (
     write_integer_recorded,
 )
 from homeo_rl.exchange.c.memory_size import STACK_BYTES, memory_bytes
+from homeo_rl.exchange.c.observer_source import LITTLE
 from homeo_rl.exchange.c.recording import (
     DAMAGE_SEED,
     LOST_SYNAPSES,
@@ -40,18 +41,11 @@ from homeo_rl.exchange.c.tables import Tables, real
 from homeo_rl.exchange.exported_file import ExportedFolder
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
+from homeo_rl.observer.memory import ObserverMemory
 
-LIBRARY = (
-    "homeo.h",
-    "homeo_internal.h",
-    "homeo.c",
-    "homeo_random.c",
-    "homeo_replay.c",
-    "homeo_compete.c",
-    "homeo_fit.c",
-    "homeo_damage.c",
-    "homeo_reflex.c",
-)
+_SOURCES = files("homeo_rl.exchange.c") / "sources"
+
+LIBRARY = tuple(sorted(part.name for part in _SOURCES.iterdir() if re.match(r"homeo(?!_int\.)\w*\.[ch]", part.name)))
 """Sources that are the same for every policy."""
 
 DECISIONS = 200
@@ -82,7 +76,9 @@ class Deployment:
         plugin: the mechanism, or None.
         references: of every layer, for a mechanism that changes weights.
         memory: for a mechanism that sleeps or rehearses.
+        observer_memory: for one that observes.
         observations: [n, D] that are recorded; None draws `DECISIONS` of them.
+        faulty: the same with broken sensors, recorded for a mechanism that observes.
         run: where the policy comes from, for the README.
         number: "float32", or "int" for a controller without floating point, which does not adapt.
     """
@@ -93,7 +89,9 @@ class Deployment:
     plugin: Homeostasis | None = None
     references: tuple[LayerReference, ...] = ()
     memory: Memory | None = None
+    observer_memory: ObserverMemory | None = None
     observations: np.ndarray | None = None
+    faulty: np.ndarray | None = None
     run: str = ""
     number: Literal["float32", "int"] = "float32"
 
@@ -104,13 +102,15 @@ def export_c(controller: Controller, deployment: Deployment) -> ExportedFolder:
     Raises:
         UsageError: the policy or the mechanism has a part that the C controller does not have.
     """
-    made = describe(controller, deployment.plugin, deployment.references, deployment.memory)
+    made = describe(controller, deployment.plugin, deployment.references, deployment.memory, deployment.observer_memory)
     observations = deployment.observations
     if observations is None:
         observations = draw_observations(controller, DECISIONS)
     if deployment.number == "int":
         return _export_integer(made, deployment, observations)
-    recording = record(made, observations, deployment.plugin, deployment.references, deployment.memory)
+    recording = record(
+        made, observations, deployment.plugin, deployment.references, deployment.memory, deployment.faulty
+    )
     header, source, table_bytes = write_policy(made, deployment.name)
     sizes = {
         "tables": table_bytes,
@@ -207,6 +207,11 @@ def write_recorded(made: Description, recording: Recording, name: str) -> str:
         "DAMAGED_LAYER": choose_layer(made), "SLEEPS": int(recording.slept is not None),
         "DAMAGED_DISTANCE": f"{damaged:.9g}", "SLEPT_DISTANCE": f"{slept:.9g}",
     }  # fmt: skip
+    if recording.faulty is not None:
+        numbers["USED"] = recording.used
+        names = ("recorded_faulty_observations", "recorded_faulty")
+        arrays += [_matrix(name, part, "float") for name, part in zip(names, recording.faulty[:2], strict=True)]
+        arrays.append(_digests("recorded_faulty_digests", recording.faulty[2]))
     defines = "".join(f"#define RECORDED_{key} {value}\n" for key, value in numbers.items())
     return f'#include "{name}.h"\n\n{defines}\n' + "\n".join([*tables.text, *arrays])
 
@@ -223,7 +228,7 @@ def _digests(name: str, values: np.ndarray) -> str:
 
 
 def _source(name: str) -> str:
-    return (files("homeo_rl.exchange.c") / "sources" / name).read_text(encoding="utf-8")
+    return (_SOURCES / name).read_text(encoding="utf-8")
 
 
 def _additions(controller: Controller, observations: np.ndarray) -> float:
@@ -253,7 +258,7 @@ def _readme(made: Description, deployment: Deployment, sizes: dict[str, int], co
 
 def _mechanism_text(made: Description) -> str:
     if made.mechanism.sleep is not None:
-        return (
+        text = (
             "The controller tests itself and repairs damage. Call `homeo_maybe_sleep(&controller)` before `homeo_act` "
             "where a\npause does not matter (it does what the Python session does), or cut the work into slices that a "
             "control loop has\ntime for:\n\n```c\nif (homeo_selftest_due(&controller) && homeo_selftest_start("
@@ -262,9 +267,20 @@ def _mechanism_text(made: Description) -> str:
             "HOMEO_OK;\nif (asleep && homeo_sleep_step(&controller) != HOMEO_BUSY) asleep = 0;\n```\n\nUntil the last "
             "slice `homeo_act` acts with the weights of before; then the repaired ones are in place all at once."
         )
-    if made.mechanism.awake is not None:
-        return "The controller adapts in every `homeo_act`; `homeo_reset` forgets what it learned."
-    return "The controller does not adapt; export it with --homeostasis sleep for one that repairs itself."
+    elif made.mechanism.awake is not None:
+        text = "The controller adapts in every `homeo_act`; `homeo_reset` forgets what it learned."
+    else:
+        text = "The network does not adapt; export it with --homeostasis sleep for one that repairs itself."
+    if made.senses is None:
+        return text
+    if not made.senses.explains:
+        return f"{text}\n\nAn observer raises alarms (`homeo_read_alarm`). {LITTLE}."
+    return (
+        f"{text}\n\nAn observer puts estimates in the place of broken sensors. Whether they help the policy is "
+        "rehearsed, in slices:\n\n```c\nif (homeo_observe(&controller, observation) == HOMEO_DUE) homeo_rehearse_step("
+        "&controller); /* or homeo_rehearse */\nhomeo_act(&controller, observation, action);\n```\n\nUntil the last "
+        "slice the verdict of before holds. `homeo_read_alarm` says what was found."
+    )
 
 
 def _library_files(deployment: Deployment) -> dict[str, str]:
@@ -297,5 +313,10 @@ def _notes(made: Description, recording: Recording, sizes: dict[str, int]) -> tu
             f"with {LOST_SYNAPSES:.0%} of the synapses of a layer lost, actions differ by {damaged:.3f} on average, "
             f"and by {slept:.3f} after a sleep"
         )
+    if made.senses is not None:
+        used = (
+            f"estimates were used in {recording.used} of the {len(recording.observations)} decisions with stuck sensors"
+        )
+        notes.append(used if made.senses.explains else LITTLE)
     notes.append("check it there: cmake -B build && cmake --build build && ctest --test-dir build")
     return tuple(notes)

@@ -54,7 +54,7 @@ class IntegerPolicy:
 
     def __init__(self, made: Description) -> None:
         spec = made.network.spec
-        if made.mechanism.bcm is not None or made.mechanism.energy is not None or made.mechanism.sleep is not None:
+        if made.mechanism != type(made.mechanism)():
             raise UsageError("--number int: expected --homeostasis none, integers do not adapt; leave one of them out")
         if spec.membrane == "episode":
             raise UsageError(

@@ -11,7 +11,7 @@ from homeo_rl.exchange.c.tables import Tables, indent, initialiser
 from homeo_rl.snn.kernels.layer import kind_of
 from homeo_rl.snn.kernels.scans import CURRENT, IF, LIF
 
-LIBRARY = ("homeo.h", "homeo_random.c", "homeo_int.h", "homeo_int.c")
+LIBRARY = ("homeo.h", "homeo_observer.h", "homeo_random.c", "homeo_int.h", "homeo_int.c")
 """Sources that are the same for every policy in integers."""
 
 _KINDS = {CURRENT: "HOMEO_CURRENT_LIF", IF: "HOMEO_IF", LIF: "HOMEO_LIF"}

@@ -6,11 +6,12 @@ from homeo_rl.errors import UsageError
 from homeo_rl.homeostasis.combined import CombinedMechanism
 from homeo_rl.homeostasis.dwam import PaperDWAM
 from homeo_rl.homeostasis.dynamic_threshold import BDETT
+from homeo_rl.homeostasis.observer import ObserverMechanism, split_observer
 from homeo_rl.homeostasis.protocol import Homeostasis
 from homeo_rl.homeostasis.rate_search import Rehearsing
 from homeo_rl.homeostasis.sleep import SleepHomeostat, needs_memory
 
-SUPPORTED = "none, dwam, dwam-paper, bdett, sleep, or some of them joined by a plus (bdett+dwam-paper)"
+SUPPORTED = "none, dwam, dwam-paper, bdett, sleep, observer, or some of them joined by a plus (bdett+dwam-paper)"
 
 FORMS = {form: f"HOMEO_FORM_{form.upper()}" for form in ("none", "bias", "gain", "delta", "best")}
 
@@ -23,11 +24,13 @@ class Mechanism:
         bcm: the rule that changes weights.
         energy: the rule that moves thresholds.
         sleep: how a damaged network is repaired; a mechanism that only rehearses has one of form "none".
+        observer: what replaces broken sensors.
     """
 
     bcm: PaperDWAM | None = None
     energy: BDETT | None = None
     sleep: SleepHomeostat | None = None
+    observer: ObserverMechanism | None = None
 
     @property
     def rehearsal(self) -> Rehearsing | None:
@@ -46,8 +49,9 @@ def split(plugin: Homeostasis | None) -> Mechanism:
     Raises:
         UsageError: it has a part that the controller does not have.
     """
+    observer, plugin = split_observer(plugin)
     if plugin is None:
-        return Mechanism()
+        return Mechanism(observer=observer)
     sleep = plugin if isinstance(plugin, SleepHomeostat) else None
     awake = sleep.awake if sleep is not None else plugin
     if sleep is not None:
@@ -73,7 +77,7 @@ def split(plugin: Homeostasis | None) -> Mechanism:
             "--homeostasis: expected for --to c dwam without bdett, whose thresholds change what rehearsal calls "
             "normal; take dwam, or bdett+dwam-paper"
         )
-    return Mechanism(bcm, energy, sleep)
+    return Mechanism(bcm, energy, sleep, observer)
 
 
 def _require_exported(sleep: SleepHomeostat) -> None:

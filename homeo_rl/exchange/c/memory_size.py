@@ -1,6 +1,7 @@
 """How many bytes of memory the controller lays out: what ``homeo_memory`` in ``homeo.c`` computes."""
 
 from homeo_rl.exchange.c.description import Description
+from homeo_rl.exchange.c.observer_source import senses_bytes
 from homeo_rl.snn.forced_potentials import MAX_STEPS
 
 STACK_BYTES = 2048
@@ -26,6 +27,7 @@ def memory_bytes(made: Description, *, writable: bool) -> int:
         sizes += [4 * reflex.spec.network.neurons, 4 * (1 + reflex.network.reach) * reflex.network.sources]
     if made.mechanism.sleep is not None:
         sizes += _sleep(made, widest)
+    sizes += senses_bytes(made.senses)
     return sum(_align(size) for size in sizes)
 
 

@@ -11,6 +11,7 @@ from homeo_rl.agents.session import Session
 from homeo_rl.exchange.c.description import Description
 from homeo_rl.homeostasis.combined import CombinedMechanism
 from homeo_rl.homeostasis.memory import Memory
+from homeo_rl.homeostasis.observer import split_observer
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
 from homeo_rl.snn.state import Weights, input_major
 
@@ -33,6 +34,8 @@ class Recording:
         damaged: actions of the damaged network, adapting without a sleep before it.
         damaged_digests: as above.
         slept: actions of the damaged network after a sleep; None where the mechanism does not sleep.
+        faulty: observations of which some sensors break, actions and digests of the healthy network.
+        used: of these decisions, those in which an observer gave the policy something else than the measurement.
     """
 
     observations: np.ndarray
@@ -41,6 +44,8 @@ class Recording:
     damaged: np.ndarray
     damaged_digests: np.ndarray
     slept: np.ndarray | None
+    faulty: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    used: int = 0
 
     @property
     def distances(self) -> tuple[float, float]:
@@ -55,17 +60,26 @@ def record(
     plugin: Homeostasis | None = None,
     references: tuple[LayerReference, ...] = (),
     memory: Memory | None = None,
+    faulty: np.ndarray | None = None,
 ) -> Recording:
-    """Record decisions for ``observations`` [n, D], healthy and damaged."""
+    """Record decisions for ``observations`` [n, D], healthy and damaged, and with an observer for ``faulty`` ones."""
     controller, layer = made.controller, choose_layer(made)
     trained = made.network.parameters_of_layers()
     lost = remove_synapses(trained, layer, LOST_SYNAPSES, DAMAGE_SEED)
-    awake = _awake_only(made, plugin)
-    session = Session(controller, 1, plugin=plugin, references=references, memory=memory)
+    network = split_observer(plugin).network
+    session = Session(controller, 1, plugin=network, references=references, memory=memory)
     healthy = _act(session, observations, trained, made)
-    damaged = _act(Session(controller, 1, plugin=awake, references=references), observations, lost, made)
+    awake = Session(controller, 1, plugin=_awake_only(made, network), references=references)
+    damaged = _act(awake, observations, lost, made)
     slept = None if made.mechanism.sleep is None else _act(session, observations, lost, made)[0]
-    return Recording(observations, *healthy, *damaged, slept)
+    if faulty is None or made.senses is None:
+        return Recording(observations, *healthy, *damaged, slept)
+    session = Session(
+        controller, 1, plugin=plugin, references=references, memory=memory, observer_memory=made.senses.memory
+    )
+    acted = _act(session, faulty, trained, made)
+    assert session.observer is not None
+    return Recording(observations, *healthy, *damaged, slept, (faulty, *acted), session.observer.used[0])
 
 
 def choose_layer(made: Description) -> int:

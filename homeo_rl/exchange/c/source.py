@@ -16,6 +16,7 @@ from homeo_rl.exchange.c.description import (
 )
 from homeo_rl.exchange.c.mechanism import FORMS
 from homeo_rl.exchange.c.memory_size import memory_bytes
+from homeo_rl.exchange.c.observer_source import write_senses
 from homeo_rl.exchange.c.reflex_source import write_reflex
 from homeo_rl.exchange.c.tables import Tables, indent, initialiser, real, real_below
 from homeo_rl.snn.offline_repair.healthy_model import DELETED, EXPLAINED
@@ -151,6 +152,7 @@ def _memory(tables: Tables, made: Description) -> dict[str, str]:
     inputs, actions = made.network.spec.inputs, actions_of(made.controller)
     fields = {
         "reflex": write_reflex(tables, made.controller.reflex, inputs, actions),
+        "senses": write_senses(tables, made.senses),
         "train": tables.bits("train", made.train),
         "inputs_remembered": tables.reals("inputs_remembered", made.inputs_remembered),
         "dream": tables.bits("dream", made.dream),

@@ -29,13 +29,19 @@ class Tables:
         self.text: list[str] = []
         self.bytes = 0
 
-    def reals(self, name: str, values: np.ndarray | None) -> str:
-        """Add an array of ``homeo_real`` and return what a structure refers to it by."""
+    def reals(self, name: str, values: np.ndarray | None, kind: str = "homeo_real") -> str:
+        """Add an array of ``homeo_real``, ``float`` or ``double`` and return what a structure refers to it by."""
         if values is None:
             return "NULL"
-        flat = np.ascontiguousarray(values, dtype=np.float32).ravel()
-        self.bytes += 4 * flat.size
-        return self._add("homeo_real", name, map(real, flat.tolist()), flat.size)
+        width = np.float64 if kind == "double" else np.float32
+        flat = np.ascontiguousarray(values, dtype=width).ravel()
+        self.bytes += flat.nbytes
+        return self._add(kind, name, map(repr if kind == "double" else real, flat.tolist()), flat.size)
+
+    def words(self, name: str, values: list[int]) -> str:
+        """Add whole numbers of 64 bits."""
+        self.bytes += 8 * len(values)
+        return self._add("uint64_t", name, map(hex, values), len(values))
 
     def integers(self, name: str, values: np.ndarray | None, kind: str = "int32_t") -> str:
         """Add an array of integers of a C type and return what a structure refers to it by."""

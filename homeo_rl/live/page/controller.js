@@ -13,8 +13,13 @@ live.unpack = async (text) => {
 live.BUSY = 1;
 live.FAILED = 2; // of a self-test: a layer answers otherwise than it did
 
+live.DUE = 3; // of a measurement: whether an estimate takes its place has to be rehearsed
+
 /** Parts of the mechanism, as bits of live_start. */
-live.MECHANISMS = { none: 0, dwam: 1, sleep: 2, "dwam+sleep": 3 };
+live.MECHANISMS = { none: 0, dwam: 1, sleep: 2, "dwam+sleep": 3, observer: 4, "sleep+observer": 6 };
+
+/** What the policy gets in an alarm, as live_alarm numbers it. */
+live.SOURCES = ["sensor alarm", "estimates sensors", "subtracts offsets", "divides scales out"];
 
 /** Pseudo-random numbers in [0, 1) (mulberry32), and standard normal ones. */
 live.Random = class {
@@ -71,11 +76,17 @@ live.Controller = class {
     this.job = null;
     this.slices = 0;
     this.tested = null;
+    this.due = false;
   }
 
-  /** Decide; `action` then has the action, a view that the next decision overwrites. */
-  act(observation) {
+  /**
+   * Decide; `action` then has the action, a view that the next decision overwrites.
+   * @param whole rehearse what is due before, as the Python session does, and not in slices
+   */
+  act(observation, whole) {
     new Float32Array(this.c.memory.buffer, this.c.live_observation(), observation.length).set(observation);
+    this.due = this.c.live_observe() === live.DUE;
+    if (whole) while (this.due) this.rehearse();
     this.refused = this.c.live_act() !== 0;
   }
 
@@ -89,6 +100,12 @@ live.Controller = class {
   drift(layer) { return this.c.live_drift(layer); }
 
   get sleeps() { return this.c.live_sleeps(); }
+
+  /** Continue the rehearsal that is due. */
+  rehearse() { this.due = this.c.live_rehearse_step(64) === live.BUSY; }
+
+  /** What the observer does, in words; empty without an alarm. */
+  get alarm() { return live.SOURCES[this.c.live_alarm()] ?? ""; }
 
   /** Start a self-test if the mechanism's schedule asks for one. */
   testIfDue() {
@@ -104,9 +121,10 @@ live.Controller = class {
     this.slices = 0;
   }
 
-  /** Continue a self-test or a sleep for so many milliseconds; a test that fails is followed by a sleep. */
+  /** Continue a rehearsal, a self-test or a sleep for so many milliseconds; a test that fails is followed by a sleep. */
   work(milliseconds) {
     const end = performance.now() + milliseconds;
+    while (this.due && performance.now() < end) this.rehearse();
     while (this.job !== null) {
       const result = this.job === "test" ? this.c.live_selftest_step(64) : this.c.live_sleep_step(64);
       this.slices += 64;

@@ -7,7 +7,7 @@
 #define LIVE EMSCRIPTEN_KEEPALIVE
 #define WORDS HOMEO_WORDS(POLICY_NAME(WRITABLE_BYTES))
 
-enum { DWAM = 1, SLEEP = 2 };
+enum { DWAM = 1, SLEEP = 2, OBSERVER = 4 };
 
 static homeo_policy policy;
 static homeo controller;
@@ -38,12 +38,14 @@ LIVE int live_start(int parts, uint32_t seed)
         policy.form = HOMEO_FORM_NONE; /* what rehearses keeps its self-test and memory */
         policy.sleeps = (parts & DWAM) ? policy.sleeps : 0;
     }
-    result = homeo_init(&controller, &policy, memory, sizeof memory, HOMEO_WRITABLE);
+    result = homeo_init(&controller, &policy, memory, sizeof memory,
+                        HOMEO_WRITABLE | (parts & OBSERVER ? 0 : HOMEO_UNOBSERVED));
     return result == HOMEO_OK ? homeo_reset(&controller, seed) : result;
 }
 
 LIVE int live_reset(uint32_t seed) { return homeo_reset(&controller, seed); }
 LIVE int live_restart(uint32_t seed) { return homeo_restart(&controller, seed); }
+LIVE int live_observe(void) { return homeo_observe(&controller, observation); }
 LIVE int live_act(void) { return homeo_act(&controller, observation, action); }
 LIVE int live_selftest_due(void) { return homeo_selftest_due(&controller); }
 LIVE int live_selftest_start(void) { return homeo_selftest_start(&controller); }
@@ -68,6 +70,25 @@ LIVE int live_sleep_step(int slices)
         result = homeo_sleep_step(&controller);
     }
     return result;
+}
+
+/* At most `slices` slices of the rehearsal of broken sensors that is due. */
+LIVE int live_rehearse_step(int slices)
+{
+    int result = HOMEO_BUSY;
+
+    while (slices-- > 0 && result == HOMEO_BUSY) {
+        result = homeo_rehearse_step(&controller);
+    }
+    return result;
+}
+
+/* -1: no alarm of an observer; else what the policy gets, HOMEO_NOTHING, HOMEO_ESTIMATE, ... */
+LIVE int live_alarm(void)
+{
+    homeo_alarm alarm;
+
+    return homeo_read_alarm(&controller, &alarm) == HOMEO_OK && alarm.open ? alarm.used : -1;
 }
 
 /* Distance of the acting weights of a layer from the trained ones, as a share of the trained ones' norm. */

@@ -132,6 +132,28 @@ static void lay_out_memory_of_sleep(arena *a, const homeo_policy *p, homeo *h, s
     }
 }
 
+static void lay_out_observed(arena *a, const homeo_policy *p, homeo_observed *o)
+{
+    const homeo_senses *s = p->senses;
+    const size_t entries = (size_t)p->inputs, row = (size_t)s->row;
+
+    o->row = (double *)take(a, row, sizeof(double));
+    if (s->windows > 0) {
+        o->judged = (double *)take(a, row, sizeof(double));
+        o->rehearsed = (double *)take(a, row, sizeof(double));
+    }
+    o->full = (double *)take(a, (size_t)s->numbers, sizeof(double));
+    o->first = (double *)take(a, 2u * entries, sizeof(double));
+    o->work = (float *)take(a, (size_t)s->floats, sizeof(float));
+    o->last = (float *)take(a, (size_t)p->actions, sizeof(float));
+    o->out = (float *)take(a, entries, sizeof(float));
+    o->now = (float *)take(a, entries, sizeof(float));
+    o->measured = (float *)take(a, entries, sizeof(float));
+    o->estimate = (float *)take(a, entries, sizeof(float));
+    o->seen = reals(a, entries);
+    o->verdict = (homeo_verdict *)take(a, 1, sizeof(homeo_verdict));
+}
+
 static const homeo nothing = {0};
 
 static size_t lay_out(homeo *h, const homeo_policy *p, homeo_word *memory, int flags)
@@ -171,6 +193,10 @@ static size_t lay_out(homeo *h, const homeo_policy *p, homeo_word *memory, int f
     }
     if (p->sleeps) {
         lay_out_memory_of_sleep(&a, p, h, most);
+    }
+    h->senses = flags & HOMEO_UNOBSERVED ? NULL : p->senses;
+    if (h->senses != NULL) {
+        lay_out_observed(&a, p, &h->observed);
     }
     return a.used;
 }
@@ -242,6 +268,19 @@ void homeo_begin_adaptation(const homeo *h, homeo_net *net, int layer)
     }
 }
 
+/* Forget what was seen: an episode begins. */
+static void begin_observed(const homeo_policy *p, homeo_observed *o)
+{
+    static const homeo_verdict none = {0};
+    int32_t k;
+
+    for (k = 0; k < p->senses->row; k++) {
+        o->row[k] = 0.0;
+    }
+    o->row[HOMEO_AT_GATE] = 1.0;
+    *o->verdict = none;
+}
+
 static void begin_all(homeo *h)
 {
     int i;
@@ -271,6 +310,9 @@ int homeo_restart(homeo *h, uint64_t seed)
     begin_all(h);
     if (h->policy->reflex != NULL) {
         homeo_rest_reflex(h);
+    }
+    if (h->senses != NULL) {
+        begin_observed(h->policy, &h->observed);
     }
     homeo_random_seed(&h->random, seed);
     homeo_clear_rates(h);
@@ -813,7 +855,7 @@ void homeo_decide(homeo *h, homeo_net *net, homeo_real *output)
         const homeo_layer *l = &p->layer[i];
         homeo_run run = {0};
 
-        if (!p->episode_membranes) {
+        if (!p->episode_membranes || net->rested) {
             net->current[i] = h->scratch + ROW_U * h->widest;
             net->potential[i] = h->scratch + ROW_V * h->widest;
             net->spikes[i] = h->scratch + ROW_S * h->widest;
@@ -824,7 +866,7 @@ void homeo_decide(homeo *h, homeo_net *net, homeo_real *output)
         run.weight = net->weight[i];
         run.bias = net->bias[i];
         run.delta = net->grown ? net->delta[i] : NULL; /* without it sums are the same to the last bit */
-        run.flag = h->flag[i];
+        run.flag = net->rested ? NULL : h->flag[i];
         run.u = net->current[i];
         run.v = net->potential[i];
         run.s = net->spikes[i];
@@ -853,19 +895,33 @@ void homeo_decide(homeo *h, homeo_net *net, homeo_real *output)
     net->grown = grown;
 }
 
-int homeo_act(homeo *h, const homeo_real *observation, homeo_real *action)
+int homeo_is_measurement(const homeo *h, const homeo_real *observation)
 {
-    const homeo_policy *p = h->policy;
-    homeo_real *z = h->scratch + ROW_Z * h->widest;
     int32_t n;
 
-    if (p == NULL || !h->ready) {
+    if (h->policy == NULL || !h->ready) {
         return HOMEO_NOT_READY;
     }
-    for (n = 0; n < p->inputs; n++) {
+    for (n = 0; n < h->policy->inputs; n++) {
         if (!(ABS(observation[n]) <= LIMIT)) {
             return HOMEO_NOT_FINITE;
         }
+    }
+    return HOMEO_OK;
+}
+
+int homeo_act(homeo *h, const homeo_real *observation, homeo_real *action)
+{
+    const homeo_policy *p = h->policy;
+    const int result = homeo_is_measurement(h, observation);
+    homeo_real *z = h->scratch + ROW_Z * h->widest;
+    int32_t k;
+
+    if (result != HOMEO_OK) {
+        return result;
+    }
+    if (h->senses != NULL) {
+        observation = h->senses->perceive(h, observation);
     }
     normalise(p, observation, z);
     encode(h, z);
@@ -874,8 +930,38 @@ int homeo_act(homeo *h, const homeo_real *observation, homeo_real *action)
     if (p->reflex != NULL) {
         homeo_act_reflex(h, observation, action);
     }
+    for (k = 0; h->senses != NULL && k < p->actions; k++) {
+        h->observed.last[k] = (float)action[k];
+    }
     guard(h);
     h->decisions += 1;
     h->awake += 1;
     return HOMEO_OK;
+}
+
+/* Decide as the trained network does at the first observation of an episode, without a mechanism and a reflex. The
+ * encoder draws from `seed`. */
+const homeo_real *homeo_act_healthy(homeo *h, const float *observation, uint64_t seed)
+{
+    const homeo_policy *p = h->policy;
+    const homeo_random kept = h->random;
+    homeo_real *z = h->scratch + ROW_Z * h->widest;
+    homeo_net net = {0};
+    int32_t n;
+
+    net.rested = 1;
+    for (n = 0; n < p->layers; n++) {
+        net.weight[n] = p->layer[n].weight;
+        net.bias[n] = p->layer[n].bias;
+    }
+    for (n = 0; n < p->inputs; n++) {
+        z[n] = R(observation[n]);
+    }
+    homeo_random_seed(&h->random, seed);
+    normalise(p, z, z);
+    encode(h, z);
+    h->random = kept;
+    homeo_decide(h, &net, h->output);
+    homeo_squash(p, h->output, z);
+    return z;
 }

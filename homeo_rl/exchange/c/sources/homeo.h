@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "homeo_observer.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -57,6 +59,7 @@ enum {
     HOMEO_PASSED = 0,
     HOMEO_BUSY = 1,
     HOMEO_FAILED = 2,      /* the self-test: a layer answers otherwise than it did */
+    HOMEO_DUE = 3,         /* homeo_observe: a rehearsal has slices left */
     HOMEO_NOT_FINITE = -1, /* an observation is not finite or beyond 1e15; nothing has changed */
     HOMEO_NO_MEMORY = -2,  /* less memory than homeo_memory(), or not aligned as a homeo_word */
     HOMEO_NOT_READY = -3,  /* no homeo_init, or no homeo_reset since */
@@ -64,8 +67,9 @@ enum {
     HOMEO_RANGE = -5       /* no such layer, neuron or input, or a number that is not finite */
 };
 
-/* Flags of homeo_init. HOMEO_WRITABLE: weights are copied into memory, so that homeo_damage_* can change them. */
-enum { HOMEO_WRITABLE = 1 };
+/* Flags of homeo_init. HOMEO_WRITABLE: weights are copied into memory, so that homeo_damage_* can change them.
+ * HOMEO_UNOBSERVED: an observer is left out. */
+enum { HOMEO_WRITABLE = 1, HOMEO_UNOBSERVED = 2 };
 
 enum { HOMEO_ALIVE, HOMEO_DEAD, HOMEO_STUCK };
 
@@ -114,6 +118,30 @@ typedef struct {
     const homeo_gate *gate;   /* [gates] in their order; `output` is a neuron */
 } homeo_reflex;
 
+/* PCG64 (XSL RR 128/64), the generator of numpy.random.default_rng(seed). */
+typedef struct {
+    uint64_t state_high, state_low, increment_high, increment_low;
+    uint32_t kept, has_kept;
+} homeo_random;
+
+typedef struct homeo homeo;
+
+enum { HOMEO_WINDOW = 30, HOMEO_COMPARED = 8 }; /* steps of a remembered sequence, and those whose actions are compared */
+
+/* What is known of healthy senses: a forward model, and W clean sequences on which faults are rehearsed. */
+typedef struct {
+    const homeo_forward *forward;
+    int32_t explains;               /* 0: the model explains too little, so there are alarms but no estimates */
+    int32_t windows;                /* W */
+    int32_t row, numbers, floats;   /* homeo_observer_row, _numbers and _floats */
+    double margin;                  /* an estimate brings actions closer than this share of their distance without it */
+    const float *truth, *executed;  /* [W][HOMEO_WINDOW][D] observations and [W][HOMEO_WINDOW][K] actions, or null */
+    const homeo_real *wanted;       /* [W][HOMEO_COMPARED][K] the healthy policy's actions, in [-1, 1], or null */
+    const uint64_t *draws;          /* [4][W][2] generators at the start of each sequence, high half first, or null */
+    uint64_t increment[2], encoder; /* of these generators, and the seed of the encoder in rehearsals */
+    const homeo_real *(*perceive)(homeo *h, const homeo_real *observation); /* homeo_perceive: linked where it is used */
+} homeo_senses;
+
 typedef struct {
     int32_t inputs, outputs, actions, layers, steps, width; /* D, outputs of the network, K, layers, T, lines */
     int32_t encoder, neuron, hard, readout, squash, bins, episode_membranes;
@@ -141,13 +169,8 @@ typedef struct {
     homeo_real least, eta_awake;
     const homeo_reflex *reflex; /* or null */
     const homeo_real *healthy; /* [M][outputs or K] actions of the healthy network, in [-1, 1] */
+    const homeo_senses *senses; /* of an observer, or null */
 } homeo_policy;
-
-/* PCG64 (XSL RR 128/64), the generator of numpy.random.default_rng(seed). */
-typedef struct {
-    uint64_t state_high, state_low, increment_high, increment_low;
-    uint32_t kept, has_kept;
-} homeo_random;
 
 /* What a network runs with; pointers of absent parts are null. */
 typedef struct {
@@ -157,6 +180,7 @@ typedef struct {
     homeo_real *current[HOMEO_MAX_LAYERS], *potential[HOMEO_MAX_LAYERS], *spikes[HOMEO_MAX_LAYERS];
     homeo_real eta; /* of rehearsing BCM; 0 is shut */
     int32_t grown;  /* whether a delta may differ from 0 */
+    int32_t rested; /* whether every decision begins at rest, with all neurons alive: the healthy network of a rehearsal */
 } homeo_net;
 
 typedef struct {
@@ -174,8 +198,38 @@ typedef struct {
     homeo_real least, first_distance, share, first_factor, factors[2];
 } homeo_job;
 
+/* A verdict on what the policy gets, and the rehearsal that it waits for. */
 typedef struct {
+    homeo_random draw[3]; /* normal and other numbers, and whether a reading is lost */
+    double total[2], margin;
+    int64_t alarm, openings, used; /* decisions when the alarm began; uses that began; decisions with something used */
+    int32_t alarmed, observed;     /* whether there was an alarm, and whether homeo_observe saw the next decision */
+    int32_t phase, kind, asked, supported, window, step, part, spare;
+} homeo_verdict;
+
+/* What an observer works on; null without one. */
+typedef struct {
+    double *row, *judged, *rehearsed; /* [F] of the episode, when a verdict became due, and of a sequence */
+    double *full, *first;             /* scratch, and [2][D] draws that hold for a whole sequence */
+    float *work, *last, *out, *now;   /* scratch; [K] the last action; [D] estimate, and measurement */
+    float *measured, *estimate;       /* [D] of a rehearsal */
+    homeo_real *seen;                 /* [D] what the policy gets */
+    homeo_verdict *verdict;
+} homeo_observed;
+
+/* What homeo_read_alarm finds. */
+typedef struct {
+    int32_t open;     /* whether measurements are not what the model expects */
+    int32_t since;    /* decisions since then */
+    int32_t lag;      /* identified latency in decisions */
+    int32_t used;     /* what the policy gets: HOMEO_NOTHING (the measurement), HOMEO_ESTIMATE, HOMEO_WITHOUT_... */
+    int32_t due;      /* whether a rehearsal has slices left */
+    const double *rejected, *shift; /* [D] share of disagreements; mean of measurement less estimate, in deviations */
+} homeo_alarm;
+
+struct homeo {
     const homeo_policy *policy;
+    const homeo_senses *senses; /* the policy's, or null: no observer */
     int32_t flags, ready;
     homeo_net live, trial;
     homeo_real *weight[HOMEO_MAX_LAYERS], *bias[HOMEO_MAX_LAYERS]; /* writable copies, or null */
@@ -196,12 +250,13 @@ typedef struct {
     homeo_real *rate, *output, *scratch; /* mean rates [width + all N], outputs, nine rows of the widest vector */
     homeo_events events[2];
     int32_t widest;
+    homeo_observed observed;
     homeo_random random;
     homeo_job job;
     homeo_real change[HOMEO_MAX_LAYERS];
     int64_t decisions, awake, age;
     int32_t sleep_count, rolled_back, tested;
-} homeo;
+};
 
 /* Bytes of memory that a policy needs with these flags. */
 size_t homeo_memory(const homeo_policy *policy, int flags);
@@ -251,6 +306,25 @@ int homeo_sleep(homeo *h);
  * Returns 1 if it slept, else 0, or an error. */
 int homeo_maybe_sleep(homeo *h);
 
+/* See the measurement [D] of the next decision, before homeo_act, which does it itself where it was not done. Returns
+ * HOMEO_OK; HOMEO_DUE where a verdict waits for a rehearsal: whether an estimate takes the place of the measurement;
+ * HOMEO_ABSENT without an observer; else as homeo_act. */
+int homeo_observe(homeo *h, const homeo_real *observation);
+
+/* A slice of the rehearsal: one step of one remembered sequence (a decision of an open gate), or one decision of the
+ * policy. Returns HOMEO_BUSY until the last one, which puts the verdict in place: it judges the state in which it became
+ * due, and until then the one of before holds. HOMEO_OK: nothing is left. */
+int homeo_rehearse_step(homeo *h);
+
+/* All slices in a row. homeo_observe, homeo_rehearse and homeo_act do what the Python session does in a decision. */
+int homeo_rehearse(homeo *h);
+
+/* What homeo_act calls through the policy: observe where it was not done, and return what the policy gets. */
+const homeo_real *homeo_perceive(homeo *h, const homeo_real *observation);
+
+/* What the observer found, after homeo_observe or homeo_act. Returns HOMEO_OK, HOMEO_NOT_READY or HOMEO_ABSENT. */
+int homeo_read_alarm(const homeo *h, homeo_alarm *alarm);
+
 /* Damage, for tests; each needs HOMEO_WRITABLE, which policies that sleep imply. A next self-test becomes due. */
 int homeo_damage_weight(homeo *h, int layer, int neuron, int input, homeo_real value);
 int homeo_damage_bias(homeo *h, int layer, int neuron, homeo_real value);
@@ -261,8 +335,11 @@ int homeo_damage_synapses(homeo *h, int layer, homeo_real probability, uint64_t 
 
 /* The generator by itself. */
 void homeo_random_seed(homeo_random *random, uint64_t seed);
-uint32_t homeo_random_bits(homeo_random *random);  /* 32 bits */
+uint64_t homeo_random_word(homeo_random *random);  /* 64 bits */
+uint32_t homeo_random_bits(homeo_random *random);  /* 32 bits: halves of a word, the low one first */
 float homeo_random_float(homeo_random *random);    /* in [0, 1), a multiple of 2^-24 */
+double homeo_random_double(homeo_random *random);  /* in [0, 1), a multiple of 2^-53 */
+double homeo_random_normal(homeo_random *random);  /* numpy's standard_normal */
 
 #ifdef __cplusplus
 }

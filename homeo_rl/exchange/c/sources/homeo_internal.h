@@ -80,6 +80,8 @@ int homeo_fires(const homeo_policy *policy, int layer);
 void homeo_run_layer(const homeo_run *run, homeo_real *scratch);
 void homeo_rest(const homeo_layer *l, homeo_real *u, homeo_real *v, homeo_real *s);
 void homeo_decide(homeo *h, homeo_net *net, homeo_real *output);
+const homeo_real *homeo_act_healthy(homeo *h, const float *observation, uint64_t seed); /* the action [K], in scratch */
+int homeo_is_measurement(const homeo *h, const homeo_real *observation);
 void homeo_begin_adaptation(const homeo *h, homeo_net *net, int layer);
 void homeo_spread(const homeo_events *events, int32_t t, int32_t widest, homeo_real *s, int32_t size);
 void homeo_read_out(const homeo_policy *p, const homeo_real *count, const homeo_real *s, const homeo_real *v,

@@ -88,19 +88,26 @@ void homeo_random_seed(homeo_random *r, uint64_t seed)
     r->kept = r->has_kept = 0;
 }
 
-uint32_t homeo_random_bits(homeo_random *r)
+uint64_t homeo_random_word(homeo_random *r)
 {
     uint64_t value;
     unsigned turn;
+
+    advance(r);
+    value = r->state_high ^ r->state_low;
+    turn = (unsigned)(r->state_high >> 58);
+    return (value >> turn) | (value << ((64u - turn) & 63u));
+}
+
+uint32_t homeo_random_bits(homeo_random *r)
+{
+    uint64_t value;
 
     if (r->has_kept) {
         r->has_kept = 0;
         return r->kept;
     }
-    advance(r);
-    value = r->state_high ^ r->state_low;
-    turn = (unsigned)(r->state_high >> 58);
-    value = (value >> turn) | (value << ((64u - turn) & 63u));
+    value = homeo_random_word(r);
     r->kept = (uint32_t)(value >> 32);
     r->has_kept = 1;
     return (uint32_t)(value & 0xffffffffu);
@@ -110,5 +117,10 @@ uint32_t homeo_random_bits(homeo_random *r)
 float homeo_random_float(homeo_random *r)
 {
     return (float)(homeo_random_bits(r) >> 8) * (1.0f / 16777216.0f);
+}
+
+double homeo_random_double(homeo_random *r)
+{
+    return (double)(homeo_random_word(r) >> 11) * (1.0 / 9007199254740992.0);
 }
 #endif

@@ -46,7 +46,7 @@ static double apart(double a, double b)
     return a < b ? b - a : a - b;
 }
 
-static result drive(const float *actions, const uint32_t *digests)
+static result drive(const float *observations, const float *actions, const uint32_t *digests)
 {
     result r = {0, 0, 0.0};
     homeo_real observation[RECORDED_INPUTS], action[RECORDED_ACTIONS];
@@ -56,7 +56,10 @@ static result drive(const float *actions, const uint32_t *digests)
         int differs = 0;
 
         for (k = 0; k < RECORDED_INPUTS; k++) {
-            observation[k] = recorded_observations[i][k];
+            observation[k] = observations[i * RECORDED_INPUTS + k];
+        }
+        if (homeo_observe(&controller, observation) == HOMEO_DUE) {
+            homeo_rehearse(&controller);
         }
         if (homeo_act(&controller, observation, action) != HOMEO_OK) {
             r.actions = r.spikes = RECORDED_DECISIONS;
@@ -74,10 +77,31 @@ static result drive(const float *actions, const uint32_t *digests)
     return r;
 }
 
-/* Returns 0, or the number of the segment that failed: 1 memory, 2 healthy, 3 damaged, 4 self-test, 5 sleep. */
-static int homeo_check(int allowed, result results[3])
+/* Broken sensors, with the observer. */
+static int check_observer(int allowed, result results[4])
 {
-    if (homeo_init(&controller, &RECORDED_POLICY, memory, sizeof memory, HOMEO_WRITABLE) != HOMEO_OK ||
+#ifdef RECORDED_USED
+    if (homeo_init(&controller, &RECORDED_POLICY, memory, sizeof memory, 0) != HOMEO_OK) {
+        return 1;
+    }
+    homeo_reset(&controller, RECORDED_SEED);
+    results[3] = drive(recorded_faulty_observations[0], recorded_faulty[0], recorded_faulty_digests);
+    return results[3].actions > allowed || results[3].spikes > allowed ||
+           controller.observed.verdict->used != RECORDED_USED ? 6 : 0;
+#else
+    (void)allowed;
+    (void)results;
+    return 0;
+#endif
+}
+
+/* Returns 0, or the number of the segment that failed: 1 memory, 2 healthy, 3 damaged, 4 self-test, 5 sleep,
+ * 6 broken sensors. */
+static int homeo_check(int allowed, result results[4])
+{
+    const int flags = HOMEO_WRITABLE | HOMEO_UNOBSERVED; /* damage is compared without an observer */
+
+    if (homeo_init(&controller, &RECORDED_POLICY, memory, sizeof memory, flags) != HOMEO_OK ||
         homeo_memory(&RECORDED_POLICY, HOMEO_WRITABLE) != RECORDED_BYTES) {
         return 1;
     }
@@ -85,18 +109,18 @@ static int homeo_check(int allowed, result results[3])
     if (homeo_maybe_sleep(&controller) != 0) {
         return 4; /* a healthy network passes */
     }
-    results[0] = drive(recorded_healthy[0], recorded_healthy_digests);
+    results[0] = drive(recorded_observations[0], recorded_healthy[0], recorded_healthy_digests);
     if (results[0].actions > allowed || results[0].spikes > allowed) {
         return 2;
     }
     homeo_reset(&controller, RECORDED_SEED);
     homeo_damage_synapses(&controller, RECORDED_DAMAGED_LAYER, RECORDED_LOST, RECORDED_DAMAGE_SEED);
-    results[1] = drive(recorded_damaged[0], recorded_damaged_digests);
+    results[1] = drive(recorded_observations[0], recorded_damaged[0], recorded_damaged_digests);
     if (results[1].actions > allowed || results[1].spikes > allowed) {
         return 3;
     }
     if (!RECORDED_SLEEPS) {
-        return 0;
+        return check_observer(allowed, results);
     }
     homeo_reset(&controller, RECORDED_SEED);
     homeo_damage_synapses(&controller, RECORDED_DAMAGED_LAYER, RECORDED_LOST, RECORDED_DAMAGE_SEED);
@@ -106,9 +130,12 @@ static int homeo_check(int allowed, result results[3])
     if (homeo_sleep(&controller) != HOMEO_OK || controller.sleep_count != 1) {
         return 5;
     }
-    results[2] = drive(NULL, NULL);
+    results[2] = drive(recorded_observations[0], NULL, NULL);
     /* Sums of a sleep run in another order than Python's: single spikes differ, what sleep is worth does not. */
-    return apart(results[2].distance, RECORDED_SLEPT_DISTANCE) <= 0.1 * RECORDED_DAMAGED_DISTANCE + 1e-6 ? 0 : 5;
+    if (!(apart(results[2].distance, RECORDED_SLEPT_DISTANCE) <= 0.1 * RECORDED_DAMAGED_DISTANCE + 1e-6)) {
+        return 5;
+    }
+    return check_observer(allowed, results);
 }
 
 #ifndef HOMEO_NO_MAIN
@@ -118,7 +145,7 @@ static int homeo_check(int allowed, result results[3])
 int main(int count, char **words)
 {
     const int allowed = count > 1 ? atoi(words[1]) : 0; /* decisions that may differ: see README */
-    result r[3] = {{0, 0, 0.0}, {0, 0, 0.0}, {0, 0, 0.0}};
+    result r[4] = {{0, 0, 0.0}, {0, 0, 0.0}, {0, 0, 0.0}, {0, 0, 0.0}};
     const int failed = homeo_check(allowed, r);
 
     printf("healthy: %d of %d actions and %d spike trains differ\n", r[0].actions, RECORDED_DECISIONS, r[0].spikes);
@@ -127,6 +154,10 @@ int main(int count, char **words)
     if (RECORDED_SLEEPS) {
         printf("after sleep: distance from healthy %.6f (Python %.6f)\n", r[2].distance, RECORDED_SLEPT_DISTANCE);
     }
+#ifdef RECORDED_USED
+    printf("broken sensors: %d of %d actions and %d spike trains differ; estimates in %ld decisions (Python %d)\n",
+           r[3].actions, RECORDED_DECISIONS, r[3].spikes, (long)controller.observed.verdict->used, RECORDED_USED);
+#endif
     if (failed) {
         printf("FAILED: segment %d\n", failed);
     } else {

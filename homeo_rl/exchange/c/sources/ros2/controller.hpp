@@ -21,6 +21,8 @@ struct Diagnostics
   int sleeps, rolled_back;
   bool adapts, healthy;                        // adapts: it can test itself and sleep; healthy: the last self-test passed
   float largest_change;                        // of a layer's mean outputs, in the last self-test
+  bool observes, alarm;                        // whether sensors are watched, and are not what the model expects
+  int latency, rejected_sensors, used;         // decisions; sensors mostly rejected; what the policy gets (homeo.h)
 };
 
 class Controller
@@ -41,6 +43,7 @@ public:
     if (!kept) homeo_reset(&state_, seed);
     activity_ = Activity::acting;
     action_.fill(0.0F);
+    watch(homeo_alarm{});
   }
 
   // Whether self-tests follow the exported schedule by themselves, and how many slices an update may take for them.
@@ -58,11 +61,15 @@ public:
   bool update(const Observation & observation, Action & action)
   {
     attend();
+    if (homeo_observe(&state_, observation.data()) == HOMEO_DUE) {
+      for (int k = 0; k < slices_per_update_ && homeo_rehearse_step(&state_) == HOMEO_BUSY; ++k) {}
+    }
     const bool good = homeo_act(&state_, observation.data(), action_.data()) == HOMEO_OK;
     (good ? decisions_ : rejected_).fetch_add(1, std::memory_order_relaxed);
     action = action_;
     sleeps_.store(state_.sleep_count, std::memory_order_relaxed);
     rolled_back_.store(state_.rolled_back, std::memory_order_relaxed);
+    if (homeo_alarm found{}; homeo_read_alarm(&state_, &found) == HOMEO_OK) watch(found);
     return good;
   }
 
@@ -70,7 +77,8 @@ public:
   Diagnostics diagnostics() const
   {
     return {activity_.load(), decisions_.load(), rejected_.load(), slices_.load(), sleeps_.load(), rolled_back_.load(),
-      @NAME@.sleeps != 0, healthy_.load(), change_.load()};
+      @NAME@.sleeps != 0, healthy_.load(), change_.load(), @NAME@.senses != nullptr, alarm_.load(), latency_.load(),
+      rejected_sensors_.load(), used_.load()};
   }
 
 private:
@@ -79,6 +87,16 @@ private:
     if (@NAME@.sleeps == 0) return false;
     requested_.store(what, std::memory_order_relaxed);
     return true;
+  }
+
+  void watch(const homeo_alarm & found)
+  {
+    int rejected = 0;
+    for (std::size_t k = 0; k < inputs && found.open; ++k) rejected += found.rejected[k] > 0.5;
+    alarm_.store(found.open != 0, std::memory_order_relaxed);
+    latency_.store(found.lag, std::memory_order_relaxed);
+    used_.store(found.used, std::memory_order_relaxed);
+    rejected_sensors_.store(rejected, std::memory_order_relaxed);
   }
 
   // Start what was asked for or is due, and take some slices of it.
@@ -127,7 +145,8 @@ private:
   std::atomic<int> requested_{0}, sleeps_{0}, rolled_back_{0};
   std::atomic<Activity> activity_{Activity::acting};
   std::atomic<std::uint64_t> decisions_{0}, rejected_{0}, slices_{0};
-  std::atomic<bool> healthy_{true};
+  std::atomic<int> latency_{0}, rejected_sensors_{0}, used_{0};
+  std::atomic<bool> healthy_{true}, alarm_{false};
   std::atomic<float> change_{0.0F};
 };
 

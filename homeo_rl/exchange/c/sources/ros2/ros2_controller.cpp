@@ -105,12 +105,18 @@ private:
     const Diagnostics d = controller_.diagnostics();
     diagnostic_msgs::msg::DiagnosticStatus status;
     status.name = "@NAME@";
-    status.level = d.healthy ? diagnostic_msgs::msg::DiagnosticStatus::OK : diagnostic_msgs::msg::DiagnosticStatus::WARN;
+    status.level = d.healthy && !d.alarm ? diagnostic_msgs::msg::DiagnosticStatus::OK : diagnostic_msgs::msg::DiagnosticStatus::WARN;
     status.message = d.activity == Activity::acting ? "acting" : d.activity == Activity::testing ? "testing" : "sleeping";
     add(status, "decisions", std::to_string(d.decisions));
     add(status, "rejected observations", std::to_string(d.rejected));
     add(status, "sleeps", std::to_string(d.sleeps));
     add(status, "adaptations rolled back", std::to_string(d.rolled_back));
+    if (d.observes) {
+      add(status, "sensor alarm", d.alarm ? "yes" : "no");
+      add(status, "latency in decisions", std::to_string(d.latency));
+      add(status, "rejected sensors", std::to_string(d.rejected_sensors));
+      add(status, "in place of the measurement", std::to_string(d.used));
+    }
     add(status, "largest change in the last self-test", std::to_string(d.largest_change));
     diagnostic_msgs::msg::DiagnosticArray message;
     message.header.stamp = get_node()->now();

@@ -6,6 +6,7 @@ Shapes: D observation entries, K action entries. Every quantity has the name tha
 from dataclasses import dataclass, field
 
 import numpy as np
+from observer_reference_bias import ReferenceBias
 
 from homeo_rl.observer.forward_model import ForwardModel, Prediction
 from homeo_rl.observer.layout import (
@@ -32,7 +33,6 @@ from homeo_rl.observer.layout import (
     SWITCH,
     WATCH,
 )
-from homeo_rl.observer.reference_bias import ReferenceBias
 
 
 @dataclass(frozen=True)
