@@ -59,24 +59,25 @@ def host_request(args: Any, words: Sequence[str]) -> Any:
 
 
 @contextmanager
-def open_policy(args: Any, words: Sequence[str]) -> Iterator[Any]:
+def open_policy(args: Any, words: Sequence[str], out: Path | None = None, *, refused: str = "") -> Iterator[Any]:
     """Yield the run that a command names, or one that is made of the policy it names (`homeo_rl.workflows.hosts`).
 
-    Such a run is made in ``--out``, else in ``runs``; if the command fails before an evaluation, nothing is left of it.
+    Such a run is made at ``out``, else in ``runs``; if the command fails before an evaluation, nothing is left of it.
+    The flag ``refused`` is one that a run does not take, besides those of a policy's file.
     """
     from homeo_rl.workflows.hosts import kind_of, name_of, using_host
 
     host = str(args.run)
     if kind_of(host) is None:
-        for flag in ("env_kwargs", "agent", "agent_kwargs", "normalize_from"):
+        for flag in filter(None, (refused, "env_kwargs", "agent", "agent_kwargs", "normalize_from")):
             if getattr(args, flag):
                 name = f"--{flag.replace('_', '-')}"
                 raise UsageError(f"{name}: expected the file of a policy, got a run, which knows its own; leave it out")
-        yield open_run(args.run, args.gym_packages, out=args.out, which=args.which)
+        yield open_run(args.run, args.gym_packages, out=out, which=args.which)
         return
 
     request = host_request(args, words)
-    with using_host(host, args.out or Path("runs") / name_of(host), request) as run:
+    with using_host(host, out or Path("runs") / name_of(host), request) as run:
         yield run
 
 

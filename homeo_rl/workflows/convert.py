@@ -150,7 +150,8 @@ def convert_controller(run: Run, source: Controller, plan: ConversionPlan) -> Co
     if not isinstance(network, MLPNetwork) or network.spec.activation != "qcfs":
         raise UsageError(
             f"{run.path}: expected a policy with QCFS activations, got {_describe(source)}; "
-            "train one with --agent qcfs, or give a ReLU policy (--agent mlp) --finetune-steps"
+            "train one with --agent qcfs, or give --finetune-steps for a ReLU policy (--agent mlp, or a .zip or "
+            ".safetensors file)"
         )
     spec = replace(source.spec, network=_spec_of(network.spec, plan))
     controller = Controller(spec)

@@ -190,3 +190,31 @@ def test_a_chaotic_plant_sees_no_difference(
             assert np.array_equal(*seen), f"apart at step {step}"
             assert told[0][1:4] == told[1][1:4]
             over = told[0][2] or told[0][3]
+
+
+def test_the_policy_of_a_file_is_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A zip of Stable-Baselines3: its run stays in runs/, the converted one acts as the quantised network does."""
+    from stable_baselines3 import TD3
+
+    monkeypatch.chdir(tmp_path)
+    TD3("MlpPolicy", "Pendulum-v1", policy_kwargs={"net_arch": [16, 16]}, buffer_size=10, seed=0).save("td3.zip")
+    words = ["convert", "td3.zip", "--out", "snn", "--json", "--no-progress", "--levels", "4", "--episodes", "1"]
+    for flags, message in (
+        (["--finetune-steps", "20"], "expected --env"),
+        (["--env", "Pendulum-v1"], "expected a policy with QCFS activations"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main([*words, *flags])
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err
+        assert not list(tmp_path.glob("runs/*")) + list(tmp_path.glob("snn*"))
+    main([*words, "--env", "Pendulum-v1", "--finetune-steps", "20"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["exact"]
+    assert result["equal_actions"] == result["states"] == 200
+    assert Run.open(Path("runs/td3")).spec.source == "td3.zip"
+    with pytest.raises(SystemExit):
+        main(["convert", "snn", "--env", "Pendulum-v1", "--out", "other"])
+    assert "--env: expected the file of a policy, got a run" in capsys.readouterr().err

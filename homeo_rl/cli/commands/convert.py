@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from homeo_rl.cli.command import MAKE, Command
-from homeo_rl.cli.common import command_line, make_plan, next_flags, open_run, print_next, whole_numbers
-from homeo_rl.cli.flags import Short, WithPolicy, WithProgress
+from homeo_rl.cli.common import command_line, make_plan, next_flags, open_policy, print_next, whole_numbers
+from homeo_rl.cli.flags import Short, WithHost, WithPolicy, WithProgress, Words
 
 COMMAND = Command(MAKE, 3, "convert a policy of --agent qcfs to spiking neurons")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convert(WithPolicy, WithProgress):
-    """Convert a policy that was trained with --agent qcfs to spiking neurons with exactly the same actions."""
+class Convert(WithPolicy, WithHost, WithProgress):
+    """Convert a policy that was trained with --agent qcfs, or the ReLU policy of a run or file (.zip, .safetensors), to
+    spiking neurons that take exactly the actions of the quantised network."""
 
     out: Path
     """Run folder of the converted policy."""
@@ -27,7 +28,7 @@ class Convert(WithPolicy, WithProgress):
     spike_steps: Annotated[int, Short(("--steps",))] = 16
     """Spike steps of --method rate."""
     finetune_steps: int = 0
-    """Steps of behaviour cloning that give a ReLU policy (--agent mlp) the quantised activations."""
+    """Steps of behaviour cloning that give a ReLU policy (--agent mlp, or a file) the quantised activations."""
     levels: str = "8"
     """Levels of these activations: 8, or one number per hidden layer, 8,4; auto selects them for --budget-steps."""
     budget_steps: int = 16
@@ -36,6 +37,10 @@ class Convert(WithPolicy, WithProgress):
     """Pairs of episodes for the certificate; 0 for none."""
     step_time: float = 1.0
     """Duration of a spike step in milliseconds, for the certificate."""
+    env: str = ""
+    """Gymnasium id of what a policy's file drives."""
+    gym_packages: Words = ()
+    """Packages that register the environment."""
 
 
 def run(args: Convert, words: list[str]) -> dict[str, Any]:
@@ -43,8 +48,11 @@ def run(args: Convert, words: list[str]) -> dict[str, Any]:
     from homeo_rl.run import require_new
 
     require_new(args.out)
-    run = open_run(args.run)
+    with open_policy(args, words, refused="env") as run:
+        return _convert(args, run, command_line(words))
 
+
+def _convert(args: Convert, run: Any, command: str) -> dict[str, Any]:
     from homeo_rl.cli.console import Bars
     from homeo_rl.workflows.convert import CONTROLS, FINETUNE_EPISODES, ConversionPlan, convert
 
@@ -55,7 +63,7 @@ def run(args: Convert, words: list[str]) -> dict[str, Any]:
     with Bars(enabled=args.progress).show() as bars:
         tuned = plan.finetune_steps > 0
         bars.start("episodes", plan.episodes * (2 + len(CONTROLS) + tuned) + tuned * FINETUNE_EPISODES)
-        converted, certificate = convert(run, plan, args.out, command=command_line(words), on_episode=bars.advance)
+        converted, certificate = convert(run, plan, args.out, command=command, on_episode=bars.advance)
     assert converted.spec.controller is not None
     network = converted.spec.controller.network
     print(f"run: {converted.path}")

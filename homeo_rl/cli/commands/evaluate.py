@@ -58,7 +58,7 @@ def run(args: Evaluate, words: list[str]) -> dict[str, Any]:
     from homeo_rl.evaluation.plan import check_sizes
 
     check_sizes(args.num_envs, args.workers)
-    with open_policy(args, words) as run:
+    with open_policy(args, words, args.out) as run:
         if not os.access(run.path, os.W_OK):
             raise UsageError(
                 f"{run.path}: expected a run that can be written to; give --out DIR, where scores and pictures then go"
