@@ -107,6 +107,12 @@ live.Controller = class {
   /** What the observer does, in words; empty without an alarm. */
   get alarm() { return live.SOURCES[this.c.live_alarm()] ?? ""; }
 
+  /** What the observer puts in the place of so many measurements; null where it does not. */
+  estimate(size) {
+    const place = this.c.live_estimate();
+    return place ? new Float32Array(this.c.memory.buffer, place, size) : null;
+  }
+
   /** Start a self-test if the mechanism's schedule asks for one. */
   testIfDue() {
     if (this.job === null && this.parts !== 0 && this.c.live_selftest_due()) this.test();

@@ -172,12 +172,20 @@ def test_an_observer_replaces_broken_sensors(chromium: Chromium) -> None:
     chromium.evaluate("app.setMechanism('observer')")
     repaired = [chromium.evaluate(f"app.repaired.play({seed})") for seed in range(2)]
     alarm = chromium.evaluate("[app.repaired.controller.alarm, app.damaged.controller.alarm]")
+    errors = chromium.evaluate(
+        "(() => { const lane = app.repaired, out = lane.controller.estimate(lane.sensed.length); "
+        "return [Math.abs(out[8] - lane.measured[8]), Math.abs(lane.sensed[8] - lane.measured[8])]; })()"
+    )
+    marks = "[...document.querySelectorAll('#sensors u')].filter(mark => !mark.hidden).length"
+    shown = [chromium.evaluate(f"app.sensors.show(app.{lane}), {marks}") for lane in ("repaired", "damaged")]
     chromium.evaluate("app.setMechanism('sleep')")
     unobserved = chromium.evaluate("app.repaired.play(0)")
     chromium.evaluate("app.heal()")
     print(damaged, repaired, unobserved, alarm)
     assert unobserved == damaged[0]
     assert alarm == ["estimates sensors", ""]
+    assert shown == [17, 0]
+    assert errors[0] < errors[1]
     assert min(repaired) > 1.2 * max(damaged)
 
 

@@ -178,7 +178,7 @@ live.App = class {
     if (this.running && now - (this.written ?? 0) < 150) return;
     this.written = now;
     for (const view of this.views) view.figures();
-    this.sensors.show(this.damaged);
+    this.sensors.show(this.repaired.mechanism.includes("observer") ? this.repaired : this.damaged);
   }
 
   recolour() {

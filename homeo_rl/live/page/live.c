@@ -91,6 +91,9 @@ LIVE int live_alarm(void)
     return homeo_read_alarm(&controller, &alarm) == HOMEO_OK && alarm.open ? alarm.used : -1;
 }
 
+/* What the last decision was made from, in the place of the observation; null: the observation itself. */
+LIVE float *live_estimate(void) { return live_alarm() > HOMEO_NOTHING ? controller.observed.seen : NULL; }
+
 /* Distance of the acting weights of a layer from the trained ones, as a share of the trained ones' norm. */
 LIVE double live_drift(int layer)
 {

@@ -116,31 +116,33 @@ live.fill = (id, pairs) => {
   live.byId(id).replaceChildren(...pairs.map(([value, text]) => live.element("option", { value, textContent: text })));
 };
 
-/** Bars of what a controller receives. */
+/** Bars of what the sensors of a lane report, with the truth and what an observer estimates. */
 live.SensorList = class {
   constructor(robot, choose) {
     const make = live.element;
     this.robot = robot;
     this.rows = robot.sensors.map(({ name, unit }, index) => {
-      const bar = make("i"), mark = make("b");
-      const meter = make("span", { className: "meter" }, bar, mark);
+      const bar = make("i"), mark = make("b"), guess = make("u");
+      const meter = make("span", { className: "meter" }, bar, guess, mark);
       const text = name.replace("position of ", "").replace("velocity of ", "speed of ");
       const button = make("button", { type: "button", title: unit ? `${name} (${unit})` : name }, make("span", { textContent: text }), meter);
       button.addEventListener("click", () => choose(index));
-      return { button, bar, mark };
+      return { button, bar, mark, guess };
     });
     live.byId("sensors").replaceChildren(...this.rows.map((row) => row.button));
   }
 
   show(lane) {
-    const faults = lane.faults;
-    this.rows.forEach(({ button, bar, mark }, k) => {
+    const faults = lane.faults, estimate = lane.controller.estimate(this.rows.length);
+    this.rows.forEach(({ button, bar, mark, guess }, k) => {
       const { mean, deviation } = this.robot.sensors[k];
       const place = (value) => Math.min(Math.max((value - mean) / deviation, -3), 3) / 6;
       const received = place(lane.sensed[k]), truth = place(lane.measured[k]);
       bar.style.left = `${50 + 100 * Math.min(received, 0)}%`;
       bar.style.width = `${100 * Math.abs(received)}%`;
       mark.style.left = `calc(${50 + 100 * truth}% - 1px)`;
+      guess.hidden = estimate === null;
+      if (estimate !== null) guess.style.left = `calc(${50 + 100 * place(estimate[k])}% - 3px)`;
       button.setAttribute("aria-pressed", String(faults.sensorKind !== "none" && (faults.sensor < 0 || faults.sensor === k)));
     });
   }
