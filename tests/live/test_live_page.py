@@ -183,7 +183,7 @@ def test_an_observer_replaces_broken_sensors(chromium: Chromium) -> None:
     chromium.evaluate("app.heal()")
     print(damaged, repaired, unobserved, alarm)
     assert unobserved == damaged[0]
-    assert alarm == ["estimates sensors", ""]
+    assert alarm == ["estimating", ""]
     assert shown == [17, 0]
     assert errors[0] < errors[1]
     assert min(repaired) > 1.2 * max(damaged)

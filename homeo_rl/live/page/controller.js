@@ -19,7 +19,7 @@ live.DUE = 3; // of a measurement: whether an estimate takes its place has to be
 live.MECHANISMS = { none: 0, dwam: 1, sleep: 2, "dwam+sleep": 3, observer: 4, "sleep+observer": 6 };
 
 /** What the policy gets in an alarm, as live_alarm numbers it. */
-live.SOURCES = ["sensor alarm", "estimates sensors", "subtracts offsets", "divides scales out"];
+live.SOURCES = ["sensor alarm", "estimating", "subtracts offsets", "corrects scales"];
 
 /** Pseudo-random numbers in [0, 1) (mulberry32), and standard normal ones. */
 live.Random = class {
