@@ -27,7 +27,7 @@ from homeo_rl.homeostasis.observer import split_observer
 from homeo_rl.homeostasis.protocol import LayerReference
 from homeo_rl.homeostasis.sleep import needs_memory
 from homeo_rl.run import Run
-from homeo_rl.seeding import derive
+from homeo_rl.seeding import derive, generator
 
 CALIBRATION_EPISODES = 5
 
@@ -112,11 +112,11 @@ def observe(
     Entries that get ``stuck`` read the same from decision `STUCK_AT` on; ``mechanism`` is what a session adapts with.
     """
     session, observations = Session(controller, 1, **mechanism), []
-    session.begin(0, np.random.default_rng(SEED))
+    session.begin(0, np.random.default_rng(SEED) if len(stuck) else generator(0, "recorded"))
     observation, _ = env.reset(seed=derive(0, "recorded") % 2**31)
     for step in range(count):
         observations.append(np.array(observation, dtype=np.float32))
-        if step > STUCK_AT:
+        if step > STUCK_AT and len(stuck):  # an empty tuple would index all entries
             observations[-1][stuck] = observations[-2][stuck]
         action = session.act(observations[-1][None])[0]
         observation, _, terminated, truncated, _ = env.step(action)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cli_calls import call
 from test_c_networks import make_controller
 
 from homeo_rl.agents.controller import load_controller, save_controller
+from homeo_rl.envs.make import make_env
 from homeo_rl.errors import UsageError
 from homeo_rl.exchange.c.contract import hash_weights
 from homeo_rl.exchange.c.description import describe, require_expressible
@@ -24,7 +26,9 @@ from homeo_rl.exchange.c.tables import real, real_below
 from homeo_rl.exchange.exported_file import fingerprint
 from homeo_rl.homeostasis import make_homeostasis
 from homeo_rl.run import Run
+from homeo_rl.storage.pretrained import FOLDER
 from homeo_rl.workflows import deploy
+from homeo_rl.workflows.deploy import STUCK_AT, observe
 
 
 def tree(folder: Path) -> list[str]:
@@ -178,3 +182,13 @@ def test_a_policy_that_was_changed_is_another_contract(tmp_path: Path) -> None:
     after = export_c(load_controller(run), deploy.Deployment(name="p", plant=plant)).files
     assert json.loads(before["contract.json"])["weights_sha256"] != json.loads(after["contract.json"])["weights_sha256"]
     assert export_c(load_controller(run), replace(deploy.Deployment(name="p", plant=plant))).files == after
+
+
+def test_recorded_sensors_are_stuck_where_they_are_asked_to_be() -> None:
+    controller = load_controller(Run.open(FOLDER / "popsan-hopper-0"))
+    with closing(make_env("Hopper-v5", {})) as env:
+        healthy, faulty = observe(controller, env, 80), observe(controller, env, 80, [2, 3])
+    assert (np.diff(healthy, axis=0) != 0.0).any(1).all()
+    assert np.array_equal(healthy[: STUCK_AT + 1], faulty[: STUCK_AT + 1])
+    assert (faulty[STUCK_AT:, [2, 3]] == faulty[STUCK_AT, [2, 3]]).all()
+    assert (np.diff(np.delete(faulty, [2, 3], 1), axis=0) != 0.0).any(1).all()

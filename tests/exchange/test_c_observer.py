@@ -270,7 +270,7 @@ def test_a_rehearsal_goes_on_alike_from_the_row_of_an_alarm(library: Path, decis
             assert np.array_equal(bits(python.rows[0]), bits(c.row))
 
 
-@pytest.mark.parametrize("name", list_pretrained())
+@pytest.mark.parametrize("name", [name for name in list_pretrained() if (FOLDER / name / "observer").exists()])
 def test_predictions_and_jacobians_are_equal(library: Path, name: str) -> None:
     memory, rng = memory_of(name), generator(1, "test")
     model, python = memory.model, Compiled(memory)
