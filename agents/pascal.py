@@ -17,7 +17,7 @@ from homeo_rl.snn.layers import modulate_currents
 from homeo_rl.snn.network import Rows, SpikingNetwork
 from homeo_rl.snn.operation_counts import Operations, operations
 from homeo_rl.snn.qcfs import ladder_level, level_of
-from homeo_rl.snn.spike_accumulation import INPUT_GRID, burst, fire, integrate_and_fire, on_grid
+from homeo_rl.snn.spike_accumulation import INPUT_GRID, fire, integrate_and_fire, levels_sent, on_grid, train_of
 from homeo_rl.snn.state import NetworkState
 from homeo_rl.spec import NetworkSpec
 
@@ -54,7 +54,7 @@ class PascalNetwork(SpikingNetwork):
     def run_layers(
         self, rows: Rows, state: NetworkState | None, adapt: bool = False, generator: Generator | None = None
     ) -> tuple[Tensor, NetworkState]:
-        """Make one decision; rates are spikes over levels (over steps in the form "rate").
+        """Make one decision; rates are counts over levels (over steps in the form "rate").
 
         Raises:
             InputError: a state that was already advanced.
@@ -80,7 +80,9 @@ class PascalNetwork(SpikingNetwork):
                 sent = sent * _rows(weights.alive)
             if weights.stuck is not None:
                 sent = torch.maximum(sent, _rows(weights.stuck))
-            rates.append(sent.mean(1).detach())
+            if spec.form != "rate":
+                sent = levels_sent(sent.transpose(0, 1), levels, spec.accumulator).transpose(0, 1)
+            rates.append((sent.sum(1) / (spec.steps if spec.form == "rate" else levels)).detach())
             if spec.form == "counts":
                 spikes = (sent.sum(1) * step).unsqueeze(1)
             elif spec.form == "dyadic":
@@ -101,11 +103,15 @@ class PascalNetwork(SpikingNetwork):
     def operations(self, rates: Sequence[Tensor]) -> Operations:
         """Return what a decision cost [B]; the analogue input is multiplied once, where it is not 0."""
         silent = torch.zeros_like(rates[-1])  # the last layer gives numbers
-        counts = [(rates[0] != 0).to(rates[0]), *self.counts(rates), silent]
+        sent = self.counts(rates)
+        if self.spec.accumulator == "radix" and self.spec.form != "rate":
+            levels = self.spec.levels_of_layers
+            sent = [train_of(count, most, "radix").sum(0) for count, most in zip(sent, levels, strict=True)]
+        counts = [(rates[0] != 0).to(rates[0]), *sent, silent]
         return operations(torch.cat([count.double() for count in counts], 1), self.costs)
 
     def counts(self, rates: Sequence[Tensor]) -> list[Tensor]:
-        """Return how many spikes every hidden neuron sent [B, N], from the rates of a decision."""
+        """Return the level of every hidden neuron [B, N], its spikes or the number that they write, from rates."""
         spec = self.spec
         steps = [spec.steps if spec.form == "rate" else levels for levels in spec.levels_of_layers]
         return [(rate * most).round() for rate, most in zip(rates[1:-1], steps, strict=True)]
@@ -131,9 +137,9 @@ class PascalNetwork(SpikingNetwork):
         if form == "rate":
             return integrate_and_fire(received.transpose(0, 1), step * levels)
         if form == "counts":
-            return burst(level_of(received[:, 0], step, levels), levels)
+            return train_of(level_of(received[:, 0], step, levels), levels, self.spec.accumulator)
         if form == "dyadic" and self.at_once:
-            return burst(ladder_level(received.sum(1), float(step), levels), levels)
+            return train_of(ladder_level(received.sum(1), float(step), levels), levels, self.spec.accumulator)
         level = ladder_level if form == "dyadic" else level_of
         train = received.transpose(0, 1)
         return fire(train, step, levels, self.spec.accumulator, analogue=analogue, level=level).sent

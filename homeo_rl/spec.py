@@ -159,7 +159,7 @@ class NetworkSpec:
     activation: Literal["relu", "tanh", "qcfs"] = "relu"
     levels: tuple[int, ...] = (8,)
     form: Literal["counts", "dyadic", "stepwise", "rate"] = "counts"
-    accumulator: Literal["pascal", "gated"] = "pascal"
+    accumulator: Literal["pascal", "gated", "radix"] = "pascal"
     external: ExternalSpec | None = None
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """What a conversion is worth, as data and as a page: equality, latency, spikes, energy, returns."""
 
+import math
 from dataclasses import dataclass
 
 from homeo_rl.numerics.energy import joules
@@ -13,6 +14,36 @@ class Returns:
     iqm: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What a spiking policy keeps of the ReLU policy that it was made of, over pairs of episodes of the same seeds.
+
+    Attributes:
+        time_steps: of a decision.
+        levels: L of every hidden layer.
+        largest_error: largest absolute difference of an action entry over the states that the spiking policy visits.
+        rms_error: root mean square of these differences.
+        returns: mean returns of the ReLU policy and of the spiking one.
+        share: the second over the first, with its paired 95 % bootstrap interval; None where the first is not positive.
+    """
+
+    time_steps: int
+    levels: tuple[int, ...]
+    episodes: int
+    largest_error: float
+    rms_error: float
+    returns: tuple[float, float]
+    share: tuple[float, float, float] | None
+
+    @property
+    def coverage(self) -> float:
+        """The share of further episodes whose errors do not exceed the largest one, at least, with 95 % confidence.
+
+        The largest of N independent values bounds a fraction p of the distribution with confidence 1 - p^N.
+        """
+        return math.pow(0.05, 1.0 / self.episodes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +66,7 @@ class Certificate:
         analogue_operations: those of them that the analogue input costs, which are multiplications.
         diverged_at: for each pair of episodes, the first step at which they differ, or None.
         returns: of both, and of the control at several T.
+        kept: of a ReLU policy that was fine-tuned first, what is kept of it at several T; else empty.
     """
 
     source: str
@@ -58,6 +90,7 @@ class Certificate:
     spikes: float
     diverged_at: tuple[int | None, ...]
     returns: tuple[Returns, ...]
+    kept: tuple[Kept, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -116,6 +149,8 @@ class Certificate:
         lines += [f"| {name} | {value} |" for name, value in rows]
         lines += ["", "| episodes of | return: IQM [95 % interval] |", "|---|---|"]
         lines += [f"| {r.what} | {r.iqm:,.1f} [{r.low:,.1f}, {r.high:,.1f}] |" for r in self.returns]
+        if self.kept:
+            lines += _kept_lines(self.kept)
         lines += [
             "",
             "Energy counts additions (0.9 pJ) and multiplications (3.7 pJ) of 32-bit floating-point numbers in 45 nm "
@@ -123,3 +158,23 @@ class Certificate:
             "",
         ]
         return "\n".join(lines)
+
+
+def _kept_lines(kept: tuple[Kept, ...]) -> list[str]:
+    """Return what is kept of the policy before fine-tuning, as a table."""
+    bound = (
+        f"Over {kept[0].episodes} paired episodes, on the states that the spiking policy visits. The largest "
+        f"difference of an action entry is a bound: with 95 % confidence, at least "
+        f"{kept[0].coverage:.1%} of further episodes do not exceed it."
+    )
+    lines = ["", "## Against the policy before fine-tuning", "", bound, ""]
+    lines += ["| time steps | levels | action error: largest, rms | mean return before, after | return kept |"]
+    lines += ["|---|---|---|---|---|"]
+    for one in kept:
+        share = "-" if one.share is None else "{:.1%} [{:.1%}, {:.1%}]".format(*one.share)
+        before, after = one.returns
+        lines.append(
+            f"| {one.time_steps} | {', '.join(map(str, one.levels))} | {one.largest_error:.3g}, {one.rms_error:.3g} | "
+            f"{before:,.1f}, {after:,.1f} | {share} |"
+        )
+    return lines

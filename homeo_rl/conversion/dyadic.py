@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from homeo_rl.conversion.graph import Graph, Rules, affine_of
 from homeo_rl.errors import UsageError
 from homeo_rl.snn.qcfs import QCFS, ladder_level
-from homeo_rl.snn.spike_accumulation import INPUT_GRID, Firing, Neuron, add_spike_trains, fire, on_grid
+from homeo_rl.snn.spike_accumulation import INPUT_GRID, Firing, Neuron, add_spike_trains, fire, levels_sent, on_grid
 
 FINEST = 40  # finest grid of weights, 2^-40
 BITS = 51  # of a double's 53, one is kept for the membrane's own swing and one for half a threshold
@@ -90,7 +90,7 @@ class Dyadic(Rules[Tensor]):
         fired = fire(value, step, levels, self.neuron, analogue=after.analogue, level=ladder_level)
         if self.record:
             self.fired[name] = fired
-        return fired.sent
+        return levels_sent(fired.sent, levels, self.neuron)
 
     def finish(self, value: Tensor) -> Tensor:
         """The output is the sum over the steps."""

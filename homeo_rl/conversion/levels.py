@@ -14,7 +14,13 @@ from homeo_rl.snn.spike_accumulation import Neuron, steps_of
 BINS = 5
 
 CANDIDATES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32)  # levels that are tried
+RADIX_CANDIDATES = tuple(2**bits - 1 for bits in range(1, 9))
 EXHAUSTIVE = 2000  # up to so many combinations within the budget all are measured
+
+
+def candidates(neuron: Neuron) -> tuple[int, ...]:
+    """Return the levels that are tried for a layer of such neurons."""
+    return RADIX_CANDIDATES if neuron == "radix" else CANDIDATES
 
 
 class Choice(NamedTuple):
@@ -32,7 +38,7 @@ def choose_levels(
 ) -> Choice:
     """Return the levels of a chain of layers with the least measured error within ``budget`` time steps a decision.
 
-    The error decides; the AL metric only says where to look first. With few layers every combination of `CANDIDATES` is
+    The error decides; the AL metric only says where to look first. With few layers every combination of `candidates` is
     measured. With many, the search starts at the best uniform choice and, as long as it helps, gives one layer more
     levels, those of low AL first, and takes some from others where the budget asks for it, those of high AL first.
 
@@ -55,21 +61,23 @@ def choose_levels(
             known[levels] = error(levels)
         return known[levels]
 
-    uniform = [choice for level in CANDIDATES if fits(choice := (level,) * count)]
+    tried = candidates(neuron)
+    uniform = [choice for level in tried if fits(choice := (level,) * count)]
     if not uniform:
         least = sum(steps_of([1] * count, neuron))
         raise UsageError(f"--budget-steps: expected at least {least} for {count} layers, got {budget}")
     best_uniform = min(uniform, key=measure)
-    every = len(CANDIDATES) ** count
+    every = len(tried) ** count
     if every <= EXHAUSTIVE:
-        best = min((c for c in itertools.product(CANDIDATES, repeat=count) if fits(c)), key=measure)
+        best = min((c for c in itertools.product(tried, repeat=count) if fits(c)), key=measure)
     else:
-        best = _climb(best_uniform, measure, fits, np.argsort(activity).tolist())
+        best = _climb(best_uniform, tried, measure, fits, np.argsort(activity).tolist())
     return Choice(best, measure(best), best_uniform, measure(best_uniform), len(known))
 
 
 def _climb(
     start: tuple[int, ...],
+    tried: tuple[int, ...],
     measure: Callable[[tuple[int, ...]], float],
     fits: Callable[[tuple[int, ...]], bool],
     order: list[int],
@@ -81,21 +89,21 @@ def _climb(
         improved = False
         for gains in order:
             for pays in [gains, *reversed(order)]:
-                exchange = _exchange(best, gains, pays)
+                exchange = _exchange(best, tried, gains, pays)
                 if exchange is not None and fits(exchange) and measure(exchange) < measure(best):
                     best, improved = exchange, True
     return best
 
 
-def _exchange(levels: tuple[int, ...], gains: int, pays: int) -> tuple[int, ...] | None:
+def _exchange(levels: tuple[int, ...], tried: tuple[int, ...], gains: int, pays: int) -> tuple[int, ...] | None:
     """Return ``levels`` with the next candidate for one layer and the one before for another (none if the same)."""
-    places = [CANDIDATES.index(level) for level in levels]
+    places = [tried.index(level) for level in levels]
     places[gains] += 1
     if pays != gains:
         places[pays] -= 1
-    if places[gains] >= len(CANDIDATES) or min(places) < 0:
+    if places[gains] >= len(tried) or min(places) < 0:
         return None
-    return tuple(CANDIDATES[place] for place in places)
+    return tuple(tried[place] for place in places)
 
 
 def activity_level(outputs: Tensor | np.ndarray, theta: float) -> float:

@@ -18,7 +18,17 @@ from homeo_rl.conversion.dyadic import Dyadic
 from homeo_rl.conversion.graph import Graph, Rules, constant_free
 from homeo_rl.errors import unknown
 from homeo_rl.snn.qcfs import QCFS, level_of
-from homeo_rl.snn.spike_accumulation import NEURONS, Firing, Neuron, add_spike_trains, burst, fire, steps_of
+from homeo_rl.snn.spike_accumulation import (
+    NEURONS,
+    Firing,
+    Neuron,
+    add_spike_trains,
+    fire,
+    levels_sent,
+    require_levels,
+    steps_of,
+    train_of,
+)
 
 Form = Literal["counts", "stepwise", "dyadic"]
 FORMS: tuple[Form, ...] = ("counts", "stepwise", "dyadic")
@@ -36,7 +46,8 @@ class Converted(nn.Module):
         most: largest absolute value of an input entry, for ``dyadic``.
         record: keep the spikes; False for networks whose spikes would not fit into memory.
 
-    Raises UsageError: a layer that cannot be converted exactly, or a form or neuron that is not known.
+    Raises UsageError: a layer that cannot be converted exactly, levels that the neuron does not have, or a form or
+        neuron that is not known.
     """
 
     def __init__(
@@ -56,11 +67,12 @@ class Converted(nn.Module):
             raise unknown("neuron", neuron, NEURONS)
         self.form, self.neuron = form, neuron
         self.graph = Graph(network)
+        require_levels(self.levels, neuron)
         self.network = self.graph.network
         self.fired: dict[str, Firing] = {}
         self._rules: Rules[Any]
         if form == "counts":
-            self._rules = Counts(self.fired, record=record)
+            self._rules = Counts(self.fired, neuron, record=record)
         elif form == "stepwise":
             self._rules = Stepwise(self.fired, neuron, record=record)
         else:
@@ -99,8 +111,8 @@ class Converted(nn.Module):
 class Counts(Rules[Tensor]):
     """Layers on whole numbers of spikes."""
 
-    def __init__(self, fired: dict[str, Firing], *, record: bool = True) -> None:
-        self.fired, self.record = fired, record
+    def __init__(self, fired: dict[str, Firing], neuron: Neuron, *, record: bool = True) -> None:
+        self.fired, self.neuron, self.record = fired, neuron, record
 
     def read(self, x: Tensor) -> Tensor:
         """The input as it is."""
@@ -120,10 +132,10 @@ class Counts(Rules[Tensor]):
         step = activation.step(value)
         count = level_of(value, step, activation.levels)
         if self.record:
-            sent = burst(count, activation.levels)
+            sent = train_of(count, activation.levels, self.neuron)
             nothing = sent[:0]
             self.fired[name] = Firing(nothing, nothing, sent)
-            count = sent.sum(0)
+            count = levels_sent(sent, activation.levels, self.neuron).sum(0)
         return count * step
 
     def finish(self, value: Tensor) -> Tensor:
@@ -162,7 +174,7 @@ class Stepwise(Rules[tuple[Tensor, bool]]):
         fired = fire(train, step, activation.levels, self.neuron, analogue=analogue, level=level_of)
         if self.record:
             self.fired[name] = fired
-        return fired.sent * step, False
+        return levels_sent(fired.sent, activation.levels, self.neuron) * step, False
 
     def finish(self, value: tuple[Tensor, bool]) -> Tensor:
         """The output is the sum over the steps."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from homeo_rl.studies.group_contrasts import differences, pair_groups
 from homeo_rl.studies.results import (
     CLEAN,
     DAMAGED,
@@ -53,7 +54,10 @@ def _judge(claim: Claim, results: Results) -> Verdict | None:
         return Verdict(claim, mean := mean_of(cells), "", mean.mean >= claim.min_retention) if cells else None
     if claim.max_harmed_cells is not None:
         cells = results.of(claim.group, claim.arm)
-    pairs = results.pairs(cells, claim.versus)
+    if claim.versus_group:
+        pairs = differences(pair_groups(results, cells, claim.versus_group))
+    else:
+        pairs = results.pairs(cells, claim.versus)
     if not pairs:
         return None
     if claim.max_harmed_cells is not None:

@@ -16,6 +16,7 @@ from homeo_rl.report.tables import markdown
 from homeo_rl.storage import bundle
 from homeo_rl.studies import pictures
 from homeo_rl.studies.claims import Verdict, judge
+from homeo_rl.studies.group_contrasts import contrast_groups, mean_energy
 from homeo_rl.studies.results import (
     CLEAN,
     DAMAGED,
@@ -159,7 +160,7 @@ def _arms(results: Results, out: Path) -> list[str]:
         if group in results.groups:
             about = f"{pictures.measure_of(results, group)}, group {group}, conditions {', '.join(among)}"
             parts += [f"### {subset['name']}", about, markdown(*table_of(results, group, among=among))]
-    parts += [*_contrasts(results), *_twins(results)]
+    parts += [*_contrasts(results), *_group_contrasts(results, out), *_twins(results)]
     pictures.draw_arms(results, out / "arms.png")
     parts.append("![What the arms keep](arms.png)")
     if any(pictures.measure_of(results, group) == "retention" for group in pictures.groups_to_compare(results)):
@@ -280,6 +281,33 @@ def _contrasts(results: Results) -> list[str]:
         return []
     about = "Over all damaged cells of a host, paired by episode:"
     return ["### One arm against another", about, markdown(["arms", "group", "host", "difference"], rows)]
+
+
+def _group_contrasts(results: Results, out: Path) -> list[str]:
+    """Return the sections on pairs of groups; nothing where the study asks for none, or the hosts are missing."""
+    parts = []
+    pairs = [tuple(pair) for pair in results.document["study"].get("group_contrasts", ())]
+    found = {pair: contrasts for pair in pairs if (contrasts := contrast_groups(results, *pair))}
+    for (first, second), contrasts in found.items():
+        rows = [
+            [c.what, f"{c.cells}", fixed(c.first, 3), fixed(c.second, 3), format_difference(c.difference),
+             format_difference(c.returns), f"{c.better}", f"{c.worse}"]
+            for c in contrasts
+        ]  # fmt: skip
+        header = ["damage", "cells", first, second, "difference", "of returns", "better", "worse"]
+        joules = " and ".join(f"{1e9 * mean_energy(results, group):.3g} nJ" for group in (first, second))
+        about = (
+            f"The hosts of {first} and {second} stand in pairs, and episodes are paired by their seed and damage. The "
+            "first three figures are retention, of each host's own clean return. The difference of returns is in clean "
+            f"returns of the host of {first}, so that it contains the skill of both. Better and worse count the "
+            f"cells in which {first} retains more or less at the 5 % level, after Holm's correction for all cells. "
+            f"Arithmetic of a clean decision: {joules}."
+        )
+        parts += [f"### {first} minus {second}", about, markdown(header, rows)]
+    if found:
+        pictures.draw_group_contrasts(found, out / "groups.png")
+        parts.append("![Differences between the groups, condition by condition](groups.png)")
+    return parts
 
 
 def _twins(results: Results) -> list[str]:

@@ -1,7 +1,7 @@
 """Pictures of a study."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,27 @@ from matplotlib.figure import Figure
 
 from homeo_rl.report.colours import ARMS, COLOURS
 from homeo_rl.report.figures import new_figure
+from homeo_rl.studies.group_contrasts import GroupContrast
 from homeo_rl.studies.results import DAMAGED, Recovery, Results, difference_of, mean_of, profile_of
 
 MAIN = ARMS[:6]  # arms that have the same colour in every picture
-OBSERVING = {
+SPECIAL = {
     "observer": "#56b4e9",
     "dwam+sleep+observer": "#332288",
     "kalman": "#882255",
     "oracle": "#999933",
     "mask": "0.6",
+    "weight-copy": "#117733",
+    "ridge": "#aa4499",
 }
-"""Colours of the arms that restore observations, where they are drawn."""
+"""Colours of the arms of one study: those that restore observations, and other repairs of a network."""
 MARKERS = "osD^vP"  # markers by arm, which distinguish arms that share the grey
 
 
 def colour_of(arm: str) -> str:
     """Return the colour of an arm; ``bdett+dwam`` has that of the mechanism added to the one of the training."""
-    if arm in OBSERVING:
-        return OBSERVING[arm]
+    if arm in SPECIAL:
+        return SPECIAL[arm]
     added = next((name for name in sorted(MAIN, key=len, reverse=True) if f"+{arm}".endswith(f"+{name}")), None)
     return "0.6" if added is None else COLOURS[MAIN.index(added)]
 
@@ -39,8 +42,8 @@ def dashes_of(arm: str) -> Any:
 
 
 def choose_arms(arms: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Return the arms of a group to draw: those wanted and that observe, or the first ones if it has none of them."""
-    return [arm for arm in (*wanted, *OBSERVING) if arm in arms] or list(arms[: len(wanted)])
+    """Return the arms of a group to draw: those wanted and the special ones, or the first ones if it has none of them."""
+    return [arm for arm in (*wanted, *SPECIAL) if arm in arms] or list(arms[: len(wanted)])
 
 
 def draw_arms(results: Results, path: Path) -> Path:
@@ -126,6 +129,23 @@ def draw_recovery(recoveries: Sequence[Recovery], path: Path, arms: Sequence[str
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     panels[0].set_ylabel("reward, 1 is clean", fontsize=8)
     _legend(figure, panels)
+    return _save(figure, path)
+
+
+def draw_group_contrasts(found: Mapping[tuple[str, ...], Sequence[GroupContrast]], path: Path) -> Path:
+    """Draw the difference of retention between two groups, over all damage and under each condition, pair by pair."""
+    labels = list(dict.fromkeys(contrast.what for contrasts in found.values() for contrast in contrasts))
+    figure, panels = _panels([f"{first} minus {second}" for first, second in found], 3.6, 1.0 + 0.2 * len(labels))
+    for axes, contrasts in zip(panels, found.values(), strict=True):
+        for contrast in contrasts:
+            row, gap = labels.index(contrast.what), contrast.difference
+            colour = "0.6" if gap.low <= 0 <= gap.high else COLOURS[0] if gap.mean > 0 else COLOURS[1]
+            axes.hlines(row, gap.low, gap.high, color=colour, linewidth=2.0, alpha=0.55)
+            axes.plot(gap.mean, row, "o", color=colour, markersize=4.0)
+        axes.axvline(0.0, color="0.3", linewidth=0.8, zorder=0)
+        axes.set_yticks(range(len(labels)), labels, fontsize=7)
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+        axes.set_xlabel("difference of retention", fontsize=8)
     return _save(figure, path)
 
 

@@ -95,6 +95,7 @@ class Claim:
     under: Literal["damaged", "network", "environment", "clean"] = "damaged"
     conditions: tuple[str, ...] = ()  # some of them only
     versus: str = ""  # other arm of the differences; by default the group's reference
+    versus_group: str = ""  # other group of the differences, whose hosts stand at the same places (`group_contrasts`)
     require_significance: bool = False  # the lower end of the interval has to reach ``min_gain``, not only the mean
     figure: str = ""  # column of scores.csv that min_mean, max_mean or max_total is about
     min_loss: float | None = None  # only cells in which the reference loses so much of what it has without damage
@@ -116,6 +117,8 @@ class Claim:
             raise ValueError(f"expected one of {', '.join(_CRITERIA)}; got {', '.join(given) or 'none'}")
         if self.require_significance and self.min_gain is None:
             raise ValueError("require_significance: expected with min_gain only")
+        if self.versus_group and self.min_gain is None and self.max_harmed_cells is None:
+            raise ValueError("versus_group: expected with min_gain or max_harmed_cells only")
         if bool(self.figure) != (given[0] in _OF_FIGURES):
             raise ValueError(f"figure: expected with one of {', '.join(_OF_FIGURES)}, and with these only")
         if self.figure and self.figure not in numbers():
@@ -136,7 +139,15 @@ EARLIER_KEYS = {
 """Keys of claims in files of earlier versions, which are still accepted, and in study.json, where they stay."""
 
 _STORED_KEYS = {name: key for key, name in EARLIER_KEYS.items()}
-_LATER = ("figure", "min_loss", "min_other_gain", "max_changed_episodes", "min_share_of_gain", *_OF_FIGURES)
+_LATER = (
+    "figure",
+    "versus_group",
+    "min_loss",
+    "min_other_gain",
+    "max_changed_episodes",
+    "min_share_of_gain",
+    *_OF_FIGURES,
+)
 
 
 def claim_fields(entry: dict[str, Any]) -> dict[str, Any]:
@@ -153,6 +164,8 @@ def study_document(study: Study) -> dict[str, Any]:
             del group["env_kwargs"]
     if not document["host_contrasts"]:
         del document["host_contrasts"]
+    if not study.group_contrasts:
+        del document["group_contrasts"]
     if not study.twins:
         del document["twins"]  # as in documents of earlier versions
     for claim in document["claims"]:
@@ -174,8 +187,9 @@ class Study:
     """A study.
 
     ``contrasts`` are pairs of arms that are compared with one another, host by host; ``host_contrasts`` are pairs of
-    hosts of a group, by their names in the tables, each with its own control. ``twins`` are
-    compared where both hosts were evaluated under one suite.
+    hosts of a group, by their names in the tables, each with its own control; ``group_contrasts`` are pairs of groups
+    whose hosts stand in pairs, first with first, second with second. ``twins`` are compared where both hosts were
+    evaluated under one suite.
     """
 
     name: str
@@ -183,6 +197,7 @@ class Study:
     subsets: tuple[Subset, ...] = ()
     contrasts: tuple[tuple[str, str], ...] = ()
     host_contrasts: tuple[tuple[str, str], ...] = ()
+    group_contrasts: tuple[tuple[str, str], ...] = ()
     twins: tuple[Twin, ...] = ()
     claims: tuple[Claim, ...] = ()
     description: str = ""
@@ -210,6 +225,8 @@ class Study:
             of_groups = [{Path(host).name for host in group.hosts} for group in self.groups]
             if pair[0] == pair[1] or not any(names.issuperset(pair) for names in of_groups):
                 raise ValueError(f"host_contrasts: expected two hosts of one entry of groups, got {' and '.join(pair)}")
+        for names in self.group_contrasts:
+            self._check_pair_of_groups("group_contrasts", *names)
         hosts = {Path(host).name for group in self.groups for host in group.hosts}
         unknown = [name for twin in self.twins for name in (twin.host, twin.twin) if name not in hosts]
         if unknown:
@@ -218,12 +235,26 @@ class Study:
             self._check_group(f"subset {subset.name!r}", subset.group)
         for claim in self.claims:
             self._check_group(f"claim {claim.statement!r}", claim.group)
+            if claim.versus_group:
+                self._check_pair_of_groups(f"claim {claim.statement!r}", claim.group, claim.versus_group)
             known = dict.fromkeys(arm for group in self.groups if group.name == claim.group for arm in group.arms)
             unknown = [arm for arm in (claim.arm, claim.versus) if arm and arm not in known]
             if unknown:
                 raise ValueError(
                     f"claim {claim.statement!r}: expected arms of its group, {', '.join(known)}; got {unknown[0]!r}"
                 )
+
+    def _check_pair_of_groups(self, what: str, first: str, second: str) -> None:
+        """Raises ValueError: the groups do not stand in pairs of hosts under one suite."""
+        of_both = [[group for group in self.groups if group.name == name] for name in (first, second)]
+        for name in (first, second):
+            self._check_group(what, name)
+        counts = [sum(len(group.hosts) for group in of_group) for of_group in of_both]
+        if first == second or counts[0] != counts[1] or of_both[0][0].suite != of_both[1][0].suite:
+            raise ValueError(
+                f"{what}: expected two groups of as many hosts under one suite; got {first}, {counts[0]} hosts under "
+                f"{of_both[0][0].suite}, and {second}, {counts[1]} hosts under {of_both[1][0].suite}"
+            )
 
     def _check_group(self, what: str, name: str) -> None:
         names = list(dict.fromkeys(group.name for group in self.groups))

@@ -12,14 +12,14 @@ from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.agents.session import Session
-from homeo_rl.conversion.certificate import Certificate, Returns
+from homeo_rl.conversion.certificate import Certificate, Kept, Returns
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.make import make_env
 from homeo_rl.evaluation.rollout import Step, episode_seed, rollout
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator
 from homeo_rl.snn.qcfs import level_of
-from homeo_rl.snn.spike_accumulation import effective_steps
+from homeo_rl.snn.spike_accumulation import effective_steps, spike_values
 
 
 def certify(
@@ -61,7 +61,7 @@ def certify(
         source=str(run.path), form=spiking.spec.form, neuron=spiking.spec.accumulator, widths=widths,
         levels=spiking.spec.levels_of_layers, time_steps=spiking.spec.steps, step_seconds=step_seconds,
         effective_steps=float(spiking.spec.steps) if spiking.spec.form == "rate" else effective_steps(
-            spiking.spec.levels_of_layers, widths[:-2]
+            [len(spike_values(most, spiking.spec.accumulator)) for most in spiking.spec.levels_of_layers], widths[:-2]
         ),
         states=len(seen), equal_rounded=rounded, equal_actions=int((error == 0).all(1).sum()),
         max_action_error=float(error.max()),
@@ -72,6 +72,37 @@ def certify(
         diverged_at=tuple(_first_difference(a, b) for a, b in zip(first, second, strict=True)),
         returns=tuple(_returns(name, [episode.total for episode in several]) for name, several in played.items()),
     )  # fmt: skip
+
+
+def measure_kept(
+    run: Run, before: Controller, policies: list[Controller], episodes: int, advance: Callable[[], None] = lambda: None
+) -> tuple[Kept, ...]:
+    """Return what each of the converted ``policies`` keeps of ``before``, in ``episodes`` paired episodes."""
+    reference = np.array([episode.total for episode in play(run, before, "kept", episodes, advance)])
+    pairs = generator(0, "certificate", "pairs").integers(episodes, size=(2000, episodes))
+    kept = []
+    for policy in policies:
+        assert isinstance(policy.network, PascalNetwork)
+        played = play(run, policy, "kept", episodes, advance)
+        taken = np.concatenate([episode.actions for episode in played]).astype(np.float64)
+        with torch.inference_mode():
+            wanted = before(torch.as_tensor(np.concatenate([episode.observations for episode in played])))[0]
+        errors = np.abs(taken - wanted.double().numpy())
+        totals = np.array([episode.total for episode in played])
+        drawn = totals[pairs].mean(1), reference[pairs].mean(1)
+        share = None
+        if drawn[1].min() > 0:
+            low, high = np.quantile(drawn[0] / drawn[1], [0.025, 0.975])
+            share = (float(totals.mean() / reference.mean()), float(low), float(high))
+        spec = policy.network.spec
+        kept.append(
+            Kept(
+                time_steps=spec.steps, levels=spec.levels_of_layers, episodes=episodes,
+                largest_error=float(errors.max()), rms_error=float(np.sqrt(np.square(errors).mean())),
+                returns=(float(reference.mean()), float(totals.mean())), share=share,
+            )
+        )  # fmt: skip
+    return tuple(kept)
 
 
 class Played:

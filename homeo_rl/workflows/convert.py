@@ -1,10 +1,10 @@
 """Convert a trained run into a run of spiking neurons that takes the same actions (`homeo_rl.conversion`)."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -20,10 +20,10 @@ from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.run import Run, versions
 from homeo_rl.snn.qcfs import QCFS
-from homeo_rl.snn.spike_accumulation import steps_of
+from homeo_rl.snn.spike_accumulation import require_levels, steps_of
 from homeo_rl.spec import EncoderSpec, NetworkSpec, ReadoutSpec
 from homeo_rl.storage import bundle
-from homeo_rl.workflows.certify import certify, play
+from homeo_rl.workflows.certify import Played, certify, measure_kept, play
 from homeo_rl.workflows.finetune import FineTuned, finetune, levels_for
 
 METHODS = ("pascal", "rate")
@@ -40,24 +40,25 @@ class ConversionPlan:
     integrate-and-fire neurons averaged over ``steps`` steps. ``episodes`` pairs of episodes are played for the
     certificate, for which a time step lasts ``step_seconds``. A ReLU policy is given QCFS activations of ``levels`` and
     ``finetune_steps`` of behaviour cloning first; levels () are chosen for ``budget_steps`` time steps a decision.
+    Neuron None is pascal, of a ReLU policy radix; budget 0 is 16 steps, of radix neurons 8.
     """
 
     method: Literal["pascal", "rate"] = "pascal"
     form: Form = "counts"
-    neuron: Neuron = "pascal"
+    neuron: Neuron | None = None
     steps: int = 16
     episodes: int = 10
     step_seconds: float = 1e-3
-    finetune_steps: int = 0
-    levels: tuple[int, ...] = (8,)
-    budget_steps: int = 16
+    finetune_steps: int = 16_000
+    levels: tuple[int, ...] = ()
+    budget_steps: int = 0
     which: str = "policy"
 
     def __post_init__(self) -> None:
         for what, value, known in (
             ("--method", self.method, METHODS), ("--form", self.form, FORMS), ("--neuron", self.neuron, NEURONS),
         ):  # fmt: skip
-            if value not in known:
+            if value not in known and value is not None:
                 raise unknown(what, value, known)
         if not 1 <= self.steps <= 1024:
             raise UsageError(f"--spike-steps: expected 1 to 1024, got {self.steps}")
@@ -70,27 +71,58 @@ class ConversionPlan:
             )
 
 
-FINETUNE_EPISODES = 10  # episodes of the ReLU policy whose states it is fine-tuned on
+FINETUNE_EPISODES = 10  # episodes of the ReLU policy whose states it is fine-tuned on; half as many of the student
 CONTROLS = (4, 16, 64)  # time steps of the plain rate conversions whose returns stand in the certificate
+BUDGETS = (4, 8, 16)  # time steps at which a certificate says what is kept of a ReLU policy
+
+
+class Progress(Protocol):
+    """What is told how far a conversion is, such as a bar on a terminal."""
+
+    def start(self, what: str, total: int) -> None:
+        """A stage of ``total`` parts begins."""
+
+    def advance(self) -> None:
+        """One of them is done."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def start(self, what: str, total: int) -> None:
+        """Ignore it."""
+
+    def advance(self) -> None:
+        """Ignore it."""
 
 
 def convert(
-    run: Run, plan: ConversionPlan, out: Path, *, command: str = "", on_episode: Callable[[], None] = lambda: None
+    run: Run, plan: ConversionPlan, out: Path, *, command: str = "", progress: Progress | None = None
 ) -> tuple[Run, Certificate | None]:
     """Write a new run at ``out`` whose policy is that of ``run``, converted, with its certificate.
 
     ``certificate.json`` and ``certificate.md`` lie in the new run, unless ``plan.episodes`` is 0.
 
-    Raises UsageError: the policy has no QCFS activations, or ``out`` is taken; nothing was written.
+    Raises UsageError: the policy can have no QCFS activations, or ``out`` is taken; nothing was written.
     """
     load_modules(run.spec.modules)
-    source = load_controller(run, which=plan.which)
+    progress = progress or Silent()
+    original = source = load_controller(run, which=plan.which)
+    relu = _is_relu(original, plan)
+    plan = replace(plan, neuron=plan.neuron or ("radix" if relu else "pascal"))
+    require_levels(plan.levels, plan.neuron or "pascal")
     controls: dict[str, Controller] = {}
-    tuned_source = _finetune(run, source, plan, on_episode)
-    if tuned_source is not None:
-        controls["the network before fine-tuning"] = source
-        source = tuned_source[0].controller
+    tuning = Tuning(run, original, plan, progress) if relu else None
+    if tuning is not None:
+        budget = plan.budget_steps or (8 if plan.neuron == "radix" else 16)
+        tuned, choice = tuning.fit(budget, plan.levels)
+        controls["the network before fine-tuning"] = original
+        source = tuned.controller
     controller = convert_controller(run, source, plan)
+    compared = [controller]
+    if tuning is not None and plan.episodes and plan.method == "pascal":
+        others = [other for other in BUDGETS if plan.levels or other != budget]
+        compared += [convert_controller(run, one, plan) for one in tuning.fit_all(others)]
     result = Run.create(
         out,
         replace(
@@ -99,8 +131,7 @@ def convert(
         ),
     )  # fmt: skip
     save_controller(result, controller)
-    if tuned_source is not None:
-        tuned, choice = tuned_source
+    if tuning is not None:
         losses = {"steps": plan.finetune_steps, "first_loss": tuned.first_loss, "last_loss": tuned.last_loss}
         chosen = None if choice is None else choice._asdict()
         bundle.write_json(result.path / "finetuning.json", {**losses, "levels": chosen})
@@ -110,10 +141,15 @@ def convert(
         f"rate conversion, T = {steps}": convert_controller(run, source, replace(plan, method="rate", steps=steps))
         for steps in CONTROLS
     }
+    progress.start("episodes of the certificate", plan.episodes * (2 + len(controls)))
     certificate = certify(
         run, source, controller, episodes=plan.episodes, step_seconds=plan.step_seconds, controls=controls,
-        on_episode=on_episode,
+        on_episode=progress.advance,
     )  # fmt: skip
+    if tuning is not None and plan.method == "pascal":
+        progress.start("paired episodes", plan.episodes * (1 + len(compared)))
+        kept = measure_kept(run, original, compared, plan.episodes, progress.advance)
+        certificate = replace(certificate, kept=tuple(sorted(kept, key=lambda one: one.time_steps)))
     document = {**asdict(certificate), "exact": certificate.exact, "latency_seconds": certificate.latency}
     document |= dict(zip(("energy_trained_joules", "energy_converted_joules"), certificate.energy, strict=True))
     bundle.write_json(result.path / "certificate.json", document)
@@ -121,20 +157,48 @@ def convert(
     return result, certificate
 
 
-def _finetune(
-    run: Run, source: Controller, plan: ConversionPlan, on_episode: Callable[[], None]
-) -> tuple[FineTuned, Choice | None] | None:
-    """Give a ReLU policy QCFS activations where the plan says so; their levels are chosen where it names none."""
-    network = source.network
-    if not isinstance(network, MLPNetwork) or network.spec.activation == "qcfs" or plan.finetune_steps == 0:
-        return None
-    seen = play(run, source, "finetune", FINETUNE_EPISODES, on_episode)
-    states = torch.as_tensor(np.concatenate([episode.observations for episode in seen]))
-    levels, choice = plan.levels, None
-    if not levels:
-        choice = levels_for(source, states, plan.budget_steps, neuron=plan.neuron)
-        levels = choice.levels
-    return finetune(source, states, levels=levels, steps=plan.finetune_steps), choice
+def _is_relu(source: Controller, plan: ConversionPlan) -> bool:
+    """Whether it is a network that is given QCFS activations first."""
+    return (
+        isinstance(source.network, MLPNetwork) and source.network.spec.activation != "qcfs" and plan.finetune_steps > 0
+    )
+
+
+class Tuning:
+    """Gives a ReLU policy QCFS activations: levels for a number of time steps, then behaviour cloning."""
+
+    def __init__(self, run: Run, teacher: Controller, plan: ConversionPlan, progress: Progress) -> None:
+        self.run, self.teacher, self.plan, self.progress = run, teacher, plan, progress
+        progress.start("episodes of the policy", FINETUNE_EPISODES)
+        self.states = _states(play(run, teacher, "finetune", FINETUNE_EPISODES, progress.advance))
+
+    def fit(self, budget: int, levels: tuple[int, ...] = ()) -> tuple[FineTuned, Choice | None]:
+        """Return a student, and how its levels were chosen. Raises UsageError: the budget is too small."""
+        neuron = self.plan.neuron or "pascal"
+        choice = None if levels else levels_for(self.teacher, self.states, budget, neuron=neuron)
+        self.progress.start(
+            f"fine-tuning for {budget} time steps" if choice else "fine-tuning", self.plan.finetune_steps
+        )
+        tuned = finetune(
+            self.teacher, self.states, levels=levels if choice is None else choice.levels,
+            steps=self.plan.finetune_steps, on_step=self.progress.advance,
+            visit=lambda student: _states(play(self.run, student, "finetune student", FINETUNE_EPISODES // 2)),
+        )  # fmt: skip
+        return tuned, choice
+
+    def fit_all(self, budgets: Sequence[int]) -> list[Controller]:
+        """Return students for these numbers of time steps, without those that are too few for the network."""
+        students = []
+        for budget in budgets:
+            try:
+                students.append(self.fit(budget)[0].controller)
+            except UsageError:
+                continue  # more hidden layers than steps
+        return students
+
+
+def _states(played: list[Played]) -> torch.Tensor:
+    return torch.as_tensor(np.concatenate([episode.observations for episode in played]))
 
 
 def _describe(source: Controller) -> str:
@@ -145,14 +209,19 @@ def _describe(source: Controller) -> str:
 
 
 def convert_controller(run: Run, source: Controller, plan: ConversionPlan) -> Controller:
-    """Return the policy ``source`` of ``run``, converted. Raises UsageError: it has no QCFS activations."""
+    """Return the policy ``source`` of ``run``, converted.
+
+    Raises UsageError: it has no QCFS activations, or levels that the neuron does not have.
+    """
     network = source.network
     if not isinstance(network, MLPNetwork) or network.spec.activation != "qcfs":
         raise UsageError(
             f"{run.path}: expected a policy with QCFS activations, got {_describe(source)}; "
-            "train one with --agent qcfs, or give --finetune-steps for a ReLU policy (--agent mlp, or a .zip or "
-            ".safetensors file)"
+            "train one with --agent qcfs, or take a ReLU policy (--agent mlp, or a .zip or .safetensors file) and "
+            "--finetune-steps above 0"
         )
+    if plan.method == "pascal":
+        require_levels(network.spec.levels_of_layers, plan.neuron or "pascal")
     spec = replace(source.spec, network=_spec_of(network.spec, plan))
     controller = Controller(spec)
     assert isinstance(controller.network, PascalNetwork)
@@ -172,10 +241,10 @@ def _largest_entry(run: Run) -> float:
 
 
 def _spec_of(network: NetworkSpec, plan: ConversionPlan) -> NetworkSpec:
-    rate = plan.method == "rate"
-    steps = plan.steps if rate else max(sum(steps_of(list(network.levels_of_layers), plan.neuron)), 1)
+    rate, neuron = plan.method == "rate", plan.neuron or "pascal"
+    steps = plan.steps if rate else max(sum(steps_of(list(network.levels_of_layers), neuron)), 1)
     return replace(
-        network, body="pascal", form="rate" if rate else plan.form, accumulator=plan.neuron, steps=steps,
+        network, body="pascal", form="rate" if rate else plan.form, accumulator=neuron, steps=steps,
         encoder=EncoderSpec(kind="current"), readout=ReadoutSpec(kind="membrane"), activation="relu",
     )  # fmt: skip
 

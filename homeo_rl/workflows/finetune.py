@@ -1,4 +1,4 @@
-"""Behaviour cloning of a ReLU policy into one with QCFS activations, on the states that it visits itself."""
+"""Behaviour cloning of a ReLU policy into one with QCFS activations, on the states that both visit."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.conversion import fit_thetas
-from homeo_rl.conversion.levels import CANDIDATES, Choice, activity_level, choose_levels
+from homeo_rl.conversion.levels import Choice, activity_level, candidates, choose_levels
 from homeo_rl.seeding import derive
 from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.snn.spike_accumulation import Neuron
 from homeo_rl.training.update_guard import guard
 
 BATCH = 256
+OUTPUT_WEIGHT = 0.01  # of the outputs' error beside the actions'
 
 
 class FineTuned(NamedTuple):
@@ -33,42 +34,68 @@ def finetune(
     *,
     levels: tuple[int, ...],
     steps: int,
+    visit: Callable[[Controller], Tensor] | None = None,
     seed: int = 0,
     learning_rate: float = 1e-3,
     on_step: Callable[[], None] = lambda: None,
 ) -> FineTuned:
     """Return a student with QCFS activations that was trained to answer as ``teacher`` does.
 
-    It starts from the teacher's weights and from thetas of two standard deviations, and takes ``steps`` Adam steps at
-    a rate that falls to 0.
+    It starts from the teacher's weights and from thetas of two standard deviations, and takes ``steps`` Adam steps. The
+    loss is the mean squared error of the actions, plus a hundredth of a smooth absolute error of the outputs, which
+    has a gradient where actions are saturated.
 
-    ``observations`` are states [M, D] that the teacher visits, ``levels`` those of the hidden layers, one each or one
-    for all; ``seed`` decides the order of the states.
+    Args:
+        observations: states [M, D] that the teacher visits.
+        levels: those of the hidden layers, one each or one for all.
+        visit: returns states [N, D] that a student visits, in the same environment. They join the others after half
+            of the steps, with the teacher's answers (DAgger: Ross, Gordon and Bagnell, AISTATS 2011); the learning rate
+            falls to 0 in each half.
+        seed: decides the order of the states.
     """
     z = teacher.normaliser(observations)
     student = _student(teacher, z, levels)
     assert isinstance(student.network, MLPNetwork)
+    first = _loss(teacher, student, z)
+    halves = (steps,) if visit is None else (steps - steps // 2, steps // 2)
+    order = torch.Generator().manual_seed(derive(seed, "finetune") % 2**63)
+    for half, count in enumerate(halves):
+        if half == 1 and visit is not None:
+            z = torch.cat([z, teacher.normaliser(visit(student.eval().requires_grad_(False)))])
+        _train(teacher, student, z, count, order, learning_rate, on_step)
+    return FineTuned(student.eval().requires_grad_(False), first, _loss(teacher, student, z))
+
+
+def _train(
+    teacher: Controller,
+    student: Controller,
+    z: Tensor,
+    steps: int,
+    order: torch.Generator,
+    learning_rate: float,
+    on_step: Callable[[], None],
+) -> None:
     with torch.no_grad():
         target = teacher.network(z)[0]
     # A clone of what was loaded in inference mode would have no gradient.
     parameters = [parameter.requires_grad_() for parameter in student.network.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, max(steps, 1))
-    order = torch.Generator().manual_seed(derive(seed, "finetune") % 2**63)
-    first = _loss(student.network, z, target)
+    classes = teacher.spec.discrete or teacher.spec.bins
+    unit = nn.Identity() if classes else teacher.squasher.unit
     taken = 0
     guard(optimiser, student.network, name="network", where=lambda: f"fine-tuning, gradient step {taken + 1}")
     for _ in range(steps):
         rows = torch.randint(len(z), (BATCH,), generator=order)
         optimiser.zero_grad()
-        loss = nn.functional.mse_loss(student.network(z[rows])[0], target[rows])
+        outputs, wanted = student.network(z[rows])[0], target[rows]
+        loss = nn.functional.mse_loss(unit(outputs), unit(wanted))
+        loss = loss + OUTPUT_WEIGHT * nn.functional.smooth_l1_loss(outputs, wanted)
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships backward untyped
         optimiser.step()
         schedule.step()
         taken += 1
         on_step()
-    last = _loss(student.network, z, target)
-    return FineTuned(student.eval().requires_grad_(False), first, last)
 
 
 def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron: Neuron = "pascal") -> Choice:
@@ -85,7 +112,7 @@ def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron
         student = _student(teacher, z, levels)
         return float((student.squasher(student.network(z)[0]) - actions).square().mean().sqrt())
 
-    fine = _student(teacher, z, (max(CANDIDATES),))
+    fine = _student(teacher, z, (max(candidates(neuron)),))
     assert isinstance(fine.network, MLPNetwork)
     seen: list[Tensor] = []
     hooks = [part.register_forward_hook(lambda _, inputs, out: seen.append(out)) for part in fine.network.activations]
@@ -112,5 +139,5 @@ def _student(teacher: Controller, z: Tensor, levels: tuple[int, ...]) -> Control
 
 
 @torch.no_grad()
-def _loss(network: MLPNetwork, z: Tensor, target: Tensor) -> float:
-    return float(nn.functional.mse_loss(network(z)[0], target))
+def _loss(teacher: Controller, student: Controller, z: Tensor) -> float:
+    return float(nn.functional.mse_loss(student.network(z)[0], teacher.network(z)[0]))

@@ -81,6 +81,7 @@ def spread(net: nn.Module) -> nn.Module:
 
 NETS = {"mlp": (mlp, (17,), 10_000), "cnn": (cnn, (2, 10, 10), 1_000), "residual": (residual, (2, 8, 8), 1_000)}
 LEVELS = [[8, 4], [4, 8], [3, 5], [16, 2], [1, 1]]
+RADIX_LEVELS = [[7, 3], [3, 15], [31, 1], [1, 1]]
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -101,8 +102,10 @@ def test_counts_are_equal(net: str, levels: list[int]) -> None:
         assert 0.02 < float(sent.mean()) < 0.98
 
 
-@pytest.mark.parametrize("neuron", NEURONS)
-@pytest.mark.parametrize("levels", LEVELS)
+@pytest.mark.parametrize(
+    ("levels", "neuron"),
+    [(levels, neuron) for neuron in NEURONS for levels in (RADIX_LEVELS if neuron == "radix" else LEVELS)],
+)
 @pytest.mark.parametrize("net", NETS)
 def test_dyadic_is_equal(net: str, levels: list[int], neuron: Any) -> None:
     """Step by step equals the rounded network at once, to the last bit; batch 1 equals batch N."""
@@ -142,11 +145,11 @@ def test_dyadic_sums_in_any_order() -> None:
 def test_stepwise_in_double(net: str, neuron: Any) -> None:
     """No hidden count differs, outputs to rounding; in float32 outputs stay near."""
     build, shape, count = NETS[net]
-    for levels in LEVELS:
+    for levels in RADIX_LEVELS if neuron == "radix" else LEVELS:
         ann = build(levels).double()
         torch.manual_seed(3)
         x = torch.randn(count, *shape, dtype=torch.float64)
-        snn, reference = Converted(ann, form="stepwise", neuron=neuron), Converted(ann, form="counts")
+        snn, reference = (Converted(ann, form=form, neuron=neuron) for form in ("stepwise", "counts"))
         with torch.no_grad():
             torch.testing.assert_close(snn(x), ann(x), rtol=1e-9, atol=1e-9)
         reference(x)
@@ -155,6 +158,24 @@ def test_stepwise_in_double(net: str, neuron: Any) -> None:
         for name, fired in snn.fired.items():
             phases = fired.received.shape[0], fired.settled.shape[0]
             assert phases == (0, 0) or (neuron == "pascal" and phases[1] >= snn.graph.activations[name].levels - 1)
+
+
+def test_radix_spikes_are_digits() -> None:
+    """Counts in K steps, fewer spikes than levels; levels that are not 2^K - 1 are refused."""
+    ann = mlp([15, 7])
+    x = torch.randn(2000, 17)
+    snn, unary = Converted(ann, neuron="radix"), Converted(ann, neuron="gated")
+    with torch.no_grad():
+        assert torch.equal(snn(x), ann(x))
+    unary(x)
+    assert (snn.steps, unary.steps) == (7, 22)
+    for (name, fired), places in zip(snn.fired.items(), ([8, 4, 2, 1], [4, 2, 1]), strict=True):
+        assert set(fired.sent.unique().tolist()) == {0.0, 1.0}
+        weighed = fired.sent * torch.tensor(places).view(-1, 1, 1)
+        assert torch.equal(weighed.sum(0), unary.fired[name].total)
+        assert float(fired.total.sum()) < float(unary.fired[name].total.sum())
+    with pytest.raises(UsageError, match="2\\^K - 1"):
+        Converted(mlp([8, 4]), neuron="radix")
 
 
 def tolerant(x: torch.Tensor, step: Any, levels: int, tolerance: float) -> Firing:

@@ -9,9 +9,18 @@ from hypothesis import given, settings
 
 from homeo_rl.conversion.levels import activity_level, choose_levels
 from homeo_rl.snn.qcfs import QCFS, ladder_level, level_of
-from homeo_rl.snn.spike_accumulation import accumulate, burst, effective_steps, gate, steps_of
+from homeo_rl.snn.spike_accumulation import (
+    accumulate,
+    burst,
+    effective_steps,
+    emit_digits,
+    gate,
+    levels_sent,
+    steps_of,
+    train_of,
+)
 
-SIZES = [1, 2, 3, 4, 5, 8, 16]
+SIZES = [1, 2, 3, 4, 5, 8, 15, 16]
 
 
 def dyadic(shape: tuple[int, ...], bits: int, most: float) -> torch.Tensor:
@@ -39,21 +48,24 @@ def adversarial(fed: int, levels: int, trials: int) -> torch.Tensor:
 def test_the_neuron_counts_every_input() -> None:
     """Half a million trials on a dyadic grid: 0 wrong with K = max(T1, L) - 1, some wrong with one step less."""
     torch.manual_seed(0)
-    trials = wrong = short = apply_gate = 0
+    trials = wrong = short = apply_gate = digits = 0
     for fed in SIZES:
         for levels in SIZES:
-            x = adversarial(fed, levels, 12_000)
+            x = adversarial(fed, levels, 9_000)
             expected = level_of(x.sum(0), 1.0, levels)
             assert torch.equal(expected, ladder_level(x.sum(0), 1.0, levels))
             trials += x.shape[1]
             wrong += int((accumulate(x, 1.0, levels).total != expected).sum())
             apply_gate += int((gate(x, 1.0, levels).total != expected).sum())
+            if levels & (levels + 1) == 0:
+                digits += int((emit_digits(x, 1.0, levels).sent != train_of(expected, levels, "radix")).sum())
+                assert torch.equal(levels_sent(train_of(expected, levels, "radix"), levels, "radix").sum(0), expected)
             if max(fed, levels) > 1:
                 less = int((accumulate(x, 1.0, levels, silent=max(fed, levels) - 2).total != expected).sum())
                 assert less > 0, f"T1 = {fed}, L = {levels}: a step less was enough"
                 short += less
     assert trials >= 500_000
-    assert (wrong, apply_gate) == (0, 0)
+    assert (wrong, apply_gate, digits) == (0, 0, 0)
     assert short > 0
 
 
@@ -87,7 +99,27 @@ def test_bursts_and_steps() -> None:
     assert burst(torch.tensor([0.0, 2.0, 9.0, -1.0]), 3).sum(0).tolist() == [0, 2, 3, 0]
     assert sum(steps_of([8, 4], "pascal")) == 19
     assert sum(steps_of([8, 4], "gated")) == 12
+    assert steps_of([15, 3, 1], "radix") == [4, 2, 1]
     assert steps_of([], "pascal") == []
+
+
+def test_a_doubling_membrane_sends_the_same_digits() -> None:
+    """One threshold and equal spikes, membrane and received current doubled after every step: as in the header."""
+    torch.manual_seed(1)
+    levels, width = (15, 7), 4
+    weights = dyadic((5, width), 6, 2.0)
+    count = torch.randint(0, levels[0] + 1, (500, 5)).double()
+    digits = train_of(count, levels[0], "radix")
+    current = torch.zeros(500, width, dtype=torch.float64)
+    for now in digits:
+        current = 2 * current + now @ weights
+    v, threshold, sent = current + 0.5, 4.0, []
+    for _ in range(3):
+        s = (v >= threshold).double()
+        sent.append(s)
+        v = 2 * (v - s * threshold)
+    received = levels_sent(digits, levels[0], "radix") @ weights
+    assert torch.equal(torch.stack(sent), emit_digits(received, 1.0, levels[1]).sent)
 
 
 def test_effective_steps() -> None:

@@ -25,6 +25,7 @@ from homeo_rl.storage.pretrained import FOLDER, list_pretrained
 from homeo_rl.studies import run_study as carrying
 from homeo_rl.studies import tables
 from homeo_rl.studies.claims import judge
+from homeo_rl.studies.group_contrasts import contrast_groups, mean_energy
 from homeo_rl.studies.page import write_page
 from homeo_rl.studies.pictures import choose_arms, colour_of
 from homeo_rl.studies.results import (
@@ -215,6 +216,18 @@ def test_the_page(
         ("gained: 5.0", "max_total: 0, figure: opening", "expected a column of scores.csv, .*; got 'opening'"),
         ("gained: 5.0", "min_share_of_gain: 0.5", "expected versus, the arm whose gain is meant"),
         ("claims:", "twins: [{host: a, arm: sleep, twin: d}]\nclaims:", "expected hosts of the groups, a, b, nowhere"),
+        ("claims:", "group_contrasts: [[poles, pols]]\nclaims:", "expected one of the groups poles, more, got 'pols'"),
+        (
+            "claims:",
+            "group_contrasts: [[poles, more]]\nclaims:",
+            "expected two groups of as many hosts under one suite",
+        ),
+        (
+            "gained: 5.0",
+            "versus_group: more, kept: 0.5",
+            "versus_group: expected with min_gain or max_harmed_cells only",
+        ),
+        ("gained: 5.0", "versus_group: more, gained: 0.5", "expected two groups of as many hosts under one suite"),
         ("arm: sleep, cond", "arm: dwam, cond", "expected arms of its group, none, sleep, linear; got 'dwam'"),
     ],
 )
@@ -453,6 +466,43 @@ def test_twins_by_hand(tmp_path: Path) -> None:
     assert (comparison.repaired.mean, comparison.trained.mean) == pytest.approx((0.8, 0.65))
     difference = comparison.difference
     assert (difference.mean, difference.low, difference.high) == pytest.approx((0.15, 0.15, 0.15))
+
+
+def test_groups_in_pairs_by_hand(tmp_path: Path) -> None:
+    """Hosts stand in pairs by their places; retention is of each one's own clean return, returns of the first's."""
+    shares = {"a": (1.0, 0.5, 0.8), "b": (1.0, 0.3, 0.4), "c": (1.0, 0.25, 0.8), "d": (1.0, 0.35, 0.1)}
+    skill = {"a": 200.0, "b": 100.0, "c": 400.0, "d": 50.0}
+    table = [
+        cell(
+            [share] * 20, group="spiking" if host in "ab" else "plain", host=host, condition=label, kind=kind,
+            figures={"return": np.full(20, share * skill[host]), "energy": np.full(20, 1e-9 * skill[host])},
+        )
+        for host, kept in shares.items()
+        for (label, kind), share in zip((("clean", ""), ("x", "network"), ("y", "surroundings")), kept, strict=True)
+    ]  # fmt: skip
+    groups = [
+        {"name": "spiking", "suite": "s", "arms": ["none"], "hosts": ["runs/a", "b"]},
+        {"name": "plain", "suite": "s", "arms": ["none"], "hosts": ["c", "d", "missing"]},
+    ]
+    claims = [
+        {"say": "s", "group": "spiking", "arm": "none", "under": under, "versus_group": "plain", **criterion}
+        for under, criterion in (("network", {"gained": 0.2}), ("damaged", {"gained": 0.1}), ("damaged", {"harmed": 0}))
+    ]
+    results = Results({"study": {"groups": groups, "claims": claims}}, tuple(table), ())
+    contrasts = contrast_groups(results, "spiking", "plain")
+    assert [(c.what, c.cells) for c in contrasts] == [
+        ("all damage", 4), ("network", 2), ("surroundings", 2), ("x", 2), ("y", 2),
+    ]  # fmt: skip
+    everything, network, surroundings = contrasts[:3]
+    assert network.difference.mean == pytest.approx((0.25 - 0.05) / 2)
+    assert surroundings.difference.mean == pytest.approx((0.0 + 0.3) / 2)
+    assert (everything.first, everything.second) == pytest.approx((0.5, 0.375))
+    assert network.returns.mean == pytest.approx(((100 - 100) / 200 + (30 - 17.5) / 100) / 2)
+    assert (everything.better, everything.worse, network.worse) == (2, 1, 1)
+    assert mean_energy(results, "spiking") == pytest.approx(150e-9)
+    found = [(v.value if isinstance(v.value, int) else v.value.mean, v.holds) for v in judge(results)]
+    assert found == [(pytest.approx(0.1), False), (pytest.approx(0.125), True), (1, False)]
+    assert contrast_groups(results, "plain", "nobody") == []
 
 
 def test_policies_without_spikes_get_the_arms_that_fit(make_run: Callable[..., Run], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from homeo_rl.agents.controller import load_controller
+from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.cli import main
 from homeo_rl.envs.make import make_env
 from homeo_rl.run import Run
@@ -58,6 +59,40 @@ def test_policies_act_as_before(
     assert 0.05 < float(rates.mean()) < 0.95
 
 
+@pytest.mark.parametrize("form", ["counts", "dyadic", "stepwise"])
+def test_radix_policies_act_as_before(
+    form: str, make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seven steps for levels 15, 7; spikes are digits, and synaptic operations count them; other levels are refused."""
+    source = make_run("InvertedPendulum-v5", "qcfs", overrides={"hidden": [32, 24], "levels": [15, 7]})
+    run, told = converted(source, tmp_path / "snn", "--neuron", "radix", "--form", form, capsys=capsys)
+    gated, _ = converted(source, tmp_path / "gated", "--neuron", "gated", "--form", form, capsys=capsys)
+    assert (told["steps"], told["neuron"]) == (7, "radix")
+    x = torch.randn(2_000, 4)
+    with torch.inference_mode():
+        expected = load_controller(source)(x)[0]
+        policies = [load_controller(one) for one in (run, gated)]
+        (actions, state), (_, unary) = (policy(x) for policy in policies)
+        if form == "counts":
+            assert torch.equal(actions, expected)
+        assert float(((actions - expected).abs().amax(1) < 1e-4).double().mean()) > 0.999
+        assert all(torch.equal(a, b) for a, b in zip(state.rates, unary.rates, strict=True)) or form == "stepwise"
+        network = policies[0].network
+        assert isinstance(network, PascalNetwork)
+        digits = sum(
+            sum(int(bit) for bit in f"{int(count):b}")
+            for counts in network.counts(state.rates)
+            for count in counts[:50].flatten()
+        )
+        assert int(network.operations(state.rates).spikes[:50].sum()) == digits
+        assert digits < int(policies[1].network.operations(unary.rates).spikes[:50].sum())
+    fixed = make_run("InvertedPendulum-v5", "qcfs", name="fixed", overrides={"hidden": [32, 24], "levels": [8, 4]})
+    with pytest.raises(SystemExit):
+        main(["convert", str(fixed.path), "--out", str(tmp_path / "none"), "--neuron", "radix"])
+    assert "2^K - 1" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def test_converted_episodes_are_the_same(trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Evaluated, with DWAM, damaged: like any other run; undamaged, the trained network's returns to the last bit."""
     run, _ = converted(trained, tmp_path / "snn", capsys=capsys)
@@ -94,7 +129,9 @@ def test_what_cannot_be_converted(
 ) -> None:
     """A plain policy and an unknown form are refused, and nothing is written."""
     for run, flags, word in (
-        (make_run("InvertedPendulum-v5", "mlp", name="plain"), (), "--agent qcfs"),
+        (make_run("InvertedPendulum-v5", "mlp", name="plain"), ("--finetune-steps", "0"), "--agent qcfs"),
+        (make_run("InvertedPendulum-v5", "mlp", name="eight"), ("--levels", "8"), "2^K - 1"),
+        (make_run("InvertedPendulum-v5", "san", name="spiking"), (), "--agent qcfs"),
         (trained, ("--form", "exact"), "--form"),
     ):
         with pytest.raises(SystemExit) as left:
@@ -135,30 +172,46 @@ def test_the_certificate(trained: Run, tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_relu_policy_is_fine_tuned_first(
     make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Behaviour cloning on its own states lowers the loss; the certificate is about the fine-tuned network."""
+    """Behaviour cloning lowers the loss; the certificate says what is kept at 4, 8 and 16 steps."""
     plain = make_run("InvertedPendulum-v5", "mlp", overrides={"hidden": [32, 24]})
-    flags = ("--finetune-steps", "300", "--levels", "8,4", "--episodes", "2")
+    flags = ("--finetune-steps", "300", "--levels", "15,7", "--episodes", "2")
     run, told = converted(plain, tmp_path / "snn", *flags, capsys=capsys)
     losses = json.loads((run.path / "finetuning.json").read_text())
     assert losses["last_loss"] < 0.5 * losses["first_loss"]
     assert told["exact"] is True
     found = json.loads((run.path / "certificate.json").read_text())
-    assert found["levels"] == [8, 4]
+    assert found["levels"] == [15, 7]
+    by_steps = {entry["time_steps"]: entry for entry in found["kept"]}
+    assert len(found["kept"]) == 4, "7 of --levels, and at most 4, 8 and 16"
+    assert 4 in by_steps
+    assert max(by_steps) <= 16
+    assert [15, 7] in [entry["levels"] for entry in found["kept"]]
+    assert told["kept"] == found["kept"]
+    for entry in found["kept"]:
+        before, after = entry["returns"]
+        share, low, high = entry["share"]
+        assert share == pytest.approx(after / before)
+        assert low <= share <= high
+        assert 0 <= entry["rms_error"] <= entry["largest_error"] <= 6
+    assert "| 7 | 15, 7 |" in (run.path / "certificate.md").read_text()
+    assert "22.4% of further episodes" in (run.path / "certificate.md").read_text()
     assert "the network before fine-tuning" in [line["what"] for line in found["returns"]]
 
 
 def test_levels_for_a_budget(make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """16 steps: the choice is within them and errs no more than the best uniform one; too small a budget is refused."""
     plain = make_run("InvertedPendulum-v5", "mlp", overrides={"hidden": [32, 24]})
-    flags = ("--finetune-steps", "50", "--levels", "auto", "--budget-steps", "16")
+    flags = ("--finetune-steps", "50", "--budget-steps", "16", "--neuron", "gated")
     run, told = converted(plain, tmp_path / "snn", *flags, capsys=capsys)
     assert told["steps"] <= 16
+    eight = converted(plain, tmp_path / "eight", *flags[:2], capsys=capsys)[1]
+    assert (eight["neuron"], eight["steps"] <= 8) == ("radix", True)
     chosen = json.loads((run.path / "finetuning.json").read_text())["levels"]
     assert chosen["error"] <= chosen["uniform_error"]
     assert run.spec.controller is not None
     assert tuple(chosen["levels"]) == run.spec.controller.network.levels_of_layers
     with pytest.raises(SystemExit):
-        main(["convert", str(plain.path), "--out", str(tmp_path / "none"), *flags[:4], "--budget-steps", "1"])
+        main(["convert", str(plain.path), "--out", str(tmp_path / "none"), *flags[:2], "--budget-steps", "1"])
     assert "at least 2" in capsys.readouterr().err
 
 
@@ -200,10 +253,10 @@ def test_the_policy_of_a_file_is_converted(
 
     monkeypatch.chdir(tmp_path)
     TD3("MlpPolicy", "Pendulum-v1", policy_kwargs={"net_arch": [16, 16]}, buffer_size=10, seed=0).save("td3.zip")
-    words = ["convert", "td3.zip", "--out", "snn", "--json", "--no-progress", "--levels", "4", "--episodes", "1"]
+    words = ["convert", "td3.zip", "--out", "snn", "--json", "--no-progress", "--levels", "3", "--episodes", "1"]
     for flags, message in (
         (["--finetune-steps", "20"], "expected --env"),
-        (["--env", "Pendulum-v1"], "expected a policy with QCFS activations"),
+        (["--env", "Pendulum-v1", "--finetune-steps", "0"], "expected a policy with QCFS activations"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main([*words, *flags])
