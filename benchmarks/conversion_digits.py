@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from benchmarks.common import arguments, report
+from benchmarks.images.training import accuracy, digits, fit
 from homeo_rl.conversion import QCFS, Converted, RateConverted
 from homeo_rl.seeding import generator
-from homeo_rl.vision.fit import accuracy, digits, fit
 
 LEVELS = (8, 8, 4)
 RATE_STEPS = (4, 16, 64)

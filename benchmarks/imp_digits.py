@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from benchmarks.common import machine
+from benchmarks.images.training import digits, fit
 from homeo_rl.seeding import generator
 from homeo_rl.snn.initial_potentials import parameter_groups
 from homeo_rl.snn.losses import LOSSES
 from homeo_rl.spec import NeuronSpec
-from homeo_rl.vision.fit import digits, fit
 from homeo_rl.vision.recipes import digits_cnn, digits_mlp
 from homeo_rl.vision.spiking import NEURON, Initial
 

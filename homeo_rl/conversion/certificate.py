@@ -150,7 +150,7 @@ class Certificate:
         lines += ["", "| episodes of | return: IQM [95 % interval] |", "|---|---|"]
         lines += [f"| {r.what} | {r.iqm:,.1f} [{r.low:,.1f}, {r.high:,.1f}] |" for r in self.returns]
         if self.kept:
-            lines += _kept_lines(self.kept)
+            lines += _write_kept(self.kept)
         lines += [
             "",
             "Energy counts additions (0.9 pJ) and multiplications (3.7 pJ) of 32-bit floating-point numbers in 45 nm "
@@ -160,7 +160,7 @@ class Certificate:
         return "\n".join(lines)
 
 
-def _kept_lines(kept: tuple[Kept, ...]) -> list[str]:
+def _write_kept(kept: tuple[Kept, ...]) -> list[str]:
     """Return what is kept of the policy before fine-tuning, as a table."""
     bound = (
         f"Over {kept[0].episodes} paired episodes, on the states that the spiking policy visits. The largest "

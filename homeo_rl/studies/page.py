@@ -287,8 +287,8 @@ def _group_contrasts(results: Results, out: Path) -> list[str]:
     """Return the sections on pairs of groups; nothing where the study asks for none, or the hosts are missing."""
     parts = []
     pairs = [tuple(pair) for pair in results.document["study"].get("group_contrasts", ())]
-    found = {pair: contrasts for pair in pairs if (contrasts := contrast_groups(results, *pair))}
-    for (first, second), contrasts in found.items():
+    tables = {pair: contrasts for pair in pairs if (contrasts := contrast_groups(results, *pair))}
+    for (first, second), contrasts in tables.items():
         rows = [
             [c.what, f"{c.cells}", fixed(c.first, 3), fixed(c.second, 3), format_difference(c.difference),
              format_difference(c.returns), f"{c.better}", f"{c.worse}"]
@@ -304,8 +304,8 @@ def _group_contrasts(results: Results, out: Path) -> list[str]:
             f"Arithmetic of a clean decision: {joules}."
         )
         parts += [f"### {first} minus {second}", about, markdown(header, rows)]
-    if found:
-        pictures.draw_group_contrasts(found, out / "groups.png")
+    if tables:
+        pictures.draw_group_contrasts(tables, out / "groups.png")
         parts.append("![Differences between the groups, condition by condition](groups.png)")
     return parts
 

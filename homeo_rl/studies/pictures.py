@@ -42,7 +42,7 @@ def dashes_of(arm: str) -> Any:
 
 
 def choose_arms(arms: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Return the arms of a group to draw: those wanted and the special ones, or the first ones if it has none of them."""
+    """Return the arms of a group to draw: those wanted and the special ones, else the first ones."""
     return [arm for arm in (*wanted, *SPECIAL) if arm in arms] or list(arms[: len(wanted)])
 
 
@@ -132,11 +132,11 @@ def draw_recovery(recoveries: Sequence[Recovery], path: Path, arms: Sequence[str
     return _save(figure, path)
 
 
-def draw_group_contrasts(found: Mapping[tuple[str, ...], Sequence[GroupContrast]], path: Path) -> Path:
+def draw_group_contrasts(tables: Mapping[tuple[str, ...], Sequence[GroupContrast]], path: Path) -> Path:
     """Draw the difference of retention between two groups, over all damage and under each condition, pair by pair."""
-    labels = list(dict.fromkeys(contrast.what for contrasts in found.values() for contrast in contrasts))
-    figure, panels = _panels([f"{first} minus {second}" for first, second in found], 3.6, 1.0 + 0.2 * len(labels))
-    for axes, contrasts in zip(panels, found.values(), strict=True):
+    labels = list(dict.fromkeys(contrast.what for contrasts in tables.values() for contrast in contrasts))
+    figure, panels = _panels([f"{first} minus {second}" for first, second in tables], 3.6, 1.0 + 0.2 * len(labels))
+    for axes, contrasts in zip(panels, tables.values(), strict=True):
         for contrast in contrasts:
             row, gap = labels.index(contrast.what), contrast.difference
             colour = "0.6" if gap.low <= 0 <= gap.high else COLOURS[0] if gap.mean > 0 else COLOURS[1]

@@ -1,10 +1,10 @@
 """Convert a trained run into a run of spiking neurons that takes the same actions (`homeo_rl.conversion`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from homeo_rl.workflows.certify import Played, certify, measure_kept, play
 from homeo_rl.workflows.finetune import FineTuned, finetune, levels_for
 
 METHODS = ("pascal", "rate")
+Start = Callable[[str, int], None]
 
 UNBOUNDED = 64.0
 """Observations that are not normalised and have no bounds are planned to be no larger, in the dyadic form."""
@@ -76,43 +77,24 @@ CONTROLS = (4, 16, 64)  # time steps of the plain rate conversions whose returns
 BUDGETS = (4, 8, 16)  # time steps at which a certificate says what is kept of a ReLU policy
 
 
-class Progress(Protocol):
-    """What is told how far a conversion is, such as a bar on a terminal."""
-
-    def start(self, what: str, total: int) -> None:
-        """A stage of ``total`` parts begins."""
-
-    def advance(self) -> None:
-        """One of them is done."""
-
-
-class Silent:
-    """Tells nobody."""
-
-    def start(self, what: str, total: int) -> None:
-        """Ignore it."""
-
-    def advance(self) -> None:
-        """Ignore it."""
-
-
 def convert(
-    run: Run, plan: ConversionPlan, out: Path, *, command: str = "", progress: Progress | None = None
-) -> tuple[Run, Certificate | None]:
+    run: Run, plan: ConversionPlan, out: Path, *, command: str = "", start: Start = lambda what, total: None,
+    advance: Callable[[], None] = lambda: None,
+) -> tuple[Run, Certificate | None]:  # fmt: skip
     """Write a new run at ``out`` whose policy is that of ``run``, converted, with its certificate.
 
-    ``certificate.json`` and ``certificate.md`` lie in the new run, unless ``plan.episodes`` is 0.
+    ``certificate.json`` and ``certificate.md`` lie in the new run, unless ``plan.episodes`` is 0. ``start`` is told the
+    name and the number of parts of every stage, ``advance`` that a part is done.
 
     Raises UsageError: the policy can have no QCFS activations, or ``out`` is taken; nothing was written.
     """
     load_modules(run.spec.modules)
-    progress = progress or Silent()
     original = source = load_controller(run, which=plan.which)
     relu = _is_relu(original, plan)
     plan = replace(plan, neuron=plan.neuron or ("radix" if relu else "pascal"))
     require_levels(plan.levels, plan.neuron or "pascal")
     controls: dict[str, Controller] = {}
-    tuning = Tuning(run, original, plan, progress) if relu else None
+    tuning = Tuning(run, original, plan, start, advance) if relu else None
     if tuning is not None:
         budget = plan.budget_steps or (8 if plan.neuron == "radix" else 16)
         tuned, choice = tuning.fit(budget, plan.levels)
@@ -141,14 +123,14 @@ def convert(
         f"rate conversion, T = {steps}": convert_controller(run, source, replace(plan, method="rate", steps=steps))
         for steps in CONTROLS
     }
-    progress.start("episodes of the certificate", plan.episodes * (2 + len(controls)))
+    start("episodes of the certificate", plan.episodes * (2 + len(controls)))
     certificate = certify(
         run, source, controller, episodes=plan.episodes, step_seconds=plan.step_seconds, controls=controls,
-        on_episode=progress.advance,
+        on_episode=advance,
     )  # fmt: skip
     if tuning is not None and plan.method == "pascal":
-        progress.start("paired episodes", plan.episodes * (1 + len(compared)))
-        kept = measure_kept(run, original, compared, plan.episodes, progress.advance)
+        start("paired episodes", plan.episodes * (1 + len(compared)))
+        kept = measure_kept(run, original, compared, plan.episodes, advance)
         certificate = replace(certificate, kept=tuple(sorted(kept, key=lambda one: one.time_steps)))
     document = {**asdict(certificate), "exact": certificate.exact, "latency_seconds": certificate.latency}
     document |= dict(zip(("energy_trained_joules", "energy_converted_joules"), certificate.energy, strict=True))
@@ -167,21 +149,21 @@ def _is_relu(source: Controller, plan: ConversionPlan) -> bool:
 class Tuning:
     """Gives a ReLU policy QCFS activations: levels for a number of time steps, then behaviour cloning."""
 
-    def __init__(self, run: Run, teacher: Controller, plan: ConversionPlan, progress: Progress) -> None:
-        self.run, self.teacher, self.plan, self.progress = run, teacher, plan, progress
-        progress.start("episodes of the policy", FINETUNE_EPISODES)
-        self.states = _states(play(run, teacher, "finetune", FINETUNE_EPISODES, progress.advance))
+    def __init__(
+        self, run: Run, teacher: Controller, plan: ConversionPlan, start: Start, advance: Callable[[], None]
+    ) -> None:
+        self.run, self.teacher, self.plan, self.start, self.advance = run, teacher, plan, start, advance
+        start("episodes of the policy", FINETUNE_EPISODES)
+        self.states = _states(play(run, teacher, "finetune", FINETUNE_EPISODES, advance))
 
     def fit(self, budget: int, levels: tuple[int, ...] = ()) -> tuple[FineTuned, Choice | None]:
         """Return a student, and how its levels were chosen. Raises UsageError: the budget is too small."""
         neuron = self.plan.neuron or "pascal"
         choice = None if levels else levels_for(self.teacher, self.states, budget, neuron=neuron)
-        self.progress.start(
-            f"fine-tuning for {budget} time steps" if choice else "fine-tuning", self.plan.finetune_steps
-        )
+        self.start(f"fine-tuning for {budget} time steps" if choice else "fine-tuning", self.plan.finetune_steps)
         tuned = finetune(
             self.teacher, self.states, levels=levels if choice is None else choice.levels,
-            steps=self.plan.finetune_steps, on_step=self.progress.advance,
+            steps=self.plan.finetune_steps, on_step=self.advance,
             visit=lambda student: _states(play(self.run, student, "finetune student", FINETUNE_EPISODES // 2)),
         )  # fmt: skip
         return tuned, choice

@@ -62,7 +62,7 @@ def _convert(args: Convert, run: Any, command: str) -> dict[str, Any]:
         ConversionPlan, args, steps=args.spike_steps, levels=levels, step_seconds=args.step_time / 1e3, which=args.which
     )
     with Bars(enabled=args.progress).show() as bars:
-        converted, certificate = convert(run, plan, args.out, command=command, progress=bars)
+        converted, certificate = convert(run, plan, args.out, command=command, start=bars.start, advance=bars.advance)
     assert converted.spec.controller is not None
     network = converted.spec.controller.network
     print(f"run: {converted.path}")

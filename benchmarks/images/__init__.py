@@ -1,0 +1,1 @@
+"""Image networks and data that conversions are shown on."""
