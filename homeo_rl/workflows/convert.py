@@ -72,7 +72,7 @@ class ConversionPlan:
             )
 
 
-FINETUNE_EPISODES = 10  # episodes of the ReLU policy whose states it is fine-tuned on; half as many of the student
+FINETUNE_EPISODES = 20  # episodes of the ReLU policy whose states it is fine-tuned on, and of the student
 CONTROLS = (4, 16, 64)  # time steps of the plain rate conversions whose returns stand in the certificate
 BUDGETS = (4, 8, 16)  # time steps at which a certificate says what is kept of a ReLU policy
 
@@ -164,7 +164,7 @@ class Tuning:
         tuned = finetune(
             self.teacher, self.states, levels=levels if choice is None else choice.levels,
             steps=self.plan.finetune_steps, on_step=self.advance,
-            visit=lambda student: _states(play(self.run, student, "finetune student", FINETUNE_EPISODES // 2)),
+            visit=lambda student: _states(play(self.run, student, "finetune student", FINETUNE_EPISODES)),
         )  # fmt: skip
         return tuned, choice
 

@@ -18,6 +18,9 @@ from homeo_rl.training.update_guard import guard
 
 BATCH = 256
 OUTPUT_WEIGHT = 0.01  # of the outputs' error beside the actions'
+REACH = 0.999  # share of a neuron's activations that are not clipped before fine-tuning
+LEAST_REACH = 0.02  # a neuron that reaches less, of what the layer's largest reaches, is hardly ever active
+MOST_ROWS = 8192
 
 
 class FineTuned(NamedTuple):
@@ -41,8 +44,7 @@ def finetune(
 ) -> FineTuned:
     """Return a student with QCFS activations that was trained to answer as ``teacher`` does.
 
-    It starts from the teacher's weights and from thetas of two standard deviations, and takes ``steps`` Adam steps. The
-    loss is the mean squared error of the actions, plus a hundredth of a smooth absolute error of the outputs, which
+    It starts from the teacher's weights, scaled neuron by neuron, and takes ``steps`` Adam steps. The loss is the mean squared error of the actions, plus a hundredth of a smooth absolute error of the outputs, which
     has a gradient where actions are saturated.
 
     Args:
@@ -127,15 +129,37 @@ def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron
 
 @torch.no_grad()
 def _student(teacher: Controller, z: Tensor, levels: tuple[int, ...]) -> Controller:
-    """Return the teacher with QCFS activations whose thetas fit the normalised observations ``z``."""
+    """Return the teacher with QCFS activations that fit the normalised observations ``z``."""
     network = teacher.network
     assert isinstance(network, MLPNetwork)
     spec = replace(teacher.spec, network=replace(network.spec, activation="qcfs", levels=levels))
     student = Controller(spec)
     student.load_state_dict(teacher.state_dict(), strict=False)
     assert isinstance(student.network, MLPNetwork)
-    fit_thetas(student.network, z)
+    if network.spec.activation == "relu":
+        _equalise(student.network, z)
+    else:
+        fit_thetas(student.network, z)
     return student.requires_grad_(False)
+
+
+def _equalise(network: MLPNetwork, z: Tensor) -> None:
+    """Scale every hidden neuron to activations of at most about 1, its readers by the inverse, and clip at 1.
+
+    A ReLU network computes the same before it is clipped, and one theta fits all neurons of a layer (cross-layer
+    equalisation: Nagel et al., ICCV 2019).
+    """
+    x = z[:: len(z) // MOST_ROWS + 1]
+    layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+    for layer, reader, activation in zip(layers, layers[1:], network.activations, strict=False):
+        reach = torch.quantile(torch.relu(layer(x)), REACH, dim=0)
+        scale = reach.clamp(min=max(LEAST_REACH * float(reach.max()), torch.finfo(reach.dtype).tiny))
+        layer.weight.div_(scale.unsqueeze(1))
+        layer.bias.div_(scale)
+        reader.weight.mul_(scale)
+        assert isinstance(activation, QCFS)
+        activation.set_theta(1.0)
+        x = torch.relu(layer(x))
 
 
 @torch.no_grad()
