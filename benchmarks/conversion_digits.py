@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from benchmarks.common import arguments, report
+from benchmarks.images.rate import RateConverted
 from benchmarks.images.training import accuracy, digits, fit
-from homeo_rl.conversion import QCFS, Converted, RateConverted
+from homeo_rl.conversion import QCFS, Converted
 from homeo_rl.seeding import generator
 
 LEVELS = (8, 8, 4)

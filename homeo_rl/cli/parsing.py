@@ -104,7 +104,11 @@ def fill(parser: argparse.ArgumentParser, kind: type[Any]) -> None:
         options: dict[str, Any] = {}
         if any(isinstance(mark, Place) for mark in marks):
             group, names = arguments, [field.name]
-            options = {"nargs": "*" if several else None, "type": _reader(value), "metavar": field.name.upper()}
+            options = {
+                "nargs": "*" if several else None if field.default is dataclasses.MISSING else "?",
+                "type": _reader(value),
+                "metavar": field.name.upper(),
+            }
         elif value is bool:
             options = {"dest": field.name, "action": argparse.BooleanOptionalAction if field.default else "store_true"}
         else:

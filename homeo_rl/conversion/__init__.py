@@ -1,7 +1,6 @@
 """ANN-to-SNN conversion that is exact: networks with QCFS activations become spiking networks (PASCAL)."""
 
 from homeo_rl.conversion.pascal import FORMS, Converted, Form
-from homeo_rl.conversion.rate import RateConverted
 from homeo_rl.conversion.replace import Replacement, with_qcfs
 from homeo_rl.snn.qcfs import QCFS, fit_thetas
 from homeo_rl.snn.spike_accumulation import NEURONS, Neuron
@@ -13,7 +12,6 @@ __all__ = [
     "Converted",
     "Form",
     "Neuron",
-    "RateConverted",
     "Replacement",
     "fit_thetas",
     "with_qcfs",

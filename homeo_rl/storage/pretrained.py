@@ -1,10 +1,11 @@
-"""Trained agents that come with the package: where they lie, and their names."""
+"""Trained agents that come with the package: where they lie, their names, and what was measured of them."""
 
 from pathlib import Path
 
 from homeo_rl.errors import near
 
 FOLDER = Path(__file__).parent.parent / "agents" / "pretrained"
+CARDS = FOLDER / "cards.json"
 
 
 def list_pretrained() -> list[str]:

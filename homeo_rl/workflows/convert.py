@@ -83,8 +83,8 @@ def convert(
 ) -> tuple[Run, Certificate | None]:  # fmt: skip
     """Write a new run at ``out`` whose policy is that of ``run``, converted, with its certificate.
 
-    ``certificate.json`` and ``certificate.md`` lie in the new run, unless ``plan.episodes`` is 0. ``start`` is told the
-    name and the number of parts of every stage, ``advance`` that a part is done.
+    ``certificate.json`` and ``certificate.md`` lie in the new run, unless ``plan.episodes`` is 0. ``start`` receives
+    the name and the number of parts of every stage; ``advance`` is called when a part is done.
 
     Raises UsageError: the policy can have no QCFS activations, or ``out`` is taken; nothing was written.
     """

@@ -44,8 +44,9 @@ def finetune(
 ) -> FineTuned:
     """Return a student with QCFS activations that was trained to answer as ``teacher`` does.
 
-    It starts from the teacher's weights, scaled neuron by neuron, and takes ``steps`` Adam steps. The loss is the mean squared error of the actions, plus a hundredth of a smooth absolute error of the outputs, which
-    has a gradient where actions are saturated.
+    It starts from the teacher's weights, scaled neuron by neuron, and takes ``steps`` Adam steps. The loss is the mean
+    squared error of the actions, plus a hundredth of a smooth absolute error of the outputs, which has a gradient where
+    actions are saturated.
 
     Args:
         observations: states [M, D] that the teacher visits.
@@ -152,7 +153,7 @@ def _equalise(network: MLPNetwork, z: Tensor) -> None:
     x = z[:: len(z) // MOST_ROWS + 1]
     layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
     for layer, reader, activation in zip(layers, layers[1:], network.activations, strict=False):
-        reach = torch.quantile(torch.relu(layer(x)), REACH, dim=0)
+        reach = torch.relu(layer(x)).kthvalue(max(round(REACH * len(x)), 1), dim=0).values
         scale = reach.clamp(min=max(LEAST_REACH * float(reach.max()), torch.finfo(reach.dtype).tiny))
         layer.weight.div_(scale.unsqueeze(1))
         layer.bias.div_(scale)

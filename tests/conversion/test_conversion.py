@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from homeo_rl.conversion import NEURONS, Converted, RateConverted, fit_thetas, with_qcfs
+from benchmarks.images.rate import RateConverted
+from homeo_rl.conversion import NEURONS, Converted, fit_thetas, with_qcfs
 from homeo_rl.errors import UsageError
 from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.snn.spike_accumulation import Firing, burst
