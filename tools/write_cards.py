@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from homeo_rl.report.decimals import fixed
 from homeo_rl.storage.pretrained import CARDS, list_pretrained
 from homeo_rl.studies.results import CLEAN, DAMAGED, Cell, read_results
 
@@ -38,11 +39,11 @@ def _card(study: str, clean: Cell, damaged: list[Cell]) -> dict[str, Any]:
     return {
         "study": study,
         "episodes": len(clean.value),
-        "return": round(float(clean.figures["return"].mean()), 1),
+        "return": float(fixed(clean.figures["return"].mean(), 1)),
         "measure": "success" if drives else "retention",
-        "clean": round(float(clean.value.mean()), 3),
-        "damaged": round(float(np.mean([cell.value.mean() for cell in damaged])), 3),
-        "conditions": {cell.condition: round(float(cell.value.mean()), 3) for cell in damaged},
+        "clean": float(fixed(clean.value.mean(), 3)),
+        "damaged": float(fixed(np.mean([cell.value.mean() for cell in damaged]), 3)),
+        "conditions": {cell.condition: float(fixed(cell.value.mean(), 3)) for cell in damaged},
     }
 
 

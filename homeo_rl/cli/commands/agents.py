@@ -11,9 +11,9 @@ COMMAND = Command(TOOLS, 5, "list the pretrained agents")
 
 @dataclass(frozen=True, kw_only=True)
 class Agents(Common):
-    """List the pretrained agents; every command accepts their names in place of a run folder. Returns, and what is kept
-    of them under damage, are those of the published studies (docs/results.md). All agents have the licence of the
-    package (MIT)."""
+    """List the pretrained agents; every command accepts their names in place of a run folder. Returns, and what
+    is kept under damage (retention; success for navigation), are means of a published study (docs/results.md): compare
+    agents of one study only. All agents have the licence of the package (MIT)."""
 
     name: Positional[str] = ""
     """One of them, to list what it keeps under each damage."""
@@ -39,12 +39,12 @@ def run(args: Agents, words: list[str]) -> dict[str, Any]:
         entry = {key: getattr(spec, key) for key in ("env", "env_kwargs", "algo", "agent", "steps")}
         spike_steps = network.steps if network is not None and network.is_spiking else None
         listed.append({"name": name, **entry, "spike_steps": spike_steps, "bytes": size, **card})
-    header = ["name", "environment", "algo", "agent", "steps", "T", "kB", "return", "kept under damage"]
+    header = ["name", "environment", "algo", "agent", "steps", "T", "kB", "return", "damaged", "study"]
     rows = [
         [
             each["name"], each["env"], each["algo"], each["agent"], f"{each['steps']:,}",
             str(each["spike_steps"] or "-"), f"{each['bytes'] / 1000:,.0f}",
-            *((f"{each['return']:,.0f}", f"{each['damaged']:.2f}") if "return" in each else "--"),
+            *((f"{each['return']:,.0f}", f"{each['damaged']:.2f}", each["study"]) if "return" in each else "---"),
         ]
         for each in listed
     ]  # fmt: skip
