@@ -12,15 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from homeo_rl.numerics.backend import Array, backend_of, cast
-from homeo_rl.numerics.counter_random import (
-    GOLDEN,
-    LANE,
-    mix,
-    normal,
-    normal_table,
-    row_states,
-    uniform,
-)
+from homeo_rl.numerics.counter_random import GOLDEN, LANE, mix, normal, normal_table, row_states, uniform
 
 
 class Draws(Protocol):

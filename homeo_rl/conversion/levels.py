@@ -14,7 +14,7 @@ from homeo_rl.snn.spike_accumulation import Neuron, steps_of
 BINS = 5
 
 CANDIDATES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32)  # levels that are tried
-RADIX_CANDIDATES = tuple(2**bits - 1 for bits in range(1, 9))
+RADIX_CANDIDATES = tuple(2**bits - 1 for bits in range(1, 9))  # the same of radix neurons
 EXHAUSTIVE = 2000  # up to so many combinations within the budget all are measured
 
 

@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from homeo_rl.homeostasis.protocol import (
-    CompiledRule,
-    DecisionRates,
-    Homeostasis,
-    LayerReference,
-    Modulation,
-    State,
-)
+from homeo_rl.homeostasis.protocol import CompiledRule, DecisionRates, Homeostasis, LayerReference, Modulation, State
 
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
     from torch import Tensor

@@ -6,17 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from homeo_rl.studies.results import (
-    CLEAN,
-    DAMAGED,
-    EVERY,
-    Cell,
-    Estimate,
-    Results,
-    difference_of,
-    harms_of,
-    mean_of,
-)
+from homeo_rl.studies.results import CLEAN, DAMAGED, Cell, Estimate, Results, difference_of, harms_of, mean_of
 
 Pairs = list[tuple[Cell, np.ndarray]]
 
@@ -65,7 +55,7 @@ def contrast_groups(results: Results, first: str, second: str) -> list[GroupCont
 
     Cells are corrected for all damaged cells together. Empty where the groups share no damaged cell yet.
     """
-    cells = results.of(first, results.reference(first), kinds=EVERY) if results.of(first) else []
+    cells = results.of(first, results.reference(first)) if results.of(first) else []
     pairs = pair_groups(results, cells, second)
     damaged = [pair for pair in pairs if pair[0].kind in DAMAGED]
     if not damaged:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,61 +36,56 @@ class Comparison:
     difference: Estimate
 
 
-@dataclass(frozen=True)
-class _Strata:
-    """What a comparison is computed from: one array of episodes [E] a condition."""
-
-    clean: float
-    frozen: list[np.ndarray]
-    repaired: list[np.ndarray]
-    trained: list[np.ndarray]
-    names: list[str]
-
-
 def compare_twins(results: Results) -> list[Comparison]:
     """Return a comparison of each pair that was evaluated, and one of all pairs where there are several."""
-    comparisons, every = [], []
-    for pair in (Twin(**entry) for entry in results.document["study"].get("twins", ())):
-        strata = _strata_of(results, pair)
-        if strata is not None:
-            comparisons.append(_compare(pair.host, pair.twin, [strata]))
-            every.append(strata)
-    return [*comparisons, _compare("all", "all", every)] if len(every) > 1 else comparisons
+    met = [
+        (pair, conditions)
+        for pair in (Twin(**entry) for entry in results.document["study"].get("twins", ()))
+        if (conditions := _conditions(results, pair))
+    ]
+    comparisons = [_compare(pair.host, pair.twin, [conditions]) for pair, conditions in met]
+    return [*comparisons, _compare("all", "all", [each for _, each in met])] if len(met) > 1 else comparisons
 
 
-def _strata_of(results: Results, pair: Twin) -> _Strata | None:
-    suites = {group["name"]: group["suite"] for group in results.document["study"]["groups"]}
+class _Condition(NamedTuple):
+    """A condition that both met: returns [E] in clean returns of the policy, and the twin's clean return."""
+
+    name: str
+    frozen: np.ndarray
+    repaired: np.ndarray
+    trained: np.ndarray
+    clean: float
+
+
+def _conditions(results: Results, pair: Twin) -> list[_Condition]:
+    entries = {group["name"]: group for group in results.document["study"]["groups"]}
     cells = (*results.cells, *results.raw)
     of_host = {cell.group for cell in cells if cell.host == pair.host and cell.arm == pair.arm}
     of_twin = {cell.group for cell in cells if cell.host == pair.twin}
-    groups = [(one, other) for one in of_host for other in of_twin if suites[one] == suites[other]]
+    groups = [(one, other) for one in of_host for other in of_twin if entries[one]["suite"] == entries[other]["suite"]]
     if not groups:
-        return None
+        return []
     group, other = min(groups)
-    repaired, frozen, trained = (
+    frozen, repaired, trained = (
         {cell.condition: cell for cell in cells if (cell.group, cell.host, cell.arm) == key}
         for key in (
+            (group, pair.host, str(entries[group]["arms"][0])),
             (group, pair.host, pair.arm),
-            (group, pair.host, _first_arm(results, group)),
-            (other, pair.twin, _first_arm(results, other)),
+            (other, pair.twin, str(entries[other]["arms"][0])),
         )
     )
-    scale = _clean_return(frozen)
-    names = [name for name, cell in repaired.items() if cell.kind in DAMAGED and name in frozen and name in trained]
-    if not names or not scale > 0:
-        return None
+    scale, clean = _clean_return(frozen), _clean_return(trained)
+    if not scale > 0:
+        return []
 
-    def shares(table: dict[str, Cell]) -> list[np.ndarray]:
-        return [table[name].figures["return"] / scale for name in names]
+    def shares(table: dict[str, Cell], name: str) -> np.ndarray:
+        return table[name].figures["return"] / scale
 
-    return _Strata(
-        _clean_return(trained) / scale, shares(frozen), shares(repaired), shares(trained),
-        [f"{pair.host} {name}" for name in names],
-    )  # fmt: skip
-
-
-def _first_arm(results: Results, group: str) -> str:
-    return next(str(entry["arms"][0]) for entry in results.document["study"]["groups"] if entry["name"] == group)
+    return [
+        _Condition(f"{pair.host} {n}", shares(frozen, n), shares(repaired, n), shares(trained, n), clean / scale)
+        for n, cell in repaired.items()
+        if cell.kind in DAMAGED and n in frozen and n in trained
+    ]
 
 
 def _clean_return(table: dict[str, Cell]) -> float:
@@ -97,16 +93,13 @@ def _clean_return(table: dict[str, Cell]) -> float:
     return float(returns[0]) if returns else float("nan")
 
 
-def _compare(host: str, twin: str, strata: Sequence[_Strata]) -> Comparison:
-    names = [name for each in strata for name in each.names]
-    frozen, repaired, trained = (
-        [values for each in strata for values in getattr(each, part)] for part in ("frozen", "repaired", "trained")
-    )
-    gaps = [a[: len(b)] - b[: len(a)] for a, b in zip(repaired, trained, strict=True)]
+def _compare(host: str, twin: str, pairs: Sequence[list[_Condition]]) -> Comparison:
+    every = [condition for conditions in pairs for condition in conditions]
+    parts = [(c.repaired, c.trained, c.repaired[: len(c.trained)] - c.trained[: len(c.repaired)]) for c in every]
     return Comparison(
-        host, twin, len(names), float(np.mean([each.clean for each in strata])),
-        float(np.mean([values.mean() for values in frozen])),
-        *(_estimate(values, names) for values in (repaired, trained, gaps)),
+        host, twin, len(every), float(np.mean([conditions[0].clean for conditions in pairs])),
+        float(np.mean([condition.frozen.mean() for condition in every])),
+        *(_estimate(values, [condition.name for condition in every]) for values in zip(*parts, strict=True)),
     )  # fmt: skip
 
 

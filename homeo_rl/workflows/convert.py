@@ -12,6 +12,8 @@ from torch import nn
 
 from homeo_rl.agents.controller import Controller, load_controller, save_controller
 from homeo_rl.agents.mlp import MLPNetwork
+from homeo_rl.agents.onnx_graph import OnnxPolicy
+from homeo_rl.agents.onnx_mlp import mlp_of
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.conversion import FORMS, NEURONS, Converted, Form, Neuron
 from homeo_rl.conversion.certificate import Certificate
@@ -89,7 +91,8 @@ def convert(
     Raises UsageError: the policy can have no QCFS activations, or ``out`` is taken; nothing was written.
     """
     load_modules(run.spec.modules)
-    original = source = load_controller(run, which=plan.which)
+    original = load_controller(run, which=plan.which)
+    original = source = mlp_of(original) if isinstance(original.network, OnnxPolicy) else original
     relu = _is_relu(original, plan)
     plan = replace(plan, neuron=plan.neuron or ("radix" if relu else "pascal"))
     require_levels(plan.levels, plan.neuron or "pascal")
@@ -199,8 +202,8 @@ def convert_controller(run: Run, source: Controller, plan: ConversionPlan) -> Co
     if not isinstance(network, MLPNetwork) or network.spec.activation != "qcfs":
         raise UsageError(
             f"{run.path}: expected a policy with QCFS activations, got {_describe(source)}; "
-            "train one with --agent qcfs, or take a ReLU policy (--agent mlp, or a .zip or .safetensors file) and "
-            "--finetune-steps above 0"
+            "train one with --agent qcfs, or take a ReLU policy (--agent mlp, or a .zip, .onnx or .safetensors "
+            "file) and --finetune-steps above 0"
         )
     if plan.method == "pascal":
         require_levels(network.spec.levels_of_layers, plan.neuron or "pascal")

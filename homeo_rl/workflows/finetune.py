@@ -58,47 +58,38 @@ def finetune(
     """
     z = teacher.normaliser(observations)
     student = _student(teacher, z, levels)
-    assert isinstance(student.network, MLPNetwork)
+    network, classes = student.network, teacher.spec.discrete or teacher.spec.bins
+    unit = nn.Identity() if classes else teacher.squasher.unit
     first = _loss(teacher, student, z)
-    halves = (steps,) if visit is None else (steps - steps // 2, steps // 2)
     order = torch.Generator().manual_seed(derive(seed, "finetune") % 2**63)
-    for half, count in enumerate(halves):
+    taken = 0
+
+    def where() -> str:
+        return f"fine-tuning, gradient step {taken + 1}"
+
+    for half, count in enumerate((steps,) if visit is None else (steps - steps // 2, steps // 2)):
         if half == 1 and visit is not None:
             z = torch.cat([z, teacher.normaliser(visit(student.eval().requires_grad_(False)))])
-        _train(teacher, student, z, count, order, learning_rate, on_step)
+        with torch.no_grad():
+            target = teacher.network(z)[0]
+        # A clone of what was loaded in inference mode would have no gradient.
+        optimiser = torch.optim.Adam(
+            [parameter.requires_grad_() for parameter in network.parameters()], lr=learning_rate
+        )
+        schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, max(count, 1))
+        guard(optimiser, network, name="network", where=where)
+        for _ in range(count):
+            rows = torch.randint(len(z), (BATCH,), generator=order)
+            optimiser.zero_grad()
+            outputs, wanted = network(z[rows])[0], target[rows]
+            loss = nn.functional.mse_loss(unit(outputs), unit(wanted))
+            loss = loss + OUTPUT_WEIGHT * nn.functional.smooth_l1_loss(outputs, wanted)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch ships backward untyped
+            optimiser.step()
+            schedule.step()
+            taken += 1
+            on_step()
     return FineTuned(student.eval().requires_grad_(False), first, _loss(teacher, student, z))
-
-
-def _train(
-    teacher: Controller,
-    student: Controller,
-    z: Tensor,
-    steps: int,
-    order: torch.Generator,
-    learning_rate: float,
-    on_step: Callable[[], None],
-) -> None:
-    with torch.no_grad():
-        target = teacher.network(z)[0]
-    # A clone of what was loaded in inference mode would have no gradient.
-    parameters = [parameter.requires_grad_() for parameter in student.network.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, max(steps, 1))
-    classes = teacher.spec.discrete or teacher.spec.bins
-    unit = nn.Identity() if classes else teacher.squasher.unit
-    taken = 0
-    guard(optimiser, student.network, name="network", where=lambda: f"fine-tuning, gradient step {taken + 1}")
-    for _ in range(steps):
-        rows = torch.randint(len(z), (BATCH,), generator=order)
-        optimiser.zero_grad()
-        outputs, wanted = student.network(z[rows])[0], target[rows]
-        loss = nn.functional.mse_loss(unit(outputs), unit(wanted))
-        loss = loss + OUTPUT_WEIGHT * nn.functional.smooth_l1_loss(outputs, wanted)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch ships backward untyped
-        optimiser.step()
-        schedule.step()
-        taken += 1
-        on_step()
 
 
 def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron: Neuron = "pascal") -> Choice:
@@ -115,16 +106,12 @@ def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron
         student = _student(teacher, z, levels)
         return float((student.squasher(student.network(z)[0]) - actions).square().mean().sqrt())
 
-    fine = _student(teacher, z, (max(candidates(neuron)),))
-    assert isinstance(fine.network, MLPNetwork)
-    seen: list[Tensor] = []
-    hooks = [part.register_forward_hook(lambda _, inputs, out: seen.append(out)) for part in fine.network.activations]
-    with torch.no_grad():
-        fine.network(z)
-    for hook in hooks:
-        hook.remove()
-    thetas = [part.theta for part in fine.network.activations if isinstance(part, QCFS)]
-    activity = [activity_level(out, float(theta)) for out, theta in zip(seen, thetas, strict=True)]
+    network, x, activity = _student(teacher, z, (max(candidates(neuron)),)).network, z, []
+    assert isinstance(network, MLPNetwork)
+    for layer, activation in zip(network.layers, network.activations, strict=False):
+        assert isinstance(activation, QCFS)
+        x = activation(layer(x)).detach()
+        activity.append(activity_level(x, float(activation.theta)))
     return choose_levels(error, activity, budget, neuron=neuron)
 
 

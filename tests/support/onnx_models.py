@@ -28,14 +28,16 @@ def write(
 
 
 def write_mlp(
-    path: Path, layers: Sequence[tuple[np.ndarray, np.ndarray]], *, activation: str = "Tanh", gemm: bool = True
-) -> Path:
-    """Write linear layers with an activation between them: weights [N_out, N_in] and biases [N_out]."""
+    path: Path, layers: Sequence[tuple[np.ndarray, np.ndarray]], *, activation: str = "Tanh", gemm: bool = True,
+    end: str = "",
+) -> Path:  # fmt: skip
+    """Write linear layers with an activation between them, weights [N_out, N_in] and biases [N_out], and ``end``."""
     node = onnx.helper.make_node
     nodes, arrays, name = [], {}, "observation"
     for index, (weight, bias) in enumerate(layers):
         arrays |= {f"w{index}": weight if gemm else np.ascontiguousarray(weight.T), f"b{index}": bias}
-        out = "action" if index == len(layers) - 1 else f"y{index}"
+        last = index == len(layers) - 1
+        out = "action" if last and not end else f"y{index}"
         if gemm:
             nodes.append(node("Gemm", [name, f"w{index}", f"b{index}"], [out], transB=1))
         else:
@@ -44,7 +46,11 @@ def write_mlp(
                 node("Add", [f"p{index}", f"b{index}"], [out]),
             ]
         name = out
-        if out != "action":
+        if last and end:
+            limits = ["low", "high"] if end == "Clip" else []
+            arrays |= {limit: np.array(value, np.float32) for limit, value in zip(limits, (-1.0, 1.0), strict=False)}
+            nodes.append(node(end, [out, *limits], ["action"]))
+        elif not last:
             nodes.append(node(activation, [out], [f"h{index}"]))
             name = f"h{index}"
     inputs, outputs = layers[0][0].shape[1], layers[-1][0].shape[0]

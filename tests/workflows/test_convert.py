@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from homeo_rl.agents.controller import load_controller
+from homeo_rl.agents.onnx_mlp import mlp_of
 from homeo_rl.agents.pascal import PascalNetwork
 from homeo_rl.cli import main
 from homeo_rl.envs.make import make_env
@@ -271,3 +272,33 @@ def test_the_policy_of_a_file_is_converted(
     with pytest.raises(SystemExit):
         main(["convert", "snn", "--env", "Pendulum-v1", "--out", "other"])
     assert "--env: expected the file of a policy, got a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", ["", "Tanh", "Clip"])
+def test_graphs_of_relu_layers_are_converted(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The layers of an ONNX graph become an MLP that takes its actions, and that becomes spikes; others are refused."""
+    onnx_models = pytest.importorskip("onnx_models")
+    monkeypatch.chdir(tmp_path)
+    draws = np.random.default_rng(1)
+    layers = [
+        (draws.normal(0, 0.8, (o, i)).astype(np.float32), draws.normal(0, 0.3, o).astype(np.float32))
+        for i, o in ((3, 24), (24, 16), (16, 1))
+    ]
+    onnx_models.write_mlp(Path("policy.onnx"), layers, activation="Relu", end=end)
+    onnx_models.write_mlp(Path("other.onnx"), layers, activation="Tanh")
+    words = ["--env", "Pendulum-v1", "--no-progress", "--finetune-steps", "400", "--episodes", "2"]
+    main(["convert", "policy.onnx", "--out", "snn", "--json", *words])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["exact"]
+    assert (result["neuron"], result["steps"] <= 8) == ("radix", True)
+    assert result["kept"][-1]["rms_error"] < 0.2
+    graph = load_controller(Run.open("runs/policy"))
+    x = torch.randn(50, 3) * torch.tensor([1.0, 1.0, 4.0])
+    torch.testing.assert_close(mlp_of(graph)(x)[0], graph(x)[0], rtol=0, atol=2e-4)
+    with pytest.raises(SystemExit) as left:
+        main(["convert", "other.onnx", "--out", "none", *words])
+    assert left.value.code == 2
+    assert "expected a graph of linear layers with ReLU between them" in capsys.readouterr().err
+    assert not Path("none").exists()

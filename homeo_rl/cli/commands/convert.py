@@ -13,8 +13,8 @@ COMMAND = Command(MAKE, 3, "convert a ReLU or QCFS policy to spiking neurons")
 
 @dataclass(frozen=True, kw_only=True)
 class Convert(WithPolicy, WithHost, WithProgress):
-    """Convert a policy that was trained with --agent qcfs, or the ReLU policy of a run or file (.zip, .safetensors), to
-    spiking neurons that take exactly the actions of the quantised network."""
+    """Convert a policy that was trained with --agent qcfs, or the ReLU policy of a run or file (.zip, .onnx,
+    .safetensors), to spiking neurons that take exactly the actions of the quantised network."""
 
     out: Path
     """Run folder of the converted policy."""
