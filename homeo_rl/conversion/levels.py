@@ -18,11 +18,6 @@ RADIX_CANDIDATES = tuple(2**bits - 1 for bits in range(1, 9))  # the same of rad
 EXHAUSTIVE = 2000  # up to so many combinations within the budget all are measured
 
 
-def candidates(neuron: Neuron) -> tuple[int, ...]:
-    """Return the levels that are tried for a layer of such neurons."""
-    return RADIX_CANDIDATES if neuron == "radix" else CANDIDATES
-
-
 class Choice(NamedTuple):
     """Levels that were chosen, what was measured with them, and the same of the best uniform choice."""
 
@@ -38,7 +33,7 @@ def choose_levels(
 ) -> Choice:
     """Return the levels of a chain of layers with the least measured error within ``budget`` time steps a decision.
 
-    The error decides; the AL metric only says where to look first. With few layers every combination of `candidates` is
+    The error decides; the AL metric only says where to look first. With few layers every combination of `CANDIDATES` is
     measured. With many, the search starts at the best uniform choice and, as long as it helps, gives one layer more
     levels, those of low AL first, and takes some from others where the budget asks for it, those of high AL first.
 
@@ -61,7 +56,7 @@ def choose_levels(
             known[levels] = error(levels)
         return known[levels]
 
-    tried = candidates(neuron)
+    tried = RADIX_CANDIDATES if neuron == "radix" else CANDIDATES
     uniform = [choice for level in tried if fits(choice := (level,) * count)]
     if not uniform:
         least = sum(steps_of([1] * count, neuron))

@@ -93,11 +93,11 @@ def convert(
     load_modules(run.spec.modules)
     original = load_controller(run, which=plan.which)
     original = source = mlp_of(original) if isinstance(original.network, OnnxPolicy) else original
-    relu = _is_relu(original, plan)
-    plan = replace(plan, neuron=plan.neuron or ("radix" if relu else "pascal"))
+    tuned_first = _needs_tuning(original, plan)
+    plan = replace(plan, neuron=plan.neuron or ("radix" if tuned_first else "pascal"))
     require_levels(plan.levels, plan.neuron or "pascal")
     controls: dict[str, Controller] = {}
-    tuning = Tuning(run, original, plan, start, advance) if relu else None
+    tuning = Tuning(run, original, plan, start, advance) if tuned_first else None
     if tuning is not None:
         budget = plan.budget_steps or (8 if plan.neuron == "radix" else 16)
         tuned, choice = tuning.fit(budget, plan.levels)
@@ -142,7 +142,7 @@ def convert(
     return result, certificate
 
 
-def _is_relu(source: Controller, plan: ConversionPlan) -> bool:
+def _needs_tuning(source: Controller, plan: ConversionPlan) -> bool:
     """Whether it is a network that is given QCFS activations first."""
     return (
         isinstance(source.network, MLPNetwork) and source.network.spec.activation != "qcfs" and plan.finetune_steps > 0

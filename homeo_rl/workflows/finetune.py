@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.mlp import MLPNetwork
 from homeo_rl.conversion import fit_thetas
-from homeo_rl.conversion.levels import Choice, activity_level, candidates, choose_levels
+from homeo_rl.conversion.levels import CANDIDATES, Choice, activity_level, choose_levels
 from homeo_rl.seeding import derive
 from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.snn.spike_accumulation import Neuron
@@ -106,7 +106,7 @@ def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron
         student = _student(teacher, z, levels)
         return float((student.squasher(student.network(z)[0]) - actions).square().mean().sqrt())
 
-    network, x, activity = _student(teacher, z, (max(candidates(neuron)),)).network, z, []
+    network, x, activity = _student(teacher, z, (max(CANDIDATES),)).network, z, []
     assert isinstance(network, MLPNetwork)
     for layer, activation in zip(network.layers, network.activations, strict=False):
         assert isinstance(activation, QCFS)

@@ -162,6 +162,16 @@ def test_reflex_and_certificate_are_shown(tmp_path: Path) -> None:
         "returns": returns,
         "diverged_at": [None, 4],
         "energy_converted_joules": 7.9e-8,
+        "kept": [
+            {
+                "time_steps": 8,
+                "levels": [15, 15],
+                "largest_error": 0.25,
+                "rms_error": 0.0625,
+                "share": [0.99, 0.98, 1.01],
+            },
+            {"time_steps": 4, "levels": [3, 3], "largest_error": 0.5, "rms_error": 0.125, "share": None},
+        ],
     }
     bundle.write_json(run.path / "certificate.json", certificate)
     page = write([run], tmp_path)
@@ -172,6 +182,8 @@ def test_reflex_and_certificate_are_shown(tmp_path: Path) -> None:
     assert "379.7 [278.0, 478.5]" in page.text
     assert "1 of 2" in page.text
     assert "79 nJ" in page.text
+    assert "99.0% [98.0%, 101.0%]" in page.text
+    assert "0.25, 0.0625" in page.text
 
 
 def observed(path: Path, **found: Any) -> Run:

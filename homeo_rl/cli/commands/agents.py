@@ -27,12 +27,10 @@ def run(args: Agents, words: list[str]) -> dict[str, Any]:
     from homeo_rl.storage import bundle
     from homeo_rl.storage.pretrained import CARDS, FOLDER, list_pretrained
 
-    names = list_pretrained()
-    if args.name and args.name not in names:
-        raise unknown("agent", args.name, names)
-    cards = bundle.read_json(CARDS)
-    listed = []
-    for name in [args.name] if args.name else names:
+    if args.name and args.name not in list_pretrained():
+        raise unknown("agent", args.name, list_pretrained())
+    cards, listed = bundle.read_json(CARDS), []
+    for name in [args.name] if args.name else list_pretrained():
         spec, card = Run.open(FOLDER / name).spec, cards.get(name, {})
         network = None if spec.controller is None else spec.controller.network
         size = sum(path.stat().st_size for path in (FOLDER / name / "policy").iterdir())

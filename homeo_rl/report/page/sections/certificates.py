@@ -72,7 +72,18 @@ def _tables(certificate: dict[str, Any]) -> list[Table]:
         ]
         for entry in certificate["returns"]
     ]
-    return [
+    tables = [
         Table("What was compared", ["", ""], rows, 1),
         Table("Returns of paired episodes", ["episodes of", "IQM", "95 % interval"], returns, 1),
     ]
+    if kept := [
+        [f"{k['time_steps']}", _list(k["levels"]), f"{k['largest_error']:.3g}, {k['rms_error']:.3g}", _share(k)]
+        for k in certificate.get("kept", ())
+    ]:
+        header = ["time steps", "levels", "action error: largest, rms", "return kept"]
+        tables.append(Table("Against the policy before fine-tuning", header, kept, 2))
+    return tables
+
+
+def _share(kept: dict[str, Any]) -> str:
+    return "-" if kept["share"] is None else "{:.1%} [{:.1%}, {:.1%}]".format(*kept["share"])
