@@ -117,9 +117,8 @@ def convert(
     )  # fmt: skip
     save_controller(result, controller)
     if tuning is not None:
-        losses = {"steps": plan.finetune_steps, "first_loss": tuned.first_loss, "last_loss": tuned.last_loss}
-        chosen = None if choice is None else choice._asdict()
-        bundle.write_json(result.path / "finetuning.json", {**losses, "levels": chosen})
+        errors = {"steps": plan.finetune_steps, "first_error": tuned.first_error, "last_error": tuned.last_error}
+        bundle.write_json(result.path / "finetuning.json", errors | {"levels": choice and choice._asdict()})
     if plan.episodes == 0:
         return result, None
     controls |= {

@@ -1,5 +1,7 @@
 """Behaviour cloning of a ReLU policy into one with QCFS activations, on the states that both visit."""
 
+import copy
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,7 +11,6 @@ from torch import Tensor, nn
 
 from homeo_rl.agents.controller import Controller
 from homeo_rl.agents.mlp import MLPNetwork
-from homeo_rl.conversion import fit_thetas
 from homeo_rl.conversion.levels import CANDIDATES, Choice, activity_level, choose_levels
 from homeo_rl.seeding import derive
 from homeo_rl.snn.qcfs import QCFS
@@ -18,17 +19,22 @@ from homeo_rl.training.update_guard import guard
 
 BATCH = 256
 OUTPUT_WEIGHT = 0.01  # of the outputs' error beside the actions'
-REACH = 0.999  # share of a neuron's activations that are not clipped before fine-tuning
+REACHES = (0.97, 0.99, 0.999, 1.0)  # shares of a neuron's activations that are not clipped; the best is taken
+HELD_OUT = 0.25  # share of the states, the last ones, on which the networks before and after fine-tuning are compared
+WORTH = 0.9  # fine-tuning is kept where it lowers the action error to this share
 LEAST_REACH = 0.02  # a neuron that reaches less, of what the layer's largest reaches, is hardly ever active
-MOST_ROWS = 8192
+MOST_ROWS = 2048
 
 
 class FineTuned(NamedTuple):
-    """A policy with QCFS activations, and its loss (mean squared error of the outputs) before and after."""
+    """A policy with QCFS activations: the better one before and after the steps, and their action errors.
+
+    Errors are root mean squares over held-out states.
+    """
 
     controller: Controller
-    first_loss: float
-    last_loss: float
+    first_error: float
+    last_error: float
 
 
 def finetune(
@@ -56,11 +62,13 @@ def finetune(
             falls to 0 in each half.
         seed: decides the order of the states.
     """
-    z = teacher.normaliser(observations)
+
+    def divide(x: Tensor) -> list[Tensor]:
+        return list(teacher.normaliser(x).tensor_split([round((1.0 - HELD_OUT) * len(x))]))
+
+    z, held = divide(observations)
     student = _student(teacher, z, levels)
-    network, classes = student.network, teacher.spec.discrete or teacher.spec.bins
-    unit = nn.Identity() if classes else teacher.squasher.unit
-    first = _loss(teacher, student, z)
+    start, network = copy.deepcopy(student), student.network
     order = torch.Generator().manual_seed(derive(seed, "finetune") % 2**63)
     taken = 0
 
@@ -69,7 +77,8 @@ def finetune(
 
     for half, count in enumerate((steps,) if visit is None else (steps - steps // 2, steps // 2)):
         if half == 1 and visit is not None:
-            z = torch.cat([z, teacher.normaliser(visit(student.eval().requires_grad_(False)))])
+            more = divide(visit(student.eval().requires_grad_(False)))
+            z, held = torch.cat([z, more[0]]), torch.cat([held, more[1]])
         with torch.no_grad():
             target = teacher.network(z)[0]
         # A clone of what was loaded in inference mode would have no gradient.
@@ -82,14 +91,16 @@ def finetune(
             rows = torch.randint(len(z), (BATCH,), generator=order)
             optimiser.zero_grad()
             outputs, wanted = network(z[rows])[0], target[rows]
-            loss = nn.functional.mse_loss(unit(outputs), unit(wanted))
+            loss = nn.functional.mse_loss(_answers(student, outputs), _answers(student, wanted))
             loss = loss + OUTPUT_WEIGHT * nn.functional.smooth_l1_loss(outputs, wanted)
             loss.backward()  # type: ignore[no-untyped-call]  # torch ships backward untyped
             optimiser.step()
             schedule.step()
             taken += 1
             on_step()
-    return FineTuned(student.eval().requires_grad_(False), first, _loss(teacher, student, z))
+    first, last = _error(teacher, start, held), _error(teacher, student, held)
+    better = student if last < WORTH * first else start
+    return FineTuned(better.eval().requires_grad_(False), first, last)
 
 
 def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron: Neuron = "pascal") -> Choice:
@@ -98,13 +109,10 @@ def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron
     Raises UsageError: the budget is too small.
     """
     z = teacher.normaliser(observations)
-    with torch.no_grad():
-        actions = teacher.squasher(teacher.network(z)[0])
+    z = z[:: len(z) // MOST_ROWS + 1]
 
-    @torch.no_grad()
     def error(levels: tuple[int, ...]) -> float:
-        student = _student(teacher, z, levels)
-        return float((student.squasher(student.network(z)[0]) - actions).square().mean().sqrt())
+        return _error(teacher, _student(teacher, z, levels), z)
 
     network, x, activity = _student(teacher, z, (max(CANDIDATES),)).network, z, []
     assert isinstance(network, MLPNetwork)
@@ -117,30 +125,28 @@ def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron
 
 @torch.no_grad()
 def _student(teacher: Controller, z: Tensor, levels: tuple[int, ...]) -> Controller:
-    """Return the teacher with QCFS activations that fit the normalised observations ``z``."""
+    """Return the teacher with QCFS activations that fit normalised observations, clipped where it errs least."""
     network = teacher.network
     assert isinstance(network, MLPNetwork)
     spec = replace(teacher.spec, network=replace(network.spec, activation="qcfs", levels=levels))
-    student = Controller(spec)
-    student.load_state_dict(teacher.state_dict(), strict=False)
-    assert isinstance(student.network, MLPNetwork)
-    if network.spec.activation == "relu":
-        _equalise(student.network, z)
-    else:
-        fit_thetas(student.network, z)
-    return student.requires_grad_(False)
+    rows, students = z[:: len(z) // MOST_ROWS + 1], []
+    for reach in REACHES:
+        student = Controller(spec)
+        student.load_state_dict(teacher.state_dict(), strict=False)
+        assert isinstance(student.network, MLPNetwork)
+        _equalise(student.network, rows, reach)
+        students.append(student.requires_grad_(False))
+    return min(students, key=lambda student: _error(teacher, student, rows))
 
 
-def _equalise(network: MLPNetwork, z: Tensor) -> None:
-    """Scale every hidden neuron to activations of at most about 1, its readers by the inverse, and clip at 1.
+def _equalise(network: MLPNetwork, x: Tensor, share: float) -> None:
+    """Scale each hidden neuron so that a ``share`` of its activations is below 1, and its readers by the inverse.
 
-    A ReLU network computes the same before it is clipped, and one theta fits all neurons of a layer (cross-layer
-    equalisation: Nagel et al., ICCV 2019).
+    A ReLU network computes the same until it is clipped at 1 (cross-layer equalisation: Nagel et al., ICCV 2019).
     """
-    x = z[:: len(z) // MOST_ROWS + 1]
     layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
     for layer, reader, activation in zip(layers, layers[1:], network.activations, strict=False):
-        reach = torch.relu(layer(x)).kthvalue(max(round(REACH * len(x)), 1), dim=0).values
+        reach = torch.relu(layer(x)).kthvalue(max(round(share * len(x)), 1), dim=0).values
         scale = reach.clamp(min=max(LEAST_REACH * float(reach.max()), torch.finfo(reach.dtype).tiny))
         layer.weight.div_(scale.unsqueeze(1))
         layer.bias.div_(scale)
@@ -151,5 +157,11 @@ def _equalise(network: MLPNetwork, z: Tensor) -> None:
 
 
 @torch.no_grad()
-def _loss(teacher: Controller, student: Controller, z: Tensor) -> float:
-    return float(nn.functional.mse_loss(student.network(z)[0], teacher.network(z)[0]))
+def _error(teacher: Controller, student: Controller, z: Tensor) -> float:
+    """Return the root mean square action error, for policies that choose, of the outputs."""
+    answers = (_answers(policy, policy.network(z)[0]) for policy in (student, teacher))
+    return math.sqrt((next(answers) - next(answers)).square().mean())
+
+
+def _answers(policy: Controller, outputs: Tensor) -> Tensor:
+    return outputs if policy.spec.discrete or policy.spec.bins else policy.squasher.unit(outputs)
