@@ -164,9 +164,8 @@ class Tuning:
         choice = None if levels else levels_for(self.teacher, self.states, budget, neuron=neuron)
         self.start(f"fine-tuning for {budget} time steps" if choice else "fine-tuning", self.plan.finetune_steps)
         tuned = finetune(
-            self.teacher, self.states, levels=levels if choice is None else choice.levels,
-            steps=self.plan.finetune_steps, on_step=self.advance,
-            visit=lambda student: _states(play(self.run, student, "finetune student", FINETUNE_EPISODES)),
+            self.teacher, self.states, lambda student: _states(play(self.run, student, "student", FINETUNE_EPISODES)),
+            levels=levels if choice is None else choice.levels, steps=self.plan.finetune_steps, on_step=self.advance,
         )  # fmt: skip
         return tuned, choice
 

@@ -18,6 +18,7 @@ from homeo_rl.snn.spike_accumulation import Neuron
 from homeo_rl.training.update_guard import guard
 
 BATCH = 256
+NEGLIGIBLE = 0.005  # action error, in half-ranges of the actions, that is not worth fine-tuning
 OUTPUT_WEIGHT = 0.01  # of the outputs' error beside the actions'
 REACHES = (0.97, 0.99, 0.999, 1.0)  # shares of a neuron's activations that are not clipped; the best is taken
 HELD_OUT = 0.25  # share of the states, the last ones, on which the networks before and after fine-tuning are compared
@@ -38,29 +39,20 @@ class FineTuned(NamedTuple):
 
 
 def finetune(
-    teacher: Controller,
-    observations: Tensor,
-    *,
-    levels: tuple[int, ...],
-    steps: int,
-    visit: Callable[[Controller], Tensor] | None = None,
-    seed: int = 0,
-    learning_rate: float = 1e-3,
-    on_step: Callable[[], None] = lambda: None,
-) -> FineTuned:
+    teacher: Controller, observations: Tensor, visit: Callable[[Controller], Tensor], *, levels: tuple[int, ...],
+    steps: int, on_step: Callable[[], None] = lambda: None,
+) -> FineTuned:  # fmt: skip
     """Return a student with QCFS activations that was trained to answer as ``teacher`` does.
 
-    It starts from the teacher's weights, scaled neuron by neuron, and takes ``steps`` Adam steps. The loss is the mean
-    squared error of the actions, plus a hundredth of a smooth absolute error of the outputs, which has a gradient where
-    actions are saturated.
+    It starts from the teacher's weights, scaled neuron by neuron, and takes ``steps`` Adam steps unless its error is
+    `NEGLIGIBLE`. The loss is the mean squared error of the actions, plus a hundredth of a smooth absolute error of the
+    outputs, which has a gradient where actions are saturated.
 
     Args:
         observations: states [M, D] that the teacher visits.
-        levels: those of the hidden layers, one each or one for all.
         visit: returns states [N, D] that a student visits, in the same environment. They join the others after half
-            of the steps, with the teacher's answers (DAgger: Ross, Gordon and Bagnell, AISTATS 2011); the learning rate
-            falls to 0 in each half.
-        seed: decides the order of the states.
+            of the steps, in each half of which the learning rate falls to 0 (DAgger: Ross et al., AISTATS 2011).
+        levels: of the hidden layers, one each or one for all.
     """
 
     def divide(x: Tensor) -> list[Tensor]:
@@ -68,23 +60,22 @@ def finetune(
 
     z, held = divide(observations)
     student = _student(teacher, z, levels)
-    start, network = copy.deepcopy(student), student.network
-    order = torch.Generator().manual_seed(derive(seed, "finetune") % 2**63)
-    taken = 0
+    start, network, taken = copy.deepcopy(student), student.network, 0
+    if (first := _error(teacher, start, held)) < NEGLIGIBLE:
+        return FineTuned(start.eval(), first, first)
+    order = torch.Generator().manual_seed(derive(0, "finetune") % 2**63)
 
     def where() -> str:
         return f"fine-tuning, gradient step {taken + 1}"
 
-    for half, count in enumerate((steps,) if visit is None else (steps - steps // 2, steps // 2)):
-        if half == 1 and visit is not None:
+    for half, count in enumerate((steps - steps // 2, steps // 2)):
+        if half == 1:
             more = divide(visit(student.eval().requires_grad_(False)))
             z, held = torch.cat([z, more[0]]), torch.cat([held, more[1]])
         with torch.no_grad():
             target = teacher.network(z)[0]
         # A clone of what was loaded in inference mode would have no gradient.
-        optimiser = torch.optim.Adam(
-            [parameter.requires_grad_() for parameter in network.parameters()], lr=learning_rate
-        )
+        optimiser = torch.optim.Adam([parameter.requires_grad_() for parameter in network.parameters()], lr=1e-3)
         schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, max(count, 1))
         guard(optimiser, network, name="network", where=where)
         for _ in range(count):
@@ -98,9 +89,8 @@ def finetune(
             schedule.step()
             taken += 1
             on_step()
-    first, last = _error(teacher, start, held), _error(teacher, student, held)
-    better = student if last < WORTH * first else start
-    return FineTuned(better.eval().requires_grad_(False), first, last)
+    first, last = (_error(teacher, each, held) for each in (start, student))
+    return FineTuned((student if last < WORTH * first else start).eval().requires_grad_(False), first, last)
 
 
 def levels_for(teacher: Controller, observations: Tensor, budget: int, *, neuron: Neuron = "pascal") -> Choice:
