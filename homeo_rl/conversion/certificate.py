@@ -39,10 +39,7 @@ class Kept:
 
     @property
     def coverage(self) -> float:
-        """The share of further episodes whose errors do not exceed the largest one, at least, with 95 % confidence.
-
-        The largest of N independent values bounds a fraction p of the distribution with confidence 1 - p^N.
-        """
+        """The least share of further episodes below the largest error, with 95 % confidence: 1 - p^N is that of p."""
         return math.pow(0.05, 1.0 / self.episodes)
 
 

@@ -18,6 +18,7 @@ from homeo_rl.snn.spike_accumulation import Neuron
 from homeo_rl.training.update_guard import guard
 
 BATCH = 256
+NOISE = 0.15  # most of the noise on states, in standard deviations: the teacher answers anywhere, so it gives more data
 NEGLIGIBLE = 0.005  # action error, in half-ranges of the actions, that is not worth fine-tuning
 OUTPUT_WEIGHT = 0.01  # of the outputs' error beside the actions'
 REACHES = (0.97, 0.99, 0.999, 1.0)  # shares of a neuron's activations that are not clipped; the best is taken
@@ -72,16 +73,16 @@ def finetune(
         if half == 1:
             more = divide(visit(student.eval().requires_grad_(False)))
             z, held = torch.cat([z, more[0]]), torch.cat([held, more[1]])
-        with torch.no_grad():
-            target = teacher.network(z)[0]
+        spread = NOISE * z.std(0)
         # A clone of what was loaded in inference mode would have no gradient.
         optimiser = torch.optim.Adam([parameter.requires_grad_() for parameter in network.parameters()], lr=1e-3)
         schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, max(count, 1))
         guard(optimiser, network, name="network", where=where)
         for _ in range(count):
-            rows = torch.randint(len(z), (BATCH,), generator=order)
+            x = z[torch.randint(len(z), (BATCH,), generator=order)]
+            x = x + spread * torch.rand(BATCH, 1, generator=order) * torch.randn(x.shape, generator=order)
             optimiser.zero_grad()
-            outputs, wanted = network(z[rows])[0], target[rows]
+            outputs, wanted = network(x)[0], teacher.network(x)[0].detach()
             loss = nn.functional.mse_loss(_answers(student, outputs), _answers(student, wanted))
             loss = loss + OUTPUT_WEIGHT * nn.functional.smooth_l1_loss(outputs, wanted)
             loss.backward()  # type: ignore[no-untyped-call]  # torch ships backward untyped
