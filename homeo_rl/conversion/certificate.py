@@ -39,7 +39,7 @@ class Kept:
 
     @property
     def coverage(self) -> float:
-        """The least share of further episodes below the largest error, with 95 % confidence: 1 - p^N is that of p."""
+        """The least share p of further episodes below the largest error, with 95 % confidence (1 - p^N = 0.95)."""
         return math.pow(0.05, 1.0 / self.episodes)
 
 

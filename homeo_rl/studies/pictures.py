@@ -139,7 +139,7 @@ def draw_group_contrasts(tables: Mapping[tuple[str, ...], Sequence[GroupContrast
     for axes, contrasts in zip(panels, tables.values(), strict=True):
         for contrast in contrasts:
             row, gap = labels.index(contrast.what), contrast.difference
-            colour = "0.6" if gap.low <= 0 <= gap.high else COLOURS[0] if gap.mean > 0 else COLOURS[1]
+            colour = "0.6" if gap.low <= 0 <= gap.high else COLOURS[1] if gap.mean > 0 else COLOURS[2]
             axes.hlines(row, gap.low, gap.high, color=colour, linewidth=2.0, alpha=0.55)
             axes.plot(gap.mean, row, "o", color=colour, markersize=4.0)
         axes.axvline(0.0, color="0.3", linewidth=0.8, zorder=0)

@@ -84,6 +84,7 @@ def short(words: list[str]) -> list[str]:
         for flag, value in (("--rounds", "1"), ("--samples", "200"), ("--gradient-steps", "50")):
             set_flag(flag, value)
     elif kind == "convert":
+        set_flag("--finetune-steps", "20")
         set_flag("--episodes", "1")
     elif kind == "enjoy":
         set_flag("--max-episode-steps" if "--steps" not in words else "--steps", "20")
