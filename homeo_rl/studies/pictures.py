@@ -15,7 +15,7 @@ from homeo_rl.studies.group_contrasts import GroupContrast
 from homeo_rl.studies.results import DAMAGED, Recovery, Results, difference_of, mean_of, profile_of
 
 MAIN = ARMS[:6]  # arms that have the same colour in every picture
-SPECIAL = {
+COLOURED_ARMS = {
     "observer": "#56b4e9",
     "dwam+sleep+observer": "#332288",
     "kalman": "#882255",
@@ -30,8 +30,8 @@ MARKERS = "osD^vP"  # markers by arm, which distinguish arms that share the grey
 
 def colour_of(arm: str) -> str:
     """Return the colour of an arm; ``bdett+dwam`` has that of the mechanism added to the one of the training."""
-    if arm in SPECIAL:
-        return SPECIAL[arm]
+    if arm in COLOURED_ARMS:
+        return COLOURED_ARMS[arm]
     added = next((name for name in sorted(MAIN, key=len, reverse=True) if f"+{arm}".endswith(f"+{name}")), None)
     return "0.6" if added is None else COLOURS[MAIN.index(added)]
 
@@ -42,8 +42,8 @@ def dashes_of(arm: str) -> Any:
 
 
 def choose_arms(arms: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Return the arms of a group to draw: those wanted and the special ones, else the first ones."""
-    return [arm for arm in (*wanted, *SPECIAL) if arm in arms] or list(arms[: len(wanted)])
+    """Return the arms of a group to draw: those wanted and those with a colour of their own, else the first ones."""
+    return [arm for arm in (*wanted, *COLOURED_ARMS) if arm in arms] or list(arms[: len(wanted)])
 
 
 def draw_arms(results: Results, path: Path) -> Path:
