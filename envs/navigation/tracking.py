@@ -3,7 +3,7 @@
 Hits of the lidar in space that was seen free begin a track: a disc of known radius with position and velocity. Each
 later hit says that a point lies on the disc's edge, and each ray that passes says where the disc is not. A track counts
 as a mover once it is certain to move through free space; edges of walls, which seem to move along as the robot drives,
-are not. `homeo_rl.envs.navigation.tracking_reference` has the same filters to be read, and tests compare both.
+are not. The tests compare these filters with a plain version, `tests/support/tracking_reference.py`.
 
 Frame: the origin is where the episode began, the x axis the robot's heading there. Units: metre, radian, second.
 """

@@ -8,13 +8,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from tracking_reference import Tracker, costs
 
 from homeo_rl.envs import make_env
 from homeo_rl.envs.navigation import avoidance, tracking
 from homeo_rl.envs.navigation.avoidance import AvoidMovers, Planning, Surroundings
 from homeo_rl.envs.navigation.coding import spike_code
 from homeo_rl.envs.navigation.tracking import ALIVE, MOVING, Tracking
-from homeo_rl.envs.navigation.tracking_reference import Tracker, costs
 from homeo_rl.errors import UsageError
 
 SQUARE = [[-10.0, -10.0], [10.0, -10.0], [10.0, 10.0], [-10.0, 10.0]]
