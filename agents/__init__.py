@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from homeo_rl.agents.controller import Controller, load_controller, save_controller
     from homeo_rl.agents.presets import PRESETS, controller_spec
     from homeo_rl.agents.sb3.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
+    from homeo_rl.agents.sb3.recurrent import SpikingRecurrentPolicy
     from homeo_rl.agents.session import Session
 
 _HOME = {
     "controller": "Controller load_controller save_controller",
     "presets": "PRESETS controller_spec",
     "sb3.policies": "SpikingActorCriticPolicy SpikingSACPolicy SpikingTD3Policy",
+    "sb3.recurrent": "SpikingRecurrentPolicy",
     "session": "Session",
 }
 
@@ -25,6 +27,7 @@ __all__ = [
     "Controller",
     "Session",
     "SpikingActorCriticPolicy",
+    "SpikingRecurrentPolicy",
     "SpikingSACPolicy",
     "SpikingTD3Policy",
     "controller_spec",

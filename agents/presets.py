@@ -54,7 +54,7 @@ def controller_spec(
     """Return the controller of ``agent`` for an environment's spaces.
 
     Args:
-        algo: the algorithm that will train it; SAC squashes by tanh itself.
+        algo: the algorithm that will train it; SAC squashes by tanh itself, RecurrentPPO passes membranes on.
         overrides: network fields that replace the preset's, such as ``{"hidden": [64, 64], "steps": 8}``; nested
             fields are merged.
 
@@ -75,6 +75,8 @@ def controller_spec(
     rates = (bernoulli or preset.get("body") == "mlp") and in_unit_interval
     if rates and bernoulli:
         preset = _merge(preset, {"encoder": {"span": 1.0, "signed": False}})
+    if algo == "recurrent_ppo" and preset.get("body") != "mlp":
+        preset = _merge(preset, {"membrane": "episode"})
     fields = _merge(preset, dict(overrides or {}))
     rate_coded = fields.get("body") != "mlp" and fields["readout"]["kind"] in ("mean", "last")
     outputs, low, high = _outputs(action_space)

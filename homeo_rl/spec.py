@@ -62,7 +62,7 @@ class EncoderSpec:
         return inputs * (2 if self.kind == "bernoulli" and self.signed else 1)
 
 
-NEURON_KINDS = ["current-lif", "lif", "plif", "if"]
+NEURON_KINDS = ["current-lif", "multiscale-lif", "lif", "plif", "if"]
 """Names of neuron models; `homeo_rl.snn.neurons.register` adds to them."""
 
 

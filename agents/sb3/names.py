@@ -20,6 +20,7 @@ _NOT_ACTING = (
 
 _OURS = {
     "action_net.network.": "features_extractor.normaliser.",
+    "lstm_actor.network.": "features_extractor.normaliser.",
     "actor.mu.network.": "actor.features_extractor.normaliser.",
 }
 """Where policies of `homeo_rl.agents.sb3.policies` keep network and normaliser."""
@@ -51,7 +52,8 @@ def find_actor(entries: Mapping[str, Entry], path: Path) -> Actor:
                 if name.startswith(theirs)
             }
             sac = any(name.startswith("actor.log_std.") for name in entries)
-            return Actor("ppo" if network.startswith("action") else "sac" if sac else "td3", True, tensors)
+            on_policy = {"action_net": "ppo", "lstm_actor": "recurrent_ppo"}.get(network.partition(".")[0])
+            return Actor(on_policy or ("sac" if sac else "td3"), True, tensors)
     algo = "ppo" if "action_net.weight" in entries else "sac" if "actor.mu.weight" in entries else "td3"
     count = sum(f"{_HIDDEN[algo]}.{2 * index}.weight" in entries for index in range(len(entries)))
     layers = [f"{_HIDDEN[algo]}.{2 * index}" for index in range(count)] + _HEAD[algo]

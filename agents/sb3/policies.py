@@ -90,6 +90,10 @@ class Head(nn.Module):
             y, _ = self.network(features, self.online.initial_state(len(features)))
         else:
             y, _ = self.network(features)
+        return self.squash(y)
+
+    def squash(self, y: Tensor) -> Tensor:
+        """Return outputs [B, K] of the network as ``output`` says."""
         if self.output == "action":
             y = self.squasher(y)
         elif self.output == "unit":
@@ -270,8 +274,8 @@ class SpikingActorCriticPolicy(QuickModes, SpikingPolicyMixin, ActorCriticPolicy
             lr_schedule,
             net_arch={"pi": [], "vf": [64, 64] if critic is None else critic},
             log_std_init=log_std_init,
-            **_fuse_optimiser(kwargs, eps=1e-5),
-            **(self.extractor or _normalising(self.controller_spec)),
+            **fuse_optimiser(kwargs, eps=1e-5),
+            **(self.extractor or normalising(self.controller_spec)),
             **kwargs,
         )
 
@@ -352,8 +356,8 @@ class _OffPolicyMixin(SpikingPolicyMixin):
             action_space,
             lr_schedule,
             net_arch={"pi": [], "qf": self.critic_arch},
-            **_fuse_optimiser(kwargs),
-            **(self.extractor or _normalising(self.controller_spec)),
+            **fuse_optimiser(kwargs),
+            **(self.extractor or normalising(self.controller_spec)),
             **kwargs,
         )
 
@@ -455,13 +459,13 @@ class SpikingTD3Policy(_OffPolicyMixin, TD3Policy):
         return SpikingTD3Actor(**self._actor_arguments(features_extractor)).to(self.device)
 
 
-def _normalising(spec: ControllerSpec) -> dict[str, Any]:
+def normalising(spec: ControllerSpec) -> dict[str, Any]:
     """Return the arguments that make the normaliser SB3's features extractor; nothing in it is trained."""
     values = NormaliserExtractor, {"clip": spec.clip, "normalise": spec.normalise}, True
     return dict(zip(_EXTRACTOR, values, strict=True))
 
 
-def _fuse_optimiser(kwargs: dict[str, Any], **defaults: float) -> dict[str, Any]:
+def fuse_optimiser(kwargs: dict[str, Any], **defaults: float) -> dict[str, Any]:
     """Take the optimiser out of ``kwargs``; where it is SB3's own Adam, ours takes its place."""
     kind, arguments = kwargs.pop("optimizer_class", torch.optim.Adam), kwargs.pop("optimizer_kwargs", None)
     if kind not in (Adam, torch.optim.Adam):

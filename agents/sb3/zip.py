@@ -158,7 +158,7 @@ def _spec(
     spec = controller_spec(
         agent or DEFAULT_AGENT, env.observation_space, env.action_space, algo=actor.algo, overrides=fields
     )
-    discrete = actor.algo == "ppo" and "log_std" not in archive.entries
+    discrete = actor.algo in ("ppo", "recurrent_ppo") and "log_std" not in archive.entries
     if spec.discrete != discrete:
         kinds = {True: "a choice", False: "numbers"}
         raise UsageError(

@@ -1,7 +1,7 @@
 """One decision of many robots, compiled: noise, movers, kinematics, lidar, outcome, observation.
 
 Scalar and vectorised environments run these same loops, so they agree to the last bit. Every loop is tested against
-`homeo_rl.envs.navigation.reference`. Units: metre, radian, second. Shapes: N robots, M movers.
+`tests/support/navigation_reference.py`. Units: metre, radian, second. Shapes: N robots, M movers.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Compiled rays and distances among segments and discs, with a uniform grid as broad phase.
 
-Tested against `homeo_rl.envs.navigation.reference` and Shapely. Unit: metre. Shapes: S segments, D discs.
+Tested against `tests/support/navigation_reference.py` and Shapely. Unit: metre. Shapes: S segments, D discs.
 """
 
 import math

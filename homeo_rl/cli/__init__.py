@@ -105,7 +105,7 @@ def _hyperparameters() -> Mapping[str, str]:
     from homeo_rl.training.algorithms import ALGORITHMS
     from homeo_rl.training.hyperparams import param_names
 
-    names = {name for algo in ALGORITHMS for name in param_names(algo)}
+    names = {name for algo in ALGORITHMS if ALGORITHMS[algo].is_installed for name in param_names(algo)}
     return {name.replace("_", "-"): f"-params {name}:VALUE" for name in names}
 
 

@@ -226,6 +226,33 @@ class SpikingNetwork(nn.Module):
         out, _ = self._trains(x, self._ready(x, None, False), generator, rows.noise)
         return self.readout.steps(out).transpose(0, 1)
 
+    def sequence(
+        self, x: Tensor, membranes: Sequence[Membrane], *, generator: Generator | None = None
+    ) -> tuple[Tensor, list[Membrane]]:
+        """Make decisions one after another, with gradients through the membranes between them.
+
+        A layer runs all L * T steps before the next one starts. `forward` with a state is the reference.
+
+        Args:
+            x: observations [S, L, inputs]: L decisions of S rows.
+            membranes: of each layer [S, N], before the first decision.
+
+        Returns the outputs [S, L, outputs] and the membranes after the last decision. Raises InputError: rows of
+        another size.
+        """
+        rows, steps = rows_of(x.flatten(0, 1), self.spec.inputs, self)[0], self.spec.steps
+        train = self.encoder(like_weights(rows, self.layers[0].weight), steps, generator=generator)
+        train = train.reshape(len(x), -1, train.shape[-1])
+        state = NetworkState(len(x), membranes=[*membranes])
+        after = []
+        for index in range(len(self.layers)):
+            train, membrane = layers.run(
+                self.spec.neuron, index, self.weights_of(index, state), state, train, fires=self.fires(index),
+                tau=self.leak_of(index),
+            )  # fmt: skip
+            after.append(membrane)
+        return self.readout(train.reshape(-1, steps, train.shape[-1])).unflatten(0, x.shape[:2]), after
+
     def _trains(
         self, x: Tensor, state: NetworkState, generator: Generator | None, noise: Tensor | None
     ) -> tuple[Tensor, RatesOrThunk]:

@@ -9,6 +9,10 @@ lif, spike at v >= threshold, reset after the spike::
 
     v_t = v_{t-1} + (x_t - v_{t-1}) / tau      (decay_input)        v_t = v_{t-1} - v_{t-1} / tau + x_t
 
+multiscale-lif is current-lif with four time constants in every layer, from one step to 1 / (1 - current_decay), for
+policies that have to remember (heterogeneous time constants: Perez-Nieves et al., Nat. Commun. 2021). A neuron of decay
+d receives 2 (1 - d) x_t, so that slow ones fire as often as those of decay 1/2.
+
 plif (Fang et al., ICCV 2021) is lif with a learnable tau a layer, given as ``tau``.
 
 if, spike at v >= threshold, reset after the spike::
@@ -19,7 +23,7 @@ Soft reset subtracts the threshold, hard reset sets the potential to 0. Shapes: 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -81,6 +85,29 @@ def _integrate_current(neuron: NeuronSpec, x: Tensor, state: Membrane) -> tuple[
     return current, neuron.voltage_decay * state.potential * (1.0 - state.spikes) + current
 
 
+SCALES = 4
+"""Time constants in a layer of multiscale-lif neurons; neuron n has number n modulo this."""
+
+
+def split_scales(neuron: NeuronSpec) -> list[tuple[slice, NeuronSpec, float]]:
+    """Return the groups of a layer of multiscale-lif neurons: their places, a current-lif, the factor of its input."""
+    slowest = 1.0 / (1.0 - neuron.current_decay)
+    groups = []
+    for index in range(SCALES):
+        decay = 1.0 - slowest ** (-index / (SCALES - 1))
+        alone = replace(neuron, kind="current-lif", current_decay=decay)
+        groups.append((slice(index, None, SCALES), alone, 2.0 * (1.0 - decay)))
+    return groups
+
+
+def _integrate_scales(neuron: NeuronSpec, x: Tensor, state: Membrane) -> tuple[Tensor, Tensor]:
+    decays, factors = (torch.empty(x.shape[-1], dtype=x.dtype, device=x.device) for _ in range(2))
+    for members, alone, factor in split_scales(neuron):
+        decays[members], factors[members] = alone.current_decay, factor
+    current = decays * state.current + factors * x
+    return current, neuron.voltage_decay * state.potential * (1.0 - state.spikes) + current
+
+
 def _leak(neuron: NeuronSpec, x: Tensor, state: Membrane, tau: Tensor | float) -> tuple[Tensor, Tensor]:
     if neuron.decay_input:
         return x, state.potential + (x - state.potential) / tau
@@ -99,6 +126,10 @@ register(
         inclusive=False,
         kernel="current-lif",
     ),
+)
+register(
+    "multiscale-lif",
+    Model(integrate=_integrate_scales, reset=lambda neuron, potential, spikes, threshold: potential, inclusive=False),
 )
 register("lif", Model(integrate=_leaky, leak=_leak, kernel="lif"))
 register("plif", Model(integrate=_leaky, leak=_leak, kernel="lif"))

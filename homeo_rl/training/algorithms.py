@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from homeo_rl.errors import unknown
+from homeo_rl.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -32,13 +32,21 @@ class Algorithm:
     # names in `homeo_rl.training.hyperparams.OURS` that it takes besides those that all do
     ours: frozenset[str] = frozenset()
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package is there."""
+        return importlib.util.find_spec(self.source.partition(".")[0]) is not None
+
     def arguments(self) -> dict[str, str]:
-        """Return the arguments of its constructor with their annotations, as they are written."""
+        """Return the arguments of its constructor with their annotations, as they are written.
+
+        Raises UsageError: its package is not installed.
+        """
         module, _, name = self.source.partition(":")
         package, *inside = module.split(".")
         spec = importlib.util.find_spec(package)  # of the package alone: of a module in it would import the package
-        assert spec is not None
-        assert spec.origin is not None
+        if spec is None or spec.origin is None:
+            raise UsageError(f"{name}: expected the package {package}, found none; pip install 'homeo-rl[recurrent]'")
         path = Path(spec.origin)
         if inside:
             path = path.parent.joinpath(*inside).with_suffix(".py")
@@ -73,6 +81,13 @@ ALGORITHMS: dict[str, Algorithm] = {
     "ppo": Algorithm(
         source="stable_baselines3.ppo.ppo:PPO", policy=_ON, off_policy=False, ours=frozenset({"log_std_init"}),
         defaults={"n_envs": 4, "n_steps": 512, "batch_size": 256, "learning_rate": "lin_1e-3", "n_epochs": 10},
+    ),
+    "recurrent_ppo": Algorithm(
+        source="sb3_contrib.ppo_recurrent.ppo_recurrent:RecurrentPPO",
+        policy="homeo_rl.agents.sb3.recurrent:SpikingRecurrentPolicy",
+        off_policy=False,
+        ours=frozenset({"log_std_init"}),
+        defaults={"n_envs": 8, "n_steps": 128, "batch_size": 256, "learning_rate": "lin_1e-3", "n_epochs": 10},
     ),
     "sac": Algorithm(
         source="stable_baselines3.sac.sac:SAC", faster=f"{_FASTER}:SAC", policy=_SAC, off_policy=True,

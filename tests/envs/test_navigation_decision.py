@@ -4,13 +4,14 @@ import math
 from typing import Any
 
 import gymnasium as gym
+import navigation_reference as reference
 import numpy as np
 import pytest
 import scipy.stats
 from navigation_worlds import BEAMS, BOX, IDS, ROOM, TRAINING, put
 
 import homeo_rl  # noqa: F401  # registers the environments
-from homeo_rl.envs.navigation import kernels, reference
+from homeo_rl.envs.navigation import kernels
 from homeo_rl.envs.navigation.coding import SIGNED
 from homeo_rl.envs.navigation.environment import NavigationEnv
 from homeo_rl.envs.navigation.vector import NavigationVectorEnv

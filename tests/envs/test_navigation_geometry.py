@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import hypothesis.strategies as st
+import navigation_reference as reference
 import numpy as np
 import pytest
 import shapely
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from navigation_worlds import BEAMS, TRAINING, crowd
 
 import homeo_rl  # noqa: F401  # registers the environments
-from homeo_rl.envs.navigation import kernels, rays, reference
+from homeo_rl.envs.navigation import kernels, rays
 from homeo_rl.envs.navigation.rays import Scene
 from homeo_rl.envs.navigation.scene import build_scene, site
 from homeo_rl.envs.navigation.world import Disc, World, load_world

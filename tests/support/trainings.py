@@ -18,7 +18,7 @@ OFF = {**SMALL, "learning_starts": 60, "batch_size": 16, "buffer_size": 150}
 
 
 def plan(algo: str, env: str, agent: str = "mlp", steps: int = 320, **fields: Any) -> TrainingPlan:
-    base = {"ppo": ON, "a2c": A2C}.get(algo, OFF)
+    base = {"ppo": ON, "recurrent_ppo": ON, "a2c": A2C}.get(algo, OFF)
     hyperparams = {**base, **fields.pop("hyperparams", {})}
     return TrainingPlan(
         algo=algo, env=env, agent=agent, steps=steps, hyperparams=hyperparams, save_freq=64, eval_freq=100,
@@ -42,6 +42,12 @@ CASES: dict[str, TrainingPlan] = {
     ),
     "ppo, randomised body, spiking": plan("ppo", "InvertedPendulum-v5", "popsan", randomise="all"),
     "sac, randomised faults": plan("sac", "toy_envs:Point-v0", randomise="senses"),
+    "recurrent": plan(
+        "recurrent_ppo",
+        "Pendulum-v1",
+        "popsan",
+        env_kwargs={"env_wrapper": "homeo_rl.envs.mask_velocity.MaskVelocity"},
+    ),
     "a2c": plan("a2c", "Pendulum-v1"),
     "sac": plan("sac", "Pendulum-v1"),
     "sac, spiking, two environments": plan("sac", "Pendulum-v1", "san", hyperparams={"n_envs": 2}),

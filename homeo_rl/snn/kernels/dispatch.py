@@ -62,7 +62,7 @@ def route_scan(
     leaks: bool = False,
 ) -> Scan:
     """Return who scans a layer; ``weights`` None: dead and stuck neurons are seen to afterwards."""
-    kernel = kernels.serving(received, neuron)
+    kernel = kernels.serving(received, None if neuron.kind == "multiscale-lif" else neuron)
     if plugin is not None and plugin.adapts_threshold:
         alone = plugin.compiled == ("energy",)
         return "energy" if alone and fires and kernel == "triton" and not received.requires_grad else "reference"

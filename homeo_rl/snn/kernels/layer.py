@@ -53,9 +53,27 @@ def scan(
     """
     _require(currents, state, threshold)
     before = _at_rest(currents) if state is None else state
+    if neuron.kind == "multiscale-lif":
+        return _scan_scales(neuron, currents, before, threshold, fires)
     level = torch.full_like(currents[0, 0], neuron.threshold) if threshold is None else threshold
     out, *after = _Scan.apply(neuron, fires, currents, level, *before)  # type: ignore[no-untyped-call]  # torch ships apply untyped
     return out, Membrane(*after)
+
+
+def _scan_scales(
+    neuron: NeuronSpec, currents: Tensor, before: Membrane, threshold: Tensor | None, fires: bool
+) -> tuple[Tensor, Membrane]:
+    """Scan a layer group by group of equal time constants."""
+    parts = []
+    for members, alone, factor in neurons.split_scales(neuron):
+        level = None if threshold is None else threshold[members]
+        state = Membrane(*(part[:, members] for part in before))
+        parts.append(scan(alone, factor * currents[..., members], state, threshold=level, fires=fires))
+    size = currents.shape[-1]
+    order = torch.argsort(torch.cat([torch.arange(size)[members] for members, _, _ in neurons.split_scales(neuron)]))
+    outs, ends = zip(*parts, strict=True)
+    joined = [torch.cat([end[field] for end in ends], -1)[:, order] for field in range(len(before))]
+    return torch.cat(outs, -1)[..., order], Membrane(*joined)
 
 
 def scan_energetic(

@@ -69,6 +69,8 @@ def capture(model: BaseAlgorithm, callbacks: list[BaseCallback]) -> Snapshot:
         value = getattr(model, name, None)
         if isinstance(value, np.ndarray):
             tensors[f"last/{name}"] = value
+    for index, value in enumerate(_memory_of(model)):  # of recurrent policies
+        tensors[f"last/memory/{index}"] = _array(value)
     document["episodes"] = [plain(info) for info in model.ep_info_buffer or ()]
     document["successes"] = [plain(value) for value in model.ep_success_buffer or ()]
     noise = getattr(model, "action_noise", None)
@@ -125,6 +127,8 @@ def restore(model: BaseAlgorithm, callbacks: list[BaseCallback], snapshot: Snaps
     for name in ("_last_obs", "_last_original_obs", "_last_episode_starts"):
         if f"last/{name}" in tensors:
             setattr(model, name, tensors[f"last/{name}"].copy())
+    for index, value in enumerate(_memory_of(model)):
+        value.copy_(torch.as_tensor(tensors[f"last/memory/{index}"]))
     window = model._stats_window_size
     model.ep_info_buffer = deque(document["episodes"], maxlen=window)
     model.ep_success_buffer = deque(document["successes"], maxlen=window)
@@ -161,6 +165,11 @@ def restore_generators(model: BaseAlgorithm, snapshot: Snapshot) -> None:
     model.logger.name_to_count.update(snapshot.document["logger"]["counts"])
     excluded = snapshot.document["logger"]["excluded"]
     model.logger.name_to_excluded.update({name: _tuples(formats) for name, formats in excluded.items()})
+
+
+def _memory_of(model: BaseAlgorithm) -> list[torch.Tensor]:
+    """Return the states of a recurrent policy and its critic, [] where there are none."""
+    return [value for pair in getattr(model, "_last_lstm_states", None) or () for value in pair]
 
 
 def _optimiser_state(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Any], Arrays]:

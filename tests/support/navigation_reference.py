@@ -1,7 +1,7 @@
 """The navigation world once more, to be read and to be tested against: plain numpy, one robot, every thing looked at.
 
 `homeo_rl.envs.navigation.rays` and `kernels` do the same fast. Both take the same random numbers, so a test can follow
-both through the same episode. Nothing here is used outside of tests. Units: metre, radian, second.
+both through the same episode. Units: metre, radian, second.
 """
 
 import math
