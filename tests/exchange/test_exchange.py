@@ -260,6 +260,7 @@ DECISIONS: dict[str, dict[str, Any]] = {
     "qcfs": {"body": "mlp", "activation": "qcfs", "levels": (8, 4)},
     **{f"pascal {form}": converted(form) for form in ("counts", "dyadic", "stepwise", "rate")},
     "none": {"squash": "none"},
+    "multiscale": {"membrane": "episode", "neuron": NeuronSpec(kind="multiscale-lif", current_decay=0.95)},
     "reflex": {},
     "reflex, episode": {"membrane": "episode"},
 }

@@ -17,7 +17,7 @@ class Tune(WithEnvironment, WithProgress):
     """Search for hyper-parameters with Optuna; the same command resumes, and the best trial becomes a preset."""
 
     algo: str = "ppo"
-    """ppo, a2c, sac, td3 or ddpg."""
+    """ppo, recurrent_ppo, a2c, sac, td3 or ddpg."""
     env: str = "InvertedPendulum-v5"
     """Gymnasium id; module:Id-v0 imports the module first."""
     agent: str = "popsan"
