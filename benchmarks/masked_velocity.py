@@ -32,8 +32,13 @@ from homeo_rl.envs.mask_velocity import MaskVelocity
 from homeo_rl.training.callbacks import NormaliserCallback
 
 SPIKING = {
-    "agent": "popsan",
-    "agent_kwargs": {"hidden": [64, 64], "neuron": {"kind": "multiscale-lif", "current_decay": 0.98}},
+    "agent": "anytime",
+    "agent_kwargs": {
+        "hidden": [64, 64],
+        "steps": 5,
+        "initial": "rest",
+        "neuron": {"kind": "multiscale-lif", "current_decay": 0.95, "threshold": 0.5, "surrogate": "rectangle"},
+    },
 }
 ARMS = ("spiking", "lstm", "stacked", "reactive")
 FRAMES = 4

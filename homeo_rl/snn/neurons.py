@@ -9,9 +9,12 @@ lif, spike at v >= threshold, reset after the spike::
 
     v_t = v_{t-1} + (x_t - v_{t-1}) / tau      (decay_input)        v_t = v_{t-1} - v_{t-1} / tau + x_t
 
-multiscale-lif is current-lif with four time constants in every layer, from one step to 1 / (1 - current_decay), for
-policies that have to remember (heterogeneous time constants: Perez-Nieves et al., Nat. Commun. 2021). A neuron of decay
-d receives 2 (1 - d) x_t, so that slow ones fire as often as those of decay 1/2.
+multiscale-lif, for policies that have to remember, has no synaptic decay. Every fourth neuron of a layer receives its
+input. The others receive the change of their input, which is its distance from a running mean over m spike steps, where
+the largest m is 1 / (1 - current_decay)::
+
+    r_t = r_{t-1} + (x_t - r_{t-1}) / m
+    v_t = voltage_decay v_{t-1} (1 - s_{t-1}) + 4 (x_t - r_t)
 
 plif (Fang et al., ICCV 2021) is lif with a learnable tau a layer, given as ``tau``.
 
@@ -23,7 +26,7 @@ Soft reset subtracts the threshold, hard reset sets the potential to 0. Shapes: 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -86,26 +89,24 @@ def _integrate_current(neuron: NeuronSpec, x: Tensor, state: Membrane) -> tuple[
 
 
 SCALES = 4
-"""Time constants in a layer of multiscale-lif neurons; neuron n has number n modulo this."""
+"""Groups of a layer of multiscale-lif neurons; neuron n is in group n modulo this, and group 0 receives its input."""
+
+CHANGE_GAIN = 4.0
+"""Factor of the change of an input, which is smaller than the input."""
 
 
-def split_scales(neuron: NeuronSpec) -> list[tuple[slice, NeuronSpec, float]]:
-    """Return the groups of a layer of multiscale-lif neurons: their places, a current-lif, the factor of its input."""
-    slowest = 1.0 / (1.0 - neuron.current_decay)
-    groups = []
-    for index in range(SCALES):
-        decay = 1.0 - slowest ** (-index / (SCALES - 1))
-        alone = replace(neuron, kind="current-lif", current_decay=decay)
-        groups.append((slice(index, None, SCALES), alone, 2.0 * (1.0 - decay)))
-    return groups
+def spans_of(neuron: NeuronSpec) -> list[float]:
+    """Return m of each group of multiscale-lif neurons, in spike steps; 1 for the group that has none."""
+    return [(1.0 - neuron.current_decay) ** (-index / (SCALES - 1)) for index in range(SCALES)]
 
 
-def _integrate_scales(neuron: NeuronSpec, x: Tensor, state: Membrane) -> tuple[Tensor, Tensor]:
-    decays, factors = (torch.empty(x.shape[-1], dtype=x.dtype, device=x.device) for _ in range(2))
-    for members, alone, factor in split_scales(neuron):
-        decays[members], factors[members] = alone.current_decay, factor
-    current = decays * state.current + factors * x
-    return current, neuron.voltage_decay * state.potential * (1.0 - state.spikes) + current
+def _integrate_change(neuron: NeuronSpec, x: Tensor, state: Membrane) -> tuple[Tensor, Tensor]:
+    drive, mean = x.clone(), torch.zeros_like(x)
+    for index, span in enumerate(spans_of(neuron)[1:], 1):
+        received, before = x[..., index::SCALES], state.current[..., index::SCALES]
+        after = before + (received - before) / span
+        mean[..., index::SCALES], drive[..., index::SCALES] = after, CHANGE_GAIN * (received - after)
+    return mean, neuron.voltage_decay * state.potential * (1.0 - state.spikes) + drive
 
 
 def _leak(neuron: NeuronSpec, x: Tensor, state: Membrane, tau: Tensor | float) -> tuple[Tensor, Tensor]:
@@ -129,7 +130,7 @@ register(
 )
 register(
     "multiscale-lif",
-    Model(integrate=_integrate_scales, reset=lambda neuron, potential, spikes, threshold: potential, inclusive=False),
+    Model(integrate=_integrate_change, reset=lambda neuron, potential, spikes, threshold: potential, inclusive=False),
 )
 register("lif", Model(integrate=_leaky, leak=_leak, kernel="lif"))
 register("plif", Model(integrate=_leaky, leak=_leak, kernel="lif"))

@@ -5,6 +5,7 @@ Derivatives reach the currents, the thresholds and the state before. Nothing is 
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,17 +64,25 @@ def scan(
 def _scan_scales(
     neuron: NeuronSpec, currents: Tensor, before: Membrane, threshold: Tensor | None, fires: bool
 ) -> tuple[Tensor, Membrane]:
-    """Scan a layer group by group of equal time constants."""
+    """Scan multiscale-lif neurons group by group: the running mean is a leaky integrator that does not fire."""
+    direct = replace(neuron, kind="current-lif", current_decay=0.0)
     parts = []
-    for members, alone, factor in neurons.split_scales(neuron):
+    for index, span in enumerate(neurons.spans_of(neuron)):
+        members = slice(index, None, neurons.SCALES)
+        x = currents[..., members]
+        mean, potential, spikes = (part[:, members] for part in before)
+        rest = torch.zeros_like(mean)
+        if index:
+            integrator = replace(neuron, kind="lif", tau=span, decay_input=True)
+            means, _ = scan(integrator, x.clone(), Membrane(rest, mean, rest), fires=False)
+            x, mean = neurons.CHANGE_GAIN * (x - means), means[:, -1]
         level = None if threshold is None else threshold[members]
-        state = Membrane(*(part[:, members] for part in before))
-        parts.append(scan(alone, factor * currents[..., members], state, threshold=level, fires=fires))
-    size = currents.shape[-1]
-    order = torch.argsort(torch.cat([torch.arange(size)[members] for members, _, _ in neurons.split_scales(neuron)]))
-    outs, ends = zip(*parts, strict=True)
-    joined = [torch.cat([end[field] for end in ends], -1)[:, order] for field in range(len(before))]
-    return torch.cat(outs, -1)[..., order], Membrane(*joined)
+        out, end = scan(direct, x.clone(), Membrane(rest, potential, spikes), threshold=level, fires=fires)
+        parts.append((out, mean if index else rest, end.potential, end.spikes))
+    places = torch.arange(currents.shape[-1])
+    order = torch.argsort(torch.cat([places[index :: neurons.SCALES] for index in range(neurons.SCALES)]))
+    out, *after = (torch.cat(values, -1)[..., order] for values in zip(*parts, strict=True))
+    return out, Membrane(*after)
 
 
 def scan_energetic(
