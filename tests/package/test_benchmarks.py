@@ -105,6 +105,24 @@ def test_sleep_repairs() -> None:
     assert small["worst"] <= small["retention"]
 
 
+def test_masked_velocity(tmp_path: Path) -> None:
+    """Arms of about equal size, each trained once: the same command again prints the same numbers."""
+    command = [
+        sys.executable, "-W", "ignore", "-m", "benchmarks.masked_velocity", "--steps", "1024", "--seeds", "1",
+        "--episodes", "1", "--out", str(tmp_path / "cells"),
+    ]  # fmt: skip
+    first, again = (
+        subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, check=False)
+        for more in (["--json"], [])
+    )
+    assert first.returncode == 0, first.stderr
+    rows = {row["arm"]: row for row in json.loads(first.stdout.splitlines()[-1])}
+    assert set(rows) == {"spiking", "lstm", "stacked", "reactive"}
+    assert all(0.85 < row["parameters"] / rows["spiking"]["parameters"] < 1.05 for row in rows.values())
+    assert again.stdout.count(" parameters") == len(rows)
+    assert f"{rows['lstm']['returns'][0]:,.0f}" in again.stdout
+
+
 def test_all_benchmarks_are_tested() -> None:
     """A new benchmark is run here the day it is written."""
     names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
@@ -114,6 +132,7 @@ def test_all_benchmarks_are_tested() -> None:
         "networks",
         "navigation_rendering",
         "imp_digits",
+        "masked_velocity",
         "random_returns",
         "sleep_repairs",
     }
