@@ -1,6 +1,6 @@
 """Judgement of a study's pre-registered criteria by its figures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from homeo_rl.studies.results import (
 )
 from homeo_rl.studies.study import Claim, claim_fields
 
+_NAMED = 6  # cells that a verdict names
 _KINDS = {"damaged": DAMAGED, "network": NETWORK, "environment": ENVIRONMENT, "clean": CLEAN}
 
 
@@ -62,16 +63,21 @@ def _judge(claim: Claim, results: Results) -> Verdict | None:
         return None
     if claim.max_harmed_cells is not None:
         harmed = [harm.cell for harm in harms_of(pairs) if harm.corrected < 0.05]
-        where = ", ".join(f"{cell.host} {cell.condition}" for cell in harmed)
+        where = _list(f"{cell.host} {cell.condition}" for cell in harmed)
         return Verdict(claim, len(harmed), where, len(harmed) <= claim.max_harmed_cells)
     if claim.max_changed_episodes is not None:
         changed = {f"{cell.host} {cell.condition}": int((gap != 0).sum()) for cell, gap in pairs if gap.any()}
-        return Verdict(claim, total := sum(changed.values()), ", ".join(changed), total <= claim.max_changed_episodes)
+        return Verdict(claim, total := sum(changed.values()), _list(changed), total <= claim.max_changed_episodes)
     if claim.equivalence_margin is not None:
         return _judge_every_host(claim, pairs, claim.equivalence_margin)
     assert claim.min_gain is not None
     gain = difference_of(pairs)
     return Verdict(claim, gain, "", (gain.low if claim.require_significance else gain.mean) >= claim.min_gain)
+
+
+def _list(names: Iterable[str]) -> str:
+    first, others = (known := list(names))[:_NAMED], known[_NAMED:]
+    return ", ".join(first) + (f" and {len(others)} more" if others else "")
 
 
 def _cells_of(claim: Claim, results: Results) -> list[Cell]:
@@ -95,7 +101,7 @@ def _judge_figure(claim: Claim, cells: Sequence[Cell]) -> Verdict | None:
         return None
     if claim.max_total is not None:
         total = int(sum(np.nansum(value) for value in values))
-        where = ", ".join(f"{c.host} {c.condition}" for c, v in zip(cells, values, strict=True) if np.nansum(v))
+        where = _list(f"{c.host} {c.condition}" for c, v in zip(cells, values, strict=True) if np.nansum(v))
         return Verdict(claim, total, where, total <= claim.max_total)
     mean = mean_of_figure(cells, claim.figure)
     if claim.min_mean is not None:
