@@ -75,8 +75,9 @@ class Hurt(toy_envs.Point):
 gym.register("Hurt-v0", entry_point=Hurt)
 
 
-def plan(algo: str, env: str, out: Path, steps: int = 160, agent: str = "mlp", **fields: Any) -> TrainingPlan:
-    hyperparams = {**{"ppo": ON, "a2c": A2C}.get(algo, OFF), **fields.pop("hyperparams", {})}
+def plan(algo: str, env: str, out: Path, steps: int = 160, agent: str = "", **fields: Any) -> TrainingPlan:
+    hyperparams = {**{"ppo": ON, "recurrent_ppo": ON, "a2c": A2C}.get(algo, OFF), **fields.pop("hyperparams", {})}
+    agent = agent or ("popsan" if algo == "recurrent_ppo" else "mlp")
     return TrainingPlan(
         algo=algo, env=env, out=out, agent=agent, steps=steps, hyperparams=hyperparams, seed=3,
         **{"save_freq": 32, "eval_freq": -1, **fields},
@@ -343,7 +344,8 @@ def test_older_tables_are_read(make_run: Callable[..., Run], columns: int) -> No
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_an_absurd_learning_rate_is_caught_in_its_first_update(algo: str, tmp_path: Path) -> None:
     rate = {"learning_rate": 1e30}
-    first = {"ppo": "step 64: update of the policy", "a2c": "step 16: update of the policy"}
+    on = "step 64: update of the policy"
+    first = {"ppo": on, "recurrent_ppo": on, "a2c": "step 16: update of the policy"}
     with pytest.raises(BadUpdate, match=first.get(algo, "step 41: update of the (critic|entropy)")) as told:
         train(plan(algo, "Pendulum-v1", tmp_path / "run", hyperparams=rate, save_freq=-1))
     assert re.search(r"parameter \S+ reaches -?\S+e\+\d\d; expected finite numbers within 1e\+15", str(told.value))

@@ -511,7 +511,9 @@ def test_the_page_s_program(make_run: Callable[..., Run], tmp_path: Path, monkey
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["popsan", *(name for name in list_pretrained() if not name.startswith("mlp"))])
+@pytest.mark.parametrize(
+    "name", ["popsan", *(name for name in list_pretrained() if not name.startswith(("mlp", "qcfs")))]
+)
 def test_how_much_the_self_test_sees(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Hundred draws of slight damage on each trained policy: nearly all are found, and a healthy network never is."""
     if name == "popsan":
