@@ -23,7 +23,7 @@ _OURS = {
     "lstm_actor.network.": "features_extractor.normaliser.",
     "actor.mu.network.": "actor.features_extractor.normaliser.",
 }
-"""Where policies of `homeo_rl.agents.sb3.policies` keep network and normaliser."""
+"""Where policies of `homeo_rl.agents.sb3.policies` and `recurrent` keep network and normaliser."""
 
 _WHOLE = "an actor of MlpPolicy that PPO, A2C, SAC, TD3 or DDPG trained, or of a run of ours"
 

@@ -81,3 +81,12 @@ def test_what_is_refused_has_changed_nothing(value: float, plugin: Homeostasis |
     assert torch.equal(one, other)
     for layer, layer_twin in zip(after.adaptation, after_twin.adaptation, strict=True):
         assert all(torch.equal(layer[name], layer_twin[name]) for name in layer)
+
+
+def test_groups_of_neurons_have_no_energy_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU the energy rule has a kernel for one kind of neurons, not for the groups of multiscale-lif."""
+    monkeypatch.setattr(kernels, "serving", lambda value, neuron=None: "triton")
+    received = torch.zeros(1, 2, 3)
+    assert dispatch.route_scan(received, NeuronSpec(), None, BDETT()) == "energy"
+    assert dispatch.route_scan(received, NeuronSpec(kind="multiscale-lif"), None, BDETT()) == "reference"
+    assert dispatch.route_scan(received, NeuronSpec(kind="multiscale-lif")) == "compiled"

@@ -62,9 +62,10 @@ def route_scan(
     leaks: bool = False,
 ) -> Scan:
     """Return who scans a layer; ``weights`` None: dead and stuck neurons are seen to afterwards."""
-    kernel = kernels.serving(received, None if neuron.kind == "multiscale-lif" else neuron)
+    grouped = neuron.kind == "multiscale-lif"  # scanned group by group, each of a kind that has a kernel
+    kernel = kernels.serving(received, None if grouped else neuron)
     if plugin is not None and plugin.adapts_threshold:
-        alone = plugin.compiled == ("energy",)
+        alone = plugin.compiled == ("energy",) and not grouped
         return "energy" if alone and fires and kernel == "triton" and not received.requires_grad else "reference"
     healthy = weights is None or (weights.alive is None and weights.stuck is None)
     return "compiled" if healthy and not leaks and kernel != "reference" else "reference"
