@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from homeo_rl.agents.presets import PRESETS, controller_spec
     from homeo_rl.agents.sb3.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
     from homeo_rl.agents.sb3.recurrent import SpikingRecurrentPolicy
+    from homeo_rl.agents.sb3.recurrent_replay import (
+        RecurrentSAC,
+        RecurrentTD3,
+        SpikingRecurrentSACPolicy,
+        SpikingRecurrentTD3Policy,
+    )
     from homeo_rl.agents.session import Session
 
 _HOME = {
@@ -19,15 +25,20 @@ _HOME = {
     "presets": "PRESETS controller_spec",
     "sb3.policies": "SpikingActorCriticPolicy SpikingSACPolicy SpikingTD3Policy",
     "sb3.recurrent": "SpikingRecurrentPolicy",
+    "sb3.recurrent_replay": "RecurrentSAC SpikingRecurrentSACPolicy RecurrentTD3 SpikingRecurrentTD3Policy",
     "session": "Session",
 }
 
 __all__ = [
     "PRESETS",
     "Controller",
+    "RecurrentSAC",
+    "RecurrentTD3",
     "Session",
     "SpikingActorCriticPolicy",
     "SpikingRecurrentPolicy",
+    "SpikingRecurrentSACPolicy",
+    "SpikingRecurrentTD3Policy",
     "SpikingSACPolicy",
     "SpikingTD3Policy",
     "controller_spec",

@@ -75,12 +75,12 @@ def controller_spec(
     rates = (bernoulli or preset.get("body") == "mlp") and in_unit_interval
     if rates and bernoulli:
         preset = _merge(preset, {"encoder": {"span": 1.0, "signed": False}})
-    if algo == "recurrent_ppo" and preset.get("body") != "mlp":
+    if algo.startswith("recurrent_") and preset.get("body") != "mlp":
         preset = _merge(preset, {"membrane": "episode"})
     fields = _merge(preset, dict(overrides or {}))
     rate_coded = fields.get("body") != "mlp" and fields["readout"]["kind"] in ("mean", "last")
     outputs, low, high = _outputs(action_space)
-    squash: Squash = "none" if not low else "identity" if rate_coded and algo != "sac" else "tanh"
+    squash: Squash = "none" if not low else "identity" if rate_coded and not algo.endswith("sac") else "tanh"
     if rate_coded and "gain" not in fields["readout"] and squash != "identity":
         # Rates reach [-1, 1] only: widen them before SAC's tanh, and more before a soft maximum.
         fields["readout"]["gain"] = 2.0 if squash == "tanh" else 4.0

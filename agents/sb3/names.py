@@ -23,7 +23,7 @@ _OURS = {
     "lstm_actor.network.": "features_extractor.normaliser.",
     "actor.mu.network.": "actor.features_extractor.normaliser.",
 }
-"""Where policies of `homeo_rl.agents.sb3.policies` and `recurrent` keep network and normaliser."""
+"""Where policies of `homeo_rl.agents.sb3.policies`, `recurrent` and `recurrent_replay` keep network and normaliser."""
 
 _WHOLE = "an actor of MlpPolicy that PPO, A2C, SAC, TD3 or DDPG trained, or of a run of ours"
 
@@ -53,7 +53,8 @@ def find_actor(entries: Mapping[str, Entry], path: Path) -> Actor:
             }
             sac = any(name.startswith("actor.log_std.") for name in entries)
             on_policy = {"action_net": "ppo", "lstm_actor": "recurrent_ppo"}.get(network.partition(".")[0])
-            return Actor(on_policy or ("sac" if sac else "td3"), True, tensors)
+            recurrent = "recurrent_" * ("actor.mu.window" in entries)
+            return Actor(on_policy or recurrent + ("sac" if sac else "td3"), True, tensors)
     algo = "ppo" if "action_net.weight" in entries else "sac" if "actor.mu.weight" in entries else "td3"
     count = sum(f"{_HIDDEN[algo]}.{2 * index}.weight" in entries for index in range(len(entries)))
     layers = [f"{_HIDDEN[algo]}.{2 * index}" for index in range(count)] + _HEAD[algo]

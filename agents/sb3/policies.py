@@ -54,7 +54,8 @@ class NormaliserExtractor(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: gym.Space[Any], clip: float = 3.0, normalise: bool = True) -> None:
         super().__init__(observation_space, get_flattened_obs_dim(observation_space))
-        self.normaliser = Normaliser(self.features_dim, clip, active=normalise)
+        self.inputs = self.features_dim
+        self.normaliser = Normaliser(self.inputs, clip, active=normalise)
 
     def forward(self, observations: Tensor) -> Tensor:
         """Normalise preprocessed observations [B, ...], flat.
@@ -63,7 +64,7 @@ class NormaliserExtractor(BaseFeaturesExtractor):
             InputError: another shape.
             NonFiniteInput: an observation is not finite; a clipped infinity would look like any other.
         """
-        rows, _ = rows_of(observations.flatten(1), self.features_dim, torch.zeros(()))
+        rows, _ = rows_of(observations.flatten(1), self.inputs, torch.zeros(()))
         result: Tensor = self.normaliser(rows)
         return result
 
@@ -357,9 +358,12 @@ class _OffPolicyMixin(SpikingPolicyMixin):
             lr_schedule,
             net_arch={"pi": [], "qf": self.critic_arch},
             **fuse_optimiser(kwargs),
-            **(self.extractor or normalising(self.controller_spec)),
+            **(self.extractor or self._normalising(self.controller_spec)),
             **kwargs,
         )
+
+    def _normalising(self, spec: ControllerSpec) -> dict[str, Any]:
+        return normalising(spec)
 
     def _actor_arguments(self, features_extractor: BaseFeaturesExtractor | None) -> dict[str, Any]:
         kwargs: dict[str, Any] = self._update_features_extractor(self.actor_kwargs, features_extractor)  # type: ignore[attr-defined]  # SB3's
@@ -422,7 +426,7 @@ class SpikingTD3Actor(QuickModes, TD3Actor):
 
     def __init__(self, *args: Any, controller_spec: ControllerSpec, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._constructor_arguments = {"controller_spec": controller_spec}
+        self._constructor_arguments: dict[str, Any] = {"controller_spec": controller_spec}
         self.mu = Head(controller_spec, "unit")  # type: ignore[assignment]  # SB3 types it as a Sequential
 
     def _get_constructor_parameters(self) -> dict[str, Any]:

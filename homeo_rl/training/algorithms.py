@@ -25,7 +25,7 @@ class Algorithm:
 
     source: str  # "package.module:Class" of the algorithm
     policy: str  # the same of the policy
-    faster: str = ""  # the same of a class under it that takes the same gradient steps in less time
+    derived: str = ""  # the same of ours under it: the same gradient steps in less time, or with a state
     off_policy: bool  # whether it learns from a replay buffer, and so wants continuous actions
     # hyper-parameters where neither user nor environment say otherwise
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -60,11 +60,12 @@ class Algorithm:
 
     def classes(self) -> tuple[type[BaseAlgorithm], type[Any]]:
         """Return algorithm and policy."""
-        return _import(self.faster or self.source), _import(self.policy)
+        return _import(self.derived or self.source), _import(self.policy)
 
 
 _ON, _SAC, _TD3 = (f"homeo_rl.agents.sb3.policies:Spiking{name}Policy" for name in ("ActorCritic", "SAC", "TD3"))
 _FASTER = "homeo_rl.agents.sb3.algorithms"
+_RECURRENT = "homeo_rl.agents.sb3.recurrent_replay"
 _REPLAY = {"learning_rate": 1e-3, "buffer_size": 200_000}
 _DETERMINISTIC = {**_REPLAY, "batch_size": 100, "learning_starts": 10_000, "noise_std": 0.1}
 
@@ -74,7 +75,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         defaults={"n_envs": 8, "n_steps": 16, "learning_rate": "lin_1e-3"},
     ),
     "ddpg": Algorithm(
-        source="stable_baselines3.ddpg.ddpg:DDPG", faster=f"{_FASTER}:DDPG", policy=_TD3, off_policy=True,
+        source="stable_baselines3.ddpg.ddpg:DDPG", derived=f"{_FASTER}:DDPG", policy=_TD3, off_policy=True,
         ours=frozenset({"noise_std"}), defaults=_DETERMINISTIC,
     ),
     # The rate falls to 0: at a constant 1e-3 the policy goes on jumping between 200 and 1000 on InvertedPendulum.
@@ -89,12 +90,22 @@ ALGORITHMS: dict[str, Algorithm] = {
         ours=frozenset({"log_std_init"}),
         defaults={"n_envs": 8, "n_steps": 128, "batch_size": 256, "learning_rate": "lin_1e-3", "n_epochs": 10},
     ),
+    "recurrent_sac": Algorithm(
+        source="stable_baselines3.sac.sac:SAC", derived=f"{_RECURRENT}:RecurrentSAC",
+        policy=f"{_RECURRENT}:SpikingRecurrentSACPolicy", off_policy=True,
+        ours=frozenset({"window"}), defaults={**_REPLAY, "batch_size": 100, "learning_starts": 1000},
+    ),
+    "recurrent_td3": Algorithm(
+        source="stable_baselines3.td3.td3:TD3", derived=f"{_RECURRENT}:RecurrentTD3",
+        policy=f"{_RECURRENT}:SpikingRecurrentTD3Policy", off_policy=True,
+        ours=frozenset({"noise_std", "window"}), defaults=_DETERMINISTIC,
+    ),
     "sac": Algorithm(
-        source="stable_baselines3.sac.sac:SAC", faster=f"{_FASTER}:SAC", policy=_SAC, off_policy=True,
+        source="stable_baselines3.sac.sac:SAC", derived=f"{_FASTER}:SAC", policy=_SAC, off_policy=True,
         defaults={**_REPLAY, "batch_size": 256, "learning_starts": 1000},
     ),
     "td3": Algorithm(
-        source="stable_baselines3.td3.td3:TD3", faster=f"{_FASTER}:TD3", policy=_TD3, off_policy=True,
+        source="stable_baselines3.td3.td3:TD3", derived=f"{_FASTER}:TD3", policy=_TD3, off_policy=True,
         ours=frozenset({"noise_std"}), defaults=_DETERMINISTIC,
     ),
 }  # fmt: skip

@@ -22,14 +22,19 @@ OURS = {
     "agent_kwargs": dict,
     "net_arch": list,
     "log_std_init": float,
+    "window": int,
     "train_env_kwargs": dict,
     "normalize_reward": bool,
 }
 """Hyper-parameters that are not arguments of an SB3 algorithm: environments side by side, Gaussian action noise of TD3
 and DDPG, fields of the policy, arguments that the environment gets in training only (a curriculum), and whether
-rewards are divided by the running standard deviation of returns while learning (SB3's VecNormalize)."""
+rewards are divided by the running standard deviation of returns while learning (SB3's VecNormalize). ``window`` counts
+the decisions through which recurrent off-policy actors learn."""
 
-_SOME = {"noise_std", "log_std_init"}  # those of them that an algorithm has to name (`Algorithm.ours`)
+OF_POLICY = ("agent_kwargs", "net_arch", "log_std_init", "window")
+"""Those of them that are arguments of the policy."""
+
+_SOME = {"noise_std", "log_std_init", "window"}  # those of them that an algorithm has to name (`Algorithm.ours`)
 
 _RESERVED = {
     "self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "policy_kwargs", "action_noise",
@@ -120,7 +125,7 @@ def schedule(name: str, text: str) -> float:
 
 _COUNTS = (
     "n_envs", "n_steps", "batch_size", "n_epochs", "buffer_size", "policy_delay", "target_update_interval",
-    "stats_window_size",
+    "stats_window_size", "window",
 )  # fmt: skip
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(_COUNTS, (1, LIMIT)),

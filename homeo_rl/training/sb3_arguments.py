@@ -5,16 +5,14 @@ from typing import Any
 
 from stable_baselines3.common.utils import LinearSchedule
 
-from homeo_rl.training.hyperparams import OURS, SCHEDULED, schedule
-
-_OF_POLICY: tuple[str, ...] = ("agent_kwargs", "net_arch", "log_std_init")
+from homeo_rl.training.hyperparams import OF_POLICY, OURS, SCHEDULED, schedule
 
 
 def split_hyperparams(hyperparams: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return the arguments of an SB3 algorithm, those of its policy, and all that are ours (`OURS`)."""
     arguments = dict(hyperparams)
     ours = {name: arguments.pop(name) for name in OURS if name in arguments}
-    policy_kwargs = {name: ours[name] for name in _OF_POLICY if name in ours}
+    policy_kwargs = {name: ours[name] for name in OF_POLICY if name in ours}
     for name in SCHEDULED:
         if isinstance(arguments.get(name), str):
             arguments[name] = LinearSchedule(schedule(name, arguments[name]), 0.0, 1.0)

@@ -48,6 +48,13 @@ CASES: dict[str, TrainingPlan] = {
         "popsan",
         env_kwargs={"env_wrapper": "homeo_rl.envs.mask_velocity.MaskVelocity"},
     ),
+    "recurrent, off-policy": plan(
+        "recurrent_sac",
+        "Pendulum-v1",
+        "popsan",
+        env_kwargs={"env_wrapper": "homeo_rl.envs.mask_velocity.MaskVelocity"},
+        hyperparams={"n_envs": 2, "window": 4},
+    ),
     "a2c": plan("a2c", "Pendulum-v1"),
     "sac": plan("sac", "Pendulum-v1"),
     "sac, spiking, two environments": plan("sac", "Pendulum-v1", "san", hyperparams={"n_envs": 2}),

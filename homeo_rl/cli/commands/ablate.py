@@ -19,7 +19,7 @@ class Ablate(Common):
     out: Path
     """Folder for all runs, the table and the picture; the same command resumes."""
     algo: str = "ppo"
-    """ppo, recurrent_ppo, a2c, sac, td3 or ddpg."""
+    """ppo, a2c, sac, td3, ddpg, or recurrent_ppo, recurrent_sac, recurrent_td3."""
     env: str = "InvertedPendulum-v5"
     """Gymnasium id."""
     agent: str = "anytime"

@@ -2,7 +2,7 @@
 
 n_timesteps                     -n
 policy                          checked: one of ours for this algorithm, or the MlpPolicy that ours stands in for
-policy_kwargs                   agent, agent_kwargs, net_arch, log_std_init
+policy_kwargs                   agent, agent_kwargs, net_arch, log_std_init, window
 normalize                       normalize_reward; the policy normalises observations itself
 noise_type, noise_std           noise_std
 env_kwargs, env_wrapper         env_kwargs, and train_env_kwargs where they make the task
@@ -22,6 +22,7 @@ from homeo_rl.envs.wrappers import wrappers_of
 from homeo_rl.errors import UsageError, unknown
 from homeo_rl.storage.files import printable
 from homeo_rl.training.algorithms import algorithm
+from homeo_rl.training.hyperparams import OF_POLICY
 
 SPIKE_CODED = "homeo_rl.envs.navigation.coding.SpikeCoded"
 """The one wrapper of environments that is an argument here: ``env_kwargs: {spike_coded: true}``."""
@@ -148,7 +149,7 @@ def _policy_kwargs(value: Any, shared: bool, where: str) -> dict[str, Any]:
         return {}
     if not isinstance(fields, dict):
         raise UsageError(f"{where}: expected names with values, got {printable(repr(fields), 60)}")
-    known = ("agent", "agent_kwargs", "log_std_init", "net_arch")
+    known = ("agent", *OF_POLICY)
     for name in fields:
         if name not in known:
             raise unknown(where, str(name), known)

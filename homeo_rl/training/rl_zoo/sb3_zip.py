@@ -49,8 +49,9 @@ def zip_of(controller: Controller, run: RunSpec) -> tuple[bytes, str]:
         model.save(file)
     finally:
         environments.close()
-    kind = next(kind for kind in type(model).__mro__ if kind.__module__.startswith("stable_baselines3."))
-    return file.getvalue(), f"stable_baselines3.{kind.__name__}"
+    kind = next(kind for kind in type(model).__mro__ if not kind.__module__.endswith("sb3.algorithms"))
+    package = kind.__module__.partition(".")[0]
+    return file.getvalue(), f"{kind.__module__ if package == 'homeo_rl' else package}.{kind.__name__}"
 
 
 def _policy(spec: ControllerSpec, run: RunSpec, environments: DummyVecEnv) -> tuple[str, str, dict[str, Any]]:

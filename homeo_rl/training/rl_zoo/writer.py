@@ -9,7 +9,7 @@ import yaml
 from homeo_rl.run import Run
 from homeo_rl.spec import dump
 from homeo_rl.training.algorithms import ALGORITHMS
-from homeo_rl.training.hyperparams import load_tuned, resolve
+from homeo_rl.training.hyperparams import OF_POLICY, load_tuned, resolve
 from homeo_rl.training.plan import TrainingPlan
 from homeo_rl.training.rl_zoo.reader import NORMALISING, SPIKE_CODED, policy_path
 
@@ -36,6 +36,9 @@ AGENTS = {"homeo_rl/NavigationTrain-v0": "san"}
 
 DEFAULT_AGENT = "popsan"
 
+WITH_FILES = sorted(set(ALGORITHMS) - {"recurrent_sac", "recurrent_td3"})
+"""Algorithms that rl-zoo has too."""
+
 STEPS = 100_000  # where nothing is tuned, as in `homeo_rl.training.plan`
 
 
@@ -55,7 +58,7 @@ def zoo_section(algo: str, env: str) -> dict[str, Any]:
     known = load_tuned(algo, env, agent)
     left = resolve(algo, known.hyperparams)
     policy_kwargs = {"agent": agent}
-    policy_kwargs |= {name: left.pop(name) for name in ("agent_kwargs", "net_arch", "log_std_init") if name in left}
+    policy_kwargs |= {name: left.pop(name) for name in OF_POLICY if name in left}
     section: dict[str, Any] = {
         "n_timesteps": known.steps or STEPS,
         "policy": policy_path(algo),
@@ -80,9 +83,10 @@ def zoo_text(algo: str) -> str:
     same = {
         env: document["default"] if section == document["default"] else section for env, section in document.items()
     }
+    theirs = {"recurrent_ppo": "ppo_lstm"}.get(algo, algo)
     head = (
         f"# {algo.upper()} with spiking actors, in rl-zoo's form, for its own script or ours:\n"
-        f"#   python -m rl_zoo3.train --algo {algo} --env HalfCheetah-v5 --gym-packages homeo_rl -conf {algo}.yml\n"
+        f"#   python -m rl_zoo3.train --algo {theirs} --env HalfCheetah-v5 --gym-packages homeo_rl -conf {algo}.yml\n"
         f"#   homeo-rl train --algo {algo} --env HalfCheetah-v5 -conf {algo}.yml\n"
         "# Written from the presets and tuned.yaml by `make zoo`; a test holds them together. Edit those.\n"
     )
@@ -92,7 +96,7 @@ def zoo_text(algo: str) -> str:
 def write_all(folder: Path = FOLDER) -> None:
     """Write the files of all algorithms."""
     folder.mkdir(exist_ok=True)
-    for algo in ALGORITHMS:
+    for algo in WITH_FILES:
         (folder / f"{algo}.yml").write_text(zoo_text(algo), encoding="utf-8")
 
 
