@@ -7,14 +7,17 @@ import os
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from c_controller import needs_gcc
 from forked import run_forked
+from trainings import plan
 
 from benchmarks.imp_digits import ARMS, LOSSES, NETWORKS, draw
+from homeo_rl.training.train import train
 
 ROOT = Path(__file__).parents[2]
 RATIOS = {
@@ -123,6 +126,24 @@ def test_masked_velocity(tmp_path: Path) -> None:
     assert f"{rows['lstm']['returns'][0]:,.0f}" in again.stdout
 
 
+def test_published_table(tmp_path: Path) -> None:
+    """A row a run: the curve's best and last mean, and returns of held-out episodes that repeat."""
+    run = train(replace(plan("td3", "Hopper-v5"), out=tmp_path / "hopper"))
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.published_table", str(run.path), "--episodes", "2"]
+    first, again = (
+        subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, check=False)
+        for more in (["--json"], [])
+    )
+    assert first.returncode == 0, first.stderr
+    (row,) = json.loads(first.stdout.splitlines()[-1])
+    means = np.load(run.path / "evaluations.npz")["results"].mean(1)
+    assert (row["best"], row["final"]) == (means.max(), means[-1])
+    assert row["best_at"] in (100, 200, 300)
+    line = again.stdout.splitlines()[1].split()
+    assert line[0] == "hopper"
+    assert line[4:] == [f"{row['held_out']:,.0f}", f"{row['held_out_of_best']:,.0f}", "3,410", "3,592"]
+
+
 def test_all_benchmarks_are_tested() -> None:
     """A new benchmark is run here the day it is written."""
     names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
@@ -133,6 +154,7 @@ def test_all_benchmarks_are_tested() -> None:
         "navigation_rendering",
         "imp_digits",
         "masked_velocity",
+        "published_table",
         "random_returns",
         "sleep_repairs",
     }
