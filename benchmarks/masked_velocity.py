@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.masked_velocity --env Pendulum-v1 --steps 200000 --seeds 3 --out FOLDER [--json]``. All arms have
 PPO's settings, steps, seeds and about as many parameters, value function included; ``reactive`` has no memory at all.
-What is trained already is not trained again, so the same command goes on where it was stopped.
+``--first-seed`` keeps seeds on which settings are chosen apart from those that are reported. What is trained already is
+not trained again, so the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -51,7 +52,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200_000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--gamma", type=float, default=0.99)
+    parser.add_argument("--gae-lambda", type=float, default=0.95)
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="at first; it falls to 0")
+    parser.add_argument("--log-std-init", type=float, default=-0.5)
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", action="store_true")
@@ -59,11 +64,12 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     told.out.mkdir(parents=True, exist_ok=True)
-    target = parameters(build("spiking", told.env, 0, told.gamma))
+    target = parameters(build("spiking", told, 0))
     rows = []
-    for seed in range(told.seeds):
+    settings = f"{told.gamma}-{told.gae_lambda}-{told.learning_rate}-{told.log_std_init}"
+    for seed in range(told.first_seed, told.first_seed + told.seeds):
         for arm in told.arms.split(","):
-            path = told.out / f"{told.env}-{told.steps}-{arm}-{seed}.json"
+            path = told.out / f"{told.env}-{told.steps}-{settings}-{arm}-{seed}.json"
             if not path.exists():
                 path.write_text(json.dumps(measure(arm, told, seed, target)) + "\n")
             rows.append(json.loads(path.read_text()))
@@ -80,7 +86,7 @@ def main() -> None:
 
 def measure(arm: str, told: argparse.Namespace, seed: int, target: int) -> dict[str, Any]:
     """Train one arm and return its returns in episodes that training did not see."""
-    model = build(arm, told.env, seed, told.gamma, width=width_for(arm, told.env, target, told.gamma))
+    model = build(arm, told, seed, width=width_for(arm, told, target))
     begin = time.process_time()
     model.learn(told.steps, callback=None if arm == "lstm" else NormaliserCallback())
     seconds = time.process_time() - begin
@@ -106,28 +112,29 @@ def environments(arm: str, name: str, count: int) -> VecEnv:
     return VecMonitor(DummyVecEnv([single] * count))
 
 
-def build(arm: str, name: str, seed: int, gamma: float, width: int = 64) -> BaseAlgorithm:
+def build(arm: str, told: argparse.Namespace, seed: int, width: int = 64) -> BaseAlgorithm:
     """Return an arm before its training; ``width`` is that of an LSTM's or MLP's layers."""
-    env = VecNormalize(environments(arm, name, 8), norm_obs=arm == "lstm", gamma=gamma)
+    env = VecNormalize(environments(arm, told.env, 8), norm_obs=arm == "lstm", gamma=told.gamma)
     settings: dict[str, Any] = {
-        "n_steps": 128, "batch_size": 256, "n_epochs": 10, "gamma": gamma, "seed": seed, "device": "cpu",
-        "learning_rate": lambda left: 1e-3 * left,
+        "n_steps": 128, "batch_size": 256, "n_epochs": 10, "gamma": told.gamma, "gae_lambda": told.gae_lambda,
+        "seed": seed, "device": "cpu", "learning_rate": lambda left: told.learning_rate * left,
     }  # fmt: skip
+    deviation = {"log_std_init": told.log_std_init}
     if arm == "spiking":
-        return RecurrentPPO(SpikingRecurrentPolicy, env, policy_kwargs=SPIKING, **settings)
+        return RecurrentPPO(SpikingRecurrentPolicy, env, policy_kwargs=SPIKING | deviation, **settings)
     if arm == "lstm":
-        kwargs = {"lstm_hidden_size": width, "net_arch": {"pi": [64], "vf": [64]}, "log_std_init": -0.5}
+        kwargs = {"lstm_hidden_size": width, "net_arch": {"pi": [64], "vf": [64]}, **deviation}
         return RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=kwargs, **settings)
-    kwargs = {"agent": "mlp", "net_arch": {"pi": [width, width], "vf": [width, width]}}
+    kwargs = {"agent": "mlp", "net_arch": {"pi": [width, width], "vf": [width, width]}, **deviation}
     return PPO(SpikingActorCriticPolicy, env, policy_kwargs=kwargs, **settings)
 
 
-def width_for(arm: str, name: str, target: int, gamma: float) -> int:
+def width_for(arm: str, told: argparse.Namespace, target: int) -> int:
     """Return the width with which an arm has about ``target`` parameters, the largest that has no more."""
     if arm == "spiking":
         return 64
     widths = range(16, 257, 4)
-    key: Callable[[int], bool] = lambda width: parameters(build(arm, name, 0, gamma, width)) > target  # noqa: E731
+    key: Callable[[int], bool] = lambda width: parameters(build(arm, told, 0, width)) > target  # noqa: E731
     return widths[bisect.bisect_left(widths, True, key=key) - 1]
 
 
