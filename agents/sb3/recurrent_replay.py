@@ -115,15 +115,16 @@ class WindowHead(StatefulHead):
         windows = features.view(len(features), -1, size + 1)
         lengths = windows[..., -1].sum(1, keepdim=True).long()
         # In time, with what the episode lacks at the end: the network is causal, so that it changes nothing.
-        order = (lengths - 1 - torch.arange(windows.shape[1])).clamp_(min=0)
+        order = (lengths - 1 - torch.arange(windows.shape[1], device=lengths.device)).clamp_(min=0)
         rows = windows.gather(1, order.unsqueeze(2).expand(-1, -1, size))
         rest, starts = self.resting(len(rows))
         y, _ = network.sequence(rows, self.unpack(rest[0], starts[:, None] != 0))
-        return self.squash(y[torch.arange(len(y)), lengths[:, 0] - 1])
+        return self.squash(y[torch.arange(len(y), device=y.device), lengths[:, 0] - 1])
 
     def resting(self, count: int) -> tuple[Tensor, Tensor]:
         """Return a state [1, B, H] and the episode starts [B] that say that it is not used."""
-        return torch.zeros(1, count, self.hidden_size), torch.ones(count)
+        device = self.window.device
+        return torch.zeros(1, count, self.hidden_size, device=device), torch.ones(count, device=device)
 
 
 class _NewestRow(DenseNetwork):
@@ -203,10 +204,11 @@ class _RecurrentMixin:
         head.before = head.resting(count)
         if state is not None:
             starts = np.zeros(count) if episode_start is None else episode_start
-            head.before = torch.as_tensor(state[0]), torch.as_tensor(starts, dtype=torch.float32)
+            device = head.window.device
+            head.before = torch.as_tensor(state[0], device=device), torch.as_tensor(starts, device=device)
         actions, _ = super().predict(observation, None, np.zeros(count), deterministic)  # type: ignore[misc]  # as above
         head.before = None
-        return actions, (head.after.numpy(),)
+        return actions, (head.after.cpu().numpy(),)
 
 
 class SpikingRecurrentTD3Policy(_RecurrentMixin, SpikingTD3Policy):
@@ -249,7 +251,7 @@ class _Rollouts:
         super()._setup_model()  # type: ignore[misc]  # SB3's class, next in line
         self.replay_buffer.window = self.policy.window
         state, _ = self.policy.head().resting(self.n_envs)
-        self._last_lstm_states = ((state,),)  # under sb3-contrib's name, which checkpoints know
+        self._last_lstm_states = ((state.cpu(),),)  # under sb3-contrib's name, which checkpoints know
 
     def predict(
         self: Any, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
