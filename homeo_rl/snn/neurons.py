@@ -16,6 +16,8 @@ the largest m is 1 / (1 - current_decay)::
     r_t = r_{t-1} + (x_t - r_{t-1}) / m
     v_t = voltage_decay v_{t-1} (1 - s_{t-1}) + 4 (x_t - r_t)
 
+All neurons of a read-out layer that does not fire receive their input: an action is not a change.
+
 plif (Fang et al., ICCV 2021) is lif with a learnable tau a layer, given as ``tau``.
 
 if, spike at v >= threshold, reset after the spike::
@@ -26,7 +28,7 @@ Soft reset subtracts the threshold, hard reset sets the potential to 0. Shapes: 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -98,6 +100,12 @@ CHANGE_GAIN = 4.0
 def spans_of(neuron: NeuronSpec) -> list[float]:
     """Return m of each group of multiscale-lif neurons, in spike steps; 1 for the group that has none."""
     return [(1.0 - neuron.current_decay) ** (-index / (SCALES - 1)) for index in range(SCALES)]
+
+
+def in_layer(neuron: NeuronSpec, fires: bool) -> NeuronSpec:
+    """Return the neurons of a layer; multiscale-lif neurons that do not fire have no groups."""
+    grouped = neuron.kind == "multiscale-lif"
+    return replace(neuron, kind="current-lif", current_decay=0.0) if grouped and not fires else neuron
 
 
 def _integrate_change(neuron: NeuronSpec, x: Tensor, state: Membrane) -> tuple[Tensor, Tensor]:
@@ -192,7 +200,7 @@ def step(
     Returns:
         the state after; its ``spikes`` are the output.
     """
-    current, potential = integrate(neuron, x, state, tau)
+    current, potential = integrate(in_layer(neuron, fires), x, state, tau)
     if not fires:
         return Membrane(current, potential, state.spikes)
     level = neuron.threshold if threshold is None else threshold(state.potential, potential)

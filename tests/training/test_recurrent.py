@@ -113,13 +113,22 @@ def test_multiscale_neurons_are_their_reference() -> None:
 
 def test_multiscale_neurons_answer_to_changes() -> None:
     """For a constant input, drives of all groups but the first fall to 0 as their running means reach it."""
-    neuron = NeuronSpec(kind="multiscale-lif", current_decay=0.875, voltage_decay=0.0)
+    neuron = NeuronSpec(kind="multiscale-lif", current_decay=0.875, voltage_decay=0.0, threshold=9.0)
     assert neurons.spans_of(neuron) == pytest.approx([1.0, 2.0, 4.0, 8.0])
     x = torch.full((1, 9, 4), 0.5, dtype=torch.float64)
-    potentials, end = neurons.scan(neuron, x, fires=False)
+    _, end = neurons.scan(neuron, x)
     fall = [0.5] + [4 * 0.5 * (1 - 1 / span) ** 9 for span in (2, 4, 8)]
-    assert potentials[0, -1].tolist() == pytest.approx(fall)
+    assert end.potential[0].tolist() == pytest.approx(fall)
     assert end.current[0].tolist() == pytest.approx([0.0] + [0.5 * (1 - (1 - 1 / span) ** 9) for span in (2, 4, 8)])
+
+
+@pytest.mark.parametrize("scan", [neurons.scan, layer.scan])
+def test_a_readout_of_potentials_has_no_groups(scan: Any) -> None:
+    """An action that is to stay does not fall to 0."""
+    neuron = NeuronSpec(kind="multiscale-lif", current_decay=0.875, voltage_decay=0.5)
+    x = torch.full((1, 60, 5), 0.5, dtype=torch.float64)
+    potentials, _ = scan(neuron, x, fires=False)
+    assert potentials[0, -1].tolist() == pytest.approx([1.0] * 5)
 
 
 def model(env: str = "Pendulum-v1", agent: str = "popsan", **kwargs: Any) -> RecurrentPPO:

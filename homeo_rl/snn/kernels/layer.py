@@ -54,15 +54,16 @@ def scan(
     """
     _require(currents, state, threshold)
     before = _at_rest(currents) if state is None else state
+    neuron = neurons.in_layer(neuron, fires)
     if neuron.kind == "multiscale-lif":
-        return _scan_scales(neuron, currents, before, threshold, fires)
+        return _scan_scales(neuron, currents, before, threshold)
     level = torch.full_like(currents[0, 0], neuron.threshold) if threshold is None else threshold
     out, *after = _Scan.apply(neuron, fires, currents, level, *before)  # type: ignore[no-untyped-call]  # torch ships apply untyped
     return out, Membrane(*after)
 
 
 def _scan_scales(
-    neuron: NeuronSpec, currents: Tensor, before: Membrane, threshold: Tensor | None, fires: bool
+    neuron: NeuronSpec, currents: Tensor, before: Membrane, threshold: Tensor | None
 ) -> tuple[Tensor, Membrane]:
     """Scan multiscale-lif neurons group by group: the running mean is a leaky integrator that does not fire."""
     direct = replace(neuron, kind="current-lif", current_decay=0.0)
@@ -77,7 +78,7 @@ def _scan_scales(
             means, _ = scan(integrator, x.clone(), Membrane(rest, mean, rest), fires=False)
             x, mean = neurons.CHANGE_GAIN * (x - means), means[:, -1]
         level = None if threshold is None else threshold[members]
-        out, end = scan(direct, x.clone(), Membrane(rest, potential, spikes), threshold=level, fires=fires)
+        out, end = scan(direct, x.clone(), Membrane(rest, potential, spikes), threshold=level)
         parts.append((out, mean if index else rest, end.potential, end.spikes))
     out, *after = (_interleave(values) for values in zip(*parts, strict=True))
     return out, Membrane(*after)
