@@ -34,7 +34,7 @@ from homeo_rl.observer.layout import (
     SPARSE,
     UNLIKELY,
 )
-from homeo_rl.observer.model_kernels import Net, fill, jacobian, predict
+from homeo_rl.observer.model_kernels import Setting, fill, jacobian, predict
 
 
 @jit
@@ -44,12 +44,9 @@ def unit_of(scales: np.ndarray, entries: int, kind: int, z: float, i: int) -> fl
 
 
 @jit
-def begin_biases(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray, starts: bool
-) -> None:
+def begin_biases(setting: Setting, row: np.ndarray, z: np.ndarray, starts: bool) -> None:
     """Begin both hypotheses; where ``starts``, z is the first measurement of an episode, which says more."""
-    entries, actions = dims[0], dims[1]
-    moves = 2 * entries + 2 * actions
+    _, scales, offsets, entries, _, moves, _, _ = setting
     start = moves + entries + 1
     row[BIAS_SINCE] = 0.0
     for kind in (OFFSETS, SCALES):
@@ -69,25 +66,14 @@ def begin_biases(
 
 
 @jit
-def advance_biases(
-    net: Net,
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    before: np.ndarray,
-    back: int,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> None:
+def advance_biases(setting: Setting, row: np.ndarray, z: np.ndarray, before: np.ndarray, back: int) -> None:
     """Update both hypotheses by the measurement z of ``back`` decisions ago, which ``before`` preceded.
 
     Nothing is done where the fault is known to be another one, and in a rehearsal.
     """
     if row[CERTAIN] > 0.0 or row[BIAS_SINCE] < 0.0:
         return
-    entries, actions = dims[0], dims[1]
+    net, scales, offsets, entries, actions, _, work, full = setting
     mean, variance, x, first = full[4, :entries], full[5, :entries], work[5], offsets[ACTIONS] + back * actions
     measured, residual, corrected = full[1, :entries], full[6, :entries], full[7, :entries]
     fill(x, before, row, first, entries, actions)
@@ -105,9 +91,9 @@ def advance_biases(
         for i in range(entries):
             residual[i] = z[i] - unit_of(scales, entries, kind, z[i], i) * theta[i] - mean[i]
         jacobian(net, work, work[6:].ravel(), full[10 : 10 + entries], entries)
-        _expect(scales, dims, offsets, row, kind, z, before, full)
-        _record_errors(scales, dims, offsets, row, kind, full)
-        _update(scales, dims, offsets, row, kind, full)
+        _expect(setting, row, kind, z, before)
+        _record_errors(setting, row, kind)
+        _update(setting, row, kind)
     row[BIAS_SINCE] += 1.0
 
 
@@ -119,13 +105,9 @@ def _is_unlikely(offsets: np.ndarray, row: np.ndarray, kind: int) -> bool:
 
 
 @jit
-def _expect(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, kind: int, z: np.ndarray,
-    before: np.ndarray, full: np.ndarray,
-) -> None:  # fmt: skip
+def _expect(setting: Setting, row: np.ndarray, kind: int, z: np.ndarray, before: np.ndarray) -> None:
     """Write by how much the bias lowers each residual, full[10 + D:], and the variances of the residuals, full[2]."""
-    entries, actions = dims[0], dims[1]
-    moves = 2 * entries + 2 * actions
+    _, scales, offsets, entries, _, moves, _, full = setting
     jac, slopes, expected = full[10 : 10 + entries], full[10 + entries : 10 + 2 * entries], full[2]
     p, inflation = _covariance(offsets, row, kind, entries), row[offsets[BIAS_INFLATION] + kind]
     walk = OFFSET_WALK if kind == OFFSETS else SCALE_WALK
@@ -148,14 +130,13 @@ def _covariance(offsets: np.ndarray, row: np.ndarray, kind: int, entries: int) -
 
 
 @jit
-def _record_errors(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, kind: int, full: np.ndarray
-) -> None:
+def _record_errors(setting: Setting, row: np.ndarray, kind: int) -> None:
     """Advance the running errors of the measurement as it is and without the bias, over what is expected without it."""
-    moves, errors = 2 * dims[0] + 2 * dims[1], offsets[BIAS_ERROR] + 2 * kind
+    _, scales, offsets, entries, _, moves, _, full = setting
+    errors = offsets[BIAS_ERROR] + 2 * kind
     weight, count, measured, without = max(RATE, 1.0 / (row[BIAS_SINCE] + 1.0)), 0, 0.0, 0.0
     ratios, expected = full[3], full[2]
-    for i in range(dims[0]):
+    for i in range(entries):
         if scales[moves + i] > 0.0:
             ratios[count] = full[6, i] * full[6, i] / expected[i]
             without += min(ratios[count], CAP)
@@ -169,11 +150,9 @@ def _record_errors(
 
 
 @jit
-def _update(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, kind: int, full: np.ndarray
-) -> None:
+def _update(setting: Setting, row: np.ndarray, kind: int) -> None:
     """Update a bias by the residuals full[6] of one sensor after another."""
-    entries, moves = dims[0], 2 * dims[0] + 2 * dims[1]
+    _, scales, offsets, entries, _, moves, _, full = setting
     slopes, gains, begun = full[10 + entries : 10 + 2 * entries], full[8], full[7]
     theta = row[offsets[BIAS] + kind * entries : offsets[BIAS] + (kind + 1) * entries]
     p = _covariance(offsets, row, kind, entries)

@@ -40,28 +40,17 @@ from homeo_rl.observer.layout import (
     SWITCH,
     ZERO,
 )
-from homeo_rl.observer.model_kernels import Net, fill, jacobian, predict, predict_lags
+from homeo_rl.observer.model_kernels import Setting, fill, jacobian, predict, predict_lags
 
 
 @jit
-def filter_measurement(
-    net: Net,
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    before: np.ndarray,
-    back: int,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> None:
+def filter_measurement(setting: Setting, row: np.ndarray, z: np.ndarray, before: np.ndarray, back: int) -> None:
     """Update the estimate by the measurement z, which ``before`` preceded, and predict it over the latency.
 
     ``back`` is how many decisions ago z was measured. The result is written to full[1].
     """
-    entries, actions = dims[0], dims[1]
-    _latency(net, dims, offsets, row, z, before, back, full, work)
+    net, _, offsets, entries, actions, _, work, full = setting
+    _latency(setting, row, z, before, back)
     residual = full[6, :entries]
     for i in range(entries):
         residual[i] = z[i] - full[4, i]
@@ -71,14 +60,14 @@ def filter_measurement(
     predict(net, x, estimate, variance, work)
     jac = full[10 : 10 + entries]
     jacobian(net, work, work[6:].ravel(), jac, entries + actions)
-    _compare(scales, dims, offsets, row, z, full)
+    _compare(setting, row, z)
     covariance = offsets[COVARIANCE]
     p = row[covariance : covariance + entries * entries].reshape((entries, entries))
     propagate(jac, p, full[10 + entries : 10 + 2 * entries], variance, row[INFLATION], entries)
     accepted = full[3, :entries]
-    update_by_sensors(scales, dims, offsets, row, z, before, p, full)
-    _learn_noise(offsets, row, jac, residual, accepted, variance, entries)
-    _learn_gains(dims, offsets, row, first + int(row[LAG]) * actions, jac, full)
+    update_by_sensors(setting, row, z, before, p)
+    _learn_noise(setting, row, jac)
+    _learn_gains(setting, row, first + int(row[LAG]) * actions, jac)
     for i in range(entries):
         row[offsets[STATE] + i] = estimate[i]
         row[offsets[RESIDUAL] + i] = residual[i]
@@ -94,23 +83,13 @@ def filter_measurement(
 
 
 @jit
-def _latency(
-    net: Net,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    before: np.ndarray,
-    back: int,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> None:
+def _latency(setting: Setting, row: np.ndarray, z: np.ndarray, before: np.ndarray, back: int) -> None:
     """Ask which latency explains a measurement best by the one before.
 
     Writes to full[4] what is expected at the latency that is taken, with estimates in the place of rejected entries,
     and to full[9] what the measurement before lets expect without a latency.
     """
-    entries, actions = dims[0], dims[1]
+    net, _, offsets, entries, actions, _, work, full = setting
     x, mean, variance = work[5], full[4, :entries], full[5, :entries]
     weight = max(RATE, 1.0 / (row[SINCE] + 1.0))
     stats, first = offsets[LATENCY], offsets[ACTIONS] + back * actions
@@ -149,11 +128,9 @@ def _begin_at_latency(offsets: np.ndarray, row: np.ndarray, before: np.ndarray, 
 
 
 @jit
-def _compare(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray, full: np.ndarray
-) -> None:
+def _compare(setting: Setting, row: np.ndarray, z: np.ndarray) -> None:
     """Compare how well the measurement before (full[9]) and the estimate before (full[1]) predict trusted sensors."""
-    entries, moves = dims[0], 2 * dims[0] + 2 * dims[1]
+    _, scales, offsets, entries, _, moves, _, full = setting
     measured, estimated, count = 0.0, 0.0, 0.0
     for i in range(entries):
         if scales[moves + i] > 0.0 and row[offsets[REJECTED] + i] < 0.5:
@@ -189,19 +166,9 @@ def propagate(
 
 
 @jit
-def update_by_sensors(
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    before: np.ndarray,
-    p: np.ndarray,
-    full: np.ndarray,
-) -> None:
+def update_by_sensors(setting: Setting, row: np.ndarray, z: np.ndarray, before: np.ndarray, p: np.ndarray) -> None:
     """Update estimate (full[1]) and covariance by the sensors that agree with them; write which did to full[3]."""
-    entries, actions = dims[0], dims[1]
-    moves = 2 * entries + 2 * actions
+    _, scales, offsets, entries, actions, moves, _, full = setting
     estimate, variance, accepted, ratios = full[1, :entries], full[2, :entries], full[3, :entries], full[7, :entries]
     missing = full[5, :entries]
     count, modelled = 0, 0
@@ -291,16 +258,10 @@ def _begin_again(offsets: np.ndarray, row: np.ndarray, z: np.ndarray, p: np.ndar
 
 
 @jit
-def _learn_noise(
-    offsets: np.ndarray,
-    row: np.ndarray,
-    jac: np.ndarray,
-    residual: np.ndarray,
-    accepted: np.ndarray,
-    variance: np.ndarray,
-    entries: int,
-) -> None:
+def _learn_noise(setting: Setting, row: np.ndarray, jac: np.ndarray) -> None:
     """Estimate the sensors' noise: consecutive residuals are anticorrelated by it, not by model error (Mehra, 1970)."""
+    offsets, entries, full = setting.offsets, setting.entries, setting.full
+    residual, variance, accepted = full[6, :entries], full[2, :entries], full[3, :entries]
     share = max(SLOW, 1.0 / (row[SINCE] + 1.0))
     for j in range(entries):
         if row[offsets[ACCEPTED] + j] == 0.0:
@@ -318,11 +279,9 @@ def _learn_noise(
 
 
 @jit
-def _learn_gains(
-    dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, action: int, jac: np.ndarray, full: np.ndarray
-) -> None:
+def _learn_gains(setting: Setting, row: np.ndarray, action: int, jac: np.ndarray) -> None:
     """Advance the normal equations of the actuators' gains by the residual full[6] of this decision."""
-    entries, actions = dims[0], dims[1]
+    _, _, offsets, entries, actions, _, _, full = setting
     residual, variance, accepted = full[6, :entries], full[2, :entries], full[3, :entries]
     share = max(SLOW, 1.0 / (row[SINCE] + 1.0))
     for k in range(actions):

@@ -47,7 +47,7 @@ from homeo_rl.observer.layout import (
     WATCH,
     WATCHED,
 )
-from homeo_rl.observer.model_kernels import Net, fill, predict, unpack
+from homeo_rl.observer.model_kernels import Setting, fill, predict, unpack
 from homeo_rl.observer.stamped_kernels import begin_stamped, filter_stamped, find_repeated_age, was_moving
 
 
@@ -81,7 +81,8 @@ def advance(
         work: scratch (`homeo_rl.observer.layout.work_space`).
         full: scratch (`homeo_rl.observer.layout.number_space`).
     """
-    entries, net = dims[0], unpack(w, dims)
+    entries, actions = dims[0], dims[1]
+    setting = Setting(unpack(w, dims), scales, offsets, entries, actions, 2 * entries + 2 * actions, work, full)
     z, estimate, count = full[0, :entries], full[1, :entries], 0
     for s in range(rows.shape[0]):
         row, age = rows[s], 0.0
@@ -90,22 +91,22 @@ def advance(
             value = (np.float64(observations[s, i]) - scales[i]) / scales[entries + i]
             z[i] = min(max(value, -LIMIT), LIMIT)
         if row[DECISIONS] > 0.0:
-            _push_action(scales, dims, row, offsets[ACTIONS], last[s])
-            age = _gate(net, scales, dims, offsets, row, z, full, work)
-        elif _start(scales, dims, offsets, row, z):
+            _push_action(setting, row, last[s])
+            age = _gate(setting, row, z)
+        elif _start(setting, row, z):
             row[OPEN], row[INFLATION] = 1.0, 1.0
-            begin_biases(scales, dims, offsets, row, z, True)
+            begin_biases(setting, row, z, True)
             for i in range(entries):
                 estimate[i] = row[offsets[STATE] + i]
         if row[OPEN] > 0.0:
             count += 1
             if row[STAMPED] > 0.0:
-                age = filter_stamped(net, scales, dims, offsets, row, z, age, full, work)
+                age = filter_stamped(setting, row, z, age)
             elif row[DECISIONS] > 0.0:
                 if row[SINCE] == 0.0:
-                    _begin(net, scales, dims, offsets, row, full, work)
-                advance_biases(net, scales, dims, offsets, row, z, row[past : past + entries], 0, full, work)
-                filter_measurement(net, scales, dims, offsets, row, z, row[past : past + entries], 0, full, work)
+                    _begin(setting, row)
+                advance_biases(setting, row, z, row[past : past + entries], 0)
+                filter_measurement(setting, row, z, row[past : past + entries], 0)
             row[SINCE] = max(row[SINCE], 1.0)
             for i in range(entries):
                 out[s, i] = np.float32(estimate[i] * scales[entries + i] + scales[i])
@@ -127,8 +128,9 @@ def _push_measurement(offsets: np.ndarray, row: np.ndarray, z: np.ndarray, age: 
 
 
 @jit
-def _push_action(scales: np.ndarray, dims: np.ndarray, row: np.ndarray, first: int, action: np.ndarray) -> None:
-    entries, actions = dims[0], dims[1]
+def _push_action(setting: Setting, row: np.ndarray, action: np.ndarray) -> None:
+    _, scales, offsets, entries, actions, _, _, _ = setting
+    first = offsets[ACTIONS]
     for k in range((LAGS + PAST) * actions - 1, actions - 1, -1):
         row[first + k] = row[first + k - actions]
     for k in range(actions):
@@ -140,27 +142,16 @@ def _push_action(scales: np.ndarray, dims: np.ndarray, row: np.ndarray, first: i
 
 
 @jit
-def _gate(
-    net: Net,
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> float:
+def _gate(setting: Setting, row: np.ndarray, z: np.ndarray) -> float:
     """Compare the measurement with the prediction from the last one; open or shut the gate.
 
     Returns the age of a measurement that repeats an earlier one; 0 without an alarm, and -1 where it is not known.
     """
-    entries, actions = dims[0], dims[1]
+    net, scales, offsets, entries, actions, moves, work, full = setting
     mean, variance, x = full[1, :entries], full[2, :entries], work[5]
     fill(x, row[offsets[MEASURED] : offsets[MEASURED] + entries], row, offsets[ACTIONS], entries, actions)
     predict(net, x, mean, variance, work)
-    moves = 2 * entries + 2 * actions
-    limits = moves + 3 * entries + 1
-    limit = scales[moves + entries]
+    limits, limit = moves + 3 * entries + 1, scales[moves + entries]
     total, count, broken, missing = 0.0, 0.0, False, False
     for i in range(entries):
         same = z[i] == row[offsets[MEASURED] + i]
@@ -180,11 +171,11 @@ def _gate(
             count += 1.0
     error = total / max(count, 1.0)
     row[GATE] += RATE * (error - row[GATE])
-    moving = was_moving(net, scales, dims, offsets, row)
+    moving = was_moving(setting, row)
     missing = missing and (moving or row[CERTAIN] > 0.0)
     doubtful = error > REPEATED_ERROR and moving
-    age = find_repeated_age(scales, dims, offsets, row, z) if doubtful or row[STAMPED] > 0.0 else -1.0
-    late = row[OPEN] == 0.0 and _watch_latency(net, scales, dims, offsets, row, z, error, full, work)
+    age = find_repeated_age(setting, row, z) if doubtful or row[STAMPED] > 0.0 else -1.0
+    late = row[OPEN] == 0.0 and _watch_latency(setting, row, z, error)
     if row[OPEN] == 0.0 and (broken or late or missing or age > 0.0 or row[GATE] > limit):
         row[OPEN], row[SINCE], row[LAG], row[INFLATION] = 1.0, 0.0, 0.0, 1.0
         row[FROM_MEASURED] = row[FROM_ESTIMATE] = row[CERTAIN] = row[STAMPED] = 0.0
@@ -195,17 +186,14 @@ def _gate(
     if row[OPEN] > 0.0 and (missing or age > 0.0):
         row[CERTAIN] = 1.0
     if row[OPEN] > 0.0 and age > 0.0 and row[STAMPED] == 0.0:
-        begin_stamped(dims, offsets, row, full)
+        begin_stamped(setting, row)
     return age if row[OPEN] > 0.0 else 0.0
 
 
 @jit
-def _watch_latency(
-    net: Net, scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray, error: float,
-    full: np.ndarray, work: np.ndarray,
-) -> bool:  # fmt: skip
+def _watch_latency(setting: Setting, row: np.ndarray, z: np.ndarray, error: float) -> bool:
     """Compare one latency a decision, in turn, with none; return whether one explains the measurements better."""
-    entries, actions = dims[0], dims[1]
+    net, scales, offsets, entries, actions, moves, work, full = setting
     lag = 1 + int(row[DECISIONS]) % (LAGS - 1)
     x, mean, variance = work[5], full[4, :entries], full[5, :entries]
     before = row[offsets[MEASURED] : offsets[MEASURED] + entries]
@@ -213,7 +201,7 @@ def _watch_latency(
     predict(net, x, mean, variance, work)
     total, count = 0.0, 0.0
     for i in range(entries):
-        if scales[2 * entries + 2 * actions + i] > 0.0:
+        if scales[moves + i] > 0.0:
             other = z[i] - mean[i]
             total += min(other * other / variance[i], CAP)
             count += 1.0
@@ -227,10 +215,9 @@ def _watch_latency(
 
 
 @jit
-def _start(scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray) -> bool:
+def _start(setting: Setting, row: np.ndarray, z: np.ndarray) -> bool:
     """Begin the estimate at the first observation and at how episodes begin; return whether a sensor contradicts it."""
-    entries, actions = dims[0], dims[1]
-    moves = 2 * entries + 2 * actions
+    _, scales, offsets, entries, _, moves, _, _ = setting
     start, contradicts = moves + entries + 1, False
     for i in range(entries):
         center, variance = scales[start + i], scales[start + entries + i]
@@ -238,37 +225,27 @@ def _start(scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.nd
         wrong = scales[moves + i] > 0.0 and innovation * innovation > 4.0 * REJECT * variance
         contradicts = contradicts or wrong
         begun = center if wrong else z[i]
-        row[offsets[STATE] + i] = begun
-        row[offsets[CLEANED] + i] = begun
+        row[offsets[STATE] + i] = row[offsets[CLEANED] + i] = begun
         row[offsets[COVARIANCE] + i * entries + i] = variance if wrong else 0.01 * variance
     return contradicts
 
 
 @jit
-def _begin(
-    net: Net,
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> None:
+def _begin(setting: Setting, row: np.ndarray) -> None:
     """Run the estimate through the measurements that are kept: it begins before the fault, or at the start."""
-    entries = dims[0]
+    _, _, offsets, entries, _, _, _, full = setting
     past = offsets[MEASURED]
     count = int(min(row[DECISIONS], 1.0 * PAST))  # measurements that are kept; the newest is at 0
     oldest = past + (count - 1) * entries
-    begin_biases(scales, dims, offsets, row, row[oldest : oldest + entries], row[DECISIONS] <= PAST)
+    begin_biases(setting, row, row[oldest : oldest + entries], row[DECISIONS] <= PAST)
     if row[DECISIONS] <= PAST:
-        _start(scales, dims, offsets, row, row[oldest : oldest + entries])
+        _start(setting, row, row[oldest : oldest + entries])
     else:
         for i in range(entries):
-            row[offsets[STATE] + i] = row[oldest + i]
-            row[offsets[CLEANED] + i] = row[oldest + i]
+            row[offsets[STATE] + i] = row[offsets[CLEANED] + i] = row[oldest + i]
             row[offsets[COVARIANCE] + i * entries + i] = full[2, i]
     for back in range(count - 2, -1, -1):
         first = past + back * entries
-        before = row[first + entries : first + 2 * entries]
-        advance_biases(net, scales, dims, offsets, row, row[first : first + entries], before, back + 1, full, work)
-        filter_measurement(net, scales, dims, offsets, row, row[first : first + entries], before, back + 1, full, work)
+        z, before = row[first : first + entries], row[first + entries : first + 2 * entries]
+        advance_biases(setting, row, z, before, back + 1)
+        filter_measurement(setting, row, z, before, back + 1)

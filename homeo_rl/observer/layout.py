@@ -136,34 +136,8 @@ CHI_MEDIAN = 0.455
 def offsets_of(entries: int, actions: int) -> tuple[np.ndarray, int]:
     """Return the offsets of the parts of a row [26], and its length."""
     d, k = entries, actions
-    sizes = [
-        (LAGS + PAST) * k,
-        PAST * d,
-        d,
-        2 * LAGS,
-        d,
-        PAST,
-        d,
-        d * d,
-        d,
-        d,
-        d,
-        2 * d,
-        LAGS,
-        d,
-        d,
-        d,
-        d,
-        d,
-        d,
-        d,
-        k * k,
-        k,
-        2 * d,
-        2 * d * d,
-        4,
-        2,
-    ]
+    sizes = [(LAGS + PAST) * k, PAST * d, d, 2 * LAGS, d, PAST, d, d * d, d, d, d, 2 * d, LAGS]  # up to LATENCY
+    sizes += [*[d] * 7, k * k, k, 2 * d, 2 * d * d, 4, 2]
     starts = _SCALARS + np.concatenate([[0], np.cumsum(sizes)])
     return starts[:-1].astype(np.int64), int(starts[-1])
 

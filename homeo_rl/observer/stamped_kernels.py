@@ -29,16 +29,17 @@ from homeo_rl.observer.layout import (
     STAMPED,
     STATE,
 )
-from homeo_rl.observer.model_kernels import Net, fill, jacobian, predict
+from homeo_rl.observer.model_kernels import Setting, fill, jacobian, predict
 
 
 @jit
-def was_moving(net: Net, scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray) -> bool:
+def was_moving(setting: Setting, row: np.ndarray) -> bool:
     """Whether the last two measurements differ; True at the second one.
 
     The measurements of a robot at rest repeat, and its velocities are exactly 0.
     """
-    entries, moves, change = dims[0], 2 * dims[0] + 2 * dims[1], net[6]
+    net, scales, offsets, entries, _, moves, _, _ = setting
+    change = net[6]
     total, count, first = 0.0, 0.0, offsets[MEASURED]
     for i in range(entries):
         if scales[moves + i] > 0.0:
@@ -49,11 +50,9 @@ def was_moving(net: Net, scales: np.ndarray, dims: np.ndarray, offsets: np.ndarr
 
 
 @jit
-def find_repeated_age(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray
-) -> float:
+def find_repeated_age(setting: Setting, row: np.ndarray, z: np.ndarray) -> float:
     """Return the age of a measurement that is equal to one of the last ones in all sensors that move; else -1."""
-    entries, moves = dims[0], 2 * dims[0] + 2 * dims[1]
+    _, scales, offsets, entries, _, moves, _, _ = setting
     for back in range(int(min(row[DECISIONS], 1.0 * PAST))):
         first, equal = offsets[MEASURED] + back * entries, False
         for i in range(entries):
@@ -67,9 +66,9 @@ def find_repeated_age(
 
 
 @jit
-def begin_stamped(dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, full: np.ndarray) -> None:
+def begin_stamped(setting: Setting, row: np.ndarray) -> None:
     """Begin the estimate at the last measurement, in an alarm in which measurements have ages of their own."""
-    entries = dims[0]
+    offsets, entries, full = setting.offsets, setting.entries, setting.full
     row[STAMPED], row[IGNORED], row[INFLATION] = 1.0, 0.0, 1.0
     row[FRAME] = row[DECISIONS] - 1.0 - row[offsets[AGES]]
     for k in range(offsets[STATE], len(row)):
@@ -80,28 +79,18 @@ def begin_stamped(dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, full: 
 
 
 @jit
-def filter_stamped(
-    net: Net,
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    age: float,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> float:
+def filter_stamped(setting: Setting, row: np.ndarray, z: np.ndarray, age: float) -> float:
     """Update the estimate by a measurement whose age is its own, and predict it to the present (full[1]).
 
     ``age`` is that of a measurement that repeats an earlier one, which is of no use; else -1, and the age that explains
     the measurement best is found and returned.
     """
-    entries, actions = dims[0], dims[1]
+    net, _, offsets, entries, actions, _, work, full = setting
     now, state = row[DECISIONS], row[offsets[STATE] : offsets[STATE] + entries]
     if age < 0.0:
-        steps = _steps_to(net, scales, dims, offsets, row, z, full, work)
+        steps = _steps_to(setting, row, z)
         if steps > 0:
-            _advance_stamped(net, scales, dims, offsets, row, z, steps, full, work)
+            _advance_stamped(setting, row, z, steps)
         age = now - row[FRAME] + (1.0 if row[IGNORED] > 0.0 else 0.0)
     row[LAG] = min(now - row[FRAME], 1.0 * LAGS)
     row[SINCE] += 1.0
@@ -117,15 +106,12 @@ def filter_stamped(
 
 
 @jit
-def _steps_to(
-    net: Net, scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray,
-    full: np.ndarray, work: np.ndarray,
-) -> int:  # fmt: skip
+def _steps_to(setting: Setting, row: np.ndarray, z: np.ndarray) -> int:
     """Return how many decisions after the estimated one a measurement is, by what explains it best; 0 if nothing does.
 
     Where nothing has for long, the estimate begins again at the measurement, as if it were of the present.
     """
-    entries, actions, moves = dims[0], dims[1], 2 * dims[0] + 2 * dims[1]
+    net, scales, offsets, entries, actions, moves, work, full = setting
     ahead, mean, variance, x = full[7, :entries], full[4, :entries], full[5, :entries], work[5]
     behind = int(row[DECISIONS] - row[FRAME])
     best, least = 0, IGNORE
@@ -156,19 +142,10 @@ def _steps_to(
 
 
 @jit
-def _advance_stamped(
-    net: Net,
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    steps: int,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> None:
+def _advance_stamped(setting: Setting, row: np.ndarray, z: np.ndarray, steps: int) -> None:
     """Predict the estimate ``steps`` decisions ahead and update it by the measurement."""
-    entries, actions, covariance = dims[0], dims[1], offsets[COVARIANCE]
+    net, _, offsets, entries, actions, _, work, full = setting
+    covariance = offsets[COVARIANCE]
     estimate, variance, x, jac = full[1, :entries], full[2, :entries], work[5], full[10 : 10 + entries]
     p = row[covariance : covariance + entries * entries].reshape((entries, entries))
     state, behind = row[offsets[STATE] : offsets[STATE] + entries], int(row[DECISIONS] - row[FRAME])
@@ -180,7 +157,7 @@ def _advance_stamped(
         for i in range(entries):
             state[i] = estimate[i]
     row[FRAME] += 1.0 * steps
-    update_by_sensors(scales, dims, offsets, row, z, row[offsets[MEASURED] : offsets[MEASURED] + entries], p, full)
+    update_by_sensors(setting, row, z, row[offsets[MEASURED] : offsets[MEASURED] + entries], p)
     for i in range(entries):
         state[i] = row[offsets[CLEANED] + i] = estimate[i]
         row[offsets[ACCEPTED] + i] = full[3, i]
