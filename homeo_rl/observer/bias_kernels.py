@@ -13,11 +13,6 @@ import numpy as np
 
 from homeo_rl.numerics.jit import jit
 from homeo_rl.observer.layout import (
-    ACTIONS,
-    BIAS,
-    BIAS_COVARIANCE,
-    BIAS_ERROR,
-    BIAS_INFLATION,
     BIAS_SINCE,
     CAP,
     CERTAIN,
@@ -33,6 +28,7 @@ from homeo_rl.observer.layout import (
     SCALES,
     SPARSE,
     UNLIKELY,
+    Offsets,
 )
 from homeo_rl.observer.model_kernels import Setting, fill, jacobian, predict
 
@@ -50,9 +46,9 @@ def begin_biases(setting: Setting, row: np.ndarray, z: np.ndarray, starts: bool)
     start = moves + entries + 1
     row[BIAS_SINCE] = 0.0
     for kind in (OFFSETS, SCALES):
-        first, p = offsets[BIAS] + kind * entries, offsets[BIAS_COVARIANCE] + kind * entries * entries
-        row[offsets[BIAS_ERROR] + 2 * kind] = row[offsets[BIAS_ERROR] + 2 * kind + 1] = 0.0
-        row[offsets[BIAS_INFLATION] + kind] = 1.0
+        first, p = offsets.bias + kind * entries, offsets.bias_covariance + kind * entries * entries
+        row[offsets.bias_error + 2 * kind] = row[offsets.bias_error + 2 * kind + 1] = 0.0
+        row[offsets.bias_inflation + kind] = 1.0
         for k in range(entries * entries):
             row[p + k] = 0.0
         for i in range(entries):
@@ -74,7 +70,7 @@ def advance_biases(setting: Setting, row: np.ndarray, z: np.ndarray, before: np.
     if row[CERTAIN] > 0.0 or row[BIAS_SINCE] < 0.0:
         return
     net, scales, offsets, entries, actions, _, work, full = setting
-    mean, variance, x, first = full[4, :entries], full[5, :entries], work[5], offsets[ACTIONS] + back * actions
+    mean, variance, x, first = full[4, :entries], full[5, :entries], work[5], offsets.actions + back * actions
     measured, residual, corrected = full[1, :entries], full[6, :entries], full[7, :entries]
     fill(x, before, row, first, entries, actions)
     predict(net, x, mean, variance, work)
@@ -83,7 +79,7 @@ def advance_biases(setting: Setting, row: np.ndarray, z: np.ndarray, before: np.
     for kind in (OFFSETS, SCALES):
         if _is_unlikely(offsets, row, kind) and row[BIAS_SINCE] % SPARSE != 0.0:
             continue
-        theta = row[offsets[BIAS] + kind * entries : offsets[BIAS] + (kind + 1) * entries]
+        theta = row[offsets.bias + kind * entries : offsets.bias + (kind + 1) * entries]
         for i in range(entries):
             corrected[i] = before[i] - unit_of(scales, entries, kind, before[i], i) * theta[i]
         fill(x, corrected, row, first, entries, actions)
@@ -98,9 +94,9 @@ def advance_biases(setting: Setting, row: np.ndarray, z: np.ndarray, before: np.
 
 
 @jit
-def _is_unlikely(offsets: np.ndarray, row: np.ndarray, kind: int) -> bool:
+def _is_unlikely(offsets: Offsets, row: np.ndarray, kind: int) -> bool:
     """Whether measurements are as little expected without the bias as with it: then it is followed now and then."""
-    error = offsets[BIAS_ERROR] + 2 * kind
+    error = offsets.bias_error + 2 * kind
     return bool(row[BIAS_SINCE] >= PROBATION and row[error + 1] > UNLIKELY * row[error])
 
 
@@ -109,7 +105,7 @@ def _expect(setting: Setting, row: np.ndarray, kind: int, z: np.ndarray, before:
     """Write by how much the bias lowers each residual, full[10 + D:], and the variances of the residuals, full[2]."""
     _, scales, offsets, entries, _, moves, _, full = setting
     jac, slopes, expected = full[10 : 10 + entries], full[10 + entries : 10 + 2 * entries], full[2]
-    p, inflation = _covariance(offsets, row, kind, entries), row[offsets[BIAS_INFLATION] + kind]
+    p, inflation = _covariance(offsets, row, kind, entries), row[offsets.bias_inflation + kind]
     walk = OFFSET_WALK if kind == OFFSETS else SCALE_WALK
     walk *= SPARSE if _is_unlikely(offsets, row, kind) else 1.0
     for j in range(entries):
@@ -124,8 +120,8 @@ def _expect(setting: Setting, row: np.ndarray, kind: int, z: np.ndarray, before:
 
 
 @jit
-def _covariance(offsets: np.ndarray, row: np.ndarray, kind: int, entries: int) -> np.ndarray:
-    first = offsets[BIAS_COVARIANCE] + kind * entries * entries
+def _covariance(offsets: Offsets, row: np.ndarray, kind: int, entries: int) -> np.ndarray:
+    first = offsets.bias_covariance + kind * entries * entries
     return row[first : first + entries * entries].reshape((entries, entries))
 
 
@@ -133,7 +129,7 @@ def _covariance(offsets: np.ndarray, row: np.ndarray, kind: int, entries: int) -
 def _record_errors(setting: Setting, row: np.ndarray, kind: int) -> None:
     """Advance the running errors of the measurement as it is and without the bias, over what is expected without it."""
     _, scales, offsets, entries, _, moves, _, full = setting
-    errors = offsets[BIAS_ERROR] + 2 * kind
+    errors = offsets.bias_error + 2 * kind
     weight, count, measured, without = max(RATE, 1.0 / (row[BIAS_SINCE] + 1.0)), 0, 0.0, 0.0
     ratios, expected = full[3], full[2]
     for i in range(entries):
@@ -145,8 +141,8 @@ def _record_errors(setting: Setting, row: np.ndarray, kind: int) -> None:
     if count > 0:
         row[errors] += weight * (measured / count - row[errors])
         row[errors + 1] += weight * (without / count - row[errors + 1])
-        middle, inflation = min(np.median(ratios[:count]) / CHI_MEDIAN, 4.0), row[offsets[BIAS_INFLATION] + kind]
-        row[offsets[BIAS_INFLATION] + kind] = min(max(inflation * (1.0 + FAST * (middle - 1.0)), 1.0), 100.0)
+        middle, inflation = min(np.median(ratios[:count]) / CHI_MEDIAN, 4.0), row[offsets.bias_inflation + kind]
+        row[offsets.bias_inflation + kind] = min(max(inflation * (1.0 + FAST * (middle - 1.0)), 1.0), 100.0)
 
 
 @jit
@@ -154,9 +150,9 @@ def _update(setting: Setting, row: np.ndarray, kind: int) -> None:
     """Update a bias by the residuals full[6] of one sensor after another."""
     _, scales, offsets, entries, _, moves, _, full = setting
     slopes, gains, begun = full[10 + entries : 10 + 2 * entries], full[8], full[7]
-    theta = row[offsets[BIAS] + kind * entries : offsets[BIAS] + (kind + 1) * entries]
+    theta = row[offsets.bias + kind * entries : offsets.bias + (kind + 1) * entries]
     p = _covariance(offsets, row, kind, entries)
-    inflation = row[offsets[BIAS_INFLATION] + kind]
+    inflation = row[offsets.bias_inflation + kind]
     for j in range(entries):
         begun[j] = theta[j]
     for i in range(entries):
@@ -191,12 +187,12 @@ def _project(p: np.ndarray, slope: np.ndarray, gains: np.ndarray, entries: int) 
 
 @jit
 def correct(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, kind: int, observation: np.ndarray
+    scales: np.ndarray, dims: np.ndarray, offsets: Offsets, row: np.ndarray, kind: int, observation: np.ndarray
 ) -> None:
     """Subtract the identified bias from an observation [D] float32, in place."""
     entries = dims[0]
     for i in range(entries):
         spread = scales[entries + i]
         z = (np.float64(observation[i]) - scales[i]) / spread
-        theta = row[offsets[BIAS] + kind * entries + i]
+        theta = row[offsets.bias + kind * entries + i]
         observation[i] = np.float32(observation[i] - spread * unit_of(scales, entries, kind, z, i) * theta)

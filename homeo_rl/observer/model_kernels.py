@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from homeo_rl.numerics.jit import jit
+from homeo_rl.observer.layout import Offsets
 
 Net: TypeAlias = tuple[np.ndarray, ...]
 """Weights and biases of three layers, the unit of change, the calibration of the deviations, and the weights of the
@@ -19,7 +20,7 @@ class Setting(NamedTuple):
 
     net: Net
     scales: np.ndarray
-    offsets: np.ndarray  # of the parts of a row (`homeo_rl.observer.layout`)
+    offsets: Offsets
     entries: int  # D
     actions: int  # K
     moves: int  # where ``scales`` say whether a sensor moves
