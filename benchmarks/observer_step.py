@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.common import Arm, alternate, arguments, report
 from homeo_rl.observer.forward_model import MEASURED, ForwardModel
-from homeo_rl.observer.layout import BIAS_ERROR, BIAS_SINCE, GATE, OPEN, SINCE
+from homeo_rl.observer.layout import BIAS_SINCE, GATE, OPEN, SINCE
 from homeo_rl.observer.memory import LENGTH, WINDOWS, ObserverMemory
 from homeo_rl.observer.observer import Observer
 
@@ -39,7 +39,7 @@ def main() -> None:
 
     def decide_alarmed(observer: Observer, share: float) -> None:
         # The decisions of an alarm are counted from its beginning, so none of these is one that rehearses.
-        row, errors = observer.rows[0], observer.offsets[BIAS_ERROR]
+        row, errors = observer.rows[0], observer.offsets.bias_error
         row[GATE], row[OPEN], row[SINCE], row[BIAS_SINCE] = 1e6, 1.0, 100.0, next(count)
         row[errors : errors + 4] = 1.0, share, 1.0, share
         observer.advance(next(observations))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from homeo_rl.numerics.backend import Array, backend_of, cast
-from homeo_rl.numerics.counter_random import GOLDEN, LANE, mix, normal, normal_table, row_states, uniform
+from homeo_rl.numerics.counter_random import GOLDEN, LANE, mix, normal, normal_table, uniform
 
 
 class Draws(Protocol):
@@ -91,7 +91,7 @@ class CounterDraws:
 
     def _words(self, columns: int) -> Array:
         if self._state is None:
-            self._state = row_states(self._keys, self._step)
+            self._state = mix(self._keys + (self._step + 2) * GOLDEN)  # what a row's numbers depend on; steps are >= -1
         return mix(self._state + self._next_lanes(columns))
 
     def _next_lanes(self, columns: int) -> Array:

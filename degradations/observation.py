@@ -249,7 +249,6 @@ class JitteringSensors(DelayedSensors):
     """The policy sees the observation of 0 to round(severity * steps) steps ago, drawn evenly at every step."""
 
     kind: ClassVar[str] = "obs-jitter"
-    steps: int = 4
 
     def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Draw the age, and return the observation that is so old."""

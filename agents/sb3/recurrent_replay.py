@@ -36,8 +36,9 @@ from homeo_rl.homeostasis.protocol import Homeostasis
 from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import ControllerSpec
 
-WINDOW = 8
-"""Decisions through which gradients pass, where the policy is given no other number."""
+WINDOW = 16
+"""Decisions through which gradients pass, where the policy is given no other number. Windows begin at rest, so they
+have to be longer than what membranes remember: with 8 decisions, multiscale-lif neurons learn Pendulum badly."""
 
 
 class WindowReplayBuffer(ReplayBuffer):

@@ -151,17 +151,6 @@ def clearances(scene: Scene, points: Floats, out: Floats) -> None:
 
 
 @jit
-def cast_rays(scene: Scene, poses: Floats, angles: Floats, out: Floats) -> None:
-    """`cast_ray` from poses [P, 3] along headings + ``angles`` [A], into out [P, A]."""
-    if poses.shape[1] != 3 or out.shape != (poses.shape[0], angles.shape[0]):
-        raise ValueError("cast_rays: expected poses [P, 3] and out [P, A] for angles [A]")
-    for i in range(poses.shape[0]):
-        for j in range(angles.shape[0]):
-            angle = poses[i, 2] + angles[j]
-            out[i, j] = cast_ray(scene, poses[i, 0], poses[i, 1], math.cos(angle), math.sin(angle))
-
-
-@jit
 def _touches(scene: Scene, thing: int, cx: float, cy: float, half: float) -> bool:
     """Whether a thing's boundary meets the square around (cx, cy)."""
     if thing >= scene.segments.shape[0]:

@@ -7,6 +7,7 @@ seeds belong to a purpose of their own, so no evaluation ever meets them.
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from homeo_rl.agents.controller import Controller, require_spiking
 from homeo_rl.agents.session import Session
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.make import make_env
+from homeo_rl.evaluation.arm import Arm
 from homeo_rl.evaluation.episode import Episode, episode_seed
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.evaluation.rollout import rollout
@@ -110,6 +112,14 @@ def make_session(
         reflex=reflex,
         auto_sleep=auto_sleep,
     )
+
+
+def sessions_for(
+    arm: Arm, controller: Controller, calibration: Calibration | None, observer_memory: ObserverMemory | None
+) -> Callable[[int], Session]:
+    """Return what makes a session of so many slots for an arm of an evaluation, as `make_session` does."""
+    known: dict[str, Any] = {"calibration": calibration, "observer_memory": observer_memory}
+    return partial(make_session, controller, plugin=arm.plugin, reflex=arm.reflex, **known)
 
 
 def calibrate(

@@ -22,7 +22,7 @@ from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.envs.protocol import is_driving
 from homeo_rl.errors import EnvironmentFault
 from homeo_rl.evaluation.arm import Arm
-from homeo_rl.evaluation.calibrate import Calibration, make_session
+from homeo_rl.evaluation.calibrate import Calibration, sessions_for
 from homeo_rl.evaluation.controls import latency_of
 from homeo_rl.evaluation.engines import Batched
 from homeo_rl.evaluation.episode import Episode, episode_seed
@@ -113,14 +113,7 @@ class _Worker:
         new_env = partial(make_env, name, kwargs)
         before = [tensor.clone() for tensor in controller.state_dict().values()]
         episodes = rollout(
-            lambda slots: make_session(
-                controller,
-                slots,
-                plugin=arm.plugin,
-                calibration=calibration,
-                observer_memory=self.job.observer_memory,
-                reflex=arm.reflex,
-            ),
+            sessions_for(arm, controller, calibration, self.job.observer_memory),
             new_env if self.job.threads is None else Batched(new_env, self.job.threads),
             [episode_seed(plan.seed, "evaluation", i) for i in range(plan.episodes)],
             condition=arm.add_layer(condition, self.job.observer_memory),

@@ -90,18 +90,10 @@ class RolloutEngine:
         UsageError: `require_rows`.
     """
 
-    def __init__(
-        self,
-        new_env: Callable[[], Env],
-        condition: Condition,
-        std: np.ndarray | None,
-        count: int,
-        *,
-        threads: int = 1,
-    ) -> None:
-        self.env = new_env()
+    def __init__(self, batched: Batched, condition: Condition, std: np.ndarray | None, count: int) -> None:
+        self.env = batched.new_env()
         require_rows(self.env, condition)
-        self._bodies = BatchedBodies(self.env, count, threads)
+        self._bodies = BatchedBodies(self.env, count, batched.threads)
         parts = condition.degradations if condition.severity > 0 else ()
         faults = [part for part in parts if isinstance(part, EnvDegradation)]
         if std is not None:
@@ -161,7 +153,7 @@ def make_engine(
 ) -> Engine:
     """Return an engine of ``count`` rows; ``std`` [D] is what the policy knows of the observations' deviations."""
     if isinstance(new_env, Batched):
-        return RolloutEngine(new_env.new_env, condition, std, count, threads=new_env.threads)
+        return RolloutEngine(new_env, condition, std, count)
     return GymnasiumEngine(new_env, condition, std, count)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.envs.rendering import Film, Filmed, camera, choose_backend, pace_of, require_display
-from homeo_rl.evaluation.calibrate import calibrate_for, make_session
+from homeo_rl.evaluation.calibrate import calibrate_for, sessions_for
 from homeo_rl.evaluation.episode import Episode, episode_seed
 from homeo_rl.evaluation.observer_memory import observer_memory_for
 from homeo_rl.evaluation.plan import EvaluationPlan, require_width
@@ -39,14 +39,7 @@ def enjoy(
         require_width(probe, name, controller, run)
     play = partial(
         rollout,
-        partial(
-            make_session,
-            controller,
-            plugin=arm.plugin,
-            calibration=calibration,
-            observer_memory=observer,
-            reflex=arm.reflex,
-        ),
+        sessions_for(arm, controller, calibration, observer),
         seeds=[episode_seed(plan.seed, "evaluation", index) for index in range(plan.episodes)],
         condition=arm.add_layer(condition, observer),
         num_envs=1,

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,8 +136,7 @@ def incompatibility(
             not know the environment or the condition.
     """
     name, kwargs = plan.env_of(condition, run)
-    env = make_env(name, kwargs)
-    try:
+    with closing(make_env(name, kwargs)) as env:
         require_width(env, name, controller, run)
         if engine == "rollout":
             require_rows(env, condition)
@@ -148,8 +147,6 @@ def incompatibility(
                 raise UsageError(f"--routes: route {number}: {error}") from None
         reason = condition.incompatibility(env, spiking=isinstance(controller.network, SpikingNetwork))
         return reason or _network_incompatibility(condition, controller)
-    finally:
-        env.close()
 
 
 def _network_incompatibility(condition: Condition, controller: Controller) -> str | None:

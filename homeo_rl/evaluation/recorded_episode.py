@@ -20,7 +20,7 @@ from homeo_rl.envs.make import load_modules, make_env
 from homeo_rl.envs.rendering import Filmed, camera, choose_backend, pace_of
 from homeo_rl.errors import HomeoError
 from homeo_rl.evaluation.arm import Arm
-from homeo_rl.evaluation.calibrate import calibrate_for, make_session
+from homeo_rl.evaluation.calibrate import calibrate_for, sessions_for
 from homeo_rl.evaluation.episode import Step, episode_seed
 from homeo_rl.evaluation.observer_memory import observer_memory_for
 from homeo_rl.evaluation.plan import EvaluationPlan
@@ -99,16 +99,7 @@ def play(
     steps: list[Step] = []
 
     def new_session(slots: int) -> Session:
-        sessions.append(
-            make_session(
-                controller,
-                slots,
-                plugin=parsed.plugin,
-                calibration=calibration,
-                observer_memory=observer,
-                reflex=parsed.reflex,
-            )
-        )
+        sessions.append(sessions_for(parsed, controller, calibration, observer)(slots))
         return sessions[-1]
 
     def on_step(step: Step) -> None:

@@ -15,12 +15,8 @@ from homeo_rl.spec import parse
 
 @lru_cache(maxsize=8)
 def _function(name: str, text: str) -> SpikeFunction:
+    """Return the function that a reflex of this name and document, as JSON, was compiled from."""
     return parse(Document, json.loads(text), where=name).function(name)
-
-
-def function_of(reflex: Reflex) -> SpikeFunction:
-    """Return the function that a reflex was compiled from."""
-    return _function(reflex.spec.name, json.dumps(reflex.spec.document, sort_keys=True))
 
 
 def count_violations(reflex: Reflex | None, episode: Episode) -> int:
@@ -35,7 +31,7 @@ def count_violations(reflex: Reflex | None, episode: Episode) -> int:
     events = np.stack([event for event, _, _ in episode.reflex])
     spikes = np.stack([on for _, on, _ in episode.reflex])
     actions = torch.as_tensor(np.stack([action for _, _, action in episode.reflex]))
-    expected = function_of(reflex).run(events[None])[0]
+    expected = _function(reflex.spec.name, json.dumps(reflex.spec.document, sort_keys=True)).run(events[None])[0]
     expected = np.concatenate([np.zeros_like(expected[:latency]), expected[: len(expected) - latency]])
     wrong = np.any(expected != spikes, axis=1)
     wrong |= ~reflex.check_gates(torch.as_tensor(expected), actions).numpy()

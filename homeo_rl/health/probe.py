@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,8 +61,7 @@ def decisions(spec: ControllerSpec, seconds: float) -> tuple[Rate, str]:
 
 def env_steps(plan: TrainingPlan, seconds: float) -> tuple[Rate, float, int | None]:
     """Time steps of one environment with random actions; return the rate, steps of an episode, and their limit."""
-    env = make_env(plan.env, plan.env_kwargs)
-    try:
+    with closing(make_env(plan.env, plan.env_kwargs)) as env:
         env.reset(seed=0)
         env.action_space.seed(0)
         ended = total = 0
@@ -77,8 +77,6 @@ def env_steps(plan: TrainingPlan, seconds: float) -> tuple[Rate, float, int | No
         rate = _time(step, seconds)
         limit = None if env.spec is None else env.spec.max_episode_steps
         return rate, total / max(ended, 1), limit
-    finally:
-        env.close()
 
 
 def training(

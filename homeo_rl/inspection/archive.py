@@ -21,13 +21,17 @@ def describe_archive(path: Path) -> dict[str, Any]:
         StorageFault: it is damaged or a bomb, or holds pickled arrays.
     """
     with zip_archive.open_zip(path) as archive:
-        members = zip_archive.list_members(archive)
-        names = [member["name"] for member in members]
+        infos = archive.infolist()
+        names = [info.orig_filename for info in infos]
+        members = [
+            {"name": i.orig_filename, "bytes": i.file_size, "compressed": i.compress_size, "odd": zip_archive.oddity(i)}
+            for i in infos
+        ]
         contents = {"path": str(path), "bytes": path.lstat().st_size, "members": members}
         if "_stable_baselines3_version" in names or ("data" in names and any(n.endswith(".pth") for n in names)):
             return {"kind": "sb3", **contents, **_sb3(archive, path)}
         if names and all(name.endswith(".npy") for name in names):
-            return {"kind": "npz", **contents, "arrays": [_array(archive, info, path) for info in archive.infolist()]}
+            return {"kind": "npz", **contents, "arrays": [_array(archive, info, path) for info in infos]}
     raise UsageError(
         f"{path}: expected a Stable-Baselines3 zip or a numpy archive, found a zip of {len(names)} other members; "
         "give one of these"

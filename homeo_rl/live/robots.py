@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,10 @@ def describe_environment(name: str, arguments: Mapping[str, Any]) -> dict[str, A
     foreign = sorted({"env_wrapper", "xml_file", "frame_skip", "main_body"} & set(arguments))
     if foreign:
         raise UsageError(f"{name}: expected an environment without {foreign[0]}, the page does not have it; train one")
-    env = make_env(name, arguments)
-    try:
+    with closing(make_env(name, arguments)) as env:
         limit = arguments.get("max_episode_steps", None if env.spec is None else env.spec.max_episode_steps)
         common = {"env": name, "limit": int(limit or DEFAULT_LIMIT)}
         return common | (_describe_navigation(env) if navigation else _describe_body(env))
-    finally:
-        env.close()
 
 
 def _describe_body(env: gym.Env[Any, Any]) -> dict[str, Any]:

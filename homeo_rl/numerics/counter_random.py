@@ -33,11 +33,6 @@ def mix(words: Array) -> Array:
     return words ^ ((words >> 31) & ((1 << 33) - 1))
 
 
-def row_states(keys: Array, steps: Array) -> Array:
-    """Return what the numbers of each row depend on at a step >= -1, from keys and steps of one shape, int64."""
-    return mix(keys + (steps + 2) * GOLDEN)
-
-
 def uniform(xp: Any, words: Array) -> Array:
     """Return numbers in [0, 1), float64, multiples of 2^-53, from hashed words of the same shape."""
     return cast((words >> 11) & ((1 << 53) - 1), xp.float64) * 2.0**-53

@@ -13,11 +13,6 @@ import numpy as np
 
 from homeo_rl.numerics.jit import jit
 from homeo_rl.observer.layout import (
-    ACTIONS,
-    BIAS,
-    BIAS_COVARIANCE,
-    BIAS_ERROR,
-    BIAS_INFLATION,
     BIAS_SINCE,
     CAP,
     CERTAIN,
@@ -33,8 +28,9 @@ from homeo_rl.observer.layout import (
     SCALES,
     SPARSE,
     UNLIKELY,
+    Offsets,
 )
-from homeo_rl.observer.model_kernels import Net, fill, jacobian, predict
+from homeo_rl.observer.model_kernels import Setting, fill, jacobian, predict
 
 
 @jit
@@ -44,18 +40,15 @@ def unit_of(scales: np.ndarray, entries: int, kind: int, z: float, i: int) -> fl
 
 
 @jit
-def begin_biases(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray, starts: bool
-) -> None:
+def begin_biases(setting: Setting, row: np.ndarray, z: np.ndarray, starts: bool) -> None:
     """Begin both hypotheses; where ``starts``, z is the first measurement of an episode, which says more."""
-    entries, actions = dims[0], dims[1]
-    moves = 2 * entries + 2 * actions
+    _, scales, offsets, entries, _, moves, _, _ = setting
     start = moves + entries + 1
     row[BIAS_SINCE] = 0.0
     for kind in (OFFSETS, SCALES):
-        first, p = offsets[BIAS] + kind * entries, offsets[BIAS_COVARIANCE] + kind * entries * entries
-        row[offsets[BIAS_ERROR] + 2 * kind] = row[offsets[BIAS_ERROR] + 2 * kind + 1] = 0.0
-        row[offsets[BIAS_INFLATION] + kind] = 1.0
+        first, p = offsets.bias + kind * entries, offsets.bias_covariance + kind * entries * entries
+        row[offsets.bias_error + 2 * kind] = row[offsets.bias_error + 2 * kind + 1] = 0.0
+        row[offsets.bias_inflation + kind] = 1.0
         for k in range(entries * entries):
             row[p + k] = 0.0
         for i in range(entries):
@@ -69,26 +62,15 @@ def begin_biases(
 
 
 @jit
-def advance_biases(
-    net: Net,
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    before: np.ndarray,
-    back: int,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> None:
+def advance_biases(setting: Setting, row: np.ndarray, z: np.ndarray, before: np.ndarray, back: int) -> None:
     """Update both hypotheses by the measurement z of ``back`` decisions ago, which ``before`` preceded.
 
     Nothing is done where the fault is known to be another one, and in a rehearsal.
     """
     if row[CERTAIN] > 0.0 or row[BIAS_SINCE] < 0.0:
         return
-    entries, actions = dims[0], dims[1]
-    mean, variance, x, first = full[4, :entries], full[5, :entries], work[5], offsets[ACTIONS] + back * actions
+    net, scales, offsets, entries, actions, _, work, full = setting
+    mean, variance, x, first = full[4, :entries], full[5, :entries], work[5], offsets.actions + back * actions
     measured, residual, corrected = full[1, :entries], full[6, :entries], full[7, :entries]
     fill(x, before, row, first, entries, actions)
     predict(net, x, mean, variance, work)
@@ -97,7 +79,7 @@ def advance_biases(
     for kind in (OFFSETS, SCALES):
         if _is_unlikely(offsets, row, kind) and row[BIAS_SINCE] % SPARSE != 0.0:
             continue
-        theta = row[offsets[BIAS] + kind * entries : offsets[BIAS] + (kind + 1) * entries]
+        theta = row[offsets.bias + kind * entries : offsets.bias + (kind + 1) * entries]
         for i in range(entries):
             corrected[i] = before[i] - unit_of(scales, entries, kind, before[i], i) * theta[i]
         fill(x, corrected, row, first, entries, actions)
@@ -105,29 +87,25 @@ def advance_biases(
         for i in range(entries):
             residual[i] = z[i] - unit_of(scales, entries, kind, z[i], i) * theta[i] - mean[i]
         jacobian(net, work, work[6:].ravel(), full[10 : 10 + entries], entries)
-        _expect(scales, dims, offsets, row, kind, z, before, full)
-        _record_errors(scales, dims, offsets, row, kind, full)
-        _update(scales, dims, offsets, row, kind, full)
+        _expect(setting, row, kind, z, before)
+        _record_errors(setting, row, kind)
+        _update(setting, row, kind)
     row[BIAS_SINCE] += 1.0
 
 
 @jit
-def _is_unlikely(offsets: np.ndarray, row: np.ndarray, kind: int) -> bool:
+def _is_unlikely(offsets: Offsets, row: np.ndarray, kind: int) -> bool:
     """Whether measurements are as little expected without the bias as with it: then it is followed now and then."""
-    error = offsets[BIAS_ERROR] + 2 * kind
+    error = offsets.bias_error + 2 * kind
     return bool(row[BIAS_SINCE] >= PROBATION and row[error + 1] > UNLIKELY * row[error])
 
 
 @jit
-def _expect(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, kind: int, z: np.ndarray,
-    before: np.ndarray, full: np.ndarray,
-) -> None:  # fmt: skip
+def _expect(setting: Setting, row: np.ndarray, kind: int, z: np.ndarray, before: np.ndarray) -> None:
     """Write by how much the bias lowers each residual, full[10 + D:], and the variances of the residuals, full[2]."""
-    entries, actions = dims[0], dims[1]
-    moves = 2 * entries + 2 * actions
+    _, scales, offsets, entries, _, moves, _, full = setting
     jac, slopes, expected = full[10 : 10 + entries], full[10 + entries : 10 + 2 * entries], full[2]
-    p, inflation = _covariance(offsets, row, kind, entries), row[offsets[BIAS_INFLATION] + kind]
+    p, inflation = _covariance(offsets, row, kind, entries), row[offsets.bias_inflation + kind]
     walk = OFFSET_WALK if kind == OFFSETS else SCALE_WALK
     walk *= SPARSE if _is_unlikely(offsets, row, kind) else 1.0
     for j in range(entries):
@@ -142,20 +120,19 @@ def _expect(
 
 
 @jit
-def _covariance(offsets: np.ndarray, row: np.ndarray, kind: int, entries: int) -> np.ndarray:
-    first = offsets[BIAS_COVARIANCE] + kind * entries * entries
+def _covariance(offsets: Offsets, row: np.ndarray, kind: int, entries: int) -> np.ndarray:
+    first = offsets.bias_covariance + kind * entries * entries
     return row[first : first + entries * entries].reshape((entries, entries))
 
 
 @jit
-def _record_errors(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, kind: int, full: np.ndarray
-) -> None:
+def _record_errors(setting: Setting, row: np.ndarray, kind: int) -> None:
     """Advance the running errors of the measurement as it is and without the bias, over what is expected without it."""
-    moves, errors = 2 * dims[0] + 2 * dims[1], offsets[BIAS_ERROR] + 2 * kind
+    _, scales, offsets, entries, _, moves, _, full = setting
+    errors = offsets.bias_error + 2 * kind
     weight, count, measured, without = max(RATE, 1.0 / (row[BIAS_SINCE] + 1.0)), 0, 0.0, 0.0
     ratios, expected = full[3], full[2]
-    for i in range(dims[0]):
+    for i in range(entries):
         if scales[moves + i] > 0.0:
             ratios[count] = full[6, i] * full[6, i] / expected[i]
             without += min(ratios[count], CAP)
@@ -164,20 +141,18 @@ def _record_errors(
     if count > 0:
         row[errors] += weight * (measured / count - row[errors])
         row[errors + 1] += weight * (without / count - row[errors + 1])
-        middle, inflation = min(np.median(ratios[:count]) / CHI_MEDIAN, 4.0), row[offsets[BIAS_INFLATION] + kind]
-        row[offsets[BIAS_INFLATION] + kind] = min(max(inflation * (1.0 + FAST * (middle - 1.0)), 1.0), 100.0)
+        middle, inflation = min(np.median(ratios[:count]) / CHI_MEDIAN, 4.0), row[offsets.bias_inflation + kind]
+        row[offsets.bias_inflation + kind] = min(max(inflation * (1.0 + FAST * (middle - 1.0)), 1.0), 100.0)
 
 
 @jit
-def _update(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, kind: int, full: np.ndarray
-) -> None:
+def _update(setting: Setting, row: np.ndarray, kind: int) -> None:
     """Update a bias by the residuals full[6] of one sensor after another."""
-    entries, moves = dims[0], 2 * dims[0] + 2 * dims[1]
+    _, scales, offsets, entries, _, moves, _, full = setting
     slopes, gains, begun = full[10 + entries : 10 + 2 * entries], full[8], full[7]
-    theta = row[offsets[BIAS] + kind * entries : offsets[BIAS] + (kind + 1) * entries]
+    theta = row[offsets.bias + kind * entries : offsets.bias + (kind + 1) * entries]
     p = _covariance(offsets, row, kind, entries)
-    inflation = row[offsets[BIAS_INFLATION] + kind]
+    inflation = row[offsets.bias_inflation + kind]
     for j in range(entries):
         begun[j] = theta[j]
     for i in range(entries):
@@ -212,12 +187,12 @@ def _project(p: np.ndarray, slope: np.ndarray, gains: np.ndarray, entries: int) 
 
 @jit
 def correct(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, kind: int, observation: np.ndarray
+    scales: np.ndarray, dims: np.ndarray, offsets: Offsets, row: np.ndarray, kind: int, observation: np.ndarray
 ) -> None:
     """Subtract the identified bias from an observation [D] float32, in place."""
     entries = dims[0]
     for i in range(entries):
         spread = scales[entries + i]
         z = (np.float64(observation[i]) - scales[i]) / spread
-        theta = row[offsets[BIAS] + kind * entries + i]
+        theta = row[offsets.bias + kind * entries + i]
         observation[i] = np.float32(observation[i] - spread * unit_of(scales, entries, kind, z, i) * theta)

@@ -6,23 +6,14 @@ import numpy as np
 
 from homeo_rl.observer.forward_model import ForwardModel
 from homeo_rl.observer.layout import (
-    BIAS,
-    BIAS_COVARIANCE,
-    GAIN_SUMS,
-    GAINS,
     LAG,
-    NOISE,
     OFFSETS,
     OPEN,
     PRIOR,
-    REJECTED,
-    REPEATED,
-    SCATTER,
-    SHIFT,
     SINCE,
     USED,
     WITHOUT_OFFSETS,
-    ZERO,
+    Offsets,
 )
 
 KINDS = ("noise", "stuck", "dropped", "offset", "scale", "unreliable")
@@ -74,7 +65,7 @@ class Diagnosis:
     gains: np.ndarray
 
 
-def diagnose(model: ForwardModel, row: np.ndarray, offsets: np.ndarray, since: int | None) -> Diagnosis:
+def diagnose(model: ForwardModel, row: np.ndarray, offsets: Offsets, since: int | None) -> Diagnosis:
     """Read a diagnosis from the row of a slot."""
     is_open = bool(row[OPEN])
     sensors = _sensors(model, row, offsets) if is_open and row[SINCE] >= 2 else ()
@@ -82,17 +73,13 @@ def diagnose(model: ForwardModel, row: np.ndarray, offsets: np.ndarray, since: i
     return Diagnosis(is_open, since, bool(row[USED]), int(row[LAG]) if is_open else 0, sensors, gains)
 
 
-def _sensors(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> tuple[SensorFault, ...]:
+def _sensors(model: ForwardModel, row: np.ndarray, offsets: Offsets) -> tuple[SensorFault, ...]:
     if row[USED] >= WITHOUT_OFFSETS:
         return _biases(model, row, offsets)
 
-    def part(name: int) -> np.ndarray:
-        values: np.ndarray = row[offsets[name] : offsets[name] + model.entries]
-        return values
-
-    faults = []
-    rejected, repeated, zero = part(REJECTED), part(REPEATED), part(ZERO)
-    noise, shift, scatter = np.sqrt(part(NOISE)), part(SHIFT), part(SCATTER)
+    starts = offsets.rejected, offsets.repeated, offsets.zero, offsets.noise, offsets.shift, offsets.scatter
+    rejected, repeated, zero, noise, shift, scatter = (row[first : first + model.entries] for first in starts)
+    noise, faults = np.sqrt(noise), []
     for i in np.nonzero(model.moves)[0]:
         unit = float(model.spread[i])
         if repeated[i] > 0.5:
@@ -111,9 +98,9 @@ def _sensors(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> tuple
     return tuple(sorted(faults, key=lambda fault: -scatter[fault.entry]))
 
 
-def _biases(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> tuple[SensorFault, ...]:
+def _biases(model: ForwardModel, row: np.ndarray, offsets: Offsets) -> tuple[SensorFault, ...]:
     kind, size = int(row[USED]) - WITHOUT_OFFSETS, model.entries
-    first, square = offsets[BIAS] + kind * size, offsets[BIAS_COVARIANCE] + kind * size * size
+    first, square = offsets.bias + kind * size, offsets.bias_covariance + kind * size * size
     bias, variance = row[first : first + size], row[square : square + size * size : size + 1]
     biased = model.moves & (np.abs(bias) > LEAST_BIAS) & (bias**2 > 9.0 * variance)
     faults = []
@@ -124,10 +111,10 @@ def _biases(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> tuple[
     return tuple(sorted(faults, key=lambda fault: -abs(bias[fault.entry])))
 
 
-def _gains(model: ForwardModel, row: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def _gains(model: ForwardModel, row: np.ndarray, offsets: Offsets) -> np.ndarray:
     k = model.actions
-    matrix = row[offsets[GAINS] : offsets[GAINS] + k * k].reshape(k, k)
-    sums = row[offsets[GAIN_SUMS] : offsets[GAIN_SUMS] + k]
+    matrix = row[offsets.gains : offsets.gains + k * k].reshape(k, k)
+    sums = row[offsets.gain_sums : offsets.gain_sums + k]
     diagonal = np.diag(matrix)
     shows = diagonal > 1e-3 * max(float(diagonal.max(initial=0.0)), 1e-12)
     gains = np.full(k, np.nan)

@@ -7,83 +7,56 @@ import numpy as np
 
 from homeo_rl.numerics.jit import jit
 from homeo_rl.observer.layout import (
-    ACCEPTED,
-    ACTIONS,
     AGREE,
-    AGREED,
     CAP,
     CHI_MEDIAN,
-    CLEANED,
-    COVARIANCE,
     FAST,
     FROM_ESTIMATE,
     FROM_MEASURED,
-    GAIN_SUMS,
-    GAINS,
     INFLATION,
     LAG,
     LAGS,
-    LATENCY,
-    NOISE,
-    NOISE_SUMS,
     RATE,
     REJECT,
-    REJECTED,
-    REPEATED,
-    RESIDUAL,
-    SCATTER,
     SETTLED,
-    SHIFT,
     SINCE,
     SLOW,
-    STATE,
     SWITCH,
-    ZERO,
+    Offsets,
 )
-from homeo_rl.observer.model_kernels import Net, fill, jacobian, predict, predict_lags
+from homeo_rl.observer.model_kernels import Setting, fill, jacobian, predict, predict_lags
 
 
 @jit
-def filter_measurement(
-    net: Net,
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    before: np.ndarray,
-    back: int,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> None:
+def filter_measurement(setting: Setting, row: np.ndarray, z: np.ndarray, before: np.ndarray, back: int) -> None:
     """Update the estimate by the measurement z, which ``before`` preceded, and predict it over the latency.
 
     ``back`` is how many decisions ago z was measured. The result is written to full[1].
     """
-    entries, actions = dims[0], dims[1]
-    _latency(net, dims, offsets, row, z, before, back, full, work)
+    net, _, offsets, entries, actions, _, work, full = setting
+    _latency(setting, row, z, before, back)
     residual = full[6, :entries]
     for i in range(entries):
         residual[i] = z[i] - full[4, i]
     estimate, variance, x = full[1, :entries], full[2, :entries], work[5]
-    first = offsets[ACTIONS] + back * actions
-    fill(x, row[offsets[STATE] : offsets[STATE] + entries], row, first + int(row[LAG]) * actions, entries, actions)
+    first = offsets.actions + back * actions
+    fill(x, row[offsets.state : offsets.state + entries], row, first + int(row[LAG]) * actions, entries, actions)
     predict(net, x, estimate, variance, work)
     jac = full[10 : 10 + entries]
     jacobian(net, work, work[6:].ravel(), jac, entries + actions)
-    _compare(scales, dims, offsets, row, z, full)
-    covariance = offsets[COVARIANCE]
+    _compare(setting, row, z)
+    covariance = offsets.covariance
     p = row[covariance : covariance + entries * entries].reshape((entries, entries))
     propagate(jac, p, full[10 + entries : 10 + 2 * entries], variance, row[INFLATION], entries)
     accepted = full[3, :entries]
-    update_by_sensors(scales, dims, offsets, row, z, before, p, full)
-    _learn_noise(offsets, row, jac, residual, accepted, variance, entries)
-    _learn_gains(dims, offsets, row, first + int(row[LAG]) * actions, jac, full)
+    update_by_sensors(setting, row, z, before, p)
+    _learn_noise(setting, row, jac)
+    _learn_gains(setting, row, first + int(row[LAG]) * actions, jac)
     for i in range(entries):
-        row[offsets[STATE] + i] = estimate[i]
-        row[offsets[RESIDUAL] + i] = residual[i]
-        row[offsets[ACCEPTED] + i] = accepted[i]
-        row[offsets[CLEANED] + i] = z[i] if accepted[i] > 0.0 else estimate[i]
+        row[offsets.state + i] = estimate[i]
+        row[offsets.residual + i] = residual[i]
+        row[offsets.accepted + i] = accepted[i]
+        row[offsets.cleaned + i] = z[i] if accepted[i] > 0.0 else estimate[i]
     row[SINCE] += 1.0
     mean = full[4, :entries]
     for lag in range(int(row[LAG]) - 1, -1, -1):
@@ -94,26 +67,16 @@ def filter_measurement(
 
 
 @jit
-def _latency(
-    net: Net,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    before: np.ndarray,
-    back: int,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> None:
+def _latency(setting: Setting, row: np.ndarray, z: np.ndarray, before: np.ndarray, back: int) -> None:
     """Ask which latency explains a measurement best by the one before.
 
     Writes to full[4] what is expected at the latency that is taken, with estimates in the place of rejected entries,
     and to full[9] what the measurement before lets expect without a latency.
     """
-    entries, actions = dims[0], dims[1]
+    net, _, offsets, entries, actions, _, work, full = setting
     x, mean, variance = work[5], full[4, :entries], full[5, :entries]
     weight = max(RATE, 1.0 / (row[SINCE] + 1.0))
-    stats, first = offsets[LATENCY], offsets[ACTIONS] + back * actions
+    stats, first = offsets.latency, offsets.actions + back * actions
     means, variances, best = full[10 : 10 + LAGS, :entries], full[10 + LAGS : 10 + 2 * LAGS, :entries], 0
     fill(x, before, row, first, entries, actions)
     predict_lags(net, x, row, first, means, variances, work)
@@ -128,35 +91,33 @@ def _latency(
             best = lag
     if row[SINCE] >= SETTLED and row[stats + best] < SWITCH * row[stats + int(row[LAG])]:
         _begin_at_latency(offsets, row, before, best, full)
-    cleaned = row[offsets[CLEANED] : offsets[CLEANED] + entries]
+    cleaned = row[offsets.cleaned : offsets.cleaned + entries]
     fill(x, cleaned, row, first + int(row[LAG]) * actions, entries, actions)
     predict(net, x, mean, variance, work)
 
 
 @jit
-def _begin_at_latency(offsets: np.ndarray, row: np.ndarray, before: np.ndarray, best: int, full: np.ndarray) -> None:
+def _begin_at_latency(offsets: Offsets, row: np.ndarray, before: np.ndarray, best: int, full: np.ndarray) -> None:
     """Begin the estimate again at the measurement before: what was learned was learned at a wrong latency."""
-    entries, latency = len(before), offsets[LATENCY]
+    entries, latency = len(before), offsets.latency
     row[LAG], row[INFLATION] = best, 1.0
     row[FROM_MEASURED], row[FROM_ESTIMATE] = row[latency], row[latency + best]
-    for k in range(offsets[COVARIANCE], latency):
+    for k in range(offsets.covariance, latency):
         row[k] = 0.0
-    for k in range(offsets[REJECTED], offsets[GAINS]):
+    for k in range(offsets.rejected, offsets.gains):
         row[k] = 0.0
     for i in range(entries):
-        row[offsets[STATE] + i] = row[offsets[CLEANED] + i] = before[i]
-        row[offsets[COVARIANCE] + i * entries + i] = full[5, i]
+        row[offsets.state + i] = row[offsets.cleaned + i] = before[i]
+        row[offsets.covariance + i * entries + i] = full[5, i]
 
 
 @jit
-def _compare(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray, full: np.ndarray
-) -> None:
+def _compare(setting: Setting, row: np.ndarray, z: np.ndarray) -> None:
     """Compare how well the measurement before (full[9]) and the estimate before (full[1]) predict trusted sensors."""
-    entries, moves = dims[0], 2 * dims[0] + 2 * dims[1]
+    _, scales, offsets, entries, _, moves, _, full = setting
     measured, estimated, count = 0.0, 0.0, 0.0
     for i in range(entries):
-        if scales[moves + i] > 0.0 and row[offsets[REJECTED] + i] < 0.5:
+        if scales[moves + i] > 0.0 and row[offsets.rejected + i] < 0.5:
             raw, other = z[i] - full[9, i], z[i] - full[1, i]
             measured += min(raw * raw / full[2, i], CAP)
             estimated += min(other * other / full[2, i], CAP)
@@ -189,26 +150,16 @@ def propagate(
 
 
 @jit
-def update_by_sensors(
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    before: np.ndarray,
-    p: np.ndarray,
-    full: np.ndarray,
-) -> None:
+def update_by_sensors(setting: Setting, row: np.ndarray, z: np.ndarray, before: np.ndarray, p: np.ndarray) -> None:
     """Update estimate (full[1]) and covariance by the sensors that agree with them; write which did to full[3]."""
-    entries, actions = dims[0], dims[1]
-    moves = 2 * entries + 2 * actions
+    _, scales, offsets, entries, actions, moves, _, full = setting
     estimate, variance, accepted, ratios = full[1, :entries], full[2, :entries], full[3, :entries], full[7, :entries]
     missing = full[5, :entries]
     count, modelled = 0, 0
     for i in range(entries):
         missing[i] = 0.0
         innovation = z[i] - estimate[i]
-        ratio = innovation * innovation / (p[i, i] + row[offsets[NOISE] + i])
+        ratio = innovation * innovation / (p[i, i] + row[offsets.noise + i])
         repeats = z[i] == before[i]
         accepted[i] = 1.0
         if scales[moves + i] == 0.0:
@@ -219,7 +170,7 @@ def update_by_sensors(
         agrees = ratio <= REJECT and not wrong
         share = _record_sensor(offsets, row, i, agrees, repeats, zero, innovation)
         # A sensor that is wrong most of the time agrees now and then by chance.
-        accepted[i] = 1.0 if agrees and (share < 0.5 or row[offsets[AGREED] + i] > AGREE) else 0.0
+        accepted[i] = 1.0 if agrees and (share < 0.5 or row[offsets.agreed + i] > AGREE) else 0.0
         modelled += 0 if missing[i] > 0.0 else 1
         if accepted[i] > 0.0:
             ratios[count] = ratio
@@ -232,7 +183,7 @@ def update_by_sensors(
         row[INFLATION] = min(max(row[INFLATION] * (1.0 + FAST * (min(middle, 4.0) - 1.0)), 1.0), 100.0)
     gain = full[8, :entries]
     for i in range(entries):
-        spread = p[i, i] + row[offsets[NOISE] + i]
+        spread = p[i, i] + row[offsets.noise + i]
         if accepted[i] == 0.0 or spread <= 0.0:
             continue
         innovation = (z[i] - estimate[i]) / spread
@@ -261,68 +212,60 @@ def is_missing(scales: np.ndarray, value: float, i: int, entries: int, actions: 
 
 @jit
 def _record_sensor(
-    offsets: np.ndarray, row: np.ndarray, i: int, agrees: bool, repeats: bool, zero: bool, innovation: float
+    offsets: Offsets, row: np.ndarray, i: int, agrees: bool, repeats: bool, zero: bool, innovation: float
 ) -> float:
     """Advance what is known of how sensor i is wrong; return its share of disagreements."""
-    row[offsets[AGREED] + i] = row[offsets[AGREED] + i] + 1.0 if agrees else 0.0
-    share = row[offsets[REJECTED] + i]
+    row[offsets.agreed + i] = row[offsets.agreed + i] + 1.0 if agrees else 0.0
+    share = row[offsets.rejected + i]
     share += FAST * ((0.0 if agrees else 1.0) - share)
-    row[offsets[REJECTED] + i] = share
-    row[offsets[REPEATED] + i] += RATE * ((1.0 if repeats else 0.0) - row[offsets[REPEATED] + i])
-    row[offsets[ZERO] + i] += RATE * ((1.0 if zero else 0.0) - row[offsets[ZERO] + i])
-    row[offsets[SHIFT] + i] += RATE * (innovation - row[offsets[SHIFT] + i])
-    row[offsets[SCATTER] + i] += RATE * (innovation * innovation - row[offsets[SCATTER] + i])
+    row[offsets.rejected + i] = share
+    row[offsets.repeated + i] += RATE * ((1.0 if repeats else 0.0) - row[offsets.repeated + i])
+    row[offsets.zero + i] += RATE * ((1.0 if zero else 0.0) - row[offsets.zero + i])
+    row[offsets.shift + i] += RATE * (innovation - row[offsets.shift + i])
+    row[offsets.scatter + i] += RATE * (innovation * innovation - row[offsets.scatter + i])
     return float(share)
 
 
 @jit
-def _begin_again(offsets: np.ndarray, row: np.ndarray, z: np.ndarray, p: np.ndarray, full: np.ndarray) -> None:
+def _begin_again(offsets: Offsets, row: np.ndarray, z: np.ndarray, p: np.ndarray, full: np.ndarray) -> None:
     """Begin a lost estimate again, at the measurement of sensors that were mostly right and not missing (full[5])."""
     entries = len(z)
     estimate, variance, accepted = full[1, :entries], full[2, :entries], full[3, :entries]
     for i in range(entries):
         for j in range(entries):
             p[i, j] = 0.0
-        unreliable = row[offsets[REJECTED] + i] > 0.5 or full[5, i] > 0.0
-        p[i, i] = 1.0 if unreliable else variance[i] + row[offsets[NOISE] + i]
+        unreliable = row[offsets.rejected + i] > 0.5 or full[5, i] > 0.0
+        p[i, i] = 1.0 if unreliable else variance[i] + row[offsets.noise + i]
         estimate[i] = estimate[i] if unreliable else z[i]
         accepted[i] = 0.0 if unreliable else 1.0
     row[INFLATION] = 1.0
 
 
 @jit
-def _learn_noise(
-    offsets: np.ndarray,
-    row: np.ndarray,
-    jac: np.ndarray,
-    residual: np.ndarray,
-    accepted: np.ndarray,
-    variance: np.ndarray,
-    entries: int,
-) -> None:
+def _learn_noise(setting: Setting, row: np.ndarray, jac: np.ndarray) -> None:
     """Estimate the sensors' noise: consecutive residuals are anticorrelated by it, not by model error (Mehra, 1970)."""
+    offsets, entries, full = setting.offsets, setting.entries, setting.full
+    residual, variance, accepted = full[6, :entries], full[2, :entries], full[3, :entries]
     share = max(SLOW, 1.0 / (row[SINCE] + 1.0))
     for j in range(entries):
-        if row[offsets[ACCEPTED] + j] == 0.0:
+        if row[offsets.accepted + j] == 0.0:
             continue
         above, below = 0.0, 0.0
         for i in range(entries):
             if accepted[i] > 0.0:
-                above -= jac[i, j] * residual[i] * row[offsets[RESIDUAL] + j] / variance[i]
+                above -= jac[i, j] * residual[i] * row[offsets.residual + j] / variance[i]
                 below += jac[i, j] * jac[i, j] / variance[i]
-        sums = offsets[NOISE_SUMS] + 2 * j
+        sums = offsets.noise_sums + 2 * j
         row[sums] += share * (above - row[sums])
         row[sums + 1] += share * (below - row[sums + 1])
         if row[sums + 1] > 0.0:
-            row[offsets[NOISE] + j] = max(0.0, row[sums] / row[sums + 1])
+            row[offsets.noise + j] = max(0.0, row[sums] / row[sums + 1])
 
 
 @jit
-def _learn_gains(
-    dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, action: int, jac: np.ndarray, full: np.ndarray
-) -> None:
+def _learn_gains(setting: Setting, row: np.ndarray, action: int, jac: np.ndarray) -> None:
     """Advance the normal equations of the actuators' gains by the residual full[6] of this decision."""
-    entries, actions = dims[0], dims[1]
+    _, _, offsets, entries, actions, _, _, full = setting
     residual, variance, accepted = full[6, :entries], full[2, :entries], full[3, :entries]
     share = max(SLOW, 1.0 / (row[SINCE] + 1.0))
     for k in range(actions):
@@ -330,12 +273,12 @@ def _learn_gains(
         for i in range(entries):
             if accepted[i] > 0.0:
                 total += jac[i, entries + k] * residual[i] / variance[i]
-        place = offsets[GAIN_SUMS] + k
+        place = offsets.gain_sums + k
         row[place] += share * (total * row[action + k] - row[place])
         for m in range(actions):
             total = 0.0
             for i in range(entries):
                 if accepted[i] > 0.0:
                     total += jac[i, entries + k] * jac[i, entries + m] / variance[i]
-            place = offsets[GAINS] + k * actions + m
+            place = offsets.gains + k * actions + m
             row[place] += share * (total * row[action + k] * row[action + m] - row[place])

@@ -29,7 +29,6 @@ class InformedFilter:
         self._dims = np.array([entries, model.actions, len(model.b1)])
         self._work = work_space(model.entries, model.actions, len(model.b1))
         self._full = np.zeros((2 * entries + 2, width))
-        self.state, self.covariance, self.inflation = np.zeros(entries), np.zeros((entries, entries)), 1.0
         self.begin()
 
     def begin(self) -> None:

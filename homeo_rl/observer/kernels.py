@@ -7,19 +7,18 @@ are used, in a fixed order: every processor gives the same bits.
 Shapes: S slots, D observation entries, K action entries, H hidden units, L latencies.
 """
 
+from typing import Any
+
 import numpy as np
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from homeo_rl.numerics.jit import jit
 from homeo_rl.observer.bias_kernels import advance_biases, begin_biases
 from homeo_rl.observer.filter_kernels import filter_measurement, is_missing
 from homeo_rl.observer.layout import (
-    ACTIONS,
-    AGES,
     CAP,
     CERTAIN,
-    CLEANED,
     CLOSE,
-    COVARIANCE,
     DECISIONS,
     FROM_ESTIMATE,
     FROM_MEASURED,
@@ -30,25 +29,24 @@ from homeo_rl.observer.layout import (
     LATE,
     LEAST_OPEN,
     LIMIT,
-    MEASURED,
     OPEN,
     PAST,
     QUICK,
     RATE,
     REJECT,
     REPEATED_ERROR,
-    SENSOR,
     SINCE,
     STAMPED,
-    STATE,
-    STILL,
     SWITCH,
     USED,
     WATCH,
-    WATCHED,
+    Offsets,
 )
-from homeo_rl.observer.model_kernels import Net, fill, predict, unpack
+from homeo_rl.observer.model_kernels import Setting, fill, predict, unpack
 from homeo_rl.observer.stamped_kernels import begin_stamped, filter_stamped, find_repeated_age, was_moving
+
+_PARTS = len(Offsets._fields)
+_to_tuple: Any = to_fixed_tuple
 
 
 @jit
@@ -56,7 +54,7 @@ def advance(
     w: np.ndarray,
     scales: np.ndarray,
     dims: np.ndarray,
-    offsets: np.ndarray,
+    starts: np.ndarray,
     rows: np.ndarray,
     observations: np.ndarray,
     last: np.ndarray,
@@ -73,7 +71,7 @@ def advance(
             one decision and on average [D] each, and of the decisions for which it reads the same [D]; whether it may
             read exactly 0 [D].
         dims: D, K, H.
-        offsets: of the parts of a row (`homeo_rl.observer.layout`).
+        starts: of the parts of a row, `Offsets` as an array: numba takes long over a tuple from Python.
         rows: state of every slot [S, F], written in place.
         observations: measured [S, D] float32.
         last: actions of the last decision [S, K] float32.
@@ -81,31 +79,31 @@ def advance(
         work: scratch (`homeo_rl.observer.layout.work_space`).
         full: scratch (`homeo_rl.observer.layout.number_space`).
     """
-    entries, net = dims[0], unpack(w, dims)
+    setting = _join(w, scales, dims, starts, work, full)
+    offsets, entries = setting.offsets, setting.entries
     z, estimate, count = full[0, :entries], full[1, :entries], 0
     for s in range(rows.shape[0]):
-        row, age = rows[s], 0.0
-        past = offsets[MEASURED]
+        row, age, past = rows[s], 0.0, offsets.measured
         for i in range(entries):
             value = (np.float64(observations[s, i]) - scales[i]) / scales[entries + i]
             z[i] = min(max(value, -LIMIT), LIMIT)
         if row[DECISIONS] > 0.0:
-            _push_action(scales, dims, row, offsets[ACTIONS], last[s])
-            age = _gate(net, scales, dims, offsets, row, z, full, work)
-        elif _start(scales, dims, offsets, row, z):
+            _push_action(setting, row, last[s])
+            age = _gate(setting, row, z)
+        elif _start(setting, row, z):
             row[OPEN], row[INFLATION] = 1.0, 1.0
-            begin_biases(scales, dims, offsets, row, z, True)
+            begin_biases(setting, row, z, True)
             for i in range(entries):
-                estimate[i] = row[offsets[STATE] + i]
+                estimate[i] = row[offsets.state + i]
         if row[OPEN] > 0.0:
             count += 1
             if row[STAMPED] > 0.0:
-                age = filter_stamped(net, scales, dims, offsets, row, z, age, full, work)
+                age = filter_stamped(setting, row, z, age)
             elif row[DECISIONS] > 0.0:
                 if row[SINCE] == 0.0:
-                    _begin(net, scales, dims, offsets, row, full, work)
-                advance_biases(net, scales, dims, offsets, row, z, row[past : past + entries], 0, full, work)
-                filter_measurement(net, scales, dims, offsets, row, z, row[past : past + entries], 0, full, work)
+                    _begin(setting, row)
+                advance_biases(setting, row, z, row[past : past + entries], 0)
+                filter_measurement(setting, row, z, row[past : past + entries], 0)
             row[SINCE] = max(row[SINCE], 1.0)
             for i in range(entries):
                 out[s, i] = np.float32(estimate[i] * scales[entries + i] + scales[i])
@@ -115,8 +113,16 @@ def advance(
 
 
 @jit
-def _push_measurement(offsets: np.ndarray, row: np.ndarray, z: np.ndarray, age: float) -> None:
-    entries, past, ages = len(z), offsets[MEASURED], offsets[AGES]
+def _join(
+    w: np.ndarray, scales: np.ndarray, dims: np.ndarray, starts: np.ndarray, work: np.ndarray, full: np.ndarray
+) -> Setting:
+    entries, actions, offsets = dims[0], dims[1], Offsets(*_to_tuple(starts, _PARTS))
+    return Setting(unpack(w, dims), scales, offsets, entries, actions, 2 * entries + 2 * actions, work, full)
+
+
+@jit
+def _push_measurement(offsets: Offsets, row: np.ndarray, z: np.ndarray, age: float) -> None:
+    entries, past, ages = len(z), offsets.measured, offsets.ages
     for k in range(PAST * entries - 1, entries - 1, -1):
         row[past + k] = row[past + k - entries]
     for i in range(entries):
@@ -127,8 +133,8 @@ def _push_measurement(offsets: np.ndarray, row: np.ndarray, z: np.ndarray, age: 
 
 
 @jit
-def _push_action(scales: np.ndarray, dims: np.ndarray, row: np.ndarray, first: int, action: np.ndarray) -> None:
-    entries, actions = dims[0], dims[1]
+def _push_action(setting: Setting, row: np.ndarray, action: np.ndarray) -> None:
+    scales, entries, actions, first = setting.scales, setting.entries, setting.actions, setting.offsets.actions
     for k in range((LAGS + PAST) * actions - 1, actions - 1, -1):
         row[first + k] = row[first + k - actions]
     for k in range(actions):
@@ -140,84 +146,71 @@ def _push_action(scales: np.ndarray, dims: np.ndarray, row: np.ndarray, first: i
 
 
 @jit
-def _gate(
-    net: Net,
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> float:
+def _gate(setting: Setting, row: np.ndarray, z: np.ndarray) -> float:
     """Compare the measurement with the prediction from the last one; open or shut the gate.
 
     Returns the age of a measurement that repeats an earlier one; 0 without an alarm, and -1 where it is not known.
     """
-    entries, actions = dims[0], dims[1]
-    mean, variance, x = full[1, :entries], full[2, :entries], work[5]
-    fill(x, row[offsets[MEASURED] : offsets[MEASURED] + entries], row, offsets[ACTIONS], entries, actions)
-    predict(net, x, mean, variance, work)
-    moves = 2 * entries + 2 * actions
-    limits = moves + 3 * entries + 1
-    limit = scales[moves + entries]
+    scales, offsets, entries, actions = setting.scales, setting.offsets, setting.entries, setting.actions
+    moves, full = setting.moves, setting.full
+    mean, variance, x = full[1, :entries], full[2, :entries], setting.work[5]
+    fill(x, row[offsets.measured : offsets.measured + entries], row, offsets.actions, entries, actions)
+    predict(setting.net, x, mean, variance, setting.work)
+    limits, limit = moves + 3 * entries + 1, scales[moves + entries]
     total, count, broken, missing = 0.0, 0.0, False, False
     for i in range(entries):
-        same = z[i] == row[offsets[MEASURED] + i]
-        row[offsets[STILL] + i] = row[offsets[STILL] + i] + 1.0 if same else 0.0
+        same = z[i] == row[offsets.measured + i]
+        row[offsets.still + i] = row[offsets.still + i] + 1.0 if same else 0.0
         if scales[moves + i] > 0.0:
             missing = missing or is_missing(scales, z[i], i, entries, actions)
-            broken = broken or row[offsets[STILL] + i] > scales[limits + 2 * entries + i]
+            broken = broken or row[offsets.still + i] > scales[limits + 2 * entries + i]
             error = z[i] - mean[i]
             square = error * error / variance[i]
             broken = broken or square > scales[limits + i]
             square = min(square, CAP)
-            running = row[offsets[SENSOR] + i]
+            running = row[offsets.sensor + i]
             running += QUICK * (square - running)
-            row[offsets[SENSOR] + i] = running
+            row[offsets.sensor + i] = running
             broken = broken or running > scales[limits + entries + i]
             total += square
             count += 1.0
     error = total / max(count, 1.0)
     row[GATE] += RATE * (error - row[GATE])
-    moving = was_moving(net, scales, dims, offsets, row)
+    moving = was_moving(setting, row)
     missing = missing and (moving or row[CERTAIN] > 0.0)
     doubtful = error > REPEATED_ERROR and moving
-    age = find_repeated_age(scales, dims, offsets, row, z) if doubtful or row[STAMPED] > 0.0 else -1.0
-    late = row[OPEN] == 0.0 and _watch_latency(net, scales, dims, offsets, row, z, error, full, work)
+    age = find_repeated_age(setting, row, z) if doubtful or row[STAMPED] > 0.0 else -1.0
+    late = row[OPEN] == 0.0 and _watch_latency(setting, row, z, error)
     if row[OPEN] == 0.0 and (broken or late or missing or age > 0.0 or row[GATE] > limit):
         row[OPEN], row[SINCE], row[LAG], row[INFLATION] = 1.0, 0.0, 0.0, 1.0
         row[FROM_MEASURED] = row[FROM_ESTIMATE] = row[CERTAIN] = row[STAMPED] = 0.0
-        for k in range(offsets[STATE], len(row)):
+        for k in range(offsets.state, len(row)):
             row[k] = 0.0
     elif row[OPEN] > 0.0 and not (broken or missing) and row[SINCE] > LEAST_OPEN and row[GATE] < CLOSE * limit:
         row[OPEN], row[USED], row[CERTAIN], row[STAMPED] = 0.0, 0.0, 0.0, 0.0
     if row[OPEN] > 0.0 and (missing or age > 0.0):
         row[CERTAIN] = 1.0
     if row[OPEN] > 0.0 and age > 0.0 and row[STAMPED] == 0.0:
-        begin_stamped(dims, offsets, row, full)
+        begin_stamped(setting, row)
     return age if row[OPEN] > 0.0 else 0.0
 
 
 @jit
-def _watch_latency(
-    net: Net, scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray, error: float,
-    full: np.ndarray, work: np.ndarray,
-) -> bool:  # fmt: skip
+def _watch_latency(setting: Setting, row: np.ndarray, z: np.ndarray, error: float) -> bool:
     """Compare one latency a decision, in turn, with none; return whether one explains the measurements better."""
-    entries, actions = dims[0], dims[1]
+    net, scales, offsets, entries, actions, moves, work, full = setting
     lag = 1 + int(row[DECISIONS]) % (LAGS - 1)
     x, mean, variance = work[5], full[4, :entries], full[5, :entries]
-    before = row[offsets[MEASURED] : offsets[MEASURED] + entries]
-    fill(x, before, row, offsets[ACTIONS] + lag * actions, entries, actions)
+    before = row[offsets.measured : offsets.measured + entries]
+    fill(x, before, row, offsets.actions + lag * actions, entries, actions)
     predict(net, x, mean, variance, work)
     total, count = 0.0, 0.0
     for i in range(entries):
-        if scales[2 * entries + 2 * actions + i] > 0.0:
+        if scales[moves + i] > 0.0:
             other = z[i] - mean[i]
             total += min(other * other / variance[i], CAP)
             count += 1.0
-    place = offsets[WATCHED] + 2 * lag
+    place = offsets.watched + 2 * lag
     if row[place] == 0.0:
         row[place] = row[place + 1] = 1.0
     row[place] += WATCH * (total / max(count, 1.0) - row[place])
@@ -227,10 +220,9 @@ def _watch_latency(
 
 
 @jit
-def _start(scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray) -> bool:
+def _start(setting: Setting, row: np.ndarray, z: np.ndarray) -> bool:
     """Begin the estimate at the first observation and at how episodes begin; return whether a sensor contradicts it."""
-    entries, actions = dims[0], dims[1]
-    moves = 2 * entries + 2 * actions
+    _, scales, offsets, entries, _, moves, _, _ = setting
     start, contradicts = moves + entries + 1, False
     for i in range(entries):
         center, variance = scales[start + i], scales[start + entries + i]
@@ -238,37 +230,27 @@ def _start(scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.nd
         wrong = scales[moves + i] > 0.0 and innovation * innovation > 4.0 * REJECT * variance
         contradicts = contradicts or wrong
         begun = center if wrong else z[i]
-        row[offsets[STATE] + i] = begun
-        row[offsets[CLEANED] + i] = begun
-        row[offsets[COVARIANCE] + i * entries + i] = variance if wrong else 0.01 * variance
+        row[offsets.state + i] = row[offsets.cleaned + i] = begun
+        row[offsets.covariance + i * entries + i] = variance if wrong else 0.01 * variance
     return contradicts
 
 
 @jit
-def _begin(
-    net: Net,
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> None:
+def _begin(setting: Setting, row: np.ndarray) -> None:
     """Run the estimate through the measurements that are kept: it begins before the fault, or at the start."""
-    entries = dims[0]
-    past = offsets[MEASURED]
+    _, _, offsets, entries, _, _, _, full = setting
+    past = offsets.measured
     count = int(min(row[DECISIONS], 1.0 * PAST))  # measurements that are kept; the newest is at 0
     oldest = past + (count - 1) * entries
-    begin_biases(scales, dims, offsets, row, row[oldest : oldest + entries], row[DECISIONS] <= PAST)
+    begin_biases(setting, row, row[oldest : oldest + entries], row[DECISIONS] <= PAST)
     if row[DECISIONS] <= PAST:
-        _start(scales, dims, offsets, row, row[oldest : oldest + entries])
+        _start(setting, row, row[oldest : oldest + entries])
     else:
         for i in range(entries):
-            row[offsets[STATE] + i] = row[oldest + i]
-            row[offsets[CLEANED] + i] = row[oldest + i]
-            row[offsets[COVARIANCE] + i * entries + i] = full[2, i]
+            row[offsets.state + i] = row[offsets.cleaned + i] = row[oldest + i]
+            row[offsets.covariance + i * entries + i] = full[2, i]
     for back in range(count - 2, -1, -1):
         first = past + back * entries
-        before = row[first + entries : first + 2 * entries]
-        advance_biases(net, scales, dims, offsets, row, row[first : first + entries], before, back + 1, full, work)
-        filter_measurement(net, scales, dims, offsets, row, row[first : first + entries], before, back + 1, full, work)
+        z, before = row[first : first + entries], row[first + entries : first + 2 * entries]
+        advance_biases(setting, row, z, before, back + 1)
+        filter_measurement(setting, row, z, before, back + 1)

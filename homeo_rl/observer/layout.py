@@ -1,5 +1,8 @@
 """What is known of a slot, one row of numbers, and the constants of the observer: one setting for all hosts."""
 
+from itertools import accumulate
+from typing import NamedTuple
+
 import numpy as np
 
 (
@@ -21,40 +24,37 @@ OFFSETS, SCALES = range(2)
 
 _SCALARS = 16
 
-(
-    ACTIONS, MEASURED, SENSOR, WATCHED, STILL, AGES, STATE, COVARIANCE, CLEANED, RESIDUAL, NOISE, NOISE_SUMS, LATENCY,
-    ACCEPTED, REJECTED, AGREED, REPEATED, ZERO, SHIFT, SCATTER, GAINS, GAIN_SUMS, BIAS, BIAS_COVARIANCE, BIAS_ERROR,
-    BIAS_INFLATION,
-) = range(26)  # fmt: skip
-"""Parts of a row, each an index into its offsets:
 
-``ACTIONS``     [LAGS + PAST, K]  executed actions, newest first
-``MEASURED``    [PAST, D]         measurements, newest first
-``SENSOR``      [D]               running error of each sensor
-``WATCHED``     [LAGS, 2]         before an alarm: running errors at each latency, and at none in the same decisions
-``STILL``       [D]               decisions for which each reading has been the same
-``AGES``        [PAST]            age of each measurement when it was read, in decisions, newest first
-``STATE``       [D]               the estimate
-``COVARIANCE``  [D, D]            of its error
-``CLEANED``     [D]               last measurement, with estimates in place of rejected entries
-``RESIDUAL``    [D]               last residual
-``NOISE``       [D]               variance of each sensor's noise
-``NOISE_SUMS``  [D, 2]            the running sums that it is the quotient of
-``LATENCY``     [LAGS]            running error of each latency
-``ACCEPTED``    [D]               whether the last measurement was used
-``REJECTED``    [D]               running share of disagreements
-``AGREED``      [D]               decisions since the last one
-``REPEATED``    [D]               running share of readings that are equal to the one before
-``ZERO``        [D]               running share of readings of exactly 0
-``SHIFT``       [D]               running mean of measurement minus estimate
-``SCATTER``     [D]               running mean of its square
-``GAINS``       [K, K]            normal equations of the actuators' gains
-``GAIN_SUMS``   [K]               their right-hand side
-``BIAS``        [2, D]            offsets, and shares of the readings that are too much (`OFFSETS`, `SCALES`)
-``BIAS_COVARIANCE`` [2, D, D]     of their errors
-``BIAS_ERROR``  [2, 2]            running errors of the last measurement's prediction, as it is and without the bias
-``BIAS_INFLATION`` [2]            factors of the process noise under them
-"""
+class Offsets(NamedTuple):
+    """Where the parts of a row begin."""
+
+    actions: int  # [LAGS + PAST, K] executed actions, newest first
+    measured: int  # [PAST, D] measurements, newest first
+    sensor: int  # [D] running error of each sensor
+    watched: int  # [LAGS, 2] before an alarm: running errors at each latency, and at none in the same decisions
+    still: int  # [D] decisions for which each reading has been the same
+    ages: int  # [PAST] age of each measurement when it was read, in decisions, newest first
+    state: int  # [D] the estimate
+    covariance: int  # [D, D] of its error
+    cleaned: int  # [D] last measurement, with estimates in place of rejected entries
+    residual: int  # [D] last residual
+    noise: int  # [D] variance of each sensor's noise
+    noise_sums: int  # [D, 2] the running sums that it is the quotient of
+    latency: int  # [LAGS] running error of each latency
+    accepted: int  # [D] whether the last measurement was used
+    rejected: int  # [D] running share of disagreements
+    agreed: int  # [D] decisions since the last one
+    repeated: int  # [D] running share of readings that are equal to the one before
+    zero: int  # [D] running share of readings of exactly 0
+    shift: int  # [D] running mean of measurement minus estimate
+    scatter: int  # [D] running mean of its square
+    gains: int  # [K, K] normal equations of the actuators' gains
+    gain_sums: int  # [K] their right-hand side
+    bias: int  # [2, D] offsets, and shares of the readings that are too much (`OFFSETS`, `SCALES`)
+    bias_covariance: int  # [2, D, D] of their errors
+    bias_error: int  # [2, 2] running errors of the last measurement's prediction, as it is and without the bias
+    bias_inflation: int  # [2] factors of the process noise under them
+
 
 LAGS = 6
 """Latencies that are compared, 0 to 5 decisions."""
@@ -133,39 +133,13 @@ CHI_MEDIAN = 0.455
 """Median of the square of a standard normal variable."""
 
 
-def offsets_of(entries: int, actions: int) -> tuple[np.ndarray, int]:
-    """Return the offsets of the parts of a row [26], and its length."""
+def offsets_of(entries: int, actions: int) -> tuple[Offsets, int]:
+    """Return the offsets of the parts of a row, and its length."""
     d, k = entries, actions
-    sizes = [
-        (LAGS + PAST) * k,
-        PAST * d,
-        d,
-        2 * LAGS,
-        d,
-        PAST,
-        d,
-        d * d,
-        d,
-        d,
-        d,
-        2 * d,
-        LAGS,
-        d,
-        d,
-        d,
-        d,
-        d,
-        d,
-        d,
-        k * k,
-        k,
-        2 * d,
-        2 * d * d,
-        4,
-        2,
-    ]
-    starts = _SCALARS + np.concatenate([[0], np.cumsum(sizes)])
-    return starts[:-1].astype(np.int64), int(starts[-1])
+    sizes = [(LAGS + PAST) * k, PAST * d, d, 2 * LAGS, d, PAST, d, d * d, d, d, d, 2 * d, LAGS]  # up to latency
+    sizes += [*[d] * 7, k * k, k, 2 * d, 2 * d * d, 4, 2]
+    *starts, length = accumulate(sizes, initial=_SCALARS)
+    return Offsets(*starts), length
 
 
 def work_space(entries: int, actions: int, hidden: int) -> np.ndarray:

@@ -3,15 +3,29 @@
 Shapes: D observation entries, K action entries, H hidden units.
 """
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from homeo_rl.numerics.jit import jit
+from homeo_rl.observer.layout import Offsets
 
 Net: TypeAlias = tuple[np.ndarray, ...]
 """Weights and biases of three layers, the unit of change, the calibration of the deviations, and the weights of the
 means again, padded to a multiple of eight."""
+
+
+class Setting(NamedTuple):
+    """What the kernels know beside the row of a slot; ``scales`` and scratch are those of `kernels.advance`."""
+
+    net: Net
+    scales: np.ndarray
+    offsets: Offsets
+    entries: int  # D
+    actions: int  # K
+    moves: int  # where ``scales`` say whether a sensor moves
+    work: np.ndarray
+    full: np.ndarray
 
 
 @jit

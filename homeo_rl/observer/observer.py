@@ -15,8 +15,6 @@ import numpy as np
 from homeo_rl.observer import bias_kernels, kernels
 from homeo_rl.observer.diagnosis import Diagnosis, diagnose
 from homeo_rl.observer.layout import (
-    BIAS,
-    BIAS_ERROR,
     BIAS_SINCE,
     CERTAIN,
     DECISIONS,
@@ -27,10 +25,10 @@ from homeo_rl.observer.layout import (
     NOTHING,
     OFFSETS,
     OPEN,
-    REJECTED,
     SCALES,
     USED,
     WITHOUT_OFFSETS,
+    Offsets,
     number_space,
     offsets_of,
     work_space,
@@ -105,6 +103,7 @@ class Observer:
         self.memory, self.model, self._policy = memory, model, policy
         self._dims = np.array([model.entries, model.actions, len(model.b1)])
         self.offsets, self._size = offsets_of(model.entries, model.actions)
+        self._starts = np.array(self.offsets)
         self._scales = scales_of(memory)
         self._work = work_space(model.entries, model.actions, len(model.b1))
         self._full = number_space(model.entries, model.actions)
@@ -189,7 +188,7 @@ class Observer:
         return Rehearsal(self.memory, self.offsets, self._policy, self._advance)
 
     def _is_supported(self, slot: int) -> bool:
-        first = self.offsets[REJECTED]
+        first = self.offsets.rejected
         return is_supported(self.rows[slot], self.rows[slot, first : first + self.model.entries],
                             self._alarmed_since[slot])  # fmt: skip
 
@@ -227,7 +226,7 @@ class Observer:
 
     def _advance(self, rows: np.ndarray, observations: np.ndarray, last: np.ndarray, out: np.ndarray) -> int:
         return kernels.advance(
-            self.model.packed, self._scales, self._dims, self.offsets, rows, observations, last, out, self._work,
+            self.model.packed, self._scales, self._dims, self._starts, rows, observations, last, out, self._work,
             self._full,
         )  # fmt: skip
 
@@ -252,15 +251,15 @@ def is_supported(row: np.ndarray, rejected: np.ndarray, since: float) -> bool:
     return bool(measured > LEAST_ERROR and estimated < BETTER * measured)
 
 
-def find_bias(row: np.ndarray, offsets: np.ndarray, entries: int) -> int | None:
+def find_bias(row: np.ndarray, offsets: Offsets, entries: int) -> int | None:
     """Return the bias, `OFFSETS` or `SCALES`, without which measurements are what the model expects; None is neither.
 
     Its errors must be smaller than those of the measurements as they are, and smaller than those of the estimate.
     """
     if row[BIAS_SINCE] < LEAST_BIAS_SINCE:
         return None
-    errors = row[offsets[BIAS_ERROR] : offsets[BIAS_ERROR] + 4].reshape(2, 2)
-    scale = row[offsets[BIAS] + entries : offsets[BIAS] + 2 * entries]
+    errors = row[offsets.bias_error : offsets.bias_error + 4].reshape(2, 2)
+    scale = row[offsets.bias + entries : offsets.bias + 2 * entries]
     kinds = [OFFSETS, SCALES] if np.abs(scale).max() < MOST_SCALE else [OFFSETS]
     best = min(kinds, key=lambda kind: errors[kind, 1] / max(errors[kind, 0], 1e-9))
     measured, without = errors[best]

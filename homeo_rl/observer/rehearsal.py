@@ -10,24 +10,16 @@ from typing import NamedTuple
 import numpy as np
 
 from homeo_rl.observer.layout import (
-    ACTIONS,
-    BIAS,
-    BIAS_COVARIANCE,
     BIAS_SINCE,
-    CLEANED,
     DECISIONS,
     GATE,
     LAG,
     LAGS,
-    MEASURED,
-    NOISE,
     OFFSETS,
     PAST,
-    REJECTED,
-    SCATTER,
     SINCE,
-    STATE,
     USED,
+    Offsets,
 )
 from homeo_rl.observer.memory import LENGTH, ObserverMemory
 from homeo_rl.seeding import generator
@@ -65,7 +57,7 @@ class Distance(NamedTuple):
 class Rehearsal:
     """Rehearse the use of an estimate on remembered sequences."""
 
-    def __init__(self, memory: ObserverMemory, offsets: np.ndarray, policy: Policy, advance: Advance) -> None:
+    def __init__(self, memory: ObserverMemory, offsets: Offsets, policy: Policy, advance: Advance) -> None:
         self._model, self._offsets, self._policy, self._advance = memory.model, offsets, policy, advance
         self._truth, self._actions = memory.observations, memory.actions
         rng = generator(0, "observer", "rehearsal")
@@ -99,7 +91,7 @@ class Rehearsal:
         if not len(self._truth):
             return Distance(0.0, 0.0)
         model, size = self._model, self._model.entries
-        first, square = self._offsets[BIAS] + kind * size, self._offsets[BIAS_COVARIANCE] + kind * size * size
+        first, square = self._offsets.bias + kind * size, self._offsets.bias_covariance + kind * size * size
         bias = row[first : first + size]
         error = self._other[:, :1] * np.sqrt(row[square : square + size * size : size + 1])
         truth = self._truth[:, LENGTH - COMPARED :].astype(np.float64)
@@ -114,15 +106,15 @@ class Rehearsal:
     def corrupt(self, row: np.ndarray) -> np.ndarray:
         """Return the remembered observations [W, LENGTH, D] as the fault would let them be measured."""
         model, lag = self._model, int(row[LAG])
-        part = _Parts(row, self._offsets, model.entries)
+        starts = self._offsets.noise, self._offsets.rejected, self._offsets.scatter
+        noise, share, scatter = (row[first : first + model.entries] for first in starts)
         truth = self._truth.astype(np.float64)
         delayed = truth[:, np.maximum(np.arange(LENGTH) - lag, 0)]
-        noise = np.sqrt(part[NOISE] * row[SINCE] / (row[SINCE] + FEW))
-        share, size = part[REJECTED], np.sqrt(part[SCATTER])
+        noise = np.sqrt(noise * row[SINCE] / (row[SINCE] + FEW))
         # A single disagreement is no fault: contacts cause some. Many sensors at once are.
         counted = (share > LEAST_SHARE) | (_mean(share[model.moves]) > LEAST_MEAN_SHARE)
         lost = self._uniform < np.where(counted, np.where(share > 0.5, 1.0, share), 0.0)
-        other = np.where(self._constant, self._other[:, :1], self._other) * size
+        other = np.where(self._constant, self._other[:, :1], self._other) * np.sqrt(scatter)
         scaled = model.scale(delayed) + np.where(lost, other, self._normal * noise)
         return model.unscale(scaled).astype(np.float32)
 
@@ -134,13 +126,12 @@ class Rehearsal:
         rows[:, BIAS_SINCE] = -1.0  # not part of what is rehearsed
         lag = int(row[LAG])
         start = model.scale(self._truth[:, LAGS - lag].astype(np.float64))
-        for name in (STATE, CLEANED):
-            first = self._offsets[name]
+        for first in (self._offsets.state, self._offsets.cleaned):
             rows[:, first : first + model.entries] = start
-        first = self._offsets[MEASURED]
+        first = self._offsets.measured
         seen = model.scale(measured[:, LAGS].astype(np.float64))
         rows[:, first : first + PAST * model.entries] = np.tile(seen, (1, PAST))
-        first, width = self._offsets[ACTIONS], model.actions
+        first, width = self._offsets.actions, model.actions
         for back in range(LAGS):
             action = model.scale_action(self._actions[:, LAGS - 1 - back])
             rows[:, first + back * width : first + (back + 1) * width] = action
@@ -153,13 +144,3 @@ class Rehearsal:
 def _mean(values: np.ndarray) -> float:
     """Return the mean of float64 sums taken one value after the other: the same bits on every processor."""
     return float(np.cumsum(values, dtype=np.float64)[-1]) / values.size if values.size else 0.0
-
-
-class _Parts:
-    def __init__(self, row: np.ndarray, offsets: np.ndarray, entries: int) -> None:
-        self._row, self._offsets, self._entries = row, offsets, entries
-
-    def __getitem__(self, part: int) -> np.ndarray:
-        first = self._offsets[part]
-        result: np.ndarray = self._row[first : first + self._entries]
-        return result

@@ -8,12 +8,7 @@ import numpy as np
 from homeo_rl.numerics.jit import jit
 from homeo_rl.observer.filter_kernels import is_missing, propagate, update_by_sensors
 from homeo_rl.observer.layout import (
-    ACCEPTED,
-    ACTIONS,
-    AGES,
     CAP,
-    CLEANED,
-    COVARIANCE,
     DECISIONS,
     FRAME,
     IGNORE,
@@ -21,25 +16,24 @@ from homeo_rl.observer.layout import (
     INFLATION,
     LAG,
     LAGS,
-    MEASURED,
     MOST_IGNORED,
     MOVING,
     PAST,
     SINCE,
     STAMPED,
-    STATE,
 )
-from homeo_rl.observer.model_kernels import Net, fill, jacobian, predict
+from homeo_rl.observer.model_kernels import Setting, fill, jacobian, predict
 
 
 @jit
-def was_moving(net: Net, scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray) -> bool:
+def was_moving(setting: Setting, row: np.ndarray) -> bool:
     """Whether the last two measurements differ; True at the second one.
 
     The measurements of a robot at rest repeat, and its velocities are exactly 0.
     """
-    entries, moves, change = dims[0], 2 * dims[0] + 2 * dims[1], net[6]
-    total, count, first = 0.0, 0.0, offsets[MEASURED]
+    scales, offsets, entries, moves = setting.scales, setting.offsets, setting.entries, setting.moves
+    change = setting.net[6]
+    total, count, first = 0.0, 0.0, offsets.measured
     for i in range(entries):
         if scales[moves + i] > 0.0:
             step = (row[first + i] - row[first + entries + i]) / change[i]
@@ -49,59 +43,47 @@ def was_moving(net: Net, scales: np.ndarray, dims: np.ndarray, offsets: np.ndarr
 
 
 @jit
-def find_repeated_age(
-    scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray
-) -> float:
+def find_repeated_age(setting: Setting, row: np.ndarray, z: np.ndarray) -> float:
     """Return the age of a measurement that is equal to one of the last ones in all sensors that move; else -1."""
-    entries, moves = dims[0], 2 * dims[0] + 2 * dims[1]
+    scales, offsets, entries, moves = setting.scales, setting.offsets, setting.entries, setting.moves
     for back in range(int(min(row[DECISIONS], 1.0 * PAST))):
-        first, equal = offsets[MEASURED] + back * entries, False
+        first, equal = offsets.measured + back * entries, False
         for i in range(entries):
             if scales[moves + i] > 0.0:
                 equal = z[i] == row[first + i]
                 if not equal:
                     break
         if equal:
-            return float(1.0 + back + row[offsets[AGES] + back])
+            return float(1.0 + back + row[offsets.ages + back])
     return -1.0
 
 
 @jit
-def begin_stamped(dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, full: np.ndarray) -> None:
+def begin_stamped(setting: Setting, row: np.ndarray) -> None:
     """Begin the estimate at the last measurement, in an alarm in which measurements have ages of their own."""
-    entries = dims[0]
+    offsets, entries, full = setting.offsets, setting.entries, setting.full
     row[STAMPED], row[IGNORED], row[INFLATION] = 1.0, 0.0, 1.0
-    row[FRAME] = row[DECISIONS] - 1.0 - row[offsets[AGES]]
-    for k in range(offsets[STATE], len(row)):
+    row[FRAME] = row[DECISIONS] - 1.0 - row[offsets.ages]
+    for k in range(offsets.state, len(row)):
         row[k] = 0.0
     for i in range(entries):
-        row[offsets[STATE] + i] = row[offsets[CLEANED] + i] = row[offsets[MEASURED] + i]
-        row[offsets[COVARIANCE] + i * entries + i] = full[2, i]
+        row[offsets.state + i] = row[offsets.cleaned + i] = row[offsets.measured + i]
+        row[offsets.covariance + i * entries + i] = full[2, i]
 
 
 @jit
-def filter_stamped(
-    net: Net,
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    age: float,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> float:
+def filter_stamped(setting: Setting, row: np.ndarray, z: np.ndarray, age: float) -> float:
     """Update the estimate by a measurement whose age is its own, and predict it to the present (full[1]).
 
     ``age`` is that of a measurement that repeats an earlier one, which is of no use; else -1, and the age that explains
     the measurement best is found and returned.
     """
-    entries, actions = dims[0], dims[1]
-    now, state = row[DECISIONS], row[offsets[STATE] : offsets[STATE] + entries]
+    net, _, offsets, entries, actions, _, work, full = setting
+    now, state = row[DECISIONS], row[offsets.state : offsets.state + entries]
     if age < 0.0:
-        steps = _steps_to(net, scales, dims, offsets, row, z, full, work)
+        steps = _steps_to(setting, row, z)
         if steps > 0:
-            _advance_stamped(net, scales, dims, offsets, row, z, steps, full, work)
+            _advance_stamped(setting, row, z, steps)
         age = now - row[FRAME] + (1.0 if row[IGNORED] > 0.0 else 0.0)
     row[LAG] = min(now - row[FRAME], 1.0 * LAGS)
     row[SINCE] += 1.0
@@ -109,7 +91,7 @@ def filter_stamped(
     for i in range(entries):
         estimate[i] = state[i]
     for back in range(min(int(now - row[FRAME]), LAGS + PAST) - 1, -1, -1):  # no more actions are kept
-        fill(x, estimate, row, offsets[ACTIONS] + back * actions, entries, actions)
+        fill(x, estimate, row, offsets.actions + back * actions, entries, actions)
         predict(net, x, mean, full[5, :entries], work)
         for i in range(entries):
             estimate[i] = mean[i]
@@ -117,23 +99,20 @@ def filter_stamped(
 
 
 @jit
-def _steps_to(
-    net: Net, scales: np.ndarray, dims: np.ndarray, offsets: np.ndarray, row: np.ndarray, z: np.ndarray,
-    full: np.ndarray, work: np.ndarray,
-) -> int:  # fmt: skip
+def _steps_to(setting: Setting, row: np.ndarray, z: np.ndarray) -> int:
     """Return how many decisions after the estimated one a measurement is, by what explains it best; 0 if nothing does.
 
     Where nothing has for long, the estimate begins again at the measurement, as if it were of the present.
     """
-    entries, actions, moves = dims[0], dims[1], 2 * dims[0] + 2 * dims[1]
+    net, scales, offsets, entries, actions, moves, work, full = setting
     ahead, mean, variance, x = full[7, :entries], full[4, :entries], full[5, :entries], work[5]
     behind = int(row[DECISIONS] - row[FRAME])
     best, least = 0, IGNORE
     for i in range(entries):
-        ahead[i] = row[offsets[STATE] + i]
+        ahead[i] = row[offsets.state + i]
     for step in range(1, min(behind, LAGS) + 1):
         back = min(behind - step, LAGS + PAST - 1)
-        fill(x, ahead, row, offsets[ACTIONS] + back * actions, entries, actions)
+        fill(x, ahead, row, offsets.actions + back * actions, entries, actions)
         predict(net, x, mean, variance, work)
         total, count = 0.0, 0.0
         for i in range(entries):
@@ -148,39 +127,30 @@ def _steps_to(
     if row[IGNORED] > MOST_IGNORED or behind > LAGS:
         row[FRAME], row[IGNORED], row[INFLATION] = row[DECISIONS], 0.0, 1.0
         for i in range(entries):
-            row[offsets[STATE] + i] = z[i]
+            row[offsets.state + i] = z[i]
             for j in range(entries):
-                row[offsets[COVARIANCE] + i * entries + j] = full[2, i] if i == j else 0.0
+                row[offsets.covariance + i * entries + j] = full[2, i] if i == j else 0.0
         return 0
     return best
 
 
 @jit
-def _advance_stamped(
-    net: Net,
-    scales: np.ndarray,
-    dims: np.ndarray,
-    offsets: np.ndarray,
-    row: np.ndarray,
-    z: np.ndarray,
-    steps: int,
-    full: np.ndarray,
-    work: np.ndarray,
-) -> None:
+def _advance_stamped(setting: Setting, row: np.ndarray, z: np.ndarray, steps: int) -> None:
     """Predict the estimate ``steps`` decisions ahead and update it by the measurement."""
-    entries, actions, covariance = dims[0], dims[1], offsets[COVARIANCE]
+    net, _, offsets, entries, actions, _, work, full = setting
+    covariance = offsets.covariance
     estimate, variance, x, jac = full[1, :entries], full[2, :entries], work[5], full[10 : 10 + entries]
     p = row[covariance : covariance + entries * entries].reshape((entries, entries))
-    state, behind = row[offsets[STATE] : offsets[STATE] + entries], int(row[DECISIONS] - row[FRAME])
+    state, behind = row[offsets.state : offsets.state + entries], int(row[DECISIONS] - row[FRAME])
     for step in range(1, steps + 1):
-        fill(x, state, row, offsets[ACTIONS] + (behind - step) * actions, entries, actions)
+        fill(x, state, row, offsets.actions + (behind - step) * actions, entries, actions)
         predict(net, x, estimate, variance, work)
         jacobian(net, work, work[6:].ravel(), jac, entries)
         propagate(jac, p, full[10 + entries : 10 + 2 * entries], variance, row[INFLATION], entries)
         for i in range(entries):
             state[i] = estimate[i]
     row[FRAME] += 1.0 * steps
-    update_by_sensors(scales, dims, offsets, row, z, row[offsets[MEASURED] : offsets[MEASURED] + entries], p, full)
+    update_by_sensors(setting, row, z, row[offsets.measured : offsets.measured + entries], p)
     for i in range(entries):
-        state[i] = row[offsets[CLEANED] + i] = estimate[i]
-        row[offsets[ACCEPTED] + i] = full[3, i]
+        state[i] = row[offsets.cleaned + i] = estimate[i]
+        row[offsets.accepted + i] = full[3, i]

@@ -4,6 +4,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from homeo_rl.errors import Finding
@@ -35,7 +36,7 @@ def drive(
     signals = Signals()
     with signals.listening():
         deadline = float("inf")
-        while loop.has_work():
+        while loop.waiting or loop.later or state.running:
             loop.turn()
             if loop.reader_left:
                 signals.ask(signal.SIGPIPE)
@@ -48,26 +49,21 @@ def drive(
                 raise Stopped(signals.number or 0)
 
 
+@dataclass
 class _Loop:
     """The queue of jobs, and what happens to them."""
 
-    def __init__(
-        self,
-        jobs: Mapping[str, Any],
-        executor: Executor,
-        state: State,
-        observer: ProgressObserver,
-        on_finished: Callable[[str, JobResult], None],
-    ) -> None:
-        self.jobs, self.executor, self.state = jobs, executor, state
-        self.observer, self.on_finished = observer, on_finished
-        self.waiting = deque(jobs)
-        self.later: deque[tuple[float, str]] = deque()
-        self.losses: dict[str, int] = {}
-        self.reader_left = False
+    jobs: Mapping[str, Any]
+    executor: Executor
+    state: State
+    observer: ProgressObserver
+    on_finished: Callable[[str, JobResult], None]
+    later: deque[tuple[float, str]] = field(default_factory=deque)
+    losses: dict[str, int] = field(default_factory=dict)
+    reader_left: bool = False
 
-    def has_work(self) -> bool:
-        return bool(self.waiting or self.later or self.state.running)
+    def __post_init__(self) -> None:
+        self.waiting = deque(self.jobs)
 
     def turn(self) -> None:
         """Give out what can be, and take what happened."""

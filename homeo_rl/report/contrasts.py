@@ -112,7 +112,7 @@ def contrast_rows(contrasts: Sequence[Contrast]) -> tuple[list[str], list[list[s
     rows = []
     for each in contrasts:
         texts = [_format(part, each.what) for part in (each.damaged, each.control, each.net)]
-        kept = "" if each.kept == (None, None) else " and ".join(format_share(share) for share in each.kept)
+        kept = "" if each.kept == (None, None) else " and ".join(map(_share, each.kept))
         rows.append([each.label, *texts, kept])
     return ["condition", "under damage", "fault off", "net", "kept"], rows
 
@@ -129,8 +129,7 @@ def explain_contrasts() -> str:
     )
 
 
-def format_share(share: float | None) -> str:
-    """Return a share as text; "-" where there is none."""
+def _share(share: float | None) -> str:
     return "-" if share is None else fixed(share, 2)
 
 

@@ -184,12 +184,11 @@ def measures_of(cells: Sequence[Cell], baseline: Baseline | None) -> tuple[str, 
 def differences(
     rows: Sequence[Row],
     *,
-    reference: str = REFERENCE,
     conditions: Sequence[str] | None = None,
     measures: Sequence[str] = ("retention", "success", "collision"),
     baseline: Baseline | None = None,
 ) -> list[Difference]:
-    """Compare every arm with ``reference`` over damaged conditions, episode by episode.
+    """Compare every arm with the reference over damaged conditions, episode by episode.
 
     Args:
         conditions: labels to average over, each with the same weight; None is all but the clean one.
@@ -201,7 +200,7 @@ def differences(
     """
     labels = unique(row.label for row in rows if row.severity > 0)
     chosen = labels if conditions is None else [label for label in labels if label in conditions]
-    clean = mean([row for row in rows if row.arm == reference and row.severity == 0.0], "total")
+    clean = mean([row for row in rows if row.arm == REFERENCE and row.severity == 0.0], "total")
     result = []
     for what in measures:
         scale = 1.0
@@ -214,9 +213,9 @@ def differences(
                 continue
             scale = baseline.best - baseline.random
         value = {(r.run, r.arm, r.label, r.episode): _value(r, what) / scale for r in rows}
-        for arm in unique(row.arm for row in rows if row.arm != reference):
+        for arm in unique(row.arm for row in rows if row.arm != REFERENCE):
             limit = HARM * abs(clean or 0.0) if what == "return" else HARM
-            difference = _difference(what, rows, value, arm, reference, chosen, limit)
+            difference = _difference(what, rows, value, arm, chosen, limit)
             if difference is not None:
                 result.append(difference)
     return result
@@ -233,16 +232,15 @@ def _difference(
     rows: Sequence[Row],
     value: dict[tuple[str, str, str, int], float],
     arm: str,
-    reference: str,
     chosen: Sequence[str],
     limit: float,
 ) -> Difference | None:
     samples, means, gaps = np.zeros(RESAMPLES), [], []
     for label in chosen:
         episodes = [
-            r for r in rows if r.arm == arm and r.label == label and (r.run, reference, label, r.episode) in value
+            r for r in rows if r.arm == arm and r.label == label and (r.run, REFERENCE, label, r.episode) in value
         ]
-        pairs = [value[r.run, arm, label, r.episode] - value[r.run, reference, label, r.episode] for r in episodes]
+        pairs = [value[r.run, arm, label, r.episode] - value[r.run, REFERENCE, label, r.episode] for r in episodes]
         strata = [
             np.array([pair for pair, r in zip(pairs, episodes, strict=True) if r.run == run])
             for run in unique(r.run for r in episodes)

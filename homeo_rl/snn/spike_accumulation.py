@@ -117,24 +117,21 @@ def gate(x: Tensor, step: Tensor | float, levels: int) -> Firing:
     v = torch.zeros_like(x[0]) + 0.5 * step
     for now in x:
         v = v + now
-    sent = []
-    for _ in range(levels):
-        s = (v >= step).to(v.dtype)
-        v = v - s * step
-        sent.append(s)
-    nothing = x.new_zeros((0, *x.shape[1:]))
-    return Firing(nothing, nothing, torch.stack(sent))
+    return _fire_after(x, v, [step] * levels)
 
 
 def emit_digits(x: Tensor, step: Tensor | float, levels: int) -> Firing:
     """Run the radix neuron over its input currents ``x`` [T1, B, ...]: integrate in silence, then send K digits."""
-    v = 0.5 * step + x.sum(0)
-    sent = []
-    for place in spike_values(levels, "radix"):
-        s = (v >= step * place).to(v.dtype)
-        v = v - s * (step * place)
+    return _fire_after(x, 0.5 * step + x.sum(0), [step * place for place in spike_values(levels, "radix")])
+
+
+def _fire_after(x: Tensor, v: Tensor, sizes: Sequence[Tensor | float]) -> Firing:
+    """Return what neurons of potentials ``v`` [B, ...] send after their input ``x``: spikes of these sizes."""
+    nothing, sent = x.new_zeros((0, *x.shape[1:])), []
+    for size in sizes:
+        s = (v >= size).to(v.dtype)
+        v = v - s * size
         sent.append(s)
-    nothing = x.new_zeros((0, *x.shape[1:]))
     return Firing(nothing, nothing, torch.stack(sent))
 
 

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from homeo_rl.errors import StorageFault
 from homeo_rl.storage import files
@@ -64,14 +63,6 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         with archive:
             _check(archive.infolist(), size, path)
             yield archive
-
-
-def list_members(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
-    """Return name, sizes in bytes and oddities of all members, as plain data."""
-    return [
-        {"name": info.orig_filename, "bytes": info.file_size, "compressed": info.compress_size, "odd": oddity(info)}
-        for info in archive.infolist()
-    ]
 
 
 def read_beginning(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int, where: str) -> bytes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from homeo_rl.report.contrasts import Estimate
 from homeo_rl.studies.group_contrasts import differences, pair_groups
 from homeo_rl.studies.results import (
     CLEAN,
@@ -12,7 +13,6 @@ from homeo_rl.studies.results import (
     ENVIRONMENT,
     NETWORK,
     Cell,
-    Estimate,
     Results,
     difference_of,
     harms_of,

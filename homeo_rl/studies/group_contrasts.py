@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from homeo_rl.studies.results import CLEAN, DAMAGED, Cell, Estimate, Results, difference_of, harms_of, mean_of
+from homeo_rl.report.contrasts import Estimate
+from homeo_rl.studies.results import CLEAN, DAMAGED, Cell, Results, difference_of, harms_of, mean_of
 
 Pairs = list[tuple[Cell, np.ndarray]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from homeo_rl.report.baselines import baseline_of
-from homeo_rl.report.contrasts import contrast_rows, explain_contrasts
+from homeo_rl.report.contrasts import Estimate, contrast_rows, explain_contrasts
 from homeo_rl.report.decimals import fixed
 from homeo_rl.report.tables import markdown
 from homeo_rl.storage import bundle
@@ -23,7 +23,6 @@ from homeo_rl.studies.results import (
     ENVIRONMENT,
     NETWORK,
     Cell,
-    Estimate,
     Results,
     beside_retention,
     chance_of,

@@ -18,7 +18,7 @@ from scipy.stats import permutation_test
 from homeo_rl.errors import StorageFault
 from homeo_rl.evaluation.metrics import label_of, numbers
 from homeo_rl.report.baselines import baseline_of, doubt
-from homeo_rl.report.contrasts import Contrast, contrast_policies
+from homeo_rl.report.contrasts import Contrast, Estimate, contrast_policies
 from homeo_rl.report.statistics import HARM, bootstrap, interval, iqm
 from homeo_rl.seeding import generator
 from homeo_rl.storage.files import printable
@@ -46,15 +46,6 @@ class Cell:
     kind: str  # one of `EVERY`
     value: np.ndarray  # retention of each episode, or success [E]
     figures: dict[str, np.ndarray]  # other columns of the table by name, [E], NaN where they are empty
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

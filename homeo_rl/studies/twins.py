@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from homeo_rl.report.contrasts import Estimate
 from homeo_rl.report.statistics import bootstrap, interval
-from homeo_rl.studies.results import CLEAN, DAMAGED, Cell, Estimate, Results
+from homeo_rl.studies.results import CLEAN, DAMAGED, Cell, Results
 from homeo_rl.studies.study import Twin
 
 

@@ -56,11 +56,9 @@ def compose(
     made = Controller(spec)
     tensors = {**controller.state_dict(), "reflex.network.weight": torch.from_numpy(compiled.weight())}
     made.load_state_dict(tensors)
-    composed = Run.create(
-        out,
-        replace(
-            run.spec, origin="compose", controller=spec, source=str(run.path), command=command, versions=versions()
-        ),
+    new = replace(
+        run.spec, origin="compose", controller=spec, source=str(run.path), command=command, versions=versions()
     )
+    composed = Run.create(out, new)
     save_controller(composed, made)
     return composed, compiled, certificate

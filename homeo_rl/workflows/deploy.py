@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -24,7 +25,6 @@ from homeo_rl.exchange.c.recording import SEED
 from homeo_rl.exchange.exported_file import ExportedFolder
 from homeo_rl.homeostasis import make_homeostasis
 from homeo_rl.homeostasis.observer import split_observer
-from homeo_rl.homeostasis.protocol import LayerReference
 from homeo_rl.homeostasis.sleep import needs_memory
 from homeo_rl.run import Run
 from homeo_rl.seeding import derive, generator
@@ -64,38 +64,23 @@ def export_controller(
         IntegerPolicy(describe(controller))  # what integers have not is reported before anything runs
     observes = None if mechanism.observer is None else load_observer(run, which=which)
     describe_senses(controller, mechanism.observer, observes)  # what it lacks is reported, too
-    adapts, memory = split_observer(plugin).network, None
-    references: tuple[LayerReference, ...] = ()
+    adapts, faulty = split_observer(plugin).network, None
+    adapting: dict[str, Any] = {"plugin": plugin, "observer_memory": observes}
     if adapts is not None:
         calibration = calibrate(run, controller, which=which, episodes=CALIBRATION_EPISODES)
-        references = calibration.references(controller.network)  # type: ignore[arg-type]  # it is spiking
-        memory = calibration.memory(controller.network) if needs_memory(adapts) else None  # type: ignore[arg-type]
-    env = make_env(run.spec.env, run.spec.env_kwargs)
-    try:
+        adapting["references"] = calibration.references(controller.network)  # type: ignore[arg-type]  # it is spiking
+        if needs_memory(adapts):
+            adapting["memory"] = calibration.memory(controller.network)  # type: ignore[arg-type]
+    with closing(make_env(run.spec.env, run.spec.env_kwargs)) as env:
         plant, observations = describe_plant(env, run.spec.env), observe(controller, env, DECISIONS)
-        faulty = None
         if observes is not None:
             stuck = np.flatnonzero(observes.model.moves)[::3]
-            faulty = observe(
-                controller,
-                env,
-                DECISIONS,
-                stuck,
-                plugin=plugin,
-                references=references,
-                memory=memory,
-                observer_memory=observes,
-            )
-    finally:
-        env.close()
+            faulty = observe(controller, env, DECISIONS, stuck, **adapting)
     deployment = Deployment(
         name=name_of(run.path.name),
         plant=plant,
         arm=arm,
-        plugin=plugin,
-        references=references,
-        memory=memory,
-        observer_memory=observes,
+        **adapting,
         observations=observations,
         faulty=faulty,
         run=run.path.name,

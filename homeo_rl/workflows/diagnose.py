@@ -12,7 +12,7 @@ from homeo_rl.agents.session import Session
 from homeo_rl.degradations.observation import DelayedSensors
 from homeo_rl.degradations.protocol import Condition
 from homeo_rl.envs.make import load_modules, make_env
-from homeo_rl.evaluation.calibrate import calibrate_for, make_session
+from homeo_rl.evaluation.calibrate import calibrate_for, make_session, sessions_for
 from homeo_rl.evaluation.episode import Step, episode_seed
 from homeo_rl.evaluation.evaluate import incompatibility
 from homeo_rl.evaluation.observer_memory import observer_memory_for
@@ -74,10 +74,7 @@ class _Observed:
         def new_session(slots: int) -> Session:
             if recorder is None:
                 return make_session(self.controller, slots, plugin=self.adapts, calibration=self._calibration)
-            recorder.session = make_session(
-                self.controller, slots, plugin=self.arm.plugin, calibration=self._calibration,
-                observer_memory=self.memory, reflex=self.arm.reflex,
-            )  # fmt: skip
+            recorder.session = sessions_for(self.arm, self.controller, self._calibration, self.memory)(slots)
             return recorder.session
 
         def new_env() -> Env:

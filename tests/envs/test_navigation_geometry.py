@@ -74,8 +74,9 @@ def test_ranges_and_clearances_equal_shapely(name: str) -> None:
     scene = build_scene(world)
     poses = free_poses(world, 10_000, seed=3)
     angles = BEAMS[::3] if name == "evaluation" else BEAMS[[0, 8, 17]]
-    ranges = np.zeros((len(poses), len(angles)))
-    rays.cast_rays(scene, poses, angles, ranges)
+    turned = poses[:, 2:] + angles
+    units = zip(poses.repeat(len(angles), 0), np.cos(turned).flat, np.sin(turned).flat, strict=True)
+    ranges = np.reshape([rays.cast_ray(scene, x, y, ux, uy) for (x, y, _), ux, uy in units], turned.shape)
     assert np.isfinite(ranges).all()
     np.testing.assert_allclose(ranges, shapely_ranges(world, poses, angles, ranges), rtol=0, atol=1e-9)
 

@@ -45,7 +45,7 @@ def check_equal(name: str, kwargs: dict[str, Any], damage: Condition, steps: int
     new_env = partial(make_env, name, kwargs)
     env = new_env()
     std = np.linspace(0.5, 2.0, env.observation_space.shape[0])  # type: ignore[index]  # a vector
-    engines = GymnasiumEngine(new_env, damage, std, rows), RolloutEngine(new_env, damage, std, rows, threads=2)
+    engines = GymnasiumEngine(new_env, damage, std, rows), RolloutEngine(Batched(new_env, 2), damage, std, rows)
     rng, seed, ended = np.random.default_rng(0), 100, 0
     for row in range(rows):
         seen, other = (engine.reset(row, row, None)[0] for engine in engines)

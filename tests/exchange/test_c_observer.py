@@ -24,7 +24,7 @@ from homeo_rl.degradations.schedule import Schedule
 from homeo_rl.envs.make import make_env
 from homeo_rl.evaluation.observer_memory import load_observer
 from homeo_rl.observer import bias_kernels, kernels, layout, model_kernels
-from homeo_rl.observer.layout import BIAS_ERROR, BIAS_SINCE, GATE, LAG, OFFSETS, OPEN, SCALES, SINCE, STAMPED, USED
+from homeo_rl.observer.layout import BIAS_SINCE, GATE, LAG, OFFSETS, OPEN, SCALES, SINCE, STAMPED, USED
 from homeo_rl.observer.layout import DECISIONS as DECISIONS_SO_FAR
 from homeo_rl.observer.memory import ObserverMemory
 from homeo_rl.observer.observer import scales_of
@@ -130,6 +130,7 @@ class Compiled:
         model = memory.model
         self.model, self.scales = model, scales_of(memory)
         self.offsets, size = layout.offsets_of(model.entries, model.actions)
+        self.starts = np.array(self.offsets)
         self.dims = np.array([model.entries, model.actions, len(model.b1)])
         self.work = layout.work_space(model.entries, model.actions, len(model.b1))
         self.full = layout.number_space(model.entries, model.actions)
@@ -143,7 +144,7 @@ class Compiled:
     def advance(self, observation: np.ndarray, last: np.ndarray) -> bool:
         return bool(
             kernels.advance(
-                self.model.packed, self.scales, self.dims, self.offsets, self.rows, observation[None], last[None],
+                self.model.packed, self.scales, self.dims, self.starts, self.rows, observation[None], last[None],
                 self.out, self.work, self.full,
             )
         )  # fmt: skip
@@ -181,7 +182,7 @@ def drive(library: Path, memory: ObserverMemory, sequence: Sequence) -> Iterator
 @pytest.mark.parametrize("name", [*BODIES, *OTHERS])
 def test_every_row_is_equal_under_every_fault_of_sensors(library: Path, name: str) -> None:
     memory, opened, lags, errors = memory_of(name), set(), set(), set()
-    first = layout.offsets_of(memory.model.entries, memory.model.actions)[0][BIAS_ERROR]
+    first = layout.offsets_of(memory.model.entries, memory.model.actions)[0].bias_error
     for index, (fault, parts) in enumerate(FAULTS.items()):
         if parts and parts[0]["kind"] in ("pose", "velocity") and not recorded(name)[3]:
             continue  # this body has no joints
@@ -499,8 +500,11 @@ def test_the_header_has_the_settings_of_python(tmp_path: Path) -> None:
     offsets, _ = layout.offsets_of(17, 6)
     assert found.pop("PARTS") == len(offsets)
     assert found.pop("SCALARS") == offsets[0]
-    settings = {name for name, value in vars(layout).items() if name.isupper() and isinstance(value, int | float)}
-    assert found == {name: float(getattr(layout, name)) for name in settings if not name.startswith("_")}
+    settings = {
+        name: value for name, value in vars(layout).items() if name.isupper() and isinstance(value, int | float)
+    }
+    settings |= {name.upper(): place for place, name in enumerate(layout.Offsets._fields)}
+    assert found == {name: float(value) for name, value in settings.items() if not name.startswith("_")}
 
 
 def test_sizes_and_offsets_are_those_of_python(library: Path) -> None:
@@ -509,7 +513,7 @@ def test_sizes_and_offsets_are_those_of_python(library: Path) -> None:
         getattr(c, f"homeo_observer_{name}").restype = ctypes.c_size_t
     for entries, actions in ((1, 1), (3, 7), (17, 6), (27, 8), (24, 2)):
         offsets, length = layout.offsets_of(entries, actions)
-        assert [c.homeo_observer_offset(entries, actions, part) for part in range(len(offsets))] == offsets.tolist()
+        assert [c.homeo_observer_offset(entries, actions, part) for part in range(len(offsets))] == [*offsets]
         assert c.homeo_observer_row(entries, actions) == length
         assert c.homeo_observer_numbers(entries, actions) <= layout.number_space(entries, actions).size
         assert c.homeo_observer_floats(entries, actions, 128) <= layout.work_space(entries, actions, 128).size

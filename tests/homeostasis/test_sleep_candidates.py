@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from cli_calls import call, last
+from repair_references import fit_currents_exactly, loss_of
 from torch import Tensor
 
 from homeo_rl.agents.controller import load_controller
@@ -23,8 +24,8 @@ from homeo_rl.evaluation.calibrate import calibration_of, session_of
 from homeo_rl.evaluation.evaluate import evaluate
 from homeo_rl.evaluation.plan import EvaluationPlan
 from homeo_rl.homeostasis import MECHANISMS, SleepHomeostat, make_homeostasis
-from homeo_rl.homeostasis.sleep_candidates.ridge import fit_currents, fit_currents_exactly
-from homeo_rl.homeostasis.sleep_candidates.spike_fit import Problem, fit_spikes, loss_of, search
+from homeo_rl.homeostasis.sleep_candidates.ridge import fit_currents
+from homeo_rl.homeostasis.sleep_candidates.spike_fit import Problem, fit_spikes, search
 from homeo_rl.homeostasis.weight_copy import copy_weights
 from homeo_rl.run import Run
 from homeo_rl.seeding import generator

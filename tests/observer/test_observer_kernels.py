@@ -9,9 +9,6 @@ from observer_reference import Limits, ReferenceObserver
 from homeo_rl.observer import kernels
 from homeo_rl.observer.forward_model import ForwardModel
 from homeo_rl.observer.layout import (
-    BIAS,
-    BIAS_ERROR,
-    BIAS_INFLATION,
     CERTAIN,
     FROM_ESTIMATE,
     FROM_MEASURED,
@@ -48,6 +45,7 @@ class Compiled:
     def __init__(self, model: ForwardModel, limits: Limits) -> None:
         self.model = model
         self.offsets, size = offsets_of(model.entries, model.actions)
+        self.starts = np.array(self.offsets)
         self.row = np.zeros((1, size))
         self.row[0, GATE] = 1.0
         parts = (model.center, model.spread, model.action_center, model.action_spread, model.moves, [limits.gate])
@@ -61,7 +59,7 @@ class Compiled:
         out = np.zeros((1, self.model.entries), np.float32)
         last = np.zeros(self.model.actions, np.float32) if last is None else last
         kernels.advance(
-            self.model.packed, self.scales, self.dims, self.offsets, self.row, observation[None], last[None], out,
+            self.model.packed, self.scales, self.dims, self.starts, self.row, observation[None], last[None], out,
             self.work, self.full,
         )  # fmt: skip
         return out[0] if self.row[0, OPEN] else None
@@ -80,11 +78,11 @@ def limits_of(model: ForwardModel) -> Limits:
 def compare_biases(compiled: Compiled, reference: ReferenceObserver, step: int) -> None:
     row, size = compiled.row[0], compiled.model.entries
     for kind, bias in enumerate(reference.biases):
-        first, error = compiled.offsets[BIAS] + kind * size, compiled.offsets[BIAS_ERROR] + 2 * kind
+        first, error = compiled.offsets.bias + kind * size, compiled.offsets.bias_error + 2 * kind
         message = f"step {step}, bias {kind}"
         np.testing.assert_allclose(row[first : first + size], bias.theta, atol=5e-3, rtol=2e-2, err_msg=message)
         np.testing.assert_allclose(row[error : error + 2], bias.errors, atol=5e-3, rtol=3e-2, err_msg=message)
-        inflation = row[compiled.offsets[BIAS_INFLATION] + kind]
+        inflation = row[compiled.offsets.bias_inflation + kind]
         np.testing.assert_allclose(inflation, bias.inflation, rtol=3e-2, err_msg=message)
 
 
@@ -197,7 +195,16 @@ def test_rows_do_not_depend_on_their_neighbours() -> None:
         seen = np.stack([robot.state + (0.5 * rng.normal(size=4) if step > 20 else 0.0) for _ in range(3)])
         seen, out = seen.astype(np.float32), np.zeros((3, 4), np.float32)
         kernels.advance(
-            model.packed, many.scales, many.dims, many.offsets, many.row, seen, last, out, many.work, many.full
+            model.packed,
+            many.scales,
+            many.dims,
+            np.array(many.offsets),
+            many.row,
+            seen,
+            last,
+            out,
+            many.work,
+            many.full,
         )
         alone = one(seen[1], last[1])
         assert alone is None or np.array_equal(alone, out[1])

@@ -1,12 +1,11 @@
 """``homeo-rl ablate``."""
 
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from homeo_rl.cli.command import TOOLS, Command
-from homeo_rl.cli.common import whole_numbers
+from homeo_rl.cli.common import command_line, whole_numbers
 from homeo_rl.cli.flags import Common, Progress, Short, Words
 
 COMMAND = Command(TOOLS, 3, "compare initial potentials and read-outs")
@@ -62,7 +61,7 @@ def run(args: Ablate, words: list[str]) -> dict[str, Any]:
     cuts = whole_numbers(args.spike_steps, "--spike-steps") if args.spike_steps else ()
     training = TrainingPlan(
         algo=args.algo, env=args.env, agent=args.agent, steps=args.n_timesteps, eval_freq=-1,
-        hyperparams=parse_params(args.hyperparams), command=shlex.join(["homeo-rl", *words]),
+        hyperparams=parse_params(args.hyperparams), command=command_line(words),
     )  # fmt: skip
     plan = AblationPlan(
         training=training, out=args.out, arms=arms, seeds=args.num_seeds, episodes=args.episodes, cuts=cuts

@@ -1,11 +1,11 @@
 """``homeo-rl study``."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from homeo_rl.cli.command import TOOLS, Command
+from homeo_rl.cli.common import command_line
 from homeo_rl.cli.flags import Common, Flag, Positional, Progress
 
 COMMAND = Command(TOOLS, 2, "evaluate many policies, write a page")
@@ -46,9 +46,8 @@ def run(args: Study, words: list[str]) -> dict[str, Any]:
         if args.dry_run:
             return _list_tasks(study, base, args.out)
         with Bars(enabled=args.progress).show() as bars:
-            done, total = carry_out(
-                study, base, args.out, workers=args.workers, progress=bars, command=shlex.join(["homeo-rl", *words])
-            )
+            command = command_line(words)
+            done, total = carry_out(study, base, args.out, workers=args.workers, progress=bars, command=command)
         source = args.out
 
     from homeo_rl.studies.page import returns_of, table_of, write_page

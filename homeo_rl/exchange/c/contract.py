@@ -86,11 +86,7 @@ def count_operations(made: Description, recording: Recording, spikes: float) -> 
 def _observation(made: Description, plant: Plant) -> dict[str, Any]:
     size = made.network.spec.inputs
     shift, scale = normalisation(made.controller)
-    names = plant.observations if len(plant.observations) == size else tuple(f"observation[{k}]" for k in range(size))
-    units = plant.units if len(plant.units) == size else ("",) * size
-    entries: list[dict[str, Any]] = [
-        {"index": k, "name": name, "unit": unit} for k, (name, unit) in enumerate(zip(names, units, strict=True))
-    ]
+    entries = _entries("observation", size, plant.observations, plant.units)
     if shift is not None and scale is not None:
         for entry, mean, deviation in zip(entries, shift.tolist(), scale.tolist(), strict=True):
             entry |= {"mean": mean, "deviation": deviation}
@@ -103,16 +99,17 @@ def _action(made: Description, plant: Plant) -> dict[str, Any]:
     size = actions_of(controller)
     if controller.spec.discrete:
         return {"size": 1, "kind": "choice", "choices": made.network.spec.outputs}
-    names = plant.actions if len(plant.actions) == size else tuple(f"action[{k}]" for k in range(size))
-    units = plant.action_units if len(plant.action_units) == size else ("",) * size
-    entries = [
-        {"index": k, "name": name, "unit": unit, "low": low, "high": high}
-        for k, (name, unit, low, high) in enumerate(
-            zip(names, units, controller.spec.low, controller.spec.high, strict=True)
-        )
-    ]
+    entries = _entries("action", size, plant.actions, plant.action_units)
+    for entry, low, high in zip(entries, controller.spec.low, controller.spec.high, strict=True):
+        entry |= {"low": low, "high": high}
     squash = squash_of(controller).removeprefix("HOMEO_").lower()
     return {"size": size, "kind": "continuous", "squash": squash, "entries": entries}
+
+
+def _entries(what: str, size: int, names: tuple[str, ...], units: tuple[str, ...]) -> list[dict[str, Any]]:
+    names = names if len(names) == size else tuple(f"{what}[{k}]" for k in range(size))
+    units = units if len(units) == size else ("",) * size
+    return [{"index": k, "name": names[k], "unit": units[k]} for k in range(size)]
 
 
 def _randomness(made: Description) -> str:

@@ -37,7 +37,7 @@ from homeo_rl.exchange.c.recording import (
 )
 from homeo_rl.exchange.c.ros2 import write_ros2_package
 from homeo_rl.exchange.c.source import actions_of, write_policy
-from homeo_rl.exchange.c.tables import Tables, real
+from homeo_rl.exchange.c.tables import matrix, real
 from homeo_rl.exchange.exported_file import ExportedFolder
 from homeo_rl.homeostasis.memory import Memory
 from homeo_rl.homeostasis.protocol import Homeostasis, LayerReference
@@ -190,13 +190,12 @@ def name_of(text: str) -> str:
 
 def write_recorded(made: Description, recording: Recording, name: str) -> str:
     """Return the text of ``test/recorded.h``."""
-    tables = Tables()
     count, inputs = recording.observations.shape
     actions = actions_of(made.controller)
     arrays = [
-        _matrix("recorded_observations", recording.observations, "float"),
-        _matrix("recorded_healthy", recording.healthy, "float"),
-        _matrix("recorded_damaged", recording.damaged, "float"),
+        matrix("recorded_observations", recording.observations, "float"),
+        matrix("recorded_healthy", recording.healthy, "float"),
+        matrix("recorded_damaged", recording.damaged, "float"),
         _digests("recorded_healthy_digests", recording.healthy_digests),
         _digests("recorded_damaged_digests", recording.damaged_digests),
     ]
@@ -210,15 +209,10 @@ def write_recorded(made: Description, recording: Recording, name: str) -> str:
     if recording.faulty is not None:
         numbers["USED"] = recording.used
         names = ("recorded_faulty_observations", "recorded_faulty")
-        arrays += [_matrix(name, part, "float") for name, part in zip(names, recording.faulty[:2], strict=True)]
+        arrays += [matrix(name, part, "float") for name, part in zip(names, recording.faulty[:2], strict=True)]
         arrays.append(_digests("recorded_faulty_digests", recording.faulty[2]))
     defines = "".join(f"#define RECORDED_{key} {value}\n" for key, value in numbers.items())
-    return f'#include "{name}.h"\n\n{defines}\n' + "\n".join([*tables.text, *arrays])
-
-
-def _matrix(name: str, values: np.ndarray, kind: str) -> str:
-    rows = ",\n".join("    {" + ", ".join(map(real, row)) + "}" for row in values.tolist())
-    return f"static const {kind} {name}[{len(values)}][{values.shape[1]}] = {{\n{rows}\n}};\n"
+    return f'#include "{name}.h"\n\n{defines}\n' + "\n".join(arrays)
 
 
 def _digests(name: str, values: np.ndarray) -> str:

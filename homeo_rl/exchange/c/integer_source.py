@@ -1,13 +1,11 @@
 """The C files of a policy in integers: its tables, and decisions of the reference that it must repeat exactly."""
 
-import json
-
 import numpy as np
 
 from homeo_rl.exchange.c.description import ENCODERS, READOUTS
 from homeo_rl.exchange.c.integer import EXPONENTIAL, ONE, TANGENT, IntegerLayer, IntegerPolicy, to_q16
 from homeo_rl.exchange.c.source import actions_of, squash_of
-from homeo_rl.exchange.c.tables import Tables, indent, initialiser
+from homeo_rl.exchange.c.tables import Tables, indent, initialiser, matrix
 from homeo_rl.snn.kernels.layer import kind_of
 from homeo_rl.snn.kernels.scans import CURRENT, IF, LIF
 
@@ -59,7 +57,7 @@ def write_integer_recorded(policy: IntegerPolicy, name: str, observations: np.nd
         "DECISIONS": len(fixed), "SEED": seed,
     }  # fmt: skip
     defines = "".join(f"#define RECORDED_{key} {value}\n" for key, value in numbers.items())
-    arrays = (_matrix("recorded_observations", fixed), _matrix("recorded_actions", actions))
+    arrays = (matrix("recorded_observations", fixed, "int32_t"), matrix("recorded_actions", actions, "int32_t"))
     return f'#include "{name}.h"\n\n{defines}\n' + "\n".join(arrays)
 
 
@@ -69,7 +67,7 @@ def integer_contract(policy: IntegerPolicy) -> dict[str, object]:
         "number": "int",
         "format": "observations and actions are int32 Q16 (the number times 65536); see src/homeo_int.h",
         "weight_shifts": [layer.shift for layer in policy.layers],
-        "largest_observation": json.loads(f"{(2**31 - 1) / ONE:.3f}"),
+        "largest_observation": round((2**31 - 1) / ONE, 3),
     }
 
 
@@ -108,8 +106,3 @@ def _arrays(tables: Tables, policy: IntegerPolicy) -> dict[str, str]:
         "exponential": EXPONENTIAL, "tangent": TANGENT, **bounds,
     }  # fmt: skip
     return {name: tables.integers(name, values) for name, values in arrays.items()}
-
-
-def _matrix(name: str, values: np.ndarray) -> str:
-    rows = ",\n".join("    {" + ", ".join(map(str, row)) + "}" for row in values.tolist())
-    return f"static const int32_t {name}[{len(values)}][{values.shape[1]}] = {{\n{rows}\n}};\n"

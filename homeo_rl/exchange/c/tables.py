@@ -78,6 +78,12 @@ def initialiser(fields: Mapping[str, str]) -> str:
     return "{\n" + "".join(f"    .{name} = {value},\n" for name, value in fields.items()) + "}"
 
 
-def indent(text: str, by: int = 4) -> str:
+def matrix(name: str, values: np.ndarray, kind: str) -> str:
+    """Return the text of a constant matrix of ``float`` or of a C type of integers."""
+    rows = ",\n".join("    {" + ", ".join(map(real if kind == "float" else str, row)) + "}" for row in values.tolist())
+    return f"static const {kind} {name}[{len(values)}][{values.shape[1]}] = {{\n{rows}\n}};\n"
+
+
+def indent(text: str) -> str:
     """Return ``text`` with its lines moved to the right."""
-    return "\n".join(" " * by + line for line in text.splitlines())
+    return "\n".join(f"    {line}" for line in text.splitlines())

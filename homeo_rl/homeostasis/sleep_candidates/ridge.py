@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch.linalg import cholesky
-
 if TYPE_CHECKING:  # see `homeo_rl.homeostasis.protocol`
     from torch import Tensor
 
@@ -47,15 +45,3 @@ def fit_currents(
         direction = ahead + (after / product.clamp_min(1e-30)) * direction
         product = after
     return centre + change
-
-
-def fit_currents_exactly(inputs: Tensor, received: Tensor, centre: Tensor, free: Tensor, penalty: float) -> Tensor:
-    """Return what `fit_currents` approaches, neuron by neuron: the plain form."""
-    result = centre.clone()
-    for neuron, mask in enumerate(free > 0):
-        part = inputs[:, mask].double()
-        missing = received[:, neuron].double() - inputs.double() @ centre[neuron].double()
-        gram = part.T @ part
-        gram.diagonal().add_(penalty * len(inputs))
-        result[neuron, mask] += cholesky(gram).cholesky_inverse().matmul(part.T @ missing).to(result)
-    return result

@@ -87,16 +87,6 @@ class Problem(NamedTuple):
     penalty: Tensor
 
 
-def loss_of(problem: Problem, weights: Tensor) -> Tensor:
-    """Return half of the minimised sum for each neuron [N]: the plain form that `fit_spikes` descends."""
-    potentials, inputs = problem.potentials, problem.inputs
-    received = (inputs @ weights.T).reshape(potentials.base.shape)
-    missing = potentials.missing(potentials.base + potentials.linear(received))
-    change = problem.penalty * len(inputs) * (weights - problem.centre).square()
-    result: Tensor = 0.5 * (missing.square().sum((0, 1)) + change.sum(1))
-    return result
-
-
 LineSearch = Callable[
     [ForcedPotentials, "Tensor", "Tensor", "Tensor", "Tensor", "Tensor"], "tuple[Tensor, Tensor, Tensor]"
 ]

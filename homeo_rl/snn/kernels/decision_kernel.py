@@ -13,34 +13,8 @@ import numpy as np
 
 from homeo_rl.numerics.jit import jit
 from homeo_rl.numerics.limits import LIMIT
-from homeo_rl.snn.kernels.abi import (
-    ALIVE,
-    BIAS,
-    BIAS_DELTA,
-    DELTA,
-    ENCODER_MEAN,
-    ENCODER_STD,
-    ENERGY,
-    GAIN,
-    INITIAL,
-    LEARNING_RATE,
-    MEAN_RATE,
-    MEAN_SQUARE,
-    POTENTIAL,
-    READOUT_BIAS,
-    READOUT_WEIGHT,
-    REFERENCE_RATE,
-    SPIKES,
-    STUCK,
-    SYNAPSE,
-    WEIGHT,
-    Ints,
-    Network,
-    Transform,
-    Workspace,
-    part_at,
-    unpack,
-)  # fmt: skip
+from homeo_rl.snn.kernels import abi
+from homeo_rl.snn.kernels.abi import Ints, Network, Transform, Workspace, part_at, unpack
 from homeo_rl.snn.kernels.scans import CURRENT, IF, LIF, Floats
 
 REGULAR, POISSON, BERNOULLI, CONSTANT = range(4)  # encoders
@@ -354,11 +328,12 @@ def decide(first: int, last: int, pack: Ints, counts: Ints, x: Floats, noise: Fl
     like, widths = workspace.scratch, network.widths
     end = widths.shape[0] - 1
     population = Population(
-        part_at(network, end, ENCODER_MEAN, 0, widths[0], like), part_at(network, end, ENCODER_STD, 0, widths[0], like)
+        part_at(network, end, abi.ENCODER_MEAN, 0, widths[0], like),
+        part_at(network, end, abi.ENCODER_STD, 0, widths[0], like),
     )
     outputs = out.shape[1] - widths.sum()
-    weights = part_at(network, end, READOUT_WEIGHT, 0, widths[end], like)
-    biases = part_at(network, end, READOUT_BIAS, 0, outputs, like)
+    weights = part_at(network, end, abi.READOUT_WEIGHT, 0, widths[end], like)
+    biases = part_at(network, end, abi.READOUT_BIAS, 0, outputs, like)
     silence = noise.reshape(0, 0) if noise.shape[0] == 0 else noise[0]
     z, scratch = like[: x.shape[1]], like[workspace.events.shape[2] :]
     for r in range(first, last):
@@ -397,7 +372,7 @@ def _run_layer(network: Network, workspace: Workspace, r: int, i: int, encoded: 
     size, inputs = network.widths[i + 1], network.widths[i]
     like = workspace.scratch
     scratch = like[widest:]
-    bias, extra = part_at(network, i, BIAS, r, size, like), part_at(network, i, BIAS_DELTA, r, size, like)
+    bias, extra = part_at(network, i, abi.BIAS, r, size, like), part_at(network, i, abi.BIAS_DELTA, r, size, like)
     if extra.shape[0] > 0:
         total = scratch[3 * widest : 3 * widest + size]
         for n in range(size):
@@ -405,14 +380,14 @@ def _run_layer(network: Network, workspace: Workspace, r: int, i: int, encoded: 
         bias = total
     u, v = scratch[4 * widest : 4 * widest + size], scratch[5 * widest : 5 * widest + size]
     s = scratch[6 * widest : 6 * widest + size]
-    if network.table[i, POTENTIAL] != 0:
-        u, v = part_at(network, i, SYNAPSE, r, size, like), part_at(network, i, POTENTIAL, r, size, like)
-        s = part_at(network, i, SPIKES, r, size, like)
+    if network.table[i, abi.POTENTIAL] != 0:
+        u, v = part_at(network, i, abi.SYNAPSE, r, size, like), part_at(network, i, abi.POTENTIAL, r, size, like)
+        s = part_at(network, i, abi.SPIKES, r, size, like)
     else:
         for n in range(size):
             u[n] = v[n] = s[n] = 0.0
-        if network.table[i, INITIAL] != 0:
-            begin = part_at(network, i, INITIAL, 0, size, like)
+        if network.table[i, abi.INITIAL] != 0:
+            begin = part_at(network, i, abi.INITIAL, 0, size, like)
             most = network.constants[3] * like.dtype.type(INITIAL_BOUND)
             for n in range(size):
                 v[n] = min(max(begin[n], -most), most)
@@ -421,12 +396,12 @@ def _run_layer(network: Network, workspace: Workspace, r: int, i: int, encoded: 
         (network.rules & ENERGY_RULE) != 0, network.numbers[i, 4],
     )  # fmt: skip
     synapses = Synapses(
-        part_at(network, i, WEIGHT, r, inputs * size, like), part_at(network, i, DELTA, r, inputs * size, like), bias,
-        part_at(network, i, GAIN, r, size, like),
+        part_at(network, i, abi.WEIGHT, r, inputs * size, like), part_at(network, i, abi.DELTA, r, inputs * size, like),
+        bias, part_at(network, i, abi.GAIN, r, size, like),
     )  # fmt: skip
     cells = Cells(
-        u, v, s, part_at(network, i, ALIVE, r, size, like), part_at(network, i, STUCK, r, size, like),
-        part_at(network, i, ENERGY, r, size, like),
+        u, v, s, part_at(network, i, abi.ALIVE, r, size, like), part_at(network, i, abi.STUCK, r, size, like),
+        part_at(network, i, abi.ENERGY, r, size, like),
     )  # fmt: skip
     _layer(
         model, network.neuron[2], i == 0 and network.encoder == CONSTANT, encoded, synapses, cells, rate, scratch,
@@ -441,13 +416,14 @@ def _adapt(network: Network, r: int, i: int, pre: Floats, post: Floats, scratch:
     """Let the BCM rule change the weights of layer ``i`` in row ``r`` of the batch."""
     size, numbers = post.shape[0], network.numbers[i]
     eta = numbers[0]
-    if network.table[i, LEARNING_RATE] != 0:
-        eta = part_at(network, i, LEARNING_RATE, r, 1, scratch)[0]
+    if network.table[i, abi.LEARNING_RATE] != 0:
+        eta = part_at(network, i, abi.LEARNING_RATE, r, 1, scratch)[0]
     rule = Bcm(
-        eta, numbers[1], numbers[2], numbers[3], part_at(network, i, MEAN_RATE, r, size, scratch),
-        part_at(network, i, MEAN_SQUARE, r, size, scratch), part_at(network, i, REFERENCE_RATE, 0, size, scratch),
+        eta, numbers[1], numbers[2], numbers[3], part_at(network, i, abi.MEAN_RATE, r, size, scratch),
+        part_at(network, i, abi.MEAN_SQUARE, r, size, scratch),
+        part_at(network, i, abi.REFERENCE_RATE, 0, size, scratch),
     )  # fmt: skip
-    _bcm(rule, pre, post, scratch[:size], part_at(network, i, DELTA, r, pre.shape[0] * size, scratch))
+    _bcm(rule, pre, post, scratch[:size], part_at(network, i, abi.DELTA, r, pre.shape[0] * size, scratch))
 
 
 @jit

@@ -35,21 +35,18 @@ def route(spec: NetworkSpec, x: Tensor | np.ndarray, state: NetworkState | None)
     if spec.body != "spiking" or kernels.serving(x, spec.neuron) != "numba":
         return "layers"
     shared = state is None or (state.weights is None and state.plugin is None)
+    plugin = None if state is None else state.plugin
     if (
         isinstance(x, np.ndarray)
         and not torch.is_grad_enabled()
         and spec.neuron.kind != "plif"
         and spec.initial != "constant"
         and (not shared or len(x) <= MAX_EVENT_DRIVEN_ROWS)
-        and covers(None if state is None else state.plugin)
+        # They step a mechanism's weights or leave that to it, but own the neurons.
+        and (plugin is None or not plugin.adapts_threshold or "energy" in plugin.compiled)
     ):
         return "decision"
     return "stack" if shared and spec.membrane == "decision" and spec.neuron.kind != "plif" else "layers"
-
-
-def covers(plugin: Homeostasis | None) -> bool:
-    """Whether compiled decisions cover a mechanism: they step its weights or leave that to it, but own the neurons."""
-    return plugin is None or not plugin.adapts_threshold or "energy" in plugin.compiled
 
 
 def route_scan(

@@ -269,18 +269,9 @@ def add_outer(indices: Floats, counts: Floats, values: Floats, tiles: Floats, ou
             width = min(columns - first, WIDTH)
             start = j * tiles.shape[1] * WIDTH
             for k in range(neurons):
+                at = k * columns + first
                 if width == WIDTH:
-                    _add_rows(
-                        flat,
-                        start,
-                        listed,
-                        k * stride,
-                        fired[k],
-                        lined,
-                        k * columns + first,
-                        lined,
-                        k * columns + first,
-                    )
+                    _add_rows(flat, start, listed, k * stride, fired[k], lined, at, lined, at)
                 else:
                     sums[:width] = out[k, first : first + width]
                     _add_rows(flat, start, listed, k * stride, fired[k], sums, 0, sums, 0)

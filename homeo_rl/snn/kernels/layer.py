@@ -221,10 +221,8 @@ def _recover_currents(
 ) -> Tensor:
     kind = kind_of(neuron)
     first, last_spikes = before.potential.unsqueeze(1), before.spikes.unsqueeze(1)
-    if not fires:
+    if not fires or kind == scans.CURRENT:  # the current-based one is gated at the next step
         carried = potentials
-    elif kind == scans.CURRENT:
-        carried = potentials  # it is gated at the next step
     elif neuron.reset == "hard":
         carried = potentials * (1.0 - spikes)
     else:

@@ -226,11 +226,7 @@ def scan_backward(
     kind, hard, fires, constants = model.kind, model.hard, model.fires, model.constants
     potentials, spikes = record.potentials, record.spikes
     first_potential, first_spiked = record.before.potential, record.before.spikes
-    grad_current, grad_potential, grad_spiked = (
-        gradients.state.current,
-        gradients.state.potential,
-        gradients.state.spikes,
-    )
+    grad_current, grad_potential, grad_spiked = gradients.state
     grad_threshold, grad_initial = gradients.threshold, gradients.initial
     batch, steps, neurons = grad.shape
     rows = (batch, neurons)
@@ -276,15 +272,12 @@ def scan_backward(
                 _write_derivative(surrogate, p, threshold, derivative[b, t] if surrogate == GIVEN else h, h)
                 # What reaches the spikes: from outside, and through the reset. The current-based neuron resets at
                 # the next step, so a derivative of its last potential does not come through a reset.
-                if kind == CURRENT and not last:
+                if (kind == CURRENT and not last) or (kind != CURRENT and hard):
                     for n in range(neurons):
                         up[n] = c[n] - back[n] * p[n]
                 elif kind == CURRENT:
                     for n in range(neurons):
                         up[n] = c[n]
-                elif hard:
-                    for n in range(neurons):
-                        up[n] = c[n] - back[n] * p[n]
                 else:
                     for n in range(neurons):
                         up[n] = c[n] - back[n] * threshold[n]

@@ -258,13 +258,8 @@ def _require(entering: Input, layers: Sequence[Layer]) -> None:
     width = train.shape[2]
     for index, layer in enumerate(layers):
         size = layer.bias.shape[0] if layer.bias.dim() == 1 else -1
-        parts = (
-            (layer.weight, (size, width)),
-            (layer.bias, (size,)),
-            (layer.threshold, (size,)),
-            (layer.initial, (size,)),
-        )
-        for name, (part, shape) in zip(Layer._fields, parts, strict=True):
+        expected = ((size, width), (size,), (size,), (size,))
+        for name, part, shape in zip(Layer._fields, layer, expected, strict=True):
             if part is not None and (tuple(part.shape) != shape or part.dtype != dtype or not part.is_cpu):
                 raise InputError(
                     f"layer {index}: expected a {name} of {dtype} and shape {shape} on the CPU, got {part.dtype} of "
