@@ -37,8 +37,8 @@ from homeo_rl.snn.network import SpikingNetwork
 from homeo_rl.spec import ControllerSpec
 
 WINDOW = 16
-"""Decisions through which gradients pass, where the policy is given no other number. Windows begin at rest, so they
-have to be longer than what membranes remember: with 8 decisions, multiscale-lif neurons learn Pendulum badly."""
+"""Decisions through which gradients pass, where the policy is given no other number. Windows begin at rest, so
+what membranes remember for longer differs between updates and rollouts."""
 
 
 class WindowReplayBuffer(ReplayBuffer):
@@ -161,10 +161,7 @@ class SpikingRecurrentSACActor(SpikingSACActor):
 class _RecurrentMixin:
     """What both policies add: ``window``, the decisions through which gradients pass, and a state in `predict`."""
 
-    actor: Any
     head: Callable[[], Any]
-    obs_to_tensor: Callable[[Any], tuple[Tensor, bool]]
-    extractor: dict[str, Any]
     algo: ClassVar[str]
 
     def __init__(self, observation_space: gym.Space[Any], *args: Any, window: int = WINDOW, **kwargs: Any) -> None:
@@ -201,13 +198,13 @@ class _RecurrentMixin:
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Return actions and the state after, ([1, B, H],); without a state before, every row starts an episode."""
-        head, count = self.head(), len(self.obs_to_tensor(observation)[0])
-        head.before = head.resting(count)
+        head = self.head()
+        head.before = None
         if state is not None:
-            starts = np.zeros(count) if episode_start is None else episode_start
+            starts = np.zeros(state[0].shape[1]) if episode_start is None else episode_start
             device = head.window.device
             head.before = torch.as_tensor(state[0], device=device), torch.as_tensor(starts, device=device)
-        actions, _ = super().predict(observation, None, np.zeros(count), deterministic)  # type: ignore[misc]  # as above
+        actions, _ = super().predict(observation, None, episode_start, deterministic)  # type: ignore[misc]  # as above
         head.before = None
         return actions, (head.after.cpu().numpy(),)
 

@@ -87,7 +87,7 @@ def _scan_scales(
 def _interleave(groups: tuple[Tensor, ...]) -> Tensor:
     """Return [..., N] of which every group holds the columns from its place on, one in as many as there are groups."""
     size, count = sum(group.shape[-1] for group in groups), len(groups)
-    if size % count == 0:  # four times as fast
+    if size % count == 0:  # one copy, where the gather below is slow
         return torch.stack(groups, -1).flatten(-2)
     order = torch.argsort(torch.cat([torch.arange(size)[index::count] for index in range(count)]))
     return torch.cat(groups, -1)[..., order]
