@@ -10,7 +10,9 @@ from homeo_rl.imports.lazy import import_on_use
 if TYPE_CHECKING:
     from homeo_rl.agents.controller import Controller, load_controller, save_controller
     from homeo_rl.agents.presets import PRESETS, controller_spec
+    from homeo_rl.agents.sb3.contrib import SpikingCrossQPolicy, SpikingTQCPolicy
     from homeo_rl.agents.sb3.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
+    from homeo_rl.agents.sb3.proxy_target import ProxyTD3, SpikingProxyTD3Policy
     from homeo_rl.agents.sb3.recurrent import SpikingRecurrentPolicy
     from homeo_rl.agents.sb3.recurrent_replay import (
         RecurrentSAC,
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 _HOME = {
     "controller": "Controller load_controller save_controller",
     "presets": "PRESETS controller_spec",
+    "sb3.contrib": "SpikingCrossQPolicy SpikingTQCPolicy",
     "sb3.policies": "SpikingActorCriticPolicy SpikingSACPolicy SpikingTD3Policy",
+    "sb3.proxy_target": "ProxyTD3 SpikingProxyTD3Policy",
     "sb3.recurrent": "SpikingRecurrentPolicy",
     "sb3.recurrent_replay": "RecurrentSAC SpikingRecurrentSACPolicy RecurrentTD3 SpikingRecurrentTD3Policy",
     "session": "Session",
@@ -32,15 +36,19 @@ _HOME = {
 __all__ = [
     "PRESETS",
     "Controller",
+    "ProxyTD3",
     "RecurrentSAC",
     "RecurrentTD3",
     "Session",
     "SpikingActorCriticPolicy",
+    "SpikingCrossQPolicy",
+    "SpikingProxyTD3Policy",
     "SpikingRecurrentPolicy",
     "SpikingRecurrentSACPolicy",
     "SpikingRecurrentTD3Policy",
     "SpikingSACPolicy",
     "SpikingTD3Policy",
+    "SpikingTQCPolicy",
     "controller_spec",
     "load_controller",
     "save_controller",

@@ -54,7 +54,7 @@ def controller_spec(
     """Return the controller of ``agent`` for an environment's spaces.
 
     Args:
-        algo: the algorithm that will train it; SAC squashes by tanh itself, RecurrentPPO passes membranes on.
+        algo: the algorithm that will train it; those after SAC squash by tanh, recurrent ones pass membranes on.
         overrides: network fields that replace the preset's, such as ``{"hidden": [64, 64], "steps": 8}``; nested
             fields are merged.
 
@@ -80,7 +80,8 @@ def controller_spec(
     fields = _merge(preset, dict(overrides or {}))
     rate_coded = fields.get("body") != "mlp" and fields["readout"]["kind"] in ("mean", "last")
     outputs, low, high = _outputs(action_space)
-    squash: Squash = "none" if not low else "identity" if rate_coded and not algo.endswith("sac") else "tanh"
+    squashing = algo.endswith(("sac", "tqc", "crossq"))
+    squash: Squash = "none" if not low else "identity" if rate_coded and not squashing else "tanh"
     if rate_coded and "gain" not in fields["readout"] and squash != "identity":
         # Rates reach [-1, 1] only: widen them before SAC's tanh, and more before a soft maximum.
         fields["readout"]["gain"] = 2.0 if squash == "tanh" else 4.0

@@ -24,7 +24,7 @@ class SAC(sb3.SAC):
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Take gradient steps."""
-        if self.use_sde or not _covers(self):
+        if self.use_sde or not covers(self):
             super().train(gradient_steps, batch_size)
             return
         self.policy.set_training_mode(True)
@@ -93,7 +93,7 @@ class _TD3Steps:
 
     def train(self: Any, gradient_steps: int, batch_size: int = 100) -> None:
         """Take gradient steps."""
-        if not _covers(self):
+        if not covers(self):
             super().train(gradient_steps, batch_size)  # type: ignore[misc]  # SB3's class, next in line
             return
         self.policy.set_training_mode(True)
@@ -103,7 +103,7 @@ class _TD3Steps:
             self._n_updates += 1
             figures.append(self._take_step(batch_size))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        for name in ("actor_loss", "critic_loss"):
+        for name in ("actor_loss", "critic_loss", "proxy_loss"):
             values = [entry[name] for entry in figures if name in entry]
             if values:
                 self.logger.record(f"train/{name}", np.mean(values))
@@ -130,12 +130,15 @@ class _TD3Steps:
         actions.backward(first.derivative_of_input(coming, trace, features.shape[1]))
         self.actor.optimizer.step()
         _follow(self.critic, self.critic_target, self.tau)
-        _follow(self.actor, self.actor_target, self.tau)
+        self._follow_actor()
         torch._foreach_copy_(
             [*self.critic_batch_norm_stats_target, *self.actor_batch_norm_stats_target],
             [*self.critic_batch_norm_stats, *self.actor_batch_norm_stats],
         )
         return figures
+
+    def _follow_actor(self: Any) -> None:
+        _follow(self.actor, self.actor_target, self.tau)
 
 
 class TD3(_TD3Steps, sb3.TD3):
@@ -146,7 +149,7 @@ class DDPG(_TD3Steps, sb3.DDPG):
     """Deep deterministic policy gradients; arguments and results are SB3's."""
 
 
-def _covers(model: Any) -> bool:
+def covers(model: Any) -> bool:
     """Whether a model has what the steps above are written for."""
     critic = model.critic
     known = isinstance(critic, TwinCritic) and isinstance(critic.features_extractor, NormaliserExtractor)

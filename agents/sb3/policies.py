@@ -331,7 +331,7 @@ class SpikingActorCriticPolicy(QuickModes, SpikingPolicyMixin, ActorCriticPolicy
         return features, self.value_net(self.mlp_extractor.value_net(features))
 
 
-class _OffPolicyMixin(SpikingPolicyMixin):
+class OffPolicyMixin(SpikingPolicyMixin):
     """SB3 collects off-policy rollouts through ``predict`` without ``episode_start``; evaluations give it."""
 
     actor: Any
@@ -371,21 +371,18 @@ class _OffPolicyMixin(SpikingPolicyMixin):
             self.controller_spec = self._spec_for(feature_space(kwargs["features_dim"]))
         return kwargs | {"controller_spec": self.controller_spec}
 
-    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> TwinCritic:
-        """Build a critic."""
-        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)  # type: ignore[attr-defined]  # SB3's
-        return TwinCritic(**kwargs).to(self.device)  # type: ignore[attr-defined]  # SB3's
-
     def _get_constructor_parameters(self) -> dict[str, Any]:
         inherited = super()._get_constructor_parameters()  # type: ignore[misc]  # as above
         return self._arguments(inherited, self.critic_arch)
 
     def head(self) -> Head:
+        """Return the actor's network."""
         head = self.actor.mu
         assert isinstance(head, Head)
         return head
 
     def actor_features_extractor(self) -> BaseFeaturesExtractor:
+        """Return the actor's features extractor."""
         extractor = self.actor.features_extractor
         assert isinstance(extractor, BaseFeaturesExtractor)
         return extractor
@@ -397,8 +394,16 @@ class _OffPolicyMixin(SpikingPolicyMixin):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Choose actions as SB3 does; a rollout gives no ``episode_start``."""
         with self._adapting() if episode_start is None else contextlib.nullcontext():
             return super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc,no-any-return]  # as above
+
+
+class _QuickCriticsMixin(OffPolicyMixin):
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> TwinCritic:
+        """Build a critic."""
+        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)  # type: ignore[attr-defined]  # SB3's
+        return TwinCritic(**kwargs).to(self.device)  # type: ignore[attr-defined]  # SB3's
 
 
 class SpikingSACActor(QuickModes, SACActor):
@@ -433,7 +438,7 @@ class SpikingTD3Actor(QuickModes, TD3Actor):
         return super()._get_constructor_parameters() | self._constructor_arguments
 
 
-class SpikingSACPolicy(_OffPolicyMixin, SACPolicy):
+class SpikingSACPolicy(_QuickCriticsMixin, SACPolicy):
     """For SAC. ``net_arch`` are the hidden widths of the critics and of the log standard deviation's MLP, or SB3's
     ``{"pi": [...], "qf": [...]}``.
 
@@ -449,7 +454,7 @@ class SpikingSACPolicy(_OffPolicyMixin, SACPolicy):
         return SpikingSACActor(log_std_arch=self.critic_arch, **kwargs).to(self.device)
 
 
-class SpikingTD3Policy(_OffPolicyMixin, TD3Policy):
+class SpikingTD3Policy(_QuickCriticsMixin, TD3Policy):
     """For TD3 and DDPG. ``net_arch`` are the hidden widths of the critics, or SB3's ``{"pi": [...], "qf": [...]}``.
 
     Raises:

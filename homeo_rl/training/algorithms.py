@@ -46,7 +46,7 @@ class Algorithm:
         package, *inside = module.split(".")
         spec = importlib.util.find_spec(package)  # of the package alone: of a module in it would import the package
         if spec is None or spec.origin is None:
-            raise UsageError(f"{name}: expected the package {package}, found none; pip install 'homeo-rl[recurrent]'")
+            raise UsageError(f"{name}: expected the package {package}, found none; pip install 'homeo-rl[contrib]'")
         path = Path(spec.origin)
         if inside:
             path = path.parent.joinpath(*inside).with_suffix(".py")
@@ -65,6 +65,7 @@ class Algorithm:
 
 _ON, _SAC, _TD3 = (f"homeo_rl.agents.sb3.policies:Spiking{name}Policy" for name in ("ActorCritic", "SAC", "TD3"))
 _FASTER = "homeo_rl.agents.sb3.algorithms"
+_CONTRIB = "homeo_rl.agents.sb3.contrib"
 _RECURRENT = "homeo_rl.agents.sb3.recurrent_replay"
 _REPLAY = {"learning_rate": 1e-3, "buffer_size": 200_000}
 _DETERMINISTIC = {**_REPLAY, "batch_size": 100, "learning_starts": 10_000, "noise_std": 0.1}
@@ -74,6 +75,10 @@ ALGORITHMS: dict[str, Algorithm] = {
         source="stable_baselines3.a2c.a2c:A2C", policy=_ON, off_policy=False, ours=frozenset({"log_std_init"}),
         defaults={"n_envs": 8, "n_steps": 16, "learning_rate": "lin_1e-3"},
     ),
+    "crossq": Algorithm(
+        source="sb3_contrib.crossq.crossq:CrossQ", policy=f"{_CONTRIB}:SpikingCrossQPolicy", off_policy=True,
+        defaults={**_REPLAY, "batch_size": 256, "learning_starts": 1000},
+    ),
     "ddpg": Algorithm(
         source="stable_baselines3.ddpg.ddpg:DDPG", derived=f"{_FASTER}:DDPG", policy=_TD3, off_policy=True,
         ours=frozenset({"noise_std"}), defaults=_DETERMINISTIC,
@@ -82,6 +87,11 @@ ALGORITHMS: dict[str, Algorithm] = {
     "ppo": Algorithm(
         source="stable_baselines3.ppo.ppo:PPO", policy=_ON, off_policy=False, ours=frozenset({"log_std_init"}),
         defaults={"n_envs": 4, "n_steps": 512, "batch_size": 256, "learning_rate": "lin_1e-3", "n_epochs": 10},
+    ),
+    "proxy_td3": Algorithm(
+        source="stable_baselines3.td3.td3:TD3", derived="homeo_rl.agents.sb3.proxy_target:ProxyTD3",
+        policy="homeo_rl.agents.sb3.proxy_target:SpikingProxyTD3Policy", off_policy=True,
+        ours=frozenset({"noise_std"}), defaults=_DETERMINISTIC,
     ),
     "recurrent_ppo": Algorithm(
         source="sb3_contrib.ppo_recurrent.ppo_recurrent:RecurrentPPO",
@@ -102,6 +112,10 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "sac": Algorithm(
         source="stable_baselines3.sac.sac:SAC", derived=f"{_FASTER}:SAC", policy=_SAC, off_policy=True,
+        defaults={**_REPLAY, "batch_size": 256, "learning_starts": 1000},
+    ),
+    "tqc": Algorithm(
+        source="sb3_contrib.tqc.tqc:TQC", policy=f"{_CONTRIB}:SpikingTQCPolicy", off_policy=True,
         defaults={**_REPLAY, "batch_size": 256, "learning_starts": 1000},
     ),
     "td3": Algorithm(

@@ -44,8 +44,8 @@ class UpdateGuard(BaseCallback):
 
 
 def optimisers(model: BaseAlgorithm) -> Iterator[tuple[str, torch.optim.Optimizer]]:
-    """Yield every optimiser of an algorithm with its name: policy, or actor, critic and entropy."""
-    for name in ("policy", "actor", "critic"):
+    """Yield every optimiser of an algorithm with its name."""
+    for name in ("policy", "actor", "critic", "actor_target"):
         optimiser = getattr(getattr(model, name, None), "optimizer", None)
         if isinstance(optimiser, torch.optim.Optimizer):
             yield name, optimiser

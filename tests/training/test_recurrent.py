@@ -205,7 +205,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     absent = "sb3_contrib"
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == absent else find(name, *rest))
     assert failing(["train", *TRAIN, "--dry-run"]) == 2
-    assert "pip install 'homeo-rl[recurrent]'" in capsys.readouterr().err
+    assert "pip install 'homeo-rl[contrib]'" in capsys.readouterr().err
     assert failing(["train", "--algo", "ppo", "--env", "Pendulum-v1", "-params", "flarn:1"]) == 2
     assert "unknown hyper-parameter" in capsys.readouterr().err
 

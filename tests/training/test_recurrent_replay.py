@@ -119,7 +119,7 @@ def test_an_update_without_our_steps_is_the_same(monkeypatch: pytest.MonkeyPatch
     for covered in (True, False):
         made = model("recurrent_td3")
         if not covered:
-            monkeypatch.setattr("homeo_rl.agents.sb3.algorithms._covers", lambda _: False)
+            monkeypatch.setattr("homeo_rl.agents.sb3.algorithms.covers", lambda _: False)
         made.learn(60)
         losses.append(made.logger.name_to_value["train/critic_loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
