@@ -346,7 +346,9 @@ def test_an_absurd_learning_rate_is_caught_in_its_first_update(algo: str, tmp_pa
     rate = {"learning_rate": 1e30}
     on = "step 64: update of the policy"
     first = {"ppo": on, "recurrent_ppo": on, "a2c": "step 16: update of the policy"}
-    with pytest.raises(BadUpdate, match=first.get(algo, "step 41: update of the (critic|entropy)")) as told:
+    with pytest.raises(
+        BadUpdate, match=first.get(algo, "step 41: update of the (critic|entropy|actor_target)")
+    ) as told:
         train(plan(algo, "Pendulum-v1", tmp_path / "run", hyperparams=rate, save_freq=-1))
     assert re.search(r"parameter \S+ reaches -?\S+e\+\d\d; expected finite numbers within 1e\+15", str(told.value))
     assert stored(tmp_path / "run") >= 1
