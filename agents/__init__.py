@@ -10,6 +10,7 @@ from homeo_rl.imports.lazy import import_on_use
 if TYPE_CHECKING:
     from homeo_rl.agents.controller import Controller, load_controller, save_controller
     from homeo_rl.agents.presets import PRESETS, controller_spec
+    from homeo_rl.agents.sb3.batch_norm import BatchNormTD3, SpikingBatchNormTD3Policy
     from homeo_rl.agents.sb3.contrib import SpikingCrossQPolicy, SpikingTQCPolicy
     from homeo_rl.agents.sb3.policies import SpikingActorCriticPolicy, SpikingSACPolicy, SpikingTD3Policy
     from homeo_rl.agents.sb3.proxy_target import ProxyTD3, SpikingProxyTD3Policy
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "controller": "Controller load_controller save_controller",
     "presets": "PRESETS controller_spec",
+    "sb3.batch_norm": "BatchNormTD3 SpikingBatchNormTD3Policy",
     "sb3.contrib": "SpikingCrossQPolicy SpikingTQCPolicy",
     "sb3.policies": "SpikingActorCriticPolicy SpikingSACPolicy SpikingTD3Policy",
     "sb3.proxy_target": "ProxyTD3 SpikingProxyTD3Policy",
@@ -35,12 +37,14 @@ _HOME = {
 
 __all__ = [
     "PRESETS",
+    "BatchNormTD3",
     "Controller",
     "ProxyTD3",
     "RecurrentSAC",
     "RecurrentTD3",
     "Session",
     "SpikingActorCriticPolicy",
+    "SpikingBatchNormTD3Policy",
     "SpikingCrossQPolicy",
     "SpikingProxyTD3Policy",
     "SpikingRecurrentPolicy",

@@ -43,6 +43,8 @@ class Adam(torch.optim.Adam):
             return None
         batch: tuple[list[Tensor], ...] = ([], [], [], [], [])
         for parameter in group["params"]:
+            if not parameter.requires_grad:
+                continue
             gradient, state = parameter.grad, self.state.get(parameter)
             if gradient is None or not state or not parameter.is_cpu or gradient.stride() != parameter.stride():
                 return None

@@ -93,6 +93,10 @@ class Head(nn.Module):
             y, _ = self.network(features)
         return self.squash(y)
 
+    def adopt(self, weights: dict[str, Tensor]) -> None:
+        """Take the weights of a deployed network."""
+        self.network.load_state_dict(weights)
+
     def squash(self, y: Tensor) -> Tensor:
         """Return outputs [B, K] of the network as ``output`` says."""
         if self.output == "action":

@@ -75,6 +75,11 @@ ALGORITHMS: dict[str, Algorithm] = {
         source="stable_baselines3.a2c.a2c:A2C", policy=_ON, off_policy=False, ours=frozenset({"log_std_init"}),
         defaults={"n_envs": 8, "n_steps": 16, "learning_rate": "lin_1e-3"},
     ),
+    "batchnorm_td3": Algorithm(
+        source="stable_baselines3.td3.td3:TD3", derived="homeo_rl.agents.sb3.batch_norm:BatchNormTD3",
+        policy="homeo_rl.agents.sb3.batch_norm:SpikingBatchNormTD3Policy", off_policy=True,
+        ours=frozenset({"noise_std"}), defaults=_DETERMINISTIC,
+    ),
     "crossq": Algorithm(
         source="sb3_contrib.crossq.crossq:CrossQ", policy=f"{_CONTRIB}:SpikingCrossQPolicy", off_policy=True,
         defaults={**_REPLAY, "batch_size": 256, "learning_starts": 1000},

@@ -77,7 +77,7 @@ gym.register("Hurt-v0", entry_point=Hurt)
 
 def plan(algo: str, env: str, out: Path, steps: int = 160, agent: str = "", **fields: Any) -> TrainingPlan:
     hyperparams = {**{"ppo": ON, "recurrent_ppo": ON, "a2c": A2C}.get(algo, OFF), **fields.pop("hyperparams", {})}
-    agent = agent or ("popsan" if algo.startswith("recurrent_") else "mlp")
+    agent = agent or ("popsan" if algo.startswith(("recurrent_", "batchnorm_")) else "mlp")
     return TrainingPlan(
         algo=algo, env=env, out=out, agent=agent, steps=steps, hyperparams=hyperparams, seed=3,
         **{"save_freq": 32, "eval_freq": -1, **fields},

@@ -61,6 +61,7 @@ CASES: dict[str, TrainingPlan] = {
     "sac, navigation": plan("sac", "homeo_rl/NavigationTrain-v0", "san"),
     "td3, noise, MuJoCo": plan("td3", "HalfCheetah-v5", "popsan", hyperparams={"noise_std": 0.1}),
     "proxy target": plan("proxy_td3", "Pendulum-v1", "popsan", hyperparams={"noise_std": 0.1}),
+    "batch normalisation": plan("batchnorm_td3", "Pendulum-v1", "popsan", hyperparams={"noise_std": 0.1}),
     "tqc, spiking": plan("tqc", "Pendulum-v1", "popsan"),
     "crossq": plan("crossq", "Pendulum-v1"),
     "ddpg": plan("ddpg", "Pendulum-v1", hyperparams={"noise_std": 0.1}),

@@ -18,7 +18,7 @@ class Ablate(Common):
     out: Path
     """Folder for all runs, the table and the picture; the same command resumes."""
     algo: str = "ppo"
-    """ppo, a2c, sac, td3, ddpg, tqc, crossq, proxy_td3, recurrent_ppo, recurrent_sac or recurrent_td3."""
+    """ppo, a2c, sac, td3, ddpg, tqc, crossq, proxy_td3, batchnorm_td3, recurrent_ppo, recurrent_sac, recurrent_td3."""
     env: str = "InvertedPendulum-v5"
     """Gymnasium id."""
     agent: str = "anytime"

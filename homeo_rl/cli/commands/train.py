@@ -18,7 +18,7 @@ class Train(WithEnvironment, WithProgress):
     """Train an agent with Stable-Baselines3, and store it as a run folder."""
 
     algo: str = "ppo"
-    """ppo, a2c, sac, td3, ddpg, tqc, crossq, proxy_td3, recurrent_ppo, recurrent_sac or recurrent_td3."""
+    """ppo, a2c, sac, td3, ddpg, tqc, crossq, proxy_td3, batchnorm_td3, recurrent_ppo, recurrent_sac, recurrent_td3."""
     env: str = "InvertedPendulum-v5"
     """Gymnasium id; module:Id-v0 imports the module first."""
     agent: str = "popsan"

@@ -39,7 +39,7 @@ def zip_of(controller: Controller, run: RunSpec) -> tuple[bytes, str]:
         algo, agent, changes = _policy(controller.spec, run, environments)
         model = _model(algo, agent, changes, run, environments)
         policy = policy_of(model)
-        policy.head().network.load_state_dict(controller.network.state_dict())
+        policy.head().adopt(controller.network.state_dict())
         policy.normaliser().load_state_dict(controller.normaliser.state_dict())
         target = getattr(policy, "actor_target", None)
         if target is not None:  # which has one of its own

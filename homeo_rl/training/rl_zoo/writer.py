@@ -36,7 +36,7 @@ AGENTS = {"homeo_rl/NavigationTrain-v0": "san"}
 
 DEFAULT_AGENT = "popsan"
 
-WITH_FILES = sorted(set(ALGORITHMS) - {"proxy_td3", "recurrent_sac", "recurrent_td3"})
+WITH_FILES = sorted(set(ALGORITHMS) - {"batchnorm_td3", "proxy_td3", "recurrent_sac", "recurrent_td3"})
 """Algorithms that rl-zoo has too."""
 
 STEPS = 100_000  # where nothing is tuned, as in `homeo_rl.training.plan`
