@@ -60,20 +60,20 @@ class CurrentNorm(nn.Module):
                 step = value - kept
                 error.lerp_(step.square(), 1 - _MEMORY)
                 kept.add_(step if measure else step * error / (error + uncertainty).clamp_(min=1e-30))
-        return self._scaled(weights, mean, var)
+        return self._scale(weights, mean, var)
 
-    def folded(self, weights: LayerWeights) -> LayerWeights:
+    def fold(self, weights: LayerWeights) -> LayerWeights:
         """Return the weights that normalise by the running statistics."""
-        return self._scaled(weights, self.running_mean, self.running_var)
+        return self._scale(weights, self.running_mean, self.running_var)
 
     def reset(self) -> None:
-        """Let `folded` change nothing."""
+        """Let `fold` change nothing."""
         self.running_mean.zero_()
         self.running_var.fill_(1.0)
         self.gain.fill_((1.0 + _SMALLEST) ** 0.5)
         self.shift.zero_()
 
-    def _scaled(self, weights: LayerWeights, mean: Tensor, var: Tensor) -> LayerWeights:
+    def _scale(self, weights: LayerWeights, mean: Tensor, var: Tensor) -> LayerWeights:
         scale = self.gain / (var + _SMALLEST).sqrt()
         return LayerWeights(weights.weight * scale[:, None], (weights.bias - mean) * scale + self.shift)
 
@@ -126,7 +126,7 @@ class NormalisedHead(Head):
         """Give the network that acts the trained weights under the running statistics."""
         for index, (old, new) in enumerate(zip(_weights(self.network.layers), _weights(self.trained), strict=True)):
             norm = self.norms[index] if index < len(self.norms) else None
-            weights = norm.folded(new) if isinstance(norm, CurrentNorm) else new
+            weights = norm.fold(new) if isinstance(norm, CurrentNorm) else new
             old.weight.copy_(weights.weight)
             old.bias.copy_(weights.bias)
 

@@ -100,7 +100,7 @@ def test_weights_of_a_norm_are_torchs_batch_norm() -> None:
     torch.testing.assert_close(norm.running_mean, currents.mean(0))
     torch.testing.assert_close(norm.running_var, currents.var(0, unbiased=False))
     torch.testing.assert_close(
-        torch.nn.functional.linear(train, norm.folded(weights).weight, norm.folded(weights).bias), ours
+        torch.nn.functional.linear(train, norm.fold(weights).weight, norm.fold(weights).bias), ours
     )
     before = norm.running_mean.clone()
     shifted = LayerWeights(layer.weight, layer.bias + 1.0)
