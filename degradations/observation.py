@@ -37,11 +37,6 @@ class SpreadDegradation(SensorDegradation):
 
     spread: tuple[float, ...] = ()
 
-    @property
-    def unit(self) -> np.ndarray:
-        """The unit of each entry, [D] or []."""
-        return np.asarray(self.spread or 1.0)
-
     def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Refuse a spread of another length than the observation's."""
         reason = super().incompatibility(env, spiking=spiking)
