@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from benchmarks.common import machine
 from benchmarks.images.training import digits, fit
@@ -23,8 +24,26 @@ from homeo_rl.seeding import generator
 from homeo_rl.snn.initial_potentials import parameter_groups
 from homeo_rl.snn.losses import LOSSES
 from homeo_rl.spec import NeuronSpec
-from homeo_rl.vision.recipes import digits_cnn, digits_mlp
-from homeo_rl.vision.spiking import NEURON, Initial
+from homeo_rl.vision.spiking import NEURON, Classifier, Initial, Spiking, Stepwise
+
+
+def digits_mlp(initial: Initial = "rest", *, steps: int = 4, neuron: NeuronSpec = NEURON) -> Classifier:
+    """Return 64-32-32-10 for images [B, 1, 8, 8]."""
+    return Classifier(
+        Stepwise(nn.Flatten(), nn.Linear(64, 32)), Spiking((32,), neuron=neuron, initial=initial),
+        Stepwise(nn.Linear(32, 32)), Spiking((32,), neuron=neuron, initial=initial),
+        Stepwise(nn.Linear(32, 10)), steps=steps,
+    )  # fmt: skip
+
+
+def digits_cnn(initial: Initial = "rest", *, steps: int = 4, neuron: NeuronSpec = NEURON) -> Classifier:
+    """Return two convolutions of 8 and 16 channels with pooling, and a linear layer, for images [B, 1, 8, 8]."""
+    return Classifier(
+        Stepwise(nn.Conv2d(1, 8, 3, padding=1)), Spiking((8, 8, 8), neuron=neuron, initial=initial),
+        Stepwise(nn.AvgPool2d(2), nn.Conv2d(8, 16, 3, padding=1)), Spiking((16, 4, 4), neuron=neuron, initial=initial),
+        Stepwise(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 10)), steps=steps,
+    )  # fmt: skip
+
 
 NETWORKS = {"mlp": digits_mlp, "cnn": digits_cnn}
 EPOCHS = 30

@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 
-from homeo_rl.degradations.array_fault import ActuatorDegradation, Memory, Rows
-from homeo_rl.degradations.observation import draw_signs
+from homeo_rl.degradations.array_fault import ActuatorDegradation, Memory, Rows, SignedDegradation
 from homeo_rl.degradations.protocol import DegradationWrapper, Env, require_box
 from homeo_rl.numerics.backend import Array, cast
 
@@ -94,15 +93,11 @@ class ActionGain(_VectorOfActions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActionBias(_VectorOfActions):
+class ActionBias(SignedDegradation, _VectorOfActions):
     """Every entry += s * severity * size half-ranges, clipped to the bounds; its sign s is drawn per episode."""
 
     kind: ClassVar[str] = "action-bias"
     size: float = 0.2
-
-    def start(self, rows: Rows, like: Array) -> Memory:
-        """Draw the signs."""
-        return {"signs": draw_signs(rows, like.shape[1])}
 
     def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Add the bias."""

@@ -140,6 +140,15 @@ class ArrayDegradation(EnvDegradation):
         return changed
 
 
+class SignedDegradation(ArrayDegradation):
+    """Base: every entry has a sign, drawn per episode."""
+
+    def start(self, rows: Rows, like: Array) -> Memory:
+        """Draw the signs: -1 or 1 for each entry of each row, float64 [N, D]."""
+        signs = cast(rows.draws.uniform(like.shape[1]) >= 0.5, rows.xp.float64)
+        return {"signs": 2.0 * signs - 1.0}
+
+
 @dataclass(frozen=True, kw_only=True)
 class SensorDegradation(ArrayDegradation):
     """Base: needs a vector of sensor readings."""

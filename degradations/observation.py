@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from homeo_rl.degradations.array_fault import Memory, Rows, SensorDegradation, joint_entries
+from homeo_rl.degradations.array_fault import Memory, Rows, SensorDegradation, SignedDegradation, joint_entries
 from homeo_rl.degradations.protocol import Env, EnvDegradation
 from homeo_rl.numerics.backend import Array, cast
 
@@ -37,11 +37,6 @@ class SpreadDegradation(SensorDegradation):
 
     spread: tuple[float, ...] = ()
 
-    @property
-    def unit(self) -> np.ndarray:
-        """The unit of each entry, [D] or []."""
-        return np.asarray(self.spread or 1.0)
-
     def incompatibility(self, env: Env, *, spiking: bool) -> str | None:
         """Refuse a spread of another length than the observation's."""
         reason = super().incompatibility(env, spiking=spiking)
@@ -68,7 +63,7 @@ class NormalisedGaussianObservation(SpreadDegradation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OffsetSensors(SpreadDegradation):
+class OffsetSensors(SignedDegradation, SpreadDegradation):
     """Every entry += s * severity * size of its standard deviations; its sign s is drawn per episode.
 
     Readings stay within the bounds of the observation space.
@@ -77,17 +72,13 @@ class OffsetSensors(SpreadDegradation):
     kind: ClassVar[str] = "obs-offset"
     size: float = 0.3
 
-    def start(self, rows: Rows, like: Array) -> Memory:
-        """Draw the signs."""
-        return {"signs": draw_signs(rows, like.shape[1])}
-
     def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Add the offsets."""
         return rows.clip_to_bounds(x + memory["signs"] * rows.severity * self.size * rows.unit(self.spread)), memory
 
 
 @dataclass(frozen=True, kw_only=True)
-class MisscaledSensors(SensorDegradation):
+class MisscaledSensors(SignedDegradation, SensorDegradation):
     """Every entry is multiplied by 1 + s * severity * error; its sign s is drawn per episode.
 
     Readings stay within the bounds of the observation space.
@@ -95,10 +86,6 @@ class MisscaledSensors(SensorDegradation):
 
     kind: ClassVar[str] = "obs-scale"
     error: float = 0.3
-
-    def start(self, rows: Rows, like: Array) -> Memory:
-        """Draw the signs."""
-        return {"signs": draw_signs(rows, like.shape[1])}
 
     def change(self, rows: Rows, memory: Memory, x: Array) -> tuple[Array, Memory]:
         """Scale the entries."""
@@ -297,12 +284,6 @@ class VelocityFault(JointFault):
     kind: ClassVar[str] = "velocity"
     group: ClassVar[str] = "qvel"
     std: float = 10.0
-
-
-def draw_signs(rows: Rows, columns: int) -> Array:
-    """Return -1 or 1 for each entry of each row, float64 [N, columns]."""
-    signs = cast(rows.draws.uniform(columns) >= 0.5, rows.xp.float64)
-    return 2.0 * signs - 1.0
 
 
 def _lost_share(fail: Array, recover: float) -> Array:

@@ -59,19 +59,14 @@ _NETWORK = (
 
 @dataclass(frozen=True)
 class Randomisation:
-    """What the episodes of a training draw from.
+    """What the episodes of a training draw from."""
 
-    Attributes:
-        name: of the preset, or of the suite in the file.
-        conditions: one is drawn for each faulty episode, all equally likely; the severity is drawn evenly between 0 and
-            the condition's.
-        clean_share: probability of an episode without a fault.
-        skipped: conditions that do not apply to the environment, with the reasons.
-    """
-
-    name: str
+    name: str  # of the preset, or of the suite in the file
+    # one is drawn for each faulty episode, all equally likely; the severity is drawn evenly between 0 and the
+    # condition's
     conditions: tuple[Condition, ...]
-    clean_share: float = CLEAN_SHARE
+    clean_share: float = CLEAN_SHARE  # probability of an episode without a fault
+    # conditions that do not apply to the environment, with the reasons
     skipped: dict[str, str] = field(default_factory=dict)
 
     def for_env(self, env: Env) -> Randomisation:

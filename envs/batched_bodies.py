@@ -43,16 +43,12 @@ class Stepped(NamedTuple):
 
 @dataclass(frozen=True)
 class Body:
-    """What an environment makes of its simulations; ``env`` is one of them, which knows the parameters.
+    """What an environment makes of its simulations; ``env`` is one of them, which knows the parameters."""
 
-    Attributes:
-        is_healthy: returns which of N rows are healthy, of (env, qpos [N, nq], qvel [N, nv]); None if all are.
-        velocity_limit: what observed velocities are clipped to.
-        has_contacts: whether contact forces are observed and cost; the position is then that of a body's frame.
-    """
-
+    # returns which of N rows are healthy, of (env, qpos [N, nq], qvel [N, nv]); None if all are
     is_healthy: Callable[[Any, np.ndarray, np.ndarray], np.ndarray] | None = None
-    velocity_limit: float | None = None
+    velocity_limit: float | None = None  # what observed velocities are clipped to
+    # whether contact forces are observed and cost; the position is then that of a body's frame
     has_contacts: bool = False
 
 

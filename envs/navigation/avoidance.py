@@ -38,47 +38,27 @@ from homeo_rl.numerics.jit import jit
 
 
 class Planning(NamedTuple):
-    """Numbers of the planner.
+    """Numbers of the planner."""
 
-    Attributes:
-        horizon: decisions that are driven ahead.
-        grid: values of each wheel that are tried, from slowest to fastest.
-        trigger: clearance to a mover below which the policy's action is replaced (m).
-        safe: clearance to a mover below which an action has a cost (m).
-        collision: clearance to a mover below which it counts as a collision (m).
-        behind: how much nearer a mover may come that is more than ``back`` metres behind the robot, where no beam is.
-        back: see ``behind``.
-        still_safe: distance to what stands still below which an action has a cost (m).
-        still_collision: and below which it counts as a collision (m).
-        later: by how much a danger at the horizon weighs less than one at once.
-        mover_cost: weight of the danger from movers.
-        still_cost: weight of the danger from what stands still.
-        change: weight of the difference to the policy's action; the way to the goal (m) has weight 1.
-        paused: speed below which a mover is expected to turn back on its lane (m/s).
-        window: size of the map that is looked at, to each side of the robot (cells).
-        wheel_least: speed of a wheel at action 0 (m/s).
-        wheel_span: and how much more at action 1 (m/s).
-        track: distance of the wheels (m).
-    """
-
-    horizon: int = 25
-    grid: int = 7
-    trigger: float = 0.28
-    safe: float = 0.40
-    collision: float = 0.20
+    horizon: int = 25  # decisions that are driven ahead
+    grid: int = 7  # values of each wheel that are tried, from slowest to fastest
+    trigger: float = 0.28  # clearance to a mover below which the policy's action is replaced (m)
+    safe: float = 0.40  # clearance to a mover below which an action has a cost (m)
+    collision: float = 0.20  # clearance to a mover below which it counts as a collision (m)
+    # how much nearer a mover may come that is more than ``back`` metres behind the robot, where no beam is
     behind: float = 0.2
-    back: float = 0.27
-    still_safe: float = 0.25
-    still_collision: float = 0.22
-    later: float = 0.6
-    mover_cost: float = 10.0
-    still_cost: float = 10.0
-    change: float = 0.1
-    paused: float = 0.3
-    window: int = 18
-    wheel_least: float = 0.05
-    wheel_span: float = 0.45
-    track: float = 0.25
+    back: float = 0.27  # see ``behind``
+    still_safe: float = 0.25  # distance to what stands still below which an action has a cost (m)
+    still_collision: float = 0.22  # and below which it counts as a collision (m)
+    later: float = 0.6  # by how much a danger at the horizon weighs less than one at once
+    mover_cost: float = 10.0  # weight of the danger from movers
+    still_cost: float = 10.0  # weight of the danger from what stands still
+    change: float = 0.1  # weight of the difference to the policy's action; the way to the goal (m) has weight 1
+    paused: float = 0.3  # speed below which a mover is expected to turn back on its lane (m/s)
+    window: int = 18  # size of the map that is looked at, to each side of the robot (cells)
+    wheel_least: float = 0.05  # speed of a wheel at action 0 (m/s)
+    wheel_span: float = 0.45  # and how much more at action 1 (m/s)
+    track: float = 0.25  # distance of the wheels (m)
 
 
 _POINTS = 600
@@ -86,19 +66,12 @@ _POINTS = 600
 
 
 class Surroundings(NamedTuple):
-    """What an action is judged by.
+    """What an action is judged by."""
 
-    Attributes:
-        pose: x, y, heading [3].
-        goal: x, y [2].
-        movers: x, y, vx, vy [M, 4].
-        points: x, y of what stands still [P, 2].
-    """
-
-    pose: Floats
-    goal: Floats
-    movers: Floats
-    points: Floats
+    pose: Floats  # x, y, heading [3]
+    goal: Floats  # x, y [2]
+    movers: Floats  # x, y, vx, vy [M, 4]
+    points: Floats  # x, y of what stands still [P, 2]
 
 
 @jit

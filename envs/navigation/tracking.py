@@ -23,63 +23,36 @@ Ints = NDArray[np.int64]
 
 
 class Tracking(NamedTuple):
-    """Numbers of the tracker.
+    """Numbers of the tracker."""
 
-    Attributes:
-        period: duration of a decision (s), and of its ``substeps`` of integration.
-        radius: of the discs (m).
-        cell: size of a cell of the map (m).
-        reach: ranges beyond it are not used (m); tracks begin 1 m nearer.
-        free_margin: how far before a hit the space counts as free (m).
-        free_between: how far the space between two beams counts as free (m).
-        free_age: observations for which free space is remembered.
-        hit_std: of a hit's distance to the disc's edge (m).
-        pass_std: of a passing ray's distance to the disc's edge (m).
-        gate: standard deviations within which a hit belongs to a disc, and ``gate_most`` metres at most.
-        start_std: of the position of a new track across the beam (m).
-        depth_std: and along it (m).
-        speed_std: of its velocity (m/s).
-        acceleration: change of the velocity that is expected in a second (m/s^2).
-        score_rate: weight of the newest observation in the share of the time for which a disc was in free space.
-        score_least: share at which a track is dropped.
-        score_moving: share from which it may be a mover.
-        hits_moving: hits that a mover must have had.
-        sure: standard deviations by which its speed must exceed 0.
-        slowest: speed of a mover at least (m/s).
-        fastest: and at most (m/s).
-        moved: distance from where its track began at least (m).
-        misses: observations for which rays may pass through a disc.
-        double: distance to a new mover within which tracks that are out of view are dropped (m).
-        unseen_most: observations for which a disc may be out of view.
-    """
-
-    period: float = 0.1
+    period: float = 0.1  # duration of a decision (s), and of its ``substeps`` of integration
     substeps: int = 10
-    radius: float = 0.25
-    cell: float = 0.1
-    reach: float = 5.0
-    free_margin: float = 0.2
-    free_between: float = 3.5
-    free_age: int = 150
-    hit_std: float = 0.03
-    pass_std: float = 0.03
-    gate: float = 2.5
+    radius: float = 0.25  # of the discs (m)
+    cell: float = 0.1  # size of a cell of the map (m)
+    reach: float = 5.0  # ranges beyond it are not used (m); tracks begin 1 m nearer
+    free_margin: float = 0.2  # how far before a hit the space counts as free (m)
+    free_between: float = 3.5  # how far the space between two beams counts as free (m)
+    free_age: int = 150  # observations for which free space is remembered
+    hit_std: float = 0.03  # of a hit's distance to the disc's edge (m)
+    pass_std: float = 0.03  # of a passing ray's distance to the disc's edge (m)
+    gate: float = 2.5  # standard deviations within which a hit belongs to a disc, and ``gate_most`` metres at most
     gate_most: float = 0.25
-    start_std: float = 0.2
-    depth_std: float = 0.06
-    speed_std: float = 0.7
-    acceleration: float = 1.0
+    start_std: float = 0.2  # of the position of a new track across the beam (m)
+    depth_std: float = 0.06  # and along it (m)
+    speed_std: float = 0.7  # of its velocity (m/s)
+    acceleration: float = 1.0  # change of the velocity that is expected in a second (m/s^2)
+    # weight of the newest observation in the share of the time for which a disc was in free space
     score_rate: float = 0.1
-    score_least: float = 0.25
-    score_moving: float = 0.65
-    hits_moving: float = 3.0
-    sure: float = 1.5
-    slowest: float = 0.35
-    fastest: float = 0.95
-    moved: float = 0.12
-    misses: float = 3.0
-    double: float = 1.0
-    unseen_most: int = 30
+    score_least: float = 0.25  # share at which a track is dropped
+    score_moving: float = 0.65  # share from which it may be a mover
+    hits_moving: float = 3.0  # hits that a mover must have had
+    sure: float = 1.5  # standard deviations by which its speed must exceed 0
+    slowest: float = 0.35  # speed of a mover at least (m/s)
+    fastest: float = 0.95  # and at most (m/s)
+    moved: float = 0.12  # distance from where its track began at least (m)
+    misses: float = 3.0  # observations for which rays may pass through a disc
+    double: float = 1.0  # distance to a new mover within which tracks that are out of view are dropped (m)
+    unseen_most: int = 30  # observations for which a disc may be out of view
 
 
 CELLS = 128
@@ -94,23 +67,14 @@ ALIVE, SEEN, HITS, BORN, MISSES, SCORE, MOVING, LANE, TRACK = 20, 21, 22, 23, 25
 
 
 class Memory(NamedTuple):
-    """What is remembered in an episode; the caller owns it, and `observe` writes into it.
+    """What is remembered in an episode; the caller owns it, and `observe` writes into it."""
 
-    Attributes:
-        pose: x, y, heading [3].
-        clock: observations so far [1].
-        tracks: [TRACKS, TRACK].
-        keys: which cell of the plane each cell of the map stands for [CELLS, CELLS], -1 for none.
-        free: the observation at which it was last seen free, from 1 on; 0 for never.
-        hits: how often it was hit since.
-    """
-
-    pose: Floats
-    clock: Ints
-    tracks: Floats
-    keys: Ints
-    free: Ints
-    hits: Ints
+    pose: Floats  # x, y, heading [3]
+    clock: Ints  # observations so far [1]
+    tracks: Floats  # [TRACKS, TRACK]
+    keys: Ints  # which cell of the plane each cell of the map stands for [CELLS, CELLS], -1 for none
+    free: Ints  # the observation at which it was last seen free, from 1 on; 0 for never
+    hits: Ints  # how often it was hit since
 
 
 def new_memory() -> Memory:

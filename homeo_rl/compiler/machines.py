@@ -77,12 +77,8 @@ def width_of(states: int) -> int:
 def binary(builder: Builder, follow: np.ndarray, emit: np.ndarray, lines: Sequence[Form], objective: Objective) -> Form:
     """Return a machine's signal, each bit of its state a truth table over the state before and the symbol.
 
-    A loop through such a table is as deep as the table's plan, so the target must run deep loops.
-
-    Args:
-        follow: the next state [S, X] of every state and symbol.
-        emit: whether it spikes then [S, X].
-        lines: the symbol's bits.
+    A loop through such a table is as deep as the table's plan, so the target must run deep loops. The machine is given
+    as for `one_hot`.
     """
     width = width_of(len(follow))
     numbers = [builder.reserve() for _ in range(width)]

@@ -38,22 +38,16 @@ class AvoidingCondition(Condition):
 
 @dataclass(frozen=True)
 class Arm:
-    """What a policy is evaluated with.
+    """What a policy is evaluated with."""
 
-    Attributes:
-        text: as a user writes it, and as scores.csv has it.
-        plugin: the mechanism; None is the frozen policy.
-        reflex: whether a composed policy acts with its reflex; the arm ``no-reflex`` does without.
-        avoid: whether a navigation robot avoids what moves (`homeo_rl.envs.navigation.avoidance`): the arm ``avoid``,
-            or another one with ``+avoid`` behind it.
-        control: what a simulator tells the policy of a fault (`homeo_rl.evaluation.controls`): the arms ``oracle``,
-            ``mask`` and ``kalman``, alone or joined to another one by a plus; "" is nothing.
-    """
-
-    text: str
-    plugin: Homeostasis | None = None
-    reflex: bool = True
+    text: str  # as a user writes it, and as scores.csv has it
+    plugin: Homeostasis | None = None  # the mechanism; None is the frozen policy
+    reflex: bool = True  # whether a composed policy acts with its reflex; the arm ``no-reflex`` does without
+    # whether a navigation robot avoids what moves (`homeo_rl.envs.navigation.avoidance`): the arm ``avoid``, or another
+    # one with ``+avoid`` behind it
     avoid: bool = False
+    # what a simulator tells the policy of a fault (`homeo_rl.evaluation.controls`): the arms ``oracle``, ``mask`` and
+    # ``kalman``, alone or joined to another one by a plus; "" is nothing
     control: str = ""
 
     @classmethod

@@ -139,15 +139,8 @@ def calibrate(
     environment or the number of episodes is another than the stored one's. It belongs to the policy, not to an
     experiment: its episodes are the same for every seed of an evaluation.
 
-    Args:
-        run: the run, or the path of its folder.
-        controller: its policy.
-        which: name of the policy bundle.
-        episodes: how many clean episodes.
-        env: environment and arguments where the robot is healthy; None is the run's own.
-        num_envs: episodes side by side.
-        observations: how many are remembered.
-        on_episode: called with each episode that ended.
+    ``env`` is the environment, with its arguments, in which the robot is healthy; None is the run's own.
+    ``observations`` says how many are remembered.
 
     Raises:
         UsageError: there is no such run, or the policy does not spike.

@@ -67,21 +67,13 @@ class Stage(gym.Wrapper[Any, Any, Any, Any]):
 
 @dataclass
 class KnownFault:
-    """What is known of the present decision.
+    """What is known of the present decision."""
 
-    Attributes:
-        readings: as the policy gets them, less the errors that are known exactly [D].
-        lost: readings that say nothing of the truth [D] bool.
-        variance: of the other readings' noise [D], in the square of their units.
-        age: decisions since the readings were measured.
-        pending: actions that are executed next, whatever the policy does.
-    """
-
-    readings: np.ndarray
-    lost: np.ndarray
-    variance: np.ndarray
-    age: int = 0
-    pending: list[Any] = field(default_factory=list)
+    readings: np.ndarray  # as the policy gets them, less the errors that are known exactly [D]
+    lost: np.ndarray  # readings that say nothing of the truth [D] bool
+    variance: np.ndarray  # of the other readings' noise [D], in the square of their units
+    age: int = 0  # decisions since the readings were measured
+    pending: list[Any] = field(default_factory=list)  # actions that are executed next, whatever the policy does
 
 
 def _lose(stage: Stage, fault: KnownFault) -> None:

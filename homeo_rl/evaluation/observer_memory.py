@@ -68,13 +68,9 @@ def fit_observer(
     """Practise, fit a forward model, and store it with the run.
 
     Args:
-        run: the run, or the path of its folder.
-        controller: its policy.
-        which: name of the policy bundle.
         env: environment and arguments where the robot is healthy; None is the run's own.
         steps: steps of practice; None is `STEPS`, and 0 takes the sample of its training that the run holds.
         recording: the log of a robot, in place of practice.
-        progress: where to report.
 
     Raises:
         UsageError: the policy's actions are choices, it sees a stack of observations, the recording is too short to

@@ -83,7 +83,6 @@ def practise(
     """Record ``steps`` steps of practice.
 
     Args:
-        new_session: makes a session of so many slots.
         new_env: makes an undamaged environment.
         steps: how many; episodes are as long as they get.
         seed: of episodes and faults; the streams belong to practice alone.

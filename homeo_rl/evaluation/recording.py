@@ -1,6 +1,7 @@
-"""One episode that was played to be looked at; without torch, for reports."""
+"""Episodes that were played to be looked at; without torch, for reports."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,3 +21,12 @@ class RecordedEpisode:
     frames: tuple[np.ndarray, ...] = ()  # pictures [H, W, 3] of bytes
     pause: int = 0  # milliseconds between two pictures, at the environment's own pace
     missing: str = ""  # why there are no pictures; "" where there are, or none were wanted
+
+
+class Course(NamedTuple):
+    """One episode: what was true, measured and estimated [T, D], and whether the estimate was used [T]."""
+
+    true: np.ndarray
+    measured: np.ndarray
+    estimated: np.ndarray
+    used: np.ndarray

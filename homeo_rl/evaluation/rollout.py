@@ -56,16 +56,11 @@ def rollout(
     """Run one episode for each seed and return them in that order.
 
     Args:
-        new_session: makes a session of so many slots.
         new_env: makes an undamaged environment; `Batched` steps all of them as one batch, with the same scores.
-        seeds: one per episode.
-        condition: what is damaged.
         num_envs: episodes side by side; the scores do not depend on it.
         carry_over: adaptation carries on from episode to episode (scope "run"): they run one after another.
         reference_rates: calibrated mean rates [N] of each layer, which traces are compared with.
         options: options of ``reset``, in turn over the episodes (routes); () gives none.
-        on_step: called with each step of each episode.
-        on_episode: called with each episode that ended.
     """
     waiting = [Episode(index, seed) for index, seed in enumerate(seeds)]
     done: list[Episode] = []

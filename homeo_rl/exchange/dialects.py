@@ -52,30 +52,20 @@ class Clock:
 
 @dataclass(frozen=True)
 class Flavour:
-    """What a reader wants, so that it computes what the equations say.
+    """What a reader wants, so that it computes what the equations say."""
 
-    Attributes:
-        name: how it is asked for.
-        dt: the step that it takes when nothing else is said, in seconds.
-        inclusive: its neurons spike at v >= threshold; NIR says above.
-        lif: "free" honours r, "per_step" wants r = tau / dt, "unit" takes r for 1.
-        integrator: how an IF neuron is written: r = 1 / dt, r = 1, or as a "leaky" one that never leaks.
-        everything: it has integrators without spikes, thresholds, delays and scales, so that whatever we can write can
-            be read. Others have Linear, Affine, LIF, CubaLIF and IF.
-        fixed: the step cannot be another.
-        detour: loops of two nodes go through a third, an identity.
-        comment: what a user has to know.
-    """
-
-    name: str
-    dt: float
-    inclusive: bool
-    lif: Literal["free", "per_step", "unit"]
+    name: str  # how it is asked for
+    dt: float  # the step that it takes when nothing else is said, in seconds
+    inclusive: bool  # its neurons spike at v >= threshold; NIR says above
+    lif: Literal["free", "per_step", "unit"]  # "free" honours r, "per_step" wants r = tau / dt, "unit" takes r for 1
+    # how an IF neuron is written: r = 1 / dt, r = 1, or as a "leaky" one that never leaks
     integrator: Literal["per_second", "unit", "leaky"]
+    # it has integrators without spikes, thresholds, delays and scales, so that whatever we can write can be read.
+    # Others have Linear, Affine, LIF, CubaLIF and IF.
     everything: bool = False
-    fixed: bool = False
-    detour: bool = False
-    comment: str = ""
+    fixed: bool = False  # the step cannot be another
+    detour: bool = False  # loops of two nodes go through a third, an identity
+    comment: str = ""  # what a user has to know
 
 
 FLAVOURS = {

@@ -48,17 +48,7 @@ def write_file(nir: Any, graph: Any) -> ExportedFile:
 
 
 def policy_graph(nir: Any, controller: Controller, flavour: Flavour, clock: Clock) -> Any:
-    """Return the graph itself.
-
-    Args:
-        nir: the package.
-        controller: the policy.
-        flavour: for which reader.
-        clock: its step.
-
-    Raises:
-        UsageError: as for `export_nir`.
-    """
+    """Return the graph itself; ``nir`` is the package, the rest as for `export_nir`."""
     network, spec = _expressible(controller), controller.spec.network
     if flavour.name != "standard" and _starts(network):
         raise UsageError(

@@ -34,35 +34,23 @@ _MAX_NODES = 2000
 @pydantic.with_config(pydantic.ConfigDict(extra="forbid", allow_inf_nan=False))
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a graph of others does not say.
+    """What a graph of others does not say."""
 
-    Attributes:
-        steps: spike steps of a decision.
-        dt: the step in seconds.
-        decay: how time constants become decays, "euler" or "exponential".
-        flavour: "norse" takes r of LIF and IF neurons for 1, as norse itself does.
-        encoder: what becomes of an observation: the current of every step, or Bernoulli spikes.
-        squash: what becomes of the outputs: "identity" (clipped to [-1, 1]) and "tanh" are scaled to the action's
-            bounds, "none" is clipped to them.
-        gain: multiplies the centred rate of spiking outputs.
-    """
-
-    steps: int = 16
-    dt: float = 1e-4
-    decay: Decay = "euler"
+    steps: int = 16  # spike steps of a decision
+    dt: float = 1e-4  # the step in seconds
+    decay: Decay = "euler"  # how time constants become decays, "euler" or "exponential"
+    # "norse" takes r of LIF and IF neurons for 1, as norse itself does
     flavour: Literal["standard", "snntorch", "spikingjelly", "norse"] = "standard"
+    # what becomes of an observation: the current of every step, or Bernoulli spikes
     encoder: Literal["current", "bernoulli"] = "current"
+    # what becomes of the outputs: "identity" (clipped to [-1, 1]) and "tanh" are scaled to the action's bounds, "none"
+    # is clipped to them
     squash: Squash = "identity"
-    gain: float = 1.0
+    gain: float = 1.0  # multiplies the centred rate of spiking outputs
 
 
 def import_nir(path: Path, env: gym.Env[Any, Any], reading: dict[str, Any] | None = None) -> Controller:
-    """Read a policy from a graph.
-
-    Args:
-        path: the file.
-        env: the environment that it drives.
-        reading: fields of `Reading`, for a graph that was not written here.
+    """Read a policy from a graph; ``reading`` has fields of `Reading`, for a graph that was not written here.
 
     Raises:
         UsageError: it holds something else, or does not fit the environment.

@@ -22,22 +22,15 @@ NEVER_LEAKS = 2.0**40
 
 @dataclass(frozen=True, kw_only=True)
 class Dynamics:
-    """A neuron in steps: I_t = current_left I_{t-1} + x_t, v_t = left v_{t-1} + gain I_t, less what a reset takes.
+    """A neuron in steps: I_t = current_left I_{t-1} + x_t, v_t = left v_{t-1} + gain I_t, less what a reset takes."""
 
-    Attributes:
-        left: share of the potential that a step leaves.
-        gain: what a unit of current adds to the potential.
-        current_left: share of the current that a step leaves; None: there is no current but the input.
-        threshold: None never spikes.
-        inclusive: spikes at v >= threshold, not only above.
-        reset: "hard" to 0, "soft" by the threshold before the leak, "late" by the threshold after it.
-    """
-
-    left: float
-    gain: float = 1.0
+    left: float  # share of the potential that a step leaves
+    gain: float = 1.0  # what a unit of current adds to the potential
+    # share of the current that a step leaves; None: there is no current but the input
     current_left: float | None = None
-    threshold: float | None = None
-    inclusive: bool = False
+    threshold: float | None = None  # None never spikes
+    inclusive: bool = False  # spikes at v >= threshold, not only above
+    # "hard" to 0, "soft" by the threshold before the leak, "late" by the threshold after it
     reset: Literal["hard", "soft", "late"] = "hard"
 
 
@@ -70,15 +63,7 @@ def dynamics_of(spec: NeuronSpec, *, fires: bool, tau: float | None = None) -> D
 
 
 def population(nir: Any, name: str, how: Dynamics, count: int, flavour: Flavour, clock: Clock) -> Part:
-    """Write ``count`` neurons.
-
-    Args:
-        nir: the package.
-        name: of the node; several have it as their beginning.
-        how: what they do.
-        count: N.
-        flavour: for which reader.
-        clock: its step.
+    """Write ``count`` neurons; ``name`` is that of the node, or what the names of several begin with.
 
     Raises:
         UsageError: the reader has no such neurons.

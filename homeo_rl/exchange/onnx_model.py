@@ -38,12 +38,8 @@ def export_onnx(controller: Controller, *, spikes: bool = False) -> ExportedFile
 
     Inputs are ``observation`` [batch, D]; where the encoder draws its spikes, ``noise`` [batch, T, N_enc], uniform
     numbers from 0 to 1 without 1; where something outlives a decision, ``episode_start`` [batch] and one input a state
-    tensor. Outputs are ``action``, the state after (``next_...``) and, if asked for, ``spikes_k``
-    [batch, T, N] of each layer.
-
-    Args:
-        controller: the policy.
-        spikes: whether the layers' spikes are outputs.
+    tensor. Outputs are ``action``, the state after (``next_...``) and, with ``spikes``, ``spikes_k`` [batch, T, N] of
+    each layer.
 
     Raises:
         UsageError: the policy takes too many steps, or a package is not installed.

@@ -16,16 +16,13 @@ class ObserverMechanism(Homeostasis):
 
     A gate opens where measurements are not what the model expects. The estimate takes their place where a rehearsal on
     remembered sequences brings the policy's actions closer to the remembered ones; else observations pass to the bit.
-
-    Attributes:
-        margin: the distance of actions with the estimate is less than this share of the distance without it.
-        awake: the mechanism that adapts the network, of an arm such as ``dwam+sleep+observer``.
     """
 
     name: ClassVar[str] = "observer"
     needs: ClassVar[str] = "forward model (160 kB); 1 min to fit"
 
-    margin: float = 0.8
+    margin: float = 0.8  # the distance of actions with the estimate is less than this share of the distance without it
+    # the mechanism that adapts the network, of an arm such as ``dwam+sleep+observer``
     awake: Homeostasis | None = field(default=None, metadata={"words": False})
 
     def __post_init__(self) -> None:

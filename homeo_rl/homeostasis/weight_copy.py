@@ -17,17 +17,11 @@ MAX_BITS = 16
 
 @dataclass(frozen=True)
 class WeightCopy:
-    """The cells of the weights and biases of one layer.
+    """The cells of the weights and biases of one layer."""
 
-    Attributes:
-        cells: index of each weight's cell [N, N_in + 1], the bias last.
-        scale: largest absolute weight of each neuron [N, 1].
-        bits: of a weight.
-    """
-
-    cells: Tensor
-    scale: Tensor
-    bits: int
+    cells: Tensor  # index of each weight's cell [N, N_in + 1], the bias last
+    scale: Tensor  # largest absolute weight of each neuron [N, 1]
+    bits: int  # of a weight
 
     @property
     def size(self) -> int:

@@ -34,42 +34,27 @@ TRUE_KINDS = {
 
 @dataclass(frozen=True)
 class Draw:
-    """One episode under a fault.
+    """One episode under a fault."""
 
-    Attributes:
-        true: kind of the fault, as `name_true_kind` gives it.
-        identified: one of `IDENTIFIED`.
-        broken: entries of the observation that were wrong; None where that is not known, or all are late.
-        reported: entries that the diagnosis names.
-    """
-
-    true: str
-    identified: str
+    true: str  # kind of the fault, as `name_true_kind` gives it
+    identified: str  # one of `IDENTIFIED`
+    # entries of the observation that were wrong; None where that is not known, or all are late
     broken: frozenset[int] | None = None
-    reported: frozenset[int] = frozenset()
+    reported: frozenset[int] = frozenset()  # entries that the diagnosis names
 
 
 @dataclass(frozen=True)
 class ConfusionRow:
-    """All draws of one true kind.
+    """All draws of one true kind."""
 
-    Attributes:
-        true: the kind.
-        counts: draws by what was identified, in the order of `IDENTIFIED`, without zeros.
-        draws: how many.
-        right: how many were identified as what they are; None where an observer does not identify this kind.
-        broken: broken sensors over all draws whose broken sensors are known; None where there are no such draws.
-        reported: sensors that were found in these.
-        both: sensors that were broken and reported.
-    """
-
-    true: str
-    counts: dict[str, int]
-    draws: int
-    right: int | None
+    true: str  # the kind
+    counts: dict[str, int]  # draws by what was identified, in the order of `IDENTIFIED`, without zeros
+    draws: int  # how many
+    right: int | None  # how many were identified as what they are; None where an observer does not identify this kind
+    # broken sensors over all draws whose broken sensors are known; None where there are no such draws
     broken: int | None
-    reported: int
-    both: int
+    reported: int  # sensors that were found in these
+    both: int  # sensors that were broken and reported
 
     @property
     def precision(self) -> float | None:
@@ -101,7 +86,6 @@ def condense_diagnosis(alarmed: bool, latency: int, kinds: Iterable[str], gains:
 
     Args:
         alarmed: whether there was an alarm since the onset.
-        latency: in decisions.
         kinds: of the sensors at fault, the worst first; the most frequent one counts, of equals the first.
         gains: of the actuators [K]; NaN where one is not known.
     """

@@ -27,42 +27,28 @@ LEAST_BIAS = 0.05
 
 @dataclass(frozen=True)
 class SensorFault:
-    """One sensor that does not measure what the model expects.
+    """One sensor that does not measure what the model expects."""
 
-    Attributes:
-        entry: of the observation.
-        kind: one of `KINDS`.
-        size: standard deviation or offset in the sensor's own unit; the share of lost readings where it drops out;
-            the relative error where its scale is wrong.
-        confidence: share of the last decisions in which it disagreed, or the noise's share of what is left unexplained;
-            of a bias, by how much its variance fell.
-    """
-
-    entry: int
-    kind: str
+    entry: int  # of the observation
+    kind: str  # one of `KINDS`
+    # standard deviation or offset in the sensor's own unit; the share of lost readings where it drops out; the relative
+    # error where its scale is wrong
     size: float
+    # share of the last decisions in which it disagreed, or the noise's share of what is left unexplained; of a bias, by
+    # how much its variance fell
     confidence: float
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The state of one episode's observer.
+    """The state of one episode's observer."""
 
-    Attributes:
-        alarm: whether measurements are not what the model expects.
-        since: decision of the episode at which the alarm began; None where it never did.
-        used: whether estimates take the place of measurements.
-        latency: decisions between an action and the measurement that shows it, beyond the usual.
-        sensors: sensors at fault, the one with the largest errors in its own deviations first.
-        gains: estimated gain of each actuator [K]; NaN where its actions do not show.
-    """
-
-    alarm: bool
-    since: int | None
-    used: bool
-    latency: int
-    sensors: tuple[SensorFault, ...]
-    gains: np.ndarray
+    alarm: bool  # whether measurements are not what the model expects
+    since: int | None  # decision of the episode at which the alarm began; None where it never did
+    used: bool  # whether estimates take the place of measurements
+    latency: int  # decisions between an action and the measurement that shows it, beyond the usual
+    sensors: tuple[SensorFault, ...]  # sensors at fault, the one with the largest errors in its own deviations first
+    gains: np.ndarray  # estimated gain of each actuator [K]; NaN where its actions do not show
 
 
 def diagnose(model: ForwardModel, row: np.ndarray, offsets: Offsets, since: int | None) -> Diagnosis:

@@ -37,14 +37,8 @@ def fit_forward_model(
 ) -> ForwardModel:
     """Fit a model; the same recording and seed give the same model on one processor.
 
-    Args:
-        recording: what was recorded.
-        low: lower bounds of the actions [K].
-        high: upper bounds [K].
-        seed: of the weights and of the order of the steps.
-        hidden: units of a hidden layer.
-        epochs: passes over the recording.
-        on_epoch: called with the number of each finished pass.
+    ``low`` and ``high`` are the bounds of the actions [K], ``hidden`` the units of a hidden layer; ``on_epoch`` is
+    called with the number of each finished pass over the recording.
     """
     first = recording.transitions()
     center, spread, moves = _moments(recording.observations)

@@ -6,19 +6,13 @@ from homeo_rl.observer.forward_model import ForwardModel
 
 
 class HealthCard(NamedTuple):
-    """A table with a row for each sensor, and its figures.
+    """A table with a row for each sensor, and its figures."""
 
-    Attributes:
-        header: titles of the columns.
-        rows: a row for each entry of the observation.
-        r2: share of the variance of each entry's change that is explained on held-out steps; None where it never moved.
-        unmodelled: entries that never moved.
-    """
-
-    header: list[str]
-    rows: list[list[str]]
+    header: list[str]  # titles of the columns
+    rows: list[list[str]]  # a row for each entry of the observation
+    # share of the variance of each entry's change that is explained on held-out steps; None where it never moved
     r2: list[float | None]
-    unmodelled: list[int]
+    unmodelled: list[int]  # entries that never moved
 
 
 def health_card(model: ForwardModel) -> HealthCard:

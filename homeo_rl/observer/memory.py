@@ -36,17 +36,11 @@ def sample_rows(entries: int, actions: int) -> int:
 
 @dataclass(frozen=True)
 class ObserverMemory:
-    """A forward model and the sequences that its use is rehearsed on.
+    """A forward model and the sequences that its use is rehearsed on."""
 
-    Attributes:
-        model: the forward model.
-        observations: true observations of the remembered sequences [W, LENGTH, D].
-        actions: executed after each [W, LENGTH, K].
-    """
-
-    model: ForwardModel
-    observations: np.ndarray
-    actions: np.ndarray
+    model: ForwardModel  # the forward model
+    observations: np.ndarray  # true observations of the remembered sequences [W, LENGTH, D]
+    actions: np.ndarray  # executed after each [W, LENGTH, K]
 
     @classmethod
     def of(cls, model: ForwardModel, recording: Recording, *, seed: int = 0) -> ObserverMemory:

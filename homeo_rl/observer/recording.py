@@ -34,19 +34,12 @@ class Transitions(NamedTuple):
 
 @dataclass(frozen=True)
 class Recording:
-    """Sequences of true observations and executed actions.
+    """Sequences of true observations and executed actions."""
 
-    Attributes:
-        observations: [N, D] float32.
-        actions: [N, K] float32; the action executed after each observation.
-        ends: [N] bool; True where the next row belongs to another sequence.
-        clean: [N] bool; True where the policy acted without a fault.
-    """
-
-    observations: np.ndarray
-    actions: np.ndarray
-    ends: np.ndarray
-    clean: np.ndarray
+    observations: np.ndarray  # [N, D] float32
+    actions: np.ndarray  # [N, K] float32; the action executed after each observation
+    ends: np.ndarray  # [N] bool; True where the next row belongs to another sequence
+    clean: np.ndarray  # [N] bool; True where the policy acted without a fault
 
     def __post_init__(self) -> None:
         rows = len(self.observations)

@@ -51,10 +51,8 @@ def baseline_of(env: str) -> Baseline | None:
 def doubt(mean: float, low: float, high: float, baseline: Baseline | None) -> str:
     """Return why a policy does not count as trained; "" where it does, or where that cannot be judged.
 
-    Args:
-        mean: of its clean returns.
-        low: lower end of their 95 % interval.
-        baseline: ends of the scale; without it, returns that are not positive cannot be judged.
+    ``mean``, ``low`` and ``high`` are those of its clean returns and of their 95 % interval; without a ``baseline``,
+    returns that are not positive cannot be judged.
     """
     clean, *ends = (significant(value, 4, ",") for value in (mean, low, high))
     if baseline is not None and (share := baseline.normalise(mean)) < TRAINED:

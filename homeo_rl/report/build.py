@@ -14,6 +14,7 @@ from homeo_rl.report.contrasts import Contrast, contrast_policies, contrast_rows
 from homeo_rl.report.decimals import fixed, significant
 from homeo_rl.report.evaluations import (
     Evaluation,
+    by_package,
     read_evaluation,
     require_comparable,
     with_unique_names,
@@ -175,6 +176,8 @@ def _page(title: str, documents: Sequence[dict[str, Any]], report: Report) -> st
     episodes, seeds = (
         ", ".join(dict.fromkeys(str(document[key]) for document in documents)) for key in ("episodes", "seed")
     )
+    packages = by_package(document["versions"] for document in documents)
+    versions = ", ".join(f"{name} {' and '.join(several)}" for name, several in packages.items())
     parts = [
         f"# {title}",
         f"{episodes} episodes a cell, seed {seeds}; the arms share episode seeds and damage draws.",
@@ -184,7 +187,7 @@ def _page(title: str, documents: Sequence[dict[str, Any]], report: Report) -> st
         *_incidents(report.cells),
         *_sections(report),
         "![returns](returns.png)",
-        f"Versions: {_versions(documents)}.",
+        f"Versions: {versions}.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -234,14 +237,6 @@ def _homeostasis_rows(table: Sequence[Cell]) -> tuple[list[str], list[list[str]]
             figures = (cell.firing_rate, cell.rate_deviation, cell.weight_drift)
             rows.append([cell.arm, cell.label, *(fixed(value, 4) for value in figures if value is not None)])
     return ["arm", "condition", "firing rate", "rate deviation", "weight drift"], rows
-
-
-def _versions(documents: Sequence[dict[str, Any]]) -> str:
-    by_package: dict[str, dict[str, None]] = {}
-    for document in documents:
-        for name, version in document["versions"].items():
-            by_package.setdefault(name, {})[str(version)] = None
-    return ", ".join(f"{name} {' and '.join(versions)}" for name, versions in by_package.items())
 
 
 def _incidents(table: Sequence[Cell]) -> list[str]:

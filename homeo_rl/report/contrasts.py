@@ -33,25 +33,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A policy minus another one, over some conditions of equal weight.
-
-    Attributes:
-        what: "return" or "success".
-        damaged: the first minus the second, under damage.
-        control: the same with the fault off.
-        net: the difference of these two: what the first loses less than the second.
-        kept: what each policy keeps of its control, a share; None where its control is not above 0.
-    """
+    """A policy minus another one, over some conditions of equal weight."""
 
     first: str
     second: str
     arm: str
-    what: str
+    what: str  # "return" or "success"
     conditions: tuple[str, ...]
     episodes: int
-    damaged: Estimate
-    control: Estimate
-    net: Estimate
+    damaged: Estimate  # the first minus the second, under damage
+    control: Estimate  # the same with the fault off
+    net: Estimate  # the difference of these two: what the first loses less than the second
+    # what each policy keeps of its control, a share; None where its control is not above 0
     kept: tuple[float | None, float | None]
 
     @property

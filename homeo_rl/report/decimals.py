@@ -21,7 +21,6 @@ def fixed(value: float, decimals: int, form: str = "") -> str:  # words: keep
 
     Args:
         value: the figure; what is not finite is printed as Python prints it.
-        decimals: digits after the point.
         form: what a format specification begins with: ``"+"`` for a sign, ``","`` for separated thousands.
     """
     if not math.isfinite(value):
@@ -30,13 +29,7 @@ def fixed(value: float, decimals: int, form: str = "") -> str:  # words: keep
 
 
 def significant(value: float, digits: int, form: str = "") -> str:
-    """Return ``value`` with so many significant ``digits``, the same on every processor; ties as in `fixed`.
-
-    Args:
-        value: the figure; what is not finite is printed as Python prints it.
-        digits: significant digits at most, as Python's ``g`` counts them.
-        form: what a format specification begins with: ``"+"`` for a sign, ``","`` for separated thousands.
-    """
+    """Return ``value`` with so many significant ``digits``, as Python's ``g`` counts them; the rest as for `fixed`."""
     if math.isfinite(value) and (exact := stable(value)):
         value = float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_HALF_UP))
     return f"{value:{form}.{digits}g}"

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -144,18 +144,23 @@ def without_copies(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation],
     return list(kept.values()), notes
 
 
-def with_unique_names(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
+def with_unique_names(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """Return the evaluations with run names of their own: runs of one name would be taken for one run."""
-    named: list[Evaluation] = []
+    names = number_repeated([evaluation.rows[0].run for evaluation in evaluations])
+    return [
+        each if name == each.rows[0].run else replace(each, rows=tuple(replace(row, run=name) for row in each.rows))
+        for each, name in zip(evaluations, names, strict=True)
+    ]
+
+
+def number_repeated(names: Iterable[str]) -> list[str]:
+    """Return the names, those that came before with a number behind them: ``run``, ``run (2)``."""
     taken: Counter[str] = Counter()
-    for evaluation in evaluations:
-        name = evaluation.rows[0].run
+    numbered = []
+    for name in names:
         taken[name] += 1
-        if taken[name] > 1:
-            unique = f"{name} ({taken[name]})"
-            evaluation = replace(evaluation, rows=tuple(replace(row, run=unique) for row in evaluation.rows))
-        named.append(evaluation)
-    return named
+        numbered.append(name if taken[name] == 1 else f"{name} ({taken[name]})")
+    return numbered
 
 
 def require_comparable(evaluations: Sequence[Evaluation]) -> None:
@@ -171,3 +176,12 @@ def require_comparable(evaluations: Sequence[Evaluation]) -> None:
             got = "; ".join(f"{value or 'unknown'} of {run}" for value, run in by_value.items())
             remedy = "give --suite, or report them apart" if what == "suite" else "write --out PAGE.html"
             raise UsageError(f"expected evaluations of one {what}, got {got}; {remedy}")
+
+
+def by_package(versions: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the different versions of each package, in the order of their first appearance."""
+    different: dict[str, dict[str, None]] = {}
+    for each in versions:
+        for name, version in each.items():
+            different.setdefault(str(name), {})[str(version)] = None
+    return {name: list(several) for name, several in different.items()}

@@ -1,34 +1,14 @@
 """A picture of one sensor over time: true, measured and estimated, and when the estimate was used."""
 
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
+from homeo_rl.evaluation.recording import Course
 from homeo_rl.report.figures import new_figure
 
 SHOWN = 150
 """Steps that are drawn, from a little before the onset on."""
-
-
-class Course(Protocol):
-    """What is drawn: `homeo_rl.workflows.diagnose.Course`."""
-
-    @property
-    def true(self) -> np.ndarray:
-        """True observations [T, D]."""
-
-    @property
-    def measured(self) -> np.ndarray:
-        """Measured ones [T, D]."""
-
-    @property
-    def estimated(self) -> np.ndarray:
-        """Estimated ones [T, D]."""
-
-    @property
-    def used(self) -> np.ndarray:
-        """Whether the estimate was used [T]."""
 
 
 def draw_course(course: Course, entry: int, onset: int, path: Path, *, title: str) -> None:

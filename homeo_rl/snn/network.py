@@ -210,10 +210,7 @@ class SpikingNetwork(nn.Module):
         return y, state
 
     def stepwise(self, x: Tensor, *, generator: Generator | None = None, noise: Tensor | None = None) -> Tensor:
-        """Return the outputs of the trained network after every spike step [T, B, outputs], for losses over time.
-
-        Args:
-            x: observations [B, inputs].
+        """Return the outputs after every spike step [T, B, outputs] for observations [B, inputs], for losses over time.
 
         Raises:
             InputError: as for `forward`.

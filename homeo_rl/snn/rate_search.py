@@ -37,13 +37,8 @@ class Rehearsal:
     """A network, its memory, and how the healthy network answers when it goes through it one after another.
 
     Where a mechanism moves thresholds its rates are other than those that calibration saw: then ``references`` are
-    those of the memory, under these thresholds.
-
-    Args:
-        memory: what it remembers.
-        plugin: the mechanism, of which a part rehearses.
-        references: what calibration found normal.
-        act: from the network's outputs [B, K] to actions of one scale.
+    those of the memory, under these thresholds. ``plugin`` is the mechanism, of which a part rehearses; ``act`` maps
+    the network's outputs [B, K] to actions of one scale.
     """
 
     def __init__(

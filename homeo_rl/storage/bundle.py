@@ -24,8 +24,6 @@ from homeo_rl.storage import files, safetensors_file, strict_json
 
 MAX_BYTES = 2 << 30  # a bundle file larger than this is refused before it is read
 
-MAX_JSON_BYTES = strict_json.LARGE.size
-
 _SMALL = ("run.json", "manifest.json", "document.json", "evaluation.json")
 """Files whose size does not grow with the length of a run; those of untrusted sources are among them."""
 
@@ -126,7 +124,7 @@ def read_bundle(
 def read_json(path: Path, limits: strict_json.Limits | None = None) -> dict[str, Any]:
     """Read a JSON object; refuse links, oversized files, duplicate keys, NaN and deep nesting.
 
-    By default little is accepted of what is written once, and `MAX_JSON_BYTES` of the rest.
+    By default little is accepted of what is written once (`strict_json.SMALL`), and `strict_json.LARGE` of the rest.
 
     Raises StorageFault: naming the file and the reason.
     """

@@ -14,27 +14,16 @@ Pairs = list[tuple[Cell, np.ndarray]]
 
 @dataclass(frozen=True)
 class GroupContrast:
-    """The first group minus the second, over the cells of a kind or under a condition; both frozen.
+    """The first group minus the second, over the cells of a kind or under a condition; both frozen."""
 
-    Attributes:
-        what: which cells.
-        cells: pairs of cells, one a pair of hosts and condition.
-        first: mean retention of the first group, as a share of each host's own clean return.
-        second: of the second.
-        difference: of the two, paired by episode.
-        returns: the difference of the returns as they are, in clean returns of the first group's host.
-        worse: pairs of cells in which the first group retains less at the 5 % level, after Holm's correction.
-        better: those in which it retains more.
-    """
-
-    what: str
-    cells: int
-    first: float
-    second: float
-    difference: Estimate
-    returns: Estimate
-    worse: int
-    better: int
+    what: str  # which cells
+    cells: int  # pairs of cells, one a pair of hosts and condition
+    first: float  # mean retention of the first group, as a share of each host's own clean return
+    second: float  # of the second
+    difference: Estimate  # of the two, paired by episode
+    returns: Estimate  # the difference of the returns as they are, in clean returns of the first group's host
+    worse: int  # pairs of cells in which the first group retains less at the 5 % level, after Holm's correction
+    better: int  # those in which it retains more
 
 
 def pair_groups(results: Results, cells: Sequence[Cell], other: str) -> list[tuple[Cell, Cell]]:

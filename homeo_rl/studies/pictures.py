@@ -46,7 +46,7 @@ def choose_arms(arms: Sequence[str], wanted: Sequence[str]) -> list[str]:
     return [arm for arm in (*wanted, *COLOURED_ARMS) if arm in arms] or list(arms[: len(wanted)])
 
 
-def draw_arms(results: Results, path: Path) -> Path:
+def draw_arms(results: Results, path: Path) -> None:
     """Draw the mean of every arm over all damaged cells with its interval, a panel for each group."""
     groups = groups_to_compare(results)
     counts = [len(results.arms(group)) for group in groups]
@@ -65,10 +65,10 @@ def draw_arms(results: Results, path: Path) -> Path:
         axes.set_yticks(range(len(arms)), arms, fontsize=8)
         axes.set_ylim(len(arms) - 0.4, -0.6)
         axes.set_xlabel(measure_of(results, group), fontsize=8)
-    return _save(figure, path)
+    figure.savefig(path, dpi=120)
 
 
-def draw_conditions(results: Results, path: Path, arms: Sequence[str] = MAIN[1:4]) -> Path:
+def draw_conditions(results: Results, path: Path, arms: Sequence[str] = MAIN[1:4]) -> None:
     """Draw the paired difference to the reference under each condition, averaged over hosts, by group."""
     groups = groups_to_compare(results)
     labels = {g: list(dict.fromkeys(c.condition for c in results.of(g))) for g in groups}
@@ -90,10 +90,10 @@ def draw_conditions(results: Results, path: Path, arms: Sequence[str] = MAIN[1:4
         axes.set_ylim(len(labels[group]) - 0.4, -0.6)
         axes.set_xlabel(f"{measure_of(results, group)}, minus {results.reference(group)}", fontsize=8)
     _legend(figure, panels)
-    return _save(figure, path)
+    figure.savefig(path, dpi=120)
 
 
-def draw_profiles(results: Results, path: Path, arms: Sequence[str] = MAIN) -> Path:
+def draw_profiles(results: Results, path: Path, arms: Sequence[str] = MAIN) -> None:
     """Draw performance profiles: the share of damaged episodes above each retention."""
     groups = [group for group in groups_to_compare(results) if measure_of(results, group) == "retention"]
     levels = np.linspace(0.0, 1.1, 111)
@@ -108,10 +108,10 @@ def draw_profiles(results: Results, path: Path, arms: Sequence[str] = MAIN) -> P
         axes.set_ylim(0, 1)
     panels[0].set_ylabel("share of damaged episodes", fontsize=8)
     _legend(figure, panels)
-    return _save(figure, path)
+    figure.savefig(path, dpi=120)
 
 
-def draw_recovery(recoveries: Sequence[Recovery], path: Path, arms: Sequence[str] = MAIN) -> Path:
+def draw_recovery(recoveries: Sequence[Recovery], path: Path, arms: Sequence[str] = MAIN) -> None:
     """Draw the reward around damage in mid-episode relative to clean episodes, by group and condition."""
     arms_at = Counter((r.group, r.condition) for r in recoveries)
     keys = [key for key, count in arms_at.items() if count > 1] or list(arms_at)
@@ -129,10 +129,10 @@ def draw_recovery(recoveries: Sequence[Recovery], path: Path, arms: Sequence[str
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     panels[0].set_ylabel("reward, 1 is clean", fontsize=8)
     _legend(figure, panels)
-    return _save(figure, path)
+    figure.savefig(path, dpi=120)
 
 
-def draw_group_contrasts(tables: Mapping[tuple[str, ...], Sequence[GroupContrast]], path: Path) -> Path:
+def draw_group_contrasts(tables: Mapping[tuple[str, ...], Sequence[GroupContrast]], path: Path) -> None:
     """Draw the difference of retention between two groups, over all damage and under each condition, pair by pair."""
     labels = list(dict.fromkeys(contrast.what for contrasts in tables.values() for contrast in contrasts))
     figure, panels = _panels([f"{first} minus {second}" for first, second in tables], 3.6, 1.0 + 0.2 * len(labels))
@@ -146,7 +146,7 @@ def draw_group_contrasts(tables: Mapping[tuple[str, ...], Sequence[GroupContrast
         axes.set_yticks(range(len(labels)), labels, fontsize=7)
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.set_xlabel("difference of retention", fontsize=8)
-    return _save(figure, path)
+    figure.savefig(path, dpi=120)
 
 
 def groups_to_compare(results: Results) -> list[str]:
@@ -176,8 +176,3 @@ def _panels(titles: Sequence[str], width: float, height: float) -> tuple[Figure,
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     keys = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(list(keys.values()), list(keys), loc="outside lower center", ncols=6, frameon=False, fontsize=8)
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=120)
-    return path

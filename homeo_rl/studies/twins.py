@@ -14,27 +14,16 @@ from homeo_rl.studies.study import Twin
 
 @dataclass(frozen=True)
 class Comparison:
-    """Returns as shares of the clean return of the policy that is repaired.
+    """Returns as shares of the clean return of the policy that is repaired."""
 
-    Attributes:
-        host: the policy, or "all".
-        twin: the other one, or "all".
-        conditions: damaged cells that both were evaluated in.
-        clean: of the twin, without damage.
-        frozen: of the policy without the arm.
-        repaired: of the policy with the arm.
-        trained: of the twin, frozen.
-        difference: of the last two, paired by episode.
-    """
-
-    host: str
-    twin: str
-    conditions: int
-    clean: float
-    frozen: float
-    repaired: Estimate
-    trained: Estimate
-    difference: Estimate
+    host: str  # the policy, or "all"
+    twin: str  # the other one, or "all"
+    conditions: int  # damaged cells that both were evaluated in
+    clean: float  # of the twin, without damage
+    frozen: float  # of the policy without the arm
+    repaired: Estimate  # of the policy with the arm
+    trained: Estimate  # of the twin, frozen
+    difference: Estimate  # of the last two, paired by episode
 
 
 def compare_twins(results: Results) -> list[Comparison]:

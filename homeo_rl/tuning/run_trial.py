@@ -114,10 +114,8 @@ class _Trial:
 class _Evaluations:
     """The evaluations during a training so far; each is reported once, and may end the trial.
 
-    Args:
-        trial: what they are reported to.
-        path: SB3's evaluations.npz.
-        offset: step of the first one; the same evaluation of the same seed is the same step in every trial.
+    ``path`` is SB3's evaluations.npz; ``offset`` is the step of the first one: the same evaluation of the same seed is
+    the same step in every trial.
     """
 
     def __init__(self, trial: Trial, path: Path, offset: int) -> None:

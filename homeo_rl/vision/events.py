@@ -12,10 +12,8 @@ count columns and rows, bit 15 marks signals that are no pixel's, which are left
 from bits 1-7, both counted down from 127, as in SpikingJelly; in jAER and dat2mat.m, x is 127 less bits 1-7 and y,
 upwards, is bits 8-14: the same images turned by a quarter and mirrored.
 
-N-Caltech101 (its ReadMe; Read_Ndataset.m and Read_annotation.m of github.com/gorchard/Matlab_AER_vision_functions): 40
-bits an event, big-endian: 8 of x, 8 of y, 1 that is 1 where light rose, 23 of time in microseconds. Files in
-``Caltech101_annotations`` hold 16-bit signed numbers, little-endian: for the box, then for the contour, a 2, the number
-of points and the points.
+N-Caltech101 (its ReadMe; Read_Ndataset.m of github.com/gorchard/Matlab_AER_vision_functions): 40 bits an event,
+big-endian: 8 of x, 8 of y, 1 that is 1 where light rose, 23 of time in microseconds.
 """
 
 from collections.abc import Sequence
@@ -40,16 +38,6 @@ class Events(NamedTuple):
     x: np.ndarray  # columns from the left
     y: np.ndarray  # rows from the top
     p: np.ndarray  # 1 where light rose, 0 where it fell
-
-
-class Annotation(NamedTuple):
-    """Where the object is when the recording begins: ``box`` [P, 2] and ``contour`` [Q, 2], points (x, y), int64.
-
-    Points may lie outside the sensor, also at negative places.
-    """
-
-    box: np.ndarray
-    contour: np.ndarray
 
 
 def read_aedat(path: Path) -> Events:
@@ -93,27 +81,6 @@ def read_ncaltech(path: Path) -> Events:
     return Events(t=(high & 127) << 16 | middle << 8 | low, x=x, y=y, p=high >> 7)
 
 
-def read_annotation(path: Path) -> Annotation:
-    """Return the box and the contour that belong to a recording of N-Caltech101.
-
-    Raises UsageError: the file cannot be read, is cut or too long, or has points that are not of 2 dimensions.
-    """
-    raw = _bytes(path)
-    if len(raw) % 2:
-        raise UsageError(f"{path}: expected numbers of 2 bytes, got {len(raw)} bytes")
-    numbers = np.frombuffer(raw, dtype="<i2").astype(np.int64)
-    results = []
-    for name in Annotation._fields:
-        if numbers.size < 2 or numbers[0] != 2 or not 0 <= 2 * numbers[1] <= numbers.size - 2:
-            got = f"{numbers[:2].tolist()} and {max(numbers.size - 2, 0)} numbers"
-            raise UsageError(f"{path}: expected 2, the number of points of the {name} and the points, got {got}")
-        points, numbers = np.split(numbers[2:], [2 * numbers[1]])
-        results.append(points.reshape(-1, 2))
-    if numbers.size:
-        raise UsageError(f"{path}: expected the end after the contour, got {numbers.size} more numbers")
-    return Annotation(*results)
-
-
 def frames_by_number(events: Events, *, frames: int, size: tuple[int, int]) -> np.ndarray:
     """Return counts [T, 2, H, W], float32, for T ``frames`` and ``size`` (H, W): how often light fell and rose.
 
@@ -150,11 +117,8 @@ class EventFolder(Dataset[tuple[Tensor, int]]):
         classes: names of the folders, sorted; a label is a place in this list.
         files: paths and labels, by class and name. The data sets have no test part; see ``divide``.
 
-    Args:
-        root: the folder of folders; of N-Caltech101, the one named ``Caltech101``.
-        kind: the data set.
-        frames: number of frames of a recording.
-        by: whether frames have equally many events or last equally long.
+    ``root`` is the folder of folders, of N-Caltech101 the one named ``Caltech101``; ``by`` says whether the ``frames``
+    of a recording have equally many events or last equally long.
 
     Raises UsageError: a folder is missing or has no recording in it; or, when it is read, a file that is none.
     """

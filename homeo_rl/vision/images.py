@@ -35,10 +35,7 @@ class Cifar(Dataset[tuple[Tensor, int]]):
         images: [N, 3, 32, 32], 8-bit.
         labels: [N].
 
-    Args:
-        root: the folder that was unpacked.
-        classes: 10 or 100 (fine labels).
-        train: the images to train on, or those to test with.
+    ``root`` is the folder that was unpacked; the 100 classes are the fine labels.
 
     Raises UsageError: a file is missing or is not what it should be.
     """

@@ -1,4 +1,4 @@
-"""Spiking classifiers by name: small ones for digits, and the ones that event cameras and ImageNet are shown on."""
+"""Spiking classifiers by name: the ones that event cameras and ImageNet are shown on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,24 +11,6 @@ from homeo_rl.vision.spiking import NEURON, Classifier, Initial, Joined, Spiking
 
 Data = Literal["cifar10-dvs", "n-caltech101", "cifar10", "cifar100", "images"]
 DATA: tuple[Data, ...] = ("cifar10-dvs", "n-caltech101", "cifar10", "cifar100", "images")
-
-
-def digits_mlp(initial: Initial = "rest", *, steps: int = 4, neuron: NeuronSpec = NEURON) -> Classifier:
-    """Return 64-32-32-10 for images [B, 1, 8, 8]."""
-    return Classifier(
-        Stepwise(nn.Flatten(), nn.Linear(64, 32)), Spiking((32,), neuron=neuron, initial=initial),
-        Stepwise(nn.Linear(32, 32)), Spiking((32,), neuron=neuron, initial=initial),
-        Stepwise(nn.Linear(32, 10)), steps=steps,
-    )  # fmt: skip
-
-
-def digits_cnn(initial: Initial = "rest", *, steps: int = 4, neuron: NeuronSpec = NEURON) -> Classifier:
-    """Return two convolutions of 8 and 16 channels with pooling, and a linear layer, for images [B, 1, 8, 8]."""
-    return Classifier(
-        Stepwise(nn.Conv2d(1, 8, 3, padding=1)), Spiking((8, 8, 8), neuron=neuron, initial=initial),
-        Stepwise(nn.AvgPool2d(2), nn.Conv2d(8, 16, 3, padding=1)), Spiking((16, 4, 4), neuron=neuron, initial=initial),
-        Stepwise(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 10)), steps=steps,
-    )  # fmt: skip
 
 
 def vgg11(

@@ -34,21 +34,13 @@ _HEIGHTS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True)
 class LoopTimes:
-    """The times of a paced loop, in seconds, one entry a decision [N].
+    """The times of a paced loop, in seconds, one entry a decision [N]."""
 
-    Attributes:
-        period: between two ticks.
-        ticks: how many actions were due.
-        start: from a tick to the beginning of its decision.
-        decision: from there to the action.
-        missed: ticks whose action was not there at the next tick, those that a long decision left out among them.
-    """
-
-    period: float
-    ticks: int
-    start: np.ndarray
-    decision: np.ndarray
-    missed: int
+    period: float  # between two ticks
+    ticks: int  # how many actions were due
+    start: np.ndarray  # from a tick to the beginning of its decision
+    decision: np.ndarray  # from there to the action
+    missed: int  # ticks whose action was not there at the next tick, those that a long decision left out among them
 
     @property
     def response(self) -> np.ndarray:
@@ -113,12 +105,7 @@ def pace(
 ) -> LoopTimes:
     """Call ``decide(k)`` at every tick k; after a decision that lasted too long, at the next tick that is to come.
 
-    Args:
-        decide: makes the decision.
-        period: seconds between two ticks.
-        ticks: how many.
-        clock: tells the seconds.
-        wait: passes that many seconds.
+    Ticks are ``period`` seconds apart; ``clock`` and ``wait`` tell and pass seconds.
     """
     start, decision, missed, tick = [], [], 0, 0
     origin = clock() + period

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,6 +18,7 @@ from homeo_rl.evaluation.evaluate import incompatibility
 from homeo_rl.evaluation.observer_memory import observer_memory_for
 from homeo_rl.evaluation.plan import EvaluationPlan, require_width
 from homeo_rl.evaluation.progress import NullProgress, Progress
+from homeo_rl.evaluation.recording import Course
 from homeo_rl.evaluation.rollout import Env, rollout
 from homeo_rl.homeostasis import split_observer
 from homeo_rl.observer.confusion import ConfusionRow, Draw, condense_diagnosis, confuse, name_true_kind
@@ -25,34 +26,16 @@ from homeo_rl.observer.diagnosis import Diagnosis
 from homeo_rl.run import Run
 
 
-class Course(NamedTuple):
-    """One episode: what was true, measured and estimated [T, D], and whether the estimate was used [T]."""
-
-    true: np.ndarray
-    measured: np.ndarray
-    estimated: np.ndarray
-    used: np.ndarray
-
-
 @dataclass(frozen=True)
 class Explained:
-    """One episode under an observer.
+    """One episode under an observer."""
 
-    Attributes:
-        total: its return.
-        plain: the return of the same episode without the observer.
-        diagnosis: at its last decision.
-        detected: decisions from the onset to the alarm; None where there was none after the onset.
-        estimated: decisions in which the estimate was used.
-        course: sensors over time.
-    """
-
-    total: float
-    plain: float
-    diagnosis: Diagnosis
-    detected: int | None
-    estimated: int
-    course: Course
+    total: float  # its return
+    plain: float  # the return of the same episode without the observer
+    diagnosis: Diagnosis  # at its last decision
+    detected: int | None  # decisions from the onset to the alarm; None where there was none after the onset
+    estimated: int  # decisions in which the estimate was used
+    course: Course  # sensors over time
 
 
 class _Observed:

@@ -20,7 +20,6 @@ from homeo_rl.vision.events import (
     frames_by_number,
     frames_by_time,
     read_aedat,
-    read_annotation,
     read_ncaltech,
 )
 
@@ -43,11 +42,6 @@ def aedat(rows: Iterable[tuple[int, int, int, int]], header: bytes = VERSION) ->
 def ncaltech(rows: Iterable[tuple[int, int, int, int]]) -> bytes:
     """Events (t, x, y, p) of 40 bits."""
     return b"".join(bits(f"{x:08b}{y:08b}{p:b}{t:023b}") for t, x, y, p in rows)
-
-
-def words(*numbers: int) -> bytes:
-    """Numbers of 16 bits with a sign, the low byte first."""
-    return b"".join(bytes([number % 2**16 % 256, number % 2**16 // 256]) for number in numbers)
 
 
 def listed(events: Events) -> Rows:
@@ -147,45 +141,7 @@ def test_ncaltech_files_that_are_refused(raw: bytes, message: str, tmp_path: Pat
         read_ncaltech(path)
 
 
-def test_annotations(tmp_path: Path) -> None:
-    """Box and contour, negative and large numbers, a contour without points."""
-    box, contour = [(-3, 5), (200, 5), (200, 170), (-3, 170), (-3, 5)], [(1, -(2**15)), (2**15 - 1, 4), (300, -1)]
-    path = tmp_path / "annotation_0001.bin"
-    path.write_bytes(words(2, 5, *np.ravel(box).tolist(), 2, 3, *np.ravel(contour).tolist()))
-    found = read_annotation(path)
-    assert (found.box.tolist(), found.contour.tolist()) == ([list(point) for point in box], [list(q) for q in contour])
-    assert found.box.dtype == found.contour.dtype == np.int64
-    path.write_bytes(words(2, 1, 7, 8, 2, 0))
-    found = read_annotation(path)
-    assert (found.box.shape, found.contour.shape) == ((1, 2), (0, 2))
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b"", r"expected 2, the number of points of the box and the points, got \[\] and 0 numbers"),
-        (words(2, 1, 7, 8, 2, 0)[:-1], "expected numbers of 2 bytes, got 11 bytes"),
-        (words(3, 1, 7, 8, 9), r"expected 2, the number of points of the box and the points, got \[3, 1\]"),
-        (words(2, -1, 7, 8), r"expected 2, the number of points of the box and the points, got \[2, -1\]"),
-        (
-            words(2, 2, 7, 8, 9),
-            r"expected 2, the number of points of the box and the points, got \[2, 2\] and 3 numbers",
-        ),
-        (words(2, 1, 7, 8), r"expected 2, the number of points of the contour and the points, got \[\]"),
-        (words(2, 1, 7, 8, 2), r"expected 2, the number of points of the contour and the points, got \[2\]"),
-        (words(2, 1, 7, 8, 2, 2, 7, 8), "expected 2, the number of points of the contour"),
-        (words(2, 1, 7, 8, 2, 1, 7, 8, 9), "expected the end after the contour, got 1 more numbers"),
-        (words(2, 1, 7, 8, 2, 0)[::-1], "expected 2, the number of points of the box"),  # the high byte first
-    ],
-)
-def test_annotations_that_are_refused(raw: bytes, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "bad.bin"
-    path.write_bytes(raw)
-    with pytest.raises(UsageError, match=rf"bad\.bin: {message}"):
-        read_annotation(path)
-
-
-@pytest.mark.parametrize("read", [read_aedat, read_ncaltech, read_annotation])
+@pytest.mark.parametrize("read", [read_aedat, read_ncaltech])
 def test_files_that_are_not_there(read: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing: expected a file, got No such file"):
         read(tmp_path / "nothing")

@@ -17,6 +17,7 @@ from torch import nn
 
 from benchmarks.images.networks import NETWORKS, vgg16
 from benchmarks.images.training import accuracy, digits, fit
+from benchmarks.imp_digits import digits_cnn, digits_mlp
 from homeo_rl.cli import main
 from homeo_rl.conversion import Converted, fit_thetas
 from homeo_rl.errors import BadUpdate, UsageError
@@ -25,7 +26,6 @@ from homeo_rl.snn.qcfs import QCFS
 from homeo_rl.spec import NeuronSpec
 from homeo_rl.storage import bundle
 from homeo_rl.vision.images import Cifar, ImageFolder
-from homeo_rl.vision.recipes import digits_cnn, digits_mlp
 from homeo_rl.vision.spiking import INITIALS, Spiking
 from homeo_rl.workflows.vision import VisionPlan, train_vision
 

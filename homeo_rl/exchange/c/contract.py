@@ -18,23 +18,14 @@ FORMAT = "homeo-rl c 1"
 
 @dataclass(frozen=True, kw_only=True)
 class Plant:
-    """What is known of the robot beside the policy.
+    """What is known of the robot beside the policy."""
 
-    Attributes:
-        env: the environment's id.
-        period: seconds between two decisions; None where the environment does not say.
-        observations: names of the observation's entries, or () for numbers.
-        actions: names of the action's entries, or () for numbers.
-        units: units of the observation's entries, or ().
-        action_units: units of the action's entries, or ().
-    """
-
-    env: str
-    period: float | None = None
-    observations: tuple[str, ...] = ()
-    actions: tuple[str, ...] = ()
-    units: tuple[str, ...] = ()
-    action_units: tuple[str, ...] = ()
+    env: str  # the environment's id
+    period: float | None = None  # seconds between two decisions; None where the environment does not say
+    observations: tuple[str, ...] = ()  # names of the observation's entries, or () for numbers
+    actions: tuple[str, ...] = ()  # names of the action's entries, or () for numbers
+    units: tuple[str, ...] = ()  # units of the observation's entries, or ()
+    action_units: tuple[str, ...] = ()  # units of the action's entries, or ()
 
 
 def write_contract(made: Description, plant: Plant, arm: str, sizes: dict[str, int]) -> dict[str, Any]:

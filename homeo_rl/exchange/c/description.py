@@ -111,8 +111,6 @@ def describe(
     """Return what is written of a policy.
 
     Args:
-        controller: the policy.
-        plugin: the mechanism that adapts.
         references: of every layer; needed where the mechanism changes weights.
         memory: needed where the mechanism sleeps or rehearses.
         observer_memory: needed where it observes.

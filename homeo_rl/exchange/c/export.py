@@ -67,32 +67,19 @@ _KEYWORDS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """What a controller is exported with.
+    """What a controller is exported with."""
 
-    Attributes:
-        name: C identifier of the policy, from which the names of files and macros are made.
-        plant: what is known of the robot.
-        arm: text of the mechanism.
-        plugin: the mechanism, or None.
-        references: of every layer, for a mechanism that changes weights.
-        memory: for a mechanism that sleeps or rehearses.
-        observer_memory: for one that observes.
-        observations: [n, D] that are recorded; None draws `DECISIONS` of them.
-        faulty: the same with broken sensors, recorded for a mechanism that observes.
-        run: where the policy comes from, for the README.
-        number: "float32", or "int" for a controller without floating point, which does not adapt.
-    """
-
-    name: str
-    plant: Plant
-    arm: str = "none"
-    plugin: Homeostasis | None = None
-    references: tuple[LayerReference, ...] = ()
-    memory: Memory | None = None
-    observer_memory: ObserverMemory | None = None
-    observations: np.ndarray | None = None
-    faulty: np.ndarray | None = None
-    run: str = ""
+    name: str  # C identifier of the policy, from which the names of files and macros are made
+    plant: Plant  # what is known of the robot
+    arm: str = "none"  # text of the mechanism
+    plugin: Homeostasis | None = None  # the mechanism, or None
+    references: tuple[LayerReference, ...] = ()  # of every layer, for a mechanism that changes weights
+    memory: Memory | None = None  # for a mechanism that sleeps or rehearses
+    observer_memory: ObserverMemory | None = None  # for one that observes
+    observations: np.ndarray | None = None  # [n, D] that are recorded; None draws `DECISIONS` of them
+    faulty: np.ndarray | None = None  # the same with broken sensors, recorded for a mechanism that observes
+    run: str = ""  # where the policy comes from, for the README
+    # "float32", or "int" for a controller without floating point, which does not adapt
     number: Literal["float32", "int"] = "float32"
 
 

@@ -18,19 +18,13 @@ FORMS = {form: f"HOMEO_FORM_{form.upper()}" for form in ("none", "bias", "gain",
 
 @dataclass(frozen=True)
 class Mechanism:
-    """The parts of a mechanism that the controller runs; None for a part that is not there.
+    """The parts of a mechanism that the controller runs; None for a part that is not there."""
 
-    Attributes:
-        bcm: the rule that changes weights.
-        energy: the rule that moves thresholds.
-        sleep: how a damaged network is repaired; a mechanism that only rehearses has one of form "none".
-        observer: what replaces broken sensors.
-    """
-
-    bcm: PaperDWAM | None = None
-    energy: BDETT | None = None
+    bcm: PaperDWAM | None = None  # the rule that changes weights
+    energy: BDETT | None = None  # the rule that moves thresholds
+    # how a damaged network is repaired; a mechanism that only rehearses has one of form "none"
     sleep: SleepHomeostat | None = None
-    observer: ObserverMechanism | None = None
+    observer: ObserverMechanism | None = None  # what replaces broken sensors
 
     @property
     def rehearsal(self) -> Rehearsing | None:

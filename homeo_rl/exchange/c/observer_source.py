@@ -30,19 +30,12 @@ LITTLE = "its model explains too little of these sensors, so no estimate takes t
 
 @dataclass(frozen=True)
 class Senses:
-    """What the C controller knows of healthy senses.
+    """What the C controller knows of healthy senses."""
 
-    Attributes:
-        memory: the forward model and the sequences.
-        margin: the arm's.
-        explains: whether the model explains enough for estimates; else there are alarms only, and no sequences.
-        wanted: actions [W COMPARED, K] of the healthy policy, -1 to 1 from bound to bound.
-    """
-
-    memory: ObserverMemory
-    margin: float
-    explains: bool
-    wanted: np.ndarray
+    memory: ObserverMemory  # the forward model and the sequences
+    margin: float  # the arm's
+    explains: bool  # whether the model explains enough for estimates; else there are alarms only, and no sequences
+    wanted: np.ndarray  # actions [W COMPARED, K] of the healthy policy, -1 to 1 from bound to bound
 
     @property
     def windows(self) -> int:

@@ -25,27 +25,17 @@ lost."""
 
 @dataclass(frozen=True)
 class Recording:
-    """What the Python session did.
+    """What the Python session did."""
 
-    Attributes:
-        observations: [n, D].
-        healthy: actions [n, K] of the healthy network with its mechanism.
-        healthy_digests: digest of all spike counts of each decision [n].
-        damaged: actions of the damaged network, adapting without a sleep before it.
-        damaged_digests: as above.
-        slept: actions of the damaged network after a sleep; None where the mechanism does not sleep.
-        faulty: observations of which some sensors break, actions and digests of the healthy network.
-        used: of these decisions, those in which an observer gave the policy something else than the measurement.
-    """
-
-    observations: np.ndarray
-    healthy: np.ndarray
-    healthy_digests: np.ndarray
-    damaged: np.ndarray
-    damaged_digests: np.ndarray
-    slept: np.ndarray | None
+    observations: np.ndarray  # [n, D]
+    healthy: np.ndarray  # actions [n, K] of the healthy network with its mechanism
+    healthy_digests: np.ndarray  # digest of all spike counts of each decision [n]
+    damaged: np.ndarray  # actions of the damaged network, adapting without a sleep before it
+    damaged_digests: np.ndarray  # as above
+    slept: np.ndarray | None  # actions of the damaged network after a sleep; None where the mechanism does not sleep
+    # observations of which some sensors break, actions and digests of the healthy network
     faulty: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-    used: int = 0
+    used: int = 0  # of these decisions, those in which an observer gave the policy something else than the measurement
 
     @property
     def distances(self) -> tuple[float, float]:

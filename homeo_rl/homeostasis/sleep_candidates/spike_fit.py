@@ -30,19 +30,13 @@ MARGIN = 0.4
 
 @dataclass(frozen=True)
 class ForcedPotentials:
-    """The potentials of a layer whose spikes are given, V_t = base_t + sum over k <= t of response[t][k] x_k.
+    """The potentials of a layer whose spikes are given, V_t = base_t + sum over k <= t of response[t][k] x_k."""
 
-    Attributes:
-        base: potentials without input [T, M, N].
-        response: what a current x_k of 1 adds to V_t, ``response[t][k]`` [M, N], k from 0 to t.
-        target: remembered spikes [T, M, N]; of a layer that does not fire, its remembered potentials.
-        threshold: at which the neurons fire; None where they do not.
-    """
-
-    base: Tensor
+    base: Tensor  # potentials without input [T, M, N]
+    # what a current x_k of 1 adds to V_t, ``response[t][k]`` [M, N], k from 0 to t
     response: tuple[tuple[Tensor, ...], ...]
-    target: Tensor
-    threshold: float | None
+    target: Tensor  # remembered spikes [T, M, N]; of a layer that does not fire, its remembered potentials
+    threshold: float | None  # at which the neurons fire; None where they do not
 
     def linear(self, received: Tensor) -> Tensor:
         """Return what currents [T, M, N] add to the potentials, [T, M, N]."""
@@ -70,21 +64,13 @@ class ForcedPotentials:
 
 
 class Problem(NamedTuple):
-    """What `fit_spikes` solves.
+    """What `fit_spikes` solves."""
 
-    Attributes:
-        potentials: of the layer, with the spikes that they are to give.
-        inputs: what the layer receives now, with a column of ones, [T * M, N_in + 1].
-        centre: weights and biases that changes are counted from [N, N_in + 1].
-        free: 1 for what may change, else 0 [N, N_in + 1].
-        penalty: of a squared change, a share of the number of spike steps [N, N_in + 1].
-    """
-
-    potentials: ForcedPotentials
-    inputs: Tensor
-    centre: Tensor
-    free: Tensor
-    penalty: Tensor
+    potentials: ForcedPotentials  # of the layer, with the spikes that they are to give
+    inputs: Tensor  # what the layer receives now, with a column of ones, [T * M, N_in + 1]
+    centre: Tensor  # weights and biases that changes are counted from [N, N_in + 1]
+    free: Tensor  # 1 for what may change, else 0 [N, N_in + 1]
+    penalty: Tensor  # of a squared change, a share of the number of spike steps [N, N_in + 1]
 
 
 LineSearch = Callable[

@@ -49,13 +49,7 @@ def verdict(difference: Difference) -> str:
 
 
 def sentence(difference: Difference, *, arms: int, episodes: int, runs: int) -> str:
-    """Return a paired difference and its interval as a sentence.
-
-    Args:
-        difference: of the best arm.
-        arms: how many arms were compared with the reference.
-        runs: how many runs they come from.
-    """
+    """Return the paired difference of the best of ``arms`` arms, and its interval, as a sentence."""
     what, arm = UNITS[difference.what], difference.arm
     size = format_amount(difference, abs(difference.mean)).lstrip("+")
     low, high = format_amount(difference, difference.ci_low), format_amount(difference, difference.ci_high)

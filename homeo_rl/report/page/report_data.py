@@ -1,7 +1,6 @@
 """The data of a page: runs, the groups that differ in their seed only, and their evaluations."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +11,14 @@ from homeo_rl.errors import UsageError
 from homeo_rl.evaluation.recording import RecordedEpisode as RecordedEpisode
 from homeo_rl.report.baselines import Baseline, baseline_of
 from homeo_rl.report.episodes import Row
-from homeo_rl.report.evaluations import Evaluation, latest_evaluation, policy_key, read_evaluation, without_copies
+from homeo_rl.report.evaluations import (
+    Evaluation,
+    latest_evaluation,
+    number_repeated,
+    policy_key,
+    read_evaluation,
+    without_copies,
+)
 from homeo_rl.report.statistics import REFERENCE as REFERENCE
 from homeo_rl.report.statistics import Cell, Difference, cells, differences, measures_of
 from homeo_rl.run import Run
@@ -186,8 +192,9 @@ def collect(runs: Sequence[Run], *, suite: str | None = None, conditions: Sequen
     notes: list[str] = []
     distinct = _without_copies(runs, suite, notes)
     by_config: dict[str, list[NamedRun]] = {}
-    for member in _name_runs([run for run, _ in distinct]):
-        by_config.setdefault(_config_key(member.run), []).append(member)
+    unique = number_repeated(run.name for run, _ in distinct)
+    for (run, _), name in zip(distinct, unique, strict=True):
+        by_config.setdefault(_config_key(run), []).append(NamedRun(run, name))
     names = _group_names(list(by_config.values()))
     groups = [Group(name, tuple(members)) for name, members in zip(names, by_config.values(), strict=True)]
     evaluations = {run.path: evaluation for run, evaluation in distinct if evaluation is not None}
@@ -229,15 +236,6 @@ def _evaluation_of(run: Run, suite: str | None) -> Evaluation | None:
     except UsageError:
         return None
     return read_evaluation(folder)
-
-
-def _name_runs(runs: Sequence[Run]) -> list[NamedRun]:
-    taken: Counter[str] = Counter()
-    members = []
-    for run in runs:
-        taken[run.name] += 1
-        members.append(NamedRun(run, run.name if taken[run.name] == 1 else f"{run.name} ({taken[run.name]})"))
-    return members
 
 
 def _config_key(run: Run) -> str:

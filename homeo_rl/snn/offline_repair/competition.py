@@ -31,23 +31,14 @@ JUDGED = 200
 
 @dataclass(frozen=True)
 class LayerTask:
-    """One layer of a competition.
+    """One layer of a competition."""
 
-    Attributes:
-        request: the whole network.
-        index: which layer.
-        train: what the layer receives now, for remembered and imagined observations [M + D, T, N_in].
-        healthy: what the healthy network does at them.
-        model: the healthy model of all layers.
-        free: 1 for weights and biases that can be written with an effect [N, N_in + 1].
-    """
-
-    request: RepairRequest
-    index: int
-    train: Tensor
-    healthy: Dreams
-    model: Weights
-    free: Tensor
+    request: RepairRequest  # the whole network
+    index: int  # which layer
+    train: Tensor  # what the layer receives now, for remembered and imagined observations [M + D, T, N_in]
+    healthy: Dreams  # what the healthy network does at them
+    model: Weights  # the healthy model of all layers
+    free: Tensor  # 1 for weights and biases that can be written with an effect [N, N_in + 1]
 
     @property
     def now(self) -> Tensor:
@@ -90,15 +81,12 @@ def apply_delta(task: LayerTask) -> Tensor | None:
 
 
 class Candidate(NamedTuple):
-    """A repair of one layer.
+    """A repair of one layer."""
 
-    Attributes:
-        propose: returns weights and biases [N, N_in + 1]; None where it does not apply.
-        above: it is tried where the best candidate before it leaves more than this share of the layer's error. Dead
-            neurons leave much of it to later layers, whatever is done.
-    """
-
+    # returns weights and biases [N, N_in + 1]; None where it does not apply
     propose: Callable[[LayerTask], Tensor | None]
+    # it is tried where the best candidate before it leaves more than this share of the layer's error. Dead neurons
+    # leave much of it to later layers, whatever is done.
     above: float
 
 

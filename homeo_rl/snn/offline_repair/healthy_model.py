@@ -113,15 +113,10 @@ def _scale(request: RepairRequest, index: int, layer: LayerWeights) -> list[Tens
 
 @dataclass(frozen=True)
 class Dreams:
-    """Remembered and imagined observations, as the healthy layers would answer them.
+    """Remembered and imagined observations, as the healthy layers would answer them."""
 
-    Attributes:
-        trains: what the encoder and every layer sends, [M + D, T, N] each; the first M are remembered.
-        actions: what the healthy network would do [M + D, K].
-    """
-
-    trains: tuple[Tensor, ...]
-    actions: Tensor
+    trains: tuple[Tensor, ...]  # what the encoder and every layer sends, [M + D, T, N] each; the first M are remembered
+    actions: Tensor  # what the healthy network would do [M + D, K]
 
 
 def _choose_bases(inputs: Tensor, count: int) -> Tensor:

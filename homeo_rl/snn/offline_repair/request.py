@@ -16,23 +16,14 @@ from homeo_rl.snn.state import LayerWeights, Weights
 
 @dataclass(frozen=True)
 class RepairRequest:
-    """A damaged network and what it remembers.
+    """A damaged network and what it remembers."""
 
-    Attributes:
-        network: its structure; its trained parameters are not looked at.
-        memory: what it remembers of being healthy.
-        plugin: the mechanism, with its settings.
-        weights: as they are now.
-        intact: weights of which those that are exactly 0 are gone, and stay gone.
-        act: from the network's outputs [M, K] to actions of one scale.
-    """
-
-    network: SpikingNetwork
-    memory: Memory
-    plugin: SleepHomeostat
-    weights: Weights
-    intact: Weights
-    act: Callable[[Tensor], Tensor]
+    network: SpikingNetwork  # its structure; its trained parameters are not looked at
+    memory: Memory  # what it remembers of being healthy
+    plugin: SleepHomeostat  # the mechanism, with its settings
+    weights: Weights  # as they are now
+    intact: Weights  # weights of which those that are exactly 0 are gone, and stay gone
+    act: Callable[[Tensor], Tensor]  # from the network's outputs [M, K] to actions of one scale
 
     def run(self, index: int, train: Tensor, layer: LayerWeights) -> Tensor:
         """Return what layer ``index`` with these weights sends [M, T, N] for what it receives [M, T, N_in]."""

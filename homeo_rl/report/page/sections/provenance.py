@@ -3,6 +3,7 @@
 import shlex
 from typing import Any
 
+from homeo_rl.report.evaluations import by_package
 from homeo_rl.report.page import phrasing
 from homeo_rl.report.page.blocks import Section, Table
 from homeo_rl.report.page.context import PageContext
@@ -120,11 +121,7 @@ def _versions(data: ReportData) -> Table:
     sources = [member.run.spec.versions for member in data.members]
     documents = [document for comparison in data.comparisons for document in comparison.documents]
     sources += [versions for document in documents if isinstance(versions := document.get("versions"), dict)]
-    by_package: dict[str, dict[str, None]] = {}
-    for versions in sources:
-        for name, version in versions.items():
-            by_package.setdefault(str(name), {})[str(version)] = None
-    rows = [[name, ", ".join(versions)] for name, versions in by_package.items()]
+    rows = [[name, ", ".join(versions)] for name, versions in by_package(sources).items()]
     return Table("Versions", ["package", "version"], rows, 1)
 
 
