@@ -54,7 +54,7 @@ def controller_spec(
     """Return the controller of ``agent`` for an environment's spaces.
 
     Args:
-        algo: the algorithm that will train it; those after SAC squash by tanh, recurrent ones pass membranes on.
+        algo: the algorithm that will train it; SAC, TQC and CrossQ squash by tanh, recurrent ones keep membranes.
         overrides: network fields that replace the preset's, such as ``{"hidden": [64, 64], "steps": 8}``; nested
             fields are merged.
 

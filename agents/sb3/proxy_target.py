@@ -17,7 +17,7 @@ from homeo_rl.agents.sb3.spaces import flat_observation_space
 from homeo_rl.errors import UsageError
 
 STEPS = 3
-"""Gradient steps of the proxy for each update, as its authors take them."""
+"""Gradient steps of the proxy for each update, as the published code takes them."""
 
 
 class SpikingProxyTD3Policy(SpikingTD3Policy):
@@ -51,11 +51,11 @@ class ProxyTD3(algorithms.TD3):
         """
         if not algorithms.covers(self):
             raise UsageError(f"proxy_td3: expected the device cpu and the policy's critics, got {self.device}; use td3")
+        self._update_learning_rate([self.actor_target.optimizer])
         super().train(gradient_steps, batch_size)
 
     def _take_step(self, batch_size: int) -> dict[str, float]:
         """Let the proxy follow the actor, then update critics and, where it is its turn, the actor."""
-        self._update_learning_rate([self.actor_target.optimizer])
         for _ in range(STEPS):
             batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]  # SB3's
             with torch.no_grad():
