@@ -24,9 +24,10 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
-from homeo_rl.agents import SpikingActorCriticPolicy, SpikingRecurrentPolicy
+from homeo_rl.agents import RecurrentTD3, SpikingActorCriticPolicy, SpikingRecurrentPolicy, SpikingRecurrentTD3Policy
 from homeo_rl.envs.frame_stack import FrameStack
 from homeo_rl.envs.make import make_env
 from homeo_rl.envs.mask_velocity import MaskVelocity
@@ -41,8 +42,9 @@ SPIKING = {
         "neuron": {"kind": "multiscale-lif", "current_decay": 0.95, "threshold": 0.5, "surrogate": "rectangle"},
     },
 }
-ARMS = ("spiking", "lstm", "stacked", "reactive")
+ARMS = ("spiking", "lstm", "stacked", "reactive", "replay")
 FRAMES = 4
+WINDOW = 6
 
 
 def main() -> None:
@@ -114,6 +116,8 @@ def environments(arm: str, name: str, count: int) -> VecEnv:
 
 def build(arm: str, told: argparse.Namespace, seed: int, width: int = 64) -> BaseAlgorithm:
     """Return an arm before its training; ``width`` is that of an LSTM's or MLP's layers."""
+    if arm == "replay":
+        return build_replay(told, seed, width)
     env = VecNormalize(environments(arm, told.env, 8), norm_obs=arm == "lstm", gamma=told.gamma)
     settings: dict[str, Any] = {
         "n_steps": 128, "batch_size": 256, "n_epochs": 10, "gamma": told.gamma, "gae_lambda": told.gae_lambda,
@@ -129,6 +133,26 @@ def build(arm: str, told: argparse.Namespace, seed: int, width: int = 64) -> Bas
     return PPO(SpikingActorCriticPolicy, env, policy_kwargs=kwargs, **settings)
 
 
+def build_replay(told: argparse.Namespace, seed: int, width: int) -> BaseAlgorithm:
+    """Return TD3 with the same spiking actor and critics of ``width``, before its training."""
+    env = environments("replay", told.env, 1)
+    size = env.action_space.shape
+    assert size is not None
+    return RecurrentTD3(
+        SpikingRecurrentTD3Policy,
+        env,
+        policy_kwargs=SPIKING | {"window": WINDOW, "net_arch": [width, width]},
+        action_noise=NormalActionNoise(np.zeros(size), np.full(size, 0.1)),
+        learning_rate=told.learning_rate,
+        gamma=told.gamma,
+        batch_size=100,
+        buffer_size=told.steps,
+        learning_starts=min(5_000, told.steps // 10),
+        seed=seed,
+        device="cpu",
+    )
+
+
 def width_for(arm: str, told: argparse.Namespace, target: int) -> int:
     """Return the width with which an arm has about ``target`` parameters, the largest that has no more."""
     if arm == "spiking":
@@ -140,7 +164,7 @@ def width_for(arm: str, told: argparse.Namespace, target: int) -> int:
 
 def parameters(model: BaseAlgorithm) -> int:
     """Return the number of trained parameters of actor and value function."""
-    return sum(int(np.prod(part.shape)) for part in model.policy.parameters())
+    return sum(int(np.prod(part.shape)) for name, part in model.policy.named_parameters() if "_target." not in name)
 
 
 if __name__ == "__main__":

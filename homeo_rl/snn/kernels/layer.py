@@ -6,6 +6,7 @@ Derivatives reach the currents, the thresholds and the state before. Nothing is 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -65,26 +66,33 @@ def scan(
 def _scan_scales(
     neuron: NeuronSpec, currents: Tensor, before: Membrane, threshold: Tensor | None
 ) -> tuple[Tensor, Membrane]:
-    """Scan multiscale-lif neurons group by group: the running mean is a leaky integrator that does not fire."""
-    direct = replace(neuron, kind="current-lif", current_decay=0.0)
-    parts = []
-    for index, span in enumerate(neurons.spans_of(neuron)):
+    """Scan multiscale-lif neurons: the running mean of a group is a leaky integrator that does not fire."""
+    inputs, means = [], []
+    integrators, direct = _parts_of(neuron)
+    for index, integrator in enumerate(integrators):
         members = slice(index, None, neurons.SCALES)
-        x = currents[..., members]
-        mean, potential, spikes = (part[:, members] for part in before)
-        rest = torch.zeros_like(mean)
+        x, rest = currents[..., members], torch.zeros_like(before.current[:, members])
         if index:
-            integrator = replace(neuron, kind="lif", tau=span, decay_input=True)
-            means, _ = scan(integrator, x.clone(), Membrane(rest, mean, rest), fires=False)
-            x, mean = neurons.CHANGE_GAIN * (x - means), means[:, -1]
-        level = None if threshold is None else threshold[members]
-        out, end = scan(direct, x.clone(), Membrane(rest, potential, spikes), threshold=level)
-        parts.append((out, mean if index else rest, end.potential, end.spikes))
-    out, *after = (_interleave(values) for values in zip(*parts, strict=True))
-    return out, Membrane(*after)
+            mean, _ = scan(integrator, x.clone(), Membrane(rest, before.current[:, members], rest), fires=False)
+            inputs.append(neurons.CHANGE_GAIN * (x - mean))
+            means.append(mean[:, -1])
+        else:
+            inputs.append(x)
+            means.append(rest)
+    at_rest = before._replace(current=torch.zeros_like(before.current))
+    out, after = scan(direct, _interleave(inputs), at_rest, threshold=threshold)
+    return out, after._replace(current=_interleave(means))
 
 
-def _interleave(groups: tuple[Tensor, ...]) -> Tensor:
+@cache
+def _parts_of(neuron: NeuronSpec) -> tuple[tuple[NeuronSpec, ...], NeuronSpec]:
+    """Return the integrator of each group of multiscale-lif neurons, and what receives inputs and changes alike."""
+    spans = neurons.spans_of(neuron)
+    integrators = tuple(replace(neuron, kind="lif", tau=span, decay_input=True) for span in spans)
+    return integrators, replace(neuron, kind="current-lif", current_decay=0.0)
+
+
+def _interleave(groups: Sequence[Tensor]) -> Tensor:
     """Return [..., N] of which every group holds the columns from its place on, one in as many as there are groups."""
     size, count = sum(group.shape[-1] for group in groups), len(groups)
     if size % count == 0:  # one copy, where the gather below is slow
