@@ -92,7 +92,7 @@ def _parts_of(neuron: NeuronSpec) -> tuple[tuple[NeuronSpec, ...], NeuronSpec]:
     return integrators, replace(neuron, kind="current-lif", current_decay=0.0)
 
 
-def _interleave(groups: Sequence[Tensor]) -> Tensor:
+def _interleave(groups: list[Tensor]) -> Tensor:
     """Return [..., N] of which every group holds the columns from its place on, one in as many as there are groups."""
     size, count = sum(group.shape[-1] for group in groups), len(groups)
     if size % count == 0:  # one copy, where the gather below is slow
