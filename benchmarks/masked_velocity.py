@@ -2,6 +2,7 @@
 
 ``python -m benchmarks.masked_velocity --env Pendulum-v1 --steps 200000 --seeds 3 --out FOLDER [--json]``. All arms have
 PPO's settings, steps, seeds and about as many parameters, value function included; ``reactive`` has no memory at all.
+``replay`` is the exception: the spiking actor under RecurrentTD3, with critics that make up the same number.
 ``--first-seed`` keeps seeds on which settings are chosen apart from those that are reported. What is trained already is
 not trained again, so the same command goes on where it was stopped.
 """
@@ -45,6 +46,7 @@ SPIKING = {
 ARMS = ("spiking", "lstm", "stacked", "reactive", "replay")
 FRAMES = 4
 WINDOW = 6
+"""Decisions through which gradients of ``replay`` pass."""
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from homeo_rl.storage.pretrained import CARDS, list_pretrained
 from homeo_rl.studies.results import CLEAN, DAMAGED, Cell, read_results
 
 ROOT = Path(__file__).resolve().parent.parent
-STUDIES = ("robustness", "senses", "network-twins")
+STUDIES = ("robustness", "senses", "network-twins", "million-steps")
 
 
 def cards(root: Path = ROOT) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_sleep_repairs() -> None:
 def test_masked_velocity(tmp_path: Path) -> None:
     """Arms of about equal size, each trained once: the same command again prints the same numbers."""
     command = [
-        sys.executable, "-W", "ignore", "-m", "benchmarks.masked_velocity", "--steps", "1024", "--seeds", "1",
+        sys.executable, "-W", "ignore", "-m", "benchmarks.masked_velocity", "--steps", "256", "--seeds", "1",
         "--episodes", "1", "--out", str(tmp_path / "cells"),
     ]  # fmt: skip
     first, again = (
@@ -120,7 +120,7 @@ def test_masked_velocity(tmp_path: Path) -> None:
     )
     assert first.returncode == 0, first.stderr
     rows = {row["arm"]: row for row in json.loads(first.stdout.splitlines()[-1])}
-    assert set(rows) == {"spiking", "lstm", "stacked", "reactive"}
+    assert set(rows) == {"spiking", "lstm", "stacked", "reactive", "replay"}
     assert all(0.85 < row["parameters"] / rows["spiking"]["parameters"] < 1.05 for row in rows.values())
     assert again.stdout.count(" parameters") == len(rows)
     assert f"{rows['lstm']['returns'][0]:,.0f}" in again.stdout

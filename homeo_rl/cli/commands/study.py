@@ -17,8 +17,8 @@ class Study(Common):
 
     study: Positional[str]
     """YAML file (docs/studies.md), the name of a study that comes with the package (robustness, senses, repairs,
-    network-twins, quick), or a folder of results (./quick, if it is called as a study is), of which only page and
-    pictures are made anew."""
+    network-twins, million-steps, quick), or a folder of results (./quick, if it is called as a study is), of which
+    only page and pictures are made anew."""
     out: Path
     """Folder of the results."""
     workers: int | None = None
