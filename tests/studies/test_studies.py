@@ -692,21 +692,23 @@ def test_hosts_are_small_and_can_be_trained_again(name: str) -> None:
     run = Run.open(FOLDER / name)
     assert sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file()) < 1_000_000
     assert load_controller(run).spec.network.inputs > 0
-    assert run.spec.command.startswith("homeo-rl train")
+    converted = run.spec.origin == "convert"
+    assert run.spec.command.startswith(f"homeo-rl {'convert' if converted else 'train'} ")
+    agent = run.spec.agent.removesuffix("-pascal") if converted else run.spec.agent
     if name == "navigation-san":
         return
     for sweep, combinations in (read_sweep(path) for path in sorted(HOSTS.glob("*.yml"))):
         for one in combinations:
             training = one.training
             if (
-                (training.algo, training.env, training.agent) == (run.spec.algo, run.spec.env, run.spec.agent)
+                (training.algo, training.env, training.agent) == (run.spec.algo, run.spec.env, agent)
                 and training.env_kwargs.items() <= run.spec.env_kwargs.items()
                 and all(run.spec.hyperparams.get(key) == value for key, value in training.params.items())
+                and training.n_timesteps in (None, run.spec.planned)
             ):
                 if training.homeostasis_in_training != (run.spec.homeostasis_in_training or "none"):
                     continue
                 assert run.spec.seed in sweep.seeds
-                assert training.n_timesteps in (None, run.spec.planned)
                 return
     raise AssertionError(f"{name}: no sweep in {HOSTS} trains it")
 
